@@ -1,0 +1,152 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+)
+
+// An entry is what an answer says of a slot.
+type entry uint8
+
+const (
+	silent entry = iota // nothing, or no media
+	found               // a picture, or media that no picture could be made of
+)
+
+// An answer is what came of asking for a window.
+type answer struct {
+	Window
+	asked   Slot
+	live    bool    // reaches the newest slot worth asking for
+	entries []entry // of the window's slots
+}
+
+// at returns the index of the slot that an image of time t stands for. Images may
+// be some milliseconds off, or outside of what was asked.
+func (a *answer) at(t time.Time) (int, bool) {
+	off := SlotAt(t).Sub(a.Start) + a.Interval/2
+	i := int(off / a.Interval)
+	return i, off >= 0 && i < len(a.entries)
+}
+
+func (a *answer) slot(i int) Slot { return a.Start.Add(time.Duration(i) * a.Interval) }
+
+// newest returns the last slot of which there is media, false where there is none.
+func (a *answer) newest() (Slot, bool) {
+	for i := len(a.entries) - 1; i >= 0; i-- {
+		if a.entries[i] == found {
+			return a.slot(i), true
+		}
+	}
+	return 0, false
+}
+
+// ask fetches a window. Frames are passed on while the answer still arrives.
+func (p *Poller) ask(ctx context.Context, a *answer, yield func(Frame, error) bool) (more bool, err error) {
+	for img, err := range p.fetch.Images(ctx, a.Window) {
+		if err != nil {
+			return true, failed(err)
+		}
+		i, ok := a.at(img.Time)
+		if !ok || errors.Is(img.Err, ErrNoMedia) {
+			continue
+		}
+		s := a.slot(i)
+		a.entries[i] = found
+		if img.Err != nil {
+			p.ledger.GiveUp(s, MediaError)
+		} else if p.ledger.Take(s) {
+			p.hold(Frame{Stream: p.opts.Stream, Slot: s, Capture: img.Time, Data: img.Data})
+		}
+		if !p.release(yield) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// settle draws the conclusions from a whole answer: it ends the slots whose grace
+// is over, widens the overlap where the answer proves nothing, and learns. It
+// returns the slot to go on from.
+//
+// Silence about a slot is conclusive if a fragment holding the slot would have
+// started within the window: when there is media before it in the same answer,
+// when the instant before it is known to have none, or when the window starts a
+// whole fragment earlier. Otherwise the fragment may have been running already
+// when the window opened.
+func (p *Poller) settle(a *answer) (next Slot) {
+	grid := p.ledger.Grid()
+	next = grid.Step(a.End, 1)
+	if newest, ok := a.newest(); ok {
+		p.newest = max(p.newest, newest)
+	}
+	sure := false
+	for i, e := range a.entries {
+		s := a.slot(i)
+		if e == found {
+			sure = true
+			p.guess = max(p.guess, p.widened[s])
+			continue
+		}
+		sure = sure || grid.Step(s, -1) == p.absent || s.Sub(a.Start) >= p.longest()
+		if wanted, ok := p.ledger.Wanted(s); !ok || wanted != s {
+			continue
+		}
+		over := a.asked >= s.Add(p.opts.Grace)
+		if sure && over {
+			p.ledger.GiveUp(s, NoMedia)
+			p.absent = s
+		}
+		if wide := p.wider(s.Sub(a.Start), over); !sure && wide > s.Sub(a.Start) && (over || p.newest > s) {
+			p.widened[s] = wide
+			next = min(next, s)
+		}
+	}
+	first, waiting := p.ledger.Wanted(0)
+	maps.DeleteFunc(p.widened, func(s Slot, _ time.Duration) bool { return !waiting || s < first })
+	p.learn(a)
+	return next
+}
+
+// wider returns the overlap to try after one that proved nothing. As long as the
+// media may only be late, that is a fragment's length at the most.
+func (p *Poller) wider(overlap time.Duration, over bool) time.Duration {
+	if f, known := p.learned.fragment(); known && !over {
+		return max(f, p.guess)
+	}
+	return min(max(2*overlap, firstOverlap), MaxFragment)
+}
+
+// longest returns how long a fragment may be.
+func (p *Poller) longest() time.Duration {
+	if p.opts.Overlap != Auto {
+		return p.opts.Overlap
+	}
+	return MaxFragment
+}
+
+// learn takes note of where the visible media ends, if the answer shows it.
+func (p *Poller) learn(a *answer) {
+	if p.opts.Lag != Auto || !a.live {
+		return
+	}
+	newest, ok := a.newest()
+	switch {
+	case ok && newest == a.End:
+		p.learned.tooLate()
+		p.misses = 0
+	case ok && newest > p.learned.edge:
+		p.learned.advance(newest, a.asked)
+		p.misses = 0
+	default:
+		// Only the poll that was due says something about the delay: those that
+		// follow may be waiting for a camera that is off.
+		if p.misses == 0 {
+			p.learned.tooEarly()
+		}
+		p.misses++
+	}
+	p.lag.Store(int64(p.learned.delay))
+}

@@ -1,0 +1,98 @@
+package source
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// sample is how many of the newest fragments an estimate is made of.
+	sample = 8
+	// enough fragments make an estimate.
+	enough = 2
+	// missRate is the share of polls that may come too early. A poll that comes
+	// too early costs a request, one that comes too late costs freshness.
+	missRate = 0.1
+	// The estimate of the delay moves by steps between these, and they grow after
+	// more polls with the same result than the share above lets expect.
+	minStep = 50 * time.Millisecond
+	maxStep = time.Second
+	streak  = 15
+)
+
+// learned is what the answers tell about how a stream's media becomes visible:
+// in whole fragments, each some time after its end. The edge is the newest
+// visible slot, where an answer showed that there is nothing after it.
+type learned struct {
+	edge     Slot
+	advances []time.Duration // between successive edges, newest last
+	delay    time.Duration   // from the edge's time until it was visible; 0 while unknown
+	step     time.Duration
+	early    bool // the last poll found nothing
+	same     int  // successive polls with that result
+}
+
+// advance takes note of a new edge, seen in the answer to a question asked at
+// the time asked.
+func (l *learned) advance(edge, asked Slot) {
+	if length := edge.Sub(l.edge); length <= MaxFragment {
+		l.advances = append(l.advances, length)
+		if len(l.advances) > sample {
+			l.advances = slices.Delete(l.advances, 0, 1)
+		}
+	}
+	l.edge = edge
+	if age := asked.Sub(edge); l.delay == 0 || age < l.delay {
+		l.delay = age
+	} else {
+		l.move(false)
+	}
+}
+
+// tooEarly takes note of a poll that found nothing new.
+func (l *learned) tooEarly() {
+	if _, ok := l.fragment(); ok {
+		l.move(true)
+	}
+}
+
+// tooLate takes note of a poll that found media up to the newest slot it asked
+// for: the delay is shorter than was thought.
+func (l *learned) tooLate() { l.delay = 0 }
+
+// move follows the delay's quantile 1-missRate by the steps of Robbins and Monro
+// (1951), a little down after each poll that found something, much up after each
+// that did not; and with Kesten's acceleration (1958): the steps grow as long as
+// they go the same way.
+func (l *learned) move(early bool) {
+	if l.same++; early != l.early {
+		l.early, l.same = early, 1
+	}
+	if l.step = min(2*l.step, maxStep); l.same < streak {
+		l.step = minStep
+	}
+	if early {
+		l.delay += scale(l.step, 1-missRate)
+	} else {
+		l.delay = max(l.delay-scale(l.step, missRate), time.Millisecond)
+	}
+}
+
+func scale(d time.Duration, by float64) time.Duration { return time.Duration(float64(d) * by) }
+
+// fragment returns the estimated length of a fragment, false while unknown.
+func (l *learned) fragment() (time.Duration, bool) {
+	if len(l.advances) < enough {
+		return 0, false
+	}
+	return slices.Min(l.advances), true
+}
+
+// due returns when new media should become visible, false while unknown.
+func (l *learned) due() (Slot, bool) {
+	f, ok := l.fragment()
+	if !ok || l.delay == 0 {
+		return 0, false
+	}
+	return l.edge.Add(f + l.delay), true
+}

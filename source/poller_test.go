@@ -1,0 +1,311 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// camera answers as the service does: media comes in fragments that become
+// visible some time after their end, and of the fragment that is running when the
+// window opens there are no images.
+type camera struct {
+	fragment time.Duration
+	delay    func(start Slot) time.Duration // from a fragment's end until it is visible
+	media    func(Slot) bool                // whether there is media; nil is always
+	fail     func(n int) error              // what the n-th request fails with
+	broken   func(Slot) bool                // MEDIA_ERROR
+
+	requests, asked int
+	countFrom       Slot // asked counts from here
+	shuffle         *rand.Rand
+}
+
+func (c *camera) visible(s, windowStart, now Slot) bool {
+	start := s - s%Slot(c.fragment.Milliseconds())
+	end := start.Add(c.fragment)
+	return start >= windowStart && now >= end.Add(c.delay(start)) && (c.media == nil || c.media(s))
+}
+
+func (c *camera) Images(_ context.Context, w Window) iter.Seq2[Image, error] {
+	return func(yield func(Image, error) bool) {
+		c.requests++
+		if c.fail != nil {
+			if err := c.fail(c.requests); err != nil {
+				yield(Image{}, err)
+				return
+			}
+		}
+		now := SlotAt(time.Now())
+		if now >= c.countFrom {
+			c.asked += w.Slots()
+		}
+		var images []Image
+		for s := w.Start; s <= w.End; s = s.Add(w.Interval) {
+			img := Image{Time: s.Time(), Err: ErrNoMedia}
+			if c.visible(s, w.Start, now) {
+				img.Err, img.Data = nil, fmt.Append(nil, s)
+				if c.broken != nil && c.broken(s) {
+					img.Err, img.Data = ErrMedia, nil
+				}
+			}
+			images = append(images, img)
+		}
+		if c.shuffle != nil {
+			// Unordered, some twice, some off the grid, some outside of the window.
+			images = append(images, images[:len(images)/3]...)
+			images = append(images, Image{Time: w.End.Add(w.Interval).Time(), Data: []byte("outside")})
+			c.shuffle.Shuffle(len(images), func(i, j int) { images[i], images[j] = images[j], images[i] })
+			for i := range images {
+				images[i].Time = images[i].Time.Add(time.Duration(c.shuffle.IntN(60)-30) * time.Millisecond)
+			}
+		}
+		for _, img := range images {
+			if !yield(img, nil) {
+				return
+			}
+		}
+	}
+}
+
+func always(d time.Duration) func(Slot) time.Duration { return func(Slot) time.Duration { return d } }
+
+// poll runs a poller over the given time and returns its ledger and the frames,
+// each with the time it came at.
+func poll(t *testing.T, c *camera, from, length time.Duration, opts Options) (*Ledger, *Poller, []Slot, []time.Duration) {
+	t.Helper()
+	start := SlotAt(time.Now().Add(from))
+	l := NewLedger(testGrid(t), start)
+	opts.To = start.Add(length)
+	p := NewPoller(c, l, opts)
+	var slots []Slot
+	var ages []time.Duration
+	for f, err := range p.Frames(t.Context()) {
+		if err != nil {
+			continue
+		}
+		if string(f.Data) != fmt.Sprint(f.Slot) {
+			t.Fatalf("slot %v got the frame of %s", f.Slot, f.Data)
+		}
+		l.Resolve(f.Slot, Published)
+		slots = append(slots, f.Slot)
+		ages = append(ages, SlotAt(time.Now()).Sub(f.Slot))
+	}
+	if !slices.IsSorted(slots) || len(slices.Compact(slices.Clone(slots))) != len(slots) {
+		t.Error("frames are out of order or come twice")
+	}
+	st := l.Stats()
+	if st.Pending != 0 || st.Expected != uint64(length/step) {
+		t.Errorf("%d slots expected, %d pending, want %d and 0", st.Expected, st.Pending, length/step)
+	}
+	return l, p, slots, ages
+}
+
+func auto() Options { return Options{Lag: Auto, Overlap: Auto, Grace: 10 * time.Second} }
+
+func TestPollerLive(t *testing.T) {
+	for _, fragment := range []time.Duration{time.Second, 2 * time.Second, 5 * time.Second, 8200 * time.Millisecond} {
+		t.Run(fragment.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := &camera{fragment: fragment, delay: always(1500 * time.Millisecond)}
+				opts := auto()
+				opts.Grace = 15 * time.Second
+				const warmUp = time.Minute
+				c.countFrom = SlotAt(time.Now().Add(warmUp))
+				l, p, slots, ages := poll(t, c, 0, 5*time.Minute, opts)
+				if got := l.Stats().Ended[Published]; got != 1500 {
+					t.Fatalf("%d of 1500 slots published: %+v", got, l.Stats())
+				}
+				cost := float64(c.asked) / float64(len(slots)-int(warmUp/step))
+				newest := slices.Min(ages[len(ages)*4/5:])
+				t.Logf("cost %.2f images a frame, %d requests, lag %v, overlap %v, newest frame's age %v",
+					cost, c.requests, p.Lag(), p.Overlap(), newest)
+				// Two slots a fragment show where it begins and ends; a tenth of the polls
+				// may be early.
+				if limit := 1.3 * (1 + 2*float64(step)/float64(fragment)); cost > limit {
+					t.Errorf("asked for %.2f images a frame, want at most %.2f", cost, limit)
+				}
+				if newest > 1500*time.Millisecond+time.Second {
+					t.Errorf("the newest frame of a fragment was %v old", newest)
+				}
+			})
+		})
+	}
+}
+
+func TestPollerCatchesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &camera{fragment: 3 * time.Second, delay: always(time.Second)}
+		begin := time.Now()
+		l, _, _, _ := poll(t, c, -time.Hour, time.Hour-time.Minute, auto())
+		if got := l.Stats().Ended[Published]; got != 59*60*5 {
+			t.Errorf("%d slots published, want %d", got, 59*60*5)
+		}
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("waited %v, though all was there", d)
+		}
+		t.Logf("%.2f images a frame", float64(c.asked)/(59*60*5))
+	})
+}
+
+func TestPollerHostileAnswers(t *testing.T) {
+	for seed := range uint64(5) {
+		synctest.Test(t, func(t *testing.T) {
+			c := &camera{
+				fragment: 2 * time.Second, delay: always(time.Second),
+				shuffle: rand.New(rand.NewPCG(seed, 0)),
+				fail: func(n int) error {
+					if n%7 == 3 {
+						return errors.New("connection reset")
+					}
+					return nil
+				},
+			}
+			l, _, _, _ := poll(t, c, 0, 2*time.Minute, auto())
+			if got := l.Stats().Ended[Published]; got != 600 {
+				t.Errorf("seed %d: %d of 600 published: %+v", seed, got, l.Stats())
+			}
+		})
+	}
+}
+
+func TestPollerGaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := SlotAt(time.Now())
+		outage := func(s Slot) bool { d := s.Sub(start); return d >= 40*time.Second && d < 70*time.Second }
+		broken := func(s Slot) bool { d := s.Sub(start); return d >= 20*time.Second && d < 21*time.Second }
+		c := &camera{
+			fragment: 2 * time.Second, delay: always(time.Second),
+			media: func(s Slot) bool { return !outage(s) }, broken: broken,
+		}
+		l, _, _, ages := poll(t, c, 0, 2*time.Minute, auto())
+		st := l.Stats()
+		if st.Ended[NoMedia] != 150 || st.Ended[MediaError] != 5 || st.Ended[Published] != 600-155 {
+			t.Errorf("%+v", st)
+		}
+		if oldest := slices.Max(ages); oldest > 10*time.Second+3*time.Second {
+			t.Errorf("a frame was held back until it was %v old", oldest)
+		}
+		want := []Gap{
+			{From: start.Add(20 * time.Second), To: start.Add(20800 * time.Millisecond), Slots: 5, Reason: MediaError},
+			{From: start.Add(40 * time.Second), To: start.Add(69800 * time.Millisecond), Slots: 150, Reason: NoMedia},
+		}
+		if got := l.TakeGaps(); !slices.Equal(got, want) {
+			t.Errorf("gaps %+v, want %+v", got, want)
+		}
+	})
+}
+
+func TestPollerLateFragments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(4, 4))
+		late := map[Slot]time.Duration{}
+		c := &camera{fragment: 2 * time.Second, delay: func(start Slot) time.Duration {
+			if _, ok := late[start]; !ok {
+				late[start] = time.Second + time.Duration(rng.Int64N(int64(3*time.Second)))
+			}
+			return late[start]
+		}}
+		l, _, _, _ := poll(t, c, 0, 3*time.Minute, auto())
+		if got := l.Stats().Ended[Published]; got != 900 {
+			t.Errorf("%d of 900 published: media came within the grace", got)
+		}
+		t.Logf("%.2f images a frame", float64(c.asked)/900)
+	})
+}
+
+func TestPollerConfiguredLag(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
+		l, p, _, ages := poll(t, c, 0, time.Minute, Options{
+			Lag: 4 * time.Second, Overlap: 2 * time.Second, Grace: 10 * time.Second,
+		})
+		if got := l.Stats().Ended[Published]; got != 300 {
+			t.Errorf("%d of 300 published", got)
+		}
+		if youngest := slices.Min(ages); youngest < 4*time.Second {
+			t.Errorf("asked for a slot %v after its instant", youngest)
+		}
+		if p.Lag() != 4*time.Second {
+			t.Errorf("Lag() = %v", p.Lag())
+		}
+	})
+}
+
+func TestPollerFreshness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
+		opts := auto()
+		opts.Freshness = 30 * time.Second
+		l, _, _, ages := poll(t, c, -10*time.Minute, 10*time.Minute, opts)
+		if st := l.Stats(); st.Ended[Stale] != 9*300+150 || st.Ended[Published] != 150 {
+			t.Errorf("%+v", st)
+		}
+		if oldest := slices.Max(ages); oldest > 31*time.Second {
+			t.Errorf("a frame of age %v came through", oldest)
+		}
+	})
+}
+
+func TestPollerReportsErrorsAndGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
+		c.fail = func(n int) error {
+			if n < 8 {
+				return ErrNoStream
+			}
+			return nil
+		}
+		l := NewLedger(testGrid(t), SlotAt(time.Now()))
+		opts := auto()
+		opts.To = SlotAt(time.Now()).Add(time.Minute)
+		failed := 0
+		for f, err := range NewPoller(c, l, opts).Frames(t.Context()) {
+			if err != nil {
+				if !errors.Is(err, ErrNoStream) {
+					t.Errorf("error %v", err)
+				}
+				failed++
+				continue
+			}
+			l.Resolve(f.Slot, Published)
+		}
+		if failed != 7 || l.Stats().Ended[Published] != 300 {
+			t.Errorf("%d errors, %+v", failed, l.Stats())
+		}
+	})
+}
+
+func TestPollerEmptyWindowIsAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &camera{fragment: 2 * time.Second, fail: func(int) error { return fmt.Errorf("404: %w", ErrEmptyWindow) }}
+		l, _, _, _ := poll(t, c, 0, time.Minute, auto())
+		if got := l.Stats().Ended[NoMedia]; got != 300 {
+			t.Errorf("%d of 300 no_media", got)
+		}
+	})
+}
+
+func TestPollerStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
+		p := NewPoller(c, NewLedger(testGrid(t), SlotAt(time.Now())), auto())
+		n := 0
+		for range p.Frames(ctx) {
+			if n++; n == 100 {
+				cancel()
+			}
+		}
+		if n < 100 || n > 110 {
+			t.Errorf("%d frames after the context ended", n-100)
+		}
+	})
+}
