@@ -1,0 +1,152 @@
+package kinesistest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
+	kvtypes "github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
+	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia"
+	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
+	"github.com/aws/smithy-go"
+	"go.uber.org/goleak"
+
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A client is the real SDK, pointed at a fake.
+type client struct {
+	*kinesistest.Server
+	url     string
+	control *kinesisvideo.Client
+	data    *kinesisvideoarchivedmedia.Client
+}
+
+// An access is what the SDK signs with, and how it reaches the server.
+type access struct {
+	region, key, secret string
+	transport           http.RoundTripper
+}
+
+// start serves on the loopback. The data plane's client uses the endpoint that the
+// control plane gives.
+func start(t *testing.T, opts kinesistest.Options) *client {
+	t.Helper()
+	srv, err := kinesistest.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint, err := srv.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := endpoint.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := connect(t, endpoint.URL, access{})
+	c.Server = srv
+	out, err := c.control.GetDataEndpoint(t.Context(), &kinesisvideo.GetDataEndpointInput{
+		APIName: kvtypes.APINameGetImages, StreamName: aws.String(srv.Streams()[0]),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *out.DataEndpoint != endpoint.URL {
+		t.Fatalf("the data endpoint is %s, want %s", *out.DataEndpoint, endpoint.URL)
+	}
+	return c
+}
+
+// A readOnly transport hides WriteTo of the SDK's request bodies. The SDK closes a
+// body as soon as there is an answer, and WriteTo of a closed one says EOF, for
+// which net/http, if it is still looking for the body's end, closes the connection
+// under the answer. Read has no such trouble.
+type readOnly struct{ next http.RoundTripper }
+
+func (t readOnly) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		r = r.Clone(r.Context())
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return t.next.RoundTrip(r)
+}
+
+func connect(t *testing.T, url string, a access) *client {
+	t.Helper()
+	if a.transport == nil {
+		own := &http.Transport{}
+		t.Cleanup(own.CloseIdleConnections)
+		a.transport = own
+	}
+	or := func(s, otherwise string) string {
+		if s == "" {
+			return otherwise
+		}
+		return s
+	}
+	cfg := aws.Config{
+		Region:      or(a.region, kinesistest.Region),
+		Credentials: credentials.NewStaticCredentialsProvider(or(a.key, kinesistest.AccessKey), or(a.secret, kinesistest.SecretKey), ""),
+		HTTPClient:  &http.Client{Transport: readOnly{a.transport}},
+		Retryer:     func() aws.Retryer { return aws.NopRetryer{} },
+	}
+	return &client{
+		url: url,
+		control: kinesisvideo.NewFromConfig(cfg, func(o *kinesisvideo.Options) {
+			o.BaseEndpoint = &url
+		}),
+		data: kinesisvideoarchivedmedia.NewFromConfig(cfg, func(o *kinesisvideoarchivedmedia.Options) {
+			o.BaseEndpoint = &url
+		}),
+	}
+}
+
+// ask is a valid request for cam-1: start to end, every 200 ms.
+func ask(start, end time.Time) *kinesisvideoarchivedmedia.GetImagesInput {
+	return &kinesisvideoarchivedmedia.GetImagesInput{
+		StreamName:        aws.String("cam-1"),
+		StartTimestamp:    &start,
+		EndTimestamp:      &end,
+		Format:            types.FormatJpeg,
+		ImageSelectorType: types.ImageSelectorTypeServerTimestamp,
+		SamplingInterval:  aws.Int32(200),
+	}
+}
+
+func (c *client) images(ctx context.Context, t *testing.T, in *kinesisvideoarchivedmedia.GetImagesInput) *kinesisvideoarchivedmedia.GetImagesOutput {
+	t.Helper()
+	out, err := c.data.GetImages(ctx, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// code is the service's name for err, as the SDK understands it.
+func code(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+func wantCode(t *testing.T, err error, want string) {
+	t.Helper()
+	if got := code(err); got != want {
+		t.Errorf("got %q (%v), want %q", got, err, want)
+	}
+}
+
+// minute is a whole minute in the past, all of whose media is visible.
+func minute() time.Time { return time.Now().Add(-10 * time.Minute).Truncate(time.Minute) }

@@ -1,0 +1,115 @@
+package kinesistest
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+const maxListed = 10_000
+
+// streamInfo is what the service tells about a stream.
+type streamInfo struct {
+	StreamName           string
+	StreamARN            string
+	MediaType            string
+	Version              string
+	Status               string
+	CreationTime         json.Number
+	DataRetentionInHours int
+}
+
+func (st *stream) info() streamInfo {
+	return streamInfo{
+		StreamName:           st.Name,
+		StreamARN:            st.arn,
+		MediaType:            "video/h264",
+		Version:              st.version,
+		Status:               "ACTIVE",
+		CreationTime:         seconds(st.created),
+		DataRetentionInHours: int(st.Retention / time.Hour),
+	}
+}
+
+func (s *Server) listStreams(c *call) (answer, error) {
+	limit, ok := field[int64](c.fields, "MaxResults")
+	if !ok {
+		limit = maxListed
+	}
+	token := c.fields.text("NextToken")
+	condition, _ := field[struct{ ComparisonOperator, ComparisonValue string }](c.fields, "StreamNameCondition")
+	switch {
+	case c.fields.err != nil:
+		return nil, c.fields.err
+	case limit < 1 || limit > maxListed:
+		return nil, invalidValue("maxResults", limit, "Member must have value between 1 and 10000")
+	case condition.ComparisonOperator != "" && condition.ComparisonOperator != "BEGINS_WITH":
+		return nil, invalidValue("streamNameCondition.comparisonOperator", condition.ComparisonOperator,
+			"Member must satisfy enum value set: [BEGINS_WITH]")
+	}
+	if err := s.intercept(c); err != nil {
+		return nil, err
+	}
+	offset, err := s.tokens.offset("list "+condition.ComparisonValue, token)
+	if err != nil {
+		return nil, err
+	}
+	found := s.streams.withPrefix(condition.ComparisonValue)
+	from := min(offset, len(found))
+	to := min(from+int(limit), len(found))
+
+	out := struct {
+		StreamInfoList []streamInfo
+		NextToken      string `json:",omitempty"`
+	}{StreamInfoList: make([]streamInfo, 0, to-from)}
+	for _, st := range found[from:to] {
+		out.StreamInfoList = append(out.StreamInfoList, st.info())
+	}
+	if to < len(found) {
+		out.NextToken = s.tokens.issue("list "+condition.ComparisonValue, to)
+	}
+	return answerJSON(out), nil
+}
+
+func (s *Server) describeStream(c *call) (answer, error) {
+	st, err := s.stream(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.intercept(c); err != nil {
+		return nil, err
+	}
+	return answerJSON(map[string]streamInfo{"StreamInfo": st.info()}), nil
+}
+
+// apiNames are those of GetDataEndpoint.
+var apiNames = []string{
+	"PUT_MEDIA", "GET_MEDIA", "LIST_FRAGMENTS", "GET_MEDIA_FOR_FRAGMENT_LIST",
+	"GET_HLS_STREAMING_SESSION_URL", "GET_DASH_STREAMING_SESSION_URL", "GET_CLIP", "GET_IMAGES",
+}
+
+// getDataEndpoint answers with the address that the client has reached the server
+// at, so that it works through any port forwarding.
+func (s *Server) getDataEndpoint(c *call) (answer, error) {
+	api := c.fields.text("APIName")
+	switch {
+	case c.fields.err != nil:
+		return nil, c.fields.err
+	case !slices.Contains(apiNames, api):
+		return nil, invalidValue("aPIName", api, "Member must be one of the API names, such as GET_IMAGES")
+	}
+	if _, err := s.stream(c); err != nil {
+		return nil, err
+	}
+	if api != "GET_IMAGES" {
+		return nil, invalidArgument("This fake service serves GET_IMAGES only, not %s.", api)
+	}
+	if err := s.intercept(c); err != nil {
+		return nil, err
+	}
+	scheme := "http://"
+	if c.TLS != nil {
+		scheme = "https://"
+	}
+	return answerJSON(map[string]string{"DataEndpoint": scheme + c.Host}), nil
+}

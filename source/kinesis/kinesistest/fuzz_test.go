@@ -1,0 +1,63 @@
+package kinesistest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Whatever a body says, it is refused with an error of the service's kind, or it
+// is a query within the limits.
+func FuzzParseImagesQuery(f *testing.F) {
+	for _, seed := range []string{
+		`{"Format":"JPEG","ImageSelectorType":"SERVER_TIMESTAMP","StartTimestamp":1767355200,"EndTimestamp":1767355260.2,"SamplingInterval":200}`,
+		`{"Format":"PNG","ImageSelectorType":"PRODUCER_TIMESTAMP","StartTimestamp":-1e-3,"EndTimestamp":0,"WidthPixels":3840,"HeightPixels":1,"MaxResults":100}`,
+		`{"Format":"JPEG","FormatConfig":{"JPEGQuality":"x"},"StartTimestamp":1e308,"EndTimestamp":null}`,
+		`{"Format":[],"MaxResults":1e99}`, `[]`, `null`, ``, `{"`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		fields, err := parseFields(body)
+		if err == nil {
+			var q imagesQuery
+			if q, err = parseImagesQuery(fields); err == nil {
+				n := q.window.Slots()
+				if n < 1 || n > 1501 || q.limit < 1 || q.limit > pageSize || len(q.page()) != min(n, q.limit) {
+					t.Errorf("%+v: %d slots, a page of %d", q, n, len(q.page()))
+				}
+				return
+			}
+		}
+		if fault := faultOf(err); fault.status() != http.StatusBadRequest || !strings.HasSuffix(fault.Code, "Exception") {
+			t.Errorf("%s: %v", body, err)
+		}
+	})
+}
+
+// Who does not know the secret is refused, whatever the headers.
+func FuzzSignature(f *testing.F) {
+	day := noon.Format("20060102")
+	stamp := noon.Format(signingTime)
+	f.Add("AWS4-HMAC-SHA256 Credential=test/"+day+"/us-east-1/kinesisvideo/aws4_request, SignedHeaders=host;x-amz-date, Signature=00", stamp, "/listStreams?a=b")
+	f.Add("AWS4-HMAC-SHA256 Credential=////, SignedHeaders=;;, Signature==", "", "/%25")
+	f.Add("AWS4-HMAC-SHA256 ", "20060102T150405Z", "/")
+	v := verifier{Region, AccessKey, SecretKey}
+	f.Fuzz(func(t *testing.T, authorization, date, target string) {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		if u, err := r.URL.Parse(target); err == nil {
+			r.URL = u
+		}
+		r.Header.Set("Authorization", authorization)
+		r.Header.Set("X-Amz-Date", date)
+		claim, err := v.claim(r, noon.Add(time.Minute))
+		if err == nil {
+			err = v.verify(r, claim, nil)
+		}
+		if err == nil {
+			t.Errorf("accepted %q", authorization)
+		}
+	})
+}

@@ -1,0 +1,133 @@
+package kinesistest
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+const (
+	serverTimestamp   = "SERVER_TIMESTAMP"
+	producerTimestamp = "PRODUCER_TIMESTAMP"
+)
+
+// An imagesQuery is what GetImages asks for, checked.
+type imagesQuery struct {
+	window   source.Window
+	selector string
+	format   pictureFormat
+	limit    int // entries a page
+	token    string
+	offset   int // entries that earlier pages have dealt with
+}
+
+// page returns the slots of the page that is asked for.
+func (q imagesQuery) page() []source.Slot {
+	n := min(q.limit, q.window.Slots()-q.offset)
+	slots := make([]source.Slot, 0, max(n, 0))
+	for i := range n {
+		slots = append(slots, q.window.Start.Add(time.Duration(q.offset+i)*q.window.Interval))
+	}
+	return slots
+}
+
+// parseImagesQuery checks the request as the service does: first against the
+// constraints of its model (ValidationException), then for sense.
+func parseImagesQuery(f *fields) (imagesQuery, error) {
+	q := imagesQuery{selector: f.text("ImageSelectorType"), token: f.text("NextToken")}
+	format, err := parsePictureFormat(f)
+	if err != nil {
+		return q, err
+	}
+	q.format = format
+	if q.limit, err = parseLimit(f); err != nil {
+		return q, err
+	}
+	if q.selector != serverTimestamp && q.selector != producerTimestamp {
+		return q, firstError(f, invalidValue("imageSelectorType", q.selector,
+			"Member must satisfy enum value set: [SERVER_TIMESTAMP, PRODUCER_TIMESTAMP]"))
+	}
+	q.window, err = parseWindow(f)
+	return q, err
+}
+
+// parseWindow reads the range and the sampling interval.
+func parseWindow(f *fields) (source.Window, error) {
+	start, hasStart := f.instant("StartTimestamp")
+	end, hasEnd := f.instant("EndTimestamp")
+	ms, ok := field[int32](f, "SamplingInterval")
+	if !ok {
+		ms = 3000
+	}
+	w := source.Window{Start: start, End: end, Interval: time.Duration(ms) * time.Millisecond}
+	switch {
+	case f.err != nil:
+		return w, f.err
+	case !hasStart:
+		return w, invalidValue("startTimestamp", "null", "Member must not be null")
+	case !hasEnd:
+		return w, invalidValue("endTimestamp", "null", "Member must not be null")
+	case w.Interval < source.MinInterval:
+		return w, invalidArgument("SamplingInterval %d is below the minimum of 200 milliseconds.", ms)
+	case start > end:
+		return w, invalidArgument("StartTimestamp must not be after EndTimestamp.")
+	case end.Sub(start) > maxRange:
+		return w, &Fault{
+			Code:    "IllegalArgumentException",
+			Message: "The time range between StartTimestamp and EndTimestamp is more than 300 seconds.",
+		}
+	}
+	return w, nil
+}
+
+func parseLimit(f *fields) (int, error) {
+	limit, ok := field[int64](f, "MaxResults")
+	if !ok {
+		return pageSize, f.err
+	}
+	if limit < 1 || limit > 100 {
+		return 0, firstError(f, invalidValue("maxResults", limit, "Member must have value between 1 and 100"))
+	}
+	return int(min(limit, pageSize)), nil
+}
+
+// parsePictureFormat reads how the pictures are to be encoded.
+func parsePictureFormat(f *fields) (pictureFormat, error) {
+	p := pictureFormat{encoding: f.text("Format"), quality: 80}
+	config, _ := field[map[string]string](f, "FormatConfig")
+	width, hasWidth := field[int32](f, "WidthPixels")
+	height, hasHeight := field[int32](f, "HeightPixels")
+	p.width, p.height = int(width), int(height)
+	switch {
+	case f.err != nil:
+		return p, f.err
+	case p.encoding != formatJPEG && p.encoding != formatPNG:
+		return p, invalidValue("format", p.encoding, "Member must satisfy enum value set: [JPEG, PNG]")
+	case hasWidth != hasHeight:
+		return p, invalidValue("widthPixels, heightPixels", "one alone", "Member must come with the other")
+	case hasWidth && (width < 1 || width > 3840):
+		return p, invalidValue("widthPixels", width, "Member must have value between 1 and 3840")
+	case hasHeight && (height < 1 || height > 2160):
+		return p, invalidValue("heightPixels", height, "Member must have value between 1 and 2160")
+	}
+	for key, value := range config {
+		if key != "JPEGQuality" {
+			return p, invalidValue("formatConfig", key, "Map keys must satisfy enum value set: [JPEGQuality]")
+		}
+		quality, err := strconv.Atoi(value)
+		if err != nil || quality < 1 || quality > 100 {
+			return p, invalidArgument("JPEGQuality %q is not a whole number from 1 to 100.", value)
+		}
+		p.quality = quality
+	}
+	return p, nil
+}
+
+// firstError prefers a field of the wrong type to what follows from it.
+func firstError(f *fields, err error) error {
+	if f.err != nil {
+		return f.err
+	}
+	return err
+}

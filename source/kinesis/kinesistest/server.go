@@ -1,0 +1,245 @@
+package kinesistest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	maxBody       = 1 << 20
+	shutdownGrace = 5 * time.Second
+)
+
+// A Server is the fake service. It is an [http.Handler], safe for concurrent use.
+type Server struct {
+	opts     Options
+	streams  *streams
+	verifier verifier
+	tokens   tokens
+	pictures *pictures
+	record   *record
+}
+
+// New returns a server, not started yet, or an error that says which option does
+// not make sense.
+func New(opts Options) (*Server, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("fake Kinesis Video service: %w", err)
+	}
+	all, err := newStreams(opts)
+	if err != nil {
+		return nil, fmt.Errorf("fake Kinesis Video service: %w", err)
+	}
+	if opts.Scene == nil {
+		if opts.Scene, err = NewDrawn(image.Pt(1280, 720)); err != nil {
+			return nil, fmt.Errorf("fake Kinesis Video service: %w", err)
+		}
+	}
+	return &Server{
+		opts:     opts,
+		streams:  all,
+		verifier: verifier{opts.Region, opts.AccessKey, opts.SecretKey},
+		tokens:   tokens{key: []byte(rand.Text())},
+		pictures: newPictures(opts.Scene, opts.CacheBytes),
+		record:   newRecord(opts.Records),
+	}, nil
+}
+
+// Streams returns the names of the streams, sorted.
+func (s *Server) Streams() []string {
+	names := make([]string, len(s.streams.sorted))
+	for i, st := range s.streams.sorted {
+		names[i] = st.Name
+	}
+	return names
+}
+
+// A call is one request on its way through the service.
+type call struct {
+	*http.Request
+	fields *fields
+	record *Request
+}
+
+// An answer writes the body of a 200.
+type answer func(io.Writer) error
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rec := Request{Time: time.Now(), Status: http.StatusOK}
+	reply, err := s.handle(w, r, &rec)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Amzn-Requestid", rand.Text())
+
+	if err != nil {
+		fault := faultOf(err)
+		rec.Status, rec.Code = fault.status(), fault.Code
+		s.record.add(rec)
+		fault.write(w)
+		return
+	}
+	s.record.add(rec)
+	// The only errors are those of a client that has gone away.
+	_ = reply(w)
+}
+
+func faultOf(err error) *Fault {
+	var fault *Fault
+	if errors.As(err, &fault) {
+		return fault
+	}
+	return &Fault{Status: http.StatusInternalServerError, Code: "InternalFailure", Message: err.Error()}
+}
+
+// handle finds the operation, checks who asks, and has it answered.
+func (s *Server) handle(w http.ResponseWriter, r *http.Request, rec *Request) (answer, error) {
+	operation, name := s.operation(r)
+	if operation == nil {
+		return nil, &Fault{
+			Status: http.StatusNotFound, Code: "UnknownOperationException",
+			Message: fmt.Sprintf("There is no operation %s %s.", r.Method, r.URL.Path),
+		}
+	}
+	rec.Operation = name
+	claim, err := s.verifier.claim(r, rec.Time)
+	if err != nil {
+		return nil, err
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.verifier.verify(r, claim, body); err != nil {
+		return nil, err
+	}
+	f, err := parseFields(body)
+	if err != nil {
+		return nil, err
+	}
+	return operation(&call{Request: r, fields: f, record: rec})
+}
+
+func (s *Server) operation(r *http.Request) (do func(*call) (answer, error), name string) {
+	if r.Method != http.MethodPost {
+		return nil, ""
+	}
+	switch r.URL.Path {
+	case "/listStreams":
+		return s.listStreams, "ListStreams"
+	case "/describeStream":
+		return s.describeStream, "DescribeStream"
+	case "/getDataEndpoint":
+		return s.getDataEndpoint, "GetDataEndpoint"
+	case "/getImages":
+		return s.getImages, "GetImages"
+	default:
+		return nil, ""
+	}
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &Fault{
+			Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
+			Message: fmt.Sprintf("The request's body is larger than %d bytes.", maxBody),
+		}
+	case err != nil:
+		return nil, malformed("The request's body could not be read: %v", err)
+	}
+	return body, nil
+}
+
+// stream finds the stream that the call is about.
+func (s *Server) stream(c *call) (*stream, error) {
+	name, arn := c.fields.text("StreamName"), c.fields.text("StreamARN")
+	if c.fields.err != nil {
+		return nil, c.fields.err
+	}
+	st, err := s.streams.find(name, arn)
+	if err == nil {
+		c.record.Stream = st.Name
+	}
+	return st, err
+}
+
+// intercept lets the test answer in the service's place.
+func (s *Server) intercept(c *call) error {
+	if s.opts.Intercept == nil {
+		return nil
+	}
+	if fault := s.opts.Intercept(*c.record); fault != nil {
+		return fault
+	}
+	return nil
+}
+
+func answerJSON(v any) answer {
+	return func(w io.Writer) error { return json.NewEncoder(w).Encode(v) }
+}
+
+// Serve answers on l until ctx ends, then finishes what is in flight, for at most
+// five seconds, and returns nil. It closes l.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("fake Kinesis Video service on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	if srv.Shutdown(grace) != nil {
+		_ = srv.Close() // cut what did not finish in time
+	}
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("fake Kinesis Video service on %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// An Endpoint is a server that is being served.
+type Endpoint struct {
+	// URL is what a client's endpoint is set to: http://127.0.0.1:9178.
+	URL  string
+	stop context.CancelFunc
+	done chan error
+}
+
+// Start serves on addr, such as "127.0.0.1:0" for any free port of the loopback,
+// until Close is called.
+func (s *Server) Start(addr string) (*Endpoint, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("fake Kinesis Video service: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	e := &Endpoint{URL: "http://" + l.Addr().String(), stop: stop, done: make(chan error, 1)}
+	go func() { e.done <- s.Serve(ctx, l) }()
+	return e, nil
+}
+
+// Close stops serving and returns when all is answered. It is called once.
+func (e *Endpoint) Close() error {
+	e.stop()
+	return <-e.done
+}
