@@ -1,0 +1,244 @@
+package kinesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
+	control "github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
+	media "github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia"
+	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+const (
+	// requestTime bounds one GetImages call with its retries.
+	requestTime = time.Minute
+	// existsFor is how long a stream that was seen is taken to exist.
+	existsFor = time.Minute
+	// sparePages are followed beyond those that a window needs: pages may be empty.
+	sparePages = 4
+)
+
+// StreamOptions say which stream to read, and what its images are to be like.
+type StreamOptions struct {
+	// Name or ARN of the stream: one of them.
+	Name, ARN string
+	// Producer asks by the camera's timestamps instead of the service's.
+	Producer bool
+	// PNG asks for PNG instead of JPEG.
+	PNG bool
+	// Quality of the JPEGs, 1 to 100; default: the service's, 80.
+	Quality int
+	// Width and Height to which the service stretches the images, in pixels; both
+	// 0 keeps the video's size.
+	Width, Height int
+	// Observe, where set, is told of every GetImages request, retries included: the
+	// service's error code, "OK", or "error" where there was no answer; and the
+	// number of images that were asked for.
+	Observe func(code string, images int)
+}
+
+// A Stream is one stream of the service. It implements [source.Fetcher].
+type Stream struct {
+	client *Client
+	opts   StreamOptions
+
+	mu       sync.Mutex
+	endpoint string    // of the data plane, "" where unknown
+	seen     time.Time // when the stream was last known to exist
+}
+
+// Stream returns a stream. Nothing is sent yet.
+func (c *Client) Stream(opts StreamOptions) *Stream {
+	return &Stream{client: c, opts: opts}
+}
+
+// Check asks the service whether the stream can be read. It returns an error that
+// wraps [source.ErrNoStream] where there is no such stream, it is not active, or
+// it keeps no media; [source.ErrRefused] where the credentials do not suffice; and
+// others where there was no answer.
+func (s *Stream) Check(ctx context.Context) error {
+	out, err := s.client.control.DescribeStream(ctx, &kinesisvideo.DescribeStreamInput{
+		StreamName: s.name(), StreamARN: s.arn(),
+	})
+	if err != nil {
+		return s.explain(err)
+	}
+	info := out.StreamInfo
+	switch {
+	case info == nil:
+		return fmt.Errorf("stream %s: DescribeStream answered without StreamInfo", s)
+	case info.Status != control.StatusActive:
+		return fmt.Errorf("%w: stream %s is %s, not ACTIVE", source.ErrNoStream, s, info.Status)
+	case aws.ToInt32(info.DataRetentionInHours) <= 0:
+		return fmt.Errorf("%w: stream %s keeps no media: its DataRetentionInHours must be above 0", source.ErrNoStream, s)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = time.Now()
+	return nil
+}
+
+// Images implements [source.Fetcher].
+func (s *Stream) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
+	return func(yield func(source.Image, error) bool) {
+		ctx, cancel := context.WithTimeout(ctx, requestTime)
+		defer cancel()
+		stopped, err := s.pages(ctx, w, func(img source.Image) bool { return yield(img, nil) })
+		if err != nil && !stopped {
+			yield(source.Image{}, err)
+		}
+	}
+}
+
+// pages asks for one page after the other. It returns true when yield wanted no
+// more.
+func (s *Stream) pages(ctx context.Context, w source.Window, yield func(source.Image) bool) (bool, error) {
+	in := s.input(w)
+	for page := 0; ; page++ {
+		if page > w.Slots()/source.PageSlots+sparePages {
+			return false, fmt.Errorf("stream %s: GetImages goes on after %d pages for %d images", s, page, w.Slots())
+		}
+		out, err := s.getImages(ctx, in, w.Slots()-page*source.PageSlots)
+		if err != nil {
+			return false, err
+		}
+		for _, img := range out.Images {
+			if img.TimeStamp == nil {
+				continue
+			}
+			if !yield(image(img)) {
+				return true, nil
+			}
+		}
+		if aws.ToString(out.NextToken) == "" {
+			return false, nil
+		}
+		in.NextToken = out.NextToken
+	}
+}
+
+// getImages asks for one page, at the stream's data endpoint.
+func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images int) (*media.GetImagesOutput, error) {
+	endpoint, err := s.dataEndpoint(ctx)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	out, err := s.client.media.GetImages(ctx, in, func(o *media.Options) {
+		o.BaseEndpoint = &endpoint
+		if s.opts.Observe != nil {
+			o.APIOptions = append(o.APIOptions, observe(func(code string) {
+				s.opts.Observe(code, min(max(images, 0), source.PageSlots))
+			}))
+		}
+	})
+	if err == nil && out.Images == nil {
+		err = fmt.Errorf("%s answered GetImages without Images: it is not this stream's data endpoint", endpoint)
+	}
+	if err != nil && !isAnswer(err) {
+		s.forget(endpoint)
+	}
+	if err != nil && code(err) == codeNotFound {
+		// Of a stream without media in the window, and of one that does not exist,
+		// the service says the same.
+		return nil, s.notFound(ctx, err)
+	}
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	return out, nil
+}
+
+// dataEndpoint returns where GetImages has to go. It is kept until a request
+// fails: GetDataEndpoint is allowed five times a second for a stream.
+func (s *Stream) dataEndpoint(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.endpoint != "" {
+		return s.endpoint, nil
+	}
+	out, err := s.client.control.GetDataEndpoint(ctx, &kinesisvideo.GetDataEndpointInput{
+		APIName: control.APINameGetImages, StreamName: s.name(), StreamARN: s.arn(),
+	})
+	if err != nil {
+		return "", err
+	}
+	if aws.ToString(out.DataEndpoint) == "" {
+		return "", errors.New("GetDataEndpoint answered without a DataEndpoint")
+	}
+	s.endpoint = *out.DataEndpoint
+	return s.endpoint, nil
+}
+
+// forget drops an endpoint that failed, unless it has been replaced already.
+func (s *Stream) forget(endpoint string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.endpoint == endpoint {
+		s.endpoint = ""
+	}
+}
+
+// notFound tells a window without media from a stream that does not exist.
+func (s *Stream) notFound(ctx context.Context, err error) error {
+	s.mu.Lock()
+	exists := time.Since(s.seen) < existsFor
+	s.mu.Unlock()
+	if !exists {
+		if err := s.Check(ctx); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("stream %s: %w: %w", s, source.ErrEmptyWindow, err)
+}
+
+func (s *Stream) input(w source.Window) *media.GetImagesInput {
+	in := &media.GetImagesInput{
+		StreamName:        s.name(),
+		StreamARN:         s.arn(),
+		StartTimestamp:    aws.Time(w.Start.Time()),
+		EndTimestamp:      aws.Time(w.End.Time()),
+		SamplingInterval:  aws.Int32(int32(w.Interval.Milliseconds())),
+		ImageSelectorType: types.ImageSelectorTypeServerTimestamp,
+		Format:            types.FormatJpeg,
+		MaxResults:        aws.Int64(source.PageSlots),
+	}
+	if s.opts.Producer {
+		in.ImageSelectorType = types.ImageSelectorTypeProducerTimestamp
+	}
+	if s.opts.PNG {
+		in.Format = types.FormatPng
+	} else if s.opts.Quality != 0 {
+		in.FormatConfig = map[string]string{string(types.FormatConfigKeyJPEGQuality): strconv.Itoa(s.opts.Quality)}
+	}
+	if s.opts.Width != 0 {
+		in.WidthPixels, in.HeightPixels = aws.Int32(int32(s.opts.Width)), aws.Int32(int32(s.opts.Height))
+	}
+	return in
+}
+
+// String returns the stream's name or ARN.
+func (s *Stream) String() string {
+	if s.opts.Name != "" {
+		return s.opts.Name
+	}
+	return s.opts.ARN
+}
+
+func (s *Stream) name() *string { return optional(s.opts.Name) }
+func (s *Stream) arn() *string  { return optional(s.opts.ARN) }
+
+func optional(v string) *string {
+	if v == "" {
+		return nil
+	}
+	return &v
+}
