@@ -1,0 +1,18 @@
+package publish
+
+// The values of [DropError.Reason].
+const (
+	// DropDisconnected: there is no connection to the broker.
+	DropDisconnected = "disconnected"
+	// DropTooLarge: the message is larger than the broker takes.
+	DropTooLarge = "too_large"
+	// DropSlow: the broker does not take messages as fast as they come.
+	DropSlow = "slow"
+	// DropClosed: the publisher was closed.
+	DropClosed = "closed"
+)
+
+// DropReasons returns every value of [DropError.Reason].
+func DropReasons() []string {
+	return []string{DropDisconnected, DropTooLarge, DropSlow, DropClosed}
+}

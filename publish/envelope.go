@@ -1,0 +1,242 @@
+package publish
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// Bounds of what a consumer believes of a header.
+const (
+	maxSide  = 1 << 16 // pixels
+	maxBytes = 1 << 30
+	maxText  = 1 << 10
+)
+
+// An Envelope is what the headers of a tensor message say.
+type Envelope struct {
+	Stream, Output string
+	// Time is the slot, and Capture the service's own timestamp of the picture.
+	Time, Capture time.Time
+	DType         transform.DType
+	// Shape has four positive entries: [1 C H W] for NCHW, [1 H W C] for NHWC.
+	Shape  []int
+	Layout transform.Layout
+	Color  transform.Color
+	// Source is the size of the decoded picture in pixels.
+	Source image.Point
+	// Affine maps the tensor's pixels to the source's.
+	Affine transform.Affine
+	// Scale, Mean and Std are the normalization, the last two with one number a
+	// channel: value = (pixel*Scale - Mean) / Std. Scale and Std are not 0.
+	Scale     float64
+	Mean, Std []float64
+	// Normalized tells whether the elements are normalized, or are pixels that
+	// the consumer is to normalize.
+	Normalized bool
+	// Spec is the fingerprint of how the tensor was made.
+	Spec string
+}
+
+// ParseEnvelope reads the headers of a tensor message. What it returns is
+// consistent in itself, whatever the sender was; whether the payload fits is
+// told by [Envelope.Check], before which the payload must not be touched.
+func ParseEnvelope(h map[string][]string) (Envelope, error) {
+	f := fields{header: h}
+	if v := f.text(HeaderVersion); f.err == nil && v != Version {
+		f.fail(HeaderVersion, "is %.40q: this program reads version %s of the messages", v, Version)
+	}
+	e := Envelope{
+		Stream:  f.text(HeaderStream),
+		Output:  f.text(HeaderOutput),
+		Time:    f.time(HeaderTime),
+		Capture: f.time(HeaderCapture),
+		DType: oneOf(&f, HeaderDType, map[string]transform.DType{
+			"FP32": transform.Float32, "FP16": transform.Float16, "UINT8": transform.Uint8,
+		}),
+		Layout: oneOf(&f, HeaderLayout, map[string]transform.Layout{
+			"NCHW": transform.NCHW, "NHWC": transform.NHWC,
+		}),
+		Color: oneOf(&f, HeaderColor, map[string]transform.Color{
+			"RGB": transform.RGB, "BGR": transform.BGR, "GRAY": transform.Gray,
+		}),
+		Shape:      f.sides(HeaderShape, ",", 4),
+		Normalized: true,
+		Spec:       f.text(HeaderSpec),
+	}
+	if size := f.sides(HeaderSource, "x", 2); f.err == nil {
+		e.Source = image.Pt(size[0], size[1])
+	}
+	channels := e.Color.Channels()
+	copy(e.Affine[:], f.floats(HeaderAffine, len(e.Affine)))
+	if scale := f.floats(HeaderScale, 1); f.err == nil {
+		e.Scale = scale[0]
+	}
+	e.Mean = f.floats(HeaderMean, channels)
+	e.Std = f.floats(HeaderStd, channels)
+	if _, there := h[HeaderNormalized]; there {
+		e.Normalized = oneOf(&f, HeaderNormalized, map[string]bool{"true": true, "false": false})
+	}
+	if f.err != nil {
+		return Envelope{}, f.err
+	}
+	if err := e.validate(); err != nil {
+		return Envelope{}, err
+	}
+	return e, nil
+}
+
+// validate checks what no single header shows.
+func (e Envelope) validate() error {
+	channels := e.Color.Channels()
+	if n, c, _, _ := e.dims(); n != 1 || c != channels {
+		return fmt.Errorf("header %s: %v is not one picture with %d channels in %s", HeaderShape, e.Shape, channels, e.Layout)
+	}
+	if e.Scale == 0 {
+		return fmt.Errorf("header %s: must not be 0", HeaderScale)
+	}
+	for _, std := range e.Std {
+		if std == 0 {
+			return fmt.Errorf("header %s: must not be 0", HeaderStd)
+		}
+	}
+	if e.Bytes() > maxBytes {
+		return fmt.Errorf("header %s: %v of %s is more than %d bytes", HeaderShape, e.Shape, e.DType, maxBytes)
+	}
+	return nil
+}
+
+// dims returns the sizes of batch, channels, rows and columns, all 0 in the zero
+// value.
+func (e Envelope) dims() (n, c, h, w int) {
+	if len(e.Shape) != 4 {
+		return 0, 0, 0, 0
+	}
+	if e.Layout == transform.NHWC {
+		return e.Shape[0], e.Shape[3], e.Shape[1], e.Shape[2]
+	}
+	return e.Shape[0], e.Shape[1], e.Shape[2], e.Shape[3]
+}
+
+// Width returns the tensor's width in pixels.
+func (e Envelope) Width() int { _, _, _, w := e.dims(); return w }
+
+// Height returns the tensor's height in pixels.
+func (e Envelope) Height() int { _, _, h, _ := e.dims(); return h }
+
+// Bytes returns the size of the payload that the headers announce.
+func (e Envelope) Bytes() int64 {
+	_, c, h, w := e.dims()
+	return int64(c) * int64(h) * int64(w) * int64(e.DType.Size())
+}
+
+// Check returns an error unless a payload of n bytes is what the headers
+// announce.
+func (e Envelope) Check(n int) error {
+	if want := e.Bytes(); int64(n) != want {
+		return fmt.Errorf("the payload has %d bytes, but %v of %s needs %d", n, e.Shape, e.DType, want)
+	}
+	return nil
+}
+
+// fields reads headers until the first error, which it keeps; after it every
+// value is the zero value.
+type fields struct {
+	header map[string][]string
+	err    error
+}
+
+func (f *fields) fail(name, format string, args ...any) {
+	if f.err == nil {
+		f.err = fmt.Errorf("header %s: %s", name, fmt.Sprintf(format, args...))
+	}
+}
+
+func (f *fields) text(name string) string {
+	values, there := f.header[name]
+	switch {
+	case f.err != nil:
+	case !there || len(values) == 0:
+		f.fail(name, "is missing")
+	case len(values) > 1:
+		f.fail(name, "is there %d times", len(values))
+	case values[0] == "":
+		f.fail(name, "is empty")
+	case len(values[0]) > maxText:
+		f.fail(name, "has %d bytes, more than %d", len(values[0]), maxText)
+	default:
+		return values[0]
+	}
+	return ""
+}
+
+func (f *fields) time(name string) time.Time {
+	s := f.text(name)
+	if f.err != nil {
+		return time.Time{}
+	}
+	t, err := parseTime(s)
+	if err != nil {
+		f.fail(name, "%v", err)
+	}
+	return t
+}
+
+// sides reads n lengths in pixels.
+func (f *fields) sides(name, separator string, n int) []int {
+	return split(f, name, separator, n, func(s string) (int, error) {
+		v, err := strconv.Atoi(s)
+		if err == nil && (v < 1 || v > maxSide) {
+			err = errors.New("out of range")
+		}
+		return v, err
+	})
+}
+
+// floats reads n finite numbers.
+func (f *fields) floats(name string, n int) []float64 {
+	return split(f, name, ",", n, func(s string) (float64, error) {
+		v, err := strconv.ParseFloat(s, 64)
+		if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+			err = errors.New("not finite")
+		}
+		return v, err
+	})
+}
+
+func split[T any](f *fields, name, separator string, n int, parse func(string) (T, error)) []T {
+	s := f.text(name)
+	if f.err != nil {
+		return nil
+	}
+	parts := strings.Split(s, separator)
+	if len(parts) != n {
+		f.fail(name, "%.40q does not have %d parts", s, n)
+		return nil
+	}
+	values := make([]T, n)
+	for i, part := range parts {
+		v, err := parse(part)
+		if err != nil {
+			f.fail(name, "%.40q is not a number it can hold", part)
+			return nil
+		}
+		values[i] = v
+	}
+	return values
+}
+
+func oneOf[T any](f *fields, name string, values map[string]T) T {
+	s := f.text(name)
+	v, known := values[s]
+	if f.err == nil && !known {
+		f.fail(name, "%.40q is not known", s)
+	}
+	return v
+}

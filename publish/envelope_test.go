@@ -1,0 +1,143 @@
+package publish_test
+
+import (
+	"image"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+func TestParseEnvelope(t *testing.T) {
+	x := tensor(t, "raw", func(s *transform.Spec) { s.Mean, s.Std = [3]float64{1, 2, 3}, [3]float64{4, 5, 6} })
+	got, err := publish.ParseEnvelope(publish.NewMessage("s", x).Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := publish.Envelope{
+		Stream: "front-door", Output: "detector",
+		Time:    time.Date(2026, 1, 2, 3, 4, 5, 200e6, time.UTC),
+		Capture: time.Date(2026, 1, 2, 3, 4, 5, 207e6, time.UTC),
+		DType:   transform.Uint8, Shape: []int{1, 4, 6, 3}, Layout: transform.NHWC, Color: transform.RGB,
+		Source: image.Pt(1920, 1080), Affine: transform.Affine{3, 0, 0, 0, 3, -420},
+		Scale: 1, Mean: []float64{1, 2, 3}, Std: []float64{4, 5, 6}, Normalized: false, Spec: "3f2a",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got.Width() != 6 || got.Height() != 4 {
+		t.Errorf("%dx%d", got.Width(), got.Height())
+	}
+}
+
+func TestEnvelopeCheck(t *testing.T) {
+	for _, preset := range []string{"yolo", "imagenet", "raw"} {
+		x := tensor(t, preset, nil)
+		e, err := publish.ParseEnvelope(publish.NewMessage("s", x).Header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Check(len(x.Data)); err != nil {
+			t.Errorf("%s: %v", preset, err)
+		}
+		for _, n := range []int{0, len(x.Data) - 1, len(x.Data) + 1} {
+			if e.Check(n) == nil {
+				t.Errorf("%s: %d bytes instead of %d are taken", preset, n, len(x.Data))
+			}
+		}
+	}
+	if err := (publish.Envelope{}).Check(1); err == nil {
+		t.Error("the zero value takes a payload")
+	}
+}
+
+func TestParseEnvelopeErrors(t *testing.T) {
+	valid := publish.NewMessage("s", tensor(t, "yolo", nil)).Header
+	for name := range valid {
+		if name == publish.HeaderMsgID {
+			continue // for the server, not for consumers
+		}
+		for _, values := range [][]string{nil, {}, {""}, {"1", "1"}, {strings.Repeat("1", 2000)}} {
+			h := maps.Clone(valid)
+			h[name] = values
+			if _, err := publish.ParseEnvelope(h); err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s %.20q: error %v does not name the header", name, values, err)
+			}
+		}
+	}
+	for _, tt := range []struct{ name, value string }{
+		{"Cvf-Version", "2"},
+		{"Cvf-Time", "2026-01-02 03:04:05"},
+		{"Cvf-Capture", "now"},
+		{"Cvf-Dtype", "float32"},
+		{"Cvf-Shape", "1,3,640"},
+		{"Cvf-Shape", "1,3,640,640,1"},
+		{"Cvf-Shape", "1,3,-640,640"},
+		{"Cvf-Shape", "1,3,0,640"},
+		{"Cvf-Shape", "1,3,640,0x10"},
+		{"Cvf-Shape", "1,3,65537,1"},
+		{"Cvf-Shape", "1,3,65536,65536"},
+		{"Cvf-Shape", "1,3,99999999999999999999,1"},
+		{"Cvf-Shape", "2,3,4,6"},
+		{"Cvf-Shape", "1,4,6,3"}, // NHWC under NCHW
+		{"Cvf-Shape", "1,1,4,6"},
+		{"Cvf-Layout", "nchw"},
+		{"Cvf-Color", "YUV"},
+		{"Cvf-Source", "1920"},
+		{"Cvf-Source", "1920x0"},
+		{"Cvf-Affine", "1,0,0,0,1"},
+		{"Cvf-Affine", "1,0,0,0,1,NaN"},
+		{"Cvf-Scale", "0"},
+		{"Cvf-Scale", "1/255"},
+		{"Cvf-Scale", "Inf"},
+		{"Cvf-Mean", "0"},
+		{"Cvf-Std", "1,0,1"},
+		{"Cvf-Std", "1,1,1e999"},
+		{"Cvf-Normalized", "no"},
+	} {
+		h := maps.Clone(valid)
+		h[tt.name] = []string{tt.value}
+		if _, err := publish.ParseEnvelope(h); err == nil || !strings.Contains(err.Error(), tt.name) {
+			t.Errorf("%s %q: error %v does not name the header", tt.name, tt.value, err)
+		}
+	}
+}
+
+func FuzzParseEnvelope(f *testing.F) {
+	for _, preset := range []string{"yolo", "imagenet", "raw"} {
+		m := publish.NewMessage("s", tensor(f, preset, nil))
+		f.Add(block(m.Header), len(m.Data))
+	}
+	f.Fuzz(func(t *testing.T, headers string, n int) {
+		h := map[string][]string{}
+		for line := range strings.SplitSeq(headers, "\n") {
+			name, value, _ := strings.Cut(line, ": ")
+			h[name] = append(h[name], value)
+		}
+		e, err := publish.ParseEnvelope(h)
+		if err != nil {
+			return
+		}
+		size := e.Bytes()
+		if size < 1 || size > 1<<30 || e.Scale == 0 || len(e.Mean) != len(e.Std) || len(e.Mean) != e.Color.Channels() {
+			t.Errorf("impossible envelope %+v", e)
+		}
+		if (e.Check(n) == nil) != (int64(n) == size) {
+			t.Errorf("%d bytes for %v", n, e.Shape)
+		}
+	})
+}
+
+// block joins headers as FuzzParseEnvelope splits them.
+func block(h map[string][]string) string {
+	var b strings.Builder
+	for name, values := range h {
+		b.WriteString(name + ": " + values[0] + "\n")
+	}
+	return b.String()
+}

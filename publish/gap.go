@@ -1,0 +1,90 @@
+package publish
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// maxGapBytes bounds what [ParseGap] looks at; a real event has about 200 bytes.
+const maxGapBytes = 64 << 10
+
+// A Gap is a run of slots of one stream that all ended in the same way, without a
+// tensor.
+type Gap struct {
+	Stream string
+	// From is the first slot of the gap and To the last one: both belong to it.
+	From, To source.Slot
+	// Slots is how many slots the gap has, at least 1.
+	Slots int
+	// Reason is the outcome of the slots, as [source.Outcome] names it.
+	Reason string
+}
+
+// gapJSON is a gap event on the wire, with times in TimeFormat.
+type gapJSON struct {
+	Stream string `json:"stream"`
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Slots  int    `json:"slots"`
+	Reason string `json:"reason"`
+}
+
+// NewGapMessage returns the event that tells g: JSON on the subject
+// [GapSubject], without headers.
+//
+//	{"stream":"front-door","from":"2026-01-02T03:04:05.200Z",
+//	 "to":"2026-01-02T03:04:05.800Z","slots":4,"reason":"no_media"}
+//
+// To is the gap's last slot, and belongs to it.
+func NewGapMessage(g Gap) (Message, error) {
+	data, err := json.Marshal(gapJSON{g.Stream, g.From.String(), g.To.String(), g.Slots, g.Reason})
+	if err != nil {
+		return Message{}, fmt.Errorf("gap event: %w", err)
+	}
+	return Message{Subject: GapSubject(g.Stream), Data: data}, nil
+}
+
+// ParseGap reads the payload of a gap event.
+func ParseGap(data []byte) (Gap, error) {
+	if len(data) > maxGapBytes {
+		return Gap{}, fmt.Errorf("gap event: %d bytes are more than %d", len(data), maxGapBytes)
+	}
+	var j gapJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return Gap{}, fmt.Errorf("gap event: %w", err)
+	}
+	from, errFrom := parseSlot(j.From)
+	to, errTo := parseSlot(j.To)
+	if err := errors.Join(errFrom, errTo); err != nil {
+		return Gap{}, fmt.Errorf("gap event: %w", err)
+	}
+	switch {
+	case j.Stream == "":
+		return Gap{}, errors.New("gap event: no stream")
+	case j.Reason == "":
+		return Gap{}, errors.New("gap event: no reason")
+	case j.Slots < 1:
+		return Gap{}, fmt.Errorf("gap event: %d slots", j.Slots)
+	case to < from:
+		return Gap{}, fmt.Errorf("gap event: it ends at %v, before its start at %v", to, from)
+	}
+	return Gap{Stream: j.Stream, From: from, To: to, Slots: j.Slots, Reason: j.Reason}, nil
+}
+
+func parseSlot(s string) (source.Slot, error) {
+	t, err := parseTime(s)
+	return source.SlotAt(t), err
+}
+
+// parseTime reads RFC 3339 and keeps hostile text out of its errors.
+func parseTime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%.40q is not a time like 2026-01-02T03:04:05.200Z", s)
+	}
+	return t.UTC(), nil
+}

@@ -1,0 +1,30 @@
+package publish
+
+// Version is the version of the message format, the value of [HeaderVersion].
+const Version = "1"
+
+// The headers of a tensor message, each with one value. The names are
+// case-sensitive, as NATS headers are.
+const (
+	HeaderVersion    = "Cvf-Version"    // "1"
+	HeaderStream     = "Cvf-Stream"     // front-door
+	HeaderOutput     = "Cvf-Output"     // detector
+	HeaderTime       = "Cvf-Time"       // 2026-01-02T03:04:05.200Z, the slot
+	HeaderCapture    = "Cvf-Capture"    // the service's timestamp of the image, in the same form
+	HeaderDType      = "Cvf-Dtype"      // FP32, FP16 or UINT8
+	HeaderShape      = "Cvf-Shape"      // 1,3,640,640
+	HeaderLayout     = "Cvf-Layout"     // NCHW or NHWC
+	HeaderColor      = "Cvf-Color"      // RGB, BGR or GRAY
+	HeaderSource     = "Cvf-Source"     // 1920x1080, the decoded picture's size
+	HeaderAffine     = "Cvf-Affine"     // a,b,c,d,e,f, see transform.Affine
+	HeaderScale      = "Cvf-Scale"      // 0.00392156862745098
+	HeaderMean       = "Cvf-Mean"       // one number a channel: 0.485,0.456,0.406
+	HeaderStd        = "Cvf-Std"        // one number a channel: 0.229,0.224,0.225
+	HeaderNormalized = "Cvf-Normalized" // "false" where the consumer is to normalize; else absent
+	HeaderSpec       = "Cvf-Spec"       // the output's fingerprint
+	HeaderMsgID      = "Nats-Msg-Id"    // see MessageID
+)
+
+// TimeFormat is the layout of every time on the wire: RFC 3339 in UTC with
+// milliseconds.
+const TimeFormat = "2006-01-02T15:04:05.000Z07:00"

@@ -1,0 +1,153 @@
+package natspub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+)
+
+var (
+	_ publish.Publisher = (*Live)(nil)
+
+	errClosed = errors.New("the connection was closed")
+	errBusy   = errors.New("earlier messages are still being written")
+	errLate   = errors.New("the server is behind with earlier messages")
+)
+
+// Live publishes over core NATS: at most once, and the newest wins. A message
+// that cannot go out now is dropped, never kept for later.
+type Live struct {
+	data, control *link
+	timeout       time.Duration
+	// turn holds a value while a message is written. Waiting for it, other than
+	// for the client's own lock, can end.
+	turn   chan struct{}
+	pulse  *pulse
+	closed atomic.Bool
+}
+
+func newLive(c *Conn, timeout time.Duration) *Live {
+	return &Live{
+		data: c.data, control: c.control,
+		timeout: timeout,
+		turn:    make(chan struct{}, 1),
+		pulse:   startPulse(c.data, timeout),
+	}
+}
+
+// close makes every later message be dropped. It reports whether this was the
+// first call.
+func (l *Live) close() bool {
+	if l.closed.Swap(true) {
+		return false
+	}
+	l.pulse.stop()
+	return true
+}
+
+// Publish hands m to the connection. It waits at most for two times
+// [Options.WriteTimeout], and as a rule for as long as the write takes.
+//
+// When it returns, m.Data is no longer used: the client (nats.go v1.55,
+// natsWriter.appendBufs) appends the payload to a buffer of its own before it
+// writes to the socket.
+//
+// The error is a [*publish.DropError] where the message was given up, and ctx's
+// where that ended first; any other says that the message can never be sent, for
+// example because of its subject.
+func (l *Live) Publish(ctx context.Context, m publish.Message) error {
+	if err := l.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer func() { <-l.turn }()
+	if err := l.ready(l.data); err != nil {
+		return err
+	}
+	if l.pulse.late() {
+		return drop(publish.DropSlow, errLate)
+	}
+	if err := l.data.publish(m); err != nil {
+		return err
+	}
+	l.pulse.sent()
+	return nil
+}
+
+// PublishGap hands the event of a gap to the connection for control messages.
+// Its errors are those of Publish.
+func (l *Live) PublishGap(ctx context.Context, g publish.Gap) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m, err := publish.NewGapMessage(g)
+	if err != nil {
+		return err
+	}
+	if err := l.ready(l.control); err != nil {
+		return err
+	}
+	return l.control.publish(m)
+}
+
+func (l *Live) takeTurn(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(l.timeout)
+	defer timer.Stop()
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return drop(publish.DropSlow, errBusy)
+	}
+}
+
+// ready looks before the client is called, which while it connects holds its lock
+// for as long as a server takes to answer.
+func (l *Live) ready(on *link) error {
+	switch {
+	case l.closed.Load():
+		return drop(publish.DropClosed, errClosed)
+	case !on.connected.Load():
+		return drop(publish.DropDisconnected, ErrNotConnected)
+	}
+	return nil
+}
+
+// publish writes m, and says what an error of the client means for it.
+func (l *link) publish(m publish.Message) error {
+	err := l.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Header: nats.Header(m.Header), Data: m.Data})
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, nats.ErrMaxPayload):
+		return drop(publish.DropTooLarge, &publish.SizeError{
+			Size: publish.Size(m), Limit: int(l.nc.MaxPayload()),
+		})
+	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg), errors.Is(err, nats.ErrHeadersNotSupported):
+		return fmt.Errorf("message on subject %q: %w", m.Subject, err)
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+		return drop(publish.DropClosed, err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return drop(publish.DropSlow, err)
+	default: // also ErrReconnectBufExceeded, as nothing is buffered without a connection
+		return drop(publish.DropDisconnected, err)
+	}
+}
+
+func drop(reason string, err error) error { return &publish.DropError{Reason: reason, Err: err} }

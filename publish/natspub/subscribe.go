@@ -1,0 +1,109 @@
+package natspub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+)
+
+// What may wait to be read by Next, for each subject. The client's own limits
+// are for small messages.
+const (
+	pendingMessages = 1024
+	pendingBytes    = 64 << 20
+)
+
+// ErrClosed is returned by [Subscription.Next] after Close.
+var ErrClosed = errors.New("subscription closed")
+
+// A Subscription is a stream of the messages that others publish. What its
+// reader does not keep up with is lost, and counted.
+type Subscription struct {
+	link *link
+	subs []*nats.Subscription
+	out  chan publish.Message
+	done chan struct{}
+	ends sync.WaitGroup
+	once sync.Once
+}
+
+// Subscribe starts to read the given subjects, which may hold wildcards, over a
+// connection of its own. Like [Dial] it does not wait for a server that is not
+// there.
+func Subscribe(o Options, subjects ...string) (*Subscription, error) {
+	l, err := newLink(o.withDefaults(), "subscription", o.OnConnect)
+	if err != nil {
+		return nil, err
+	}
+	s := &Subscription{link: l, out: make(chan publish.Message), done: make(chan struct{})}
+	for _, subject := range subjects {
+		if err := s.add(subject); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("subject %q: %w", subject, err)
+		}
+	}
+	return s, nil
+}
+
+func (s *Subscription) add(subject string) error {
+	sub, err := s.link.nc.Subscribe(subject, func(m *nats.Msg) {
+		select {
+		case s.out <- publish.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}:
+		case <-s.done:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	s.ends.Add(1)
+	sub.SetClosedHandler(func(string) { s.ends.Done() })
+	s.subs = append(s.subs, sub)
+	return sub.SetPendingLimits(pendingMessages, pendingBytes)
+}
+
+// Next returns the next message, or ctx's error, or [ErrClosed].
+func (s *Subscription) Next(ctx context.Context) (publish.Message, error) {
+	select {
+	case m := <-s.out:
+		return m, nil
+	case <-ctx.Done():
+		return publish.Message{}, ctx.Err()
+	case <-s.done:
+		return publish.Message{}, ErrClosed
+	}
+}
+
+// WaitConnected returns nil once the server sends what is published. Its errors
+// are those of [Conn.WaitConnected].
+func (s *Subscription) WaitConnected(ctx context.Context) error {
+	if err := s.link.waitConnected(ctx); err != nil {
+		return err
+	}
+	return s.link.flush(ctx)
+}
+
+// Missed returns how many messages were lost because they were not read in time.
+func (s *Subscription) Missed() int {
+	missed := 0
+	for _, sub := range s.subs {
+		n, err := sub.Dropped()
+		if err == nil { // it only fails once the subscription has ended
+			missed += n
+		}
+	}
+	return missed
+}
+
+// Close ends the subscription.
+func (s *Subscription) Close() {
+	s.once.Do(func() {
+		close(s.done)
+		s.link.close()
+		s.ends.Wait()
+	})
+}

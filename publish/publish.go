@@ -1,0 +1,48 @@
+// Package publish says how a tensor looks on the wire: its subject, its headers
+// and its identity.
+//
+// [NewMessage] wraps a [transform.Tensor]; [ParseEnvelope] is the way back, for consumers.
+// A [Publisher] delivers messages as its mode promises; the one for NATS is
+// publish/natspub. The package imports the standard library only.
+package publish
+
+import (
+	"context"
+	"fmt"
+)
+
+// A Message is what goes over the wire.
+type Message struct {
+	Subject string
+	// Header holds the Cvf- headers and Nats-Msg-Id, one value each.
+	Header map[string][]string
+	// Data is the tensor's bytes. It is the tensor's own memory: the publisher
+	// does not keep it once Publish has returned.
+	Data []byte
+}
+
+// A Publisher delivers messages.
+//
+// Publish returns nil when the mode's promise is kept for the message: handed to
+// the connection (live) or acknowledged by the broker (ring, durable). It returns
+// a [*DropError] when the message was given up, and any other error only where
+// going on makes no sense. It may be called by many goroutines, and keeps the
+// order of calls that follow each other.
+type Publisher interface {
+	Publish(ctx context.Context, m Message) error
+}
+
+// A DropError says that a message was not delivered and will not be.
+type DropError struct {
+	// Reason is a short, stable name for metrics: "disconnected", "too_large",
+	// "slow", "closed".
+	Reason string
+	// Err is the cause.
+	Err error
+}
+
+// Error implements error.
+func (e *DropError) Error() string { return fmt.Sprintf("message dropped (%s): %v", e.Reason, e.Err) }
+
+// Unwrap returns the cause.
+func (e *DropError) Unwrap() error { return e.Err }

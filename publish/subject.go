@@ -1,0 +1,113 @@
+package publish
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// DefaultSubject is the template of the tensors' subjects.
+const DefaultSubject = "cvf.t.{stream}.{output}"
+
+const (
+	streamField = "{stream}"
+	outputField = "{output}"
+	gapPrefix   = "cvf.gap."
+	svcPrefix   = "cvf.svc."
+)
+
+// A SubjectTemplate makes the subject of a tensor from its stream and output.
+type SubjectTemplate struct{ tokens []string }
+
+// ParseSubject reads a template such as [DefaultSubject]: a NATS subject in which
+// {stream} and {output} each stand once, in different tokens, so that no two
+// pairs of names can make the same subject.
+func ParseSubject(template string) (SubjectTemplate, error) {
+	fail := func(format string, args ...any) (SubjectTemplate, error) {
+		return SubjectTemplate{}, fmt.Errorf("subject %q: %s", template, fmt.Sprintf(format, args...))
+	}
+	for _, field := range []string{streamField, outputField} {
+		if n := strings.Count(template, field); n != 1 {
+			return fail("must contain %s once, as in %s", field, DefaultSubject)
+		}
+	}
+	for _, reserved := range []string{gapPrefix, svcPrefix, "$", "_INBOX."} {
+		if strings.HasPrefix(template, reserved) {
+			return fail("must not begin with %q, which is kept for other messages", reserved)
+		}
+	}
+	tokens := strings.Split(template, ".")
+	for _, token := range tokens {
+		if strings.Contains(token, streamField) && strings.Contains(token, outputField) {
+			return fail("%s and %s must be separated by a dot", streamField, outputField)
+		}
+		literal := strings.NewReplacer(streamField, "", outputField, "").Replace(token)
+		switch {
+		case token == "":
+			return fail("has an empty part: remove the extra dot")
+		case strings.ContainsAny(literal, "{}"):
+			return fail("%q is not known: only %s and %s are replaced", token, streamField, outputField)
+		case literal != "" && SubjectToken(literal) != literal:
+			return fail("%q holds a character that a subject cannot: no spaces, wildcards (* and >) or control characters", token)
+		}
+	}
+	return SubjectTemplate{tokens}, nil
+}
+
+// Subject returns the subject for a stream and an output, whose names are first
+// made fit by [SubjectToken].
+func (t SubjectTemplate) Subject(stream, output string) string {
+	tokens := slices.Clone(t.tokens)
+	for i, token := range tokens {
+		if strings.Contains(token, streamField) {
+			tokens[i] = strings.Replace(token, streamField, SubjectToken(stream), 1)
+		} else {
+			tokens[i] = strings.Replace(token, outputField, SubjectToken(output), 1)
+		}
+	}
+	return strings.Join(tokens, ".")
+}
+
+// String returns the template as it was given.
+func (t SubjectTemplate) String() string { return strings.Join(t.tokens, ".") }
+
+// SubjectToken returns name with every character replaced by an underscore that
+// one token of a subject cannot hold: the dot, the wildcards, spaces, and what
+// does not print. Other Unicode characters stay. An empty name becomes "_".
+func SubjectToken(name string) string {
+	if name == "" {
+		return "_"
+	}
+	var b strings.Builder
+	for i, r := range name {
+		if r == utf8.RuneError && !strings.HasPrefix(name[i:], string(utf8.RuneError)) {
+			r = '_' // not UTF-8
+		}
+		if r == '.' || r == '*' || r == '>' || r == ' ' || !unicode.IsPrint(r) {
+			r = '_'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// GapSubject returns the subject of a stream's gap events: cvf.gap.<stream>.
+func GapSubject(stream string) string { return gapPrefix + SubjectToken(stream) }
+
+// Collisions returns the pairs of names that would share a subject, each name
+// with the first one that took its token, in the order given.
+func Collisions(names []string) [][2]string {
+	var pairs [][2]string
+	first := make(map[string]string, len(names))
+	for _, name := range names {
+		token := SubjectToken(name)
+		if other, taken := first[token]; taken {
+			pairs = append(pairs, [2]string{other, name})
+			continue
+		}
+		first[token] = name
+	}
+	return pairs
+}
