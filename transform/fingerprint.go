@@ -1,0 +1,44 @@
+package transform
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Fingerprint returns 16 hexadecimal characters that stand for the spec and the
+// versions of the libraries that do the work (engine, one line). Tensors with the
+// same fingerprint come from the same pixels in the same way; the text behind it
+// does not change from release to release unless the tensors do.
+func (s *Spec) Fingerprint(engine string) string {
+	sum := sha256.Sum256([]byte(s.canonical(engine)))
+	return hex.EncodeToString(sum[:8])
+}
+
+// canonical returns the text that is hashed. The number in its first line is to
+// be raised when our own arithmetic changes.
+func (s *Spec) canonical(engine string) string {
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	triple := func(v [3]float64) string {
+		return number(v[0]) + "," + number(v[1]) + "," + number(v[2])
+	}
+	var b strings.Builder
+	line := func(key, value string) { fmt.Fprintf(&b, "%s=%s\n", key, value) }
+	line("spec", "1")
+	line("size", fmt.Sprintf("%dx%d", s.Width, s.Height))
+	line("fit", string(s.Fit))
+	line("resize", string(s.Resize))
+	line("pad", strconv.Itoa(int(s.Pad)))
+	line("color", string(s.Color))
+	line("roi", s.ROI.String())
+	line("scale", number(s.Scale))
+	line("mean", triple(s.Mean))
+	line("std", triple(s.Std))
+	line("dtype", string(s.DType))
+	line("layout", string(s.Layout))
+	line("decode", string(s.Decode))
+	line("engine", engine)
+	return b.String()
+}

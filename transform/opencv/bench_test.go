@@ -1,0 +1,230 @@
+package opencv
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"math"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// benchJPEG returns the picture to measure with: the file that CVFEEDER_BENCH_JPEG
+// names, or a drawn one of 1920x1080 and about 320 KB, 4:2:0: smooth shades,
+// edges, and the noise of a sensor.
+func benchJPEG(b *testing.B) []byte {
+	b.Helper()
+	if name := os.Getenv("CVFEEDER_BENCH_JPEG"); name != "" {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return data
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	m := image.NewRGBA(image.Rect(0, 0, 1920, 1080))
+	for y := range 1080 {
+		for x := range 1920 {
+			shade := 110 + 60*math.Sin(float64(x)/190)*math.Cos(float64(y)/130)
+			if (x/240+y/180)%3 == 0 {
+				shade += 45
+			}
+			shade += rng.NormFloat64() * 6
+			at := func(v float64) uint8 { return uint8(max(0, min(255, v))) }
+			m.SetRGBA(x, y, color.RGBA{at(shade), at(shade*0.9 + 10), at(shade*0.7 + 30), 255})
+		}
+	}
+	var buf bytes.Buffer
+	if err := jpeg.Encode(&buf, m, &jpeg.Options{Quality: 84}); err != nil {
+		b.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// benchOutput returns an output of a preset.
+func benchOutput(b *testing.B, preset string) *transform.Output {
+	b.Helper()
+	s, err := transform.Preset(preset)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &transform.Output{Name: preset, Spec: s}
+}
+
+// BenchmarkTransformVsLibjpeg measures a 1080p JPEG to the yolo preset's tensor
+// against libjpeg-turbo's decode of the same file alone. The two take turns, and
+// their medians are compared, so that the noise of a shared machine hits both.
+func BenchmarkTransformVsLibjpeg(b *testing.B) {
+	data, out := benchJPEG(b), benchOutput(b, "yolo")
+	w := NewWorker(Options{})
+	defer w.Close()
+	floor := func() {
+		if err := w.jpeg.decode(data, w.pixelsView(b, data)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	whole := func() { transformOnce(b, w, data, out) }
+	floor()
+	whole()
+	var floors, wholes []time.Duration
+	for b.Loop() {
+		floors = append(floors, timed(floor))
+		wholes = append(wholes, timed(whole))
+	}
+	f, t := median(floors), median(wholes)
+	b.ReportMetric(float64(f.Microseconds())/1000, "libjpeg-ms")
+	b.ReportMetric(float64(t.Microseconds())/1000, "transform-ms")
+	b.ReportMetric(float64(t)/float64(f), "transform-vs-libjpeg")
+}
+
+// pixelsView returns the worker's memory for the decoded picture.
+func (w *Worker) pixelsView(b *testing.B, data []byte) view {
+	b.Helper()
+	h, err := w.jpeg.header(data)
+	if err != nil {
+		b.Fatal(err)
+	}
+	v, err := w.pixels.picture(h.size, 3)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return v
+}
+
+// transformOnce makes one tensor of one picture.
+func transformOnce(b *testing.B, w *Worker, data []byte, outs ...*transform.Output) {
+	if err := w.Decode(source.Frame{Data: data}, outs); err != nil {
+		b.Error(err)
+		return
+	}
+	for _, o := range outs {
+		t, err := w.Tensor(o)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		t.Release()
+	}
+}
+
+// BenchmarkTensor measures what comes after the decoder.
+func BenchmarkTensor(b *testing.B) {
+	data := benchJPEG(b)
+	for _, preset := range []string{"yolo", "imagenet", "clip", "raw"} {
+		b.Run(preset, func(b *testing.B) {
+			w, out := NewWorker(Options{}), benchOutput(b, preset)
+			defer w.Close()
+			transformOnce(b, w, data, out)
+			b.ReportAllocs()
+			for b.Loop() {
+				t, err := w.Tensor(out)
+				if err != nil {
+					b.Fatal(err)
+				}
+				t.Release()
+			}
+		})
+	}
+}
+
+// BenchmarkPack measures the pass from pixels to normalized planes.
+func BenchmarkPack(b *testing.B) {
+	out := benchOutput(b, "yolo")
+	w := NewWorker(Options{})
+	defer w.Close()
+	transformOnce(b, w, benchJPEG(b), out)
+	for _, dtype := range transform.DTypes() {
+		for _, layout := range transform.Layouts() {
+			b.Run(string(dtype)+"-"+string(layout), func(b *testing.B) {
+				s := out.Spec
+				s.DType, s.Layout, s.Fit = dtype, layout, transform.Stretch
+				g, err := s.Geometry(w.picture.full)
+				if err != nil {
+					b.Fatal(err)
+				}
+				src, err := w.resize(&s, g)
+				if err != nil {
+					b.Fatal(err)
+				}
+				n, _ := s.Bytes()
+				dst := make([]byte, n)
+				for b.Loop() {
+					if err := w.pack(&s, g, src, dst); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkDecodeFast measures the scaled decode against the exact one.
+func BenchmarkDecodeFast(b *testing.B) {
+	data := benchJPEG(b)
+	w, exact, fast := NewWorker(Options{}), benchOutput(b, "yolo"), benchOutput(b, "yolo")
+	defer w.Close()
+	fast.Spec.Decode = transform.DecodeFast
+	var exacts, fasts []time.Duration
+	transformOnce(b, w, data, exact)
+	for b.Loop() {
+		exacts = append(exacts, timed(func() { transformOnce(b, w, data, exact) }))
+		fasts = append(fasts, timed(func() { transformOnce(b, w, data, fast) }))
+	}
+	b.ReportMetric(float64(median(exacts))/float64(median(fasts)), "transform-fast-speedup")
+}
+
+// BenchmarkTransformScaling measures the throughput of two workers against that
+// of one, in turns.
+func BenchmarkTransformScaling(b *testing.B) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		b.Skip("needs two cores")
+	}
+	const frames = 8
+	data, out := benchJPEG(b), benchOutput(b, "yolo")
+	workers := [2]*Worker{NewWorker(Options{}), NewWorker(Options{})}
+	for _, w := range workers {
+		defer w.Close()
+		transformOnce(b, w, data, out)
+	}
+	run := func(n int) time.Duration {
+		return timed(func() {
+			var wg sync.WaitGroup
+			for _, w := range workers[:n] {
+				wg.Go(func() {
+					for range frames {
+						transformOnce(b, w, data, out)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+	var one, two []time.Duration
+	for b.Loop() {
+		one = append(one, run(1))
+		two = append(two, run(2))
+	}
+	b.ReportMetric(2*float64(median(one))/float64(median(two)), "transform-scaling")
+}
+
+// timed returns how long f takes.
+func timed(f func()) time.Duration {
+	start := time.Now()
+	f()
+	return time.Since(start)
+}
+
+// median returns the middle of the values.
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}

@@ -1,0 +1,114 @@
+package opencv
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+var (
+	jpegMagic = []byte{0xff, 0xd8, 0xff}
+	pngMagic  = []byte("\x89PNG\r\n\x1a\n")
+)
+
+// decode decodes the data by what its first bytes say it is. Nothing but JPEG and
+// PNG reaches a decoder: OpenCV itself would try a dozen formats.
+func (w *Worker) decode(data []byte, outs []*transform.Output) (picture, error) {
+	switch {
+	case len(data) == 0:
+		return picture{}, undecodable(transform.ReasonEmpty, "no bytes")
+	case bytes.HasPrefix(data, jpegMagic):
+		return w.decodeJPEG(data, outs)
+	case bytes.HasPrefix(data, pngMagic):
+		return w.decodePNG(data)
+	case bytes.HasPrefix(jpegMagic, data), bytes.HasPrefix(pngMagic, data):
+		return picture{}, undecodable(transform.ReasonTruncated, "only %d bytes", len(data))
+	}
+	return picture{}, undecodable(transform.ReasonFormat,
+		"neither JPEG nor PNG: it begins with % x", data[:min(len(data), 8)])
+}
+
+// decodeJPEG decodes a JPEG, scaled down where every output allows it.
+func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, error) {
+	h, err := w.jpeg.header(data)
+	if err != nil {
+		return picture{}, err
+	}
+	if err := w.checkSize(h.size); err != nil {
+		return picture{}, err
+	}
+	p := picture{full: h.size, eighths: eighths(h.size, outs)}
+	size := scaled(h.size, p.eighths)
+	if p.view, err = w.pixels.picture(size, 3); err != nil {
+		return picture{}, err
+	}
+	if !h.cmyk {
+		return p, w.jpeg.decode(data, p.view)
+	}
+	four, err := w.cmyk.picture(size, 4)
+	if err != nil {
+		return picture{}, err
+	}
+	if err := w.jpeg.decode(data, four); err != nil {
+		return picture{}, err
+	}
+	convertCMYK(four, p.view)
+	return p, nil
+}
+
+// checkSize checks a picture's size against the worker's limits.
+func (w *Worker) checkSize(size image.Point) error {
+	if size.X < 1 || size.Y < 1 || size.X > w.limit.X || size.Y > w.limit.Y {
+		return undecodable(transform.ReasonSize, "%dx%d pixels: 1x1 to %dx%d are accepted",
+			size.X, size.Y, w.limit.X, w.limit.Y)
+	}
+	return nil
+}
+
+// undecodable returns a DecodeError.
+func undecodable(reason transform.Reason, format string, args ...any) error {
+	return &transform.DecodeError{Reason: reason, Err: fmt.Errorf(format, args...)}
+}
+
+// eighths returns the n for a decode of the picture at n/8: the smallest that is
+// at least as large as what every output resizes it to, 8 where an output needs
+// the exact pixels. 5 to 7 are left out: libjpeg-turbo has no vector code for
+// them, and is slower than at full size.
+func eighths(size image.Point, outs []*transform.Output) int {
+	if len(outs) == 0 {
+		return 8
+	}
+	sizes := []int{1, 2, 3, 4, 8}
+	for _, o := range outs {
+		if o.Spec.Decode != transform.DecodeFast {
+			return 8
+		}
+		g, err := o.Spec.Geometry(size)
+		if err != nil {
+			continue // Tensor will say so
+		}
+		for len(sizes) > 1 && !covers(g.Scaled(sizes[0], 8)) {
+			sizes = sizes[1:]
+		}
+	}
+	// TurboJPEG is asked by size, and takes the largest n that gives it: of a
+	// tiny picture several do.
+	for n := 8; n > sizes[0]; n-- {
+		if scaled(size, n) == scaled(size, sizes[0]) {
+			return n
+		}
+	}
+	return sizes[0]
+}
+
+// covers tells whether the geometry does not enlarge.
+func covers(g transform.Geometry) bool {
+	return g.Region.Dx() >= g.Resized.X && g.Region.Dy() >= g.Resized.Y
+}
+
+// scaled returns the size of a JPEG decoded at n/8.
+func scaled(size image.Point, n int) image.Point {
+	return image.Pt((size.X*n+7)/8, (size.Y*n+7)/8)
+}

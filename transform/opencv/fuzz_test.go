@@ -1,0 +1,94 @@
+package opencv
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// FuzzDecodeJPEG decodes what may be a JPEG, and makes tensors of what is one.
+func FuzzDecodeJPEG(f *testing.F) {
+	fuzzDecode(f, ".jpg", func(data []byte) []byte { return data })
+}
+
+// FuzzDecodePNG does so for PNG, with the checksums put right: they would keep
+// nearly everything from the decoder.
+func FuzzDecodePNG(f *testing.F) { fuzzDecode(f, ".png", repairPNG) }
+
+// repairPNG returns the PNG with the right checksum of each chunk.
+func repairPNG(data []byte) []byte {
+	data = slices.Clone(data)
+	rest := data[min(len(data), len(pngMagic)):]
+	for len(rest) >= chunkFrame {
+		n := uint64(binary.BigEndian.Uint32(rest))
+		if n > uint64(len(rest)-chunkFrame) {
+			break
+		}
+		binary.BigEndian.PutUint32(rest[8+n:], crc32.ChecksumIEEE(rest[4:8+n]))
+		rest = rest[chunkFrame+n:]
+	}
+	return data
+}
+
+// fuzzDecode fuzzes the decoder of the files with the extension.
+func fuzzDecode(f *testing.F, extension string, repair func([]byte) []byte) {
+	files, err := os.ReadDir("testdata/pictures")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file.Name(), extension) {
+			f.Add(readPicture(f, file.Name()))
+		}
+	}
+	outputs := fuzzOutputs(f)
+	w := NewWorker(Options{MaxWidth: 300, MaxHeight: 300})
+	defer w.Close()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if decodeReason(t, w, repair(data)) != "" {
+			return
+		}
+		for _, o := range outputs {
+			tensor, err := w.Tensor(o)
+			if err != nil {
+				t.Fatalf("%s: %v", o.Name, err)
+			}
+			n := o.Spec.DType.Size()
+			for _, d := range tensor.Shape {
+				n *= d
+			}
+			if n != len(tensor.Data) {
+				t.Errorf("%s: %d bytes of shape %v", o.Name, len(tensor.Data), tensor.Shape)
+			}
+			tensor.Release()
+		}
+		if n := OpenMats(); n != 0 {
+			t.Errorf("%d Mats are open", n)
+		}
+	})
+}
+
+// fuzzOutputs returns outputs that take every way through the pixels.
+func fuzzOutputs(f *testing.F) []*transform.Output {
+	var outputs []*transform.Output
+	for i, resize := range transform.Resizes() {
+		for j, fit := range transform.Fits() {
+			s, err := transform.Preset("none")
+			if err != nil {
+				f.Fatal(err)
+			}
+			s.Width, s.Height = 33, 20
+			s.Resize, s.Fit = resize, fit
+			s.Color = transform.Colors()[(i+j)%3]
+			s.DType = transform.DTypes()[(i+j/2)%3]
+			s.Layout = transform.Layouts()[(i/2+j)%2]
+			outputs = append(outputs, &transform.Output{Name: string(resize) + " " + string(fit), Spec: s})
+		}
+	}
+	return outputs
+}

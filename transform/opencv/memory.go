@@ -1,0 +1,144 @@
+package opencv
+
+// #include <stdlib.h>
+import "C"
+
+import (
+	"fmt"
+	"image"
+	"unsafe"
+
+	"gocv.io/x/gocv"
+)
+
+const (
+	// memoryAlign suits every vector instruction.
+	memoryAlign = 64
+	// memorySlack bytes may be read, not used, behind the end of the pixels.
+	memorySlack = 64
+	// memoryKept is how much a worker keeps of a buffer that was needed once for
+	// a much larger picture.
+	memoryKept = 32 << 20
+)
+
+// A memory is a block of C memory that is reused and grows as needed. C code may
+// keep pointers to it, which Go memory does not allow.
+type memory struct {
+	p   unsafe.Pointer
+	cap int
+}
+
+// reserve makes room for n bytes. What was in the memory is lost, and views of it
+// become invalid.
+func (m *memory) reserve(n int) error {
+	if n <= m.cap && (m.cap <= memoryKept || n >= m.cap/4) {
+		return nil
+	}
+	m.free()
+	size := (n + memorySlack + memoryAlign - 1) / memoryAlign * memoryAlign
+	p := C.aligned_alloc(memoryAlign, C.size_t(size))
+	if p == nil {
+		return fmt.Errorf("out of memory: %d bytes for a picture", n)
+	}
+	m.p, m.cap = p, n
+	return nil
+}
+
+// free gives the memory back to the system.
+func (m *memory) free() {
+	C.free(m.p)
+	m.p, m.cap = nil, 0
+}
+
+// A view is a rectangle of 8-bit pixels in C memory, the channels of each side by
+// side, pixels step bytes apart, rows stride bytes apart.
+type view struct {
+	p            unsafe.Pointer
+	step, stride int
+	size         image.Point
+	channels     int
+}
+
+// picture makes room for a picture in m and returns its view.
+func (m *memory) picture(size image.Point, channels int) (view, error) {
+	if err := m.reserve(size.X * size.Y * channels); err != nil {
+		return view{}, err
+	}
+	return view{p: m.p, step: channels, stride: size.X * channels, size: size, channels: channels}, nil
+}
+
+// sub returns the part of the view in r, which must lie within it.
+func (v view) sub(r image.Rectangle) view {
+	v.p = unsafe.Add(v.p, r.Min.Y*v.stride+r.Min.X*v.step)
+	v.size = r.Size()
+	return v
+}
+
+// sampled returns the view of every n-th pixel in both directions, the middle one
+// of n; n must be odd, and divide the size.
+func (v view) sampled(n int) view {
+	v.p = unsafe.Add(v.p, n/2*(v.stride+v.step))
+	v.step, v.stride, v.size = v.step*n, v.stride*n, v.size.Div(n)
+	return v
+}
+
+// A matrix is memory that a Mat can be made over.
+type matrix interface {
+	mat() (gocv.Mat, error)
+}
+
+// mat returns a Mat over the view, which must not be sampled.
+func (v view) mat() (gocv.Mat, error) {
+	kind := gocv.MatTypeCV8UC3
+	if v.channels == 1 {
+		kind = gocv.MatTypeCV8UC1
+	}
+	// gocv has no way to name a stride: a Mat of whole rows is made, and narrowed
+	// to the view before anything reads it.
+	used := (v.size.Y-1)*v.stride + v.size.X*v.channels
+	rows, err := gocv.NewMatFromBytes(v.size.Y, v.stride/v.channels, kind, unsafe.Slice((*byte)(v.p), used))
+	if err != nil || rows.Cols() == v.size.X {
+		return rows, err
+	}
+	part := rows.Region(image.Rectangle{Max: v.size})
+	return part, rows.Close()
+}
+
+// floats is a picture whose channels are float32, without gaps.
+type floats struct {
+	p        unsafe.Pointer
+	size     image.Point
+	channels int
+}
+
+// mat returns a Mat over the floats.
+func (f floats) mat() (gocv.Mat, error) {
+	kind := gocv.MatTypeCV32FC3
+	if f.channels == 1 {
+		kind = gocv.MatTypeCV32FC1
+	}
+	used := f.size.X * f.size.Y * f.channels * 4
+	return gocv.NewMatFromBytes(f.size.Y, f.size.X, kind, unsafe.Slice((*byte)(f.p), used))
+}
+
+// withMat calls do with a Mat over the memory, without a copy. The Mat is closed
+// when do returns; it must not keep it.
+func withMat(m matrix, do func(*gocv.Mat) error) error {
+	mat, err := m.mat()
+	if err != nil {
+		return fmt.Errorf("opencv: %w", err)
+	}
+	openMats.Add(1)
+	defer func() {
+		_ = mat.Close() // never fails
+		openMats.Add(-1)
+	}()
+	return do(&mat)
+}
+
+// withMats calls do with Mats over the memory of both.
+func withMats(src, dst matrix, do func(src, dst *gocv.Mat) error) error {
+	return withMat(src, func(s *gocv.Mat) error {
+		return withMat(dst, func(d *gocv.Mat) error { return do(s, d) })
+	})
+}

@@ -1,0 +1,103 @@
+package opencv
+
+// #include "pack.h"
+import "C"
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// pack lays the visible part of the resized picture into the tensor's data:
+// normalized, padded, in the spec's channel order, type and layout.
+//
+// A float element is (pixel*scale - mean)/std in float64, rounded once to float32;
+// float16 is that float32 rounded to nearest even, as NumPy's astype does. PyTorch
+// and NumPy round every step to float32, which differs in the last bits: by 3e-7
+// with ImageNet's mean and std.
+func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []byte) error {
+	if err := w.table.reserve(3 * 256 * 4); err != nil {
+		return err
+	}
+	at := g.Visible().Min.Add(g.Offset)
+	job := C.cvf_pack_job{
+		src: (*C.uint8_t)(src.p), stride: C.ptrdiff_t(src.stride), step: C.int(src.step),
+		w: C.int(src.size.X), h: C.int(src.size.Y), channels: C.int(src.channels),
+		reverse: flag(s.Color == transform.RGB), kind: C.int(fillTable(s, w.table.p)),
+		planar: flag(s.Layout == transform.NCHW), pad: C.uint8_t(s.Pad),
+		tw: C.int(g.Size.X), th: C.int(g.Size.Y), left: C.int(at.X), top: C.int(at.Y),
+	}
+	C.cvf_pack(&job, w.table.p, unsafe.Pointer(&dst[0]))
+	return nil
+}
+
+// fillTable writes what the packing of the spec's type needs to memory, which has
+// room for 3*256 elements, and returns the kind of the packing.
+func fillTable(s *transform.Spec, memory unsafe.Pointer) int {
+	switch s.DType {
+	case transform.Float32:
+		if d, exact := divisor(s); exact {
+			*(*float32)(memory) = d
+			return C.CVF_DIVIDE
+		}
+		table := unsafe.Slice((*float32)(memory), 3*256)
+		for i := range s.Color.Channels() * 256 {
+			table[i] = float32(s.Value(i/256, uint8(i%256)))
+		}
+		return C.CVF_LOOK32
+	case transform.Float16:
+		table := unsafe.Slice((*uint16)(memory), 3*256)
+		for i := range s.Color.Channels() * 256 {
+			table[i] = float16bits(float32(s.Value(i/256, uint8(i%256))))
+		}
+		return C.CVF_LOOK16
+	}
+	return C.CVF_PIXEL
+}
+
+// divisor returns d where dividing every pixel by d, in float32, gives the very
+// elements that the spec asks for: 255 for a scale of 1/255 alone.
+func divisor(s *transform.Spec) (d float32, exact bool) {
+	d = float32(s.Std[0] / s.Scale)
+	for i := range s.Color.Channels() * 256 {
+		if float32(i%256)/d != float32(s.Value(i/256, uint8(i%256))) {
+			return 0, false
+		}
+	}
+	return d, true
+}
+
+// flag returns C's truth value.
+func flag(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// float16bits returns f as IEEE 754 binary16, rounded to nearest even.
+func float16bits(f float32) uint16 {
+	bits := math.Float32bits(f)
+	sign := uint16(bits >> 16 & 0x8000)
+	exponent := int(bits>>23&0xff) - 127
+	mantissa := bits & 0x7fffff
+	switch {
+	case exponent == 128 && mantissa != 0:
+		return sign | 0x7e00 // NaN
+	case exponent > 15:
+		return sign | 0x7c00 // infinity
+	case exponent >= -14:
+		// A carry out of the mantissa correctly raises the exponent.
+		return sign | uint16(roundEven(uint32(exponent+15)<<23|mantissa, 13))
+	case exponent >= -25:
+		return sign | uint16(roundEven(mantissa|0x800000, uint(-exponent-1)))
+	}
+	return sign
+}
+
+// roundEven returns v / 2^shift, rounded to nearest even.
+func roundEven(v uint32, shift uint) uint32 {
+	return (v + 1<<(shift-1) - 1 + v>>shift&1) >> shift
+}

@@ -1,0 +1,121 @@
+package opencv
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"image"
+
+	"gocv.io/x/gocv"
+
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// Options are a worker's limits and its memory.
+type Options struct {
+	// MaxWidth and MaxHeight bound the pictures that are decoded, in pixels. They
+	// are checked before memory is allocated. Default 8192.
+	MaxWidth, MaxHeight int
+	// Buffers is where tensors get their memory; workers may share it. Default:
+	// one of the worker's own.
+	Buffers *transform.Buffers
+}
+
+// A Worker decodes frames and makes tensors of them. It is for one goroutine at a
+// time. The tensors are independent of it.
+type Worker struct {
+	limit   image.Point
+	buffers *transform.Buffers
+	jpeg    jpegDecoder
+	closed  bool
+
+	frame   source.Frame // without its data
+	picture picture
+
+	pixels, cmyk, gray, resized, scratch, table memory
+	png                                         []byte
+}
+
+// A picture is a decoded frame.
+type picture struct {
+	view // BGR; no pixels where nothing is decoded
+	// full is the size of the picture, of which the view is eighths/8.
+	full    image.Point
+	eighths int
+}
+
+// NewWorker returns a worker. It must be closed.
+func NewWorker(o Options) *Worker {
+	// For the whole process: the pool of workers is the parallelism.
+	gocv.SetNumThreads(1)
+	w := &Worker{
+		limit:   image.Pt(cmp.Or(o.MaxWidth, 8192), cmp.Or(o.MaxHeight, 8192)),
+		buffers: o.Buffers,
+	}
+	if w.buffers == nil {
+		w.buffers = new(transform.Buffers)
+	}
+	return w
+}
+
+// Decode decodes the frame's picture, for [Worker.Tensor] to make the outputs of
+// it. The frame's data is not needed afterwards. A [*transform.DecodeError] tells
+// that the picture is at fault; after an error there is no picture.
+func (w *Worker) Decode(f source.Frame, outs []*transform.Output) error {
+	w.picture = picture{}
+	if w.closed {
+		return errors.New("the worker is closed")
+	}
+	p, err := w.decode(f.Data, outs)
+	if err != nil {
+		return err
+	}
+	f.Data = nil
+	w.frame, w.picture = f, p
+	return nil
+}
+
+// Tensor makes the output's tensor of the picture that was decoded last. The
+// output must have been among those of Decode, and its spec valid. A
+// [*transform.DecodeError] tells that the picture does not suit the spec.
+func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
+	if w.picture.p == nil {
+		return nil, errors.New("there is no picture: Decode comes before Tensor")
+	}
+	s := &o.Spec
+	g, err := s.Geometry(w.picture.full)
+	if err != nil {
+		return nil, &transform.DecodeError{Reason: transform.ReasonUnfit, Err: err}
+	}
+	if w.picture.eighths != 8 {
+		g = g.Scaled(w.picture.eighths, 8)
+	}
+	src, err := w.resize(s, g)
+	if err != nil {
+		return nil, fmt.Errorf("output %s: %w", o.Name, err)
+	}
+	shape := s.Shape(g)
+	n := s.DType.Size()
+	for _, d := range shape {
+		n *= d
+	}
+	t := w.buffers.Tensor(n)
+	t.Stream, t.Slot, t.Capture = w.frame.Stream, w.frame.Slot, w.frame.Capture
+	t.Output, t.Shape, t.Source, t.Affine = o, shape, g.Source, g.Affine
+	if err := w.pack(s, g, src, t.Data); err != nil {
+		t.Release()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Close gives the worker's memory back. Tensors stay valid. A second call does
+// nothing.
+func (w *Worker) Close() {
+	w.jpeg.close()
+	for _, m := range []*memory{&w.pixels, &w.cmyk, &w.gray, &w.resized, &w.scratch, &w.table} {
+		m.free()
+	}
+	w.picture, w.png, w.closed = picture{}, nil, true
+}

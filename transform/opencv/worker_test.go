@@ -1,0 +1,390 @@
+package opencv
+
+import (
+	"bytes"
+	"encoding/binary"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// newOutput returns an output of a preset, changed.
+func newOutput(t testing.TB, preset string, change func(*transform.Spec)) *transform.Output {
+	t.Helper()
+	s, err := transform.Preset(preset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if change != nil {
+		change(&s)
+	}
+	if err := s.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return &transform.Output{Name: preset, Spec: s}
+}
+
+func TestSeveralOutputsOfOneDecode(t *testing.T) {
+	outs := []*transform.Output{newOutput(t, "yolo", nil), newOutput(t, "imagenet", nil), newOutput(t, "raw", nil)}
+	w := NewWorker(Options{})
+	defer w.Close()
+	f := source.Frame{
+		Stream: "front-door", Slot: 1767323045200, Capture: time.UnixMilli(1767323045207).UTC(),
+		Data: readPicture(t, "large.jpg"),
+	}
+	if err := w.Decode(f, outs); err != nil {
+		t.Fatal(err)
+	}
+	clear(f.Data) // not needed any more
+	shapes := [][]int{{1, 3, 640, 640}, {1, 3, 224, 224}, {1, 270, 480, 3}}
+	for i, o := range outs {
+		got, err := w.Tensor(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone := makeTensor(t, NewWorker(Options{}), readPicture(t, "large.jpg"), o.Spec)
+		if !bytes.Equal(got.Data, alone.Data) {
+			t.Errorf("%s: not the tensor that it is alone", o.Name)
+		}
+		if got.Stream != f.Stream || got.Slot != f.Slot || got.Capture != f.Capture || got.Output != o ||
+			got.Source != image.Pt(480, 270) {
+			t.Errorf("%+v", got)
+		}
+		if diff := cmp.Diff(shapes[i], got.Shape); diff != "" {
+			t.Errorf("shape (-want +got):\n%s", diff)
+		}
+		got.Release()
+	}
+}
+
+func TestNoPicture(t *testing.T) {
+	o := newOutput(t, "yolo", nil)
+	w := NewWorker(Options{})
+	if _, err := w.Tensor(o); err == nil {
+		t.Error("a tensor without a picture")
+	}
+	makeTensor(t, w, readPicture(t, "444.jpg"), o.Spec)
+	if decodeReason(t, w, []byte("broken")) == "" {
+		t.Error("text is decoded")
+	}
+	if _, err := w.Tensor(o); err == nil {
+		t.Error("a tensor of the picture before the broken one")
+	}
+	w.Close()
+	w.Close()
+	if err := w.Decode(source.Frame{Data: readPicture(t, "444.jpg")}, nil); err == nil {
+		t.Error("a closed worker decodes")
+	}
+	if _, err := w.Tensor(o); err == nil {
+		t.Error("a closed worker makes tensors")
+	}
+}
+
+// TestMemoryIsReused feeds one worker pictures of many kinds, and compares with a
+// new worker for each.
+func TestMemoryIsReused(t *testing.T) {
+	w := NewWorker(Options{})
+	defer w.Close()
+	names := []string{"large.jpg", "pixel.jpg", "cmyk.jpg", "rgba.png", "tall.jpg", "gray16.png", "420.jpg"}
+	for i := range 3 * len(names) {
+		data := readPicture(t, names[i%len(names)])
+		for _, preset := range transform.PresetNames()[:4] {
+			s := newOutput(t, preset, func(s *transform.Spec) {
+				if i%2 == 0 {
+					s.Color = transform.Gray
+				}
+			}).Spec
+			fresh := NewWorker(Options{})
+			got, want := makeTensor(t, w, data, s), makeTensor(t, fresh, data, s)
+			if !bytes.Equal(got.Data, want.Data) {
+				t.Fatalf("%s of %s differs", preset, names[i%len(names)])
+			}
+			got.Release()
+			fresh.Close()
+		}
+	}
+	if n := OpenMats(); n != 0 {
+		t.Errorf("%d Mats are open", n)
+	}
+}
+
+func TestMemoryShrinks(t *testing.T) {
+	var m memory
+	defer m.free()
+	for _, step := range []struct{ reserve, want int }{
+		{1000, 1000},
+		{10, 1000},
+		{4 * memoryKept, 4 * memoryKept},
+		{memoryKept, 4 * memoryKept},
+		{1000, 1000},
+	} {
+		if err := m.reserve(step.reserve); err != nil {
+			t.Fatal(err)
+		}
+		if m.cap != step.want {
+			t.Errorf("%d bytes after %d were asked for, want %d", m.cap, step.reserve, step.want)
+		}
+	}
+	if err := m.reserve(math.MaxInt / 2); err == nil || !strings.Contains(err.Error(), "out of memory") {
+		t.Errorf("more than there is: %v", err)
+	}
+}
+
+// TestPartIsAsWhole compares what the cutting fits compute, which is only what is
+// seen, with the cut of the whole resized picture.
+func TestPartIsAsWhole(t *testing.T) {
+	w := NewWorker(Options{})
+	defer w.Close()
+	for _, name := range []string{"large.jpg", "tall.jpg", "wide.jpg"} {
+		data := readPicture(t, name)
+		for _, resize := range transform.Resizes() {
+			for _, fit := range []transform.Fit{transform.Crop, transform.ShortSide} {
+				part := newOutput(t, "none", func(s *transform.Spec) {
+					s.Fit, s.Resize, s.Width, s.Height = fit, resize, 30, 47
+					s.DType, s.Layout = transform.Uint8, transform.NHWC
+				}).Spec
+				got := makeTensor(t, w, data, part)
+				g, err := part.Geometry(got.Source)
+				if err != nil {
+					t.Fatal(err)
+				}
+				whole := part
+				whole.Fit, whole.Width, whole.Height = transform.Stretch, g.Resized.X, g.Resized.Y
+				if whole.Validate() != nil {
+					t.Fatalf("%v is too large for this test", g.Resized)
+				}
+				want := cut(makeTensor(t, w, data, whole), g.Visible())
+				if !bytes.Equal(got.Data, want) {
+					t.Errorf("%s %s of %s: the part differs from the whole", resize, fit, name)
+				}
+			}
+		}
+	}
+}
+
+// cut returns a part of an NHWC tensor of 3-channel bytes.
+func cut(t *transform.Tensor, r image.Rectangle) []byte {
+	var b []byte
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		row := t.Data[3*y*t.Shape[2]:]
+		b = append(b, row[3*r.Min.X:3*r.Max.X]...)
+	}
+	return b
+}
+
+// TestAffineFindsTheDot draws a dot, and maps where it is in the tensor back: the
+// affine must agree with the pixels.
+func TestAffineFindsTheDot(t *testing.T) {
+	const x, y, radius = 700, 330, 24
+	m := image.NewGray(image.Rect(0, 0, 1280, 720))
+	for dy := -radius; dy <= radius; dy++ {
+		for dx := -radius; dx <= radius; dx++ {
+			if dx*dx+dy*dy <= radius*radius {
+				m.SetGray(x+dx, y+dy, color.Gray{Y: 255})
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, m, nil); err != nil {
+		t.Fatal(err)
+	}
+	w := NewWorker(Options{})
+	defer w.Close()
+	for _, decode := range transform.DecodeModes() {
+		for _, fit := range transform.Fits() {
+			for _, resize := range transform.Resizes() {
+				for _, roi := range []transform.ROI{{}, {X: 0.3, Y: 0.2, W: 0.45, H: 0.7, Fraction: true}} {
+					s := newOutput(t, "none", func(s *transform.Spec) {
+						s.Width, s.Height, s.Fit, s.Resize, s.ROI, s.Decode = 200, 170, fit, resize, roi, decode
+						s.Color, s.Pad = transform.Gray, 0
+					}).Spec
+					tensor := makeTensor(t, w, b.Bytes(), s)
+					gotX, gotY := tensor.Affine.Apply(centroid(tensor))
+					// Nearest picks pixels up to half a step aside; all others agree.
+					allowed := 0.6
+					if resize == transform.OpenCVNearest {
+						allowed = tensor.Affine[0]
+					}
+					if math.Abs(gotX-x-0.5) > allowed || math.Abs(gotY-y-0.5) > allowed {
+						t.Errorf("%s %s %s, roi %q: the dot is at %.2f, %.2f, want %v, %v",
+							decode, fit, resize, roi, gotX, gotY, x+0.5, y+0.5)
+					}
+				}
+			}
+		}
+	}
+}
+
+// centroid returns the centre of what is bright in a gray NCHW tensor of floats.
+func centroid(t *transform.Tensor) (x, y float64) {
+	var sum float64
+	width := t.Shape[3]
+	for i := range len(t.Data) / 4 {
+		v := float64(math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:])))
+		if v < 0.2 {
+			continue // the noise of the compression
+		}
+		sum += v
+		x += v * (float64(i%width) + 0.5)
+		y += v * (float64(i/width) + 0.5)
+	}
+	return x / sum, y / sum
+}
+
+// TestFastDecode checks that a scaled decode is taken where it may be, and that
+// it shows the same picture.
+func TestFastDecode(t *testing.T) {
+	fast := func(s *transform.Spec) { s.Decode, s.Width, s.Height = transform.DecodeFast, 160, 160 }
+	tests := []struct {
+		name    string
+		outs    []*transform.Output
+		eighths int
+	}{
+		{"fast", []*transform.Output{newOutput(t, "yolo", fast)}, 3},
+		{"with an exact one", []*transform.Output{newOutput(t, "yolo", fast), newOutput(t, "yolo", nil)}, 8},
+		{"with a larger one", []*transform.Output{newOutput(t, "yolo", fast), newOutput(t, "yolo", func(s *transform.Spec) {
+			fast(s)
+			s.Width, s.Height = 200, 200
+		})}, 4},
+		{"at full size", []*transform.Output{newOutput(t, "raw", func(s *transform.Spec) { s.Decode = transform.DecodeFast })}, 8},
+		{"for nothing", nil, 8},
+	}
+	w := NewWorker(Options{})
+	defer w.Close()
+	for _, tt := range tests {
+		if err := w.Decode(source.Frame{Data: readPicture(t, "large.jpg")}, tt.outs); err != nil {
+			t.Fatal(err)
+		}
+		if w.picture.eighths != tt.eighths || w.picture.full != image.Pt(480, 270) ||
+			w.picture.size != scaled(image.Pt(480, 270), tt.eighths) {
+			t.Errorf("%s: %d/8, %v of %v, want %d/8", tt.name, w.picture.eighths, w.picture.size, w.picture.full, tt.eighths)
+		}
+	}
+	s := newOutput(t, "yolo", fast).Spec
+	got := makeTensor(t, w, readPicture(t, "large.jpg"), s)
+	s.Decode, s.Resize = transform.DecodeExact, transform.OpenCVArea
+	if psnr := compareFloats(got, makeTensor(t, w, readPicture(t, "large.jpg"), s)); psnr < 30 {
+		t.Errorf("PSNR of %.1f dB", psnr)
+	}
+	// Of a picture of 3x3, several scales give the same size.
+	for n := 1; n <= 8; n++ {
+		tiny := newOutput(t, "yolo", func(s *transform.Spec) { s.Decode, s.Width, s.Height = transform.DecodeFast, n, n })
+		if e := eighths(image.Pt(3, 3), []*transform.Output{tiny}); e < 8 && scaled(image.Pt(3, 3), e+1) == scaled(image.Pt(3, 3), e) {
+			t.Errorf("%d/8 for %d pixels, but TurboJPEG would take %d/8", e, n, e+1)
+		}
+	}
+}
+
+// compareFloats returns the peak signal-to-noise ratio of two float32 tensors, in
+// decibels.
+func compareFloats(a, b *transform.Tensor) float64 {
+	var sum float64
+	n := len(a.Data) / 4
+	for i := range n {
+		at := func(t *transform.Tensor) float64 {
+			return float64(math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:])))
+		}
+		d := at(a) - at(b)
+		sum += d * d
+	}
+	return -10 * math.Log10(sum/float64(n))
+}
+
+func TestWorkersShareBuffers(t *testing.T) {
+	buffers := new(transform.Buffers)
+	o := newOutput(t, "imagenet", nil)
+	want := makeTensor(t, NewWorker(Options{}), readPicture(t, "420.jpg"), o.Spec)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			w := NewWorker(Options{Buffers: buffers})
+			defer w.Close()
+			for range 20 {
+				if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, []*transform.Output{o}); err != nil {
+					t.Error(err)
+					return
+				}
+				tensor, err := w.Tensor(o)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !bytes.Equal(tensor.Data, want.Data) {
+					t.Error("a tensor differs")
+				}
+				tensor.Release()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestResidentMemoryIsFlat makes thousands of tensors, sound and broken, and looks
+// at what the process holds.
+func TestResidentMemoryIsFlat(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
+	outs := []*transform.Output{newOutput(t, "yolo", func(s *transform.Spec) { s.Width, s.Height = 96, 96 })}
+	w := NewWorker(Options{})
+	defer w.Close()
+	var pictures [][]byte
+	for _, name := range []string{"gray.jpg", "422.jpg", "cmyk.jpg", "rgb.png", "wide.jpg"} {
+		data := readPicture(t, name)
+		pictures = append(pictures, data, data[:len(data)/2], data[:len(data)-1])
+	}
+	run := func(frames int) {
+		for i := range frames {
+			if w.Decode(source.Frame{Data: pictures[i%len(pictures)]}, outs) != nil {
+				continue
+			}
+			tensor, err := w.Tensor(outs[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			tensor.Release()
+		}
+	}
+	run(2000)
+	before := resident(t)
+	run(8000)
+	// One leaked picture or Mat a frame would be more.
+	if grown := resident(t) - before; grown > 12<<20 {
+		t.Errorf("%d KB more after 8000 frames", grown>>10)
+	}
+}
+
+// resident returns the bytes of memory that the process holds.
+func resident(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skip(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
+
+func TestEngine(t *testing.T) {
+	e := Engine()
+	for _, part := range []string{"opencv 4.", "libjpeg-turbo 2.", "gocv 0."} {
+		if !strings.Contains(e, part) {
+			t.Errorf("%q does not name %s", e, part)
+		}
+	}
+}

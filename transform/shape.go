@@ -1,0 +1,23 @@
+package transform
+
+// Value returns the element that a pixel of a channel becomes in a tensor of a
+// float type: (pixel*Scale - Mean[channel]) / Std[channel], in float64.
+func (s *Spec) Value(channel int, pixel uint8) float64 {
+	return (float64(pixel)*s.Scale - s.Mean[channel]) / s.Std[channel]
+}
+
+// Shape returns the shape of a tensor of the geometry's size: [1 C H W] for NCHW,
+// [1 H W C] for NHWC.
+func (s *Spec) Shape(g Geometry) []int {
+	if s.Layout == NHWC {
+		return []int{1, g.Size.Y, g.Size.X, s.Color.Channels()}
+	}
+	return []int{1, s.Color.Channels(), g.Size.Y, g.Size.X}
+}
+
+// Bytes returns the size of the tensor's data. It is known before there is a
+// picture unless the tensor has the picture's own size (Width and Height 0).
+func (s *Spec) Bytes() (n int, known bool) {
+	n = s.Width * s.Height * s.Color.Channels() * s.DType.Size()
+	return n, n > 0
+}

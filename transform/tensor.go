@@ -1,0 +1,52 @@
+package transform
+
+import (
+	"image"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// A Tensor is one frame as one model takes it.
+type Tensor struct {
+	// Stream, Slot and Capture are those of the frame.
+	Stream  string
+	Slot    source.Slot
+	Capture time.Time
+
+	// Output is what the tensor was made for: its name, spec and fingerprint.
+	Output *Output
+
+	// Shape is that of the tensor: [1 C H W] for NCHW, [1 H W C] for NHWC.
+	Shape []int
+	// Source is the size of the decoded picture in pixels.
+	Source image.Point
+	// Affine maps the tensor's pixels to the source's.
+	Affine Affine
+	// Data holds the elements: contiguous, little-endian, in C order. It is valid
+	// until Release.
+	Data []byte
+
+	release func()
+}
+
+// Release hands the tensor's memory back for the next one; Data is nil
+// afterwards. It must be called once nobody reads Data any more, and may be left
+// out: then the garbage collector does it. A second call does nothing. Do not
+// copy a tensor that is to be released.
+func (t *Tensor) Release() {
+	if t.release != nil {
+		t.release()
+	}
+	t.release, t.Data = nil, nil
+}
+
+// An Output is a named spec: one kind of tensor that a stream is turned into.
+type Output struct {
+	Name string
+	Spec Spec
+	// Fingerprint identifies the spec together with the versions of the decoder
+	// and of OpenCV: tensors with the same fingerprint come from the same pixels
+	// in the same way.
+	Fingerprint string
+}
