@@ -1,0 +1,236 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// check reports what a key's type does not say: combinations, references and
+// limits.
+func (d *decoder) check(c *Config) {
+	d.checkAWS(c.AWS)
+	if c.NATS.URL != Embedded {
+		d.checkServers(c.NATS.URL)
+	}
+	if _, err := publish.ParseSubject(c.Delivery.Subject); err != nil {
+		d.reportKey("delivery.subject", "%v", err)
+	}
+	if c.Delivery.Inflight == 0 {
+		d.reportKey("delivery.inflight", "no frame fits into 0 bytes; such as 64MiB")
+	}
+	if c.HTTP.Listen != "" {
+		if err := checkAddress(c.HTTP.Listen); err != nil {
+			d.reportKey("http.listen", "%v", err)
+		}
+	}
+	d.checkStreams(c)
+	d.checkOutputs(c)
+}
+
+func (d *decoder) checkAWS(a AWS) {
+	if a.Endpoint == "" {
+		return
+	}
+	u, err := url.Parse(a.Endpoint)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		d.reportKey("aws.endpoint", "%q is not the URL of an endpoint; such as http://127.0.0.1:4567", a.Endpoint)
+	}
+}
+
+// checkServers checks the list of servers. A URL may hold a password and is not
+// shown.
+func (d *decoder) checkServers(list string) {
+	const want = "nats://host:4222, tls://…, ws://… or wss://…, separated by commas, or embedded"
+	for i, server := range strings.Split(list, ",") {
+		server = strings.TrimSpace(server)
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		u, err := url.Parse(server)
+		switch {
+		case err != nil || u.Hostname() == "":
+			d.reportKey("nats.url", "server %d of the list is not a URL; %s", i+1, want)
+		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
+			d.reportKey("nats.url", "server %d of the list has the scheme %q; %s", i+1, u.Scheme, want)
+		}
+	}
+}
+
+func checkAddress(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf(`%q is not host:port; such as 127.0.0.1:9177, or "" to turn it off`, address)
+	}
+	return nil
+}
+
+func (d *decoder) checkStreams(c *Config) {
+	if len(c.Streams) == 0 && !d.failed("streams") {
+		d.reportKey("streams", `no stream; name at least one, such as "- {name: front-door, outputs: [detector]}"`)
+	}
+	names := make([]string, len(c.Streams))
+	for i := range c.Streams {
+		s, path := &c.Streams[i], fmt.Sprintf("streams[%d]", i)
+		if d.failed(path) {
+			continue
+		}
+		d.checkIdentity(s, c.AWS, path)
+		d.checkTimes(s, path)
+		d.checkRequest(s.Request, path+".request")
+		d.checkReferences(s, c.Outputs, path+".outputs")
+		names[i] = s.Name
+	}
+	d.checkDistinct("stream", names, func(i int) string { return fmt.Sprintf("streams[%d]", i) })
+}
+
+var (
+	streamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,256}$`)
+	streamARN  = regexp.MustCompile(`^arn:[a-z0-9-]+:kinesisvideo:([a-z0-9-]+):[0-9]{12}:stream/([a-zA-Z0-9_.-]{1,256})/[0-9]+$`)
+)
+
+// checkIdentity checks that a stream is named in one way, and takes its name from
+// its ARN.
+func (d *decoder) checkIdentity(s *Stream, a AWS, path string) {
+	var given []string
+	for _, key := range []string{"name", "arn", "prefix"} {
+		if d.isSet(path + "." + key) {
+			given = append(given, key)
+		}
+	}
+	switch {
+	case len(given) == 0:
+		d.reportKey(path, "the stream has no name; name or arn")
+	case len(given) > 1:
+		d.reportKey(path+"."+given[1], "the stream already has a %s; one of name and arn", given[0])
+	case given[0] == "name" && !d.failed(path+".name") && !streamName.MatchString(s.Name):
+		d.reportKey(path+".name", "%q is not the name of a stream; 1 to 256 of a-z A-Z 0-9 _ . -", s.Name)
+	case given[0] == "arn" && !d.failed(path+".arn"):
+		m := streamARN.FindStringSubmatch(s.ARN)
+		if m == nil {
+			d.reportKey(path+".arn", "%q is not the ARN of a stream; arn:aws:kinesisvideo:REGION:ACCOUNT:stream/NAME/CREATED", s.ARN)
+			return
+		}
+		s.Name = m[2]
+		if a.Region != "" && a.Region != m[1] {
+			d.reportKey(path+".arn", "the stream is in region %s, but aws.region is %s; one process reads one region", m[1], a.Region)
+		}
+	}
+}
+
+func (d *decoder) checkTimes(s *Stream, path string) {
+	if _, err := source.NewGrid(s.Interval); err != nil {
+		d.reportKey(path+".interval", "%v", err)
+	}
+	if overlap := time.Duration(s.Overlap); overlap > source.MaxWindow {
+		d.reportKey(path+".overlap", "%v is longer than a window; at most %v", overlap, source.MaxWindow)
+	}
+	if lag := time.Duration(s.Lag); s.Freshness > 0 && lag >= s.Freshness {
+		d.reportKey(path+".freshness", "with a lag of %v every slot would be stale; more than the lag, or 0 to keep all", lag)
+	}
+}
+
+// GetImages makes no larger pictures.
+const (
+	maxRequestWidth  = 3840
+	maxRequestHeight = 2160
+)
+
+func (d *decoder) checkRequest(r Request, path string) {
+	if r.Size.Width > maxRequestWidth || r.Size.Height > maxRequestHeight {
+		d.reportKey(path+".size", `%dx%d is more than GetImages makes; at most %dx%d, or "" for the picture's own size`,
+			r.Size.Width, r.Size.Height, maxRequestWidth, maxRequestHeight)
+	}
+	if r.Format == "png" && d.isSet(path+".quality") {
+		d.reportKey(path+".quality", "a PNG has no quality; leave it out, or use format jpeg")
+	}
+}
+
+// checkReferences checks the outputs that a stream names.
+func (d *decoder) checkReferences(s *Stream, outputs map[string]Output, path string) {
+	known := strings.Join(slices.Sorted(maps.Keys(outputs)), ", ")
+	switch {
+	case len(outputs) == 0:
+		return // reported once for all
+	case len(s.Outputs) == 0 && !d.failed(path):
+		d.reportKey(path, "the stream has no outputs; at least one of: %s", known)
+	}
+	for i, name := range s.Outputs {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch _, ok := outputs[name]; {
+		case d.failed(at):
+		case !ok:
+			d.reportKey(at, "there is no output %q; one of: %s", name, known)
+		case slices.Contains(s.Outputs[:i], name):
+			d.reportKey(at, "the output %q is already in the list; each once", name)
+		}
+	}
+}
+
+func (d *decoder) checkOutputs(c *Config) {
+	if len(c.Outputs) == 0 && !d.failed("outputs") {
+		d.reportKey("outputs", `no output; define at least one, such as "detector: {preset: yolo}"`)
+	}
+	names := slices.Sorted(maps.Keys(c.Outputs))
+	for _, name := range names {
+		path := "outputs." + name
+		if strings.TrimSpace(name) == "" {
+			d.reportKey(path, "the output has no name")
+		}
+		spec := c.Outputs[name].Spec()
+		for _, problem := range fieldErrors(spec.Validate()) {
+			d.reportKey(path+"."+problem.Key, "%v", problem.Err)
+		}
+	}
+	d.checkDistinct("output", names, func(i int) string { return "outputs." + names[i] })
+}
+
+// fieldErrors takes the errors apart that [transform.Spec.Validate] joins.
+func fieldErrors(err error) []*transform.FieldError {
+	var fields []*transform.FieldError
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			fields = append(fields, fieldErrors(e)...)
+		}
+		return fields
+	}
+	var field *transform.FieldError
+	if errors.As(err, &field) {
+		fields = append(fields, field)
+	}
+	return fields
+}
+
+// checkDistinct reports the names that would share NATS subjects.
+func (d *decoder) checkDistinct(kind string, names []string, path func(i int) string) {
+	first := map[string]int{}
+	for i, name := range names {
+		if name == "" {
+			continue // reported already
+		}
+		token := publish.SubjectToken(name)
+		other, taken := first[token]
+		switch {
+		case !taken:
+			first[token] = i
+		case names[other] == name:
+			d.reportKey(path(i), "the %s %q is already %s; each once", kind, name, path(other))
+		default:
+			d.reportKey(path(i), "the %s %q would share its NATS subjects with %q, as both become %s in them; rename one", kind, name, names[other], token)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// defaultPreset is that of an output that names none.
+const defaultPreset = "yolo"
+
+// defaults returns the config of a file without streams and outputs.
+func defaults() *Config {
+	return &Config{
+		NATS: NATS{URL: "nats://127.0.0.1:4222"},
+		Delivery: Delivery{
+			Mode:     "live",
+			Subject:  publish.DefaultSubject,
+			Gaps:     "events",
+			Oversize: "reject",
+			Inflight: 64 << 20,
+		},
+		HTTP:    HTTP{Listen: "127.0.0.1:9177"},
+		Log:     Log{Level: "info", Format: "text"},
+		Cluster: Cluster{Lease: 6 * time.Second},
+		Price:   Price{PerMillionImages: 10},
+	}
+}
+
+// start implements starter.
+func (s *Stream) start(func(string) string) {
+	*s = Stream{
+		Interval: source.MinInterval,
+		Selector: "server",
+		Lag:      AutoDuration(source.Auto),
+		Grace:    10 * time.Second,
+		Overlap:  AutoDuration(source.Auto),
+		From:     Start{Kind: StartResume},
+		Request:  Request{Format: "jpeg", Quality: 80},
+	}
+}
+
+// start implements starter: the defaults are those of the preset. An unknown one
+// is reported when its key is decoded.
+func (o *Output) start(peek func(key string) string) {
+	o.Preset = defaultPreset
+	if preset := peek("preset"); preset != "" {
+		o.Preset = preset
+	}
+	spec, err := transform.Preset(o.Preset)
+	if err != nil {
+		o.Preset = defaultPreset
+		o.start(func(string) string { return "" })
+		return
+	}
+	*o = Output{
+		Preset: o.Preset,
+		Size:   Size{spec.Width, spec.Height},
+		Fit:    spec.Fit, Resize: spec.Resize, Pad: spec.Pad, Color: spec.Color,
+		ROI: ROI(spec.ROI), Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
+		DType: spec.DType, Layout: spec.Layout, Decode: spec.Decode,
+	}
+}
+
+// Spec returns the output's preprocessing.
+func (o Output) Spec() transform.Spec {
+	return transform.Spec{
+		Width: o.Size.Width, Height: o.Size.Height,
+		Fit: o.Fit, Resize: o.Resize, Pad: o.Pad, Color: o.Color,
+		ROI: transform.ROI(o.ROI), Scale: float64(o.Scale), Mean: o.Mean, Std: o.Std,
+		DType: o.DType, Layout: o.Layout, Decode: o.Decode,
+	}
+}
+
+// Transforms returns the outputs by name, as a new value each time. Their
+// fingerprints are still to be set.
+func (c *Config) Transforms() map[string]*transform.Output {
+	outputs := make(map[string]*transform.Output, len(c.Outputs))
+	for name, o := range c.Outputs {
+		outputs[name] = &transform.Output{Name: name, Spec: o.Spec()}
+	}
+	return outputs
+}

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Problem is one thing that is wrong with a config file.
+type Problem struct {
+	// File is the name of the file, Line and Column count from 1. Both are 0
+	// where the file as a whole is meant.
+	File         string
+	Line, Column int
+	// Key is the key as a path, "streams[0].interval"; empty where the file as a
+	// whole is meant.
+	Key string
+	// Text says what is wrong, and after a semicolon what is allowed.
+	Text string
+}
+
+// Error returns "file:line:column: key: what is wrong; what is allowed".
+func (p Problem) Error() string {
+	parts := []string{p.File}
+	if p.Line > 0 {
+		parts[0] = fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+	}
+	if p.Key != "" {
+		parts = append(parts, p.Key)
+	}
+	return strings.Join(append(parts, p.Text), ": ")
+}
+
+// Errors is everything that is wrong with a config file, in the order of the
+// file.
+type Errors []Problem
+
+// Error returns one line for each problem.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, p := range e {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the problems one by one.
+func (e Errors) Unwrap() []error {
+	errs := make([]error, len(e))
+	for i, p := range e {
+		errs[i] = p
+	}
+	return errs
+}
+
+// sorted returns the problems by position; those of the same place keep their
+// order.
+func (e Errors) sorted() Errors {
+	return slices.SortedStableFunc(slices.Values(e), func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+}

@@ -1,0 +1,50 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// An envFunc looks a variable up, as os.LookupEnv does.
+type envFunc func(name string) (value string, ok bool)
+
+// reference matches ${NAME}, the escape $${, and what looks like a reference but
+// is none, so that a slip is an error instead of a literal.
+var reference = regexp.MustCompile(`\$\$\{|\$\{([^}]*)\}?`)
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// expand replaces each ${NAME} in text by the value of the variable, and $${ by a
+// literal ${. A value is not expanded again.
+func expand(text string, env envFunc) (string, error) {
+	if !strings.Contains(text, "${") {
+		return text, nil
+	}
+	var failed error
+	out := reference.ReplaceAllStringFunc(text, func(ref string) string {
+		if ref == "$${" || failed != nil {
+			return "${"
+		}
+		var value string
+		value, failed = lookUp(ref, env)
+		return value
+	})
+	return out, failed
+}
+
+// lookUp returns the value of a reference such as ${NAME}.
+func lookUp(ref string, env envFunc) (string, error) {
+	name, closed := strings.CutSuffix(strings.TrimPrefix(ref, "${"), "}")
+	switch {
+	case !closed:
+		return "", fmt.Errorf(`%q has no closing brace; write ${NAME}, or $${ for a literal ${`, ref)
+	case !variableName.MatchString(name):
+		return "", fmt.Errorf(`%q is not the name of an environment variable; write ${NAME}, or $${ for a literal ${`, name)
+	}
+	value, ok := env(name)
+	if !ok {
+		return "", fmt.Errorf(`the environment variable %s is not set; set it, or write $${ for a literal ${`, name)
+	}
+	return value, nil
+}

@@ -1,0 +1,166 @@
+package config
+
+import (
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
+)
+
+// maxAliases bounds how many aliases may lead to one another, so that one that
+// leads to itself is an error.
+const maxAliases = 16
+
+// An entry is one key of a mapping.
+type entry struct {
+	key   string
+	pos   *token.Position
+	value ast.Node
+}
+
+// collectAnchors returns the anchored nodes by name. The last one of a name
+// stands.
+func collectAnchors(root ast.Node) map[string]ast.Node {
+	anchors := anchorVisitor{}
+	ast.Walk(anchors, root)
+	return anchors
+}
+
+type anchorVisitor map[string]ast.Node
+
+// Visit implements ast.Visitor.
+func (a anchorVisitor) Visit(n ast.Node) ast.Visitor {
+	if anchor, ok := n.(*ast.AnchorNode); ok && anchor.Value != nil {
+		a[anchor.Name.GetToken().Value] = anchor.Value
+	}
+	return a
+}
+
+// resolve follows anchors and aliases to the node that holds the value, or
+// reports why it cannot and returns nil.
+func (d *decoder) resolve(n ast.Node, at place) ast.Node {
+	for range maxAliases {
+		switch node := n.(type) {
+		case nil:
+			return nil
+		case *ast.AnchorNode:
+			n = node.Value
+		case *ast.AliasNode:
+			name := node.Value.GetToken().Value
+			target, ok := d.anchors[name]
+			if !ok {
+				d.report(position(node), at.path, "there is no anchor &%s for the alias *%s", name, name)
+				return nil
+			}
+			n = target
+		case *ast.TagNode:
+			d.report(position(node), at.path, "the tag %s has no meaning here; leave it out", node.GetToken().Value)
+			return nil
+		default:
+			return n
+		}
+	}
+	d.report(position(n), at.path, "aliases lead to each other; at most %d in a row", maxAliases)
+	return nil
+}
+
+// entries returns the keys of a mapping, each once, with those that it merges
+// (<<: *name) and does not have itself. An empty value is a mapping without keys.
+func (d *decoder) entries(n ast.Node, at place) []entry {
+	return d.merged(n, at, maxAliases)
+}
+
+func (d *decoder) merged(n ast.Node, at place, depth int) []entry {
+	if n.Type() == ast.NullType {
+		return nil
+	}
+	mapping, ok := n.(*ast.MappingNode)
+	switch {
+	case !ok:
+		d.report(position(n), at.path, "%s is not a mapping; write its keys below it, each as \"key: value\"", describe(n))
+		return nil
+	case depth == 0:
+		d.report(position(n), at.path, "mappings merge each other; at most %d in a row", maxAliases)
+		return nil
+	}
+	var own []entry
+	var base ast.Node
+	seen := map[string]*token.Position{}
+	for _, pair := range mapping.Values {
+		key, pos := keyOf(pair)
+		if first := seen[key]; first != nil {
+			d.report(pos, at.key(key).path, "duplicate key; it is already on line %d", first.Line)
+			continue
+		}
+		seen[key] = pos
+		if pair.Key.IsMergeKey() {
+			base = pair.Value
+			continue
+		}
+		own = append(own, entry{key, pos, pair.Value})
+	}
+	if base = d.resolve(base, at); base == nil {
+		return own
+	}
+	for _, e := range d.merged(base, at, depth-1) {
+		if seen[e.key] == nil {
+			own = append(own, e)
+		}
+	}
+	return own
+}
+
+// keyOf returns the text and the position of a mapping's key.
+func keyOf(pair *ast.MappingValueNode) (string, *token.Position) {
+	var n ast.Node = pair.Key
+	if explicit, ok := n.(*ast.MappingKeyNode); ok && explicit.Value != nil {
+		n = explicit.Value
+	}
+	return n.GetToken().Value, position(n)
+}
+
+// position returns where a node begins. The YAML library has a mapping begin at
+// its first colon.
+func position(n ast.Node) *token.Position {
+	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
+		_, pos := keyOf(m.Values[0])
+		return pos
+	}
+	return n.GetToken().Position
+}
+
+// text returns a scalar with its variables expanded.
+func (d *decoder) text(n ast.Node, at place) (text string, ok bool) {
+	switch node := n.(type) {
+	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		text = node.GetToken().Value
+	case *ast.LiteralNode:
+		text = strings.TrimSuffix(node.Value.GetToken().Value, "\n")
+	case *ast.NullNode:
+		d.report(position(n), at.path, `has no value; leave the key out for its default, or write ""`)
+		return "", false
+	default:
+		d.report(position(n), at.path, "%s is not a single value", describe(n))
+		return "", false
+	}
+	text, err := expand(text, d.env)
+	if err != nil {
+		d.report(position(n), at.path, "%v", err)
+		return "", false
+	}
+	return text, true
+}
+
+// describe names the kind of a node, or shows its value, for an error.
+func describe(n ast.Node) string {
+	switch n.(type) {
+	case *ast.MappingNode:
+		return "a mapping"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.NullNode:
+		return "nothing"
+	default:
+		return `"` + n.GetToken().Value + `"`
+	}
+}

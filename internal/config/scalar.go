@@ -1,0 +1,127 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// scalar fills v from a single value and checks it against what its tag allows
+// and against what is supported yet.
+func (d *decoder) scalar(n ast.Node, at place, v reflect.Value, tag reflect.StructTag) {
+	text, ok := d.text(n, at)
+	if !ok {
+		return
+	}
+	value := reflect.New(v.Type()).Elem()
+	if err := parse(value, text); err != nil {
+		d.report(position(n), at.path, "%v", err)
+		return
+	}
+	if err := allowed(value, tag); err != nil {
+		d.report(position(n), at.path, "%v", err)
+		return
+	}
+	if err := unsupported(at.pattern, value.Interface(), v.Interface()); err != nil {
+		d.report(position(n), at.path, "%v", err)
+		return
+	}
+	v.Set(value)
+}
+
+// parse fills v from text.
+func parse(v reflect.Value, text string) error {
+	switch p := v.Addr().Interface().(type) {
+	case encoding.TextUnmarshaler:
+		return p.UnmarshalText([]byte(text))
+	case *time.Duration:
+		d, err := parseDuration(text)
+		*p = d
+		return err
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(text)
+	case reflect.Bool:
+		if text != "true" && text != "false" {
+			return fmt.Errorf("%q is not a switch; true or false", text)
+		}
+		v.SetBool(text == "true")
+	case reflect.Int, reflect.Uint8:
+		return parseInt(v, text)
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+			return fmt.Errorf("%q is not a number; such as 10 or 0.485", text)
+		}
+		v.SetFloat(f)
+	default:
+		return fmt.Errorf("cannot be read into a %s", v.Type())
+	}
+	return nil
+}
+
+func parseInt(v reflect.Value, text string) error {
+	i, err := strconv.ParseInt(text, 10, 32)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is not a whole number; such as 80", text)
+	case v.Kind() == reflect.Uint8 && (i < 0 || i > math.MaxUint8):
+		return fmt.Errorf("%s is out of range; 0 to 255", text)
+	case v.Kind() == reflect.Uint8:
+		v.SetUint(uint64(i))
+	default:
+		v.SetInt(i)
+	}
+	return nil
+}
+
+// parseDuration reads Go's notation. No key of the file takes a negative one.
+func parseDuration(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if _, number := strconv.ParseFloat(text, 64); err != nil && number == nil {
+		return 0, fmt.Errorf("%q has no unit; a duration such as 200ms, 5s or 1m30s", text)
+	}
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%q is not a duration; such as 200ms, 5s or 1m30s", text)
+	case d < 0:
+		return 0, fmt.Errorf("%s is negative; a duration of 0 or more", text)
+	}
+	return d, nil
+}
+
+// allowed checks a value against the enum, minimum and maximum of its jsonschema
+// tag, so that the program and the schema cannot disagree.
+func allowed(v reflect.Value, tag reflect.StructTag) error {
+	var words []string
+	for rule := range strings.SplitSeq(tag.Get("jsonschema"), ",") {
+		name, limit, _ := strings.Cut(rule, "=")
+		switch name {
+		case "enum":
+			words = append(words, limit)
+		case "minimum", "maximum":
+			bound, err := strconv.ParseInt(limit, 10, 64)
+			if err != nil {
+				return fmt.Errorf("the limit %q in the program is not a number: %w", rule, err)
+			}
+			if name == "minimum" && v.Int() < bound {
+				return fmt.Errorf("%d is too small; at least %d", v.Int(), bound)
+			}
+			if name == "maximum" && v.Int() > bound {
+				return fmt.Errorf("%d is too large; at most %d", v.Int(), bound)
+			}
+		}
+	}
+	if words != nil && !slices.Contains(words, v.String()) {
+		return fmt.Errorf("unknown value %q; %s", v.String(), suggest(v.String(), words))
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// Bytes is a number of bytes, written with its unit: 64MiB, 500KB, 4096B.
+type Bytes int64
+
+// maxBytes keeps sums of sizes within their type.
+const maxBytes = 1e6 * (1 << 30)
+
+// units are the unit names in upper case.
+var units = map[string]float64{
+	"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9,
+	"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
+}
+
+var quantity = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)$`)
+
+// UnmarshalText reads a number and a unit of B, KB, MB, GB, KiB, MiB or GiB.
+func (b *Bytes) UnmarshalText(text []byte) error {
+	m := quantity.FindSubmatch(text)
+	if m == nil {
+		return fmt.Errorf("%q is not a size in bytes; such as 64MiB or 500KB", text)
+	}
+	unit, ok := units[strings.ToUpper(string(m[2]))]
+	switch {
+	case len(m[2]) == 0:
+		return fmt.Errorf("%q has no unit; B, KB, MB, GB, KiB, MiB or GiB", text)
+	case !ok:
+		return fmt.Errorf("%q has an unknown unit; B, KB, MB, GB, KiB, MiB or GiB", text)
+	}
+	number, err := strconv.ParseFloat(string(m[1]), 64)
+	if err != nil || number*unit > maxBytes {
+		return fmt.Errorf("%q is too large; at most 1000000GiB", text)
+	}
+	*b = Bytes(number * unit)
+	return nil
+}
+
+// AutoDuration is a duration that is given, or [source.Auto]: learned while
+// running.
+type AutoDuration time.Duration
+
+// UnmarshalText reads "auto" or a duration.
+func (a *AutoDuration) UnmarshalText(text []byte) error {
+	if string(text) == "auto" {
+		*a = AutoDuration(source.Auto)
+		return nil
+	}
+	d, err := parseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%w, or auto", err)
+	}
+	*a = AutoDuration(d)
+	return nil
+}
+
+// Size is a width and a height in pixels, written "640x480"; both are 0 for the
+// picture's own.
+type Size struct{ Width, Height int }
+
+// UnmarshalText reads what [transform.ParseSize] reads.
+func (s *Size) UnmarshalText(text []byte) (err error) {
+	s.Width, s.Height, err = transform.ParseSize(string(text))
+	return err
+}
+
+// ROI is the part of a picture that is used.
+type ROI transform.ROI
+
+// UnmarshalText reads what [transform.ParseROI] reads.
+func (r *ROI) UnmarshalText(text []byte) error {
+	roi, err := transform.ParseROI(string(text))
+	*r = ROI(roi)
+	return err
+}
+
+// Scale is the factor of the pixels, written as a number or a fraction: 1/255.
+type Scale float64
+
+// UnmarshalText reads what [transform.ParseScale] reads.
+func (s *Scale) UnmarshalText(text []byte) error {
+	scale, err := transform.ParseScale(string(text))
+	*s = Scale(scale)
+	return err
+}
+
+// Start is where a stream begins.
+type Start struct {
+	// Kind is one of the kinds below; Time is set for [StartAt] alone.
+	Kind StartKind
+	Time time.Time
+}
+
+// A StartKind is how the start is found.
+type StartKind string
+
+// The kinds of start.
+const (
+	// StartResume goes on at the saved cursor, and where there is none is StartNow.
+	StartResume StartKind = "resume"
+	// StartNow begins at the newest media.
+	StartNow StartKind = "now"
+	// StartAt begins at a given time.
+	StartAt StartKind = "at"
+)
+
+// UnmarshalText reads "resume", "now" or an RFC 3339 time.
+func (s *Start) UnmarshalText(text []byte) error {
+	if kind := StartKind(text); kind == StartResume || kind == StartNow {
+		*s = Start{Kind: kind}
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339, string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a start; resume, now, or a time such as 2026-01-02T03:04:05Z", text)
+	}
+	*s = Start{StartAt, t.UTC()}
+	return nil
+}
