@@ -1,0 +1,239 @@
+package metrics_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// sources returns one stream whose ledger has something of everything.
+func sources(t *testing.T) metrics.Sources {
+	t.Helper()
+	grid, err := source.NewGrid(time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := source.SlotAt(time.Now().Add(-time.Minute))
+	l := source.NewLedger(grid, start)
+	start = l.Stats().Start
+	l.Extend(grid.Step(start, 10))
+	for i, o := range []source.Outcome{
+		source.Published, source.NoMedia, source.NoMedia, source.Published, source.Undecodable,
+		source.Stale, source.Dropped, source.MediaError,
+	} {
+		l.Resolve(grid.Step(start, i), o)
+	}
+	return metrics.Sources{
+		Streams: func() []metrics.Stream {
+			return []metrics.Stream{{Name: "cam", Stats: l.Stats(), Lag: 1500 * time.Millisecond, Overlap: time.Second}}
+		},
+		Connections: func() []metrics.Connection {
+			return []metrics.Connection{{Name: "data", Connected: true, Reconnects: 3}, {Name: "control"}}
+		},
+		InflightBytes: func() int64 { return 4711 },
+		MatsOpen:      func() int { return 2 },
+	}
+}
+
+const wantStates = `
+# HELP cvfeeder_gap_seconds_total How long the gaps were.
+# TYPE cvfeeder_gap_seconds_total counter
+cvfeeder_gap_seconds_total{reason="dropped",stream="cam"} 1
+cvfeeder_gap_seconds_total{reason="media_error",stream="cam"} 1
+cvfeeder_gap_seconds_total{reason="no_media",stream="cam"} 2
+cvfeeder_gap_seconds_total{reason="stale",stream="cam"} 1
+cvfeeder_gap_seconds_total{reason="undecodable",stream="cam"} 1
+# HELP cvfeeder_gaps_total Runs of slots without a delivered tensor, by the reason.
+# TYPE cvfeeder_gaps_total counter
+cvfeeder_gaps_total{reason="dropped",stream="cam"} 1
+cvfeeder_gaps_total{reason="media_error",stream="cam"} 1
+cvfeeder_gaps_total{reason="no_media",stream="cam"} 1
+cvfeeder_gaps_total{reason="stale",stream="cam"} 1
+cvfeeder_gaps_total{reason="undecodable",stream="cam"} 1
+# HELP cvfeeder_inflight_bytes Bytes of frames and tensors between fetching and delivery.
+# TYPE cvfeeder_inflight_bytes gauge
+cvfeeder_inflight_bytes 4711
+# HELP cvfeeder_lag_seconds How far behind now the stream is asked for, as configured or learned.
+# TYPE cvfeeder_lag_seconds gauge
+cvfeeder_lag_seconds{stream="cam"} 1.5
+# HELP cvfeeder_mats_open OpenCV Mats that are open.
+# TYPE cvfeeder_mats_open gauge
+cvfeeder_mats_open 2
+# HELP cvfeeder_nats_connected 1 where the connection to NATS is up.
+# TYPE cvfeeder_nats_connected gauge
+cvfeeder_nats_connected{connection="control"} 0
+cvfeeder_nats_connected{connection="data"} 1
+# HELP cvfeeder_nats_reconnects_total Reconnections to NATS.
+# TYPE cvfeeder_nats_reconnects_total counter
+cvfeeder_nats_reconnects_total{connection="control"} 0
+cvfeeder_nats_reconnects_total{connection="data"} 3
+# HELP cvfeeder_overlap_seconds How far before the first wanted slot the last window began, as configured or learned.
+# TYPE cvfeeder_overlap_seconds gauge
+cvfeeder_overlap_seconds{stream="cam"} 1
+# HELP cvfeeder_slots_expected_total Slots between the start and now. It equals the sum of slots_total and slots_pending.
+# TYPE cvfeeder_slots_expected_total counter
+cvfeeder_slots_expected_total{stream="cam"} 10
+# HELP cvfeeder_slots_pending Slots that have not ended yet.
+# TYPE cvfeeder_slots_pending gauge
+cvfeeder_slots_pending{stream="cam"} 2
+# HELP cvfeeder_slots_total Slots that ended, by outcome.
+# TYPE cvfeeder_slots_total counter
+cvfeeder_slots_total{outcome="dropped",stream="cam"} 1
+cvfeeder_slots_total{outcome="media_error",stream="cam"} 1
+cvfeeder_slots_total{outcome="no_media",stream="cam"} 2
+cvfeeder_slots_total{outcome="published",stream="cam"} 2
+cvfeeder_slots_total{outcome="stale",stream="cam"} 1
+cvfeeder_slots_total{outcome="undecodable",stream="cam"} 1
+# HELP cvfeeder_stream_owned 1 where this replica has the stream.
+# TYPE cvfeeder_stream_owned gauge
+cvfeeder_stream_owned{stream="cam"} 1
+`
+
+func TestStatesAreTheLedgers(t *testing.T) {
+	m := metrics.New(metrics.Build{Version: "v1", OpenCV: "4.6"}, sources(t))
+	var names []string
+	for line := range strings.Lines(wantStates) {
+		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			names = append(names, strings.Fields(rest)[0])
+		}
+	}
+	if err := testutil.GatherAndCompare(m.Registry, strings.NewReader(wantStates), names...); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestContract holds the names and types that dashboards depend on.
+func TestContract(t *testing.T) {
+	m := metrics.New(metrics.Build{}, sources(t))
+	m.Latency.WithLabelValues("detector").Observe(1)
+	m.Stage.WithLabelValues("decode").Observe(1)
+	m.Requests.WithLabelValues("cam", "OK").Inc()
+	m.Images.WithLabelValues("cam").Inc()
+	m.PublishBytes.WithLabelValues("detector").Inc()
+	m.PublishErrors.WithLabelValues("slow").Inc()
+	got := map[string]string{}
+	families, err := m.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		var labels []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, l.GetName())
+		}
+		got[f.GetName()] = strings.ToLower(f.GetType().String()) + " " + strings.Join(labels, ",")
+	}
+	for name, want := range map[string]string{
+		"cvfeeder_slots_total":              "counter outcome,stream",
+		"cvfeeder_slots_expected_total":     "counter stream",
+		"cvfeeder_slots_pending":            "gauge stream",
+		"cvfeeder_gaps_total":               "counter reason,stream",
+		"cvfeeder_gap_seconds_total":        "counter reason,stream",
+		"cvfeeder_freshness_seconds":        "gauge stream",
+		"cvfeeder_latency_seconds":          "histogram output",
+		"cvfeeder_stage_seconds":            "histogram stage",
+		"cvfeeder_getimages_requests_total": "counter code,stream",
+		"cvfeeder_images_requested_total":   "counter stream",
+		"cvfeeder_publish_bytes_total":      "counter output",
+		"cvfeeder_publish_errors_total":     "counter reason",
+		"cvfeeder_lag_seconds":              "gauge stream",
+		"cvfeeder_overlap_seconds":          "gauge stream",
+		"cvfeeder_inflight_bytes":           "gauge ",
+		"cvfeeder_mats_open":                "gauge ",
+		"cvfeeder_nats_connected":           "gauge connection",
+		"cvfeeder_nats_reconnects_total":    "counter connection",
+		"cvfeeder_stream_owned":             "gauge stream",
+		"cvfeeder_build_info":               "gauge go,opencv,version",
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %q, want %q", name, got[name], want)
+		}
+	}
+	problems, err := testutil.GatherAndLint(m.Registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// TestFreshnessGrows shows a stalled stream, and one that never published.
+func TestFreshnessGrows(t *testing.T) {
+	now := time.Now()
+	published := metrics.Stream{Stats: source.Stats{Start: source.SlotAt(now.Add(-time.Hour)), Newest: source.SlotAt(now.Add(-time.Minute))}}
+	if got := published.Freshness(now).Round(time.Second); got != time.Minute {
+		t.Errorf("freshness %v", got)
+	}
+	never := metrics.Stream{Stats: source.Stats{Start: source.SlotAt(now.Add(-time.Hour))}}
+	if got := never.Freshness(now).Round(time.Second); got != time.Hour {
+		t.Errorf("freshness %v of a stream that never published", got)
+	}
+}
+
+func TestHistogramsAreNativeAndClassic(t *testing.T) {
+	m := metrics.New(metrics.Build{}, metrics.Sources{})
+	m.Latency.WithLabelValues("detector").Observe(1.5)
+	families, err := m.Registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "cvfeeder_latency_seconds" {
+			h := f.GetMetric()[0].GetHistogram()
+			if len(h.GetBucket()) == 0 || len(h.GetPositiveSpan()) == 0 {
+				t.Errorf("%d classic buckets, %d native spans", len(h.GetBucket()), len(h.GetPositiveSpan()))
+			}
+			return
+		}
+	}
+	t.Error("no latency histogram")
+}
+
+func TestHandler(t *testing.T) {
+	var why []string
+	m := metrics.New(metrics.Build{Version: "v1"}, sources(t))
+	srv := httptest.NewServer(metrics.Handler(m, func() []string { return why }, metrics.HTTP{}))
+	defer srv.Close()
+	for _, tc := range []struct {
+		path   string
+		why    []string
+		status int
+		body   string
+	}{
+		{path: "/healthz", status: 200, body: "ok\n"},
+		{path: "/readyz", status: 200, body: "ready\n"},
+		{path: "/readyz", why: []string{"NATS: away", "stream cam: stalled"}, status: 503, body: "NATS: away\nstream cam: stalled\n"},
+		{path: "/healthz", why: []string{"NATS: away"}, status: 200, body: "ok\n"},
+		{path: "/metrics", status: 200, body: `cvfeeder_slots_total{outcome="no_media",stream="cam"} 2`},
+		{path: "/", status: 200, body: "/metrics"},
+		{path: "/nothing", status: 404},
+		{path: "/debug/pprof/", status: 404},
+	} {
+		why = tc.why
+		resp, err := srv.Client().Get(srv.URL + tc.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != tc.status || !strings.Contains(string(body), tc.body) {
+			t.Errorf("GET %s: %d %q, %v", tc.path, resp.StatusCode, body, err)
+		}
+	}
+	profiled := httptest.NewServer(metrics.Handler(m, func() []string { return nil }, metrics.HTTP{Pprof: true}))
+	defer profiled.Close()
+	resp, err := profiled.Client().Get(profiled.URL + "/debug/pprof/")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("pprof: %v, %v", resp, err)
+	}
+	_ = resp.Body.Close()
+}
