@@ -1,0 +1,157 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// A job is one frame on its way from the poller to the publisher.
+type job struct {
+	frame   source.Frame
+	stream  *stream
+	cost    int64 // of the budget
+	tensors []*transform.Tensor
+	err     error
+	done    chan struct{} // closed when tensors and err are set
+}
+
+var errStale = errors.New("older than the freshness limit")
+
+func newJob(f source.Frame, s *stream) *job {
+	return &job{frame: f, stream: s, done: make(chan struct{})}
+}
+
+// bytes returns what the job holds at most, as far as it is known.
+func (j *job) bytes() int64 {
+	n := len(j.frame.Data)
+	for _, o := range j.stream.Outputs {
+		size, _ := o.Spec.Bytes()
+		n += size
+	}
+	return int64(n)
+}
+
+// work transforms jobs until there are no more.
+func (p *Pipeline) work(w Worker) {
+	defer w.Close()
+	for j := range p.jobs {
+		j.tensors, j.err = p.transform(w, j)
+		j.frame.Data = nil
+		close(j.done)
+	}
+}
+
+// transform makes all outputs of a frame.
+func (p *Pipeline) transform(w Worker, j *job) ([]*transform.Tensor, error) {
+	if j.stale(time.Now()) {
+		return nil, errStale
+	}
+	begin := time.Now()
+	if err := w.Decode(j.frame, j.stream.Outputs); err != nil {
+		return nil, err
+	}
+	decoded := time.Now()
+	p.opts.Metrics.Stage.WithLabelValues("decode").Observe(decoded.Sub(begin).Seconds())
+	tensors := make([]*transform.Tensor, 0, len(j.stream.Outputs))
+	for _, o := range j.stream.Outputs {
+		t, err := w.Tensor(o)
+		if err != nil {
+			return tensors, fmt.Errorf("output %s: %w", o.Name, err)
+		}
+		tensors = append(tensors, t)
+	}
+	p.opts.Metrics.Stage.WithLabelValues("transform").Observe(time.Since(decoded).Seconds())
+	return tensors, nil
+}
+
+func (j *job) stale(now time.Time) bool {
+	limit := j.stream.Poll.Freshness
+	return limit > 0 && now.Sub(j.frame.Slot.Time()) > limit
+}
+
+// deliver publishes a stream's jobs in order and commits how each ended. After an
+// error that makes no sense of going on it stops the stream, and only gives the
+// jobs back.
+func (p *Pipeline) deliver(ctx context.Context, s *stream, queue <-chan *job, stop func()) error {
+	var fatal error
+	for j := range queue {
+		<-j.done
+		if fatal == nil {
+			fatal = p.finish(ctx, s, j)
+		}
+		if fatal != nil {
+			stop()
+		}
+		p.release(j)
+	}
+	return fatal
+}
+
+// finish publishes a job's tensors and commits its slot. A slot is published when
+// all its tensors are; one whose publishing was cut short by the end stays
+// pending.
+func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) error {
+	outcome := source.Published
+	switch {
+	case errors.Is(j.err, errStale) || j.err == nil && j.stale(time.Now()):
+		outcome = source.Stale
+	case j.err != nil:
+		outcome = source.Undecodable
+		s.lost(j.err)
+	default:
+		var err error
+		if outcome, err = p.publishAll(ctx, s, j.tensors); err != nil {
+			return err
+		}
+	}
+	if outcome != source.Pending {
+		s.ledger.Resolve(j.frame.Slot, outcome)
+	}
+	return nil
+}
+
+// publishAll delivers the tensors of a slot, and returns how the slot ended:
+// pending where ctx did first.
+func (p *Pipeline) publishAll(ctx context.Context, s *stream, tensors []*transform.Tensor) (source.Outcome, error) {
+	begin := time.Now()
+	outcome := source.Published
+	for i, t := range tensors {
+		err := p.publish(ctx, s.Subjects[i], t)
+		var drop *publish.DropError
+		switch {
+		case err == nil:
+		case errors.As(err, &drop):
+			outcome = source.Dropped
+			s.lost(err)
+		case errors.Is(err, ctx.Err()):
+			return source.Pending, nil
+		default:
+			return source.Pending, fmt.Errorf("stream %s: publishing: %w", s.Name, err)
+		}
+	}
+	p.opts.Metrics.Stage.WithLabelValues("publish").Observe(time.Since(begin).Seconds())
+	return outcome, nil
+}
+
+// publish delivers one tensor and counts it.
+func (p *Pipeline) publish(ctx context.Context, subject string, t *transform.Tensor) error {
+	m := publish.NewMessage(subject, t)
+	err := p.opts.Publisher.Publish(ctx, m)
+	var drop *publish.DropError
+	if errors.As(err, &drop) {
+		p.opts.Metrics.PublishErrors.WithLabelValues(drop.Reason).Inc()
+	}
+	if err != nil {
+		return err
+	}
+	output := t.Output.Name
+	p.opts.Metrics.PublishBytes.WithLabelValues(output).Add(float64(publish.Size(m)))
+	p.opts.Metrics.Latency.WithLabelValues(output).Observe(time.Since(t.Slot.Time()).Seconds())
+	return nil
+}

@@ -1,0 +1,218 @@
+// Package pipeline composes the stages: for each stream one loop of next frames,
+// transform, publish, commit. Frames are transformed in parallel on a pool that
+// all streams share, and published in order.
+//
+//	p := pipeline.New(pipeline.Options{…}, streams)
+//	err := p.Run(ctx)
+//
+// The bytes between fetching and delivery are bounded by a budget: a stream that
+// finds it used up stops asking. When ctx ends nothing more is asked for, and what
+// is in flight is finished within [Options.Drain].
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// A Worker turns frames into tensors. It is used by one goroutine.
+type Worker interface {
+	// Decode decodes a frame, for Tensor to make the outputs of it.
+	Decode(f source.Frame, outs []*transform.Output) error
+	// Tensor makes an output's tensor of the decoded frame.
+	Tensor(o *transform.Output) (*transform.Tensor, error)
+	Close()
+}
+
+// Options are what the streams share.
+type Options struct {
+	// Workers is the number of workers that NewWorker is asked for.
+	Workers   int
+	NewWorker func() Worker
+	Publisher publish.Publisher
+	// Gaps announces a gap; nil announces none.
+	Gaps func(context.Context, publish.Gap) error
+	// Inflight bounds the bytes of frames and tensors between fetching and delivery.
+	Inflight int64
+	// Drain is how long what is in flight may take to finish at the end. Default
+	// 10s.
+	Drain   time.Duration
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
+}
+
+// A Pipeline runs the streams.
+type Pipeline struct {
+	opts     Options
+	streams  []*stream
+	jobs     chan *job
+	budget   *semaphore.Weighted
+	inflight atomic.Int64
+	refused  atomic.Int64 // streams whose first check was refused
+}
+
+// New returns a pipeline of the given streams, whose time begins now.
+func New(opts Options, streams []Stream) *Pipeline {
+	if opts.Drain <= 0 {
+		opts.Drain = 10 * time.Second
+	}
+	p := &Pipeline{opts: opts, jobs: make(chan *job), budget: semaphore.NewWeighted(opts.Inflight)}
+	for _, s := range streams {
+		p.streams = append(p.streams, newStream(s, opts.Metrics, opts.Log))
+	}
+	return p
+}
+
+// Run runs all streams until ctx ends or all of them are done. It returns an error
+// that wraps [source.ErrRefused] where every stream's credentials were refused at
+// the start, and the publisher's where going on makes no sense.
+func (p *Pipeline) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	// What is in flight when ctx ends has some more time.
+	drain, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(p.opts.Drain, cancel) })()
+
+	var workers, loops, ticks sync.WaitGroup
+	for range p.opts.Workers {
+		workers.Go(func() { p.work(p.opts.NewWorker()) })
+	}
+	ticking, stopTicks := context.WithCancel(drain)
+	ticks.Go(func() { p.tick(ticking) })
+	for _, s := range p.streams {
+		loops.Go(func() {
+			if err := p.loop(ctx, drain, s); err != nil {
+				stop(err)
+			}
+		})
+	}
+	loops.Wait()
+	close(p.jobs)
+	workers.Wait()
+	stopTicks()
+	ticks.Wait()
+	p.report(drain, time.Now())
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// loop is a stream's: next frames, transform, publish, commit.
+func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
+	if err := p.check(ctx, s); err != nil || ctx.Err() != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	queue := make(chan *job, queueLength)
+	delivered := make(chan error, 1)
+	go func() { delivered <- p.deliver(drain, s, queue, stop) }()
+	for f, err := range s.poller.Frames(ctx) {
+		if err != nil {
+			s.trouble(err)
+			continue
+		}
+		s.well()
+		j := newJob(f, s)
+		if !p.admit(ctx, j) {
+			break
+		}
+		queue <- j
+	}
+	close(queue)
+	return <-delivered
+}
+
+// check waits until the stream can be read.
+func (p *Pipeline) check(ctx context.Context, s *stream) error {
+	if s.Check == nil {
+		return nil
+	}
+	for first := true; ; first = false {
+		err := s.Check(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			s.well()
+			return nil
+		}
+		if first && errors.Is(err, source.ErrRefused) && p.refused.Add(1) == int64(len(p.streams)) {
+			return err
+		}
+		s.trouble(err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(checkAgain):
+		}
+	}
+}
+
+// admit passes a job to the workers once the budget has room for it. It returns
+// false when ctx ends first.
+func (p *Pipeline) admit(ctx context.Context, j *job) bool {
+	// What is larger than the whole budget goes alone.
+	j.cost = min(j.bytes(), p.opts.Inflight)
+	if p.budget.Acquire(ctx, j.cost) != nil {
+		return false
+	}
+	p.inflight.Add(j.cost)
+	select {
+	case p.jobs <- j:
+		return true
+	case <-ctx.Done():
+		p.release(j)
+		return false
+	}
+}
+
+func (p *Pipeline) release(j *job) {
+	for _, t := range j.tensors {
+		t.Release()
+	}
+	p.inflight.Add(-j.cost)
+	p.budget.Release(j.cost)
+}
+
+// Streams returns the state of every stream.
+func (p *Pipeline) Streams() []metrics.Stream {
+	all := make([]metrics.Stream, len(p.streams))
+	for i, s := range p.streams {
+		all[i] = metrics.Stream{
+			Name: s.Name, Stats: s.ledger.Stats(), Lag: s.poller.Lag(), Overlap: s.poller.Overlap(),
+		}
+	}
+	return all
+}
+
+// InflightBytes returns the bytes of frames and tensors between fetching and
+// delivery.
+func (p *Pipeline) InflightBytes() int64 { return p.inflight.Load() }
+
+// NotReady returns why not all streams are being read, a line for each that is
+// not.
+func (p *Pipeline) NotReady() []string {
+	var why []string
+	now := time.Now()
+	for _, s := range p.streams {
+		if reason := s.notReady(now); reason != "" {
+			why = append(why, fmt.Sprintf("stream %s: %s", s.Name, reason))
+		}
+	}
+	return why
+}

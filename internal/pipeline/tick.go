@@ -1,0 +1,84 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// tick does once a second what need not be done for each frame.
+func (p *Pipeline) tick(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			p.report(ctx, now)
+		}
+	}
+}
+
+// report announces the gaps since the last time, logs what was lost in a line for
+// each stream and outcome, and notes which streams move.
+func (p *Pipeline) report(ctx context.Context, now time.Time) {
+	for _, s := range p.streams {
+		s.extend(now)
+		s.note(now)
+		for _, g := range s.ledger.TakeGaps() {
+			p.announce(ctx, s, g)
+		}
+	}
+}
+
+// extend keeps time going for a stream that cannot be read: its slots are expected
+// all the same.
+func (s *stream) extend(now time.Time) {
+	end := source.SlotAt(now) + 1
+	if s.Poll.To != 0 {
+		end = min(end, s.Poll.To)
+	}
+	s.ledger.Extend(end)
+}
+
+func (s *stream) note(now time.Time) {
+	st := s.ledger.Stats()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.Cursor != s.last.cursor || st.Pending == 0 {
+		s.moved = now
+	}
+	s.last.cursor = st.Cursor
+	for _, o := range source.Outcomes() {
+		n := st.Ended[o] - s.last.ended[o]
+		s.last.ended[o] = st.Ended[o]
+		if n == 0 || o == source.Published {
+			continue
+		}
+		args := []any{"outcome", o.String(), "slots", n}
+		if o == source.Undecodable || o == source.Dropped {
+			args = append(args, "last", s.reason)
+		}
+		s.log.Warn("slots without a tensor", args...)
+	}
+}
+
+func (p *Pipeline) announce(ctx context.Context, s *stream, g source.Gap) {
+	if p.opts.Gaps == nil {
+		return
+	}
+	err := p.opts.Gaps(ctx, publish.Gap{
+		Stream: s.Name, From: g.From, To: g.To, Slots: g.Slots, Reason: g.Reason.String(),
+	})
+	var drop *publish.DropError
+	switch {
+	case errors.As(err, &drop):
+		p.opts.Metrics.PublishErrors.WithLabelValues(drop.Reason).Inc()
+	case err != nil && ctx.Err() == nil:
+		s.log.Warn("the gap could not be announced", "err", err)
+	}
+}
