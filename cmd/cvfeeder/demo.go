@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"io"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+)
+
+// demoConfig is what the demo runs. The streams share their keys.
+const demoConfig = `
+aws: {region: %q, endpoint: %q}
+nats: {url: embedded}
+http: {listen: %q}
+log: {level: warn}
+streams:%s
+outputs:
+  detector: {preset: yolo}
+  classifier: {preset: imagenet}
+`
+
+const maxDemoStreams = 1000
+
+type demoOptions struct {
+	video   string
+	streams int
+	length  time.Duration
+	http    string
+	nats    string
+}
+
+func newDemoCommand() *cobra.Command {
+	var o demoOptions
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run everything in one process, without any account",
+		Long: "Demo runs a fake Kinesis Video service, a NATS server and the sidecar in one\n" +
+			"process, on loopback addresses. It prints a line a second, and a summary at the end.\n\n" +
+			"Look at what it publishes, in another terminal:\n\n" +
+			"    cvfeeder tap --save /tmp/tensors --count 20",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return demo(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.video, "video", "", "video `FILE` that the cameras see, looped; needs ffmpeg. Default: a drawn street")
+	flags.IntVar(&o.streams, "streams", 4, "number of cameras")
+	flags.DurationVar(&o.length, "for", 0, "end after this time; 0 runs until Ctrl-C")
+	flags.StringVar(&o.http, "http", "127.0.0.1:9177", "`ADDR` of metrics and health")
+	flags.StringVar(&o.nats, "nats", "127.0.0.1:4222", "`ADDR` on which the NATS server listens")
+	return cmd
+}
+
+func (o demoOptions) check() error {
+	switch {
+	case o.streams < 1 || o.streams > maxDemoStreams:
+		return fmt.Errorf("--streams %d: from 1 to %d", o.streams, maxDemoStreams)
+	case o.length < 0:
+		return fmt.Errorf("--for %v: not below 0", o.length)
+	}
+	for flag, addr := range map[string]string{"http": o.http, "nats": o.nats} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("--%s: %w: an address is like 127.0.0.1:0", flag, err)
+		}
+	}
+	return nil
+}
+
+func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
+	if err := o.check(); err != nil {
+		return usage(err)
+	}
+	scene, err := newScene(ctx, o.video, image.Point{})
+	if err != nil {
+		return usage(err)
+	}
+	fake, err := kinesistest.New(kinesistest.Options{Streams: kinesistest.Cameras(o.streams), Scene: scene})
+	if err != nil {
+		return err
+	}
+	endpoint, err := fake.Start("127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = endpoint.Close() }()
+
+	cfg, err := o.config(endpoint.URL, fake.Streams())
+	if err != nil {
+		return err
+	}
+	p := newProgress(out)
+	f := &feeder{
+		cfg: cfg, log: newLogger(errOut, cfg.Log),
+		accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
+		listen: o.nats, length: o.length,
+		watch: func(ctx context.Context, r running) {
+			p.begin(endpoint.URL, r)
+			p.watch(ctx, r)
+		},
+	}
+	if err := f.run(ctx); err != nil {
+		return err
+	}
+	return p.summary()
+}
+
+// config returns the demo's config: the same that a user would write.
+func (o demoOptions) config(endpoint string, names []string) (*config.Config, error) {
+	streams := ""
+	for _, name := range names {
+		streams += fmt.Sprintf("\n  - {name: %s, interval: 200ms, outputs: [detector, classifier]}", name)
+	}
+	text := fmt.Sprintf(demoConfig, kinesistest.Region, endpoint, o.http, streams)
+	return config.Parse("demo", []byte(text), func(string) (string, bool) { return "", false })
+}

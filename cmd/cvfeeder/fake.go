@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+)
+
+// fakeFlags are those of the fake command.
+type fakeFlags struct {
+	listen, video, size string
+	streams             int
+	fragment, delay     time.Duration
+}
+
+func newFakeCommand() *cobra.Command {
+	var f fakeFlags
+	cmd := &cobra.Command{
+		Use:   "fake",
+		Short: "Serve a fake Kinesis Video service",
+		Long: `Serve a fake Kinesis Video service on the real wire protocol, for trying cvfeeder
+and other clients without an AWS account. It checks signatures, and serves what a
+real service would have of cameras named cam-1, cam-2 and so on: a drawn street
+with the time in it, or a video file in a loop.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runFake(cmd.Context(), f, cmd.OutOrStdout())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:9178", "`address` to serve on")
+	flags.StringVar(&f.video, "video", "", "`file` that the cameras see, looped, read by the program ffmpeg (default: a drawn street)")
+	flags.IntVar(&f.streams, "streams", 4, "`number` of streams, named cam-1, cam-2, ...")
+	flags.StringVar(&f.size, "size", "", "pictures' size in pixels, as `WxH` (default: 1280x720; a video's own, shrunk to fit into 1920x1080)")
+	flags.DurationVar(&f.fragment, "fragment", 2*time.Second, "length of the media's fragments")
+	flags.DurationVar(&f.delay, "delay", 500*time.Millisecond, "time from the end of a fragment until it can be asked for")
+	return cmd
+}
+
+// runFake serves until ctx ends.
+func runFake(ctx context.Context, f fakeFlags, out io.Writer) error {
+	opts, size, err := f.check()
+	if err != nil {
+		return usage(err)
+	}
+	if opts.Scene, err = newScene(ctx, f.video, size); err != nil {
+		return usage(err)
+	}
+	srv, err := kinesistest.New(opts)
+	if err != nil {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("--listen %s: the address is in use; choose another, such as 127.0.0.1:0 for any free port", f.listen)
+	}
+	if err != nil {
+		return fmt.Errorf("--listen %s: %w", f.listen, err)
+	}
+	printFake(out, "http://"+l.Addr().String(), f)
+	return srv.Serve(ctx, l)
+}
+
+// maxFakeStreams bounds what a slip of the finger can start.
+const maxFakeStreams = 100_000
+
+// check turns the flags into the service's options, all but the scene.
+func (f fakeFlags) check() (opts kinesistest.Options, size image.Point, err error) {
+	switch {
+	case f.streams < 1 || f.streams > maxFakeStreams:
+		return opts, size, fmt.Errorf("--streams %d: from 1 to %d are possible", f.streams, maxFakeStreams)
+	case f.fragment < source.MinInterval || f.fragment > time.Minute || f.fragment%time.Millisecond != 0:
+		return opts, size, fmt.Errorf("--fragment %v: it must be whole milliseconds from %v to %v",
+			f.fragment, source.MinInterval, time.Minute)
+	case f.delay < 0:
+		return opts, size, fmt.Errorf("--delay %v: it must not be negative", f.delay)
+	}
+	if _, _, err := net.SplitHostPort(f.listen); err != nil {
+		return opts, size, fmt.Errorf("--listen: %w: an address is like 127.0.0.1:9178", err)
+	}
+	opts.Streams, opts.Fragment, opts.Delay = kinesistest.Cameras(f.streams), f.fragment, f.delay
+	if f.delay == 0 {
+		opts.Delay = -1 // 0 stands for the default
+	}
+	size, err = parsePixels(f.size)
+	return opts, size, err
+}
+
+// parsePixels reads a size such as 1280x720; the empty one is zero.
+func parsePixels(size string) (image.Point, error) {
+	if size == "" {
+		return image.Point{}, nil
+	}
+	width, height, _ := strings.Cut(size, "x")
+	x, errX := strconv.ParseUint(width, 10, 16)
+	y, errY := strconv.ParseUint(height, 10, 16)
+	if errX != nil || errY != nil || x == 0 || y == 0 {
+		return image.Point{}, fmt.Errorf("--size %q: it must be a width and a height, such as 1280x720", size)
+	}
+	return image.Pt(int(x), int(y)), nil
+}
+
+// printFake tells how to reach the service.
+func printFake(out io.Writer, url string, f fakeFlags) {
+	names := "cam-1"
+	if f.streams > 1 {
+		names = fmt.Sprintf("cam-1 to cam-%d", f.streams)
+	}
+	fmt.Fprintf(out, `Fake Kinesis Video service on %s
+  region   %s
+  keys     export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s
+  streams  %s
+
+A config for cvfeeder run:
+
+  aws:
+    region: %[2]s
+    endpoint: %[1]s
+  streams:
+    - name: cam-1
+      interval: 200ms
+      outputs: [detector]
+  outputs:
+    detector:
+      preset: yolo
+
+Stop it with Ctrl-C.
+`, url, kinesistest.Region, kinesistest.AccessKey, kinesistest.SecretKey, names)
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/transform"
+	"github.com/cvfeeder/cvfeeder/transform/opencv"
+)
+
+// closeTime bounds the end of each part after the pipeline has drained.
+const closeTime = 5 * time.Second
+
+// A feeder is a config at work: the one place where the adapters meet.
+type feeder struct {
+	cfg *config.Config
+	log *slog.Logger
+	// accessKey and secret are used instead of the SDK's own chain, where set.
+	accessKey, secret string
+	// listen is where an embedded NATS server listens; default 127.0.0.1:4222.
+	listen string
+	// length, unless 0, is the time after which the streams end.
+	length time.Duration
+	// watch, where set, runs beside the pipeline, until it ends.
+	watch func(context.Context, running)
+}
+
+// running is what there is to see of a feeder at work.
+type running struct {
+	pipeline *pipeline.Pipeline
+	metrics  *metrics.Metrics
+	conn     *natspub.Conn
+	// nats and http are the URLs of the embedded server and of metrics and health,
+	// "" where there is none.
+	nats, http string
+}
+
+// run runs until ctx ends, the streams are done, or going on makes no sense.
+func (f *feeder) run(ctx context.Context) (err error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+
+	client, err := kinesis.New(ctx, kinesis.Options{
+		Region: f.cfg.AWS.Region, Endpoint: f.cfg.AWS.Endpoint,
+		AccessKey: f.accessKey, Secret: f.secret,
+	})
+	if err != nil {
+		return exitCode(err)
+	}
+	outputs := f.outputs()
+	size, largest, err := f.largest(outputs)
+	if err != nil {
+		return usage(err)
+	}
+	conn, server, err := f.connect(func(limit int) {
+		if err := publish.CheckSize(size, limit); err != nil {
+			stop(usage(fmt.Errorf("%s: %w", largest, err)))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if server != nil {
+		defer server.Shutdown()
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		if e := conn.Close(closing); e != nil && err == nil {
+			f.log.Warn("the last messages may not have arrived", "err", e)
+		}
+	}()
+
+	r := running{conn: conn}
+	r.metrics = metrics.New(metrics.Build{Version: version, OpenCV: opencv.Engine()}, metrics.Sources{
+		Streams:       func() []metrics.Stream { return r.pipeline.Streams() },
+		Connections:   func() []metrics.Connection { return connections(conn) },
+		InflightBytes: func() int64 { return r.pipeline.InflightBytes() },
+		MatsOpen:      opencv.OpenMats,
+	})
+	streams, err := f.streams(client, outputs, r.metrics)
+	if err != nil {
+		return usage(err)
+	}
+	r.pipeline = f.pipeline(conn, r.metrics, streams)
+	if server != nil {
+		r.nats = server.ClientURL()
+	}
+	listener, err := f.listenHTTP()
+	if err != nil {
+		return err
+	}
+	return f.serve(ctx, stop, r, listener)
+}
+
+// serve runs the pipeline, and beside it what shows how it does.
+func (f *feeder) serve(ctx context.Context, stop context.CancelCauseFunc, r running, listener net.Listener) error {
+	// Metrics and health can be read to the very end.
+	side := context.WithoutCancel(ctx)
+	if listener != nil {
+		r.http = "http://" + listener.Addr().String()
+		handler := metrics.Handler(r.metrics, func() []string { return notReady(r) }, metrics.HTTP{Pprof: f.cfg.HTTP.Pprof})
+		defer beside(side, func(ctx context.Context) { f.serveHTTP(ctx, listener, handler) })()
+	}
+	defer beside(side, func(ctx context.Context) {
+		if err := r.conn.WaitConnected(ctx); errors.Is(err, natspub.ErrRefused) {
+			stop(&exitError{exitRefused, err})
+		}
+	})()
+	if f.watch != nil {
+		defer beside(side, func(ctx context.Context) { f.watch(ctx, r) })()
+	}
+	f.log.Info("running", "version", version, "streams", len(f.cfg.Streams), "http", r.http, "nats", natsAt(f.cfg, r))
+	err := r.pipeline.Run(ctx)
+	if err == nil {
+		f.log.Info("stopped")
+	}
+	return exitCode(err)
+}
+
+// beside runs f until the function that it returns is called, which waits for its
+// end.
+func beside(ctx context.Context, f func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { f(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+func natsAt(cfg *config.Config, r running) string {
+	if r.nats != "" {
+		return r.nats
+	}
+	return cfg.NATS.URL
+}
+
+// exitCode gives an error the exit code of its class.
+func exitCode(err error) error {
+	if errors.Is(err, source.ErrRefused) {
+		return &exitError{exitRefused, err}
+	}
+	return err
+}
+
+// connect connects to NATS, which may be a server of our own.
+func (f *feeder) connect(onConnect func(int)) (*natspub.Conn, *natspub.Server, error) {
+	opts := natspub.Options{URL: f.cfg.NATS.URL, Logger: f.log, OnConnect: onConnect}
+	if opts.URL == config.Embedded {
+		server, err := natspub.StartServer(natspub.ServerOptions{Listen: f.listen, Logger: f.log})
+		if err != nil {
+			return nil, nil, err
+		}
+		opts.Server = server
+	}
+	conn, err := natspub.Dial(opts)
+	if err != nil {
+		if opts.Server != nil {
+			opts.Server.Shutdown()
+		}
+		return nil, nil, usage(err)
+	}
+	return conn, opts.Server, nil
+}
+
+func connections(conn *natspub.Conn) []metrics.Connection {
+	states := conn.States()
+	all := make([]metrics.Connection, len(states))
+	for i, s := range states {
+		all[i] = metrics.Connection{Name: s.Name, Connected: s.Connected, Reconnects: s.Reconnects}
+	}
+	return all
+}
+
+func notReady(r running) []string {
+	var why []string
+	for _, s := range r.conn.States() {
+		if !s.Connected {
+			why = append(why, fmt.Sprintf("NATS: connection %s is not up", s.Name))
+		}
+	}
+	return append(why, r.pipeline.NotReady()...)
+}
+
+// outputs returns the config's outputs with their fingerprints.
+func (f *feeder) outputs() map[string]*transform.Output {
+	outputs := f.cfg.Transforms()
+	for _, o := range outputs {
+		o.Fingerprint = o.Spec.Fingerprint(opencv.Engine())
+	}
+	return outputs
+}
+
+func (f *feeder) pipeline(conn *natspub.Conn, m *metrics.Metrics, streams []pipeline.Stream) *pipeline.Pipeline {
+	buffers := new(transform.Buffers)
+	opts := pipeline.Options{
+		Workers:   runtime.GOMAXPROCS(0),
+		NewWorker: func() pipeline.Worker { return opencv.NewWorker(opencv.Options{Buffers: buffers}) },
+		Publisher: conn.Live(),
+		Inflight:  int64(f.cfg.Delivery.Inflight),
+		Metrics:   m,
+		Log:       f.log,
+	}
+	if f.cfg.Delivery.Gaps == "events" {
+		opts.Gaps = conn.Live().PublishGap
+	}
+	return pipeline.New(opts, streams)
+}
+
+// listenHTTP returns the listener of metrics and health, nil where it is off.
+func (f *feeder) listenHTTP() (net.Listener, error) {
+	if f.cfg.HTTP.Listen == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", f.cfg.HTTP.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("metrics and health: %w: choose another address with http.listen (--http for the demo), or \"\" for none", err)
+	}
+	return l, nil
+}
+
+// serveHTTP serves until ctx ends.
+func (f *feeder) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	var down sync.WaitGroup
+	down.Go(func() {
+		<-ctx.Done()
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		if srv.Shutdown(closing) != nil {
+			_ = srv.Close()
+		}
+	})
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		f.log.Error("metrics and health have stopped", "err", err)
+	}
+	down.Wait()
+}

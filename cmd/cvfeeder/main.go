@@ -1,0 +1,98 @@
+// Command cvfeeder turns what cameras have stored in Amazon Kinesis Video Streams
+// into tensors on NATS subjects. "cvfeeder demo" shows all of it on one machine
+// without any account; "cvfeeder run -c cvfeeder.yaml" is the sidecar.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// The exit codes.
+const (
+	exitFailed  = 1 // failed while running
+	exitUsage   = 2 // wrong usage or config
+	exitRefused = 3 // credentials or permission refused
+)
+
+// An exitError is an error that decides the exit code.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// Once the first signal is taken, the second has its usual effect.
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, newCommand())
+	stop()
+	os.Exit(code)
+}
+
+// run executes a command, prints its error, and returns the exit code.
+func run(ctx context.Context, cmd *cobra.Command) int {
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	for line := range strings.Lines(strings.TrimSpace(err.Error())) {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "cvfeeder: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	return exitFailed
+}
+
+func newCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "cvfeeder",
+		Short: "Cameras in Amazon Kinesis Video Streams to tensors on NATS",
+		Long: "cvfeeder turns what cameras have stored in Amazon Kinesis Video Streams into\n" +
+			"tensors that a model can take as they are, and publishes them on NATS subjects.\n\n" +
+			"Try \"cvfeeder demo\": it needs no account.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          usageArgs(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage(fmt.Errorf("%w: see %q", err, cmd.CommandPath()+" --help"))
+	})
+	root.AddCommand(newRunCommand(), newDemoCommand(), newTapCommand(), newFakeCommand(), newVersionCommand())
+	for _, c := range root.Commands() {
+		c.Args = usageArgs(c.Args)
+	}
+	return root
+}
+
+// usage makes err one of wrong usage.
+func usage(err error) error { return &exitError{exitUsage, err} }
+
+// usageArgs makes a refusal of arguments one of wrong usage.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if check == nil {
+			check = cobra.ArbitraryArgs
+		}
+		if err := check(cmd, args); err != nil {
+			return usage(fmt.Errorf("%w: see %q", err, cmd.CommandPath()+" --help"))
+		}
+		return nil
+	}
+}

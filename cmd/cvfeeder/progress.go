@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// rateOver is how many seconds a rate is taken over: media comes in bursts of a
+// fragment.
+const rateOver = 5
+
+// A progress shows how a feeder is doing: a line a second, the same line over and
+// over on a terminal.
+type progress struct {
+	out      io.Writer
+	terminal bool
+	start    time.Time
+	counts   []uint64 // published slots, a second apart, newest last
+	last     running
+}
+
+func newProgress(out io.Writer) *progress {
+	p := &progress{out: out, start: time.Now()}
+	if f, ok := out.(*os.File); ok {
+		p.terminal = term.IsTerminal(int(f.Fd()))
+	}
+	return p
+}
+
+// begin prints where everything is.
+func (p *progress) begin(endpoint string, r running) {
+	p.last = r
+	for _, l := range [][2]string{
+		{"Kinesis Video (fake)", endpoint},
+		{"NATS", r.nats + "  subjects cvf.t.> and cvf.gap.>"},
+		{"metrics and health", r.http + "/metrics  /healthz  /readyz"},
+	} {
+		p.printf("%-21s %s\n", l[0], l[1])
+	}
+}
+
+// watch prints a line a second until ctx ends.
+func (p *progress) watch(ctx context.Context, r running) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			if p.terminal {
+				p.printf("\n")
+			}
+			return
+		case now := <-t.C:
+			line := p.line(now, r.pipeline.Streams())
+			if p.terminal {
+				p.printf("\r\033[K%s", line)
+			} else {
+				p.printf("%s\n", line)
+			}
+		}
+	}
+}
+
+func (p *progress) line(now time.Time, streams []metrics.Stream) string {
+	all := total(streams)
+	p.counts = append(p.counts, all.Ended[source.Published])
+	if len(p.counts) > rateOver+1 {
+		p.counts = p.counts[1:]
+	}
+	rate := 0.0
+	if n := len(p.counts); n > 1 {
+		rate = float64(p.counts[n-1]-p.counts[0]) / float64(n-1)
+	}
+	var age time.Duration
+	for _, s := range streams {
+		age = max(age, s.Freshness(now))
+	}
+	return fmt.Sprintf("%4ds  streams %d  frames/s %.1f  published %d  gaps %d  newest frame %.1fs old",
+		int(now.Sub(p.start).Round(time.Second).Seconds()), len(streams), rate,
+		all.Ended[source.Published], gaps(all), age.Seconds())
+}
+
+// total adds up what can be added.
+func total(streams []metrics.Stream) source.Stats {
+	var all source.Stats
+	for _, s := range streams {
+		all.Expected += s.Expected
+		all.Pending += s.Pending
+		for o := range s.Ended {
+			all.Ended[o] += s.Ended[o]
+			all.Gaps[o] += s.Gaps[o]
+			all.GapTime[o] += s.GapTime[o]
+		}
+	}
+	return all
+}
+
+func gaps(st source.Stats) (n uint64) {
+	for _, g := range st.Gaps {
+		n += g
+	}
+	return n
+}
+
+// summary prints the ledger of every stream, and whether it adds up.
+func (p *progress) summary() error {
+	if p.last.pipeline == nil {
+		return nil
+	}
+	streams := p.last.pipeline.Streams()
+	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	head := []string{"stream", "expected"}
+	for _, o := range source.Outcomes() {
+		head = append(head, o.String())
+	}
+	row(w, append(head, "pending", "gaps"))
+	for _, s := range streams {
+		row(w, cells(s.Name, s.Stats))
+	}
+	all := total(streams)
+	row(w, cells("all", all))
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	sum := all.Pending
+	for _, n := range all.Ended {
+		sum += n
+	}
+	if sum != all.Expected {
+		return fmt.Errorf("the ledger does not add up: %d slots expected, %d accounted for", all.Expected, sum)
+	}
+	p.printf("%d slots expected, each with its outcome", all.Expected)
+	if all.Pending > 0 {
+		p.printf(", but for %d that were still pending at the end", all.Pending)
+	}
+	p.printf(".\n")
+	return nil
+}
+
+func cells(name string, st source.Stats) []string {
+	c := []string{name, fmt.Sprint(st.Expected)}
+	for _, o := range source.Outcomes() {
+		c = append(c, fmt.Sprint(st.Ended[o]))
+	}
+	return append(c, fmt.Sprint(st.Pending), fmt.Sprint(gaps(st)))
+}
+
+func row(w io.Writer, cells []string) {
+	_, _ = fmt.Fprintln(w, strings.Join(cells, "\t")+"\t")
+}
+
+func (p *progress) printf(format string, args ...any) { _, _ = fmt.Fprintf(p.out, format, args...) }

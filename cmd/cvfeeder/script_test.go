@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"cvfeeder": main})
+}
+
+// TestScripts runs the program as a user does. Besides testscript's own commands
+// there are
+//
+//	fake            start the fake service and set FAKE to its URL
+//	nats [BYTES]    start a NATS server, with this max_payload, and set NATS
+//	port NAME       set NAME to an address of loopback that nobody listens on
+//	exits CODE ARG… run cvfeeder, which must end with this code
+//	poll URL REGEX  get URL until its body matches
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("AWS_ACCESS_KEY_ID", kinesistest.AccessKey)
+			e.Setenv("AWS_SECRET_ACCESS_KEY", kinesistest.SecretKey)
+			e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+			e.Setenv("AWS_CA_BUNDLE", os.Getenv("AWS_CA_BUNDLE"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"fake":  startFake,
+			"nats":  startNATS,
+			"port":  freePort,
+			"exits": exits,
+			"poll":  poll,
+		},
+	})
+}
+
+func startFake(ts *testscript.TestScript, _ bool, _ []string) {
+	srv, err := kinesistest.New(kinesistest.Options{})
+	ts.Check(err)
+	endpoint, err := srv.Start("127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { _ = endpoint.Close() })
+	ts.Setenv("FAKE", endpoint.URL)
+}
+
+func startNATS(ts *testscript.TestScript, _ bool, args []string) {
+	o := natspub.ServerOptions{Listen: "127.0.0.1:0"}
+	if len(args) == 1 {
+		var err error
+		o.MaxPayload, err = strconv.Atoi(args[0])
+		ts.Check(err)
+	}
+	srv, err := natspub.StartServer(o)
+	ts.Check(err)
+	ts.Defer(srv.Shutdown)
+	ts.Setenv("NATS", srv.ClientURL())
+}
+
+func freePort(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("cvfeeder", args[1:]...)
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	}
+	if got := fmt.Sprint(code); got != args[0] {
+		ts.Fatalf("exit code %s, want %s (%v)", got, args[0], err)
+	}
+}
+
+func poll(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := regexp.Compile(args[1])
+	ts.Check(err)
+	body := ""
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); <-time.After(50 * time.Millisecond) {
+		if body = fetch(args[0]); want.MatchString(body) {
+			return
+		}
+	}
+	ts.Fatalf("GET %s never matched %s, but was last\n%s", args[0], args[1], body)
+}
+
+// fetch returns the status and the body, or the error.
+func fetch(url string) string {
+	resp, err := http.Get(url)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d\n%s", resp.StatusCode, body)
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cvfeeder/cvfeeder/internal/tap"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+)
+
+// newTapCommand returns the command that shows what goes over NATS.
+func newTapCommand() *cobra.Command {
+	o := tap.Options{Subject: tap.DefaultSubject}
+	cmd := &cobra.Command{
+		Use:   "tap [SUBJECT]",
+		Short: "Show tensors as they go over NATS, one line each",
+		Long: `Show tensors as they go over NATS, one line each, and the gaps between them.
+
+SUBJECT may hold wildcards: cvf.t.front-door.> has all outputs of one stream.
+The default is ` + tap.DefaultSubject + `, all tensors.`,
+		Example: `  cvfeeder tap
+  cvfeeder tap 'cvf.t.front-door.>' --save seen --count 10`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				o.Subject = args[0]
+			}
+			o.Out, o.Err = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if err := o.Check(); err != nil {
+				return usage(err)
+			}
+			seen, err := tap.Run(cmd.Context(), o)
+			switch {
+			case errors.Is(err, natspub.ErrRefused):
+				return &exitError{exitRefused, err}
+			case err != nil:
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.ErrOrStderr(), seen)
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.URL, "nats", natspub.DefaultURL, "`URL` of the NATS server")
+	flags.StringVar(&o.Save, "save", "", "write a PNG of what the model sees and an npy file of each tensor to `DIR`")
+	flags.IntVar(&o.Count, "count", 0, "end after `N` tensors; 0 goes on until interrupted")
+	return cmd
+}

@@ -1,0 +1,191 @@
+// Package tap shows the tensors that go over NATS: a line for each, and where it
+// is asked to, a picture of what the model sees and a file for NumPy.
+//
+//	summary, err := tap.Run(ctx, tap.Options{Subject: "cvf.t.>", Out: os.Stdout, Err: os.Stderr})
+//
+// It is a look from outside: it knows of a tensor only what the message says, and
+// believes none of it before it is checked.
+package tap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+)
+
+// DefaultSubject is that of all tensors, with the default template.
+const DefaultSubject = "cvf.t.>"
+
+// Options say what to look at.
+type Options struct {
+	// URL is the NATS server's. Default: [natspub.DefaultURL].
+	URL string
+	// Subject may hold wildcards. Gap events of the streams it names are shown
+	// as well. Default: [DefaultSubject].
+	Subject string
+	// Save is a directory for PNG and npy files, made where it is missing.
+	// Default: none are written.
+	Save string
+	// Count ends Run after so many tensors. Default: it runs until ctx ends.
+	Count int
+	// Out gets the lines, and Err what goes wrong. Both must be set.
+	Out, Err io.Writer
+	// Now is the clock that ages are told by. Default: time.Now.
+	Now func() time.Time
+}
+
+// Check returns an error that tells what is wrong with the options. Run does it
+// too.
+func (o Options) Check() error {
+	if o.Count < 0 {
+		return fmt.Errorf("count %d: must not be negative", o.Count)
+	}
+	if o.Subject != "" {
+		if err := checkSubject(o.Subject); err != nil {
+			return err
+		}
+	}
+	return natspub.CheckURL(o.URL)
+}
+
+// A Summary counts what was seen.
+type Summary struct {
+	// Tensors and Gaps are the messages that were shown.
+	Tensors, Gaps int
+	// Broken are messages that are not what they say.
+	Broken int
+	// Missed are those that came faster than they could be shown.
+	Missed int
+}
+
+// String returns the summary in words.
+func (s Summary) String() string {
+	return fmt.Sprintf("%d tensors, %d gap events, %d broken messages, %d missed", s.Tensors, s.Gaps, s.Broken, s.Missed)
+}
+
+// Run shows messages until ctx ends or Count is reached, neither of which is an
+// error. A server that is not there is waited for. A broken message is reported
+// to Err and counted. An error means that the options are wrong, that the server
+// refuses the credentials ([natspub.ErrRefused]), or that a file or a line cannot
+// be written.
+func Run(ctx context.Context, o Options) (Summary, error) {
+	if err := o.Check(); err != nil {
+		return Summary{}, err
+	}
+	t := &tap{out: o.Out, now: o.Now, log: newLog(o.Err)}
+	if t.now == nil {
+		t.now = time.Now
+	}
+	if o.Subject == "" {
+		o.Subject = DefaultSubject
+	}
+	if o.Save != "" {
+		files, err := openFolder(o.Save)
+		if err != nil {
+			return Summary{}, err
+		}
+		defer files.close()
+		t.files = files
+	}
+	sub, err := natspub.Subscribe(natspub.Options{URL: o.URL, Name: "cvfeeder tap", Logger: t.log}, subjects(o.Subject)...)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer sub.Close()
+	err = t.run(ctx, sub, o)
+	t.seen.Missed = sub.Missed()
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = nil
+	}
+	return t.seen, err
+}
+
+// newLog returns a logger for people at a terminal.
+func newLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == "connection" {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
+
+type tap struct {
+	out   io.Writer
+	log   *slog.Logger
+	now   func() time.Time
+	files *folder // nil where nothing is saved
+	seen  Summary
+}
+
+func (t *tap) run(ctx context.Context, sub *natspub.Subscription, o Options) error {
+	err := sub.WaitConnected(ctx)
+	if errors.Is(err, natspub.ErrRefused) || ctx.Err() != nil {
+		return err
+	}
+	if err == nil {
+		t.log.Info("reading", "subject", o.Subject)
+	}
+	for o.Count == 0 || t.seen.Tensors < o.Count {
+		m, err := sub.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := t.show(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show writes what there is to say of m. An error is one of writing.
+func (t *tap) show(m publish.Message) error {
+	if strings.HasPrefix(m.Subject, "cvf.gap.") {
+		gap, err := publish.ParseGap(m.Data)
+		if err != nil {
+			t.broken(m, err)
+			return nil
+		}
+		t.seen.Gaps++
+		return t.line(gapLine(m.Subject, gap))
+	}
+	envelope, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		t.broken(m, err)
+		return nil
+	}
+	tensor, err := tensorimage.New(envelope, m.Data)
+	if err != nil {
+		t.broken(m, err)
+		return nil
+	}
+	t.seen.Tensors++
+	if t.files != nil {
+		if err := t.files.save(envelope, tensor); err != nil {
+			return err
+		}
+	}
+	return t.line(tensorLine(m, envelope, tensor, t.now()))
+}
+
+func (t *tap) line(s string) error {
+	if _, err := fmt.Fprintln(t.out, s); err != nil {
+		return fmt.Errorf("writing a line: %w", err)
+	}
+	return nil
+}
+
+func (t *tap) broken(m publish.Message, err error) {
+	t.seen.Broken++
+	t.log.Warn("broken message", "subject", m.Subject, "bytes", len(m.Data), "err", err)
+}

@@ -1,0 +1,298 @@
+package tap
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var slotTime = time.Date(2026, 1, 2, 3, 4, 5, 200e6, time.UTC)
+
+// message returns a white tensor of a stream.
+func message(stream string) publish.Message {
+	return publish.NewMessage("cvf.t.cam-1.detector", &transform.Tensor{
+		Stream: stream, Slot: source.SlotAt(slotTime), Capture: slotTime,
+		Output: &transform.Output{Name: "detector", Fingerprint: "3f2a", Spec: transform.Spec{
+			Color: transform.RGB, DType: transform.Uint8, Layout: transform.NHWC, Scale: 1, Std: [3]float64{1, 1, 1},
+		}},
+		Shape: []int{1, 4, 6, 3}, Source: image.Pt(12, 8), Affine: transform.Affine{2, 0, 0, 0, 2, 1.0 / 3},
+		Data: bytes.Repeat([]byte{255}, 72),
+	})
+}
+
+// watched is a writer that others may read meanwhile, and wait for.
+type watched struct {
+	mu   sync.Mutex
+	text strings.Builder
+	more chan struct{}
+}
+
+func newWatched() *watched { return &watched{more: make(chan struct{}, 1)} }
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+	return w.text.Write(p)
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+func (w *watched) waitFor(t *testing.T, text string) {
+	t.Helper()
+	timeout := time.After(10 * time.Second)
+	for !strings.Contains(w.String(), text) {
+		select {
+		case <-w.more:
+		case <-timeout:
+			t.Fatalf("no %q within 10s in:\n%s", text, w)
+		}
+	}
+}
+
+// session is a tap that runs, on a server of its own.
+type session struct {
+	conn     *natspub.Conn
+	out, err *watched
+	stop     context.CancelFunc
+	result   chan error
+	summary  Summary
+}
+
+func start(t *testing.T, o Options) *session {
+	t.Helper()
+	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+	conn, err := natspub.Dial(natspub.Options{Server: server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	if err := conn.WaitConnected(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &session{conn: conn, out: newWatched(), err: newWatched(), stop: cancel, result: make(chan error, 1)}
+	o.URL, o.Out, o.Err = server.ClientURL(), s.out, s.err
+	o.Now = func() time.Time { return slotTime.Add(1250 * time.Millisecond) }
+	go func() {
+		var err error
+		s.summary, err = Run(ctx, o)
+		s.result <- err
+	}()
+	t.Cleanup(cancel)
+	s.err.waitFor(t, "reading")
+	return s
+}
+
+func (s *session) publish(t *testing.T, messages ...publish.Message) {
+	t.Helper()
+	for _, m := range messages {
+		if err := s.conn.Live().Publish(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (s *session) end(t *testing.T, want Summary) {
+	t.Helper()
+	select {
+	case err := <-s.result:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the tap does not end")
+	}
+	if diff := cmp.Diff(want, s.summary); diff != "" {
+		t.Error(diff)
+	}
+}
+
+const tensorText = "cvf.t.cam-1.detector 2026-01-02T03:04:05.200Z age 1.25s uint8 1x4x6x3 nhwc rgb from 12x8 72 B " +
+	"affine 2,0,0,0,2,0.33333 min 255 max 255 mean 255\n"
+
+func TestLinesOfTensorsGapsAndBrokenMessages(t *testing.T) {
+	s := start(t, Options{})
+	foreign := publish.Message{Subject: "cvf.t.x.y", Data: []byte("hello")}
+	short := message("cam-1")
+	short.Data = short.Data[1:]
+	noGap := publish.Message{Subject: "cvf.gap.cam-1", Data: []byte("{")}
+	s.publish(t, foreign, short, message("cam-1"))
+	s.out.waitFor(t, "\n") // tensors and gaps are in no order to each other
+	gap, err := publish.NewGapMessage(publish.Gap{
+		Stream: "cam-1", From: source.SlotAt(slotTime), To: source.SlotAt(slotTime) + 600, Slots: 4, Reason: "no_\x1bmedia",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.publish(t, noGap, gap)
+	s.out.waitFor(t, "cvf.gap")
+	s.stop()
+	s.end(t, Summary{Tensors: 1, Gaps: 1, Broken: 3})
+	want := tensorText + `cvf.gap.cam-1 gap "no_\x1bmedia" 4 slots 2026-01-02T03:04:05.200Z to 2026-01-02T03:04:05.800Z` + "\n"
+	if diff := cmp.Diff(want, s.out.String()); diff != "" {
+		t.Error(diff)
+	}
+	for _, want := range []string{"Cvf-Version", "71 bytes", "gap event", "subject=cvf.t.x.y"} {
+		if !strings.Contains(s.err.String(), want) {
+			t.Errorf("no %q in:\n%s", want, s.err)
+		}
+	}
+}
+
+func TestCount(t *testing.T) {
+	s := start(t, Options{Count: 2, Subject: "cvf.t.cam-1.*"})
+	s.publish(t, message("cam-1"), message("cam-1"), message("cam-1"))
+	s.end(t, Summary{Tensors: 2})
+	if got := s.out.String(); got != tensorText+tensorText {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestSave(t *testing.T) {
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "a", "b")
+	s := start(t, Options{Count: 2, Save: dir})
+	s.publish(t, message("cam-1"), message("../../Tür\x00/"+strings.Repeat("x", 300)))
+	s.end(t, Summary{Tensors: 2})
+
+	var files []string
+	err := filepath.WalkDir(parent, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			relative, _ := filepath.Rel(dir, path)
+			files = append(files, relative)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := "______Tür__" + strings.Repeat("x", 80-len("______Tür__")) + ".detector.20260102T030405.200Z"
+	want := []string{
+		long + ".npy", long + ".png",
+		"cam-1.detector.20260102T030405.200Z.npy", "cam-1.detector.20260102T030405.200Z.png",
+	}
+	if diff := cmp.Diff(want, files); diff != "" {
+		t.Fatal(diff)
+	}
+	file, err := os.Open(filepath.Join(dir, want[3]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	img, err := png.Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, _, _, _ := img.At(5, 3).RGBA(); img.Bounds() != image.Rect(0, 0, 6, 4) || r != 0xffff {
+		t.Errorf("a picture of %v with %v", img.Bounds(), img.At(5, 3))
+	}
+	npy, err := os.ReadFile(filepath.Join(dir, want[2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(npy) != 128+72 || !bytes.Contains(npy, []byte("'shape': (1, 4, 6, 3)")) {
+		t.Errorf("%d bytes: %q", len(npy), npy)
+	}
+}
+
+func TestWaitsForTheServerAndSaysSoOnce(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log := newWatched()
+	done := make(chan error, 1)
+	go func() {
+		_, err := Run(ctx, Options{URL: "nats://127.0.0.1:1", Out: io.Discard, Err: log})
+		done <- err
+	}()
+	log.waitFor(t, "trying on")
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, log)
+	}
+}
+
+func TestWrongOptions(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Subject: "cvf t"}, "spaces"},
+		{Options{Subject: "cvf..t"}, "extra dot"},
+		{Options{Subject: "cvf.>.t"}, "must come last"},
+		{Options{Count: -1}, "negative"},
+		{Options{URL: "http://x"}, "scheme"},
+		{Options{Save: file}, "not a directory"},
+	} {
+		tt.o.Out, tt.o.Err = io.Discard, io.Discard
+		if _, err := Run(t.Context(), tt.o); err == nil || !regexp.MustCompile(tt.want).MatchString(err.Error()) {
+			t.Errorf("%+v: error %v does not tell %q", tt.o, err, tt.want)
+		}
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+func TestShowReturnsErrorsOfWriting(t *testing.T) {
+	x := &tap{out: fullDisk{}, log: newLog(io.Discard), now: time.Now}
+	if err := x.show(message("cam-1")); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestSubjects(t *testing.T) {
+	for subject, want := range map[string][]string{
+		"cvf.t.>":          {"cvf.t.>", "cvf.gap.>"},
+		"cvf.t.cam-1.>":    {"cvf.t.cam-1.>", "cvf.gap.cam-1"},
+		"cvf.t.*.detector": {"cvf.t.*.detector", "cvf.gap.*"},
+		"site.>":           {"site.>", "cvf.gap.>"},
+		"cvf.*.cam-1":      {"cvf.*.cam-1"},
+		">":                {">"},
+		"cvf.>":            {"cvf.>"},
+		"cvf.gap.cam-1":    {"cvf.gap.cam-1"},
+	} {
+		if diff := cmp.Diff(want, subjects(subject)); diff != "" {
+			t.Errorf("%s: %s", subject, diff)
+		}
+	}
+}

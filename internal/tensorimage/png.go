@@ -1,0 +1,73 @@
+package tensorimage
+
+import (
+	"fmt"
+	"image"
+	"image/png"
+	"io"
+
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// Image returns the picture in the tensor as the model sees it: with the
+// normalization undone, and its bars where the picture is letterboxed. Values
+// outside of 0 to 255 are cut.
+func (t Tensor) Image() image.Image {
+	e := t.envelope
+	bounds := image.Rect(0, 0, e.Width(), e.Height())
+	if e.Color == transform.Gray {
+		img := image.NewGray(bounds)
+		t.fill(0, img.Pix, 1)
+		return img
+	}
+	img := image.NewNRGBA(bounds)
+	for c := range 3 {
+		at := c
+		if e.Color == transform.BGR {
+			at = 2 - c
+		}
+		t.fill(c, img.Pix[at:], 4)
+	}
+	for i := 3; i < len(img.Pix); i += 4 {
+		img.Pix[i] = 0xff
+	}
+	return img
+}
+
+// fill writes the pixels of channel c to every step-th byte of pix.
+func (t Tensor) fill(c int, pix []byte, step int) {
+	e := t.envelope
+	pixels := e.Width() * e.Height()
+	first, stride := c*pixels, 1
+	if e.Layout == transform.NHWC {
+		first, stride = c, e.Color.Channels()
+	}
+	scale, shift := 1.0, 0.0
+	if e.Normalized {
+		scale, shift = e.Std[c]/e.Scale, e.Mean[c]/e.Scale
+	}
+	for i := range pixels {
+		pix[i*step] = toByte(float64(t.at(first+i*stride))*scale + shift)
+	}
+}
+
+// toByte rounds v to the nearest of 0 to 255. What is not a number is black.
+func toByte(v float64) byte {
+	switch {
+	case v >= 255:
+		return 255
+	case v > 0:
+		return byte(v + 0.5)
+	default:
+		return 0
+	}
+}
+
+// EncodePNG writes [Tensor.Image] as a PNG file, compressed for speed.
+func EncodePNG(w io.Writer, t Tensor) error {
+	encoder := png.Encoder{CompressionLevel: png.BestSpeed}
+	if err := encoder.Encode(w, t.Image()); err != nil {
+		return fmt.Errorf("PNG: %w", err)
+	}
+	return nil
+}

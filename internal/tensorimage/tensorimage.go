@@ -1,0 +1,81 @@
+// Package tensorimage looks into the payload of a tensor message: its numbers,
+// the picture that a model sees in it, and the file that NumPy reads.
+//
+//	tensor, err := tensorimage.New(envelope, message.Data)
+//	if err != nil {
+//		return err // the payload is not what the headers announce
+//	}
+//	err = tensorimage.EncodePNG(file, tensor)
+//
+// It is made for people who look at tensors, one at a time.
+package tensorimage
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// A Tensor is a payload that fits its envelope.
+type Tensor struct {
+	envelope publish.Envelope
+	data     []byte
+}
+
+// New returns the tensor of an envelope as [publish.ParseEnvelope] returns it and
+// a payload. It keeps data, and returns an error unless the two fit.
+func New(envelope publish.Envelope, data []byte) (Tensor, error) {
+	if err := envelope.Check(len(data)); err != nil {
+		return Tensor{}, err
+	}
+	return Tensor{envelope, data}, nil
+}
+
+// at returns the element with index i in C order.
+func (t Tensor) at(i int) float32 {
+	switch t.envelope.DType {
+	case transform.Float32:
+		return math.Float32frombits(binary.LittleEndian.Uint32(t.data[4*i:]))
+	case transform.Float16:
+		return halfToFloat(binary.LittleEndian.Uint16(t.data[2*i:]))
+	default:
+		return float32(t.data[i])
+	}
+}
+
+// Range returns the smallest and the largest element and the mean of all. Where
+// there is a NaN, the mean is one; min and max pass it over.
+func (t Tensor) Range() (low, high, mean float64) {
+	n := len(t.data) / t.envelope.DType.Size()
+	low, high = math.Inf(1), math.Inf(-1)
+	sum := 0.0
+	for i := range n {
+		v := float64(t.at(i))
+		if v < low {
+			low = v
+		}
+		if v > high {
+			high = v
+		}
+		sum += v
+	}
+	return low, high, sum / float64(n)
+}
+
+// halfToFloat returns the value of an IEEE 754 binary16 number: a sign bit, 5 bits
+// of exponent with bias 15, 10 bits of fraction. Every one is exact in binary32.
+func halfToFloat(h uint16) float32 {
+	sign := uint32(h>>15) << 31
+	exponent := uint32(h >> 10 & 0x1f)
+	fraction := uint32(h & 0x3ff)
+	switch exponent {
+	case 0: // zero or subnormal: a multiple of 2^-24
+		return math.Float32frombits(sign | math.Float32bits(float32(fraction)*0x1p-24))
+	case 0x1f: // infinity or NaN
+		return math.Float32frombits(sign | 0xff<<23 | fraction<<13)
+	default:
+		return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
+	}
+}
