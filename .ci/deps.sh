@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a make target needs and that are missing:
+#
+#   .ci/deps.sh build | test | lint
+#
+# It says what it installs before it does, uses sudo only when not root, and
+# prints nothing when all is there. Without apt-get it says what to install.
+set -euo pipefail
+
+# A need is known by what works, not by a package's name, so that OpenCV built by
+# hand or by another distribution's packages will do.
+works() {
+	case $1 in
+	opencv) pkg-config --exists 'opencv4 >= 4.6' ;;
+	turbojpeg) pkg-config --exists libturbojpeg ;;
+	venv) python3 -c 'import ensurepip, venv' ;;
+	*) command -v "$1" ;;
+	esac >/dev/null 2>&1
+}
+
+# The Debian package of a need.
+package() {
+	case $1 in
+	opencv) echo libopencv-dev ;;
+	turbojpeg) echo libturbojpeg0-dev ;;
+	venv) echo python3-venv ;;
+	*) echo "$1" ;;
+	esac
+}
+
+needs=(make g++ pkg-config opencv turbojpeg)
+case ${1-} in
+build) ;;
+test) needs+=(ffmpeg venv) ;;
+lint) needs+=(shellcheck) ;;
+*)
+	echo "usage: $0 build|test|lint" >&2
+	exit 2
+	;;
+esac
+
+missing=()
+for need in "${needs[@]}"; do
+	works "$need" || missing+=("$need")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+packages=()
+for need in "${missing[@]}"; do
+	packages+=("$(package "$need")")
+done
+
+# What to look for where Debian's package does not say it.
+explain() {
+	case $1 in
+	opencv) echo "opencv: OpenCV 4.6 or later with its headers, found by pkg-config opencv4" ;;
+	turbojpeg) echo "turbojpeg: libjpeg-turbo's TurboJPEG API with its headers, found by pkg-config libturbojpeg" ;;
+	venv) echo "venv: Python 3 with its modules venv and ensurepip" ;;
+	*) echo "$1" ;;
+	esac
+}
+
+by_hand() {
+	{
+		echo "$1"
+		echo "Install by hand, then run make again:"
+		for need in "${missing[@]}"; do
+			echo "  $(explain "$need")"
+		done
+		echo "On Debian 12: apt-get install --no-install-recommends ${packages[*]}"
+	} >&2
+	exit 1
+}
+
+command -v apt-get >/dev/null || by_hand "This system has no apt-get, so nothing was installed."
+
+as_root=()
+if [[ $(id -u) -ne 0 ]]; then
+	command -v sudo >/dev/null || by_hand "Installing needs root or sudo, and there is neither."
+	as_root=(sudo)
+	[[ -t 0 ]] || as_root=(sudo -n) # nobody there to type a password
+fi
+
+apt() {
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+		apt-get -y -q -o DPkg::Lock::Timeout=600 "$@" </dev/null
+}
+
+# DPkg::Lock::Timeout does not cover the lock of the package lists.
+update() {
+	for _ in 1 2 3 4 5; do
+		if apt update; then return; fi
+		echo "apt-get update failed; trying again in 10 s"
+		sleep 10
+	done
+	by_hand "The package lists could not be updated."
+}
+
+install() { apt install --no-install-recommends "${packages[@]}"; }
+
+echo "Installing with apt-get: ${packages[*]}"
+apt-get install --simulate --no-install-recommends "${packages[@]}" >/dev/null 2>&1 || update
+if ! install; then
+	echo "The package lists may be old; updating them"
+	update
+	install || by_hand "apt-get could not install ${packages[*]}."
+fi
+
+for need in "${missing[@]}"; do
+	works "$need" || by_hand "$(package "$need") is installed, but $need is still not as needed."
+done

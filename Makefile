@@ -1,0 +1,69 @@
+# make help lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+# Without this tag gocv does not compile against Debian 12's OpenCV 4.6.
+TAGS := gocv_specific_modules
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+ARGS ?=
+IMAGE ?= cvfeeder
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
+REQUIREMENTS := clients/python/requirements-test.txt
+VENV := .cache/venv
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-test deps-lint build demo test lint fmt bench image clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install the missing Debian packages that building needs
+	@.ci/deps.sh build
+
+deps-test:
+	@.ci/deps.sh test
+
+deps-lint:
+	@.ci/deps.sh lint
+
+build: deps ## build bin/cvfeeder
+	go build -tags $(TAGS) -ldflags "-X main.version=$(VERSION)" -o bin/cvfeeder ./cmd/cvfeeder
+
+demo: build ## run everything in one process; make demo ARGS="--for 60s --streams 4"
+	@bin/cvfeeder demo $(ARGS)
+
+test: deps-test $(VENV)/.done ## vet and test everything, with the race detector
+	go vet -tags $(TAGS) ./...
+	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" go test -race -tags $(TAGS) ./...
+	go test -race -tags "$(TAGS) matprofile" ./transform/opencv/...
+
+# Made anew whenever the requirements change.
+$(VENV)/.done: $(REQUIREMENTS) | deps-test
+	rm -rf $(VENV)
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r $<
+	touch $@
+
+lint: deps-lint $(GOLANGCI) ## format check, linters, go.mod, shell scripts
+	$(GOLANGCI) run ./...
+	@go mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy" >&2; exit 1; }
+	shellcheck .ci/run .ci/*.sh docker/*.sh
+
+fmt: $(GOLANGCI) ## format the Go files
+	$(GOLANGCI) fmt ./...
+
+$(GOLANGCI):
+	GOBIN="$(CURDIR)/.cache/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv .cache/bin/golangci-lint $@
+
+bench: deps ## measure; ends with one line a result and its budget
+	@go run ./internal/bench
+
+image: ## build the container image with docker, podman or buildah
+	@docker/build.sh "$(IMAGE)" "$(VERSION)"
+
+clean: ## remove what the other targets made
+	rm -rf bin .cache

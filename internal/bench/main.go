@@ -1,0 +1,137 @@
+// Command bench measures the project against its budgets: "make bench".
+//
+//	go run ./internal/bench
+//
+// It runs the Go benchmarks of the table below, shows what they print, and ends
+// with one line a result:
+//
+//	bench: transform-vs-libjpeg 1.15 (budget <= 1.2)
+//
+// A result is a ratio against a floor or a peer that the benchmark measures in the
+// same run, so that it means the same on any machine; it is reported by
+// [testing.B.ReportMetric] with the result's name as unit. What is over its budget
+// is named on standard error. Speed is measured, not asserted: the exit code is 0
+// as long as every benchmark ran.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// A benchmark is one line of the result.
+type benchmark struct {
+	name     string // of the result, and the unit of the metric
+	pkg      string // relative to the module
+	function string
+	atMost   bool // whether the budget is a ceiling or a floor
+	budget   float64
+}
+
+// benchmarks is the one place of the budgets.
+var benchmarks = [...]benchmark{
+	{"transform-vs-libjpeg", "transform/opencv", "BenchmarkTransformVsLibjpeg", true, 1.2},
+	{"transform-scaling", "transform/opencv", "BenchmarkTransformScaling", false, 1.9},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// run measures everything and then prints the results, those that there are even
+// where a benchmark failed.
+func run(ctx context.Context, stdout, stderr io.Writer) error {
+	var results, over []string
+	var errs []error
+	for _, b := range benchmarks {
+		value, err := b.measure(ctx, stdout, stderr)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("bench: %s was not measured: %w", b.name, err))
+			continue
+		}
+		results = append(results, b.line(value))
+		if !b.within(value) {
+			over = append(over, b.name)
+		}
+	}
+	for _, line := range results {
+		fmt.Fprintln(stdout, line)
+	}
+	if len(over) > 0 {
+		fmt.Fprintln(stderr, "over budget:", strings.Join(over, " "))
+	}
+	return errors.Join(errs...)
+}
+
+// measure runs the benchmark and returns its result.
+func (b benchmark) measure(ctx context.Context, stdout, stderr io.Writer) (float64, error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-tags", "gocv_specific_modules",
+		"-run", "^$", "-bench", "^"+b.function+"$", "-benchmem", "-timeout", "10m", "./"+b.pkg)
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(stdout, &out), stderr
+	if err := cmd.Run(); err != nil {
+		return 0, fmt.Errorf("%v: %w", cmd, err)
+	}
+	return metric(out.String(), b.name)
+}
+
+// metric finds the values of a unit in the output of "go test -bench" and returns
+// their median.
+func metric(output, unit string) (float64, error) {
+	var values []float64
+	for lines := bufio.NewScanner(strings.NewReader(output)); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 2 || !strings.HasPrefix(fields[0], "Benchmark") {
+			continue
+		}
+		// The name and the number of rounds, then pairs of value and unit.
+		for pair := range slices.Chunk(fields[2:], 2) {
+			if len(pair) < 2 || pair[1] != unit {
+				continue
+			}
+			v, err := strconv.ParseFloat(pair[0], 64)
+			if err != nil {
+				return 0, fmt.Errorf("%q is not a number: %w", pair[0], err)
+			}
+			values = append(values, v)
+		}
+	}
+	if len(values) == 0 {
+		return 0, fmt.Errorf("no benchmark reported %s (skipped on this machine?)", unit)
+	}
+	slices.Sort(values)
+	return values[len(values)/2], nil
+}
+
+// within tells whether the value keeps the budget.
+func (b benchmark) within(value float64) bool {
+	if b.atMost {
+		return value <= b.budget
+	}
+	return value >= b.budget
+}
+
+// line returns the result as it is printed.
+func (b benchmark) line(value float64) string {
+	op := ">="
+	if b.atMost {
+		op = "<="
+	}
+	return fmt.Sprintf("bench: %s %.3g (budget %s %g)", b.name, value, op, b.budget)
+}

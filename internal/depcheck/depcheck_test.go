@@ -1,0 +1,275 @@
+// Package depcheck holds the module to its import rules: imports follow the data,
+// each large dependency has one importer, and OpenCV is needed by few.
+//
+// It has nothing to call; "go test ./internal/depcheck" names the imports that
+// break a rule, and the rule.
+package depcheck
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const module = "github.com/cvfeeder/cvfeeder"
+
+// layers says which packages of the module each of its trees may import, apart
+// from those in the tree itself. cmd and internal are not listed: they compose
+// the rest and may import all of it.
+var layers = map[string][]string{
+	"source":           {},
+	"source/kinesis":   {"source"},
+	"transform":        {"source"},
+	"transform/opencv": {"source", "transform"},
+	"publish":          {"source", "transform"},
+	"publish/natspub":  {"source", "transform", "publish"},
+	"metrics":          {"source", "transform", "publish"},
+}
+
+// pure are the packages that import nothing but the standard library and the
+// module.
+var pure = []string{"source", "transform", "publish"}
+
+// owners are the only importers of a dependency, with the packages below them.
+var owners = map[string]string{
+	"github.com/aws/":     "source/kinesis",
+	"gocv.io/":            "transform/opencv",
+	"github.com/nats-io/": "publish/natspub",
+}
+
+// cgo is the only package of the module that is partly in C.
+const cgo = "transform/opencv"
+
+// native are the packages that may need OpenCV, and with it cgo, to build or to
+// test.
+var native = []string{cgo, "cmd/cvfeeder"}
+
+// A listed is what "go list -json" says of a package.
+type listed struct {
+	ImportPath string
+	Standard   bool
+	ForTest    string
+	CgoFiles   []string
+	Imports    []string
+	Deps       []string
+}
+
+func TestImports(t *testing.T) {
+	watch(t)
+	packages := list(t)
+	for _, problem := range check(packages) {
+		t.Error(problem)
+	}
+	for tree := range layers {
+		if packages[module+"/"+tree].ImportPath == "" {
+			t.Errorf("the rules name the package %s, which does not exist", tree)
+		}
+	}
+}
+
+// watch makes "go test" run the test again when a source file has changed: it
+// keeps the result of a test until something changes that the test itself has
+// opened, and what "go list" opens does not count.
+func watch(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir("../..", func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == ".git" || d.Name() == ".cache" || d.Name() == "bin") {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// list returns the packages of the module with all that they and their tests
+// depend on.
+func list(t *testing.T) map[string]listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-test", "-tags", "gocv_specific_modules",
+		"-json=ImportPath,Standard,ForTest,CgoFiles,Imports,Deps", module+"/...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, &stderr)
+	}
+	packages := map[string]listed{}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatalf("%v: %v", cmd, err)
+		}
+		packages[p.ImportPath] = p
+	}
+}
+
+// check returns what breaks a rule.
+func check(packages map[string]listed) []string {
+	var problems []string
+	for _, p := range packages {
+		name, ours := strings.CutPrefix(p.ImportPath, module+"/")
+		if !ours {
+			continue
+		}
+		// A package compiled for its tests is listed as "path [path.test]".
+		name, _, _ = strings.Cut(name, " ")
+		name = strings.TrimSuffix(strings.TrimSuffix(name, ".test"), "_test")
+		if p.ForTest == "" && !strings.HasSuffix(p.ImportPath, ".test") {
+			problems = append(problems, direction(name, p)...)
+			problems = append(problems, ownership(name, p)...)
+		}
+		problems = append(problems, purity(name, p, packages)...)
+	}
+	slices.Sort(problems)
+	return slices.Compact(problems)
+}
+
+// direction checks the imports within the module, and that the pure packages have
+// no others.
+func direction(name string, p listed) []string {
+	var problems []string
+	tree, layered := treeOf(name)
+	for _, imp := range p.Imports {
+		target, ours := strings.CutPrefix(imp, module+"/")
+		switch {
+		case !ours && slices.Contains(pure, name) && strings.Contains(firstElement(imp), "."):
+			problems = append(problems, fmt.Sprintf("%s imports %s: it may import the standard library only", name, imp))
+		case ours && within(target, "cmd"):
+			problems = append(problems, fmt.Sprintf("%s imports %s: nothing imports a command", name, target))
+		case ours && layered && !mayImport(tree, target):
+			problems = append(problems, fmt.Sprintf("%s imports %s: imports follow the data, and %s may import only %q", name, target, tree, layers[tree]))
+		}
+	}
+	return problems
+}
+
+// mayImport tells whether a package of the tree may import the target. A parent
+// does not import the adapters below it.
+func mayImport(tree, target string) bool {
+	targetTree, _ := treeOf(target)
+	return targetTree == tree || slices.Contains(layers[tree], target)
+}
+
+// ownership checks that a dependency is imported by its owner only.
+func ownership(name string, p listed) []string {
+	var problems []string
+	for _, imp := range p.Imports {
+		for dependency, owner := range owners {
+			if strings.HasPrefix(imp, dependency) && !within(name, owner) {
+				problems = append(problems, fmt.Sprintf("%s imports %s: only %s may", name, imp, owner))
+			}
+		}
+	}
+	return problems
+}
+
+// purity checks that a package and its tests build without cgo, and so without
+// OpenCV.
+func purity(name string, p listed, packages map[string]listed) []string {
+	if len(p.CgoFiles) > 0 && name != cgo {
+		return []string{fmt.Sprintf("%s uses cgo: only %s may", name, cgo)}
+	}
+	if slices.Contains(native, name) {
+		return nil
+	}
+	for _, dep := range p.Deps {
+		if d := packages[dep]; !d.Standard && len(d.CgoFiles) > 0 {
+			return []string{fmt.Sprintf("%s or its tests depend on %s, which needs cgo: only %q may", name, dep, native)}
+		}
+	}
+	return nil
+}
+
+// treeOf returns the longest tree of the layers that the package is in.
+func treeOf(name string) (string, bool) {
+	for path := name; path != "."; path = parent(path) {
+		if _, ok := layers[path]; ok {
+			return path, true
+		}
+	}
+	return "", false
+}
+
+func parent(path string) string {
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		return path[:i]
+	}
+	return "."
+}
+
+func within(name, tree string) bool { return name == tree || strings.HasPrefix(name, tree+"/") }
+
+func firstElement(path string) string {
+	first, _, _ := strings.Cut(path, "/")
+	return first
+}
+
+// TestCheck shows that each rule finds what breaks it.
+func TestCheck(t *testing.T) {
+	const gocv = "gocv.io/x/gocv"
+	for name, tc := range map[string]struct {
+		pkg  listed
+		want []string
+	}{
+		"fine": {pkg: listed{ImportPath: module + "/publish", Imports: []string{"fmt", module + "/transform"}}},
+		"against the data": {
+			listed{ImportPath: module + "/source", Imports: []string{module + "/transform"}},
+			[]string{`source imports transform: imports follow the data, and source may import only []`},
+		},
+		"parent imports adapter": {
+			listed{ImportPath: module + "/publish", Imports: []string{module + "/publish/natspub"}},
+			[]string{`publish imports publish/natspub: imports follow the data, and publish may import only ["source" "transform"]`},
+		},
+		"adapter imports internal": {
+			listed{ImportPath: module + "/source/kinesis/kinesistest", Imports: []string{module + "/internal/config"}},
+			[]string{`source/kinesis/kinesistest imports internal/config: imports follow the data, and source/kinesis may import only ["source"]`},
+		},
+		"not pure": {
+			listed{ImportPath: module + "/transform", Imports: []string{"golang.org/x/image"}},
+			[]string{"transform imports golang.org/x/image: it may import the standard library only"},
+		},
+		"imports a command": {
+			listed{ImportPath: module + "/internal/pipeline", Imports: []string{module + "/cmd/cvfeeder"}},
+			[]string{"internal/pipeline imports cmd/cvfeeder: nothing imports a command"},
+		},
+		"not the owner": {
+			listed{ImportPath: module + "/metrics", Imports: []string{"github.com/nats-io/nats.go"}},
+			[]string{"metrics imports github.com/nats-io/nats.go: only publish/natspub may"},
+		},
+		"owner's child": {pkg: listed{ImportPath: module + "/source/kinesis/kinesistest", Imports: []string{"github.com/aws/smithy-go"}}},
+		"own cgo": {
+			listed{ImportPath: module + "/metrics", CgoFiles: []string{"a.go"}},
+			[]string{"metrics uses cgo: only transform/opencv may"},
+		},
+		"test needs OpenCV": {
+			listed{ImportPath: module + "/metrics_test [" + module + "/metrics.test]", ForTest: module + "/metrics", Deps: []string{gocv}},
+			[]string{`metrics or its tests depend on gocv.io/x/gocv, which needs cgo: only ["transform/opencv" "cmd/cvfeeder"] may`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := check(map[string]listed{
+				tc.pkg.ImportPath: tc.pkg,
+				gocv:              {ImportPath: gocv, CgoFiles: []string{"core.go"}},
+			})
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
