@@ -13,6 +13,8 @@ const (
 	minWindow = time.Second
 	// overlapShare is how many new slots a long window has for each that overlaps.
 	overlapShare = 4
+	// maxPages is how many pages a long window has.
+	maxPages = 4
 )
 
 // A Need says what the next window has to take into account.
@@ -66,12 +68,12 @@ func Plan(l *Ledger, n Need) (Window, bool) {
 }
 
 // lastSlot returns the last slot that fits into a window from start. That is a
-// page full of images, or more pages where it saves more than it costs: so many
-// that the overlap is a fifth of the window, or that it holds a whole fragment. It
-// is never beyond the longest range.
+// page full of images, or some pages where more than a page makes it cheaper: the
+// window that follows one that ends inside of a fragment overlaps by a fragment,
+// which is to be a fifth of it at the most. It is never beyond the longest range.
 func lastSlot(grid Grid, start, first Slot, fragment time.Duration) Slot {
 	page := grid.Step(start, PageSlots-1)
-	cheap := first + overlapShare*(first-start)
-	whole := grid.Floor(first.Add(fragment))
-	return min(max(page, cheap, whole), grid.Floor(start.Add(MaxWindow)))
+	cheap := grid.Floor(first.Add(overlapShare * max(first.Sub(start), fragment)))
+	pages := max(grid.Step(start, maxPages*PageSlots-1), grid.Step(first, PageSlots))
+	return min(max(page, cheap), pages, grid.Floor(start.Add(MaxWindow)))
 }

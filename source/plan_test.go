@@ -21,8 +21,8 @@ func TestPlan(t *testing.T) {
 			start: -2 * sec, end: 8 * sec,
 		},
 		{
-			name: "a whole fragment", need: Need{Horizon: 60 * sec, Fragment: 8 * time.Second},
-			start: -200, end: 8 * sec,
+			name: "long fragments make a long window, of four pages", need: Need{Horizon: 60 * sec, Fragment: 8 * time.Second},
+			start: -200, end: 99*200 - 200,
 		},
 		{
 			name: "not beyond the horizon", ended: [][2]Slot{{0, 50 * sec}},

@@ -21,7 +21,7 @@ const (
 	firstOverlap = 2 * time.Second        // guess while no fragment length is known
 	firstPolls   = 500 * time.Millisecond // between polls while nothing is known
 	holePolls    = 2 * time.Second        // between polls for what is missing amidst media
-	fixedPolls   = time.Second            // between polls with a configured lag
+	fixedPolls   = time.Second            // between polls with a configured lag, or to give up slots
 	minRetry     = 100 * time.Millisecond // after a poll that came too early
 	maxWait      = 10 * time.Second       // the longest wait for media that is due
 	minBackoff   = 500 * time.Millisecond // after a failed request
@@ -270,10 +270,11 @@ func (p *Poller) wait(now Slot) time.Duration {
 	if waiting && first < p.newest {
 		next = min(next, max(now, p.holesDue))
 	}
-	// A slot that is given up lets later ones go.
-	if deadline := first.Add(p.opts.Grace); waiting && deadline > now {
-		p.holesDue = min(p.holesDue, deadline)
-		next = min(next, deadline)
+	// A slot that is given up lets those go that it holds back.
+	if waiting && len(p.held) > 0 {
+		giveUp := max(first.Add(p.opts.Grace), now.Add(fixedPolls))
+		p.holesDue = min(p.holesDue, giveUp)
+		next = min(next, giveUp)
 	}
 	return min(max(next.Sub(now), 0), max(interval, maxWait))
 }

@@ -299,7 +299,10 @@ func TestPollerStops(t *testing.T) {
 		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
 		p := NewPoller(c, NewLedger(testGrid(t), SlotAt(time.Now())), auto())
 		n := 0
-		for range p.Frames(ctx) {
+		for _, err := range p.Frames(ctx) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			if n++; n == 100 {
 				cancel()
 			}

@@ -97,7 +97,7 @@ func (p *Pipeline) deliver(ctx context.Context, s *stream, queue <-chan *job, st
 // all its tensors are; one whose publishing was cut short by the end stays
 // pending.
 func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) error {
-	outcome := source.Published
+	var outcome source.Outcome
 	switch {
 	case errors.Is(j.err, errStale) || j.err == nil && j.stale(time.Now()):
 		outcome = source.Stale

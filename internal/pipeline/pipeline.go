@@ -142,25 +142,24 @@ func (p *Pipeline) check(ctx context.Context, s *stream) error {
 	if s.Check == nil {
 		return nil
 	}
-	for first := true; ; first = false {
+	for first := true; ctx.Err() == nil; first = false {
 		err := s.Check(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err == nil {
 			s.well()
-			return nil
+			break
 		}
 		if first && errors.Is(err, source.ErrRefused) && p.refused.Add(1) == int64(len(p.streams)) {
 			return err
 		}
-		s.trouble(err)
+		if ctx.Err() == nil {
+			s.trouble(err)
+		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(checkAgain):
 		}
 	}
+	return nil
 }
 
 // admit passes a job to the workers once the budget has room for it. It returns

@@ -246,7 +246,10 @@ func TestCheck(t *testing.T) {
 
 func TestAbandonedAnswer(t *testing.T) {
 	s := serve(t, kinesistest.Options{}, kinesis.Options{})
-	for range s.stream("cam-1").Images(t.Context(), past(61)) {
+	for _, err := range s.stream("cam-1").Images(t.Context(), past(61)) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		break
 	}
 	if n := s.count("GetImages"); n != 1 {

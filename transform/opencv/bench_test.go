@@ -44,7 +44,7 @@ func benchJPEG(b *testing.B) []byte {
 		}
 	}
 	var buf bytes.Buffer
-	if err := jpeg.Encode(&buf, m, &jpeg.Options{Quality: 84}); err != nil {
+	if err := jpeg.Encode(&buf, m, &jpeg.Options{Quality: 82}); err != nil {
 		b.Fatal(err)
 	}
 	return buf.Bytes()
