@@ -13,6 +13,7 @@ works() {
 	case $1 in
 	opencv) pkg-config --exists 'opencv4 >= 4.6' ;;
 	turbojpeg) pkg-config --exists libturbojpeg ;;
+	libjpeg) pkg-config --exists libjpeg ;;
 	venv) python3 -c 'import ensurepip, venv' ;;
 	*) command -v "$1" ;;
 	esac >/dev/null 2>&1
@@ -23,12 +24,13 @@ package() {
 	case $1 in
 	opencv) echo libopencv-dev ;;
 	turbojpeg) echo libturbojpeg0-dev ;;
+	libjpeg) echo libjpeg62-turbo-dev ;;
 	venv) echo python3-venv ;;
 	*) echo "$1" ;;
 	esac
 }
 
-needs=(make g++ pkg-config opencv turbojpeg)
+needs=(make g++ pkg-config opencv turbojpeg libjpeg)
 case ${1-} in
 build) ;;
 test) needs+=(ffmpeg venv) ;;
@@ -55,6 +57,7 @@ explain() {
 	case $1 in
 	opencv) echo "opencv: OpenCV 4.6 or later with its headers, found by pkg-config opencv4" ;;
 	turbojpeg) echo "turbojpeg: libjpeg-turbo's TurboJPEG API with its headers, found by pkg-config libturbojpeg" ;;
+	libjpeg) echo "libjpeg: libjpeg-turbo's headers, found by pkg-config libjpeg" ;;
 	venv) echo "venv: Python 3 with its modules venv and ensurepip" ;;
 	*) echo "$1" ;;
 	esac

@@ -23,7 +23,6 @@ var notYet = map[string][]string{
 	"price.per_million_images": nil,
 	"streams[].prefix":         nil,
 	"streams[].to":             nil,
-	"outputs.*.decode":         {"fast"},
 }
 
 // unsupported says why the key may not be changed from def to value, or returns
