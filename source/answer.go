@@ -73,9 +73,8 @@ func (p *Poller) ask(ctx context.Context, a *answer, yield func(Frame, error) bo
 //
 // Silence about a slot is conclusive if a fragment holding the slot would have
 // started within the window: when there is media before it in the same answer,
-// when the instant before it is known to have none, or when the window starts a
-// whole fragment earlier. Otherwise the fragment may have been running already
-// when the window opened.
+// or when the window starts a whole fragment earlier. Otherwise the fragment may
+// have been running already when the window opened.
 func (p *Poller) settle(a *answer) (next Slot) {
 	grid := p.ledger.Grid()
 	next = grid.Step(a.End, 1)
@@ -90,14 +89,13 @@ func (p *Poller) settle(a *answer) (next Slot) {
 			p.guess = max(p.guess, p.widened[s])
 			continue
 		}
-		sure = sure || grid.Step(s, -1) == p.absent || s.Sub(a.Start) >= p.longest()
+		sure = sure || s.Sub(a.Start) >= p.longest()
 		if wanted, ok := p.ledger.Wanted(s); !ok || wanted != s {
 			continue
 		}
 		over := a.asked >= s.Add(p.opts.Grace)
 		if sure && over {
 			p.ledger.GiveUp(s, NoMedia)
-			p.absent = s
 		}
 		if wide := p.wider(s.Sub(a.Start), over); !sure && wide > s.Sub(a.Start) && (over || p.newest > s) {
 			p.widened[s] = wide
@@ -116,15 +114,19 @@ func (p *Poller) wider(overlap time.Duration, over bool) time.Duration {
 	if f, known := p.learned.fragment(); known && !over {
 		return max(f, p.guess)
 	}
-	return min(max(2*overlap, firstOverlap), MaxFragment)
+	return min(max(2*overlap, firstOverlap), p.longest())
 }
 
-// longest returns how long a fragment may be.
+// longest returns how long a fragment may be: when some have been seen, twice the
+// longest of those.
 func (p *Poller) longest() time.Duration {
 	if p.opts.Overlap != Auto {
 		return p.opts.Overlap
 	}
-	return MaxFragment
+	if _, known := p.learned.fragment(); !known {
+		return MaxFragment
+	}
+	return min(max(2*p.learned.longest(), p.guess), MaxFragment)
 }
 
 // learn takes note of where the visible media ends, if the answer shows it.
@@ -133,8 +135,10 @@ func (p *Poller) learn(a *answer) {
 		return
 	}
 	newest, ok := a.newest()
+	f, _ := p.learned.fragment()
+	expected := p.learned.steady() && (a.End.Sub(p.learned.edge)%max(f, 1) == 0)
 	switch {
-	case ok && newest == a.End:
+	case ok && newest == a.End && !expected:
 		p.learned.tooLate()
 		p.misses = 0
 	case ok && newest > p.learned.edge:
@@ -143,10 +147,11 @@ func (p *Poller) learn(a *answer) {
 	default:
 		// Only the poll that was due says something about the delay: those that
 		// follow may be waiting for a camera that is off.
-		if p.misses == 0 {
+		if p.misses == 0 && !p.probing() {
 			p.learned.tooEarly()
 		}
 		p.misses++
 	}
+	p.polls++
 	p.lag.Store(int64(p.learned.delay))
 }

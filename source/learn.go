@@ -12,12 +12,12 @@ const (
 	enough = 2
 	// missRate is the share of polls that may come too early. A poll that comes
 	// too early costs a request, one that comes too late costs freshness.
-	missRate = 0.1
+	missRate = 0.05
 	// The estimate of the delay moves by steps between these, and they grow after
 	// more polls with the same result than the share above lets expect.
 	minStep = 50 * time.Millisecond
 	maxStep = time.Second
-	streak  = 15
+	streak  = 30
 )
 
 // learned is what the answers tell about how a stream's media becomes visible:
@@ -27,6 +27,7 @@ type learned struct {
 	edge     Slot
 	advances []time.Duration // between successive edges, newest last
 	delay    time.Duration   // from the edge's time until it was visible; 0 while unknown
+	settled  bool            // the delay has once been too short
 	step     time.Duration
 	early    bool // the last poll found nothing
 	same     int  // successive polls with that result
@@ -42,18 +43,29 @@ func (l *learned) advance(edge, asked Slot) {
 		}
 	}
 	l.edge = edge
-	if age := asked.Sub(edge); l.delay == 0 || age < l.delay {
+	_, known := l.fragment()
+	switch age := asked.Sub(edge); {
+	case l.delay == 0 || age < l.delay:
 		l.delay = age
-	} else {
+	case known && !l.settled:
+		// The first estimate is how old the media happened to be: try shorter ones
+		// until one is too short.
+		l.delay = l.delay * 3 / 4
+	case known:
 		l.move(false)
 	}
 }
 
 // tooEarly takes note of a poll that found nothing new.
 func (l *learned) tooEarly() {
-	if _, ok := l.fragment(); ok {
-		l.move(true)
+	if _, known := l.fragment(); !known {
+		return
 	}
+	if !l.settled {
+		l.delay, l.settled = l.delay*4/3, true
+		return
+	}
+	l.move(true)
 }
 
 // tooLate takes note of a poll that found media up to the newest slot it asked
@@ -86,6 +98,15 @@ func (l *learned) fragment() (time.Duration, bool) {
 		return 0, false
 	}
 	return slices.Min(l.advances), true
+}
+
+// longest returns the longest of the newest fragments, or of what became visible
+// at once.
+func (l *learned) longest() time.Duration { return slices.Max(l.advances) }
+
+// steady tells whether all fragments are of the same length.
+func (l *learned) steady() bool {
+	return len(l.advances) > 2*enough && slices.Min(l.advances) == slices.Max(l.advances)
 }
 
 // due returns when new media should become visible, false while unknown.

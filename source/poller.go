@@ -20,8 +20,8 @@ const (
 
 	firstOverlap = 2 * time.Second        // guess while no fragment length is known
 	firstPolls   = 500 * time.Millisecond // between polls while nothing is known
-	holePolls    = 2 * time.Second        // between polls for what is missing amidst media
-	fixedPolls   = time.Second            // between polls with a configured lag, or to give up slots
+	reaskPolls   = 2 * time.Second        // between polls for what is missing
+	fixedPolls   = time.Second            // between polls with a configured lag, or to give slots up
 	minRetry     = 100 * time.Millisecond // after a poll that came too early
 	maxWait      = 10 * time.Second       // the longest wait for media that is due
 	minBackoff   = 500 * time.Millisecond // after a failed request
@@ -42,6 +42,9 @@ type Options struct {
 	// Freshness ends slots older than this as [Stale], without asking for them;
 	// 0 keeps all.
 	Freshness time.Duration
+	// Retention, where set, returns how long the service keeps media: slots older
+	// than that end as [NoMedia] without asking for them. 0 is unknown.
+	Retention func() time.Duration
 	// To, unless 0, is the first slot that is not asked for any more: the frames
 	// end when all before it are settled.
 	To Slot
@@ -57,13 +60,13 @@ type Poller struct {
 	learned learned
 	guess   time.Duration // overlap that sufficed, where no fragment length is known
 	widened map[Slot]time.Duration
-	newest  Slot // the newest slot of which there was media
-	absent  Slot // the newest slot known to have no media
-	// holesDue is when to ask next for what is missing before newest.
-	holesDue Slot
-	held     []Frame // arrived, but behind a slot that may still turn up; in order
-	misses   int     // successive polls without anything new
-	fails    int     // successive failed requests
+	newest  Slot    // the newest slot of which there was media
+	asked   Slot    // what was asked for at least once ends here
+	reask   Slot    // when to ask again for what is missing
+	held    []Frame // arrived, but behind a slot that may still turn up; in order
+	polls   int     // at the live edge
+	misses  int     // successive polls without anything new
+	fails   int     // successive failed requests
 
 	lag, overlap atomic.Int64
 }
@@ -116,113 +119,6 @@ func (p *Poller) Frames(ctx context.Context) iter.Seq2[Frame, error] {
 	}
 }
 
-// round asks once for everything that is wanted now. It returns false when the
-// caller wants no more frames.
-func (p *Poller) round(ctx context.Context, yield func(Frame, error) bool) (more bool, err error) {
-	now := SlotAt(time.Now())
-	p.extend(now)
-	from := p.begin(now)
-	done := from // what has been asked for in this round
-	for {
-		now := SlotAt(time.Now())
-		p.extend(now)
-		need := p.need(from, now)
-		w, ok := Plan(p.ledger, need)
-		if !ok {
-			return p.release(yield), nil
-		}
-		p.overlap.Store(int64(p.firstWanted(w).Sub(w.Start)))
-		a := answer{
-			Window: w, asked: now, entries: make([]entry, w.Slots()),
-			live: p.ledger.Grid().Step(w.End, 1) > need.Horizon,
-		}
-		more, err := p.ask(ctx, &a, yield)
-		if !more || err != nil {
-			return more, err
-		}
-		done = max(done, p.ledger.Grid().Step(w.End, 1))
-		if from = p.settle(&a); from > w.End {
-			from = done
-		}
-		if !p.release(yield) {
-			return false, nil
-		}
-	}
-}
-
-// begin returns the slot from which a round asks: usually after the newest media,
-// and from time to time from the first slot that is still missing.
-func (p *Poller) begin(now Slot) Slot {
-	if now < p.holesDue {
-		return p.newest
-	}
-	every := holePolls
-	if f, ok := p.learned.fragment(); ok {
-		every = max(every, f)
-	}
-	p.holesDue = now.Add(every)
-	return 0
-}
-
-// extend brings the ledger up to now, and gives up what is older than wanted.
-func (p *Poller) extend(now Slot) {
-	end := now + 1
-	if p.opts.To != 0 {
-		end = min(end, p.opts.To)
-	}
-	p.ledger.Extend(end)
-	if p.opts.Freshness > 0 {
-		p.ledger.GiveUpBefore(now.Add(-p.opts.Freshness), Stale)
-	}
-}
-
-// need returns what the next window has to take into account.
-func (p *Poller) need(from, now Slot) Need {
-	grid := p.ledger.Grid()
-	n := Need{From: from, Overlap: p.opts.Overlap}
-	n.Fragment = MaxFragment
-	if f, ok := p.learned.fragment(); ok {
-		n.Fragment = f
-	}
-	if p.opts.Lag != Auto {
-		n.Horizon = now.Add(-p.opts.Lag)
-	} else {
-		// One slot more than should be visible, so that the answer shows where the
-		// visible media ends.
-		n.Horizon = min(now, grid.Step(now.Add(-p.learned.delay), 1))
-	}
-	if p.opts.Overlap == Auto {
-		n.Overlap = p.autoOverlap(from)
-	}
-	return n
-}
-
-func (p *Poller) autoOverlap(from Slot) time.Duration {
-	grid := p.ledger.Grid()
-	first, ok := p.ledger.Wanted(from)
-	if !ok {
-		return 0
-	}
-	if wide, ok := p.widened[first]; ok {
-		return wide
-	}
-	// Media becomes visible in whole fragments, so the first slot after the edge
-	// is the first of a fragment; and after an instant without media a fragment
-	// can only start, not go on.
-	if before := grid.Step(first, -1); before == p.learned.edge || before == p.absent {
-		return grid.Interval()
-	}
-	if f, ok := p.learned.fragment(); ok {
-		return max(f, p.guess)
-	}
-	return p.guess
-}
-
-func (p *Poller) firstWanted(w Window) Slot {
-	first, _ := p.ledger.Wanted(w.Start)
-	return first
-}
-
 // release yields the frames that no earlier slot holds back any more.
 func (p *Poller) release(yield func(Frame, error) bool) bool {
 	first, waiting := p.ledger.Wanted(0)
@@ -249,34 +145,6 @@ func (p *Poller) done() bool {
 	}
 	_, wanted := p.ledger.Wanted(0)
 	return !wanted
-}
-
-// wait returns how long to wait for the next round.
-func (p *Poller) wait(now Slot) time.Duration {
-	interval := p.ledger.Grid().Interval()
-	if p.opts.Lag != Auto {
-		return max(interval, fixedPolls)
-	}
-	first, waiting := p.ledger.Wanted(0)
-	edge, some := p.ledger.Wanted(p.newest)
-	next := now.Add(max(interval, firstPolls))
-	if due, ok := p.learned.due(); ok && due > now {
-		next = due
-	} else if f, ok := p.learned.fragment(); ok {
-		next = now.Add(min(max(f/10, minRetry)<<min(p.misses, 8), max(f, time.Second)))
-	} else if some {
-		next = max(next, now.Add(now.Sub(edge)/4))
-	}
-	if waiting && first < p.newest {
-		next = min(next, max(now, p.holesDue))
-	}
-	// A slot that is given up lets those go that it holds back.
-	if waiting && len(p.held) > 0 {
-		giveUp := max(first.Add(p.opts.Grace), now.Add(fixedPolls))
-		p.holesDue = min(p.holesDue, giveUp)
-		next = min(next, giveUp)
-	}
-	return min(max(next.Sub(now), 0), max(interval, maxWait))
 }
 
 // backoff returns the pause after n successive failures: doubling, with jitter,

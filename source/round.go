@@ -1,0 +1,226 @@
+package source
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// deaf polls in a row found nothing: the camera may be off.
+	deaf = 3
+	// Every probe-th poll comes early, to notice that fragments have become shorter.
+	probe = 16
+)
+
+// A pass is a part of a round: the wanted slots from one up to another.
+type pass struct {
+	from, to Slot
+	live     bool // reaches the newest slot worth asking for
+}
+
+// round asks once for what is wanted now. It returns false when the caller wants
+// no more frames.
+func (p *Poller) round(ctx context.Context, yield func(Frame, error) bool) (more bool, err error) {
+	now := SlotAt(time.Now())
+	p.extend(now)
+	for _, part := range p.passes(now) {
+		more, err := p.run(ctx, part, yield)
+		if !more || err != nil {
+			return more, err
+		}
+	}
+	return p.release(yield), nil
+}
+
+// passes returns what to ask for: what has to be decided because its grace is
+// over, or was never asked for; from time to time what is missing amidst media;
+// and what may be new.
+func (p *Poller) passes(now Slot) []pass {
+	old := now.Add(-p.opts.Grace)
+	live := p.edge(now)
+	if p.opts.Lag != Auto {
+		old = min(old, live.to)
+	}
+	var all []pass
+	if due := now >= p.reask; due || p.asked <= old {
+		all = append(all, pass{to: old})
+		if due {
+			p.reask = now.Add(p.reaskEvery())
+			all = append(all, pass{from: old + 1, to: min(p.newest, live.to)})
+		}
+	}
+	live.from = max(live.from, old+1)
+	return append(all, live)
+}
+
+// reaskEvery returns how long what is missing is left alone: it costs an image a
+// slot to look again, and the last look comes when the grace is over.
+func (p *Poller) reaskEvery() time.Duration {
+	f, _ := p.learned.fragment()
+	return max(reaskPolls, f, p.opts.Grace/3)
+}
+
+// edge returns the pass over what may be new.
+func (p *Poller) edge(now Slot) pass {
+	grid := p.ledger.Grid()
+	e := pass{from: p.newest, live: true}
+	f, known := p.learned.fragment()
+	switch {
+	case p.opts.Lag != Auto:
+		e.to = now.Add(-p.opts.Lag)
+	case p.learned.steady() && !p.probing() && p.learned.delay > 0:
+		// Up to the end of a fragment, and no further.
+		e.to = p.learned.edge.Add(now.Add(-p.learned.delay).Sub(p.learned.edge) / f * f)
+	default:
+		// One slot more than should be visible, so that the answer shows where the
+		// visible media ends.
+		e.to = now
+		if known {
+			e.to = min(now, grid.Step(now.Add(-p.learned.delay), 1))
+		}
+	}
+	if known && p.misses >= deaf {
+		// What is missing is asked for when its grace is over.
+		e.from = max(e.from, e.to.Add(-f))
+	}
+	return e
+}
+
+// probing tells whether the next poll is to come early.
+func (p *Poller) probing() bool { return p.polls%probe == probe-1 && p.learned.steady() }
+
+// run asks for the wanted slots of a pass, window by window.
+func (p *Poller) run(ctx context.Context, part pass, yield func(Frame, error) bool) (more bool, err error) {
+	grid := p.ledger.Grid()
+	from, done := part.from, part.from // done is what has been asked for
+	for {
+		again := from < done
+		to := part.to
+		if again {
+			to = grid.Step(done, -1)
+		}
+		w, ok := Plan(p.ledger, p.need(from, to))
+		switch {
+		case !ok && again:
+			from = done
+			continue
+		case !ok:
+			return true, nil
+		}
+		now := SlotAt(time.Now())
+		a := answer{
+			Window: w, asked: now, entries: make([]entry, w.Slots()),
+			live: part.live && !again && w.End >= grid.Floor(part.to),
+		}
+		p.note(w)
+		more, err := p.ask(ctx, &a, yield)
+		if !more || err != nil {
+			return more, err
+		}
+		done = max(done, grid.Step(w.End, 1))
+		if from = p.settle(&a); from > w.End {
+			from = done
+		}
+		if !p.release(yield) {
+			return false, nil
+		}
+	}
+}
+
+// note keeps what a window tells about the poller.
+func (p *Poller) note(w Window) {
+	if first, ok := p.ledger.Wanted(w.Start); ok {
+		p.overlap.Store(int64(first.Sub(w.Start)))
+	}
+	p.asked = max(p.asked, w.End)
+}
+
+// extend brings the ledger up to now, and gives up what is older than wanted.
+func (p *Poller) extend(now Slot) {
+	end := now + 1
+	if p.opts.To != 0 {
+		end = min(end, p.opts.To)
+	}
+	p.ledger.Extend(end)
+	if p.opts.Freshness > 0 {
+		p.ledger.GiveUpBefore(now.Add(-p.opts.Freshness), Stale)
+	}
+	if p.opts.Retention != nil {
+		if kept := p.opts.Retention(); kept > 0 {
+			p.ledger.GiveUpBefore(now.Add(-kept), NoMedia)
+		}
+	}
+}
+
+// need returns what the next window has to take into account.
+func (p *Poller) need(from, to Slot) Need {
+	n := Need{From: from, Horizon: to, Overlap: p.opts.Overlap, Fragment: MaxFragment}
+	if f, ok := p.learned.fragment(); ok {
+		n.Fragment = f
+	}
+	if p.opts.Overlap == Auto {
+		n.Overlap = p.autoOverlap(from)
+	}
+	return n
+}
+
+func (p *Poller) autoOverlap(from Slot) time.Duration {
+	grid := p.ledger.Grid()
+	first, ok := p.ledger.Wanted(from)
+	if !ok {
+		return 0
+	}
+	if wide, ok := p.widened[first]; ok {
+		return wide
+	}
+	// Media becomes visible in whole fragments, so the first slot after the edge
+	// is the first of a fragment.
+	if grid.Step(first, -1) == p.learned.edge {
+		return grid.Interval()
+	}
+	if f, ok := p.learned.fragment(); ok {
+		return max(f, p.guess)
+	}
+	return p.guess
+}
+
+// wait returns how long to wait for the next round.
+func (p *Poller) wait(now Slot) time.Duration {
+	interval := p.ledger.Grid().Interval()
+	next := p.nextPoll(now)
+	first, waiting := p.ledger.Wanted(0)
+	if waiting && first < p.newest {
+		next = min(next, p.reask)
+	}
+	// A slot that is given up lets those go that it holds back.
+	if waiting && len(p.held) > 0 {
+		giveUp := max(first.Add(p.opts.Grace), now.Add(fixedPolls))
+		p.reask = min(p.reask, giveUp)
+		next = min(next, giveUp)
+	}
+	return min(max(next.Sub(now), 0), max(interval, maxWait))
+}
+
+// nextPoll returns when something new may be there.
+func (p *Poller) nextPoll(now Slot) Slot {
+	interval := p.ledger.Grid().Interval()
+	if p.opts.Lag != Auto {
+		return now.Add(max(interval, fixedPolls))
+	}
+	f, known := p.learned.fragment()
+	due, ok := p.learned.due()
+	if ok && p.probing() {
+		due = due.Add(-f / 2)
+	}
+	switch {
+	case ok && due > now:
+		return due
+	case known:
+		return now.Add(min(max(f/10, minRetry)<<min(p.misses, 8), max(f, time.Second)))
+	}
+	next := now.Add(max(interval, firstPolls))
+	if edge, ok := p.ledger.Wanted(p.newest); ok {
+		next = max(next, now.Add(now.Sub(edge)/4))
+	}
+	return next
+}
