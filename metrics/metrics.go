@@ -111,6 +111,13 @@ func New(build Build, src Sources) *Metrics {
 	return m
 }
 
+// Forget drops the series of a stream that is not read any more.
+func (m *Metrics) Forget(stream string) {
+	for _, c := range []*prometheus.CounterVec{m.Requests, m.Images} {
+		c.DeletePartialMatch(prometheus.Labels{"stream": stream})
+	}
+}
+
 func counter(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 }

@@ -93,7 +93,7 @@ func (p *Poller) settle(a *answer) (next Slot) {
 		if wanted, ok := p.ledger.Wanted(s); !ok || wanted != s {
 			continue
 		}
-		over := a.asked >= s.Add(p.opts.Grace)
+		over := a.asked >= p.deadline(s)
 		if sure && over {
 			p.ledger.GiveUp(s, NoMedia)
 		}
@@ -117,12 +117,24 @@ func (p *Poller) wider(overlap time.Duration, over bool) time.Duration {
 	return min(max(2*overlap, firstOverlap), p.longest())
 }
 
+// deadline returns when a slot's grace is over.
+func (p *Poller) deadline(s Slot) Slot {
+	if p.newest < s {
+		return s.Add(p.edgeGrace())
+	}
+	return s.Add(p.opts.Grace)
+}
+
+// edgeGrace returns the grace of slots at the live edge: where there is nothing
+// newer, a slot may still be part of a fragment that goes on, however short the
+// configured grace is.
+func (p *Poller) edgeGrace() time.Duration {
+	return max(p.opts.Grace, p.longest()+max(p.learned.delay, usualDelay))
+}
+
 // longest returns how long a fragment may be: when some have been seen, twice the
 // longest of those.
 func (p *Poller) longest() time.Duration {
-	if p.opts.Overlap != Auto {
-		return p.opts.Overlap
-	}
 	if _, known := p.learned.fragment(); !known {
 		return MaxFragment
 	}
@@ -139,7 +151,7 @@ func (p *Poller) learn(a *answer) {
 	expected := p.learned.steady() && (a.End.Sub(p.learned.edge)%max(f, 1) == 0)
 	switch {
 	case ok && newest == a.End && !expected:
-		p.learned.tooLate()
+		p.learned.tooLate(a.asked.Sub(newest))
 		p.misses = 0
 	case ok && newest > p.learned.edge:
 		p.learned.advance(newest, a.asked)

@@ -24,6 +24,7 @@ const (
 // in whole fragments, each some time after its end. The edge is the newest
 // visible slot, where an answer showed that there is nothing after it.
 type learned struct {
+	interval time.Duration // of the slots
 	edge     Slot
 	advances []time.Duration // between successive edges, newest last
 	delay    time.Duration   // from the edge's time until it was visible; 0 while unknown
@@ -36,7 +37,7 @@ type learned struct {
 // advance takes note of a new edge, seen in the answer to a question asked at
 // the time asked.
 func (l *learned) advance(edge, asked Slot) {
-	if length := edge.Sub(l.edge); length <= MaxFragment {
+	if length := edge.Sub(l.edge); length <= max(MaxFragment, l.interval) {
 		l.advances = append(l.advances, length)
 		if len(l.advances) > sample {
 			l.advances = slices.Delete(l.advances, 0, 1)
@@ -45,7 +46,7 @@ func (l *learned) advance(edge, asked Slot) {
 	l.edge = edge
 	_, known := l.fragment()
 	switch age := asked.Sub(edge); {
-	case l.delay == 0 || age < l.delay:
+	case l.delay == 0 || !l.settled && age < l.delay || age < l.delay-l.interval:
 		l.delay = age
 	case known && !l.settled:
 		// The first estimate is how old the media happened to be: try shorter ones
@@ -68,9 +69,9 @@ func (l *learned) tooEarly() {
 	l.move(true)
 }
 
-// tooLate takes note of a poll that found media up to the newest slot it asked
-// for: the delay is shorter than was thought.
-func (l *learned) tooLate() { l.delay = 0 }
+// tooLate takes note of a poll that found media of this age, the youngest that it
+// asked for: the delay is shorter than was thought.
+func (l *learned) tooLate(age time.Duration) { l.delay = min(l.delay, age) }
 
 // move follows the delay's quantile 1-missRate by the steps of Robbins and Monro
 // (1951), a little down after each poll that found something, much up after each
@@ -92,21 +93,42 @@ func (l *learned) move(early bool) {
 
 func scale(d time.Duration, by float64) time.Duration { return time.Duration(float64(d) * by) }
 
-// fragment returns the estimated length of a fragment, false while unknown.
+// fragment returns the estimated length of a fragment, false while unknown: the
+// mean of the shortest advances, which differ by a slot where a fragment is not a
+// whole number of slots. Longer ones are of fragments that did not become visible.
 func (l *learned) fragment() (time.Duration, bool) {
 	if len(l.advances) < enough {
 		return 0, false
 	}
-	return slices.Min(l.advances), true
+	limit := slices.Min(l.advances) + l.interval
+	var sum time.Duration
+	n := 0
+	for _, a := range l.advances {
+		if a <= limit {
+			sum += a
+			n++
+		}
+	}
+	return sum / time.Duration(n), true
 }
 
 // longest returns the longest of the newest fragments, or of what became visible
 // at once.
 func (l *learned) longest() time.Duration { return slices.Max(l.advances) }
 
-// steady tells whether all fragments are of the same length.
+// steady tells whether all fragments are of the same length. Where some have not
+// become visible, the edge has advanced by several at once.
 func (l *learned) steady() bool {
-	return len(l.advances) > 2*enough && slices.Min(l.advances) == slices.Max(l.advances)
+	if len(l.advances) <= 2*enough {
+		return false
+	}
+	shortest := slices.Min(l.advances)
+	for _, a := range l.advances {
+		if a%shortest != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // due returns when new media should become visible, false while unknown.

@@ -165,12 +165,18 @@ func (l *Ledger) TakeGaps() []Gap {
 func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// Counted by itself, so that the sum can be checked.
+	pending := uint64(l.grid.Count(l.cursor, l.end))
+	for _, o := range l.states {
+		if o != Pending && o != taken {
+			pending--
+		}
+	}
 	st := Stats{
-		Expected: l.expected, Pending: l.expected, Ended: l.ended,
+		Expected: l.expected, Pending: pending, Ended: l.ended,
 		Gaps: l.gaps, Start: l.start, Cursor: l.cursor, Newest: l.newest,
 	}
-	for o, n := range l.ended {
-		st.Pending -= n
+	for o := range l.ended {
 		st.GapTime[o] = time.Duration(l.gapSlots[o]) * l.grid.Interval()
 	}
 	return st

@@ -24,11 +24,17 @@ const (
 	fixedPolls   = time.Second            // between polls with a configured lag, or to give slots up
 	minRetry     = 100 * time.Millisecond // after a poll that came too early
 	maxWait      = 10 * time.Second       // the longest wait for media that is due
+	usualDelay   = 5 * time.Second        // until a fragment that has ended is visible, at most
+	maxHeld      = 32 << 20               // bytes of frames that are held back, about
 	minBackoff   = 500 * time.Millisecond // after a failed request
 	maxBackoff   = 30 * time.Second
 )
 
-// Options configure a [Poller].
+// DefaultGrace is that of [Options].
+const DefaultGrace = 10 * time.Second
+
+// Options configure a [Poller]. Lag and Overlap of 0 are taken at their word:
+// [Auto] is what most want.
 type Options struct {
 	// Stream is the name that the frames carry.
 	Stream string
@@ -37,7 +43,8 @@ type Options struct {
 	// Overlap is how far before the first wanted slot a window starts; [Auto]
 	// learns it.
 	Overlap time.Duration
-	// Grace is how long after its instant a missing slot may still turn up.
+	// Grace is how long after its instant a missing slot may still turn up. 0 stands
+	// for [DefaultGrace].
 	Grace time.Duration
 	// Freshness ends slots older than this as [Stale], without asking for them;
 	// 0 keeps all.
@@ -51,7 +58,8 @@ type Options struct {
 }
 
 // A Poller asks for windows of slots and yields their frames in order. It is used
-// by one goroutine; only Lag and Overlap may be called from others.
+// by one goroutine; only Lag, Overlap and HeldBytes may be
+// called from others.
 type Poller struct {
 	fetch  Fetcher
 	ledger *Ledger
@@ -68,15 +76,19 @@ type Poller struct {
 	misses  int     // successive polls without anything new
 	fails   int     // successive failed requests
 
-	lag, overlap atomic.Int64
+	lag, overlap, heldBytes atomic.Int64
 }
 
 // NewPoller returns a poller of the ledger's wanted slots.
 func NewPoller(fetch Fetcher, ledger *Ledger, opts Options) *Poller {
+	if opts.Grace == 0 {
+		opts.Grace = DefaultGrace
+	}
 	p := &Poller{
 		fetch: fetch, ledger: ledger, opts: opts,
 		guess:   firstOverlap,
 		widened: map[Slot]time.Duration{},
+		learned: learned{interval: ledger.Grid().Interval()},
 	}
 	p.lag.Store(int64(max(opts.Lag, 0)))
 	p.overlap.Store(int64(max(opts.Overlap, 0)))
@@ -88,6 +100,9 @@ func (p *Poller) Lag() time.Duration { return time.Duration(p.lag.Load()) }
 
 // Overlap returns how far before the first wanted slot the last window started.
 func (p *Poller) Overlap() time.Duration { return time.Duration(p.overlap.Load()) }
+
+// HeldBytes returns the bytes of the frames that wait for an earlier slot.
+func (p *Poller) HeldBytes() int64 { return p.heldBytes.Load() }
 
 // Frames yields the frames in slot order, each once, as they become available,
 // and claims their slots in the ledger: whoever receives a frame says how it ended
@@ -125,6 +140,7 @@ func (p *Poller) release(yield func(Frame, error) bool) bool {
 	for len(p.held) > 0 && (!waiting || p.held[0].Slot < first) {
 		f := p.held[0]
 		p.held = slices.Delete(p.held, 0, 1)
+		p.heldBytes.Add(-int64(len(f.Data)))
 		if !yield(f, nil) {
 			return false
 		}
@@ -136,6 +152,7 @@ func (p *Poller) release(yield func(Frame, error) bool) bool {
 func (p *Poller) hold(f Frame) {
 	i, _ := slices.BinarySearchFunc(p.held, f.Slot, func(h Frame, s Slot) int { return int(h.Slot - s) })
 	p.held = slices.Insert(p.held, i, f)
+	p.heldBytes.Add(int64(len(f.Data)))
 }
 
 // done tells whether all slots before To are settled.

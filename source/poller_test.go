@@ -21,6 +21,7 @@ type camera struct {
 	media    func(Slot) bool                // whether there is media; nil is always
 	fail     func(n int) error              // what the n-th request fails with
 	broken   func(Slot) bool                // MEDIA_ERROR
+	latency  time.Duration                  // of an answer
 
 	requests, asked int
 	countFrom       Slot // asked counts from here
@@ -42,6 +43,7 @@ func (c *camera) Images(_ context.Context, w Window) iter.Seq2[Image, error] {
 				return
 			}
 		}
+		time.Sleep(c.latency)
 		now := SlotAt(time.Now())
 		if now >= c.countFrom {
 			c.asked += w.Slots()
@@ -75,6 +77,104 @@ func (c *camera) Images(_ context.Context, w Window) iter.Seq2[Image, error] {
 }
 
 func always(d time.Duration) func(Slot) time.Duration { return func(Slot) time.Duration { return d } }
+
+// worlds are cameras and configurations of many kinds: all that becomes visible
+// must arrive, at a bounded cost.
+func worlds() map[string]world {
+	from := func(d time.Duration) func(Slot) bool {
+		begin := SlotAt(time.Now()).Add(d)
+		return func(s Slot) bool { return s >= begin }
+	}
+	never := func(Slot) bool { return false }
+	return map[string]world{
+		"fragments of 10s":               {camera: camera{fragment: 10 * time.Second}, cost: 1.6},
+		"fragments of 15s":               {camera: camera{fragment: 15 * time.Second}, cost: 1.6},
+		"fragments of 19.9s":             {camera: camera{fragment: 19900 * time.Millisecond}, cost: 3.5},
+		"fragments of 2133ms":            {camera: camera{fragment: 2133 * time.Millisecond}, cost: 1.6},
+		"fragments of 1900ms":            {camera: camera{fragment: 1900 * time.Millisecond}, cost: 1.7},
+		"fragments of 1900ms, 1s slots":  {camera: camera{fragment: 1900 * time.Millisecond}, interval: time.Second, cost: 4},
+		"answers take 300ms":             {camera: camera{fragment: 2 * time.Second, latency: 300 * time.Millisecond}, cost: 1.6},
+		"answers take 1s":                {camera: camera{fragment: 2 * time.Second, latency: time.Second}, cost: 1.8},
+		"a slot every 7s":                {camera: camera{fragment: 2 * time.Second}, interval: 7 * time.Second, cost: 4},
+		"a slot every 45s":               {camera: camera{fragment: 2 * time.Second}, interval: 45 * time.Second, length: time.Hour, cost: 10},
+		"a slot every 299s":              {camera: camera{fragment: 2 * time.Second}, interval: 299 * time.Second, length: 6 * time.Hour, cost: 10},
+		"no media at all":                {camera: camera{fragment: 2 * time.Second, media: never}, cost: 16},
+		"a backlog without media":        {camera: camera{fragment: 2 * time.Second, media: never}, from: -2 * time.Hour, length: time.Hour, cost: 12},
+		"media only in the newer half":   {camera: camera{fragment: 2 * time.Second, media: from(-30 * time.Minute)}, from: -time.Hour, length: 50 * time.Minute, cost: 8},
+		"a backlog with long fragments":  {camera: camera{fragment: 10 * time.Second}, from: -time.Hour, length: 50 * time.Minute, cost: 2.5},
+		"an overlap that is too short":   {camera: camera{fragment: 3 * time.Second}, opts: Options{Lag: 5 * time.Second, Overlap: time.Second}, cost: 4},
+		"no overlap":                     {camera: camera{fragment: 3 * time.Second}, opts: Options{Lag: 5 * time.Second}, cost: 4},
+		"a long grace":                   {camera: camera{fragment: 2 * time.Second}, opts: Options{Lag: Auto, Overlap: Auto, Grace: 10 * time.Minute}, cost: 1.6},
+		"a short grace":                  {camera: camera{fragment: 4 * time.Second}, opts: Options{Lag: Auto, Overlap: Auto, Grace: time.Second}, cost: 1.8},
+		"requests fail while it is dark": {camera: camera{fragment: 2 * time.Second, media: never, fail: everyThird}, cost: 10},
+	}
+}
+
+func everyThird(n int) error {
+	if n%3 == 0 {
+		return errors.New("connection reset")
+	}
+	return nil
+}
+
+type world struct {
+	camera
+	interval, from, length time.Duration
+	opts                   Options
+	cost                   float64 // images asked for each slot, at most
+}
+
+func TestPollerWorlds(t *testing.T) {
+	for name := range worlds() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { runWorld(t, worlds()[name]) })
+		})
+	}
+}
+
+func runWorld(t *testing.T, w world) {
+	c := &w.camera
+	c.delay = always(1500 * time.Millisecond)
+	grid, err := NewGrid(max(w.interval, step))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.length == 0 {
+		w.length = 10 * time.Minute
+	}
+	if w.opts.Lag == 0 && w.opts.Overlap == 0 {
+		w.opts = Options{Lag: Auto, Overlap: Auto}
+	}
+	start := SlotAt(time.Now().Add(w.from))
+	w.opts.To = start.Add(w.length)
+	l := NewLedger(grid, start)
+	p := NewPoller(c, l, w.opts)
+	held := 0
+	for f, err := range p.Frames(t.Context()) {
+		if err == nil {
+			l.Resolve(f.Slot, Published)
+		}
+		held = max(held, len(p.held))
+	}
+	st := l.Stats()
+	there := uint64(0)
+	for s := st.Start; s < w.opts.To; s = grid.Step(s, 1) {
+		if c.media == nil || c.media(s) {
+			there++
+		}
+	}
+	t.Logf("%.2f images a slot, %d of %d published, at most %d held back, lag %v",
+		float64(c.asked)/float64(st.Expected), st.Ended[Published], there, held, p.Lag())
+	if st.Ended[Published] != there || st.Pending != 0 {
+		t.Errorf("%d of %d published: %+v", st.Ended[Published], there, st)
+	}
+	if cost := float64(c.asked) / float64(st.Expected); cost > w.cost {
+		t.Errorf("%.2f images asked for a slot, want at most %.2f", cost, w.cost)
+	}
+	if held > 150 {
+		t.Errorf("%d frames were held back", held)
+	}
+}
 
 // poll runs a poller over the given time and returns its ledger and the frames,
 // each with the time it came at.

@@ -34,13 +34,10 @@ func (p *Poller) round(ctx context.Context, yield func(Frame, error) bool) (more
 
 // passes returns what to ask for: what has to be decided because its grace is
 // over, or was never asked for; from time to time what is missing amidst media;
-// and what may be new.
+// and what may be new, unless too much is held back already.
 func (p *Poller) passes(now Slot) []pass {
-	old := now.Add(-p.opts.Grace)
 	live := p.edge(now)
-	if p.opts.Lag != Auto {
-		old = min(old, live.to)
-	}
+	old := min(p.decided(now), live.to)
 	var all []pass
 	if due := now >= p.reask; due || p.asked <= old {
 		all = append(all, pass{to: old})
@@ -49,15 +46,31 @@ func (p *Poller) passes(now Slot) []pass {
 			all = append(all, pass{from: old + 1, to: min(p.newest, live.to)})
 		}
 	}
+	if p.heldBytes.Load() > maxHeld {
+		return all
+	}
 	live.from = max(live.from, old+1)
 	return append(all, live)
+}
+
+// decided returns the newest slot whose grace is over.
+func (p *Poller) decided(now Slot) Slot {
+	amidst := min(now.Add(-p.opts.Grace), p.newest)
+	return max(amidst, now.Add(-p.edgeGrace()))
 }
 
 // reaskEvery returns how long what is missing is left alone: it costs an image a
 // slot to look again, and the last look comes when the grace is over.
 func (p *Poller) reaskEvery() time.Duration {
 	f, _ := p.learned.fragment()
-	return max(reaskPolls, f, p.opts.Grace/3)
+	switch every := max(reaskPolls, f); {
+	case len(p.held) > 0:
+		return every
+	case p.misses >= deaf:
+		return max(every, p.opts.Grace)
+	default:
+		return max(every, p.opts.Grace/3)
+	}
 }
 
 // edge returns the pass over what may be new.
@@ -72,11 +85,11 @@ func (p *Poller) edge(now Slot) pass {
 		// Up to the end of a fragment, and no further.
 		e.to = p.learned.edge.Add(now.Add(-p.learned.delay).Sub(p.learned.edge) / f * f)
 	default:
-		// One slot more than should be visible, so that the answer shows where the
+		// A little more than should be visible, so that the answer shows where the
 		// visible media ends.
 		e.to = now
 		if known {
-			e.to = min(now, grid.Step(now.Add(-p.learned.delay), 1))
+			e.to = min(now, grid.Step(now.Add(-p.learned.delay*3/4), 1))
 		}
 	}
 	if known && p.misses >= deaf {
@@ -118,7 +131,8 @@ func (p *Poller) run(ctx context.Context, part pass, yield func(Frame, error) bo
 			return more, err
 		}
 		done = max(done, grid.Step(w.End, 1))
-		if from = p.settle(&a); from > w.End {
+		from = p.settle(&a)
+		if next, ok := p.ledger.Wanted(from); from > w.End && (!ok || p.widened[next] == 0) {
 			from = done
 		}
 		if !p.release(yield) {
@@ -147,24 +161,28 @@ func (p *Poller) extend(now Slot) {
 	}
 	if p.opts.Retention != nil {
 		if kept := p.opts.Retention(); kept > 0 {
-			p.ledger.GiveUpBefore(now.Add(-kept), NoMedia)
+			// The windows begin some time before the first wanted slot, and the service
+			// refuses one that begins before all media.
+			margin := max(MaxFragment+10*time.Second, 2*p.ledger.Grid().Interval())
+			p.ledger.GiveUpBefore(now.Add(margin-kept), NoMedia)
 		}
 	}
 }
 
 // need returns what the next window has to take into account.
 func (p *Poller) need(from, to Slot) Need {
-	n := Need{From: from, Horizon: to, Overlap: p.opts.Overlap, Fragment: MaxFragment}
+	n := Need{From: from, Horizon: to, Fragment: MaxFragment, Overlap: p.overlapOf(from)}
 	if f, ok := p.learned.fragment(); ok {
 		n.Fragment = f
 	}
-	if p.opts.Overlap == Auto {
-		n.Overlap = p.autoOverlap(from)
+	if p.fails > 0 {
+		// Continuation tokens sometimes fail: a single page needs none.
+		n.Fragment = 0
 	}
 	return n
 }
 
-func (p *Poller) autoOverlap(from Slot) time.Duration {
+func (p *Poller) overlapOf(from Slot) time.Duration {
 	grid := p.ledger.Grid()
 	first, ok := p.ledger.Wanted(from)
 	if !ok {
@@ -172,6 +190,9 @@ func (p *Poller) autoOverlap(from Slot) time.Duration {
 	}
 	if wide, ok := p.widened[first]; ok {
 		return wide
+	}
+	if p.opts.Overlap != Auto {
+		return p.opts.Overlap
 	}
 	// Media becomes visible in whole fragments, so the first slot after the edge
 	// is the first of a fragment.
@@ -216,10 +237,14 @@ func (p *Poller) nextPoll(now Slot) Slot {
 	case ok && due > now:
 		return due
 	case known:
-		return now.Add(min(max(f/10, minRetry)<<min(p.misses, 8), max(f, time.Second)))
+		// The longer nothing comes, the longer the pauses: the camera may be off.
+		limit := min(max(f, time.Second)<<max(0, min(p.misses-deaf, 8)), max(f, maxWait))
+		return now.Add(min(max(f/10, minRetry)<<min(p.misses, 8), limit))
 	}
-	next := now.Add(max(interval, firstPolls))
-	if edge, ok := p.ledger.Wanted(p.newest); ok {
+	next := now.Add(max(min(interval, time.Second), firstPolls))
+	if p.misses > 4*deaf {
+		next = now.Add(maxWait)
+	} else if edge, ok := p.ledger.Wanted(p.newest); ok {
 		next = max(next, now.Add(now.Sub(edge)/4))
 	}
 	return next

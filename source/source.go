@@ -9,8 +9,14 @@
 //
 //	grid, err := source.NewGrid(200 * time.Millisecond)
 //	ledger := source.NewLedger(grid, grid.Ceil(source.SlotAt(time.Now())))
-//	poller := source.NewPoller(fetcher, ledger, source.Options{Stream: "front-door"})
-//	for frame := range poller.Frames(ctx) {
+//	poller := source.NewPoller(fetcher, ledger, source.Options{
+//		Stream: "front-door", Lag: source.Auto, Overlap: source.Auto,
+//	})
+//	for frame, err := range poller.Frames(ctx) {
+//		if err != nil {
+//			log.Print(err) // going on is to try again
+//			continue
+//		}
 //		// use frame.Data, then say how it ended:
 //		ledger.Resolve(frame.Slot, source.Published)
 //	}

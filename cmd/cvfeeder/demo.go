@@ -54,7 +54,7 @@ func newDemoCommand() *cobra.Command {
 	flags.StringVar(&o.video, "video", "", "video `FILE` that the cameras see, looped; needs ffmpeg. Default: a drawn street")
 	flags.IntVar(&o.streams, "streams", 4, "number of cameras")
 	flags.DurationVar(&o.length, "for", 0, "end after this time; 0 runs until Ctrl-C")
-	flags.StringVar(&o.http, "http", "127.0.0.1:9177", "`ADDR` of metrics and health")
+	flags.StringVar(&o.http, "http", "127.0.0.1:9177", "`ADDR` of metrics and health; \"\" for none")
 	flags.StringVar(&o.nats, "nats", "127.0.0.1:4222", "`ADDR` on which the NATS server listens")
 	return cmd
 }
@@ -67,6 +67,9 @@ func (o demoOptions) check() error {
 		return fmt.Errorf("--for %v: not below 0", o.length)
 	}
 	for flag, addr := range map[string]string{"http": o.http, "nats": o.nats} {
+		if flag == "http" && addr == "" {
+			continue // no metrics and health
+		}
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return fmt.Errorf("--%s: %w: an address is like 127.0.0.1:0", flag, err)
 		}

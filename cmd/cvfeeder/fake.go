@@ -20,9 +20,12 @@ import (
 
 // fakeFlags are those of the fake command.
 type fakeFlags struct {
-	listen, video, size string
-	streams             int
-	fragment, delay     time.Duration
+	listen, video, size   string
+	streams               int
+	fragment, fragmentMax time.Duration
+	delay, retention      time.Duration
+	faults                string
+	seed                  uint64
 }
 
 func newFakeCommand() *cobra.Command {
@@ -33,7 +36,18 @@ func newFakeCommand() *cobra.Command {
 		Long: `Serve a fake Kinesis Video service on the real wire protocol, for trying cvfeeder
 and other clients without an AWS account. It checks signatures, and serves what a
 real service would have of cameras named cam-1, cam-2 and so on: a drawn street
-with the time in it, or a video file in a loop.`,
+with the time in it, or a video file in a loop.
+
+With --faults it is as nasty as the real service and the network can be. The list
+names what goes wrong, each alone for its usual value or with one of your own:
+
+    cvfeeder fake --faults throttle,late=0.1,rotate=1m
+    cvfeeder fake --faults all,resets=0 --seed 7
+
+"all" is everything at its usual value but deny-list-fragments. The same seed makes
+the same decisions. Shares are from 0 to 1.
+
+` + kinesistest.FaultsHelp(),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runFake(cmd.Context(), f, cmd.OutOrStdout())
@@ -45,7 +59,11 @@ with the time in it, or a video file in a loop.`,
 	flags.IntVar(&f.streams, "streams", 4, "`number` of streams, named cam-1, cam-2, ...")
 	flags.StringVar(&f.size, "size", "", "pictures' size in pixels, as `WxH` (default: 1280x720; a video's own, shrunk to fit into 1920x1080)")
 	flags.DurationVar(&f.fragment, "fragment", 2*time.Second, "length of the media's fragments")
+	flags.DurationVar(&f.fragmentMax, "fragment-max", 0, "length of the longest fragments, where they vary from --fragment to this")
 	flags.DurationVar(&f.delay, "delay", 500*time.Millisecond, "time from the end of a fragment until it can be asked for")
+	flags.DurationVar(&f.retention, "retention", 24*time.Hour, "how long media is kept")
+	flags.StringVar(&f.faults, "faults", "", "comma-separated `list` of what goes wrong, see above")
+	flags.Uint64Var(&f.seed, "seed", 0, "`number` that decides what is random")
 	return cmd
 }
 
@@ -69,7 +87,7 @@ func runFake(ctx context.Context, f fakeFlags, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--listen %s: %w", f.listen, err)
 	}
-	printFake(out, "http://"+l.Addr().String(), f)
+	printFake(out, "http://"+l.Addr().String(), f, opts.Faults)
 	return srv.Serve(ctx, l)
 }
 
@@ -84,18 +102,35 @@ func (f fakeFlags) check() (opts kinesistest.Options, size image.Point, err erro
 	case f.fragment < source.MinInterval || f.fragment > time.Minute || f.fragment%time.Millisecond != 0:
 		return opts, size, fmt.Errorf("--fragment %v: it must be whole milliseconds from %v to %v",
 			f.fragment, source.MinInterval, time.Minute)
+	case f.fragmentMax != 0 && (f.fragmentMax < f.fragment || f.fragmentMax > time.Minute || f.fragmentMax%time.Millisecond != 0):
+		return opts, size, fmt.Errorf("--fragment-max %v: it must be whole milliseconds from --fragment, %v, to %v",
+			f.fragmentMax, f.fragment, time.Minute)
+	case f.retention < time.Second:
+		return opts, size, fmt.Errorf("--retention %v: it must be at least 1s", f.retention)
 	case f.delay < 0:
 		return opts, size, fmt.Errorf("--delay %v: it must not be negative", f.delay)
 	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
 		return opts, size, fmt.Errorf("--listen: %w: an address is like 127.0.0.1:9178", err)
 	}
-	opts.Streams, opts.Fragment, opts.Delay = kinesistest.Cameras(f.streams), f.fragment, f.delay
+	if opts.Faults, err = kinesistest.ParseFaults(f.faults); err != nil {
+		return opts, size, fmt.Errorf("--faults: %w", err)
+	}
+	opts.Streams, opts.Fragment, opts.FragmentMax, opts.Delay = f.cameras(), f.fragment, f.fragmentMax, f.delay
+	opts.Seed = f.seed
 	if f.delay == 0 {
 		opts.Delay = -1 // 0 stands for the default
 	}
 	size, err = parsePixels(f.size)
 	return opts, size, err
+}
+
+func (f fakeFlags) cameras() []kinesistest.Stream {
+	streams := kinesistest.Cameras(f.streams)
+	for i := range streams {
+		streams[i].Retention = f.retention
+	}
+	return streams
 }
 
 // parsePixels reads a size such as 1280x720; the empty one is zero.
@@ -113,16 +148,20 @@ func parsePixels(size string) (image.Point, error) {
 }
 
 // printFake tells how to reach the service.
-func printFake(out io.Writer, url string, f fakeFlags) {
+func printFake(out io.Writer, url string, f fakeFlags, faults kinesistest.Faults) {
 	names := "cam-1"
 	if f.streams > 1 {
 		names = fmt.Sprintf("cam-1 to cam-%d", f.streams)
+	}
+	wrong := ""
+	if list := faults.String(); list != "" {
+		wrong = fmt.Sprintf("  faults   %s\n  seed     %d\n", list, f.seed)
 	}
 	fmt.Fprintf(out, `Fake Kinesis Video service on %s
   region   %s
   keys     export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s
   streams  %s
-
+%s
 A config for cvfeeder run:
 
   aws:
@@ -137,5 +176,5 @@ A config for cvfeeder run:
       preset: yolo
 
 Stop it with Ctrl-C.
-`, url, kinesistest.Region, kinesistest.AccessKey, kinesistest.SecretKey, names)
+`, url, kinesistest.Region, kinesistest.AccessKey, kinesistest.SecretKey, names, wrong)
 }

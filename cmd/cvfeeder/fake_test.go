@@ -17,7 +17,8 @@ func TestFakeServesUntilStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	cmd := newCommand()
-	cmd.SetArgs(fakeArgs("--listen", "127.0.0.1:0", "--streams", "2", "--delay", "0"))
+	cmd.SetArgs(fakeArgs("--listen", "127.0.0.1:0", "--streams", "2", "--delay", "0",
+		"--faults", "late=0.1,slow,slow=0", "--seed", "7", "--retention", "90m", "--fragment-max", "3s"))
 	out, in := io.Pipe()
 	cmd.SetOut(in)
 	done := make(chan error, 1)
@@ -30,7 +31,7 @@ func TestFakeServesUntilStopped(t *testing.T) {
 	for lines.Scan() && !strings.HasPrefix(lines.Text(), "Stop it") {
 		text.WriteString(lines.Text() + "\n")
 	}
-	for _, want := range []string{"us-east-1", "AWS_ACCESS_KEY_ID=test", "cam-1 to cam-2", "endpoint: http://127.0.0.1:"} {
+	for _, want := range []string{"us-east-1", "AWS_ACCESS_KEY_ID=test", "cam-1 to cam-2", "endpoint: http://127.0.0.1:", "faults   late=0.1\n", "seed     7\n"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is not in:\n%s", want, text.String())
 		}
@@ -76,6 +77,11 @@ func TestFakeRefuses(t *testing.T) {
 		{"--size", "100x100", "320x180", true},
 		{"--fragment", "1ms", "200ms", true},
 		{"--delay", "-1s", "negative", true},
+		{"--fragment-max", "1s", "from --fragment, 2s,", true},
+		{"--fragment-max", "2m", "to 1m0s", true},
+		{"--retention", "0", "at least 1s", true},
+		{"--faults", "late=2", "--faults: late=2: it must be a share from 0 to 1", true},
+		{"--faults", "chaos", "none of the faults: all, jitter", true},
 		{"--video", "/nowhere/a.mp4", "/nowhere/a.mp4", true},
 	} {
 		cmd := newCommand()

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/checkpoint"
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
@@ -58,8 +59,11 @@ func (f *feeder) run(ctx context.Context) (err error) {
 		Region: f.cfg.AWS.Region, Endpoint: f.cfg.AWS.Endpoint,
 		AccessKey: f.accessKey, Secret: f.secret,
 	})
-	if err != nil {
+	if errors.Is(err, source.ErrRefused) {
 		return exitCode(err)
+	}
+	if err != nil {
+		return usage(err)
 	}
 	outputs := f.outputs()
 	size, largest, err := f.largest(outputs)
@@ -92,11 +96,31 @@ func (f *feeder) run(ctx context.Context) (err error) {
 		InflightBytes: func() int64 { return r.pipeline.InflightBytes() },
 		MatsOpen:      opencv.OpenMats,
 	})
-	streams, err := f.streams(client, outputs, r.metrics)
+	subject, err := publish.ParseSubject(f.cfg.Delivery.Subject)
+	if err != nil {
+		return usage(fmt.Errorf("delivery.subject: %w", err))
+	}
+	b := &builder{client: client, outputs: outputs, subject: subject, metrics: r.metrics, length: f.length}
+	streams, err := b.named(f.cfg.Streams)
 	if err != nil {
 		return usage(err)
 	}
-	r.pipeline = f.pipeline(conn, r.metrics, streams)
+	opts := f.options(conn, r.metrics)
+	if d := newDiscovery(b, f.cfg.Streams, f.log); d != nil {
+		if err := d.check(ctx); err != nil {
+			return exitCode(err)
+		}
+		opts.Follow = d.follow
+	}
+	cursors, err := f.cursors()
+	if err != nil {
+		return err
+	}
+	if cursors != nil {
+		opts.Cursors = cursors
+		defer func() { err = errors.Join(err, cursors.Close()) }()
+	}
+	r.pipeline = pipeline.New(opts, streams)
 	if server != nil {
 		r.nats = server.ClientURL()
 	}
@@ -207,12 +231,28 @@ func (f *feeder) outputs() map[string]*transform.Output {
 	return outputs
 }
 
-func (f *feeder) pipeline(conn *natspub.Conn, m *metrics.Metrics, streams []pipeline.Stream) *pipeline.Pipeline {
+// cursors opens the state directory, nil where there is none.
+func (f *feeder) cursors() (*checkpoint.Store, error) {
+	if f.cfg.State == "" {
+		return nil, nil
+	}
+	store, err := checkpoint.Open(f.cfg.State)
+	if err != nil {
+		return nil, err
+	}
+	if why := store.Damaged(); why != "" {
+		f.log.Error("the saved cursors are lost: streams go on from now", "err", why)
+	}
+	return store, nil
+}
+
+func (f *feeder) options(conn *natspub.Conn, m *metrics.Metrics) pipeline.Options {
 	buffers := new(transform.Buffers)
 	opts := pipeline.Options{
 		Workers:   runtime.GOMAXPROCS(0),
 		NewWorker: func() pipeline.Worker { return opencv.NewWorker(opencv.Options{Buffers: buffers}) },
 		Publisher: conn.Live(),
+		Confirm:   conn.Flush,
 		Inflight:  int64(f.cfg.Delivery.Inflight),
 		Metrics:   m,
 		Log:       f.log,
@@ -220,7 +260,7 @@ func (f *feeder) pipeline(conn *natspub.Conn, m *metrics.Metrics, streams []pipe
 	if f.cfg.Delivery.Gaps == "events" {
 		opts.Gaps = conn.Live().PublishGap
 	}
-	return pipeline.New(opts, streams)
+	return opts
 }
 
 // listenHTTP returns the listener of metrics and health, nil where it is off.

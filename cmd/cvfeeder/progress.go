@@ -17,7 +17,7 @@ import (
 
 // rateOver is how many seconds a rate is taken over: media comes in bursts of a
 // fragment.
-const rateOver = 5
+const rateOver = 10
 
 // A progress shows how a feeder is doing: a line a second, the same line over and
 // over on a terminal.
@@ -30,7 +30,7 @@ type progress struct {
 }
 
 func newProgress(out io.Writer) *progress {
-	p := &progress{out: out, start: time.Now()}
+	p := &progress{out: out}
 	if f, ok := out.(*os.File); ok {
 		p.terminal = term.IsTerminal(int(f.Fd()))
 	}
@@ -39,7 +39,7 @@ func newProgress(out io.Writer) *progress {
 
 // begin prints where everything is.
 func (p *progress) begin(endpoint string, r running) {
-	p.last = r
+	p.start, p.last = time.Now(), r
 	for _, l := range [][2]string{
 		{"Kinesis Video (fake)", endpoint},
 		{"NATS", r.nats + "  subjects cvf.t.> and cvf.gap.>"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -18,7 +19,8 @@ func newRunCommand() *cobra.Command {
 		Short: "Run the sidecar with a config file",
 		Long: "Run polls the streams of the config file and publishes their tensors until it is\n" +
 			"told to stop. The first SIGINT or SIGTERM stops asking and finishes what is in\n" +
-			"flight, the second ends at once.\n\n" +
+			"flight, the second ends at once. When every stream has an end (to), run ends when all\n" +
+			"is done, with a summary.\n\n" +
 			"docker/cvfeeder.yaml in the repository shows every key of the file.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -30,11 +32,29 @@ func newRunCommand() *cobra.Command {
 				return usage(err)
 			}
 			f := &feeder{cfg: cfg, log: newLogger(cmd.ErrOrStderr(), cfg.Log)}
-			return f.run(cmd.Context())
+			p := newProgress(cmd.OutOrStdout())
+			f.watch = func(_ context.Context, r running) { p.last = r }
+			if err := f.run(cmd.Context()); err != nil {
+				return err
+			}
+			if finite(cfg) {
+				return p.summary()
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "config `FILE`")
 	return cmd
+}
+
+// finite tells whether all streams have an end.
+func finite(cfg *config.Config) bool {
+	for _, s := range cfg.Streams {
+		if s.To.Time.IsZero() {
+			return false
+		}
+	}
+	return true
 }
 
 func newLogger(w io.Writer, cfg config.Log) *slog.Logger {

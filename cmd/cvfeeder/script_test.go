@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
@@ -29,24 +30,33 @@ func TestMain(m *testing.M) {
 //	fake            start the fake service and set FAKE to its URL
 //	nats [BYTES]    start a NATS server, with this max_payload, and set NATS
 //	port NAME       set NAME to an address of loopback that nobody listens on
+//	minutesago NAME N   set NAME to that time, to the whole minute
 //	exits CODE ARG… run cvfeeder, which must end with this code
 //	poll URL REGEX  get URL until its body matches
+//
+// PICTURES is a directory of JPEGs and PNGs.
 func TestScripts(t *testing.T) {
+	pictures, err := filepath.Abs("../../transform/opencv/testdata/pictures")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("AWS_ACCESS_KEY_ID", kinesistest.AccessKey)
 			e.Setenv("AWS_SECRET_ACCESS_KEY", kinesistest.SecretKey)
 			e.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+			e.Setenv("PICTURES", pictures)
 			e.Setenv("AWS_CA_BUNDLE", os.Getenv("AWS_CA_BUNDLE"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fake":  startFake,
-			"nats":  startNATS,
-			"port":  freePort,
-			"exits": exits,
-			"poll":  poll,
+			"fake":       startFake,
+			"nats":       startNATS,
+			"port":       freePort,
+			"exits":      exits,
+			"minutesago": minutesAgo,
+			"poll":       poll,
 		},
 	})
 }
@@ -78,6 +88,13 @@ func freePort(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Setenv(args[0], l.Addr().String())
 	ts.Check(l.Close())
+}
+
+func minutesAgo(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	at := time.Now().Add(-time.Duration(n) * time.Minute).Truncate(time.Minute)
+	ts.Setenv(args[0], at.UTC().Format(time.RFC3339))
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

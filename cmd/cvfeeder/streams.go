@@ -14,50 +14,76 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// streams returns the config's streams as the pipeline takes them.
-func (f *feeder) streams(client *kinesis.Client, outputs map[string]*transform.Output, m *metrics.Metrics) ([]pipeline.Stream, error) {
-	subject, err := publish.ParseSubject(f.cfg.Delivery.Subject)
-	if err != nil {
-		return nil, fmt.Errorf("delivery.subject: %w", err)
-	}
+// A builder makes streams as the pipeline takes them out of those of the config.
+type builder struct {
+	client  *kinesis.Client
+	outputs map[string]*transform.Output
+	subject publish.SubjectTemplate
+	metrics *metrics.Metrics
+	length  time.Duration // after which they end, unless 0
+}
+
+// named returns the streams that the config names.
+func (b *builder) named(streams []config.Stream) ([]pipeline.Stream, error) {
 	now := time.Now()
-	all := make([]pipeline.Stream, len(f.cfg.Streams))
-	for i, c := range f.cfg.Streams {
-		grid, err := source.NewGrid(c.Interval)
+	var all []pipeline.Stream
+	for _, c := range streams {
+		if c.Prefix != "" {
+			continue
+		}
+		s, err := b.stream(c, now)
 		if err != nil {
-			return nil, fmt.Errorf("stream %s: %w", c.Name, err)
+			return nil, err
 		}
-		fetch := client.Stream(streamOptions(c, m))
-		s := pipeline.Stream{
-			Name: c.Name, Fetcher: fetch, Check: fetch.Check, Grid: grid, From: source.SlotAt(now),
-			Poll: source.Options{
-				Lag: time.Duration(c.Lag), Overlap: time.Duration(c.Overlap),
-				Grace: c.Grace, Freshness: c.Freshness,
-			},
-		}
-		if f.length > 0 {
-			s.Poll.To = s.From.Add(f.length)
-		}
-		if c.From.Kind == config.StartAt {
-			s.From = source.SlotAt(c.From.Time)
-		}
-		for _, name := range c.Outputs {
-			s.Outputs = append(s.Outputs, outputs[name])
-			s.Subjects = append(s.Subjects, subject.Subject(c.Name, name))
-		}
-		all[i] = s
+		all = append(all, s)
 	}
 	return all, nil
 }
 
-func streamOptions(c config.Stream, m *metrics.Metrics) kinesis.StreamOptions {
+// stream returns the pipeline's stream, whose time begins at now unless the config
+// says otherwise.
+func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error) {
+	grid, err := source.NewGrid(c.Interval)
+	if err != nil {
+		return pipeline.Stream{}, fmt.Errorf("stream %s: %w", c.Name, err)
+	}
+	fetch := b.client.Stream(b.options(c))
+	s := pipeline.Stream{
+		Name: c.Name, Fetcher: fetch, Check: fetch.Check, Grid: grid, From: source.SlotAt(now), Key: c.Name,
+		Poll: source.Options{
+			Lag: time.Duration(c.Lag), Overlap: time.Duration(c.Overlap),
+			Grace: c.Grace, Freshness: c.Freshness, Retention: fetch.Retention,
+		},
+	}
+	switch {
+	case c.From.Kind == config.StartAt:
+		s.From = source.SlotAt(c.From.Time)
+		// A range has a cursor of its own, beside that of the live stream.
+		s.Key += "@" + s.From.String()
+	case c.From.Kind == config.StartNow:
+		s.Key = ""
+	}
+	switch {
+	case b.length > 0:
+		s.Poll.To = s.From.Add(b.length)
+	case !c.To.Time.IsZero():
+		s.Poll.To = source.SlotAt(c.To.Time)
+	}
+	for _, name := range c.Outputs {
+		s.Outputs = append(s.Outputs, b.outputs[name])
+		s.Subjects = append(s.Subjects, b.subject.Subject(c.Name, name))
+	}
+	return s, nil
+}
+
+func (b *builder) options(c config.Stream) kinesis.StreamOptions {
 	opts := kinesis.StreamOptions{
 		Name: c.Name, Producer: c.Selector == "producer",
 		PNG: c.Request.Format == "png", Quality: c.Request.Quality,
 		Width: c.Request.Size.Width, Height: c.Request.Size.Height,
 		Observe: func(code string, images int) {
-			m.Requests.WithLabelValues(c.Name, code).Inc()
-			m.Images.WithLabelValues(c.Name).Add(float64(images))
+			b.metrics.Requests.WithLabelValues(c.Name, code).Inc()
+			b.metrics.Images.WithLabelValues(c.Name).Add(float64(images))
 		},
 	}
 	if c.ARN != "" {
@@ -76,7 +102,7 @@ func (f *feeder) largest(outputs map[string]*transform.Output) (size int, which 
 				return 0, "", fmt.Errorf("output %s: %w", name, err)
 			}
 			if n > size {
-				size, which = n, fmt.Sprintf("stream %s, output %s", c.Name, name)
+				size, which = n, fmt.Sprintf("stream %s%s, output %s", c.Name, c.Prefix, name)
 			}
 		}
 	}

@@ -114,11 +114,13 @@ func (d *decoder) checkIdentity(s *Stream, a AWS, path string) {
 	}
 	switch {
 	case len(given) == 0:
-		d.reportKey(path, "the stream has no name; name or arn")
+		d.reportKey(path, "the stream has no name; name, arn or prefix")
 	case len(given) > 1:
-		d.reportKey(path+"."+given[1], "the stream already has a %s; one of name and arn", given[0])
+		d.reportKey(path+"."+given[1], "the stream already has a %s; one of name, arn and prefix", given[0])
 	case given[0] == "name" && !d.failed(path+".name") && !streamName.MatchString(s.Name):
 		d.reportKey(path+".name", "%q is not the name of a stream; 1 to 256 of a-z A-Z 0-9 _ . -", s.Name)
+	case given[0] == "prefix" && !d.failed(path+".prefix") && !streamName.MatchString(s.Prefix):
+		d.reportKey(path+".prefix", "no stream has a name that starts with %q; 1 to 256 of a-z A-Z 0-9 _ . -", s.Prefix)
 	case given[0] == "arn" && !d.failed(path+".arn"):
 		m := streamARN.FindStringSubmatch(s.ARN)
 		if m == nil {
@@ -132,12 +134,27 @@ func (d *decoder) checkIdentity(s *Stream, a AWS, path string) {
 	}
 }
 
+// The limits of the grace: frames after a missing one wait for so long.
+const (
+	minGrace = time.Second
+	maxGrace = 10 * time.Minute
+)
+
 func (d *decoder) checkTimes(s *Stream, path string) {
 	if _, err := source.NewGrid(s.Interval); err != nil {
 		d.reportKey(path+".interval", "%v", err)
 	}
-	if overlap := time.Duration(s.Overlap); overlap > source.MaxWindow {
-		d.reportKey(path+".overlap", "%v is longer than a window; at most %v", overlap, source.MaxWindow)
+	if overlap := time.Duration(s.Overlap); overlap > source.MaxFragment {
+		d.reportKey(path+".overlap", "%v is longer than fragments are, and paid for with every window; auto, or at most %v", overlap, source.MaxFragment)
+	}
+	if s.Grace < minGrace || s.Grace > maxGrace {
+		d.reportKey(path+".grace", "%v; from %v to %v", s.Grace, minGrace, maxGrace)
+	}
+	if s.From.Kind == StartAt && !s.To.Time.IsZero() && !s.To.Time.After(s.From.Time) {
+		d.reportKey(path+".to", "%s is not after from, %s; a later time", s.To.Time.Format(time.RFC3339), s.From.Time.Format(time.RFC3339))
+	}
+	if s.Prefix != "" && !s.To.Time.IsZero() {
+		d.reportKey(path+".to", "a prefix goes on to find streams and has no end; name the streams")
 	}
 	if lag := time.Duration(s.Lag); s.Freshness > 0 && lag >= s.Freshness {
 		d.reportKey(path+".freshness", "with a lag of %v every slot would be stale; more than the lag, or 0 to keep all", lag)

@@ -137,7 +137,8 @@ type Stream struct {
 	Name string `yaml:"name"`
 	// ARN is the stream's Amazon resource name, in place of the name.
 	ARN string `yaml:"arn"`
-	// Prefix stands for all streams whose names start with it.
+	// Prefix stands for all streams whose names start with it, those to come
+	// included.
 	Prefix string `yaml:"prefix"`
 	// Interval is the distance of the slots, at least 200ms.
 	Interval time.Duration `yaml:"interval"`
@@ -153,7 +154,7 @@ type Stream struct {
 	// From is where to begin.
 	From Start `yaml:"from"`
 	// To is the RFC 3339 time where to end; empty does not.
-	To string `yaml:"to"`
+	To End `yaml:"to"`
 	// Freshness is the age at which a slot is dropped as stale; 0 keeps all.
 	Freshness time.Duration `yaml:"freshness"`
 	Request   Request       `yaml:"request"`

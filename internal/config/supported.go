@@ -16,13 +16,10 @@ var notYet = map[string][]string{
 	"delivery.mode":            {"ring", "durable"},
 	"delivery.gaps":            {"inline"},
 	"delivery.oversize":        {"chunk"},
-	"state":                    nil,
 	"http.token":               nil,
 	"cluster.group":            nil,
 	"cluster.lease":            nil,
 	"price.per_million_images": nil,
-	"streams[].prefix":         nil,
-	"streams[].to":             nil,
 }
 
 // unsupported says why the key may not be changed from def to value, or returns

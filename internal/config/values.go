@@ -127,3 +127,20 @@ func (s *Start) UnmarshalText(text []byte) error {
 	*s = Start{StartAt, t.UTC()}
 	return nil
 }
+
+// End is where a stream ends: a time, or never where it is zero.
+type End struct{ Time time.Time }
+
+// UnmarshalText reads an RFC 3339 time, or nothing.
+func (e *End) UnmarshalText(text []byte) error {
+	*e = End{}
+	if len(text) == 0 {
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339, string(text))
+	if err != nil {
+		return fmt.Errorf(`%q is not a time; such as 2026-01-02T03:04:05Z, or "" to go on without end`, text)
+	}
+	e.Time = t.UTC()
+	return nil
+}

@@ -27,14 +27,33 @@ func newJob(f source.Frame, s *stream) *job {
 	return &job{frame: f, stream: s, done: make(chan struct{})}
 }
 
-// bytes returns what the job holds at most, as far as it is known.
+// firstUnsized is taken for the bytes of tensors of unknown size before the first.
+const firstUnsized = 8 << 20
+
+// bytes returns what the job holds at most. Tensors that are as large as the
+// picture are taken to be as large as those of the frame before.
 func (j *job) bytes() int64 {
-	n := len(j.frame.Data)
+	n := int64(len(j.frame.Data))
 	for _, o := range j.stream.Outputs {
-		size, _ := o.Spec.Bytes()
-		n += size
+		if size, known := o.Spec.Bytes(); known {
+			n += int64(size)
+		} else {
+			n += j.stream.unsizedBytes()
+		}
 	}
-	return int64(n)
+	return n
+}
+
+func (s *stream) unsizedBytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unsized
+}
+
+func (s *stream) setUnsized(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsized = int64(n)
 }
 
 // work transforms jobs until there are no more.
@@ -65,6 +84,9 @@ func (p *Pipeline) transform(w Worker, j *job) ([]*transform.Tensor, error) {
 			return tensors, fmt.Errorf("output %s: %w", o.Name, err)
 		}
 		tensors = append(tensors, t)
+		if _, known := o.Spec.Bytes(); !known {
+			j.stream.setUnsized(len(t.Data))
+		}
 	}
 	p.opts.Metrics.Stage.WithLabelValues("transform").Observe(time.Since(decoded).Seconds())
 	return tensors, nil

@@ -15,6 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +39,16 @@ type Worker interface {
 	Close()
 }
 
+// Cursors keep, from one run to the next, up to where a stream was delivered.
+type Cursors interface {
+	// Load returns the cursor that was set last for a key, false where there is
+	// none.
+	Load(key string) (source.Slot, bool)
+	Set(key string, cursor source.Slot)
+	// Flush makes what was set survive the process.
+	Flush() error
+}
+
 // Options are what the streams share.
 type Options struct {
 	// Workers is the number of workers that NewWorker is asked for.
@@ -48,19 +61,38 @@ type Options struct {
 	Inflight int64
 	// Drain is how long what is in flight may take to finish at the end. Default
 	// 10s.
-	Drain   time.Duration
+	Drain time.Duration
+	// Cursors are where streams go on; nil keeps none.
+	Cursors Cursors
+	// Confirm returns nil when the broker has everything that the Publisher was
+	// given before; cursors are saved only then. nil takes it as given.
+	Confirm func(context.Context) error
+	// Follow, where set, runs beside the streams, and adds and removes some. The
+	// pipeline goes on until it returns, which it does when its context ends.
+	Follow  func(context.Context, Set)
 	Metrics *metrics.Metrics
 	Log     *slog.Logger
 }
 
-// A Pipeline runs the streams.
+// A Set is the running streams.
+type Set interface {
+	// Add starts a stream, unless one of this name is running.
+	Add(Stream)
+	// Remove stops a stream, finishes what it has in flight, and forgets it.
+	Remove(name string)
+}
+
+// A Pipeline runs streams.
 type Pipeline struct {
 	opts     Options
-	streams  []*stream
 	jobs     chan *job
 	budget   *semaphore.Weighted
 	inflight atomic.Int64
 	refused  atomic.Int64 // streams whose first check was refused
+	initial  int          // streams at the start
+
+	mu      sync.Mutex
+	streams map[string]*stream
 }
 
 // New returns a pipeline of the given streams, whose time begins now.
@@ -68,9 +100,12 @@ func New(opts Options, streams []Stream) *Pipeline {
 	if opts.Drain <= 0 {
 		opts.Drain = 10 * time.Second
 	}
-	p := &Pipeline{opts: opts, jobs: make(chan *job), budget: semaphore.NewWeighted(opts.Inflight)}
+	p := &Pipeline{
+		opts: opts, jobs: make(chan *job), budget: semaphore.NewWeighted(opts.Inflight),
+		initial: len(streams), streams: map[string]*stream{},
+	}
 	for _, s := range streams {
-		p.streams = append(p.streams, newStream(s, opts.Metrics, opts.Log))
+		p.streams[s.Name] = p.newStream(s)
 	}
 	return p
 }
@@ -86,20 +121,20 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(p.opts.Drain, cancel) })()
 
-	var workers, loops, ticks sync.WaitGroup
+	var workers, ticks sync.WaitGroup
 	for range p.opts.Workers {
 		workers.Go(func() { p.work(p.opts.NewWorker()) })
 	}
 	ticking, stopTicks := context.WithCancel(drain)
 	ticks.Go(func() { p.tick(ticking) })
-	for _, s := range p.streams {
-		loops.Go(func() {
-			if err := p.loop(ctx, drain, s); err != nil {
-				stop(err)
-			}
-		})
+	r := &run{Pipeline: p, ctx: ctx, drain: drain, stop: stop}
+	for _, s := range p.sorted() {
+		r.start(s)
 	}
-	loops.Wait()
+	if p.opts.Follow != nil {
+		r.loops.Go(func() { p.opts.Follow(ctx, r) })
+	}
+	r.loops.Wait()
 	close(p.jobs)
 	workers.Wait()
 	stopTicks()
@@ -126,7 +161,6 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 			s.trouble(err)
 			continue
 		}
-		s.well()
 		j := newJob(f, s)
 		if !p.admit(ctx, j) {
 			break
@@ -148,7 +182,7 @@ func (p *Pipeline) check(ctx context.Context, s *stream) error {
 			s.well()
 			break
 		}
-		if first && errors.Is(err, source.ErrRefused) && p.refused.Add(1) == int64(len(p.streams)) {
+		if first && errors.Is(err, source.ErrRefused) && p.refused.Add(1) == int64(p.initial) {
 			return err
 		}
 		if ctx.Err() == nil {
@@ -188,27 +222,40 @@ func (p *Pipeline) release(j *job) {
 	p.budget.Release(j.cost)
 }
 
-// Streams returns the state of every stream.
+// sorted returns the streams by name.
+func (p *Pipeline) sorted() []*stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.SortedFunc(maps.Values(p.streams), func(a, b *stream) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// Streams returns the state of every stream, by name.
 func (p *Pipeline) Streams() []metrics.Stream {
-	all := make([]metrics.Stream, len(p.streams))
-	for i, s := range p.streams {
-		all[i] = metrics.Stream{
+	var all []metrics.Stream
+	for _, s := range p.sorted() {
+		all = append(all, metrics.Stream{
 			Name: s.Name, Stats: s.ledger.Stats(), Lag: s.poller.Lag(), Overlap: s.poller.Overlap(),
-		}
+		})
 	}
 	return all
 }
 
 // InflightBytes returns the bytes of frames and tensors between fetching and
 // delivery.
-func (p *Pipeline) InflightBytes() int64 { return p.inflight.Load() }
+func (p *Pipeline) InflightBytes() int64 {
+	n := p.inflight.Load()
+	for _, s := range p.sorted() {
+		n += s.poller.HeldBytes()
+	}
+	return n
+}
 
 // NotReady returns why not all streams are being read, a line for each that is
 // not.
 func (p *Pipeline) NotReady() []string {
 	var why []string
 	now := time.Now()
-	for _, s := range p.streams {
+	for _, s := range p.sorted() {
 		if reason := s.notReady(now); reason != "" {
 			why = append(why, fmt.Sprintf("stream %s: %s", s.Name, reason))
 		}

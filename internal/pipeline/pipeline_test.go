@@ -204,12 +204,14 @@ func TestOrderIsKept(t *testing.T) {
 func TestBudgetBoundsWhatIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{decode: func(source.Slot) time.Duration { return 50 * time.Millisecond }}
-		const frame = 12 // bytes, and no tensors: their size is not known beforehand
-		r.build(t, 4, 20*time.Second, func(o *Options, _ []Stream) { o.Inflight = 2*frame + 3 })
+		// A frame has 12 bytes, and so has each of its two tensors. Their size is not
+		// known beforehand, and taken for that of the frame before.
+		const job = 3 * 12
+		r.build(t, 4, 20*time.Second, func(o *Options, _ []Stream) { o.Inflight = 2*job + 3 })
 		if err := r.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if r.inflight > 2*frame+3 {
+		if r.inflight > 2*job+3 {
 			t.Errorf("%d bytes were in flight", r.inflight)
 		}
 		if got := len(r.slots(t, "cam-4.a")); got != 100 {

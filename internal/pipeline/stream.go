@@ -2,13 +2,13 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -16,6 +16,7 @@ import (
 const (
 	queueLength = 64               // jobs of a stream that wait for their delivery
 	checkAgain  = 15 * time.Second // after a check that failed
+	logAgain    = time.Minute      // while a stream cannot be read
 	// stalledAfter the grace, a stream whose cursor has not moved is not ready.
 	stalledAfter = 20 * time.Second
 )
@@ -27,8 +28,10 @@ type Stream struct {
 	// Check tells whether the stream can be read; nil takes it as read.
 	Check func(context.Context) error
 	Grid  source.Grid
-	// From is the first slot.
+	// From is the first slot, where there is no cursor for Key.
 	From source.Slot
+	// Key is that of the stream's cursor; "" neither loads nor keeps one.
+	Key  string
 	Poll source.Options
 	// Outputs are made of every frame, and Subjects are theirs, by index.
 	Outputs  []*transform.Output
@@ -42,9 +45,14 @@ type stream struct {
 	poller *source.Poller
 	log    *slog.Logger
 
+	stop  context.CancelFunc
+	ended chan struct{} // closed when its loop has
+
 	mu      sync.Mutex
 	problem string    // why it cannot be read at present
+	logged  time.Time // when that was logged last
 	reason  string    // why a slot was lost last
+	unsized int64     // bytes of the last tensors whose size is not known beforehand
 	last    lastTick  // of the tick only
 	moved   time.Time // when the cursor last moved
 }
@@ -55,24 +63,43 @@ type lastTick struct {
 	ended  map[source.Outcome]uint64
 }
 
-func newStream(s Stream, m *metrics.Metrics, log *slog.Logger) *stream {
+func (p *Pipeline) newStream(s Stream) *stream {
+	log := p.opts.Log.With("stream", s.Name)
+	if p.opts.Cursors != nil && s.Key != "" {
+		if cursor, ok := p.opts.Cursors.Load(s.Key); ok {
+			s.From = cursor
+			log.Info("going on at the saved cursor", "cursor", cursor.String())
+		}
+	}
 	ledger := source.NewLedger(s.Grid, s.From)
 	s.Poll.Stream = s.Name
-	fetch := timed{s.Fetcher, func(d time.Duration) { m.Stage.WithLabelValues("fetch").Observe(d.Seconds()) }}
-	return &stream{
-		Stream: s, ledger: ledger, poller: source.NewPoller(fetch, ledger, s.Poll),
-		log: log.With("stream", s.Name), moved: time.Now(),
-		last: lastTick{ended: map[source.Outcome]uint64{}},
+	stage := p.opts.Metrics.Stage.WithLabelValues("fetch")
+	st := &stream{
+		Stream: s, ledger: ledger, log: log, moved: time.Now(), ended: make(chan struct{}),
+		last:    lastTick{ended: map[source.Outcome]uint64{}},
+		unsized: firstUnsized,
 	}
+	st.poller = source.NewPoller(watched{s.Fetcher, func(d time.Duration, err error) {
+		stage.Observe(d.Seconds())
+		if err == nil || errors.Is(err, source.ErrEmptyWindow) {
+			st.well()
+		}
+	}}, ledger, s.Poll)
+	return st
 }
 
-// trouble notes why the stream cannot be read, and logs it when it is new.
+// trouble notes why the stream cannot be read, and logs it when it begins and once
+// a minute.
 func (s *stream) trouble(err error) {
 	s.mu.Lock()
-	known := s.problem == err.Error()
+	now := time.Now()
+	say := s.problem == "" || now.Sub(s.logged) >= logAgain
 	s.problem = err.Error()
+	if say {
+		s.logged = now
+	}
 	s.mu.Unlock()
-	if !known {
+	if say {
 		s.log.Warn("the stream cannot be read, trying again", "err", err)
 	}
 }
@@ -108,20 +135,22 @@ func (s *stream) notReady(now time.Time) string {
 	return ""
 }
 
-// timed is a fetcher that tells how long it took, without the time in which its
-// caller worked on what it yielded.
-type timed struct {
+// watched is a fetcher that tells how each answer ended, and how long it took
+// without the time in which its caller worked on what it yielded.
+type watched struct {
 	source.Fetcher
-	took func(time.Duration)
+	answered func(time.Duration, error)
 }
 
 // Images implements source.Fetcher.
-func (t timed) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
+func (f watched) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
 	return func(yield func(source.Image, error) bool) {
 		begin := time.Now()
 		var away time.Duration
-		defer func() { t.took(time.Since(begin) - away) }()
-		for img, err := range t.Fetcher.Images(ctx, w) {
+		var last error
+		defer func() { f.answered(time.Since(begin)-away, last) }()
+		for img, err := range f.Fetcher.Images(ctx, w) {
+			last = err
 			left := time.Now()
 			more := yield(img, err)
 			away += time.Since(left)

@@ -24,14 +24,42 @@ func (p *Pipeline) tick(ctx context.Context) {
 }
 
 // report announces the gaps since the last time, logs what was lost in a line for
-// each stream and outcome, and notes which streams move.
+// each stream and outcome, notes which streams move, and saves the cursors.
 func (p *Pipeline) report(ctx context.Context, now time.Time) {
-	for _, s := range p.streams {
+	cursors := map[string]source.Slot{}
+	for _, s := range p.sorted() {
 		s.extend(now)
-		s.note(now)
-		for _, g := range s.ledger.TakeGaps() {
-			p.announce(ctx, s, g)
+		cursor := s.note(now)
+		p.announceAll(ctx, s)
+		if s.Key != "" {
+			cursors[s.Key] = cursor
 		}
+	}
+	if p.opts.Cursors == nil {
+		return
+	}
+	if err := p.save(ctx, cursors); err != nil && ctx.Err() == nil {
+		p.opts.Log.Error("the cursors could not be saved: after a restart, slots may come again", "err", err)
+	}
+}
+
+// save keeps the cursors, once the broker has all that was published before them.
+func (p *Pipeline) save(ctx context.Context, cursors map[string]source.Slot) error {
+	if p.opts.Confirm != nil {
+		if err := p.opts.Confirm(ctx); err != nil {
+			return err
+		}
+	}
+	for key, c := range cursors {
+		p.opts.Cursors.Set(key, c)
+	}
+	return p.opts.Cursors.Flush()
+}
+
+// announceAll announces a stream's gaps since the last time.
+func (p *Pipeline) announceAll(ctx context.Context, s *stream) {
+	for _, g := range s.ledger.TakeGaps() {
+		p.announce(ctx, s, g)
 	}
 }
 
@@ -45,7 +73,8 @@ func (s *stream) extend(now time.Time) {
 	s.ledger.Extend(end)
 }
 
-func (s *stream) note(now time.Time) {
+// note logs what was lost since the last time, and returns the cursor.
+func (s *stream) note(now time.Time) source.Slot {
 	st := s.ledger.Stats()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,6 +94,7 @@ func (s *stream) note(now time.Time) {
 		}
 		s.log.Warn("slots without a tensor", args...)
 	}
+	return st.Cursor
 }
 
 func (p *Pipeline) announce(ctx context.Context, s *stream, g source.Gap) {

@@ -37,16 +37,12 @@ func (t Tensor) Image() image.Image {
 // fill writes the pixels of channel c to every step-th byte of pix.
 func (t Tensor) fill(c int, pix []byte, step int) {
 	e := t.envelope
-	pixels := e.Width() * e.Height()
-	first, stride := c*pixels, 1
-	if e.Layout == transform.NHWC {
-		first, stride = c, e.Color.Channels()
-	}
+	first, stride := t.channel(c)
 	scale, shift := 1.0, 0.0
 	if e.Normalized {
 		scale, shift = e.Std[c]/e.Scale, e.Mean[c]/e.Scale
 	}
-	for i := range pixels {
+	for i := range e.Width() * e.Height() {
 		pix[i*step] = toByte(float64(t.at(first+i*stride))*scale + shift)
 	}
 }

@@ -64,6 +64,31 @@ func (t Tensor) Range() (low, high, mean float64) {
 	return low, high, sum / float64(n)
 }
 
+// ChannelMeans returns the mean of each channel's elements.
+func (t Tensor) ChannelMeans() []float64 {
+	channels := t.envelope.Color.Channels()
+	pixels := t.envelope.Width() * t.envelope.Height()
+	means := make([]float64, channels)
+	for c := range means {
+		first, stride := t.channel(c)
+		for i := range pixels {
+			means[c] += float64(t.at(first + i*stride))
+		}
+		means[c] /= float64(pixels)
+	}
+	return means
+}
+
+// channel returns the index of the first element of channel c, and how far its
+// elements are apart.
+func (t Tensor) channel(c int) (first, stride int) {
+	e := t.envelope
+	if e.Layout == transform.NHWC {
+		return c, e.Color.Channels()
+	}
+	return c * e.Width() * e.Height(), 1
+}
+
 // halfToFloat returns the value of an IEEE 754 binary16 number: a sign bit, 5 bits
 // of exponent with bias 15, 10 bits of fraction. Every one is exact in binary32.
 func halfToFloat(h uint16) float32 {

@@ -139,6 +139,15 @@ func TestRange(t *testing.T) {
 	}
 }
 
+func TestChannelMeans(t *testing.T) {
+	for _, layout := range []transform.Layout{transform.NCHW, transform.NHWC} {
+		got := makeTensor(t, transform.Uint8, layout, transform.BGR).ChannelMeans()
+		if diff := cmp.Diff([]float64{710.0 / 6, 610.0 / 6, 520.0 / 6}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", layout, diff)
+		}
+	}
+}
+
 func TestHalfToFloat(t *testing.T) {
 	for h := range 1 << 16 {
 		sign := 1 - 2*float64(h>>15)

@@ -2,24 +2,25 @@ package kinesis
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
 )
 
 // Error codes of the service, matched as strings: not all are modelled.
 const (
-	codeLimit    = "ClientLimitExceededException"
-	codeNotFound = "ResourceNotFoundException"
+	codeLimit       = "ClientLimitExceededException"
+	codeNotFound    = "ResourceNotFoundException"
+	codeNoRetention = "NoDataRetentionException"
 )
 
 // code returns the service's error code, "error" where there was no answer.
@@ -27,6 +28,22 @@ func code(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		return api.ErrorCode()
+	}
+	return "error"
+}
+
+// label returns a name for the error of which there are only so many, and which no
+// answer can make up: what the service says may be anything.
+func label(err error) string {
+	switch c := code(err); c {
+	case codeLimit, codeNotFound, codeNoRetention, "InvalidArgumentException", "IllegalArgumentException",
+		"ValidationException", "NotAuthorizedException", "AccessDeniedException", "InternalFailure",
+		"ServiceUnavailable", "ThrottlingException", "ExpiredTokenException", "InvalidSignatureException",
+		"UnrecognizedClientException":
+		return c
+	}
+	if st := status(err); st >= 100 && st <= 599 {
+		return "HTTP " + strconv.Itoa(st)
 	}
 	return "error"
 }
@@ -40,11 +57,14 @@ func status(err error) int {
 	return 0
 }
 
-// isAnswer tells whether the endpoint itself refused what was asked, so that
-// another endpoint would say the same.
+// isAnswer tells whether the endpoint understood what was asked and refused it, so
+// that another endpoint would say the same.
 func isAnswer(err error) bool {
-	st := status(err)
-	return st == http.StatusBadRequest || st == http.StatusNotFound
+	switch code(err) {
+	case codeLimit, codeNotFound, codeNoRetention, "InvalidArgumentException", "IllegalArgumentException", "ValidationException":
+		return true
+	}
+	return false
 }
 
 // explain names the stream, and the class of the error where it matters.
@@ -52,7 +72,7 @@ func (s *Stream) explain(err error) error {
 	switch st := status(err); {
 	case code(err) == codeNotFound:
 		return fmt.Errorf("%w: stream %s: %w", source.ErrNoStream, s, err)
-	case code(err) == "NoDataRetentionException":
+	case code(err) == codeNoRetention:
 		return fmt.Errorf("%w: stream %s keeps no media: its DataRetentionInHours must be above 0: %w", source.ErrNoStream, s, err)
 	case st == http.StatusUnauthorized || st == http.StatusForbidden:
 		return fmt.Errorf("%w: stream %s: the service accepts neither the credentials nor the permission "+
@@ -64,21 +84,19 @@ func (s *Stream) explain(err error) error {
 // image turns an entry of the answer into ours. An entry without a picture and
 // without an error, or with content that is no base64, is a media error: there is
 // media, but no picture of it.
-func image(img types.Image) source.Image {
-	out := source.Image{Time: *img.TimeStamp}
+func image(img page.Image) source.Image {
+	out := source.Image{Time: img.Time}
 	switch {
-	case img.Error == types.ImageErrorNoMedia:
+	case img.Error == string(types.ImageErrorNoMedia):
 		out.Err = source.ErrNoMedia
 	case img.Error != "":
 		out.Err = fmt.Errorf("%w: %s", source.ErrMedia, img.Error)
-	case img.ImageContent == nil:
+	case img.Err != nil:
+		out.Err = fmt.Errorf("%w: content: %w", source.ErrMedia, img.Err)
+	case img.Data == nil:
 		out.Err = fmt.Errorf("%w: neither content nor error", source.ErrMedia)
 	default:
-		data, err := base64.StdEncoding.DecodeString(aws.ToString(img.ImageContent))
-		if err != nil {
-			out.Err = fmt.Errorf("%w: content: %w", source.ErrMedia, err)
-		}
-		out.Data = data
+		out.Data = img.Data
 	}
 	return out
 }
@@ -90,7 +108,7 @@ func observe(f func(code string)) func(*middleware.Stack) error {
 			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 				out, meta, err := next.HandleFinalize(ctx, in)
 				if err != nil {
-					f(code(err))
+					f(label(err))
 				} else {
 					f("OK")
 				}

@@ -4,7 +4,7 @@
 //	client, err := kinesis.New(ctx, kinesis.Options{Region: "eu-west-1"})
 //	stream := client.Stream(kinesis.StreamOptions{Name: "front-door"})
 //	if err := stream.Check(ctx); err != nil { … }
-//	poller := source.NewPoller(stream, ledger, source.Options{Stream: "front-door"})
+//	poller := source.NewPoller(stream, ledger, source.Options{Lag: source.Auto, Overlap: source.Auto})
 //
 // Credentials and region come from the SDK's own chain. Throttling and server
 // errors are retried with the SDK's backoff; ClientLimitExceededException too,
@@ -14,9 +14,11 @@ package kinesis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -28,6 +30,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
 )
 
 // Options configure a [Client].
@@ -46,13 +49,14 @@ type Options struct {
 
 // A Client holds what the streams of one account and region share.
 type Client struct {
-	control *kinesisvideo.Client
-	media   *media.Client
+	control  *kinesisvideo.Client
+	media    *media.Client
+	decoders sync.Pool // of *page.Decoder: one for each page that is being read
 }
 
-// New returns a client. It asks the SDK's chain for region and credentials, and
-// returns an error that wraps [source.ErrRefused] where they are not to be had.
-// Nothing is sent to the service yet.
+// New returns a client. It asks the SDK's chain for region and credentials. An
+// error wraps [source.ErrRefused] where there are no credentials; others are of the
+// configuration. Nothing is sent to the service yet.
 func New(ctx context.Context, opts Options) (*Client, error) {
 	load := []func(*config.LoadOptions) error{
 		config.WithRetryer(func() aws.Retryer { return newRetryer(opts.Attempts) }),
@@ -67,13 +71,13 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: loading the AWS configuration: %w", source.ErrRefused, err)
+		return nil, fmt.Errorf("loading the AWS configuration: %w", err)
 	}
 	if opts.HTTPClient != nil {
 		cfg.HTTPClient = opts.HTTPClient
 	}
 	if cfg.Region == "" {
-		return nil, fmt.Errorf("%w: no AWS region: set aws.region in the config, or AWS_REGION", source.ErrRefused)
+		return nil, errors.New("no AWS region: set aws.region in the config, or AWS_REGION")
 	}
 	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
 		return nil, fmt.Errorf("%w: no AWS credentials: %w", source.ErrRefused, err)
@@ -84,7 +88,8 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 				o.BaseEndpoint = &opts.Endpoint
 			}
 		}),
-		media: media.NewFromConfig(cfg),
+		media:    media.NewFromConfig(cfg),
+		decoders: sync.Pool{New: func() any { return new(page.Decoder) }},
 	}, nil
 }
 

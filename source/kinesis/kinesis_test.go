@@ -162,6 +162,22 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// TestCodesThatAreMadeUp keeps what an answer says out of the names by which
+// requests are counted.
+func TestCodesThatAreMadeUp(t *testing.T) {
+	s := serve(t, kinesistest.Options{Intercept: faults(
+		&kinesistest.Fault{Code: "Bad\xffCode"}, &kinesistest.Fault{Code: "Another", Status: 418},
+	)}, kinesis.Options{})
+	for range 2 {
+		if _, _, err := collect(t, s.stream("cam-1"), past(11)); err == nil {
+			t.Error("a refused request succeeded")
+		}
+	}
+	if want := map[string]int{"HTTP 400": 1, "HTTP 418": 1}; !maps.Equal(s.codes, want) {
+		t.Errorf("observed %v, want %v", s.codes, want)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

@@ -16,10 +16,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
 )
 
 const (
-	// requestTime bounds one GetImages call with its retries.
+	// requestTime bounds how long the service may take for a window, with retries.
 	requestTime = time.Minute
 	// existsFor is how long a stream that was seen is taken to exist.
 	existsFor = time.Minute
@@ -41,8 +42,9 @@ type StreamOptions struct {
 	// 0 keeps the video's size.
 	Width, Height int
 	// Observe, where set, is told of every GetImages request, retries included: the
-	// service's error code, "OK", or "error" where there was no answer; and the
-	// number of images that were asked for.
+	// service's error code where it is a known one, "OK", the HTTP status of other
+	// errors, or "error" where there was no answer; and the number of images that were
+	// asked for.
 	Observe func(code string, images int)
 }
 
@@ -50,15 +52,17 @@ type StreamOptions struct {
 type Stream struct {
 	client *Client
 	opts   StreamOptions
+	budget *budget
 
-	mu       sync.Mutex
-	endpoint string    // of the data plane, "" where unknown
-	seen     time.Time // when the stream was last known to exist
+	mu        sync.Mutex
+	endpoint  string    // of the data plane, "" where unknown
+	seen      time.Time // when the stream was last known to exist
+	retention time.Duration
 }
 
 // Stream returns a stream. Nothing is sent yet.
 func (c *Client) Stream(opts StreamOptions) *Stream {
-	return &Stream{client: c, opts: opts}
+	return &Stream{client: c, opts: opts, budget: newBudget()}
 }
 
 // Check asks the service whether the stream can be read. It returns an error that
@@ -84,61 +88,77 @@ func (s *Stream) Check(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen = time.Now()
+	s.retention = time.Duration(aws.ToInt32(info.DataRetentionInHours)) * time.Hour
 	return nil
 }
 
-// Images implements [source.Fetcher].
+// Retention returns how long the service keeps the stream's media, as the last
+// [Stream.Check] found it; 0 before the first.
+func (s *Stream) Retention() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retention
+}
+
+// Images implements [source.Fetcher]. Images are yielded while the service's answer
+// still arrives.
 func (s *Stream) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
 	return func(yield func(source.Image, error) bool) {
-		ctx, cancel := context.WithTimeout(ctx, requestTime)
-		defer cancel()
-		stopped, err := s.pages(ctx, w, func(img source.Image) bool { return yield(img, nil) })
+		ctx, watch := watched(ctx, requestTime)
+		defer watch.stop()
+		stopped := false
+		err := s.pages(ctx, w, func(img page.Image) bool {
+			if img.Time.IsZero() {
+				return true
+			}
+			watch.pause()
+			defer watch.resume()
+			stopped = !yield(image(img), nil)
+			return !stopped
+		})
 		if err != nil && !stopped {
-			yield(source.Image{}, err)
+			yield(source.Image{}, watch.explain(err))
 		}
 	}
 }
 
-// pages asks for one page after the other. It returns true when yield wanted no
-// more.
-func (s *Stream) pages(ctx context.Context, w source.Window, yield func(source.Image) bool) (bool, error) {
+// pages asks for one page after the other, until there are no more or yield
+// returns false.
+func (s *Stream) pages(ctx context.Context, w source.Window, yield func(page.Image) bool) error {
 	in := s.input(w)
-	for page := 0; ; page++ {
-		if page > w.Slots()/source.PageSlots+sparePages {
-			return false, fmt.Errorf("stream %s: GetImages goes on after %d pages for %d images", s, page, w.Slots())
+	for n := 0; ; n++ {
+		if n > w.Slots()/source.PageSlots+sparePages {
+			return fmt.Errorf("stream %s: GetImages goes on after %d pages for %d images", s, n, w.Slots())
 		}
-		out, err := s.getImages(ctx, in, w.Slots()-page*source.PageSlots)
-		if err != nil {
-			return false, err
+		token, err := s.getImages(ctx, in, w.Slots()-n*source.PageSlots, yield)
+		if err != nil || token == "" {
+			return err
 		}
-		for _, img := range out.Images {
-			if img.TimeStamp == nil {
-				continue
-			}
-			if !yield(image(img)) {
-				return true, nil
-			}
-		}
-		if aws.ToString(out.NextToken) == "" {
-			return false, nil
-		}
-		in.NextToken = out.NextToken
+		in.NextToken = &token
 	}
 }
 
-// getImages asks for one page, at the stream's data endpoint.
-func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images int) (*media.GetImagesOutput, error) {
+// getImages asks for one page, at the stream's data endpoint, and yields what is
+// in it. It returns the token of the next page, "" where there is none or yield
+// wants none.
+func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images int, yield func(page.Image) bool) (string, error) {
 	endpoint, err := s.dataEndpoint(ctx)
 	if err != nil {
-		return nil, s.explain(err)
+		return "", s.explain(err)
+	}
+	images = min(max(images, 0), source.PageSlots)
+	if err := s.budget.wait(ctx, images); err != nil {
+		return "", s.explain(err)
 	}
 	out, err := s.client.media.GetImages(ctx, in, func(o *media.Options) {
 		o.BaseEndpoint = &endpoint
-		if s.opts.Observe != nil {
-			o.APIOptions = append(o.APIOptions, observe(func(code string) {
-				s.opts.Observe(code, min(max(images, 0), source.PageSlots))
-			}))
-		}
+		o.APIOptions = append(o.APIOptions, decodeWith(&decoder{pool: &s.client.decoders, yield: yield}))
+		o.APIOptions = append(o.APIOptions, observe(func(code string) {
+			s.budget.answered(code)
+			if s.opts.Observe != nil {
+				s.opts.Observe(code, images)
+			}
+		}))
 	})
 	if err == nil && out.Images == nil {
 		err = fmt.Errorf("%s answered GetImages without Images: it is not this stream's data endpoint", endpoint)
@@ -149,12 +169,12 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images
 	if err != nil && code(err) == codeNotFound {
 		// Of a stream without media in the window, and of one that does not exist,
 		// the service says the same.
-		return nil, s.notFound(ctx, err)
+		return "", s.notFound(ctx, err)
 	}
 	if err != nil {
-		return nil, s.explain(err)
+		return "", s.explain(err)
 	}
-	return out, nil
+	return aws.ToString(out.NextToken), nil
 }
 
 // dataEndpoint returns where GetImages has to go. It is kept until a request

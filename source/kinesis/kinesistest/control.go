@@ -27,7 +27,7 @@ func (st *stream) info() streamInfo {
 		Version:              st.version,
 		Status:               "ACTIVE",
 		CreationTime:         seconds(st.created),
-		DataRetentionInHours: int(st.Retention / time.Hour),
+		DataRetentionInHours: int((st.Retention + time.Hour - 1) / time.Hour),
 	}
 }
 
@@ -47,26 +47,27 @@ func (s *Server) listStreams(c *call) (answer, error) {
 		return nil, invalidValue("streamNameCondition.comparisonOperator", condition.ComparisonOperator,
 			"Member must satisfy enum value set: [BEGINS_WITH]")
 	}
-	if err := s.intercept(c); err != nil {
+	if err := s.admit(c, 1); err != nil {
 		return nil, err
 	}
-	offset, err := s.tokens.offset("list "+condition.ComparisonValue, token)
-	if err != nil {
-		return nil, err
+	request, after := "list "+condition.ComparisonValue, ""
+	if token != "" {
+		var err error
+		if after, err = s.tokens.where(request, token); err != nil {
+			return nil, err
+		}
 	}
-	found := s.streams.withPrefix(condition.ComparisonValue)
-	from := min(offset, len(found))
-	to := min(from+int(limit), len(found))
-
+	// A token names the last stream: no other one is left out where some come or go.
+	found, more := s.streams.withPrefix(condition.ComparisonValue, after, int(limit))
 	out := struct {
 		StreamInfoList []streamInfo
 		NextToken      string `json:",omitempty"`
-	}{StreamInfoList: make([]streamInfo, 0, to-from)}
-	for _, st := range found[from:to] {
+	}{StreamInfoList: make([]streamInfo, 0, len(found))}
+	for _, st := range found {
 		out.StreamInfoList = append(out.StreamInfoList, st.info())
 	}
-	if to < len(found) {
-		out.NextToken = s.tokens.issue("list "+condition.ComparisonValue, to)
+	if more {
+		out.NextToken = s.tokens.issue(request, found[len(found)-1].Name)
 	}
 	return answerJSON(out), nil
 }
@@ -76,7 +77,7 @@ func (s *Server) describeStream(c *call) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.intercept(c); err != nil {
+	if err := s.admit(c, 1); err != nil {
 		return nil, err
 	}
 	return answerJSON(map[string]streamInfo{"StreamInfo": st.info()}), nil
@@ -89,7 +90,8 @@ var apiNames = []string{
 }
 
 // getDataEndpoint answers with the address that the client has reached the server
-// at, so that it works through any port forwarding.
+// at, so that it works through any port forwarding, and where endpoints rotate a
+// path of their own.
 func (s *Server) getDataEndpoint(c *call) (answer, error) {
 	api := c.fields.text("APIName")
 	switch {
@@ -98,18 +100,19 @@ func (s *Server) getDataEndpoint(c *call) (answer, error) {
 	case !slices.Contains(apiNames, api):
 		return nil, invalidValue("aPIName", api, "Member must be one of the API names, such as GET_IMAGES")
 	}
-	if _, err := s.stream(c); err != nil {
+	st, err := s.stream(c)
+	if err != nil {
 		return nil, err
 	}
-	if api != "GET_IMAGES" {
-		return nil, invalidArgument("This fake service serves GET_IMAGES only, not %s.", api)
+	if api != "GET_IMAGES" && api != "LIST_FRAGMENTS" {
+		return nil, invalidArgument("This fake service serves GET_IMAGES and LIST_FRAGMENTS only, not %s.", api)
 	}
-	if err := s.intercept(c); err != nil {
+	if err := s.admit(c, 1); err != nil {
 		return nil, err
 	}
 	scheme := "http://"
 	if c.TLS != nil {
 		scheme = "https://"
 	}
-	return answerJSON(map[string]string{"DataEndpoint": scheme + c.Host}), nil
+	return answerJSON(map[string]string{"DataEndpoint": scheme + c.Host + st.endpoint(c.record.Time)}), nil
 }

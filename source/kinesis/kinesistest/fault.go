@@ -37,6 +37,24 @@ func Broken() *Fault {
 	}
 }
 
+// Unavailable is the answer of a service that is overloaded: a 503.
+func Unavailable() *Fault {
+	return &Fault{
+		Status:  http.StatusServiceUnavailable,
+		Code:    "ServiceUnavailableException",
+		Message: "The request has failed due to a temporary failure of the server.",
+	}
+}
+
+// NotAuthorized is the answer to those without the permission for an action, such
+// as "kinesisvideo:GetImages".
+func NotAuthorized(action string) *Fault {
+	return &Fault{
+		Status: http.StatusUnauthorized, Code: "NotAuthorizedException",
+		Message: "The caller is not authorized to perform " + action + ".",
+	}
+}
+
 // NoImages is what the real service's regional endpoint says to GetImages: 200,
 // without any Images.
 func NoImages() *Fault { return &Fault{Status: http.StatusOK, Body: "{}"} }

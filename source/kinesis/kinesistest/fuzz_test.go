@@ -37,6 +37,45 @@ func FuzzParseImagesQuery(f *testing.F) {
 	})
 }
 
+// The same for ListFragments: and whatever is asked for, a page is found soon.
+func FuzzParseFragmentsQuery(f *testing.F) {
+	s, err := New(Options{Faults: Faults{Clock: time.Second, Never: 0.5}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{
+		`{"FragmentSelector":{"FragmentSelectorType":"SERVER_TIMESTAMP","TimestampRange":{"StartTimestamp":0,"EndTimestamp":1767355260.2}},"MaxResults":1}`,
+		`{"FragmentSelector":{"FragmentSelectorType":"PRODUCER_TIMESTAMP","TimestampRange":{"StartTimestamp":-253402300799,"EndTimestamp":253402300799}}}`,
+		`{"FragmentSelector":{"FragmentSelectorType":1,"TimestampRange":[]}}`, `{"FragmentSelector":{}}`, `{"NextToken":"AAAA"}`,
+		`{"NextToken":"` + s.tokens.issue("x", "1 2 true 3") + `"}`,
+		`{"NextToken":"` + s.tokens.issue("x", "-9223372036854775808 9223372036854775807 false 0") + `"}`,
+		`{"MaxResults":1001}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		fields, err := parseFields(body)
+		if err == nil {
+			var q fragmentsQuery
+			if q, err = s.parseFragmentsQuery(fields, "x"); err == nil {
+				n := 0
+				for range s.streams.sorted[0].media.within(q, noon) {
+					if n++; n == q.limit {
+						break
+					}
+				}
+				if q.limit < 1 || q.limit > maxFragmentsPage {
+					t.Errorf("a page of %d", q.limit)
+				}
+				return
+			}
+		}
+		if fault := faultOf(err); fault.status() != http.StatusBadRequest || !strings.HasSuffix(fault.Code, "Exception") {
+			t.Errorf("%s: %v", body, err)
+		}
+	})
+}
+
 // Who does not know the secret is refused, whatever the headers.
 func FuzzSignature(f *testing.F) {
 	day := noon.Format("20060102")

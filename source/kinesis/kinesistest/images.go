@@ -1,11 +1,12 @@
 package kinesistest
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
@@ -17,13 +18,6 @@ const (
 	maxContent = 6_291_456 // characters of base64, as the service's model says
 )
 
-// An entry is one element of GetImages's answer: a picture or an error.
-type entry struct {
-	time  time.Time
-	data  []byte
-	error string
-}
-
 func (s *Server) getImages(c *call) (answer, error) {
 	q, err := parseImagesQuery(c.fields)
 	if err != nil {
@@ -33,34 +27,77 @@ func (s *Server) getImages(c *call) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.atEndpoint(c); err != nil {
+		return nil, err
+	}
 	// A token continues the same request; only the size of its pages may change.
 	request := fmt.Sprintf("images %s %v %s %v", st.Name, q.window, q.selector, q.format)
-	if q.offset, err = s.tokens.offset(request, q.token); err != nil {
+	if q.offset, err = s.imagesOffset(request, q.token, st, c.record.Time); err != nil {
 		return nil, err
 	}
 	slots := q.page()
 	c.record.Start, c.record.End, c.record.Interval = q.window.Start.Time(), q.window.End.Time(), q.window.Interval
-	c.record.Offset, c.record.Asked = q.offset, len(slots)
-	if err := s.intercept(c); err != nil {
+	c.record.Producer, c.record.Offset, c.record.Asked = q.producer(), q.offset, len(slots)
+	if err := s.admit(c, min(q.wanted, q.window.Slots()-q.offset)); err != nil {
 		return nil, err
+	}
+	if q.token != "" && c.rolls.on(ofBadTokens).falls(st.faults.BadTokens) {
+		c.record.Fault = "bad-token"
+		return nil, invalidValue("nextToken", q.token, "The timestamps of the token do not match those of the request")
 	}
 	if err := checkMedia(st, q, c.record.Time); err != nil {
 		return nil, err
 	}
-	entries, err := s.entries(c.Context(), st, q, slots, c.record.Time)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if e.data != nil {
-			c.record.Images = append(c.record.Images, e.time)
+	return s.imagesPage(c, q, request, slots)
+}
+
+// imagesPage answers with the page of those slots.
+func (s *Server) imagesPage(c *call, q imagesQuery, request string, slots []source.Slot) (answer, error) {
+	p := &pager{server: s, stream: c.stream, query: q, now: c.record.Time, rolls: c.rolls}
+	var entries []entry
+	done := 0
+	if c.rolls.on(ofEmptyPages).falls(c.stream.faults.EmptyPages) {
+		c.record.Fault = "empty-page"
+	} else {
+		var err error
+		if entries, done, err = p.fill(c.Context(), slots); err != nil {
+			return nil, err
 		}
 	}
+	c.record.Asked = done
+	for _, e := range entries {
+		if e.data != nil {
+			c.record.Images = append(c.record.Images, e.slot.Time())
+		}
+	}
+	c.record.Made = len(c.record.Images)
 	next := ""
-	if done := q.offset + len(slots); done < q.window.Slots() {
-		next = s.tokens.issue(request, done)
+	if done += q.offset; done < q.window.Slots() {
+		next = s.tokens.issue(request, fmt.Sprint(done, " ", c.record.Time.UnixMilli()))
 	}
 	return func(w io.Writer) error { return writeImages(w, entries, next) }, nil
+}
+
+// imagesOffset returns how many slots earlier pages have dealt with, as the token
+// says: "offset issued".
+func (s *Server) imagesOffset(request, token string, st *stream, now time.Time) (int, error) {
+	if token == "" {
+		return 0, nil
+	}
+	where, err := s.tokens.where(request, token)
+	if err != nil {
+		return 0, err
+	}
+	first, second, _ := strings.Cut(where, " ")
+	offset, err1 := strconv.Atoi(first)
+	issued, err2 := strconv.ParseInt(second, 10, 64)
+	if err1 != nil || err2 != nil {
+		return 0, invalidArgument("The NextToken is not valid for this request.")
+	}
+	if life := st.faults.TokenLife; life > 0 && now.After(time.UnixMilli(issued).Add(life)) {
+		return 0, invalidArgument("The NextToken has expired.")
+	}
+	return offset, nil
 }
 
 // checkMedia refuses windows in which the service finds no media at all.
@@ -71,9 +108,9 @@ func checkMedia(st *stream, q imagesQuery, now time.Time) error {
 			Code:    "NoDataRetentionException",
 			Message: fmt.Sprintf("Stream %s does not retain data: its DataRetentionInHours is 0.", st.Name),
 		}
-	case q.selector == serverTimestamp && q.window.End.Time().Before(now.Add(-st.Retention)):
+	case !q.producer() && q.window.End.Time().Before(now.Add(-st.Retention)):
 		return invalidArgument("End timestamp %d is outside of the stream retention period.", q.window.End)
-	case !st.media.any(q.window, now):
+	case !st.media.any(q.window, q.producer(), now):
 		return &Fault{
 			Status: http.StatusNotFound, Code: "ResourceNotFoundException",
 			Message: "No fragments found in the stream for the given time range.",
@@ -82,30 +119,8 @@ func checkMedia(st *stream, q imagesQuery, now time.Time) error {
 	return nil
 }
 
-// entries makes the page's entries: one for each slot.
-func (s *Server) entries(ctx context.Context, st *stream, q imagesQuery, slots []source.Slot, now time.Time) ([]entry, error) {
-	entries := make([]entry, len(slots))
-	for i, slot := range slots {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		entries[i].time = slot.Time()
-		if !st.media.has(slot, q.window, now) {
-			entries[i].error = "NO_MEDIA"
-			continue
-		}
-		data, err := s.pictures.get(st.Name, slot.Time(), q.format)
-		if err != nil || base64.StdEncoding.EncodedLen(len(data)) > maxContent {
-			entries[i].error = "MEDIA_ERROR"
-			continue
-		}
-		if s.opts.Corrupt != nil {
-			data = s.opts.Corrupt(st.Name, slot.Time(), append([]byte{}, data...))
-		}
-		entries[i].data = data
-	}
-	return entries, nil
-}
+// imageContent comes before the base64 of an image.
+const imageContent = `,"ImageContent":"`
 
 // writeImages writes the answer an image at a time, so that one image's base64 is
 // all that is held besides the cache.
@@ -115,12 +130,12 @@ func writeImages(w io.Writer, entries []entry, next string) error {
 		if i > 0 {
 			buf = append(buf, ',')
 		}
-		buf = appendSeconds(append(buf, `{"TimeStamp":`...), e.time)
+		buf = appendSeconds(append(buf, `{"TimeStamp":`...), e.stamp)
 		if e.error != "" {
 			buf = append(append(append(buf, `,"Error":"`...), e.error...), `"}`...)
 			continue
 		}
-		buf = base64.StdEncoding.AppendEncode(append(buf, `,"ImageContent":"`...), e.data)
+		buf = base64.StdEncoding.AppendEncode(append(buf, imageContent...), e.data)
 		buf = append(buf, `"}`...)
 		if _, err := w.Write(buf); err != nil {
 			return err

@@ -312,7 +312,7 @@ func TestRecord(t *testing.T) {
 		{
 			Operation: "GetImages", Stream: "cam-1", Status: 200, Asked: 3, Interval: 200 * time.Millisecond,
 			Start: at(1800 * time.Millisecond), End: at(2200 * time.Millisecond),
-			Images: []time.Time{at(2 * time.Second), at(2200 * time.Millisecond)},
+			Images: []time.Time{at(2 * time.Second), at(2200 * time.Millisecond)}, Made: 2,
 		},
 		{
 			Operation: "GetImages", Stream: "cam-1", Status: 404, Code: "ResourceNotFoundException", Asked: 1,
@@ -325,7 +325,7 @@ func TestRecord(t *testing.T) {
 	}
 	totals := map[string]kinesistest.Total{
 		"":      {Requests: 1, Errors: 1},
-		"cam-1": {Requests: 3, Errors: 1, Asked: 4, Images: 2}, // with GetDataEndpoint
+		"cam-1": {Requests: 3, Errors: 1, Asked: 4, Images: 2, Made: 2}, // with GetDataEndpoint
 	}
 	if diff := cmp.Diff(totals, c.Totals()); diff != "" {
 		t.Errorf("totals (-want +got):\n%s", diff)

@@ -2,7 +2,7 @@
 // protocol, for tests, demonstrations and development without an AWS account.
 //
 // One server answers the control plane (ListStreams, DescribeStream,
-// GetDataEndpoint) and the data plane (GetImages), to the AWS SDK of any
+// GetDataEndpoint) and the data plane (GetImages, ListFragments), to the AWS SDK of any
 // language: point the client's endpoint at it, with region [Region] and the keys
 // [AccessKey] and [SecretKey]. Signatures are checked as AWS does.
 //
@@ -21,20 +21,21 @@
 // [Video] loops a file.
 //
 // Time is that of the time package, so testing/synctest drives the service; use a
-// [Pipe] as its network there. [Server.Requests] and [Server.Totals] tell what was
-// asked and handed out, and [Options.Intercept] and [Options.Corrupt] let a test
-// misbehave.
+// [Pipe] as its network there.
+//
+// [Faults] are all that goes wrong in reality, in any mixture, and repeatable by a
+// seed. Streams come and go with [Server.AddStream] and [Server.RemoveStream].
+// [Server.Media] tells what there was to be had and when, [Server.Requests],
+// [Server.Totals] and [Server.Handed] what was asked and handed out, so that a
+// test can compare. [Options.Intercept] and [Options.Corrupt] let it misbehave in
+// ways of its own.
 package kinesistest
 
 import (
 	"cmp"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"regexp"
 	"time"
-
-	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // What the service accepts unless [Options] say otherwise.
@@ -55,9 +56,18 @@ type Options struct {
 	// Fragment is the length of the media's fragments, which start at its whole
 	// multiples since the Unix epoch: whole milliseconds, 200ms to 1m. Default: 2s.
 	Fragment time.Duration
+	// FragmentMax, where it is longer than Fragment, makes their lengths vary between
+	// the two. At most 1m.
+	FragmentMax time.Duration
 	// Delay is how long after its end a fragment becomes visible; negative for
 	// none. Default: 500ms.
 	Delay time.Duration
+
+	// Faults are what goes wrong. Default: nothing.
+	Faults Faults
+	// Seed decides what is random: with the same seed and the same requests of each
+	// stream, the answers are the same.
+	Seed uint64
 
 	// Region, AccessKey and SecretKey are what requests must be signed with.
 	// Default: the constants of these names.
@@ -67,6 +77,9 @@ type Options struct {
 	CacheBytes int
 	// Records bounds the requests that are remembered. Default: 10,000.
 	Records int
+	// Instants bounds for how many instants of streams it is remembered how often
+	// their picture was handed out ([Server.Handed]). Default: 100,000.
+	Instants int
 
 	// Intercept is asked about every request that is signed and well-formed, and
 	// may answer in the service's place; nil leaves it to the service. The outcome
@@ -81,14 +94,19 @@ type Options struct {
 type Stream struct {
 	// Name is that of the stream: letters, digits, '_', '.' and '-', at most 256.
 	Name string
-	// Retention is how long media is kept, in whole hours; negative keeps nothing.
-	// Default: 24h.
+	// Retention is how long media is kept; negative keeps nothing. DescribeStream
+	// tells it in hours, rounded up. Default: 24h.
 	Retention time.Duration
 	// Since is when the first media came. Default: before all retention.
 	Since time.Time
 	// Outages are the times without media: a fragment that touches one does not
 	// exist.
 	Outages []Interval
+
+	// Fragment with FragmentMax, Delay and Faults stand in for those of [Options],
+	// where set.
+	Fragment, FragmentMax, Delay time.Duration
+	Faults                       *Faults
 }
 
 // An Interval is the time from From up to but not including To.
@@ -107,93 +125,18 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Streams == nil {
 		o.Streams = Cameras(4)
 	}
-	if o.Fragment == 0 {
-		o.Fragment = 2 * time.Second
-	}
-	switch {
-	case o.Delay == 0:
-		o.Delay = 500 * time.Millisecond
-	case o.Delay < 0:
-		o.Delay = 0
-	}
+	o.Fragment = cmp.Or(o.Fragment, 2*time.Second)
+	o.Delay = cmp.Or(o.Delay, 500*time.Millisecond)
 	o.Region = cmp.Or(o.Region, Region)
 	o.AccessKey = cmp.Or(o.AccessKey, AccessKey)
 	o.SecretKey = cmp.Or(o.SecretKey, SecretKey)
 	o.CacheBytes = cmp.Or(o.CacheBytes, 64<<20)
 	o.Records = cmp.Or(o.Records, 10_000)
-	return o, o.check()
-}
-
-func (o Options) check() error {
-	if o.Fragment < source.MinInterval || o.Fragment > time.Minute || o.Fragment%time.Millisecond != 0 {
-		return fmt.Errorf("fragment length %v: it must be whole milliseconds from %v to %v",
-			o.Fragment, source.MinInterval, time.Minute)
+	o.Instants = cmp.Or(o.Instants, 100_000)
+	if o.CacheBytes < 0 || o.Records < 0 || o.Instants < 0 {
+		return o, errors.New("CacheBytes, Records and Instants must not be negative")
 	}
-	if o.CacheBytes < 0 || o.Records < 0 {
-		return errors.New("CacheBytes and Records must not be negative")
-	}
-	return nil
-}
-
-var streamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,256}$`)
-
-// A stream is a Stream that was checked.
-type stream struct {
-	Stream
-	arn     string
-	version string
-	created time.Time
-	media   media
-}
-
-// newStreams checks the streams and puts them in the order of ListStreams.
-func newStreams(o Options) (*streams, error) {
-	all := &streams{byName: make(map[string]*stream, len(o.Streams)), byARN: make(map[string]*stream, len(o.Streams))}
-	for _, s := range o.Streams {
-		made, err := newStream(s, o)
-		if err != nil {
-			return nil, fmt.Errorf("stream %q: %w", s.Name, err)
-		}
-		if all.byName[s.Name] != nil {
-			return nil, fmt.Errorf("stream %q: the name is taken twice", s.Name)
-		}
-		all.add(made)
-	}
-	return all, nil
-}
-
-func newStream(s Stream, o Options) (*stream, error) {
-	if !streamName.MatchString(s.Name) {
-		return nil, errors.New("a name has 1 to 256 letters, digits, '_', '.' or '-'")
-	}
-	switch {
-	case s.Retention == 0:
-		s.Retention = 24 * time.Hour
-	case s.Retention < 0:
-		s.Retention = 0
-	case s.Retention%time.Hour != 0:
-		return nil, fmt.Errorf("retention %v is not in whole hours", s.Retention)
-	}
-	for _, out := range s.Outages {
-		if !out.From.Before(out.To) {
-			return nil, fmt.Errorf("the outage from %v ends before it begins, at %v", out.From, out.To)
-		}
-	}
-	m, err := newMedia(s, o)
-	if err != nil {
-		return nil, err
-	}
-	created := s.Since
-	if created.IsZero() {
-		created = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-	}
-	h := fnv.New64a()
-	h.Write([]byte(s.Name))
-	return &stream{
-		Stream:  s,
-		arn:     fmt.Sprintf("arn:aws:kinesisvideo:%s:123456789012:stream/%s/%d", o.Region, s.Name, created.UnixMilli()),
-		version: fmt.Sprintf("%016x", h.Sum64()),
-		created: created,
-		media:   m,
-	}, nil
+	var err error
+	o.Faults, err = o.Faults.withDefaults()
+	return o, err
 }

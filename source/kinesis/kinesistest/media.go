@@ -1,42 +1,136 @@
 package kinesistest
 
 import (
+	"iter"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // media knows which fragments of a stream exist, and from when to when they can
-// be asked for. It is given the time.
+// be asked for. It is given the time, and remembers nothing.
 type media struct {
-	grid      source.Grid
-	delay     time.Duration
-	retention time.Duration
-	since     time.Time
-	outages   []Interval
+	rolls             dice
+	shortest, longest source.Slot // of a fragment
+	delay             time.Duration
+	retention         time.Duration
+	since             time.Time
+	outages           []Interval
+	faults            Faults
 }
 
-func newMedia(s Stream, o Options) (media, error) {
-	grid, err := source.NewGrid(o.Fragment)
-	if err != nil {
-		return media{}, err
-	}
-	return media{grid: grid, delay: o.Delay, retention: s.Retention, since: s.Since, outages: s.Outages}, nil
-}
-
-// A fragment is the media from start up to but not including end.
+// A fragment is the media from start up to but not including end, by the service's
+// clock.
 type fragment struct{ start, end source.Slot }
 
-// at returns the fragment that would hold t.
-func (m media) at(t source.Slot) fragment {
-	start := m.grid.Floor(t)
-	return fragment{start, m.grid.Step(start, 1)}
+// blockFragments are the fragments of a block: a stretch of time of fixed length,
+// cut into fragments of lengths that vary. Blocks begin at their whole multiples
+// since the epoch, so the fragments at any time are known without those before.
+const blockFragments = 16
+
+func (m media) blockLength() source.Slot { return blockFragments / 2 * (m.shortest + m.longest) }
+
+// block returns where the fragments of the block begin, and where the last ends.
+// The lengths are drawn so that what remains can still be divided.
+func (m media) block(number int64) (bounds [blockFragments + 1]source.Slot) {
+	left := m.blockLength()
+	at := source.Slot(number) * left
+	for i := range bounds[:blockFragments] {
+		bounds[i] = at
+		after := source.Slot(blockFragments - 1 - i)
+		low := max(m.shortest, left-after*m.longest)
+		high := min(m.longest, left-after*m.shortest)
+		length := low
+		if high > low {
+			length += source.Slot(m.rolls.on(ofLength, uint64(number), uint64(i)).below(int64(high-low) + 1))
+		}
+		at, left = at+length, left-length
+	}
+	bounds[blockFragments] = at
+	return bounds
 }
 
-// visible tells whether f exists and can be asked for at now.
-func (m media) visible(f fragment, now time.Time) bool {
+// from returns the fragments in their order, beginning with the one that would
+// hold t, without end, whether they exist or not.
+func (m media) from(t source.Slot) iter.Seq[fragment] {
+	return func(yield func(fragment) bool) {
+		for number := cell(t, m.blockLength()); ; number++ {
+			bounds := m.block(number)
+			for i, start := range bounds[:blockFragments] {
+				if end := bounds[i+1]; end > t && !yield(fragment{start, end}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// cell returns the number of the cell that t is in, of those of the given length.
+func cell(t, length source.Slot) int64 {
+	n := t / length
+	if t%length < 0 {
+		n--
+	}
+	return int64(n)
+}
+
+// starting returns the fragments that exist and start from from to to, by the
+// service's clock or the producer's, in the order of the service's.
+func (m media) starting(from, to source.Slot, producer bool) iter.Seq[fragment] {
+	off := m.clockRange(producer)
+	return func(yield func(fragment) bool) {
+		for f := range m.from(from - off) {
+			if f.start > to+off {
+				return
+			}
+			if start := m.begin(f, producer); start >= from && start <= to && m.exists(f) && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// holding returns the fragments that exist and hold t. By the producer's clock
+// there can be several.
+func (m media) holding(t source.Slot, producer bool) iter.Seq[fragment] {
+	off := m.clockRange(producer)
+	return func(yield func(fragment) bool) {
+		for f := range m.from(t - off) {
+			if f.start > t+off {
+				return
+			}
+			start := m.begin(f, producer)
+			if start <= t && t < start+f.end-f.start && m.exists(f) && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// find returns the fragment that a window has for t: fragments are found by their
+// start, so the one that was already running when the window opened is not.
+func (m media) find(t, opened source.Slot, producer bool, now time.Time) (fragment, bool) {
+	for f := range m.holding(t, producer) {
+		if m.begin(f, producer) >= opened && m.visible(f, now) {
+			return f, true
+		}
+	}
+	return fragment{}, false
+}
+
+// any tells whether any visible fragment starts within the window.
+func (m media) any(w source.Window, producer bool, now time.Time) bool {
+	for f := range m.starting(w.Start, w.End, producer) {
+		if m.visible(f, now) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m media) exists(f fragment) bool {
 	start, end := f.start.Time(), f.end.Time()
-	if now.Before(end.Add(m.delay)) || start.Before(now.Add(-m.retention)) || start.Before(m.since) {
+	if start.Before(m.since) || m.stretch(f, ofOutages, m.faults.Outages) {
 		return false
 	}
 	for _, out := range m.outages {
@@ -47,19 +141,62 @@ func (m media) visible(f fragment, now time.Time) bool {
 	return true
 }
 
-// has tells whether a window has media for t: fragments are found by their
-// start, so the one that was already running when the window opened is not.
-func (m media) has(t source.Slot, w source.Window, now time.Time) bool {
-	f := m.at(t)
-	return f.start >= w.Start && m.visible(f, now)
+// broken tells whether no picture can be made of f.
+func (m media) broken(f fragment) bool { return m.stretch(f, ofMediaErrors, m.faults.MediaErrors) }
+
+// stretch tells whether f starts within a stretch of something that has the given
+// share of the time.
+func (m media) stretch(f fragment, of uint64, share float64) bool {
+	if share == 0 {
+		return false
+	}
+	number := cell(f.start, source.Slot(m.faults.Stretch.Milliseconds()))
+	return m.rolls.on(of, uint64(number)).falls(share)
 }
 
-// any tells whether any visible fragment starts within the window.
-func (m media) any(w source.Window, now time.Time) bool {
-	for start := m.grid.Ceil(w.Start); start <= w.End; start = m.grid.Step(start, 1) {
-		if m.visible(m.at(start), now) {
-			return true
-		}
+// visible tells whether f, which exists, can be asked for at now.
+func (m media) visible(f fragment, now time.Time) bool {
+	at, ok := m.visibleFrom(f)
+	return ok && !now.Before(at) && !f.start.Time().Before(now.Add(-m.retention))
+}
+
+// visibleFrom returns when f, which exists, can be asked for, or false for never.
+func (m media) visibleFrom(f fragment) (time.Time, bool) {
+	rolls := func(of uint64) dice { return m.rolls.on(of, uint64(f.start)) }
+	at := f.end.Time().Add(m.delay)
+	if m.faults.Never > 0 && rolls(ofNever).falls(m.faults.Never) {
+		return time.Time{}, false
 	}
-	return false
+	if m.faults.Jitter > 0 {
+		at = at.Add(rolls(ofJitter).upTo(m.faults.Jitter))
+	}
+	if m.faults.Late > 0 && rolls(ofLate).falls(m.faults.Late) {
+		at = at.Add(rolls(ofLateBy).upTo(m.faults.LateBy))
+	}
+	return at, true
+}
+
+// begin returns the start of f by the service's clock or the producer's.
+func (m media) begin(f fragment, producer bool) source.Slot {
+	if producer {
+		return f.start + m.clock(f)
+	}
+	return f.start
+}
+
+// clock returns how far the camera's clock is ahead during f.
+func (m media) clock(f fragment) source.Slot {
+	if m.faults.Clock == 0 {
+		return 0
+	}
+	number := cell(f.start, source.Slot(m.faults.ClockEvery.Milliseconds()))
+	return m.rolls.on(ofClock, uint64(number)).around(m.faults.Clock)
+}
+
+// clockRange returns how far the clock can be off.
+func (m media) clockRange(producer bool) source.Slot {
+	if producer {
+		return source.Slot(m.faults.Clock.Milliseconds())
+	}
+	return 0
 }

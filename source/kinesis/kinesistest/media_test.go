@@ -18,7 +18,9 @@ import (
 // piped serves in the bubble of the test.
 func piped(t *testing.T, opts kinesistest.Options) *client {
 	t.Helper()
-	opts.Scene = small(t)
+	if opts.Scene == nil {
+		opts.Scene = small(t)
+	}
 	srv, err := kinesistest.New(opts)
 	if err != nil {
 		t.Fatal(err)

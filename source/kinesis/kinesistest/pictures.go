@@ -2,11 +2,11 @@ package kinesistest
 
 import (
 	"bytes"
-	"fmt"
 	"image"
 	"image/jpeg"
 	"image/png"
 	"runtime"
+	"strconv"
 	"time"
 
 	"golang.org/x/image/draw"
@@ -25,6 +25,15 @@ type pictureFormat struct {
 	width, height int // both 0 for the picture's own
 }
 
+// key identifies the format among the cached pictures.
+func (f pictureFormat) key() string {
+	b := append(make([]byte, 0, 32), f.encoding...)
+	for _, n := range []int{f.quality, f.width, f.height} {
+		b = strconv.AppendInt(append(b, ' '), int64(n), 10)
+	}
+	return string(append(b, ' '))
+}
+
 // pictures encodes the scene's pictures, each once however many ask for it, and
 // at most as many at a time as there are processors.
 type pictures struct {
@@ -40,7 +49,7 @@ func newPictures(scene Scene, bytes int) *pictures {
 
 // get returns the stream's picture at t. The bytes are shared: not to be changed.
 func (p *pictures) get(stream string, t time.Time, f pictureFormat) ([]byte, error) {
-	key := fmt.Sprint(f, p.scene.Key(stream, t))
+	key := f.key() + p.scene.Key(stream, t)
 	if data := p.cache.get(key); data != nil {
 		return data, nil
 	}

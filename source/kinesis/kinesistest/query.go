@@ -17,10 +17,13 @@ type imagesQuery struct {
 	window   source.Window
 	selector string
 	format   pictureFormat
-	limit    int // entries a page
+	wanted   int // MaxResults
+	limit    int // entries a page: no more than the service ever gives
 	token    string
 	offset   int // entries that earlier pages have dealt with
 }
+
+func (q imagesQuery) producer() bool { return q.selector == producerTimestamp }
 
 // page returns the slots of the page that is asked for.
 func (q imagesQuery) page() []source.Slot {
@@ -41,9 +44,10 @@ func parseImagesQuery(f *fields) (imagesQuery, error) {
 		return q, err
 	}
 	q.format = format
-	if q.limit, err = parseLimit(f); err != nil {
+	if q.wanted, err = parseLimit(f); err != nil {
 		return q, err
 	}
+	q.limit = min(q.wanted, pageSize)
 	if q.selector != serverTimestamp && q.selector != producerTimestamp {
 		return q, firstError(f, invalidValue("imageSelectorType", q.selector,
 			"Member must satisfy enum value set: [SERVER_TIMESTAMP, PRODUCER_TIMESTAMP]"))
@@ -89,7 +93,7 @@ func parseLimit(f *fields) (int, error) {
 	if limit < 1 || limit > 100 {
 		return 0, firstError(f, invalidValue("maxResults", limit, "Member must have value between 1 and 100"))
 	}
-	return int(min(limit, pageSize)), nil
+	return int(limit), nil
 }
 
 // parsePictureFormat reads how the pictures are to be encoded.

@@ -4,29 +4,41 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // A Request is what a client asked, and what it got.
 type Request struct {
 	// Time is when the request came.
 	Time time.Time
-	// Operation is "ListStreams", "DescribeStream", "GetDataEndpoint" or
-	// "GetImages"; empty for anything else.
+	// Operation is "ListStreams", "DescribeStream", "GetDataEndpoint", "GetImages" or
+	// "ListFragments"; empty for anything else.
 	Operation string
 	// Stream is the stream's name, where the request named one that exists.
 	Stream string
 
-	// Start, End and Interval are GetImages's window. Offset tells how many of its
-	// instants earlier pages have dealt with, and Asked how many this one does.
+	// Start, End and Interval are GetImages's window; Producer tells that it is by
+	// the producer's clock. Offset tells how many of its instants earlier pages have
+	// dealt with, and Asked how many this one does.
 	Start, End    time.Time
 	Interval      time.Duration
+	Producer      bool
 	Offset, Asked int
 
-	// Images are the instants of the pictures that were handed out.
+	// Images are the instants of the pictures that were handed out, in the order of
+	// the page; Made counts those that the service made, and would bill, though the
+	// answer was cut before them.
 	Images []time.Time
-	// Status and Code are the answer's HTTP status, and its error, if any.
+	Made   int
+	// Status and Code are the answer's HTTP status, and its error, if any. Where the
+	// connection was reset there is no status.
 	Status int
 	Code   string
+	// Fault names what went wrong by [Faults]: "throttle", "reset", "error",
+	// "no-images", "stale-endpoint", "bad-token", or any of "empty-page", "cut", "slow"
+	// and "trickle", joined by a plus.
+	Fault string
 }
 
 // A Total counts what was asked of one stream, by any operation.
@@ -34,8 +46,11 @@ type Total struct {
 	Requests int
 	// Errors are the requests that were not answered with a 200.
 	Errors int
-	// Asked are the images that GetImages was asked for, Images those handed out.
-	Asked, Images int
+	// Asked are the images that GetImages was asked for, Images those handed out, and
+	// Made those that the service would bill.
+	Asked, Images, Made int
+	// Faults are the requests with which something went wrong by [Faults].
+	Faults int
 }
 
 // A record keeps the last requests, and totals of all.
@@ -45,9 +60,12 @@ type record struct {
 	next   int
 	limit  int
 	totals map[string]Total
+	handed handed
 }
 
-func newRecord(limit int) *record { return &record{limit: limit, totals: map[string]Total{}} }
+func newRecord(limit, instants int) *record {
+	return &record{limit: limit, totals: map[string]Total{}, handed: handed{limit: instants, counts: map[instantKey]int{}}}
+}
 
 func (r *record) add(req Request) {
 	r.mu.Lock()
@@ -62,10 +80,17 @@ func (r *record) add(req Request) {
 	total.Requests++
 	total.Asked += req.Asked
 	total.Images += len(req.Images)
+	total.Made += req.Made
+	if req.Fault != "" {
+		total.Faults++
+	}
 	if req.Status != 200 {
 		total.Errors++
 	}
 	r.totals[req.Stream] = total
+	for _, t := range req.Images {
+		r.handed.add(instantKey{req.Stream, source.SlotAt(t)})
+	}
 }
 
 // Requests returns the last requests (see [Options.Records]), oldest first.
@@ -84,4 +109,52 @@ func (s *Server) Totals() map[string]Total {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.totals)
+}
+
+// An instantKey is an instant of a stream, as it was asked for.
+type instantKey struct {
+	stream string
+	slot   source.Slot
+}
+
+// handed counts how often pictures were handed out, for the instants that were
+// seen first last.
+type handed struct {
+	limit  int
+	counts map[instantKey]int
+	order  []instantKey // a ring once full
+	next   int
+}
+
+func (h *handed) add(k instantKey) {
+	if h.counts[k]++; h.counts[k] > 1 {
+		return
+	}
+	if len(h.order) < h.limit {
+		h.order = append(h.order, k)
+		return
+	}
+	if h.limit == 0 {
+		delete(h.counts, k)
+		return
+	}
+	delete(h.counts, h.order[h.next])
+	h.order[h.next] = k
+	h.next = (h.next + 1) % h.limit
+}
+
+// Handed returns how often the stream's picture of each instant was handed out
+// whole, for the last instants (see [Options.Instants]). An instant is what was
+// asked for, whatever timestamp it got.
+func (s *Server) Handed(stream string) map[source.Slot]int {
+	r := s.record
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counts := map[source.Slot]int{}
+	for k, n := range r.handed.counts {
+		if k.stream == stream {
+			counts[k.slot] = n
+		}
+	}
+	return counts
 }

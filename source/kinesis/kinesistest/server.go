@@ -24,6 +24,7 @@ type Server struct {
 	streams  *streams
 	verifier verifier
 	tokens   tokens
+	traffic  *traffic // of the account
 	pictures *pictures
 	record   *record
 }
@@ -48,48 +49,54 @@ func New(opts Options) (*Server, error) {
 		opts:     opts,
 		streams:  all,
 		verifier: verifier{opts.Region, opts.AccessKey, opts.SecretKey},
-		tokens:   tokens{key: []byte(rand.Text())},
+		tokens:   newTokens(opts.Seed),
+		traffic:  newTraffic(dice(opts.Seed).on(0)),
 		pictures: newPictures(opts.Scene, opts.CacheBytes),
-		record:   newRecord(opts.Records),
+		record:   newRecord(opts.Records, opts.Instants),
 	}, nil
-}
-
-// Streams returns the names of the streams, sorted.
-func (s *Server) Streams() []string {
-	names := make([]string, len(s.streams.sorted))
-	for i, st := range s.streams.sorted {
-		names[i] = st.Name
-	}
-	return names
 }
 
 // A call is one request on its way through the service.
 type call struct {
 	*http.Request
-	fields *fields
-	record *Request
+	endpoint string // the data endpoint's own path, see splitEndpoint
+	fields   *fields
+	stream   *stream // nil for none
+	record   *Request
+
+	rolls  dice // what else happens to the request
+	manner manner
+	slowBy time.Duration
 }
 
 // An answer writes the body of a 200.
 type answer func(io.Writer) error
 
-// ServeHTTP implements [http.Handler].
+// ServeHTTP implements [http.Handler]. Where [Faults] have an answer cut it panics
+// with [http.ErrAbortHandler], as a handler does that gives up.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := Request{Time: time.Now(), Status: http.StatusOK}
-	reply, err := s.handle(w, r, &rec)
+	c := &call{Request: r, record: &Request{Time: time.Now(), Status: http.StatusOK}}
+	reply, err := s.handle(w, c)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Amzn-Requestid", rand.Text())
 
-	if err != nil {
+	switch {
+	case errors.Is(err, errReset):
+		c.record.Status = 0
+		s.record.add(*c.record)
+		reset(w)
+	case err != nil:
 		fault := faultOf(err)
-		rec.Status, rec.Code = fault.status(), fault.Code
-		s.record.add(rec)
+		c.record.Status, c.record.Code = fault.status(), fault.Code
+		s.record.add(*c.record)
 		fault.write(w)
-		return
+	case c.manner != manner{}:
+		s.mishandle(w, c, reply)
+	default:
+		s.record.add(*c.record)
+		// The only errors are those of a client that has gone away.
+		_ = reply(w)
 	}
-	s.record.add(rec)
-	// The only errors are those of a client that has gone away.
-	_ = reply(w)
 }
 
 func faultOf(err error) *Fault {
@@ -101,49 +108,52 @@ func faultOf(err error) *Fault {
 }
 
 // handle finds the operation, checks who asks, and has it answered.
-func (s *Server) handle(w http.ResponseWriter, r *http.Request, rec *Request) (answer, error) {
-	operation, name := s.operation(r)
+func (s *Server) handle(w http.ResponseWriter, c *call) (answer, error) {
+	operation, name := s.operation(c)
 	if operation == nil {
 		return nil, &Fault{
 			Status: http.StatusNotFound, Code: "UnknownOperationException",
-			Message: fmt.Sprintf("There is no operation %s %s.", r.Method, r.URL.Path),
+			Message: fmt.Sprintf("There is no operation %s %s.", c.Method, c.URL.Path),
 		}
 	}
-	rec.Operation = name
-	claim, err := s.verifier.claim(r, rec.Time)
+	c.record.Operation = name
+	claim, err := s.verifier.claim(c.Request, c.record.Time)
 	if err != nil {
 		return nil, err
 	}
-	body, err := readBody(w, r)
+	body, err := readBody(w, c.Request)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.verifier.verify(r, claim, body); err != nil {
+	if err := s.verifier.verify(c.Request, claim, body); err != nil {
 		return nil, err
 	}
-	f, err := parseFields(body)
-	if err != nil {
+	if c.fields, err = parseFields(body); err != nil {
 		return nil, err
 	}
-	return operation(&call{Request: r, fields: f, record: rec})
+	return operation(c)
 }
 
-func (s *Server) operation(r *http.Request) (do func(*call) (answer, error), name string) {
-	if r.Method != http.MethodPost {
+func (s *Server) operation(c *call) (do func(*call) (answer, error), name string) {
+	if c.Method != http.MethodPost {
 		return nil, ""
 	}
-	switch r.URL.Path {
-	case "/listStreams":
-		return s.listStreams, "ListStreams"
-	case "/describeStream":
-		return s.describeStream, "DescribeStream"
-	case "/getDataEndpoint":
-		return s.getDataEndpoint, "GetDataEndpoint"
-	case "/getImages":
+	path := c.URL.Path
+	c.endpoint, path = splitEndpoint(path)
+	switch {
+	case path == "/getImages":
 		return s.getImages, "GetImages"
-	default:
-		return nil, ""
+	case path == "/listFragments":
+		return s.listFragments, "ListFragments"
+	case c.endpoint != "":
+	case path == "/listStreams":
+		return s.listStreams, "ListStreams"
+	case path == "/describeStream":
+		return s.describeStream, "DescribeStream"
+	case path == "/getDataEndpoint":
+		return s.getDataEndpoint, "GetDataEndpoint"
 	}
+	return nil, ""
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
@@ -169,20 +179,9 @@ func (s *Server) stream(c *call) (*stream, error) {
 	}
 	st, err := s.streams.find(name, arn)
 	if err == nil {
-		c.record.Stream = st.Name
+		c.stream, c.record.Stream = st, st.Name
 	}
 	return st, err
-}
-
-// intercept lets the test answer in the service's place.
-func (s *Server) intercept(c *call) error {
-	if s.opts.Intercept == nil {
-		return nil
-	}
-	if fault := s.opts.Intercept(*c.record); fault != nil {
-		return fault
-	}
-	return nil
 }
 
 func answerJSON(v any) answer {

@@ -4,39 +4,35 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
-	"math"
+	"fmt"
 )
 
-// tokens makes and checks the continuation tokens: the number of entries already
-// given, bound to the request that they were given for.
+// tokens makes and checks the continuation tokens: where to go on, bound to the
+// request that they were given for.
 type tokens struct{ key []byte }
 
-// issue returns the token that continues the request at entry offset.
-func (t tokens) issue(request string, offset int) string {
-	raw := binary.BigEndian.AppendUint64(nil, uint64(offset))
-	return base64.URLEncoding.EncodeToString(append(raw, t.mac(request, raw)...))
+// newTokens makes the tokens of a seed: the same server gives the same ones.
+func newTokens(seed uint64) tokens {
+	key := sha256.Sum256(fmt.Append(nil, "continuation tokens ", seed))
+	return tokens{key[:]}
 }
 
-// offset returns where the token says to go on; 0 for no token.
-func (t tokens) offset(request, token string) (int, error) {
-	if token == "" {
-		return 0, nil
-	}
+// issue returns a token that says where to go on with the request.
+func (t tokens) issue(request, where string) string {
+	return base64.URLEncoding.EncodeToString(append(t.mac(request, where), where...))
+}
+
+// where returns what issue was told.
+func (t tokens) where(request, token string) (string, error) {
 	raw, err := base64.URLEncoding.DecodeString(token)
-	if err != nil || len(raw) != 8+sha256.Size || !hmac.Equal(raw[8:], t.mac(request, raw[:8])) {
-		return 0, invalidArgument("The NextToken is not valid for this request.")
+	if err != nil || len(raw) < sha256.Size || !hmac.Equal(raw[:sha256.Size], t.mac(request, string(raw[sha256.Size:]))) {
+		return "", invalidArgument("The NextToken is not valid for this request.")
 	}
-	offset := binary.BigEndian.Uint64(raw)
-	if offset > math.MaxInt {
-		return 0, invalidArgument("The NextToken is not valid for this request.")
-	}
-	return int(offset), nil
+	return string(raw[sha256.Size:]), nil
 }
 
-func (t tokens) mac(request string, offset []byte) []byte {
+func (t tokens) mac(request, where string) []byte {
 	h := hmac.New(sha256.New, t.key)
-	h.Write(offset)
-	h.Write([]byte(request))
+	h.Write(fmt.Appendf(nil, "%d %s%s", len(request), request, where))
 	return h.Sum(nil)
 }

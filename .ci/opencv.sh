@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Builds OpenCV's core, imgproc and imgcodecs (JPEG and PNG) from Debian's source
+# package as static libraries, with a pkg-config file that cgo can use:
+#
+#   .ci/opencv.sh DIRECTORY
+#
+# The package lists and the sources are kept apart from the system's; nothing is
+# installed. It takes some minutes.
+set -euo pipefail
+mkdir -p "${1:?the directory to build into}"
+prefix=$(realpath "$1")
+work=$prefix/work
+
+command -v apt-get >/dev/null || {
+	echo "This system has no apt-get to download Debian's source package of OpenCV with." >&2
+	echo "Without it the build uses the OpenCV that pkg-config opencv4 finds." >&2
+	exit 1
+}
+
+rm -rf "$work"
+mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
+cd "$work"
+
+# shellcheck source=/dev/null
+suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+cat >debian.sources <<END
+Types: deb-src
+URIs: http://deb.debian.org/debian
+Suites: $suite
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+END
+
+apt() {
+	apt-get -q -o Dir::Etc::SourceList="$work/debian.sources" -o Dir::Etc::SourceParts=/dev/null \
+		-o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" -o APT::Sandbox::User=root "$@"
+}
+apt update
+apt source opencv
+sources=(opencv-*/)
+
+# The linker's sections let the program leave out what it does not call. The
+# baseline is every x86-64 processor since 2009; AVX2 is chosen at run time.
+options=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DBUILD_LIST=core,imgproc,imgcodecs
+	"-DCMAKE_INSTALL_PREFIX=$prefix" -DCMAKE_INSTALL_LIBDIR=lib
+	-DCMAKE_CXX_FLAGS="-ffunction-sections -fdata-sections"
+	-DWITH_JPEG=ON -DWITH_PNG=ON -DBUILD_JPEG=OFF -DBUILD_PNG=OFF -DBUILD_ZLIB=OFF
+	-DOPENCV_GENERATE_PKGCONFIG=OFF -DBUILD_opencv_apps=OFF
+	-DBUILD_TESTS=OFF -DBUILD_PERF_TESTS=OFF -DBUILD_EXAMPLES=OFF -DBUILD_DOCS=OFF -DBUILD_JAVA=OFF
+	-DBUILD_opencv_python3=OFF -DWITH_IMGCODEC_HDR=OFF -DWITH_IMGCODEC_SUNRASTER=OFF
+	-DWITH_IMGCODEC_PXM=OFF -DWITH_IMGCODEC_PFM=OFF)
+[[ $(uname -m) != x86_64 ]] || options+=(-DCPU_BASELINE=SSE4_2 "-DCPU_DISPATCH=AVX;AVX2")
+for feature in 1394 ADE DIRECTX EIGEN FFMPEG GDAL GDCM GSTREAMER GTK IPP ITT JASPER LAPACK OPENCL \
+	OPENEXR OPENGL OPENJPEG PROTOBUF QT QUIRC TBB TIFF V4L VA VTK VULKAN WEBP; do
+	options+=("-DWITH_$feature=OFF")
+done
+cmake -S "${sources[0]}" -B build "${options[@]}"
+cmake --build build --parallel "$(nproc)"
+cmake --install build
+
+# The program calls pkg-config without --static: all libraries are named here.
+version=$(sed -n 's/^#define CV_VERSION_\(MAJOR\|MINOR\|REVISION\) *\([0-9]*\).*/\2/p' \
+	"$prefix/include/opencv4/opencv2/core/version.hpp" | paste -sd .)
+mkdir -p "$prefix/lib/pkgconfig"
+cat >"$work/opencv4.pc" <<END
+Name: OpenCV
+Description: OpenCV's core, imgproc and imgcodecs, static
+Version: $version
+Cflags: -I$prefix/include/opencv4
+Libs: -L$prefix/lib -lopencv_imgcodecs -lopencv_imgproc -lopencv_core -ljpeg -lpng -lz -lstdc++ -lpthread -ldl -lm -Wl,--gc-sections
+END
+# Last, because it is what tells that the build is whole.
+mv "$work/opencv4.pc" "$prefix/lib/pkgconfig/opencv4.pc"
+rm -rf "$work"
+echo "OpenCV $version is in $prefix"

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+const (
+	// listEvery is how often the prefixes are looked up: ListStreams is allowed
+	// five times a second for the whole account.
+	listEvery = 30 * time.Second
+	// listWait bounds one look-up.
+	listWait = 20 * time.Second
+)
+
+// A discovery keeps the running streams those that the prefixes of the config
+// find.
+type discovery struct {
+	builder *builder
+	streams []config.Stream
+	every   time.Duration
+	log     *slog.Logger
+
+	running map[string]config.Stream // by name, those found
+	refused map[string]bool          // names that were logged as refused
+	named   map[string]string        // subject tokens of the streams that the config names
+}
+
+// newDiscovery returns nil where the config has no prefix.
+func newDiscovery(b *builder, streams []config.Stream, log *slog.Logger) *discovery {
+	d := &discovery{
+		builder: b, every: listEvery, log: log,
+		running: map[string]config.Stream{}, refused: map[string]bool{}, named: map[string]string{},
+	}
+	for _, s := range streams {
+		if s.Prefix != "" {
+			d.streams = append(d.streams, s)
+		} else {
+			d.named[publish.SubjectToken(s.Name)] = s.Name
+		}
+	}
+	if len(d.streams) == 0 {
+		return nil
+	}
+	return d
+}
+
+// follow looks the prefixes up until ctx ends.
+func (d *discovery) follow(ctx context.Context, set pipeline.Set) {
+	t := time.NewTicker(d.every)
+	defer t.Stop()
+	for {
+		d.update(ctx, set)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// update starts what is new and stops what has been deleted. A prefix that cannot
+// be looked up keeps what it had.
+func (d *discovery) update(ctx context.Context, set pipeline.Set) {
+	found := map[string]config.Stream{}
+	for _, c := range d.streams {
+		listing, cancel := context.WithTimeout(ctx, listWait)
+		names, err := d.builder.client.List(listing, c.Prefix)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			d.log.Warn("streams could not be looked up, trying again", "prefix", c.Prefix, "err", err)
+			for name, old := range d.running {
+				if old.Prefix == c.Prefix {
+					found[name] = old
+				}
+			}
+			continue
+		}
+		for _, name := range names {
+			if _, taken := found[name]; !taken {
+				found[name] = c
+			}
+		}
+	}
+	for name := range d.running {
+		if _, still := found[name]; !still {
+			set.Remove(name)
+			delete(d.running, name)
+		}
+	}
+	for name, c := range found {
+		if _, has := d.running[name]; !has {
+			d.add(set, name, c)
+		}
+	}
+}
+
+// add starts a stream, unless the config names it, or it would share the subjects
+// of another.
+func (d *discovery) add(set pipeline.Set, name string, c config.Stream) {
+	token := publish.SubjectToken(name)
+	other, taken := d.named[token]
+	for running := range d.running {
+		if publish.SubjectToken(running) == token {
+			other, taken = running, true
+		}
+	}
+	if taken {
+		if other != name && !d.refused[name] {
+			d.refused[name] = true
+			d.log.Error("the stream is left out: it would share its NATS subjects with another; rename one",
+				"stream", name, "other", other)
+		}
+		return
+	}
+	c.Name = name
+	s, err := d.builder.stream(c, time.Now())
+	if err != nil {
+		d.log.Error("the stream is left out", "stream", name, "err", err)
+		return
+	}
+	d.running[name] = c
+	set.Add(s)
+}
+
+// check fails where no prefix can be looked up at the start because of the
+// credentials: what a later look-up cannot mend.
+func (d *discovery) check(ctx context.Context) error {
+	for _, c := range d.streams {
+		listing, cancel := context.WithTimeout(ctx, listWait)
+		_, err := d.builder.client.List(listing, c.Prefix)
+		cancel()
+		if errors.Is(err, source.ErrRefused) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+)
+
+// set records which streams run.
+type set struct{ names []string }
+
+func (s *set) Add(st pipeline.Stream) { s.names = append(s.names, st.Name) }
+func (s *set) Remove(name string) {
+	s.names = slices.DeleteFunc(s.names, func(n string) bool { return n == name })
+}
+
+func TestDiscoveryFollowsTheStreams(t *testing.T) {
+	fake, err := kinesistest.New(kinesistest.Options{Streams: []kinesistest.Stream{
+		{Name: "cam-1"}, {Name: "cam-2"}, {Name: "door-1"}, {Name: "cam.a"},
+	}, Scene: grey{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint, err := fake.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kinesis.New(t.Context(), kinesis.Options{
+		Region: kinesistest.Region, Endpoint: endpoint.URL, AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("test", []byte(`
+streams:
+  - {name: cam-2, outputs: [a]}
+  - {prefix: cam, interval: 1s, outputs: [a]}
+outputs: {a: {}}`), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, err := publish.ParseSubject(cfg.Delivery.Subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	d := newDiscovery(&builder{
+		client: client, outputs: cfg.Transforms(), subject: subject, metrics: metrics.New(metrics.Build{}, metrics.Sources{}),
+	}, cfg.Streams, slog.New(slog.NewTextHandler(&log, nil)))
+	var running set
+	check := func(what string, want ...string) {
+		t.Helper()
+		d.update(t.Context(), &running)
+		slices.Sort(running.names)
+		if !slices.Equal(running.names, want) {
+			t.Errorf("%s: %v are running, want %v", what, running.names, want)
+		}
+	}
+	check("at first, without the one that is named, and those of other names", "cam-1", "cam.a")
+
+	if err := fake.AddStream(kinesistest.Stream{Name: "cam-3"}); err != nil {
+		t.Fatal(err)
+	}
+	check("after one was added", "cam-1", "cam-3", "cam.a")
+	check("after nothing has happened", "cam-1", "cam-3", "cam.a")
+
+	if err := fake.AddStream(kinesistest.Stream{Name: "cam_a"}); err != nil {
+		t.Fatal(err)
+	}
+	check("after one that would share subjects was added", "cam-1", "cam-3", "cam.a")
+	check("and once more", "cam-1", "cam-3", "cam.a")
+	if n := strings.Count(log.String(), "would share its NATS subjects"); n != 1 || !strings.Contains(log.String(), "cam_a") {
+		t.Errorf("logged %d times:\n%s", n, log.String())
+	}
+
+	fake.RemoveStream("cam-1")
+	check("after one was deleted", "cam-3", "cam.a")
+
+	if err := endpoint.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log.Reset()
+	check("while the service is away", "cam-3", "cam.a")
+	if !strings.Contains(log.String(), "could not be looked up") {
+		t.Errorf("nothing was said of it: %s", log.String())
+	}
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+	"github.com/cvfeeder/cvfeeder/transform/opencv"
+)
+
+// A preview is one picture as one output of a config shows it to the model.
+type preview struct {
+	config, output, image string
+	// file is the PNG to write, "" for one named after the output.
+	file string
+}
+
+func newPreviewCommand() *cobra.Command {
+	var p preview
+	cmd := &cobra.Command{
+		Use:   "preview -c FILE --output NAME --image FILE",
+		Short: "Show what a model will see of a picture",
+		Long: `Make an output's tensor of a JPEG or PNG, as run does, and write it as a PNG:
+denormalized, and with the bars of the letterbox. Shape, type, range, the mean of
+each channel and the affine back to the picture's pixels are printed.`,
+		Example: "  cvfeeder preview -c cvfeeder.yaml --output detector --image frame.jpg -o seen.png",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			output, err := p.find()
+			if err != nil {
+				return usage(err)
+			}
+			data, err := p.read()
+			if err != nil {
+				return usage(err)
+			}
+			return p.show(cmd.OutOrStdout(), output, data)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&p.config, "config", "c", "", "config `FILE`")
+	flags.StringVar(&p.output, "output", "", "`NAME` of the output in the config")
+	flags.StringVar(&p.image, "image", "", "JPEG or PNG `FILE` to look at")
+	flags.StringVarP(&p.file, "out", "o", "", "PNG `FILE` to write (default the output's name, .png)")
+	return cmd
+}
+
+// find returns the output of the config file.
+func (p *preview) find() (*transform.Output, error) {
+	if p.config == "" {
+		return nil, errors.New("no config file: name it with -c FILE")
+	}
+	cfg, err := config.Load(p.config, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	outputs := cfg.Transforms()
+	o := outputs[p.output]
+	if o == nil {
+		why := fmt.Sprintf("%s has no output %q", p.config, p.output)
+		if p.output == "" {
+			why = "no output: name it with --output NAME"
+		}
+		return nil, fmt.Errorf("%s; there are: %s", why, strings.Join(slices.Sorted(maps.Keys(outputs)), ", "))
+	}
+	o.Fingerprint = o.Spec.Fingerprint(opencv.Engine())
+	return o, nil
+}
+
+// read returns the bytes of the picture, once it is certain that the PNG will not
+// be written over it.
+func (p *preview) read() ([]byte, error) {
+	if p.image == "" {
+		return nil, errors.New("no picture: name a JPEG or PNG with --image FILE")
+	}
+	p.file = cmp.Or(p.file, strings.ReplaceAll(p.output, "/", "_")+".png")
+	in, err := os.Stat(p.image)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: there is no such file", p.image)
+	case err != nil:
+		return nil, err
+	case in.IsDir():
+		return nil, fmt.Errorf("%s is a directory: name a JPEG or PNG", p.image)
+	}
+	if out, err := os.Stat(p.file); err == nil && os.SameFile(in, out) {
+		return nil, fmt.Errorf("%s is the picture itself: name another file with -o", p.file)
+	}
+	return os.ReadFile(p.image)
+}
+
+// show makes the tensor, writes the PNG, and prints the rest.
+func (p *preview) show(w io.Writer, o *transform.Output, data []byte) error {
+	worker := opencv.NewWorker(opencv.Options{})
+	defer worker.Close()
+	frame := source.Frame{Stream: "preview", Data: data}
+	if err := worker.Decode(frame, []*transform.Output{o}); err != nil {
+		return fmt.Errorf("%s: %w", p.image, err)
+	}
+	t, err := worker.Tensor(o)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.image, err)
+	}
+	// By way of the message, so that it is what a consumer gets.
+	message := publish.NewMessage("preview", t)
+	envelope, err := publish.ParseEnvelope(message.Header)
+	if err != nil {
+		return err
+	}
+	tensor, err := tensorimage.New(envelope, message.Data)
+	if err != nil {
+		return err
+	}
+	if err := p.write(tensor); err != nil {
+		return err
+	}
+	return p.describe(w, envelope, tensor)
+}
+
+// write writes the PNG.
+func (p *preview) write(tensor tensorimage.Tensor) error {
+	file, err := os.Create(filepath.Clean(p.file))
+	if err != nil {
+		return fmt.Errorf("the PNG cannot be written: %w", err)
+	}
+	if err := errors.Join(tensorimage.EncodePNG(file, tensor), file.Close()); err != nil {
+		return fmt.Errorf("%s: %w", p.file, err)
+	}
+	return nil
+}
+
+// describe prints what the PNG does not show.
+func (p *preview) describe(out io.Writer, e publish.Envelope, tensor tensorimage.Tensor) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := func(key, format string, args ...any) { fmt.Fprintf(w, key+"\t"+format+"\n", args...) }
+	names := map[transform.Color][]string{
+		transform.RGB: {"r", "g", "b"}, transform.BGR: {"b", "g", "r"}, transform.Gray: {"gray"},
+	}[e.Color]
+	low, high, _ := tensor.Range()
+	var means []string
+	for c, mean := range tensor.ChannelMeans() {
+		means = append(means, fmt.Sprintf("%s %.4g", names[c], mean))
+	}
+	line("picture", "%s, %dx%d", p.image, e.Source.X, e.Source.Y)
+	line("output", "%s", e.Output)
+	line("shape", "%s %s %s, %d bytes", dims(e.Shape), e.Layout, e.Color, e.Bytes())
+	line("dtype", "%s", e.DType)
+	line("range", "%.4g to %.4g", low, high)
+	line("mean", "%s", strings.Join(means, ", "))
+	if !e.Normalized {
+		line("normalize", "left to the consumer: scale %.6g, mean %.6g, std %.6g", e.Scale, e.Mean, e.Std)
+	}
+	a := e.Affine
+	line("affine", "%g,%g,%g,%g,%g,%g: x_src = a*x + b*y + c, y_src = d*x + e*y + f", a[0], a[1], a[2], a[3], a[4], a[5])
+	line("written", "%s", p.file)
+	return w.Flush()
+}
+
+// dims returns a shape as text: 1x3x640x640.
+func dims(shape []int) string {
+	parts := make([]string, len(shape))
+	for i, n := range shape {
+		parts[i] = strconv.Itoa(n)
+	}
+	return strings.Join(parts, "x")
+}

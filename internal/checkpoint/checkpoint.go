@@ -1,0 +1,233 @@
+// Package checkpoint keeps the streams' cursors in a directory, from one run of
+// the process to the next.
+//
+//	store, err := checkpoint.Open("/var/lib/cvfeeder")
+//	if err != nil { … }
+//	defer store.Close()
+//	if store.Damaged() != "" { … } // an unreadable file was set aside
+//	cursor, ok := store.Load("front-door")
+//	store.Set("front-door", cursor)
+//	err = store.Flush()
+//
+// All cursors are in one file, which is replaced atomically: a crash leaves the
+// old one or the new one. It carries a checksum; a file that is damaged is set
+// aside and reported, never trusted. One process at a time may have the directory.
+package checkpoint
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+const (
+	fileName = "cursors.json"
+	lockName = "lock"
+	version  = 1
+	maxBytes = 64 << 20
+)
+
+// A Store is the cursors of one directory. It is safe for concurrent use.
+type Store struct {
+	dir     string
+	lock    *os.File
+	damaged string
+
+	mu      sync.Mutex
+	cursors map[string]source.Slot
+	changed bool
+}
+
+// file is what is written. Sum is the CRC-32 of Cursors as they stand in the file.
+type file struct {
+	Version int             `json:"version"`
+	Sum     string          `json:"sum"`
+	Cursors json.RawMessage `json:"cursors"`
+}
+
+// Open opens a directory, and makes it where there is none. A directory that
+// another process has open is an error; a damaged file is not: see
+// [Store.Damaged].
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	lock, err := acquire(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("state directory %s: %w", dir, err)
+	}
+	s := &Store{dir: dir, lock: lock, cursors: map[string]source.Slot{}}
+	if err := s.read(); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("state directory %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func acquire(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.New("another process is using it: give each its own")
+		}
+		return nil, err
+	}
+	return f, nil
+}
+
+// read loads the file, or sets it aside.
+func (s *Store) read() error {
+	path := filepath.Join(s.dir, fileName)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	if err != nil {
+		return err
+	}
+	cursors, err := parse(data)
+	if err == nil {
+		s.cursors = cursors
+		return nil
+	}
+	aside := fmt.Sprintf("%s.damaged-%s", path, time.Now().UTC().Format("20060102T150405.000"))
+	if e := os.Rename(path, aside); e != nil {
+		return errors.Join(err, e)
+	}
+	s.damaged = fmt.Sprintf("%s was not readable (%v) and is now %s", path, err, aside)
+	return nil
+}
+
+func parse(data []byte) (map[string]source.Slot, error) {
+	if len(data) > maxBytes {
+		return nil, fmt.Errorf("larger than %d bytes", maxBytes)
+	}
+	var f file
+	if err := json.Unmarshal(data, &f); err != nil {
+		return nil, err
+	}
+	if f.Version != version {
+		return nil, fmt.Errorf("version %d, this program knows version %d", f.Version, version)
+	}
+	if f.Sum != sum(f.Cursors) {
+		return nil, errors.New("wrong checksum")
+	}
+	var times map[string]time.Time
+	if err := json.Unmarshal(f.Cursors, &times); err != nil {
+		return nil, err
+	}
+	cursors := make(map[string]source.Slot, len(times))
+	for key, t := range times {
+		cursors[key] = source.SlotAt(t)
+	}
+	return cursors, nil
+}
+
+func sum(data []byte) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE(data)) }
+
+// Damaged tells which file was set aside when the store was opened, and why; ""
+// where none was.
+func (s *Store) Damaged() string { return s.damaged }
+
+// Load returns the cursor that was set last for a key, false where there is none.
+func (s *Store) Load(key string) (source.Slot, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.cursors[key]
+	return c, ok
+}
+
+// Set sets a key's cursor, for the next Flush.
+func (s *Store) Set(key string, cursor source.Slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.cursors[key]; !ok || old != cursor {
+		s.cursors[key] = cursor
+		s.changed = true
+	}
+}
+
+// Flush writes the cursors, if any has changed. When it returns nil they survive
+// a crash of the machine.
+func (s *Store) Flush() error {
+	s.mu.Lock()
+	if !s.changed {
+		s.mu.Unlock()
+		return nil
+	}
+	cursors := maps.Clone(s.cursors)
+	s.changed = false
+	s.mu.Unlock()
+
+	err := s.write(cursors)
+	if err != nil {
+		s.mu.Lock()
+		s.changed = true
+		s.mu.Unlock()
+		return fmt.Errorf("state directory %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+func (s *Store) write(cursors map[string]source.Slot) error {
+	times := make(map[string]string, len(cursors))
+	for key, c := range cursors {
+		times[key] = c.String()
+	}
+	raw, err := json.Marshal(times)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(file{Version: version, Sum: sum(raw), Cursors: raw})
+	if err != nil {
+		return err
+	}
+	return replace(filepath.Join(s.dir, fileName), data)
+}
+
+// replace writes a file so that a crash leaves the old or the new one, whole.
+func replace(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }()
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// Close writes what has changed and gives the directory free.
+func (s *Store) Close() error {
+	return errors.Join(s.Flush(), s.lock.Close())
+}

@@ -1,0 +1,162 @@
+package kinesistest
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"math"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+const (
+	fragmentsPage    = 100
+	maxFragmentsPage = 1000
+)
+
+// A fragmentsQuery is what ListFragments asks for, checked.
+type fragmentsQuery struct {
+	from, to source.Slot
+	producer bool
+	limit    int
+	next     source.Slot // where earlier pages ended, by the service's clock
+}
+
+// fragmentInfo is what the service tells about a fragment.
+type fragmentInfo struct {
+	FragmentNumber               string
+	FragmentSizeInBytes          int64
+	ProducerTimestamp            json.Number
+	ServerTimestamp              json.Number
+	FragmentLengthInMilliseconds int64
+}
+
+func (s *Server) listFragments(c *call) (answer, error) {
+	st, err := s.stream(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.atEndpoint(c); err != nil {
+		return nil, err
+	}
+	if st.faults.DenyListFragments {
+		return nil, NotAuthorized("kinesisvideo:ListFragments")
+	}
+	q, err := s.parseFragmentsQuery(c.fields, "fragments "+st.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.admit(c, q.limit); err != nil {
+		return nil, err
+	}
+	out := struct {
+		Fragments []fragmentInfo
+		NextToken string `json:",omitempty"`
+	}{Fragments: []fragmentInfo{}}
+	for f := range st.media.within(q, c.record.Time) {
+		if len(out.Fragments) == q.limit {
+			out.NextToken = s.tokens.issue("fragments "+st.Name, fmt.Sprintf(fragmentsWhere, q.from, q.to, q.producer, f.start))
+			break
+		}
+		out.Fragments = append(out.Fragments, st.fragmentInfo(f))
+	}
+	if c.rolls.on(ofUnordered).falls(st.faults.Unordered) {
+		for i := len(out.Fragments) - 1; i > 0; i-- {
+			j := c.rolls.on(ofUnordered, uint64(i)).below(int64(i) + 1)
+			out.Fragments[i], out.Fragments[j] = out.Fragments[j], out.Fragments[i]
+		}
+	}
+	return answerJSON(out), nil
+}
+
+// within returns what a query finds at now, from where earlier pages ended.
+func (m media) within(q fragmentsQuery, now time.Time) iter.Seq[fragment] {
+	// Nothing is visible outside of these, and clocks are off by so much at most.
+	off := m.clockRange(q.producer)
+	from := max(q.from, source.SlotAt(now.Add(-m.retention))-off)
+	to := min(q.to, source.SlotAt(now)+off)
+	if !m.since.IsZero() {
+		from = max(from, source.SlotAt(m.since)-off)
+	}
+	if !q.producer { // spares what earlier pages have gone through
+		from = max(from, q.next)
+	}
+	return func(yield func(fragment) bool) {
+		for f := range m.starting(from, to, q.producer) {
+			if f.start >= q.next && m.visible(f, now) && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+func (st *stream) fragmentInfo(f fragment) fragmentInfo {
+	length := int64(f.end - f.start)
+	// About 1 Mbit/s.
+	size := length * (100 + st.media.rolls.on(ofSize, uint64(f.start)).below(50))
+	return fragmentInfo{
+		FragmentNumber:               fmt.Sprintf("91343852333181%033d", f.start),
+		FragmentSizeInBytes:          size,
+		ProducerTimestamp:            seconds(st.media.begin(f, true).Time()),
+		ServerTimestamp:              seconds(f.start.Time()),
+		FragmentLengthInMilliseconds: length,
+	}
+}
+
+// fragmentsWhere is what a token of ListFragments holds: the range, whether it is
+// the producer's, and where to go on. So the range need not be repeated.
+const fragmentsWhere = "%d %d %t %d"
+
+func (s *Server) parseFragmentsQuery(f *fields, request string) (fragmentsQuery, error) {
+	q := fragmentsQuery{limit: fragmentsPage}
+	if limit, ok := field[int64](f, "MaxResults"); ok {
+		if limit < 1 || limit > maxFragmentsPage {
+			return q, invalidValue("maxResults", limit, "Member must have value between 1 and 1000")
+		}
+		q.limit = int(limit)
+	}
+	if token := f.text("NextToken"); token != "" {
+		where, err := s.tokens.where(request, token)
+		if err != nil {
+			return q, err
+		}
+		if _, err := fmt.Sscanf(where, fragmentsWhere, &q.from, &q.to, &q.producer, &q.next); err != nil {
+			return q, invalidArgument("The NextToken is not valid for this request.")
+		}
+		return q, f.err
+	}
+	return q, q.parseSelector(f)
+}
+
+// parseSelector reads the FragmentSelector.
+func (q *fragmentsQuery) parseSelector(f *fields) error {
+	raw, ok := field[map[string]json.RawMessage](f, "FragmentSelector")
+	if !ok {
+		return firstError(f, invalidArgument("FragmentSelector must be specified where NextToken is not."))
+	}
+	selector := &fields{raw: raw}
+	kind := selector.text("FragmentSelectorType")
+	raw, ok = field[map[string]json.RawMessage](selector, "TimestampRange")
+	times := &fields{raw: raw}
+	from, hasFrom := times.instant("StartTimestamp")
+	to, hasTo := times.instant("EndTimestamp")
+	q.from, q.to, q.next, q.producer = from, to, from, kind == producerTimestamp
+	switch {
+	case selector.err != nil:
+		return selector.err
+	case times.err != nil:
+		return times.err
+	case kind != producerTimestamp && kind != serverTimestamp:
+		return invalidValue("fragmentSelector.fragmentSelectorType", kind,
+			"Member must satisfy enum value set: [SERVER_TIMESTAMP, PRODUCER_TIMESTAMP]")
+	case !ok || !hasFrom || !hasTo:
+		return invalidValue("fragmentSelector.timestampRange", "null", "Member must not be null")
+	case from > to:
+		return invalidArgument("StartTimestamp must not be after EndTimestamp.")
+	}
+	if q.producer { // whose fragments may begin earlier by the service's clock
+		q.next = math.MinInt64
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package kinesistest
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+var streamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,256}$`)
+
+// A stream is a Stream that was checked, with what is filled in.
+type stream struct {
+	Stream
+	arn     string
+	version string
+	created time.Time
+	faults  Faults
+	media   media
+	traffic *traffic
+}
+
+// newStream checks s, and takes from the options what it leaves open.
+func newStream(s Stream, o Options) (*stream, error) {
+	if !streamName.MatchString(s.Name) {
+		return nil, errors.New("a name has 1 to 256 letters, digits, '_', '.' or '-'")
+	}
+	switch {
+	case s.Retention == 0:
+		s.Retention = 24 * time.Hour
+	case s.Retention < 0:
+		s.Retention = 0
+	}
+	for _, out := range s.Outages {
+		if !out.From.Before(out.To) {
+			return nil, fmt.Errorf("the outage from %v ends before it begins, at %v", out.From, out.To)
+		}
+	}
+	faults := o.Faults
+	if s.Faults != nil {
+		var err error
+		if faults, err = s.Faults.withDefaults(); err != nil {
+			return nil, err
+		}
+	}
+	rolls := dice(o.Seed).on(hashOf(s.Name))
+	m, err := newMedia(s, o, faults, rolls)
+	if err != nil {
+		return nil, err
+	}
+	created := s.Since
+	if created.IsZero() {
+		created = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	return &stream{
+		Stream:  s,
+		arn:     fmt.Sprintf("arn:aws:kinesisvideo:%s:123456789012:stream/%s/%d", o.Region, s.Name, created.UnixMilli()),
+		version: fmt.Sprintf("%016x", hashOf(s.Name)),
+		created: created,
+		faults:  faults,
+		media:   m,
+		traffic: newTraffic(rolls),
+	}, nil
+}
+
+func newMedia(s Stream, o Options, faults Faults, rolls dice) (media, error) {
+	if s.Fragment == 0 {
+		s.Fragment, s.FragmentMax = o.Fragment, o.FragmentMax
+	}
+	if s.FragmentMax == 0 {
+		s.FragmentMax = s.Fragment
+	}
+	if s.Delay == 0 {
+		s.Delay = o.Delay
+	}
+	const ms = time.Millisecond
+	if s.Fragment < source.MinInterval || s.FragmentMax > time.Minute || s.Fragment%ms != 0 || s.FragmentMax%ms != 0 {
+		return media{}, fmt.Errorf("fragments of %v to %v: they must be whole milliseconds from %v to %v",
+			s.Fragment, s.FragmentMax, source.MinInterval, time.Minute)
+	}
+	if s.FragmentMax < s.Fragment {
+		return media{}, fmt.Errorf("fragments of %v to %v: the longest must not be below the shortest", s.Fragment, s.FragmentMax)
+	}
+	return media{
+		rolls:    rolls,
+		shortest: source.Slot(s.Fragment.Milliseconds()), longest: source.Slot(s.FragmentMax.Milliseconds()),
+		delay: max(s.Delay, 0), retention: s.Retention, since: s.Since, outages: s.Outages, faults: faults,
+	}, nil
+}

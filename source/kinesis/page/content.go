@@ -1,0 +1,87 @@
+package page
+
+import (
+	"bytes"
+	"encoding/base64"
+
+	fast "github.com/segmentio/asm/base64"
+	"slices"
+)
+
+// content reads the base64 of an image, or null.
+//
+// What is in the buffer up to the closing quote is decoded where it lies, if it is
+// plain base64. What is not, for an escape or for what is no base64 at all, is
+// taken out of the JSON first.
+func (d *Decoder) content(img *Image) error {
+	if null, err := d.null(); null || err != nil {
+		return err
+	}
+	if err := d.open("ImageContent"); err != nil {
+		return err
+	}
+	d.image = d.image[:0]
+	for size := 0; ; {
+		chunk := d.buf[d.pos:d.end]
+		quote := bytes.IndexByte(chunk, '"')
+		if quote >= 0 {
+			chunk = chunk[:quote]
+		} else {
+			chunk = chunk[:len(chunk)&^3] // the rest of a quantum stays
+		}
+		if size += len(chunk); size > maxContent {
+			return d.errorf("ImageContent %w of %d characters", ErrLimit, maxContent)
+		}
+		if !d.decode(chunk, quote >= 0) {
+			return d.escaped(img, maxContent-(size-len(chunk)))
+		}
+		d.pos += len(chunk)
+		if quote >= 0 {
+			d.pos++
+			img.Data = d.copyImage()
+			return nil
+		}
+		if err := d.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+// decode appends to the image what plain base64 stands for. Only the last chunk
+// may end with padding. It returns false, and appends nothing, for anything else:
+// the standard library skips line breaks, which JSON does not have in a string.
+func (d *Decoder) decode(chunk []byte, last bool) bool {
+	size := len(chunk) / 4 * 3
+	d.image = slices.Grow(d.image, size)
+	n, err := fast.StdEncoding.Decode(d.image[len(d.image):cap(d.image)], chunk)
+	if err != nil || len(chunk)%4 != 0 || n < size && !last || n < size-2 {
+		return false
+	}
+	d.image = d.image[:len(d.image)+n]
+	return true
+}
+
+// escaped reads the rest of the content, of at most limit characters, as any other
+// string, and decodes it.
+func (d *Decoder) escaped(img *Image, limit int) error {
+	text, err := d.rest(limit)
+	if err != nil {
+		return err
+	}
+	tail, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		img.Err = err
+		return nil
+	}
+	d.image = append(d.image, tail...)
+	img.Data = d.copyImage()
+	return nil
+}
+
+// copyImage returns the image in memory of its own. Not nil, even if it is empty.
+func (d *Decoder) copyImage() []byte {
+	if len(d.image) == 0 {
+		return []byte{}
+	}
+	return append([]byte(nil), d.image...)
+}

@@ -1,0 +1,172 @@
+// Package page reads the service's answer to GetImages while it still arrives:
+// every image is handed over as soon as its entry is complete.
+//
+//	var d page.Decoder
+//	token, err := d.Decode(resp.Body, func(img page.Image) bool {
+//		…
+//		return true // false: no more of it
+//	})
+//
+// Base64 is decoded on the way. Memory is bounded by one image, whatever is sent:
+// the body, which may be hostile, is never held as a whole.
+//
+// The result is what the SDK's own deserializer makes of the same bytes: keys in
+// any order, the last of equal ones wins, unknown ones are skipped, null is as
+// good as absent, and what follows the answer is ignored. Deliberately different:
+//
+//   - What is longer, deeper or more than the limits of this package, which are
+//     far beyond what the service sends, is an error that wraps [ErrLimit].
+//   - A value of the wrong type is an error even if its key comes again.
+//   - Images that come a second time are an error: the first ones are gone.
+package page
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	smithytime "github.com/aws/smithy-go/time"
+)
+
+// The limits, in bytes as sent where nothing else is said.
+const (
+	maxContent = 6_291_456 // an ImageContent: the service's own limit
+	maxText    = 16 << 10  // a key, an Error, a NextToken
+	maxNumber  = 64
+	maxImages  = 100 // entries of a page: the largest MaxResults
+	maxDepth   = 32  // of a value that is skipped
+)
+
+var (
+	// ErrNoImages is returned for an answer without Images.
+	ErrNoImages = errors.New("no Images in the answer")
+	// ErrLimit is wrapped by the error for an answer that no service would send.
+	ErrLimit = errors.New("beyond the limit")
+)
+
+// An Image is one entry of an answer.
+type Image struct {
+	// Time is its TimeStamp in milliseconds, zero where there is none.
+	Time time.Time
+	// Error is the service's code for why there is no picture, "" where there is
+	// none.
+	Error string
+	// Data is the decoded ImageContent, of just its size; nil where there is none
+	// or it is no base64. It belongs to the receiver.
+	Data []byte
+	// Err tells why the ImageContent could not be decoded.
+	Err error
+}
+
+// A Decoder decodes one answer after the other and keeps its buffers in between.
+// Its zero value is ready to use. It must not be used by two goroutines at once.
+type Decoder struct {
+	scanner
+	image []byte // what has been decoded of an ImageContent
+}
+
+// Decode reads one answer from r and calls yield with each image, in the order of
+// the answer. It returns the NextToken, "" where there is none. When yield returns
+// false, Decode returns at once, without an error and with the rest unread.
+//
+// An error says where in the answer it was found; images that were yielded before
+// it stand. An answer that ends too early is [io.ErrUnexpectedEOF].
+func (d *Decoder) Decode(r io.Reader, yield func(Image) bool) (nextToken string, err error) {
+	d.reset(r)
+	defer d.reset(nil)
+	switch c, err := d.peek(); {
+	case errors.Is(d.err, io.EOF) && err != nil:
+		return "", ErrNoImages // nothing at all, which the SDK lets pass
+	case err != nil:
+		return "", err
+	case c == 'n':
+		if err := d.literal(); err != nil {
+			return "", err
+		}
+		return "", ErrNoImages
+	}
+	found := false
+	err = d.object(func(key string) error {
+		switch key {
+		case "Images":
+			if found {
+				return d.errorf("a second Images")
+			}
+			var err error
+			found, err = d.images(yield)
+			return err
+		case "NextToken":
+			var err error
+			nextToken, err = d.text("NextToken")
+			return err
+		}
+		return d.skip(0)
+	})
+	switch {
+	case errors.Is(err, errStopped):
+		return "", nil
+	case err != nil:
+		return "", err
+	case !found:
+		return "", ErrNoImages
+	}
+	return nextToken, nil
+}
+
+// errStopped ends the decoding when yield wants no more.
+var errStopped = errors.New("stopped")
+
+// images reads the list and yields what is in it. It returns false for null.
+func (d *Decoder) images(yield func(Image) bool) (bool, error) {
+	if null, err := d.null(); null || err != nil {
+		return false, err
+	}
+	n := 0
+	return true, d.array("Images", func() error {
+		if n++; n > maxImages {
+			return d.errorf("%w of %d images", ErrLimit, maxImages)
+		}
+		img, err := d.entry()
+		if err != nil {
+			return err
+		}
+		if !yield(img) {
+			return errStopped
+		}
+		return nil
+	})
+}
+
+// entry reads one image. null is one without anything.
+func (d *Decoder) entry() (img Image, err error) {
+	if null, err := d.null(); null || err != nil {
+		return img, err
+	}
+	return img, d.object(func(key string) (err error) {
+		switch key {
+		case "TimeStamp":
+			img.Time, err = d.timestamp()
+		case "Error":
+			img.Error, err = d.text("Error")
+		case "ImageContent":
+			img.Data, img.Err = nil, nil
+			err = d.content(&img)
+		default:
+			err = d.skip(0)
+		}
+		return err
+	})
+}
+
+// timestamp reads epoch seconds, or null.
+func (d *Decoder) timestamp() (time.Time, error) {
+	if null, err := d.null(); null || err != nil {
+		return time.Time{}, err
+	}
+	seconds, err := d.number()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("TimeStamp: %w", err)
+	}
+	return smithytime.ParseEpochSeconds(seconds), nil
+}
