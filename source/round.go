@@ -83,7 +83,8 @@ func (p *Poller) edge(now Slot) pass {
 		e.to = now.Add(-p.opts.Lag)
 	case p.learned.steady() && !p.probing() && p.learned.delay > 0:
 		// Up to the end of a fragment, and no further.
-		e.to = p.learned.edge.Add(now.Add(-p.learned.delay).Sub(p.learned.edge) / f * f)
+		ahead := now.Add(-p.learned.delay).Sub(p.learned.edge)
+		e.to = p.learned.edge.Add(ahead - ahead%f)
 	default:
 		// A little more than should be visible, so that the answer shows where the
 		// visible media ends.
