@@ -100,7 +100,7 @@ func (s *stream) trouble(err error) {
 	}
 	s.mu.Unlock()
 	if say {
-		s.log.Warn("the stream cannot be read, trying again", "err", err)
+		s.log.Warn("the stream could not be read, trying again", "err", err)
 	}
 }
 
