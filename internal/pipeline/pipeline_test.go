@@ -100,7 +100,7 @@ func (r *rig) Publish(ctx context.Context, m publish.Message) error {
 	defer r.mu.Unlock()
 	m.Data = slices.Clone(m.Data)
 	r.messages = append(r.messages, m)
-	r.inflight = max(r.inflight, r.InflightBytes())
+	r.inflight = max(r.inflight, r.Pipeline.inflight.Load())
 	return ctx.Err()
 }
 

@@ -36,7 +36,7 @@ func (s *raw) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	switch r.URL.Path {
 	case "/getDataEndpoint":
-		fmt.Fprintf(w, `{"DataEndpoint":"http://%s"}`, r.Host)
+		_, _ = fmt.Fprintf(w, `{"DataEndpoint":"http://%s"}`, r.Host)
 	case "/getImages":
 		s.answer(w, int(s.asked.Add(1)))
 	default:
@@ -167,7 +167,7 @@ func breakOff(w http.ResponseWriter, sent []byte, size int, reset bool) {
 		panic(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, sent)
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, sent)
 	if reset {
 		_ = conn.(*net.TCPConn).SetLinger(0)
 	}

@@ -3,9 +3,9 @@ package page
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 
 	fast "github.com/segmentio/asm/base64"
-	"slices"
 )
 
 // content reads the base64 of an image, or null.
@@ -68,13 +68,11 @@ func (d *Decoder) escaped(img *Image, limit int) error {
 	if err != nil {
 		return err
 	}
-	tail, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		img.Err = err
-		return nil
+	var tail []byte
+	if tail, img.Err = base64.StdEncoding.DecodeString(text); img.Err == nil {
+		d.image = append(d.image, tail...)
+		img.Data = d.copyImage()
 	}
-	d.image = append(d.image, tail...)
-	img.Data = d.copyImage()
 	return nil
 }
 

@@ -74,7 +74,7 @@ func pictures(sizes ...int) (body []byte, images []page.Image) {
 	rnd := rand.NewChaCha8([32]byte{})
 	for i, size := range sizes {
 		data := make([]byte, size)
-		rnd.Read(data)
+		_, _ = rnd.Read(data)
 		at := epoch.Add(time.Duration(i) * 200 * time.Millisecond)
 		images = append(images, page.Image{Time: at, Data: data})
 		body = fmt.Appendf(body, `,{"TimeStamp":%.3f,"ImageContent":"%s"}`,
