@@ -42,7 +42,7 @@ func label(err error) string {
 		"UnrecognizedClientException":
 		return c
 	}
-	if st := status(err); st >= 100 && st <= 599 {
+	if st := status(err); st >= 300 && st <= 599 {
 		return "HTTP " + strconv.Itoa(st)
 	}
 	return "error"
