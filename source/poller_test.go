@@ -22,6 +22,7 @@ type camera struct {
 	fail     func(n int) error              // what the n-th request fails with
 	broken   func(Slot) bool                // MEDIA_ERROR
 	latency  time.Duration                  // of an answer
+	keeps    time.Duration                  // how long media is kept; a window before is refused
 
 	requests, asked int
 	countFrom       Slot // asked counts from here
@@ -45,6 +46,10 @@ func (c *camera) Images(_ context.Context, w Window) iter.Seq2[Image, error] {
 		}
 		time.Sleep(c.latency)
 		now := SlotAt(time.Now())
+		if c.keeps > 0 && w.Start < now.Add(-c.keeps) {
+			yield(Image{}, errors.New("400: before retention"))
+			return
+		}
 		if now >= c.countFrom {
 			c.asked += w.Slots()
 		}
@@ -349,6 +354,23 @@ func TestPollerFreshness(t *testing.T) {
 		}
 		if oldest := slices.Max(ages); oldest > 31*time.Second {
 			t.Errorf("a frame of age %v came through", oldest)
+		}
+	})
+}
+
+func TestPollerBeginsAtWhatIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const keeps = time.Hour
+		c := &camera{fragment: 2 * time.Second, delay: always(time.Second), keeps: keeps, latency: 20 * time.Millisecond}
+		opts := auto()
+		opts.Retention = func() time.Duration { return keeps }
+		l, _, _, _ := poll(t, c, -3*time.Hour, 2*time.Hour+30*time.Minute, opts)
+		st := l.Stats()
+		if got, all := st.Ended[Published], uint64(30*time.Minute/step); got < all-uint64(time.Minute/step) || got > all {
+			t.Errorf("%d of the %d slots that are kept were published", got, all)
+		}
+		if st.Ended[NoMedia]+st.Ended[Published] != st.Expected {
+			t.Errorf("%+v", st)
 		}
 	})
 }

@@ -148,7 +148,7 @@ func (p *preview) write(tensor tensorimage.Tensor) error {
 // describe prints what the PNG does not show.
 func (p *preview) describe(out io.Writer, e publish.Envelope, tensor tensorimage.Tensor) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	line := func(key, format string, args ...any) { fmt.Fprintf(w, key+"\t"+format+"\n", args...) }
+	line := func(key, format string, args ...any) { _, _ = fmt.Fprintf(w, key+"\t"+format+"\n", args...) }
 	names := map[transform.Color][]string{
 		transform.RGB: {"r", "g", "b"}, transform.BGR: {"b", "g", "r"}, transform.Gray: {"gray"},
 	}[e.Color]
