@@ -14,8 +14,17 @@ GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 REQUIREMENTS := clients/python/requirements-test.txt
 VENV := .cache/venv
 
+# OpenCV with only the modules that are used, where "make opencv" has built it;
+# Debian's otherwise.
+OPENCV ?= .cache/opencv
+ifneq ($(wildcard $(OPENCV)/lib/pkgconfig/opencv4.pc),)
+export PKG_CONFIG_PATH := $(abspath $(OPENCV))/lib/pkgconfig:$(PKG_CONFIG_PATH)
+# Go's build cache knows these flags, but not what pkg-config says.
+export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint build demo test lint fmt bench image clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan lint fmt bench opencv image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +38,9 @@ deps-test:
 deps-lint:
 	@.ci/deps.sh lint
 
+deps-opencv:
+	@.ci/deps.sh opencv
+
 build: deps ## build bin/cvfeeder
 	go build -tags $(TAGS) -ldflags "-X main.version=$(VERSION)" -o bin/cvfeeder ./cmd/cvfeeder
 
@@ -39,6 +51,14 @@ test: deps-test $(VENV)/.done ## vet and test everything, with the race detector
 	go vet -tags $(TAGS) ./...
 	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" go test -race -tags $(TAGS) ./...
 	go test -race -tags "$(TAGS) matprofile" ./transform/opencv/...
+
+# Leaks are told by the tests themselves; OpenCV keeps some memory to the end.
+test-asan: deps ## test the decoders under the address sanitizer
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+		go test -asan -tags $(TAGS) ./transform/opencv
+
+opencv: deps-opencv ## build a small static OpenCV into .cache, which the other targets then use
+	.ci/opencv.sh $(OPENCV)
 
 # Made anew whenever the requirements change.
 $(VENV)/.done: $(REQUIREMENTS) | deps-test

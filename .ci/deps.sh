@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a make target needs and that are missing:
 #
-#   .ci/deps.sh build | test | lint
+#   .ci/deps.sh build | test | lint | opencv
 #
 # It says what it installs before it does, uses sudo only when not root, and
 # prints nothing when all is there. Without apt-get it says what to install.
@@ -14,6 +14,7 @@ works() {
 	opencv) pkg-config --exists 'opencv4 >= 4.6' ;;
 	turbojpeg) pkg-config --exists libturbojpeg ;;
 	libjpeg) pkg-config --exists libjpeg ;;
+	libpng) pkg-config --exists libpng ;;
 	venv) python3 -c 'import ensurepip, venv' ;;
 	*) command -v "$1" ;;
 	esac >/dev/null 2>&1
@@ -25,6 +26,8 @@ package() {
 	opencv) echo libopencv-dev ;;
 	turbojpeg) echo libturbojpeg0-dev ;;
 	libjpeg) echo libjpeg62-turbo-dev ;;
+	libpng) echo libpng-dev ;;
+	dpkg-source) echo dpkg-dev ;;
 	venv) echo python3-venv ;;
 	*) echo "$1" ;;
 	esac
@@ -35,8 +38,9 @@ case ${1-} in
 build) ;;
 test) needs+=(ffmpeg venv) ;;
 lint) needs+=(shellcheck) ;;
+opencv) needs+=(cmake dpkg-source libpng) ;;
 *)
-	echo "usage: $0 build|test|lint" >&2
+	echo "usage: $0 build|test|lint|opencv" >&2
 	exit 2
 	;;
 esac
@@ -58,6 +62,7 @@ explain() {
 	opencv) echo "opencv: OpenCV 4.6 or later with its headers, found by pkg-config opencv4" ;;
 	turbojpeg) echo "turbojpeg: libjpeg-turbo's TurboJPEG API with its headers, found by pkg-config libturbojpeg" ;;
 	libjpeg) echo "libjpeg: libjpeg-turbo's headers, found by pkg-config libjpeg" ;;
+	libpng) echo "libpng: with its headers, found by pkg-config libpng" ;;
 	venv) echo "venv: Python 3 with its modules venv and ensurepip" ;;
 	*) echo "$1" ;;
 	esac

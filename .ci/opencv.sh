@@ -21,29 +21,29 @@ rm -rf "$work"
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
 cd "$work"
 
-# shellcheck source=/dev/null
-suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-cat >debian.sources <<END
-Types: deb-src
-URIs: http://deb.debian.org/debian
-Suites: $suite
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-END
+# The same places that this system's packages come from, for sources. Both of apt's
+# formats are in use.
+shopt -s nullglob
+for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+	[[ ! -f $list ]] || sed -n 's/^deb /deb-src /p' "$list" >>"$work/sources.list"
+done
+mkdir -p "$work/sources.list.d"
+for list in /etc/apt/sources.list.d/*.sources; do
+	sed 's/^Types:.*/Types: deb-src/' "$list" >"$work/sources.list.d/${list##*/}"
+done
+touch "$work/sources.list"
 
 apt() {
-	apt-get -q -o Dir::Etc::SourceList="$work/debian.sources" -o Dir::Etc::SourceParts=/dev/null \
+	apt-get -q -o Dir::Etc::SourceList="$work/sources.list" -o Dir::Etc::SourceParts="$work/sources.list.d" \
 		-o Dir::State::Lists="$work/lists" -o Dir::Cache="$work/cache" -o APT::Sandbox::User=root "$@"
 }
 apt update
 apt source opencv
 sources=(opencv-*/)
 
-# The linker's sections let the program leave out what it does not call. The
-# baseline is every x86-64 processor since 2009; AVX2 is chosen at run time.
-options=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DBUILD_LIST=core,imgproc,imgcodecs
+# The baseline is every x86-64 processor since 2009; AVX2 is chosen at run time.
+options=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF "-DBUILD_LIST=core,imgproc,imgcodecs"
 	"-DCMAKE_INSTALL_PREFIX=$prefix" -DCMAKE_INSTALL_LIBDIR=lib
-	-DCMAKE_CXX_FLAGS="-ffunction-sections -fdata-sections"
 	-DWITH_JPEG=ON -DWITH_PNG=ON -DBUILD_JPEG=OFF -DBUILD_PNG=OFF -DBUILD_ZLIB=OFF
 	-DOPENCV_GENERATE_PKGCONFIG=OFF -DBUILD_opencv_apps=OFF
 	-DBUILD_TESTS=OFF -DBUILD_PERF_TESTS=OFF -DBUILD_EXAMPLES=OFF -DBUILD_DOCS=OFF -DBUILD_JAVA=OFF
@@ -67,7 +67,7 @@ Name: OpenCV
 Description: OpenCV's core, imgproc and imgcodecs, static
 Version: $version
 Cflags: -I$prefix/include/opencv4
-Libs: -L$prefix/lib -lopencv_imgcodecs -lopencv_imgproc -lopencv_core -ljpeg -lpng -lz -lstdc++ -lpthread -ldl -lm -Wl,--gc-sections
+Libs: -L$prefix/lib -lopencv_imgcodecs -lopencv_imgproc -lopencv_core -ljpeg -lpng -lz -lstdc++ -lpthread -ldl -lm
 END
 # Last, because it is what tells that the build is whole.
 mv "$work/opencv4.pc" "$prefix/lib/pkgconfig/opencv4.pc"
