@@ -149,14 +149,21 @@ func (p *Poller) learn(a *answer) {
 	newest, ok := a.newest()
 	f, _ := p.learned.fragment()
 	expected := p.learned.steady() && (a.End.Sub(p.learned.edge)%max(f, 1) == 0)
-	switch {
-	case ok && newest == a.End && !expected:
+	if ok && newest == a.End && !expected {
 		p.learned.tooLate(a.asked.Sub(newest))
 		p.misses = 0
-	case ok && newest > p.learned.edge:
-		p.learned.advance(newest, a.asked)
+		p.polled()
+		return
+	}
+	p.learnEdge(newest, a.asked)
+}
+
+// learnEdge takes note of the newest visible slot, 0 where there is none.
+func (p *Poller) learnEdge(newest, asked Slot) {
+	if newest > p.learned.edge {
+		p.learned.advance(newest, asked)
 		p.misses = 0
-	default:
+	} else {
 		// Only the poll that was due says something about the delay: those that
 		// follow may be waiting for a camera that is off.
 		if p.misses == 0 && !p.probing() {
@@ -164,6 +171,10 @@ func (p *Poller) learn(a *answer) {
 		}
 		p.misses++
 	}
+	p.polled()
+}
+
+func (p *Poller) polled() {
 	p.polls++
 	p.lag.Store(int64(p.learned.delay))
 }

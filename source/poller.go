@@ -62,6 +62,7 @@ type Options struct {
 // called from others.
 type Poller struct {
 	fetch  Fetcher
+	lister Lister // nil where fragments cannot be listed
 	ledger *Ledger
 	opts   Options
 
@@ -76,10 +77,14 @@ type Poller struct {
 	misses  int     // successive polls without anything new
 	fails   int     // successive failed requests
 
+	listFails int  // successive failed listings
+	listAgain Slot // when to list again
+
 	lag, overlap, heldBytes atomic.Int64
 }
 
-// NewPoller returns a poller of the ledger's wanted slots.
+// NewPoller returns a poller of the ledger's wanted slots. Where the fetcher is a
+// [Lister] too, fragments are listed where that costs less.
 func NewPoller(fetch Fetcher, ledger *Ledger, opts Options) *Poller {
 	if opts.Grace == 0 {
 		opts.Grace = DefaultGrace
@@ -90,6 +95,7 @@ func NewPoller(fetch Fetcher, ledger *Ledger, opts Options) *Poller {
 		widened: map[Slot]time.Duration{},
 		learned: learned{interval: ledger.Grid().Interval()},
 	}
+	p.lister, _ = fetch.(Lister)
 	p.lag.Store(int64(max(opts.Lag, 0)))
 	p.overlap.Store(int64(max(opts.Overlap, 0)))
 	return p

@@ -17,6 +17,7 @@ import (
 // window opens there are no images.
 type camera struct {
 	fragment time.Duration
+	spans    []Span                         // of the fragments, where their lengths vary
 	delay    func(start Slot) time.Duration // from a fragment's end until it is visible
 	media    func(Slot) bool                // whether there is media; nil is always
 	fail     func(n int) error              // what the n-th request fails with
@@ -30,9 +31,21 @@ type camera struct {
 }
 
 func (c *camera) visible(s, windowStart, now Slot) bool {
-	start := s - s%Slot(c.fragment.Milliseconds())
-	end := start.Add(c.fragment)
-	return start >= windowStart && now >= end.Add(c.delay(start)) && (c.media == nil || c.media(s))
+	span := c.span(s)
+	return span.Start >= windowStart && now >= span.End.Add(c.delay(span.Start)) && (c.media == nil || c.media(s))
+}
+
+// span returns the fragment that holds s.
+func (c *camera) span(s Slot) Span {
+	if c.spans == nil {
+		start := s - s%Slot(c.fragment.Milliseconds())
+		return Span{start, start.Add(c.fragment)}
+	}
+	i, found := slices.BinarySearchFunc(c.spans, s, func(span Span, s Slot) int { return int(span.Start - s) })
+	if !found {
+		i--
+	}
+	return c.spans[i]
 }
 
 func (c *camera) Images(_ context.Context, w Window) iter.Seq2[Image, error] {
@@ -183,7 +196,7 @@ func runWorld(t *testing.T, w world) {
 
 // poll runs a poller over the given time and returns its ledger and the frames,
 // each with the time it came at.
-func poll(t *testing.T, c *camera, from, length time.Duration, opts Options) (*Ledger, *Poller, []Slot, []time.Duration) {
+func poll(t *testing.T, c Fetcher, from, length time.Duration, opts Options) (*Ledger, *Poller, []Slot, []time.Duration) {
 	t.Helper()
 	start := SlotAt(time.Now().Add(from))
 	l := NewLedger(testGrid(t), start)

@@ -24,6 +24,11 @@ func (p *Poller) round(ctx context.Context, yield func(Frame, error) bool) (more
 	now := SlotAt(time.Now())
 	p.extend(now)
 	for _, part := range p.passes(now) {
+		for p.lists(part) {
+			if more, err := p.listed(ctx, &part, yield); !more || err != nil {
+				return more, err
+			}
+		}
 		more, err := p.run(ctx, part, yield)
 		if !more || err != nil {
 			return more, err
@@ -89,11 +94,11 @@ func (p *Poller) edge(now Slot) pass {
 		// A little more than should be visible, so that the answer shows where the
 		// visible media ends.
 		e.to = now
-		if known {
+		if known && !p.listsEdge() {
 			e.to = min(now, grid.Step(now.Add(-p.learned.delay*3/4), 1))
 		}
 	}
-	if known && p.misses >= deaf {
+	if known && p.misses >= deaf && !p.listsEdge() {
 		// What is missing is asked for when its grace is over.
 		e.from = max(e.from, e.to.Add(-f))
 	}

@@ -142,6 +142,14 @@ type watched struct {
 	answered func(time.Duration, error)
 }
 
+// Fragments implements source.Lister, as far as the fetcher does.
+func (f watched) Fragments(ctx context.Context, from, to source.Slot) ([]source.Span, error) {
+	if lister, ok := f.Fetcher.(source.Lister); ok {
+		return lister.Fragments(ctx, from, to)
+	}
+	return nil, source.ErrRefused
+}
+
 // Images implements source.Fetcher.
 func (f watched) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
 	return func(yield func(source.Image, error) bool) {

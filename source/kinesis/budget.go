@@ -45,6 +45,12 @@ func (b *budget) wait(ctx context.Context, images int) error {
 	return b.metadata.WaitN(ctx, min(requestPoints+images, metadataPoints))
 }
 
+// waitListing returns when a request for so many fragments may be sent, or ctx's
+// error.
+func (b *budget) waitListing(ctx context.Context, fragments int) error {
+	return b.metadata.WaitN(ctx, min(fragments, metadataPoints))
+}
+
 // answered takes note of the service's answer to a request.
 func (b *budget) answered(code string) {
 	b.mu.Lock()

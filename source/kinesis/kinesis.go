@@ -9,7 +9,8 @@
 // Credentials and region come from the SDK's own chain. Throttling and server
 // errors are retried with the SDK's backoff; ClientLimitExceededException too,
 // which the SDK itself does not retry. The permissions needed are
-// kinesisvideo:GetDataEndpoint, GetImages and DescribeStream.
+// kinesisvideo:GetDataEndpoint, GetImages and DescribeStream; ListFragments is
+// optional.
 package kinesis
 
 import (

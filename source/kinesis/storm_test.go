@@ -27,7 +27,7 @@ func storm() kinesistest.Faults {
 		EmptyPages: 0.02, TokenLife: 10 * time.Second, BadTokens: 0.02,
 		Throttle: true, Others: 0.2, ThrottleEndpoint: 0.2,
 		Errors: 0.02, Resets: 0.01, Cuts: 0.01, Slow: 0.01, Trickle: 0.01, SlowBy: 3 * time.Second,
-		NoImages: 0.005, Rotate: 7 * time.Minute, DenyListFragments: true,
+		NoImages: 0.005, Rotate: 7 * time.Minute,
 	}
 }
 
@@ -38,17 +38,21 @@ func TestStorm(t *testing.T) {
 		seed := *firstSeed + uint64(i)
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			// Some streams with fragments of 2 s, at the cost that is promised, and some
-			// with fragments of all lengths.
-			synctest.Test(t, func(t *testing.T) { runStorm(t, seed, 6, 2*time.Second, 1.25) })
-			synctest.Test(t, func(t *testing.T) { runStorm(t, seed, 1, 7*time.Second, 4) })
+			// with fragments of all lengths; without the permission to list them, and with.
+			synctest.Test(t, func(t *testing.T) { runStorm(t, seed, 6, 2*time.Second, 1.25, true) })
+			synctest.Test(t, func(t *testing.T) { runStorm(t, seed, 1, 7*time.Second, 4, true) })
+			synctest.Test(t, func(t *testing.T) { runStorm(t, seed, 1, 2*time.Second, 1.25, false) })
+			synctest.Test(t, func(t *testing.T) { runStorm(t, seed, 1, 7*time.Second, 1.3, false) })
 		})
 	}
 }
 
-func runStorm(t *testing.T, seed uint64, streams int, longest time.Duration, cost float64) {
+func runStorm(t *testing.T, seed uint64, streams int, longest time.Duration, cost float64, denied bool) {
+	faults := storm()
+	faults.DenyListFragments = denied
 	begin := time.Now()
 	s := serve(t, kinesistest.Options{
-		Streams: kinesistest.Cameras(streams), Seed: seed, Faults: storm(), Delay: 1500 * time.Millisecond,
+		Streams: kinesistest.Cameras(streams), Seed: seed, Faults: faults, Delay: 1500 * time.Millisecond,
 		Fragment: min(longest, 2*time.Second), FragmentMax: longest,
 	}, kinesis.Options{})
 	var wg sync.WaitGroup

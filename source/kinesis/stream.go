@@ -48,21 +48,22 @@ type StreamOptions struct {
 	Observe func(code string, images int)
 }
 
-// A Stream is one stream of the service. It implements [source.Fetcher].
+// A Stream is one stream of the service. It implements [source.Fetcher] and
+// [source.Lister].
 type Stream struct {
 	client *Client
 	opts   StreamOptions
 	budget *budget
 
 	mu        sync.Mutex
-	endpoint  string    // of the data plane, "" where unknown
-	seen      time.Time // when the stream was last known to exist
+	endpoints map[control.APIName]string // of the data plane, where known
+	seen      time.Time                  // when the stream was last known to exist
 	retention time.Duration
 }
 
 // Stream returns a stream. Nothing is sent yet.
 func (c *Client) Stream(opts StreamOptions) *Stream {
-	return &Stream{client: c, opts: opts, budget: newBudget()}
+	return &Stream{client: c, opts: opts, budget: newBudget(), endpoints: map[control.APIName]string{}}
 }
 
 // Check asks the service whether the stream can be read. It returns an error that
@@ -142,7 +143,7 @@ func (s *Stream) pages(ctx context.Context, w source.Window, yield func(page.Ima
 // in it. It returns the token of the next page, "" where there is none or yield
 // wants none.
 func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images int, yield func(page.Image) bool) (string, error) {
-	endpoint, err := s.dataEndpoint(ctx)
+	endpoint, err := s.dataEndpoint(ctx, control.APINameGetImages)
 	if err != nil {
 		return "", s.explain(err)
 	}
@@ -164,7 +165,7 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images
 		err = fmt.Errorf("%s answered GetImages without Images: it is not this stream's data endpoint", endpoint)
 	}
 	if err != nil && !isAnswer(err) {
-		s.forget(endpoint)
+		s.forget(control.APINameGetImages, endpoint)
 	}
 	if err != nil && code(err) == codeNotFound {
 		// Of a stream without media in the window, and of one that does not exist,
@@ -177,16 +178,16 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images
 	return aws.ToString(out.NextToken), nil
 }
 
-// dataEndpoint returns where GetImages has to go. It is kept until a request
+// dataEndpoint returns where requests of an API have to go. It is kept until a request
 // fails: GetDataEndpoint is allowed five times a second for a stream.
-func (s *Stream) dataEndpoint(ctx context.Context) (string, error) {
+func (s *Stream) dataEndpoint(ctx context.Context, api control.APIName) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.endpoint != "" {
-		return s.endpoint, nil
+	if endpoint := s.endpoints[api]; endpoint != "" {
+		return endpoint, nil
 	}
 	out, err := s.client.control.GetDataEndpoint(ctx, &kinesisvideo.GetDataEndpointInput{
-		APIName: control.APINameGetImages, StreamName: s.name(), StreamARN: s.arn(),
+		APIName: api, StreamName: s.name(), StreamARN: s.arn(),
 	})
 	if err != nil {
 		return "", err
@@ -194,16 +195,16 @@ func (s *Stream) dataEndpoint(ctx context.Context) (string, error) {
 	if aws.ToString(out.DataEndpoint) == "" {
 		return "", errors.New("GetDataEndpoint answered without a DataEndpoint")
 	}
-	s.endpoint = *out.DataEndpoint
-	return s.endpoint, nil
+	s.endpoints[api] = *out.DataEndpoint
+	return *out.DataEndpoint, nil
 }
 
 // forget drops an endpoint that failed, unless it has been replaced already.
-func (s *Stream) forget(endpoint string) {
+func (s *Stream) forget(api control.APIName, endpoint string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.endpoint == endpoint {
-		s.endpoint = ""
+	if s.endpoints[api] == endpoint {
+		delete(s.endpoints, api)
 	}
 }
 

@@ -1,0 +1,121 @@
+package kinesis
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	control "github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
+	media "github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia"
+	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+const (
+	fragmentsPage     = 100 // fragments in a page: as many points, whatever there is
+	maxFragmentsPages = 40
+	// listTime bounds how long a listing may take, with retries: there is a way
+	// without.
+	listTime = 10 * time.Second
+)
+
+// Fragments implements [source.Lister]. It needs the permission
+// kinesisvideo:ListFragments; without, its error wraps [source.ErrRefused].
+func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]source.Span, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	s.mu.Lock()
+	known := s.endpoints[control.APINameListFragments] != ""
+	s.mu.Unlock()
+	spans, err := s.listFragments(ctx, from, to)
+	if known && refused(err) {
+		// A dead endpoint may say the same.
+		spans, err = s.listFragments(ctx, from, to)
+	}
+	switch {
+	case refused(err):
+		return nil, fmt.Errorf("%w: stream %s: no permission kinesisvideo:ListFragments: %w", source.ErrRefused, s, err)
+	case err != nil:
+		return nil, fmt.Errorf("stream %s: listing fragments: %w", s, err)
+	}
+	slices.SortFunc(spans, func(a, b source.Span) int { return cmp.Compare(a.Start, b.Start) })
+	return spans, nil
+}
+
+func refused(err error) bool {
+	st := status(err)
+	return st == http.StatusUnauthorized || st == http.StatusForbidden
+}
+
+// listFragments returns the fragments of all pages, in any order.
+func (s *Stream) listFragments(ctx context.Context, from, to source.Slot) ([]source.Span, error) {
+	endpoint, err := s.dataEndpoint(ctx, control.APINameListFragments)
+	if err != nil {
+		return nil, err
+	}
+	// They are selected by their starts.
+	in := s.fragmentsInput(from.Add(-source.MaxFragment), to)
+	pages := media.NewListFragmentsPaginator(s.client.media, in,
+		func(o *media.ListFragmentsPaginatorOptions) { o.StopOnDuplicateToken = true })
+	var spans []source.Span
+	for n := 0; pages.HasMorePages(); n++ {
+		if n == maxFragmentsPages {
+			return nil, fmt.Errorf("the list goes on after %d pages", n)
+		}
+		if err := s.budget.waitListing(ctx, fragmentsPage); err != nil {
+			return nil, err
+		}
+		out, err := pages.NextPage(ctx, func(o *media.Options) {
+			o.BaseEndpoint = &endpoint
+			o.APIOptions = append(o.APIOptions, observe(s.budget.answered))
+		})
+		if err == nil && out.Fragments == nil {
+			err = fmt.Errorf("%s answered ListFragments without Fragments: it is not this stream's data endpoint", endpoint)
+		}
+		if err != nil {
+			if !isAnswer(err) {
+				s.forget(control.APINameListFragments, endpoint)
+			}
+			return nil, err
+		}
+		for _, f := range out.Fragments {
+			if span, ok := s.span(f); ok && span.End > from {
+				spans = append(spans, span)
+			}
+		}
+	}
+	return spans, nil
+}
+
+func (s *Stream) fragmentsInput(from, to source.Slot) *media.ListFragmentsInput {
+	selector := &types.FragmentSelector{
+		FragmentSelectorType: types.FragmentSelectorTypeServerTimestamp,
+		TimestampRange:       &types.TimestampRange{StartTimestamp: aws.Time(from.Time()), EndTimestamp: aws.Time(to.Time())},
+	}
+	if s.opts.Producer {
+		selector.FragmentSelectorType = types.FragmentSelectorTypeProducerTimestamp
+	}
+	return &media.ListFragmentsInput{
+		StreamName: s.name(), StreamARN: s.arn(), FragmentSelector: selector, MaxResults: aws.Int64(fragmentsPage),
+	}
+}
+
+// span returns the time of a fragment by the clock that the images are asked by,
+// and false where the answer does not tell.
+func (s *Stream) span(f types.Fragment) (source.Span, bool) {
+	begin := f.ServerTimestamp
+	if s.opts.Producer {
+		begin = f.ProducerTimestamp
+	}
+	length := f.FragmentLengthInMilliseconds
+	if begin == nil || length <= 0 || length > source.MaxWindow.Milliseconds() {
+		return source.Span{}, false
+	}
+	start := source.SlotAt(begin.Round(time.Millisecond))
+	return source.Span{Start: start, End: start + source.Slot(length)}, true
+}
