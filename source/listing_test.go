@@ -57,22 +57,22 @@ func TestPollerLists(t *testing.T) {
 		cost   float64 // images asked for each published, at most
 		lost   bool    // some slots have no media
 	}{
-		{name: "live", cost: 1.3},
-		{name: "an hour behind", from: -time.Hour, length: 59 * time.Minute, cost: 1.15},
-		{name: "steady", cost: 1.35, change: func(c *listingCamera) { c.camera = camera{fragment: 2 * time.Second, delay: c.delay} }},
-		{name: "late fragments", cost: 1.4, change: func(c *listingCamera) {
+		{name: "live", cost: 1.5},
+		{name: "an hour behind", from: -time.Hour, length: 59 * time.Minute, cost: 1.3},
+		{name: "steady", cost: 1.5, change: func(c *listingCamera) { c.camera = camera{fragment: 2 * time.Second, delay: c.delay} }},
+		{name: "late fragments", cost: 1.7, change: func(c *listingCamera) {
 			c.delay = func(start Slot) time.Duration { return time.Second + time.Duration(start%4)*time.Second }
 		}},
-		{name: "fragments that never come", cost: 1.3, lost: true, change: func(c *listingCamera) {
+		{name: "fragments that never come", cost: 1.5, lost: true, change: func(c *listingCamera) {
 			c.media = func(s Slot) bool { return c.span(s).Start%10 != 0 }
 		}},
-		{name: "fragments without images", cost: 5, lost: true, change: func(c *listingCamera) {
+		{name: "fragments without images", cost: 7, lost: true, change: func(c *listingCamera) {
 			// The first image of each is enough to list it.
 			c.media = func(s Slot) bool { span := c.span(s); return span.Start%10 != 0 || s == span.Start }
 		}},
-		{name: "slow answers", cost: 1.3, change: func(c *listingCamera) { c.latency = time.Second }},
-		{name: "failing answers", cost: 1.6, change: func(c *listingCamera) { c.fail = everyThird }},
-		{name: "listing fails for two minutes", cost: 2, change: func(c *listingCamera) {
+		{name: "slow answers", cost: 1.5, change: func(c *listingCamera) { c.latency = time.Second }},
+		{name: "failing answers", cost: 2.2, change: func(c *listingCamera) { c.fail = everyThird }},
+		{name: "listing fails for two minutes", cost: 3, change: func(c *listingCamera) {
 			begin := time.Now()
 			c.refuse = func(int) error {
 				if since := time.Since(begin); since > 2*time.Minute && since < 4*time.Minute {
