@@ -13,6 +13,8 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 REQUIREMENTS := clients/python/requirements-test.txt
 VENV := .cache/venv
+TESTDATA := transform/opencv/testdata
+REFERENCES := .cache/fidelity
 
 # OpenCV with only the modules that are used, where "make opencv" has built it;
 # Debian's otherwise.
@@ -24,7 +26,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan lint fmt bench opencv image clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan soak fidelity lint fmt bench opencv image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +58,25 @@ test: deps-test $(VENV)/.done ## vet and test everything, with the race detector
 test-asan: deps ## test the decoders under the address sanitizer
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 		go test -asan -tags $(TAGS) ./transform/opencv
+
+soak: deps ## 100,000 pictures must leave resident memory as it was
+	CVFEEDER_SOAK=100000 go test -count=1 -v -tags $(TAGS) -run '^TestResidentMemoryIsFlat$$' ./transform/opencv
+
+# The golden vectors anew, then tensors by the libraries' own preprocessors. Some
+# gigabytes and minutes the first time, for PyTorch.
+fidelity: deps $(REFERENCES)-venv/.done ## compare with the reference libraries; renew the table in README.md
+	$(REFERENCES)-venv/bin/python -W ignore $(TESTDATA)/golden.py
+	rm -rf $(REFERENCES)
+	YOLO_CONFIG_DIR="$(CURDIR)/$(REFERENCES)-venv" $(REFERENCES)-venv/bin/python -W ignore $(TESTDATA)/fidelity.py $(REFERENCES)
+	CVFEEDER_FIDELITY="$(CURDIR)/$(REFERENCES)" go test -count=1 -v -tags $(TAGS) -run '^TestFidelity$$' ./transform/opencv
+	go test -count=1 -tags $(TAGS) ./transform/...
+
+$(REFERENCES)-venv/.done: $(TESTDATA)/requirements.txt $(TESTDATA)/requirements-fidelity.txt $(TESTDATA)/requirements-nodeps.txt | deps-test
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install -q --disable-pip-version-check -r $(TESTDATA)/requirements-fidelity.txt
+	$(@D)/bin/pip install -q --disable-pip-version-check --no-deps -r $(TESTDATA)/requirements-nodeps.txt
+	touch $@
 
 opencv: deps-opencv ## build a small static OpenCV into .cache, which the other targets then use
 	.ci/opencv.sh $(OPENCV)

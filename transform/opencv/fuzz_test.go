@@ -13,12 +13,32 @@ import (
 
 // FuzzDecodeJPEG decodes what may be a JPEG, and makes tensors of what is one.
 func FuzzDecodeJPEG(f *testing.F) {
-	fuzzDecode(f, ".jpg", func(data []byte) []byte { return data })
+	fuzzDecode(f, ".jpg", jpegMarkers, func(data []byte) []byte { return data })
 }
 
 // FuzzDecodePNG does so for PNG, with the checksums put right: they would keep
 // nearly everything from the decoder.
-func FuzzDecodePNG(f *testing.F) { fuzzDecode(f, ".png", repairPNG) }
+func FuzzDecodePNG(f *testing.F) { fuzzDecode(f, ".png", pngChunks, repairPNG) }
+
+// jpegMarkers returns where the markers of a JPEG are.
+func jpegMarkers(data []byte) []int {
+	var at []int
+	for i := 2; i+1 < len(data); i++ {
+		if data[i] == 0xff && data[i+1] != 0 && data[i+1] != 0xff {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+// pngChunks returns where the chunks of a PNG are.
+func pngChunks(data []byte) []int {
+	var at []int
+	for i := len(pngMagic); i < len(data); i += chunkFrame + int(binary.BigEndian.Uint32(data[i:])) {
+		at = append(at, i)
+	}
+	return at
+}
 
 // repairPNG returns the PNG with the right checksum of each chunk.
 func repairPNG(data []byte) []byte {
@@ -35,15 +55,26 @@ func repairPNG(data []byte) []byte {
 	return data
 }
 
-// fuzzDecode fuzzes the decoder of the files with the extension.
-func fuzzDecode(f *testing.F, extension string, repair func([]byte) []byte) {
+// fuzzDecode fuzzes the decoder of the files with the extension. The seeds are the
+// files, each of them cut at every mark, and with a bit flipped in each of the
+// bytes that begin what is marked.
+func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair func([]byte) []byte) {
 	files, err := os.ReadDir("testdata/pictures")
 	if err != nil {
 		f.Fatal(err)
 	}
 	for _, file := range files {
 		if strings.HasSuffix(file.Name(), extension) {
-			f.Add(readPicture(f, file.Name()))
+			data := readPicture(f, file.Name())
+			f.Add(data)
+			for _, at := range marks(data) {
+				f.Add(slices.Clone(data[:at]))
+				for i := at; i < min(at+8, len(data)); i++ {
+					flipped := slices.Clone(data)
+					flipped[i] ^= 1 << (i % 8)
+					f.Add(flipped)
+				}
+			}
 		}
 	}
 	outputs := fuzzOutputs(f)

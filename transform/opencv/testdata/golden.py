@@ -247,7 +247,8 @@ def resampling():
     for picture, (w, h) in [("large.jpg", (80, 45)), ("444.jpg", (90, 75)), ("420-odd.jpg", (30, 80)),
                             ("420-odd.jpg", (97, 30)), ("420-odd.jpg", (40, 61)), ("large.jpg", (96, 54)),
                             ("progressive.jpg", (60, 45)), ("large.jpg", (3, 2)), ("pixel.jpg", (5, 4)),
-                            ("wide.jpg", (60, 3)), ("rgb.png", (39, 31))]:
+                            ("wide.jpg", (60, 3)), ("rgb.png", (39, 31)), ("tall.jpg", (45, 60)),
+                            ("422.jpg", (90, 40)), ("gray.png", (36, 21)), ("gray.png", (36, 22))]:
         output = {"fit": "stretch", "size": f"{w}x{h}"} | BYTES
         for name, interpolation in CV2.items():
             pixels = cv2.resize(read_cv2(picture), (w, h), interpolation=interpolation)[:, :, ::-1]
@@ -276,6 +277,27 @@ def regions():
     half = read_cv2("large.jpg")[135:, 240:]
     case("roi/fractions", "large.jpg", {"preset": "yolo", "size": "80x80", "roi": "0.5,0.5,0.5,0.5"} | BYTES,
          letterbox(half, 80, 80, cv2.INTER_LINEAR, 114)[None, :, :, ::-1], OPENCV)
+
+
+def order():
+    """Which direction Pillow convolves first: for many sizes, what pillow.c goes by. Each direction rounds."""
+    rng = np.random.default_rng(50)
+    told = set()
+    for _ in range(1000):
+        w, h, to_w, to_h = map(int, rng.integers(1, 90, 4))
+        if rng.random() < 0.5:  # at the boundary
+            to_h = max(h - 2 * (w - to_w) + int(rng.integers(-1, 2)), 1)
+        if to_w == w or to_h == h:
+            continue
+        image = Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8))
+        how = Image.Resampling.BICUBIC
+        both, rows, columns = (np.asarray(i.resize((to_w, to_h), how)) for i in
+                               [image, image.resize((to_w, h), how), image.resize((w, to_h), how)])
+        if not np.array_equal(rows, columns):
+            first = to_h < h and h - to_h > 2 * (w - to_w)
+            assert np.array_equal(both, columns if first else rows), (w, h, to_w, to_h)
+            told.add(first)
+    assert told == {True, False}
 
 
 def halves():
@@ -323,7 +345,7 @@ def main():
     PICTURES.mkdir(exist_ok=True)
     jpegs()
     pngs()
-    for make in [decoding, yolo, classifiers, resampling, regions, halves, geometry]:
+    for make in [decoding, yolo, classifiers, resampling, regions, order, halves, geometry]:
         make()
     lines = ",\n".join("  " + json.dumps(c) for c in cases)
     (HERE / "cases.json").write_text(f"[\n{lines}\n]\n")

@@ -1,0 +1,256 @@
+package opencv
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"image"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+const (
+	fidelityTable = "testdata/fidelity.md"
+	readme        = "../../README.md"
+)
+
+// A fidelityCase is an entry of the cases.json that testdata/fidelity.py writes.
+type fidelityCase struct {
+	Row, Reference, Picture string
+	Output                  goldenOutput
+}
+
+// A fidelityRow is a line of the table: all pictures of one preset and reference.
+type fidelityRow struct {
+	name, reference  string
+	pictures         map[string]bool
+	pixels, differ   int
+	largest, element float64 // of 255, and as the tensor has it
+	squares          float64 // sum over the values, of 255
+	speedup          float64 // 0: not measured
+}
+
+// add compares two tensors of the same picture and spec.
+func (r *fidelityRow) add(s *transform.Spec, want, got []float64) {
+	channels := s.Color.Channels()
+	n := len(got) / channels
+	differs := make([]bool, n)
+	for i := range got {
+		channel, pixel := i/n, i%n
+		if s.Layout == transform.NHWC {
+			channel, pixel = i%channels, i/channels
+		}
+		value := func(v float64) float64 {
+			if s.DType == transform.Uint8 {
+				return v
+			}
+			return math.Round((v*s.Std[channel] + s.Mean[channel]) / s.Scale)
+		}
+		r.element = max(r.element, math.Abs(want[i]-got[i]))
+		if d := math.Abs(value(want[i]) - value(got[i])); d > 0 {
+			differs[pixel] = true
+			r.largest = max(r.largest, d)
+			r.squares += d * d
+		}
+	}
+	r.pixels += n
+	for _, d := range differs {
+		if d {
+			r.differ++
+		}
+	}
+}
+
+func (r *fidelityRow) share() float64 { return float64(r.differ) / float64(r.pixels) }
+
+func (r *fidelityRow) String() string {
+	share, psnr, speedup := "none", "", ""
+	if r.differ > 0 {
+		share = fmt.Sprintf("%.2g%%", 100*r.share())
+		psnr = fmt.Sprintf("%.0f dB", 10*math.Log10(255*255/(r.squares/float64(3*r.pixels))))
+	}
+	if r.speedup > 0 {
+		speedup = fmt.Sprintf("%.1f×", r.speedup)
+	}
+	return fmt.Sprintf("| %s | %s | %d | %s | %.0f | %.1g | %s | %s |\n",
+		r.name, r.reference, len(r.pictures), share, r.largest, r.element, psnr, speedup)
+}
+
+// TestFidelity compares with what testdata/fidelity.py has written to the
+// directory that CVFEEDER_FIDELITY names, writes the table, and shows it in
+// README.md: "make fidelity".
+func TestFidelity(t *testing.T) {
+	directory := os.Getenv("CVFEEDER_FIDELITY")
+	if directory == "" {
+		t.Skip("needs the reference libraries: `make fidelity`")
+	}
+	rows := compareReferences(t, directory)
+	for _, r := range rows {
+		switch {
+		case strings.HasPrefix(r.reference, "CLIPImageProcessor "):
+			// Made of PyTorch's resampling, which rounds otherwise; shown to be known.
+		case strings.HasPrefix(r.name, "resize: opencv") || r.name == "yolo":
+			if r.largest > 1 || r.share() > 0.001 {
+				t.Errorf("more than 1 in 0.1%% of the pixels: %v", r)
+			}
+		case r.differ > 0:
+			t.Errorf("not exact: %v", r)
+		}
+	}
+	rows = append(rows, compareFast(t, filepath.Join(directory, "pictures"))...)
+	var table strings.Builder
+	table.WriteString("| what | reference | pictures | pixels that differ | by at most, of 255 | in the tensor | PSNR | speed-up |\n" +
+		"|---|---|---:|---:|---:|---:|---:|---:|\n")
+	for _, r := range rows {
+		table.WriteString(r.String())
+	}
+	fmt.Print(table.String())
+	write := func(name, text string) {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(fidelityTable, table.String())
+	before, _, after := cutTable(t)
+	write(readme, before+table.String()+after)
+}
+
+// compareReferences compares every case, in the order of the file.
+func compareReferences(t *testing.T, directory string) []*fidelityRow {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(directory, "cases.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []fidelityCase
+	if err := json.Unmarshal(text, &cases); err != nil {
+		t.Fatal(err)
+	}
+	w := NewWorker(Options{})
+	defer w.Close()
+	var rows []*fidelityRow
+	for i, c := range cases {
+		at := slices.IndexFunc(rows, func(r *fidelityRow) bool { return r.name == c.Row && r.reference == c.Reference })
+		if at < 0 {
+			at = len(rows)
+			rows = append(rows, &fidelityRow{name: c.Row, reference: c.Reference, pictures: map[string]bool{}})
+		}
+		npy, err := os.ReadFile(filepath.Join(directory, fmt.Sprintf("%d.npy", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := parseNPY(npy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		picture, err := os.ReadFile(c.Picture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := c.Output.spec(t)
+		got := makeTensor(t, w, picture, spec)
+		if !slices.Equal(got.Shape, want.shape) {
+			t.Fatalf("%+v: shape %v, want %v", c, got.Shape, want.shape)
+		}
+		rows[at].add(&spec, want.elements(t), array{descr: want.descr, data: got.Data}.elements(t))
+		rows[at].pictures[c.Picture] = true
+		got.Release()
+	}
+	return rows
+}
+
+// compareFast compares the scaled decode with the exact one, and their speeds.
+func compareFast(t *testing.T, pictures string) []*fidelityRow {
+	t.Helper()
+	w := NewWorker(Options{})
+	defer w.Close()
+	var rows []*fidelityRow
+	for _, preset := range []string{"yolo", "imagenet", "clip"} {
+		for _, picture := range []string{"1280x720.jpg", "1920x1080.jpg", "2304x1296.jpg"} {
+			data, err := os.ReadFile(filepath.Join(pictures, picture))
+			if err != nil {
+				t.Fatal(err)
+			}
+			exact := newOutput(t, preset, nil)
+			fast := newOutput(t, preset, func(s *transform.Spec) { s.Decode = transform.DecodeFast })
+			size, _, _ := strings.Cut(picture, ".")
+			width, height, err := transform.ParseSize(size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &fidelityRow{
+				name:      fmt.Sprintf("%s, `decode: fast` of %s at %d/8", preset, size, eighths(image.Pt(width, height), []*transform.Output{fast})),
+				reference: "`decode: exact`", pictures: map[string]bool{picture: true},
+			}
+			a, b := makeTensor(t, w, data, exact.Spec), makeTensor(t, w, data, fast.Spec)
+			r.add(&exact.Spec, floatsOf(a), floatsOf(b))
+			var times [2][]time.Duration
+			for range 15 {
+				for i, o := range []*transform.Output{exact, fast} {
+					times[i] = append(times[i], timed(func() { makeTensor(t, w, data, o.Spec).Release() }))
+				}
+			}
+			r.speedup = float64(median(times[0])) / float64(median(times[1]))
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
+// floatsOf returns the elements of a float32 tensor.
+func floatsOf(t *transform.Tensor) []float64 {
+	v := make([]float64, len(t.Data)/4)
+	for i := range v {
+		v[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:])))
+	}
+	return v
+}
+
+// cutTable returns README.md in three parts: the second is what is between the
+// markers of the table.
+func cutTable(t *testing.T) (before, table, after string) {
+	t.Helper()
+	const begin, end = "<!-- fidelity: made by make fidelity -->\n", "<!-- end of fidelity -->\n"
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begun := strings.Cut(string(text), begin)
+	table, after, ended := strings.Cut(rest, end)
+	if !begun || !ended {
+		t.Fatalf("README.md does not have the markers %q and %q", begin, end)
+	}
+	return before + begin, table, end + after
+}
+
+// TestReadmeShowsFidelity: README.md shows the table that was measured last, with
+// the versions that are pinned.
+func TestReadmeShowsFidelity(t *testing.T) {
+	want, err := os.ReadFile(fidelityTable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, got, _ := cutTable(t); got != string(want) {
+		t.Error("README.md does not show testdata/fidelity.md as it is: run `make fidelity`")
+	}
+	for _, name := range []string{"requirements.txt", "requirements-fidelity.txt", "requirements-nodeps.txt"} {
+		text, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^([\w-]+)==(\S+)$`).FindAllStringSubmatch(string(text), -1) {
+			named := strings.Contains(string(want), m[1]+" "+m[2])
+			if !named && m[1] != "numpy" && m[1] != "torch" { // the ground that the others stand on
+				t.Errorf("testdata/fidelity.md does not name %s %s of %s: run `make fidelity`", m[1], m[2], name)
+			}
+		}
+	}
+}
