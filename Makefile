@@ -78,7 +78,9 @@ $(REFERENCES)-venv/.done: $(TESTDATA)/requirements.txt $(TESTDATA)/requirements-
 	$(@D)/bin/pip install -q --disable-pip-version-check --no-deps -r $(TESTDATA)/requirements-nodeps.txt
 	touch $@
 
-opencv: deps-opencv ## build a small static OpenCV into .cache, which the other targets then use
+opencv: $(OPENCV)/lib/pkgconfig/opencv4.pc ## build a small static OpenCV into .cache, once, for the other targets to use
+
+$(OPENCV)/lib/pkgconfig/opencv4.pc: | deps-opencv
 	.ci/opencv.sh $(OPENCV)
 
 # Made anew whenever the requirements change.

@@ -38,7 +38,7 @@ case ${1-} in
 build) ;;
 test) needs+=(ffmpeg venv) ;;
 lint) needs+=(shellcheck) ;;
-opencv) needs+=(cmake dpkg-source libpng) ;;
+opencv) needs=(make g++ pkg-config cmake dpkg-source libjpeg libpng) ;;
 *)
 	echo "usage: $0 build|test|lint|opencv" >&2
 	exit 2

@@ -94,7 +94,7 @@ func New(build Build, src Sources) *Metrics {
 		Stage: histogram("cvfeeder_stage_seconds", "Time that a stage took: fetch of one window; decode, transform and publish of one frame.",
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "stage"),
 		Requests:      counter("cvfeeder_getimages_requests_total", "GetImages requests, retries included, by the service's answer.", "stream", "code"),
-		Images:        counter("cvfeeder_images_requested_total", "Images asked for, retries included: what AWS bills by.", "stream"),
+		Images:        counter("cvfeeder_images_requested_total", "Images asked for, retries included. AWS bills the images generated, which may be fewer.", "stream"),
 		PublishBytes:  counter("cvfeeder_publish_bytes_total", "Bytes of delivered messages, headers included.", "output"),
 		PublishErrors: counter("cvfeeder_publish_errors_total", "Messages that were not delivered.", "reason"),
 	}

@@ -18,7 +18,8 @@ var (
 	firstSeed = flag.Uint64("seed", 1, "the first of them")
 )
 
-// storm is everything at once that the service, the network and the cameras do.
+// storm is most of what the service, the network and the cameras do, at once. Clocks
+// that jump and retention that ends are not in it.
 func storm() kinesistest.Faults {
 	return kinesistest.Faults{
 		Jitter: 300 * time.Millisecond, Late: 0.01, LateBy: 8 * time.Second, Never: 0.005,
@@ -31,8 +32,9 @@ func storm() kinesistest.Faults {
 	}
 }
 
-// TestStorm polls many streams for an hour of fake time under all faults together,
-// and compares, slot by slot, what the fake had with what arrived.
+// TestStorm polls streams for an hour of fake time under the faults of storm, and
+// compares, slot by slot, what the fake had with what arrived. The cost is counted in
+// images that the service generates; those asked for are more.
 func TestStorm(t *testing.T) {
 	for i := range *seeds {
 		seed := *firstSeed + uint64(i)

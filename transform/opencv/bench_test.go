@@ -2,6 +2,7 @@ package opencv
 
 import (
 	"bytes"
+	"cmp"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -184,12 +185,11 @@ func BenchmarkDecodeFast(b *testing.B) {
 
 // BenchmarkTransformScaling measures the throughput of two workers against that
 // of one, in turns. What the machine allows is measured beside it: two decodes by
-// libjpeg-turbo alone, which share nothing.
+// libjpeg-turbo alone, which share nothing but the memory's bandwidth.
 func BenchmarkTransformScaling(b *testing.B) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		b.Skip("needs two cores")
 	}
-	const frames = 8
 	data, out := benchJPEG(b), benchOutput(b, "yolo")
 	workers := [2]*Worker{NewWorker(Options{}), NewWorker(Options{})}
 	var pixels [2]view
@@ -204,29 +204,38 @@ func BenchmarkTransformScaling(b *testing.B) {
 			b.Error(err)
 		}
 	}
-	run := func(n int, once func(int)) time.Duration {
-		return timed(func() {
-			var wg sync.WaitGroup
-			for i := range n {
-				wg.Go(func() {
-					for range frames {
-						once(i)
-					}
-				})
-			}
-			wg.Wait()
-		})
-	}
-	var times [4][]time.Duration
+	var wholes, floors [2][]float64
 	for b.Loop() {
-		for i, once := range []func(int){whole, floor} {
-			times[2*i] = append(times[2*i], run(1, once))
-			times[2*i+1] = append(times[2*i+1], run(2, once))
+		for turn := range 20 {
+			n := turn % 2
+			wholes[n] = append(wholes[n], throughput(n+1, whole))
+			floors[n] = append(floors[n], throughput(n+1, floor))
 		}
 	}
-	scaling := func(i int) float64 { return 2 * float64(median(times[i])) / float64(median(times[i+1])) }
-	b.ReportMetric(scaling(0), "transform-scaling")
-	b.ReportMetric(scaling(2), "libjpeg-scaling")
+	b.ReportMetric(median(wholes[1])/median(wholes[0]), "transform-scaling")
+	b.ReportMetric(median(floors[1])/median(floors[0]), "libjpeg-scaling")
+}
+
+// throughput returns how often a second once is run by n goroutines together. It
+// is the sum of their own rates: none waits for another to finish.
+func throughput(n int, once func(i int)) float64 {
+	rates := make([]float64, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			start, runs := time.Now(), 0
+			for ; time.Since(start) < 80*time.Millisecond; runs++ {
+				once(i)
+			}
+			rates[i] = float64(runs) / time.Since(start).Seconds()
+		})
+	}
+	wg.Wait()
+	sum := 0.0
+	for _, r := range rates {
+		sum += r
+	}
+	return sum
 }
 
 // timed returns how long f takes.
@@ -237,7 +246,7 @@ func timed(f func()) time.Duration {
 }
 
 // median returns the middle of the values.
-func median(d []time.Duration) time.Duration {
+func median[T cmp.Ordered](d []T) T {
 	slices.Sort(d)
 	return d[len(d)/2]
 }

@@ -87,7 +87,7 @@ def clip(path):
         transforms.ToTensor(),
         transforms.Normalize(golden.CLIP["mean"], golden.CLIP["std"]),
     ])
-    case("clip", f"OpenAI's CLIP preprocess ({version('torchvision')})", path, output, openai(image)[None].numpy())
+    case("clip", f"OpenAI's CLIP recipe, rebuilt ({version('torchvision')})", path, output, openai(image)[None].numpy())
     for processor in [CLIPImageProcessorPil, CLIPImageProcessor]:
         tensor = processor()(image, return_tensors="np")["pixel_values"]
         case("clip", f"{processor.__name__} ({version('transformers')})", path, output, tensor)
