@@ -43,11 +43,24 @@ func (a *answer) newest() (Slot, bool) {
 	return 0, false
 }
 
+// begin returns where the media begins that is without a hole until s.
+func (a *answer) begin(s Slot) Slot {
+	for i := len(a.entries) - 1; i >= 0; i-- {
+		if a.slot(i) < s && a.entries[i] == silent {
+			return a.slot(i + 1)
+		}
+	}
+	return a.Start
+}
+
 // ask fetches a window. Frames are passed on while the answer still arrives.
 func (p *Poller) ask(ctx context.Context, a *answer, yield func(Frame, error) bool) (more bool, err error) {
 	for img, err := range p.fetch.Images(ctx, a.Window) {
+		if errors.Is(err, ErrEmptyWindow) {
+			break // an answer like others
+		}
 		if err != nil {
-			return true, failed(err)
+			return true, err
 		}
 		i, ok := a.at(img.Time)
 		if !ok || errors.Is(img.Err, ErrNoMedia) {
@@ -63,6 +76,9 @@ func (p *Poller) ask(ctx context.Context, a *answer, yield func(Frame, error) bo
 		if !p.release(yield) {
 			return false, nil
 		}
+	}
+	if _, ok := a.newest(); ok {
+		p.fails = 0 // in a long round, what failed long ago is no reason for a long pause
 	}
 	return true, nil
 }
@@ -81,11 +97,11 @@ func (p *Poller) settle(a *answer) (next Slot) {
 	if newest, ok := a.newest(); ok {
 		p.newest = max(p.newest, newest)
 	}
-	sure := false
+	sure, after := false, Slot(0)
 	for i, e := range a.entries {
 		s := a.slot(i)
 		if e == found {
-			sure = true
+			sure, after = true, s
 			p.guess = max(p.guess, p.widened[s])
 			continue
 		}
@@ -93,7 +109,15 @@ func (p *Poller) settle(a *answer) (next Slot) {
 		if wanted, ok := p.ledger.Wanted(s); !ok || wanted != s {
 			continue
 		}
+		after = max(after, p.after[s])
+		if before := grid.Step(s, -1); before == p.learned.edge {
+			after = before
+		}
 		over := a.asked >= p.deadline(s)
+		if after != 0 {
+			p.after[s] = after
+			sure = sure || !over && a.Start <= after
+		}
 		if sure && over {
 			p.ledger.GiveUp(s, NoMedia)
 		}
@@ -104,6 +128,7 @@ func (p *Poller) settle(a *answer) (next Slot) {
 	}
 	first, waiting := p.ledger.Wanted(0)
 	maps.DeleteFunc(p.widened, func(s Slot, _ time.Duration) bool { return !waiting || s < first })
+	maps.DeleteFunc(p.after, func(s, _ Slot) bool { return !waiting || s < first })
 	p.learn(a)
 	return next
 }
@@ -111,8 +136,8 @@ func (p *Poller) settle(a *answer) (next Slot) {
 // wider returns the overlap to try after one that proved nothing. As long as the
 // media may only be late, that is a fragment's length at the most.
 func (p *Poller) wider(overlap time.Duration, over bool) time.Duration {
-	if f, known := p.learned.fragment(); known && !over {
-		return max(f, p.guess)
+	if _, known := p.learned.fragment(); known && !over {
+		return p.usual()
 	}
 	return min(max(2*overlap, firstOverlap), p.longest())
 }
@@ -132,14 +157,8 @@ func (p *Poller) edgeGrace() time.Duration {
 	return max(p.opts.Grace, p.longest()+max(p.learned.delay, usualDelay))
 }
 
-// longest returns how long a fragment may be: when some have been seen, twice the
-// longest of those.
-func (p *Poller) longest() time.Duration {
-	if _, known := p.learned.fragment(); !known {
-		return MaxFragment
-	}
-	return min(max(2*p.learned.longest(), p.guess), MaxFragment)
-}
+// longest returns how long a fragment may be.
+func (p *Poller) longest() time.Duration { return max(p.learned.longest(), p.guess) }
 
 // learn takes note of where the visible media ends, if the answer shows it.
 func (p *Poller) learn(a *answer) {
@@ -155,13 +174,14 @@ func (p *Poller) learn(a *answer) {
 		p.polled()
 		return
 	}
-	p.learnEdge(newest, a.asked)
+	p.learnEdge(a.begin(newest), newest, a.asked)
 }
 
-// learnEdge takes note of the newest visible slot, 0 where there is none.
-func (p *Poller) learnEdge(newest, asked Slot) {
+// learnEdge takes note of the newest visible slot, 0 where there is none. The media
+// from begin on is without a hole.
+func (p *Poller) learnEdge(begin, newest, asked Slot) {
 	if newest > p.learned.edge {
-		p.learned.advance(newest, asked)
+		p.learned.advance(begin, newest, asked)
 		p.misses = 0
 	} else {
 		// Only the poll that was due says something about the delay: those that

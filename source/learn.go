@@ -27,6 +27,7 @@ type learned struct {
 	interval time.Duration // of the slots
 	edge     Slot
 	advances []time.Duration // between successive edges, newest last
+	record   time.Duration   // the longest of all
 	delay    time.Duration   // from the edge's time until it was visible; 0 while unknown
 	settled  bool            // the delay has once been too short
 	step     time.Duration
@@ -34,11 +35,13 @@ type learned struct {
 	same     int  // successive polls with that result
 }
 
-// advance takes note of a new edge, seen in the answer to a question asked at
-// the time asked.
-func (l *learned) advance(edge, asked Slot) {
-	if length := edge.Sub(l.edge); length <= max(MaxFragment, l.interval) {
+// advance takes note of a new edge, seen in the answer to a question asked at the
+// time asked, with media from begin on that is without a hole.
+func (l *learned) advance(begin, edge, asked Slot) {
+	length := edge.Sub(max(l.edge, begin.Add(-l.interval)))
+	if length <= max(MaxFragment, l.interval) {
 		l.advances = append(l.advances, length)
+		l.record = max(l.record, length)
 		if len(l.advances) > sample {
 			l.advances = slices.Delete(l.advances, 0, 1)
 		}
@@ -112,9 +115,18 @@ func (l *learned) fragment() (time.Duration, bool) {
 	return sum / time.Duration(n), true
 }
 
-// longest returns the longest of the newest fragments, or of what became visible
-// at once.
-func (l *learned) longest() time.Duration { return slices.Max(l.advances) }
+// longest returns a length that fragments hardly reach, twice that of the longest
+// one, or of what became visible at once. Where lengths vary, all fragments count.
+func (l *learned) longest() time.Duration {
+	switch {
+	case l.steady():
+		return min(2*slices.Max(l.advances), MaxFragment)
+	case len(l.advances) < sample:
+		return MaxFragment
+	default:
+		return min(2*l.record, MaxFragment)
+	}
+}
 
 // steady tells whether all fragments are of the same length. Where some have not
 // become visible, the edge has advanced by several at once.

@@ -90,11 +90,14 @@ func (p *Poller) giveUpListed(from, end, listed Slot) {
 
 // learnListed takes note of where the visible media ends.
 func (p *Poller) learnListed(spans []Span, listed Slot) {
-	newest := Slot(0)
+	var begin, newest Slot
+	grid := p.ledger.Grid()
 	for _, span := range spans {
-		newest = max(newest, p.ledger.Grid().Floor(span.End-1))
+		if end := grid.Floor(span.End - 1); end > newest {
+			begin, newest = grid.Ceil(span.Start), end
+		}
 	}
-	p.learnEdge(newest, listed)
+	p.learnEdge(begin, newest, listed)
 }
 
 // PlanListed yields the windows that get all wanted slots from one instant to

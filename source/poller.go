@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"math/rand/v2"
 	"slices"
@@ -69,13 +68,14 @@ type Poller struct {
 	learned learned
 	guess   time.Duration // overlap that sufficed, where no fragment length is known
 	widened map[Slot]time.Duration
-	newest  Slot    // the newest slot of which there was media
-	asked   Slot    // what was asked for at least once ends here
-	reask   Slot    // when to ask again for what is missing
-	held    []Frame // arrived, but behind a slot that may still turn up; in order
-	polls   int     // at the live edge
-	misses  int     // successive polls without anything new
-	fails   int     // successive failed requests
+	after   map[Slot]Slot // of a missing slot: its fragment starts after this one
+	newest  Slot          // the newest slot of which there was media
+	asked   Slot          // what was asked for at least once ends here
+	reask   Slot          // when to ask again for what is missing
+	held    []Frame       // arrived, but behind a slot that may still turn up; in order
+	polls   int           // at the live edge
+	misses  int           // successive polls without anything new
+	fails   int           // successive failed requests
 
 	listFails int  // successive failed listings
 	listAgain Slot // when to list again
@@ -93,6 +93,7 @@ func NewPoller(fetch Fetcher, ledger *Ledger, opts Options) *Poller {
 		fetch: fetch, ledger: ledger, opts: opts,
 		guess:   firstOverlap,
 		widened: map[Slot]time.Duration{},
+		after:   map[Slot]Slot{},
 		learned: learned{interval: ledger.Grid().Interval()},
 	}
 	p.lister, _ = fetch.(Lister)
@@ -186,13 +187,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-t.C:
 		return true
 	}
-}
-
-// failed returns the error that ends an answer, nil for an empty window, which
-// is an answer like others.
-func failed(err error) error {
-	if errors.Is(err, ErrEmptyWindow) {
-		return nil
-	}
-	return err
 }

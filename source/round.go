@@ -205,10 +205,17 @@ func (p *Poller) overlapOf(from Slot) time.Duration {
 	if grid.Step(first, -1) == p.learned.edge {
 		return grid.Interval()
 	}
-	if f, ok := p.learned.fragment(); ok {
-		return max(f, p.guess)
+	// The last look does not rely on what earlier answers told.
+	if after, ok := p.after[first]; ok && SlotAt(time.Now()) < p.deadline(first) {
+		return min(first.Sub(after), p.usual())
 	}
-	return p.guess
+	return p.usual()
+}
+
+// usual returns the length of a fragment, as far as known.
+func (p *Poller) usual() time.Duration {
+	f, _ := p.learned.fragment()
+	return max(f, p.guess)
 }
 
 // wait returns how long to wait for the next round.
@@ -219,13 +226,28 @@ func (p *Poller) wait(now Slot) time.Duration {
 	if waiting && first < p.newest {
 		next = min(next, p.reask)
 	}
-	// A slot that is given up lets those go that it holds back.
+	// Slots that are given up let those go that they hold back.
 	if waiting && len(p.held) > 0 {
-		giveUp := max(first.Add(p.opts.Grace), now.Add(fixedPolls))
+		giveUp := max(p.lastOf(first).Add(p.opts.Grace), now.Add(fixedPolls))
 		p.reask = min(p.reask, giveUp)
 		next = min(next, giveUp)
 	}
 	return min(max(next.Sub(now), 0), max(interval, maxWait))
+}
+
+// lastOf returns the last slot that is missing together with the first one, in a
+// row, or in a fragment.
+func (p *Poller) lastOf(first Slot) Slot {
+	f, _ := p.learned.fragment()
+	grid := p.ledger.Grid()
+	last := first
+	for {
+		next := grid.Step(last, 1)
+		if wanted, ok := p.ledger.Wanted(next); !ok || wanted != next || next.Sub(first) >= f {
+			return last
+		}
+		last = next
+	}
 }
 
 // nextPoll returns when something new may be there.

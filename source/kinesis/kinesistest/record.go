@@ -2,6 +2,7 @@ package kinesistest
 
 import (
 	"maps"
+	"net/http"
 	"sync"
 	"time"
 
@@ -27,8 +28,8 @@ type Request struct {
 	Offset, Asked int
 
 	// Images are the instants of the pictures that were handed out, in the order of
-	// the page; Made counts those that the service made, and would bill, though the
-	// answer was cut before them.
+	// the page; Made counts those that the service made, though the answer was cut
+	// before them.
 	Images []time.Time
 	Made   int
 	// Status and Code are the answer's HTTP status, and its error, if any. Where the
@@ -46,9 +47,11 @@ type Total struct {
 	Requests int
 	// Errors are the requests that were not answered with a 200.
 	Errors int
-	// Asked are the images that GetImages was asked for, Images those handed out, and
-	// Made those that the service would bill.
-	Asked, Images, Made int
+	// Asked are the images that GetImages was asked for, and Answered those of them
+	// that were not refused, whether there is media or not: the most that could be
+	// billed. Made are those that the service made, and Images those handed out, in
+	// both with repeats.
+	Asked, Answered, Made, Images int
 	// Faults are the requests with which something went wrong by [Faults].
 	Faults int
 }
@@ -84,7 +87,9 @@ func (r *record) add(req Request) {
 	if req.Fault != "" {
 		total.Faults++
 	}
-	if req.Status != 200 {
+	if req.Status == http.StatusOK {
+		total.Answered += req.Asked
+	} else {
 		total.Errors++
 	}
 	r.totals[req.Stream] = total
