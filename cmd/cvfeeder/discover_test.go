@@ -44,7 +44,7 @@ func TestDiscoveryFollowsTheStreams(t *testing.T) {
 streams:
   - {name: cam-2, outputs: [a]}
   - {prefix: cam, interval: 1s, outputs: [a]}
-outputs: {a: {}}`), func(string) (string, bool) { return "", false })
+outputs: {a: {}}`), noVariables)
 	if err != nil {
 		t.Fatal(err)
 	}

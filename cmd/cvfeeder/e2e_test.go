@@ -33,18 +33,20 @@ outputs:
 // lastSubject is that of the message which ends the collection.
 const lastSubject = "cvf.end"
 
-// A rig is a feeder with everything around it, for real: the fake service over
-// HTTP, a NATS server, and a subscriber that collects all messages.
+// A rig is everything around a feeder, for real: the fake service over HTTP with
+// two cameras, a NATS server, and a subscriber that collects all messages.
 type rig struct {
-	fake     *kinesistest.Server
-	messages []publish.Message
-	scrape   string
-	err      error
+	fakeURL, natsURL string
+	// collected ends the collection; then the messages may be read.
+	collected func()
+	messages  []publish.Message
+	// scrape and err are what runRig's feeder showed and returned.
+	scrape string
+	err    error
 }
 
-// runRig runs a feeder for the given time, plus what the last slots need to
-// arrive.
-func runRig(t *testing.T, length time.Duration, opts kinesistest.Options) *rig {
+// newRig starts a rig, which lasts as long as the test.
+func newRig(t *testing.T, opts kinesistest.Options) *rig {
 	t.Helper()
 	opts.Streams = kinesistest.Cameras(2)
 	fake, err := kinesistest.New(opts)
@@ -55,20 +57,27 @@ func runRig(t *testing.T, length time.Duration, opts kinesistest.Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = endpoint.Close() }()
+	t.Cleanup(func() { _ = endpoint.Close() })
 	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Shutdown()
+	t.Cleanup(server.Shutdown)
+	r := &rig{fakeURL: endpoint.URL, natsURL: server.ClientURL()}
+	r.collected = r.collect(t)
+	return r
+}
 
-	text := fmt.Sprintf(endToEndConfig, endpoint.URL, server.ClientURL())
-	cfg, err := config.Parse("test.yaml", []byte(text), func(string) (string, bool) { return "", false })
+// runRig runs a feeder in a rig for the given time, plus what the last slots need
+// to arrive.
+func runRig(t *testing.T, length time.Duration, opts kinesistest.Options) *rig {
+	t.Helper()
+	r := newRig(t, opts)
+	text := fmt.Sprintf(endToEndConfig, r.fakeURL, r.natsURL)
+	cfg, err := config.Parse("test.yaml", []byte(text), noVariables)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{fake: fake}
-	collected := r.collect(t, server.ClientURL())
 	var log bytes.Buffer
 	f := &feeder{
 		cfg: cfg, log: newLogger(&log, cfg.Log),
@@ -80,7 +89,7 @@ func runRig(t *testing.T, length time.Duration, opts kinesistest.Options) *rig {
 		},
 	}
 	r.err = f.run(t.Context())
-	collected()
+	r.collected()
 	if t.Failed() || testing.Verbose() {
 		t.Log(log.String())
 	}
@@ -88,9 +97,9 @@ func runRig(t *testing.T, length time.Duration, opts kinesistest.Options) *rig {
 }
 
 // collect subscribes, and returns what ends the collection.
-func (r *rig) collect(t *testing.T, url string) (end func()) {
+func (r *rig) collect(t *testing.T) (end func()) {
 	t.Helper()
-	sub, err := natspub.Subscribe(natspub.Options{URL: url}, "cvf.>")
+	sub, err := natspub.Subscribe(natspub.Options{URL: r.natsURL}, "cvf.>")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +119,7 @@ func (r *rig) collect(t *testing.T, url string) (end func()) {
 	}()
 	return func() {
 		// What comes after all others is the end.
-		conn, err := natspub.Dial(natspub.Options{URL: url})
+		conn, err := natspub.Dial(natspub.Options{URL: r.natsURL})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -48,27 +47,11 @@ func TestKilledBackfill(t *testing.T) {
 	to := time.Now().Add(-time.Minute).Truncate(time.Second)
 	from := to.Add(-length)
 
-	fake, err := kinesistest.New(kinesistest.Options{Streams: kinesistest.Cameras(2), Scene: grey{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	endpoint, err := fake.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = endpoint.Close() }()
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Shutdown()
-	r := &rig{}
-	collected := r.collect(t, server.ClientURL())
-
+	r := newRig(t, kinesistest.Options{Scene: grey{}})
 	dir := t.TempDir()
 	file := filepath.Join(dir, "cvfeeder.yaml")
 	f, e := from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)
-	text := fmt.Sprintf(killConfig, endpoint.URL, server.ClientURL(), filepath.Join(dir, "state"), f, e, f, e)
+	text := fmt.Sprintf(killConfig, r.fakeURL, r.natsURL, filepath.Join(dir, "state"), f, e, f, e)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +65,7 @@ func TestKilledBackfill(t *testing.T) {
 	if !strings.Contains(out, "slots expected, each with its outcome") {
 		t.Errorf("the last run ended with\n%s", out)
 	}
-	collected()
+	r.collected()
 	r.checkUnion(t, "cam-1", from, to, 200*time.Millisecond)
 	r.checkUnion(t, "cam-2", from, to, 400*time.Millisecond)
 }
