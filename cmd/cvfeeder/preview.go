@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -159,7 +158,7 @@ func (p *preview) describe(out io.Writer, e publish.Envelope, tensor tensorimage
 	}
 	line("picture", "%s, %dx%d", p.image, e.Source.X, e.Source.Y)
 	line("output", "%s", e.Output)
-	line("shape", "%s %s %s, %d bytes", dims(e.Shape), e.Layout, e.Color, e.Bytes())
+	line("shape", "%s %s %s, %d bytes", tensor.Dims(), e.Layout, e.Color, e.Bytes())
 	line("dtype", "%s", e.DType)
 	line("range", "%.4g to %.4g", low, high)
 	line("mean", "%s", strings.Join(means, ", "))
@@ -170,13 +169,4 @@ func (p *preview) describe(out io.Writer, e publish.Envelope, tensor tensorimage
 	line("affine", "%g,%g,%g,%g,%g,%g: x_src = a*x + b*y + c, y_src = d*x + e*y + f", a[0], a[1], a[2], a[3], a[4], a[5])
 	line("written", "%s", p.file)
 	return w.Flush()
-}
-
-// dims returns a shape as text: 1x3x640x640.
-func dims(shape []int) string {
-	parts := make([]string, len(shape))
-	for i, n := range shape {
-		parts[i] = strconv.Itoa(n)
-	}
-	return strings.Join(parts, "x")
 }

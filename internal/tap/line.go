@@ -19,7 +19,7 @@ func tensorLine(m publish.Message, e publish.Envelope, tensor tensorimage.Tensor
 	low, high, mean := tensor.Range()
 	return fmt.Sprintf("%s %s age %v %s %s %s %s from %dx%d %d B affine %s min %.3g max %.3g mean %.3g",
 		printable(m.Subject), e.Time.Format(publish.TimeFormat), now.Sub(e.Time).Round(time.Millisecond),
-		e.DType, shape(e.Shape), e.Layout, e.Color, e.Source.X, e.Source.Y, len(m.Data),
+		e.DType, tensor.Dims(), e.Layout, e.Color, e.Source.X, e.Source.Y, len(m.Data),
 		affine(e.Affine), low, high, mean)
 }
 
@@ -29,14 +29,6 @@ func tensorLine(m publish.Message, e publish.Envelope, tensor tensorimage.Tensor
 func gapLine(subject string, g publish.Gap) string {
 	return fmt.Sprintf("%s gap %s %d slots %s to %s",
 		printable(subject), printable(g.Reason), g.Slots, g.From, g.To)
-}
-
-func shape(dims []int) string {
-	parts := make([]string, len(dims))
-	for i, n := range dims {
-		parts[i] = strconv.Itoa(n)
-	}
-	return strings.Join(parts, "x")
 }
 
 // affine returns the map with five digits, enough for a tenth of a pixel.

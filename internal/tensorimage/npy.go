@@ -12,12 +12,8 @@ import (
 // EncodeNPY writes the tensor as a file that numpy.load reads: format 1.0 of
 // NumPy's lib/format.py, with the payload's elements as they are.
 func EncodeNPY(w io.Writer, t Tensor) error {
-	dims := make([]string, len(t.envelope.Shape))
-	for i, n := range t.envelope.Shape {
-		dims[i] = fmt.Sprint(n)
-	}
 	dict := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
-		descr(t.envelope.DType), strings.Join(dims, ", "))
+		descr(t.envelope.DType), t.dims(", "))
 
 	// Magic, version, length and dict are padded to a multiple of 64 with spaces
 	// before the newline that ends the dict.

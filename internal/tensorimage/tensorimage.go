@@ -13,6 +13,8 @@ package tensorimage
 import (
 	"encoding/binary"
 	"math"
+	"strconv"
+	"strings"
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -31,6 +33,17 @@ func New(envelope publish.Envelope, data []byte) (Tensor, error) {
 		return Tensor{}, err
 	}
 	return Tensor{envelope, data}, nil
+}
+
+// Dims returns the tensor's shape as text: 1x3x640x640.
+func (t Tensor) Dims() string { return t.dims("x") }
+
+func (t Tensor) dims(separator string) string {
+	parts := make([]string, len(t.envelope.Shape))
+	for i, n := range t.envelope.Shape {
+		parts[i] = strconv.Itoa(n)
+	}
+	return strings.Join(parts, separator)
 }
 
 // at returns the element with index i in C order.
