@@ -25,7 +25,6 @@ const (
 type discovery struct {
 	builder *builder
 	streams []config.Stream
-	every   time.Duration
 	log     *slog.Logger
 
 	running map[string]config.Stream // by name, those found
@@ -36,7 +35,7 @@ type discovery struct {
 // newDiscovery returns nil where the config has no prefix.
 func newDiscovery(b *builder, streams []config.Stream, log *slog.Logger) *discovery {
 	d := &discovery{
-		builder: b, every: listEvery, log: log,
+		builder: b, log: log,
 		running: map[string]config.Stream{}, refused: map[string]bool{}, named: map[string]string{},
 	}
 	for _, s := range streams {
@@ -54,7 +53,7 @@ func newDiscovery(b *builder, streams []config.Stream, log *slog.Logger) *discov
 
 // follow looks the prefixes up until ctx ends.
 func (d *discovery) follow(ctx context.Context, set pipeline.Set) {
-	t := time.NewTicker(d.every)
+	t := time.NewTicker(listEvery)
 	defer t.Stop()
 	for {
 		d.update(ctx, set)
@@ -71,9 +70,7 @@ func (d *discovery) follow(ctx context.Context, set pipeline.Set) {
 func (d *discovery) update(ctx context.Context, set pipeline.Set) {
 	found := map[string]config.Stream{}
 	for _, c := range d.streams {
-		listing, cancel := context.WithTimeout(ctx, listWait)
-		names, err := d.builder.client.List(listing, c.Prefix)
-		cancel()
+		names, err := d.list(ctx, c.Prefix)
 		if ctx.Err() != nil {
 			return
 		}
@@ -137,12 +134,15 @@ func (d *discovery) add(set pipeline.Set, name string, c config.Stream) {
 // credentials: what a later look-up cannot mend.
 func (d *discovery) check(ctx context.Context) error {
 	for _, c := range d.streams {
-		listing, cancel := context.WithTimeout(ctx, listWait)
-		_, err := d.builder.client.List(listing, c.Prefix)
-		cancel()
-		if errors.Is(err, source.ErrRefused) {
+		if _, err := d.list(ctx, c.Prefix); errors.Is(err, source.ErrRefused) {
 			return err
 		}
 	}
 	return nil
+}
+
+func (d *discovery) list(ctx context.Context, prefix string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, listWait)
+	defer cancel()
+	return d.builder.client.List(ctx, prefix)
 }

@@ -65,7 +65,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	if err != nil {
 		return usage(err)
 	}
-	outputs := f.outputs()
+	outputs := transforms(f.cfg)
 	size, largest, err := f.largest(outputs)
 	if err != nil {
 		return usage(err)
@@ -142,7 +142,7 @@ func (f *feeder) serve(ctx context.Context, stop context.CancelCauseFunc, r runn
 	}
 	defer beside(side, func(ctx context.Context) {
 		if err := r.conn.WaitConnected(ctx); errors.Is(err, natspub.ErrRefused) {
-			stop(&exitError{exitRefused, err})
+			stop(err)
 		}
 	})()
 	if f.watch != nil {
@@ -177,7 +177,7 @@ func natsAt(cfg *config.Config, r running) string {
 
 // exitCode gives an error the exit code of its class.
 func exitCode(err error) error {
-	if errors.Is(err, source.ErrRefused) {
+	if errors.Is(err, source.ErrRefused) || errors.Is(err, natspub.ErrRefused) {
 		return &exitError{exitRefused, err}
 	}
 	return err
@@ -222,9 +222,9 @@ func notReady(r running) []string {
 	return append(why, r.pipeline.NotReady()...)
 }
 
-// outputs returns the config's outputs with their fingerprints.
-func (f *feeder) outputs() map[string]*transform.Output {
-	outputs := f.cfg.Transforms()
+// transforms returns the config's outputs with their fingerprints.
+func transforms(cfg *config.Config) map[string]*transform.Output {
+	outputs := cfg.Transforms()
 	for _, o := range outputs {
 		o.Fingerprint = o.Spec.Fingerprint(opencv.Engine())
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -62,14 +61,11 @@ each channel and the affine back to the picture's pixels are printed.`,
 
 // find returns the output of the config file.
 func (p *preview) find() (*transform.Output, error) {
-	if p.config == "" {
-		return nil, errors.New("no config file: name it with -c FILE")
-	}
-	cfg, err := config.Load(p.config, os.LookupEnv)
+	cfg, err := loadConfig(p.config)
 	if err != nil {
 		return nil, err
 	}
-	outputs := cfg.Transforms()
+	outputs := transforms(cfg)
 	o := outputs[p.output]
 	if o == nil {
 		why := fmt.Sprintf("%s has no output %q", p.config, p.output)
@@ -78,7 +74,6 @@ func (p *preview) find() (*transform.Output, error) {
 		}
 		return nil, fmt.Errorf("%s; there are: %s", why, strings.Join(slices.Sorted(maps.Keys(outputs)), ", "))
 	}
-	o.Fingerprint = o.Spec.Fingerprint(opencv.Engine())
 	return o, nil
 }
 

@@ -24,10 +24,7 @@ func newRunCommand() *cobra.Command {
 			"docker/cvfeeder.yaml in the repository shows every key of the file.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
-				return usage(errors.New("no config file: name it with -c FILE"))
-			}
-			cfg, err := config.Load(file, os.LookupEnv)
+			cfg, err := loadConfig(file)
 			if err != nil {
 				return usage(err)
 			}
@@ -45,6 +42,14 @@ func newRunCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "config `FILE`")
 	return cmd
+}
+
+// loadConfig reads the config file that a user named.
+func loadConfig(file string) (*config.Config, error) {
+	if file == "" {
+		return nil, errors.New("no config file: name it with -c FILE")
+	}
+	return config.Load(file, os.LookupEnv)
 }
 
 // finite tells whether all streams have an end.

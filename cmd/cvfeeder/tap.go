@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -32,11 +31,8 @@ The default is ` + tap.DefaultSubject + `, all tensors.`,
 				return usage(err)
 			}
 			seen, err := tap.Run(cmd.Context(), o)
-			switch {
-			case errors.Is(err, natspub.ErrRefused):
-				return &exitError{exitRefused, err}
-			case err != nil:
-				return err
+			if err != nil {
+				return exitCode(err)
 			}
 			_, err = fmt.Fprintln(cmd.ErrOrStderr(), seen)
 			return err
