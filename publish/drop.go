@@ -11,8 +11,3 @@ const (
 	// DropClosed: the publisher was closed.
 	DropClosed = "closed"
 )
-
-// DropReasons returns every value of [DropError.Reason].
-func DropReasons() []string {
-	return []string{DropDisconnected, DropTooLarge, DropSlow, DropClosed}
-}

@@ -34,8 +34,7 @@ type Publisher interface {
 
 // A DropError says that a message was not delivered and will not be.
 type DropError struct {
-	// Reason is a short, stable name for metrics: "disconnected", "too_large",
-	// "slow", "closed".
+	// Reason is a short, stable name for metrics, such as [DropSlow].
 	Reason string
 	// Err is the cause.
 	Err error

@@ -70,9 +70,6 @@ func (t SubjectTemplate) Subject(stream, output string) string {
 	return strings.Join(tokens, ".")
 }
 
-// String returns the template as it was given.
-func (t SubjectTemplate) String() string { return strings.Join(t.tokens, ".") }
-
 // SubjectToken returns name with every character replaced by an underscore that
 // one token of a subject cannot hold: the dot, the wildcards, spaces, and what
 // does not print. Other Unicode characters stay. An empty name becomes "_".
@@ -95,19 +92,3 @@ func SubjectToken(name string) string {
 
 // GapSubject returns the subject of a stream's gap events: cvf.gap.<stream>.
 func GapSubject(stream string) string { return gapPrefix + SubjectToken(stream) }
-
-// Collisions returns the pairs of names that would share a subject, each name
-// with the first one that took its token, in the order given.
-func Collisions(names []string) [][2]string {
-	var pairs [][2]string
-	first := make(map[string]string, len(names))
-	for _, name := range names {
-		token := SubjectToken(name)
-		if other, taken := first[token]; taken {
-			pairs = append(pairs, [2]string{other, name})
-			continue
-		}
-		first[token] = name
-	}
-	return pairs
-}

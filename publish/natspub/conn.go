@@ -53,11 +53,6 @@ func (c *Conn) WaitConnected(ctx context.Context) error {
 	return c.control.waitConnected(ctx)
 }
 
-// Connected tells whether both connections are made.
-func (c *Conn) Connected() bool {
-	return c.data.connected.Load() && c.control.connected.Load()
-}
-
 // A State is that of one connection.
 type State struct {
 	// Name is "data" or "control".
