@@ -101,6 +101,13 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
+func send(t *testing.T, conn *natspub.Conn, m publish.Message) {
+	t.Helper()
+	if err := conn.Live().Publish(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func next(t *testing.T, sub *natspub.Subscription) publish.Message {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -160,9 +167,7 @@ func TestMessagesArriveAsSentAndInOrder(t *testing.T) {
 				m.Header["Cvf-Mean"] = []string{"0.485,0.456,0.406"}
 				m.Data[n] = byte(n)
 				sent = append(sent, m)
-				if err := conn.Live().Publish(t.Context(), m); err != nil {
-					t.Fatal(err)
-				}
+				send(t, conn, m)
 			}
 			for _, want := range sent {
 				got := next(t, sub)
@@ -185,9 +190,7 @@ func TestPublishDoesNotKeepThePayload(t *testing.T) {
 	waitConnected(t, conn, sub)
 	for _, size := range []int{10, 1 << 20} { // below and above the client's buffer
 		m := numbered(1, size)
-		if err := conn.Live().Publish(t.Context(), m); err != nil {
-			t.Fatal(err)
-		}
+		send(t, conn, m)
 		for i := range m.Data {
 			m.Data[i] = 0xff
 		}
@@ -244,9 +247,7 @@ func TestServerStartsAfterTheClient(t *testing.T) {
 	if limit := <-limits; limit != 5000 {
 		t.Errorf("OnConnect was told %d", limit)
 	}
-	if err := conn.Live().Publish(t.Context(), numbered(2, 10)); err != nil {
-		t.Fatal(err)
-	}
+	send(t, conn, numbered(2, 10))
 	if got := number(next(t, sub)); got != "2" {
 		t.Errorf("message %s arrived first", got)
 	}
@@ -262,9 +263,7 @@ func TestServerRestart(t *testing.T) {
 	if limit := <-limits; limit != publish.MaxServerPayload {
 		t.Errorf("limit %d", limit)
 	}
-	if err := conn.Live().Publish(t.Context(), numbered(0, 1000)); err != nil {
-		t.Fatal(err)
-	}
+	send(t, conn, numbered(0, 1000))
 	if got := number(next(t, sub)); got != "0" {
 		t.Errorf("message %s", got)
 	}
@@ -284,9 +283,7 @@ func TestServerRestart(t *testing.T) {
 	if limit := <-limits; limit != 2000 {
 		t.Errorf("after the restart: limit %d", limit)
 	}
-	if err := conn.Live().Publish(t.Context(), numbered(100, 1000)); err != nil {
-		t.Fatal(err)
-	}
+	send(t, conn, numbered(100, 1000))
 	if got := number(next(t, again)); got != "100" {
 		t.Errorf("the first message after the reconnect is %s", got)
 	}
@@ -342,9 +339,7 @@ func TestClose(t *testing.T) {
 	sub := subscribe(t, srv.ClientURL(), subject)
 	waitConnected(t, conn, sub)
 	for n := range 10 {
-		if err := conn.Live().Publish(t.Context(), numbered(n, 100)); err != nil {
-			t.Fatal(err)
-		}
+		send(t, conn, numbered(n, 100))
 	}
 	if err := conn.Close(t.Context()); err != nil {
 		t.Fatal(err)

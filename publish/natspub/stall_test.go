@@ -111,9 +111,7 @@ func TestStalledPeer(t *testing.T) {
 			sub := subscribe(t, srv.ClientURL(), subject)
 			waitConnected(t, conn, sub)
 			live := conn.Live()
-			if err := live.Publish(t.Context(), numbered(0, 10)); err != nil {
-				t.Fatal(err)
-			}
+			send(t, conn, numbered(0, 10))
 			if got := number(next(t, sub)); got != "0" {
 				t.Fatalf("message %s", got)
 			}
@@ -222,8 +220,6 @@ func TestConnectionThatConfirmsNothingIsGivenUp(t *testing.T) {
 	conn := dial(t, natspub.Options{URL: proxy.Addr().String(), WriteTimeout: 100 * time.Millisecond})
 	waitConnected(t, conn)
 	proxy.stall()
-	if err := conn.Live().Publish(t.Context(), numbered(1, 10)); err != nil {
-		t.Fatal(err)
-	}
+	send(t, conn, numbered(1, 10))
 	eventually(t, "the connection is given up", func() bool { return !conn.States()[0].Connected })
 }

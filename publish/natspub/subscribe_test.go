@@ -16,9 +16,7 @@ func TestSubscriptionCountsWhatItMissed(t *testing.T) {
 	waitConnected(t, conn, sub)
 	const sent = 3000
 	for n := range sent {
-		if err := conn.Live().Publish(t.Context(), numbered(n, 1)); err != nil {
-			t.Fatal(err)
-		}
+		send(t, conn, numbered(n, 1))
 	}
 	if err := conn.Flush(t.Context()); err != nil {
 		t.Fatal(err)
