@@ -219,21 +219,27 @@ func TestHandler(t *testing.T) {
 		{path: "/debug/pprof/", status: 404},
 	} {
 		why = tc.why
-		resp, err := srv.Client().Get(srv.URL + tc.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil || resp.StatusCode != tc.status || !strings.Contains(string(body), tc.body) {
-			t.Errorf("GET %s: %d %q, %v", tc.path, resp.StatusCode, body, err)
+		if status, body := get(t, srv, tc.path); status != tc.status || !strings.Contains(body, tc.body) {
+			t.Errorf("GET %s: %d %q", tc.path, status, body)
 		}
 	}
 	profiled := httptest.NewServer(metrics.Handler(m, func() []string { return nil }, metrics.HTTP{Pprof: true}))
 	defer profiled.Close()
-	resp, err := profiled.Client().Get(profiled.URL + "/debug/pprof/")
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Errorf("pprof: %v, %v", resp, err)
+	if status, body := get(t, profiled, "/debug/pprof/"); status != http.StatusOK {
+		t.Errorf("pprof: %d %q", status, body)
 	}
-	_ = resp.Body.Close()
+}
+
+func get(t *testing.T, srv *httptest.Server, path string) (status int, body string) {
+	t.Helper()
+	resp, err := srv.Client().Get(srv.URL + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
 }
