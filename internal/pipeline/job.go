@@ -151,6 +151,7 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, tensors []*transfo
 		case errors.As(err, &drop):
 			outcome = source.Dropped
 			s.lost(err)
+			p.opts.Metrics.PublishErrors.WithLabelValues(drop.Reason).Inc()
 		case errors.Is(err, ctx.Err()):
 			return source.Pending, nil
 		default:
@@ -161,15 +162,10 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, tensors []*transfo
 	return outcome, nil
 }
 
-// publish delivers one tensor and counts it.
+// publish delivers one tensor, and counts it where it was.
 func (p *Pipeline) publish(ctx context.Context, subject string, t *transform.Tensor) error {
 	m := publish.NewMessage(subject, t)
-	err := p.opts.Publisher.Publish(ctx, m)
-	var drop *publish.DropError
-	if errors.As(err, &drop) {
-		p.opts.Metrics.PublishErrors.WithLabelValues(drop.Reason).Inc()
-	}
-	if err != nil {
+	if err := p.opts.Publisher.Publish(ctx, m); err != nil {
 		return err
 	}
 	output := t.Output.Name

@@ -49,18 +49,12 @@ type stream struct {
 	ended chan struct{} // closed when its loop has
 
 	mu      sync.Mutex
-	problem string    // why it cannot be read at present
-	logged  time.Time // when that was logged last
-	reason  string    // why a slot was lost last
-	unsized int64     // bytes of the last tensors whose size is not known beforehand
-	last    lastTick  // of the tick only
-	moved   time.Time // when the cursor last moved
-}
-
-// lastTick is what the tick before saw.
-type lastTick struct {
-	cursor source.Slot
-	ended  map[source.Outcome]uint64
+	problem string       // why it cannot be read at present
+	logged  time.Time    // when that was logged last
+	reason  string       // why a slot was lost last
+	unsized int64        // bytes of the last tensors whose size is not known beforehand
+	moved   time.Time    // when the cursor last moved
+	last    source.Stats // what the tick before saw
 }
 
 func (p *Pipeline) newStream(s Stream) *stream {
@@ -76,7 +70,6 @@ func (p *Pipeline) newStream(s Stream) *stream {
 	stage := p.opts.Metrics.Stage.WithLabelValues("fetch")
 	st := &stream{
 		Stream: s, ledger: ledger, log: log, moved: time.Now(), ended: make(chan struct{}),
-		last:    lastTick{ended: map[source.Outcome]uint64{}},
 		unsized: firstUnsized,
 	}
 	st.poller = source.NewPoller(watched{s.Fetcher, func(d time.Duration, err error) {

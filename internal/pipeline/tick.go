@@ -78,13 +78,11 @@ func (s *stream) note(now time.Time) source.Slot {
 	st := s.ledger.Stats()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st.Cursor != s.last.cursor || st.Pending == 0 {
+	if st.Cursor != s.last.Cursor || st.Pending == 0 {
 		s.moved = now
 	}
-	s.last.cursor = st.Cursor
 	for _, o := range source.Outcomes() {
-		n := st.Ended[o] - s.last.ended[o]
-		s.last.ended[o] = st.Ended[o]
+		n := st.Ended[o] - s.last.Ended[o]
 		if n == 0 || o == source.Published {
 			continue
 		}
@@ -94,6 +92,7 @@ func (s *stream) note(now time.Time) source.Slot {
 		}
 		s.log.Warn("slots without a tensor", args...)
 	}
+	s.last = st
 	return st.Cursor
 }
 
