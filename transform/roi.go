@@ -88,7 +88,7 @@ func (r ROI) validate() error {
 	}
 	for _, v := range []float64{r.X, r.Y, r.W, r.H} {
 		switch {
-		case math.IsNaN(v) || math.IsInf(v, 0) || v < 0 || v > maxCoordinate:
+		case !finite(v) || v < 0 || v > maxCoordinate:
 			return fmt.Errorf("%v is not between 0 and %d", v, maxCoordinate)
 		case !r.Fraction && v != math.Trunc(v):
 			return fmt.Errorf("%v is not a whole number: pixels are whole, and fractions are at most 1", v)
