@@ -71,6 +71,14 @@ func (d dice) around(limit time.Duration) source.Slot {
 	return source.Slot(d.below(2*limit.Milliseconds()+1) - limit.Milliseconds())
 }
 
+// shuffle brings the elements into an order of its own (Fisher and Yates).
+func shuffle[T any](d dice, all []T) {
+	for i := len(all) - 1; i > 0; i-- {
+		j := d.on(uint64(i)).below(int64(i) + 1)
+		all[i], all[j] = all[j], all[i]
+	}
+}
+
 func hashOf(s string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(s))

@@ -43,7 +43,8 @@ func (s *Server) listFragments(c *call) (answer, error) {
 	if st.faults.DenyListFragments {
 		return nil, NotAuthorized("kinesisvideo:ListFragments")
 	}
-	q, err := s.parseFragmentsQuery(c.fields, "fragments "+st.Name)
+	request := "fragments " + st.Name
+	q, err := s.parseFragmentsQuery(c.fields, request)
 	if err != nil {
 		return nil, err
 	}
@@ -56,16 +57,13 @@ func (s *Server) listFragments(c *call) (answer, error) {
 	}{Fragments: []fragmentInfo{}}
 	for f := range st.media.within(q, c.record.Time) {
 		if len(out.Fragments) == q.limit {
-			out.NextToken = s.tokens.issue("fragments "+st.Name, fmt.Sprintf(fragmentsWhere, q.from, q.to, q.producer, f.start))
+			out.NextToken = s.tokens.issue(request, fmt.Sprintf(fragmentsWhere, q.from, q.to, q.producer, f.start))
 			break
 		}
 		out.Fragments = append(out.Fragments, st.fragmentInfo(f))
 	}
-	if c.rolls.on(ofUnordered).falls(st.faults.Unordered) {
-		for i := len(out.Fragments) - 1; i > 0; i-- {
-			j := c.rolls.on(ofUnordered, uint64(i)).below(int64(i) + 1)
-			out.Fragments[i], out.Fragments[j] = out.Fragments[j], out.Fragments[i]
-		}
+	if order := c.rolls.on(ofUnordered); order.falls(st.faults.Unordered) {
+		shuffle(order, out.Fragments)
 	}
 	return answerJSON(out), nil
 }
@@ -122,7 +120,7 @@ func (s *Server) parseFragmentsQuery(f *fields, request string) (fragmentsQuery,
 			return q, err
 		}
 		if _, err := fmt.Sscanf(where, fragmentsWhere, &q.from, &q.to, &q.producer, &q.next); err != nil {
-			return q, invalidArgument("The NextToken is not valid for this request.")
+			return q, invalidToken()
 		}
 		return q, f.err
 	}

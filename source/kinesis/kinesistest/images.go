@@ -92,7 +92,7 @@ func (s *Server) imagesOffset(request, token string, st *stream, now time.Time) 
 	offset, err1 := strconv.Atoi(first)
 	issued, err2 := strconv.ParseInt(second, 10, 64)
 	if err1 != nil || err2 != nil {
-		return 0, invalidArgument("The NextToken is not valid for this request.")
+		return 0, invalidToken()
 	}
 	if life := st.faults.TokenLife; life > 0 && now.After(time.UnixMilli(issued).Add(life)) {
 		return 0, invalidArgument("The NextToken has expired.")

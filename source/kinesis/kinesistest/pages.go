@@ -56,11 +56,8 @@ func (p *pager) fill(ctx context.Context, slots []source.Slot) (entries []entry,
 	if stray {
 		entries = p.addStray(entries)
 	}
-	if p.rolls.on(ofUnordered).falls(faults.Unordered) {
-		for i := len(entries) - 1; i > 0; i-- { // Fisher and Yates
-			j := p.rolls.on(ofUnordered, uint64(i)).below(int64(i) + 1)
-			entries[i], entries[j] = entries[j], entries[i]
-		}
+	if order := p.rolls.on(ofUnordered); order.falls(faults.Unordered) {
+		shuffle(order, entries)
 	}
 	return entries, done, nil
 }

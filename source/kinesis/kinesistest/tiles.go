@@ -78,15 +78,11 @@ func (t *tiler) scan(scratch *bytes.Buffer, tile *image.YCbCr, quality int) ([]b
 	if scan := t.cache.get(key); scan != nil {
 		return scan, nil
 	}
-	scratch.Reset()
-	if err := jpeg.Encode(scratch, tile, &jpeg.Options{Quality: quality}); err != nil {
-		return nil, err
-	}
-	start, _, err := findScan(scratch.Bytes())
+	data, start, _, err := encodeTile(scratch, tile, quality)
 	if err != nil {
 		return nil, err
 	}
-	scan := bytes.Clone(scratch.Bytes()[start : scratch.Len()-2])
+	scan := bytes.Clone(data[start : len(data)-2])
 	t.cache.add(key, scan)
 	return scan, nil
 }
@@ -110,12 +106,7 @@ func (t *tiler) key(tile *image.YCbCr, quality int) string {
 // scanHeader returns all of the whole picture's JPEG that comes before its scan:
 // the tile's own, with the picture's size and the restart interval.
 func scanHeader(scratch *bytes.Buffer, tile *image.YCbCr, quality int, size image.Point, units int) ([]byte, error) {
-	scratch.Reset()
-	if err := jpeg.Encode(scratch, tile, &jpeg.Options{Quality: quality}); err != nil {
-		return nil, err
-	}
-	data := scratch.Bytes()
-	start, frame, err := findScan(data)
+	data, start, frame, err := encodeTile(scratch, tile, quality)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +116,18 @@ func scanHeader(scratch *bytes.Buffer, tile *image.YCbCr, quality int, size imag
 	binary.BigEndian.PutUint16(header[frame+7:], uint16(size.X))
 	restart := []byte{0xff, 0xdd, 0, 4, byte(units >> 8), byte(units)} // DRI
 	return append(append(bytes.Clone(header[:2]), restart...), header[2:]...), nil
+}
+
+// encodeTile returns the tile as a JPEG of its own, which lies in scratch, where its
+// scan's data starts, and its frame header.
+func encodeTile(scratch *bytes.Buffer, tile *image.YCbCr, quality int) (data []byte, scan, frame int, err error) {
+	scratch.Reset()
+	if err := jpeg.Encode(scratch, tile, &jpeg.Options{Quality: quality}); err != nil {
+		return nil, 0, 0, err
+	}
+	data = scratch.Bytes()
+	scan, frame, err = findScan(data)
+	return data, scan, frame, err
 }
 
 // findScan returns where the scan's data starts in a JPEG, and its frame header.

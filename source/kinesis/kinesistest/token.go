@@ -26,10 +26,12 @@ func (t tokens) issue(request, where string) string {
 func (t tokens) where(request, token string) (string, error) {
 	raw, err := base64.URLEncoding.DecodeString(token)
 	if err != nil || len(raw) < sha256.Size || !hmac.Equal(raw[:sha256.Size], t.mac(request, string(raw[sha256.Size:]))) {
-		return "", invalidArgument("The NextToken is not valid for this request.")
+		return "", invalidToken()
 	}
 	return string(raw[sha256.Size:]), nil
 }
+
+func invalidToken() *Fault { return invalidArgument("The NextToken is not valid for this request.") }
 
 func (t tokens) mac(request, where string) []byte {
 	h := hmac.New(sha256.New, t.key)
