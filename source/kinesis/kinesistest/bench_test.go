@@ -88,23 +88,9 @@ type benched struct {
 
 func bench(tb testing.TB, streams int) *benched {
 	tb.Helper()
-	srv, err := kinesistest.New(kinesistest.Options{Scene: tiny{}, Streams: kinesistest.Cameras(streams)})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	pipe := kinesistest.NewPipe()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ctx, pipe) }()
-	client := pipe.Client()
+	srv, client, stop := overPipe(tb, kinesistest.Options{Scene: tiny{}, Streams: kinesistest.Cameras(streams)})
 	client.Transport.(*http.Transport).MaxIdleConnsPerHost = streams
-	return &benched{srv, client, func() {
-		client.CloseIdleConnections()
-		cancel()
-		if err := <-done; err != nil {
-			tb.Error(err)
-		}
-	}}
+	return &benched{srv, client, stop}
 }
 
 // poll asks for windows of 25 images of every stream.

@@ -1,6 +1,7 @@
 package kinesistest_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -88,17 +89,12 @@ func connect(t *testing.T, url string, a access) *client {
 		t.Cleanup(own.CloseIdleConnections)
 		a.transport = own
 	}
-	or := func(s, otherwise string) string {
-		if s == "" {
-			return otherwise
-		}
-		return s
-	}
 	cfg := aws.Config{
-		Region:      or(a.region, kinesistest.Region),
-		Credentials: credentials.NewStaticCredentialsProvider(or(a.key, kinesistest.AccessKey), or(a.secret, kinesistest.SecretKey), ""),
-		HTTPClient:  &http.Client{Transport: readOnly{a.transport}},
-		Retryer:     func() aws.Retryer { return aws.NopRetryer{} },
+		Region: cmp.Or(a.region, kinesistest.Region),
+		Credentials: credentials.NewStaticCredentialsProvider(
+			cmp.Or(a.key, kinesistest.AccessKey), cmp.Or(a.secret, kinesistest.SecretKey), ""),
+		HTTPClient: &http.Client{Transport: readOnly{a.transport}},
+		Retryer:    func() aws.Retryer { return aws.NopRetryer{} },
 	}
 	return &client{
 		url: url,

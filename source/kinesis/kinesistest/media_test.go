@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"image"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,28 +16,35 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
+// overPipe serves over a pipe, to that client, until stop is called.
+func overPipe(tb testing.TB, opts kinesistest.Options) (srv *kinesistest.Server, net *http.Client, stop func()) {
+	tb.Helper()
+	srv, err := kinesistest.New(opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pipe := kinesistest.NewPipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ctx, pipe) }()
+	net = pipe.Client()
+	return srv, net, func() {
+		net.CloseIdleConnections()
+		cancel()
+		if err := <-done; err != nil {
+			tb.Error(err)
+		}
+	}
+}
+
 // piped serves in the bubble of the test.
 func piped(t *testing.T, opts kinesistest.Options) *client {
 	t.Helper()
 	if opts.Scene == nil {
 		opts.Scene = small(t)
 	}
-	srv, err := kinesistest.New(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pipe := kinesistest.NewPipe()
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ctx, pipe) }()
-	net := pipe.Client()
-	t.Cleanup(func() {
-		net.CloseIdleConnections()
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	srv, net, stop := overPipe(t, opts)
+	t.Cleanup(stop)
 	c := connect(t, "http://fake.example", access{transport: net.Transport})
 	c.Server = srv
 	return c
