@@ -51,21 +51,11 @@ func benchJPEG(b *testing.B) []byte {
 	return buf.Bytes()
 }
 
-// benchOutput returns an output of a preset.
-func benchOutput(b *testing.B, preset string) *transform.Output {
-	b.Helper()
-	s, err := transform.Preset(preset)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return &transform.Output{Name: preset, Spec: s}
-}
-
 // BenchmarkTransformVsLibjpeg measures a 1080p JPEG to the yolo preset's tensor
 // against libjpeg-turbo's decode of the same file alone. The two take turns, and
 // their medians are compared, so that the noise of a shared machine hits both.
 func BenchmarkTransformVsLibjpeg(b *testing.B) {
-	data, out := benchJPEG(b), benchOutput(b, "yolo")
+	data, out := benchJPEG(b), newOutput(b, "yolo", nil)
 	w := NewWorker(Options{})
 	defer w.Close()
 	floor := func() {
@@ -122,7 +112,7 @@ func BenchmarkTensor(b *testing.B) {
 	data := benchJPEG(b)
 	for _, preset := range []string{"yolo", "imagenet", "clip", "raw"} {
 		b.Run(preset, func(b *testing.B) {
-			w, out := NewWorker(Options{}), benchOutput(b, preset)
+			w, out := NewWorker(Options{}), newOutput(b, preset, nil)
 			defer w.Close()
 			transformOnce(b, w, data, out)
 			b.ReportAllocs()
@@ -139,7 +129,7 @@ func BenchmarkTensor(b *testing.B) {
 
 // BenchmarkPack measures the pass from pixels to normalized planes.
 func BenchmarkPack(b *testing.B) {
-	out := benchOutput(b, "yolo")
+	out := newOutput(b, "yolo", nil)
 	w := NewWorker(Options{})
 	defer w.Close()
 	transformOnce(b, w, benchJPEG(b), out)
@@ -171,7 +161,7 @@ func BenchmarkPack(b *testing.B) {
 // BenchmarkDecodeFast measures the scaled decode against the exact one.
 func BenchmarkDecodeFast(b *testing.B) {
 	data := benchJPEG(b)
-	w, exact, fast := NewWorker(Options{}), benchOutput(b, "yolo"), benchOutput(b, "yolo")
+	w, exact, fast := NewWorker(Options{}), newOutput(b, "yolo", nil), newOutput(b, "yolo", nil)
 	defer w.Close()
 	fast.Spec.Decode = transform.DecodeFast
 	var exacts, fasts []time.Duration
@@ -190,7 +180,7 @@ func BenchmarkTransformScaling(b *testing.B) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		b.Skip("needs two cores")
 	}
-	data, out := benchJPEG(b), benchOutput(b, "yolo")
+	data, out := benchJPEG(b), newOutput(b, "yolo", nil)
 	workers := [2]*Worker{NewWorker(Options{}), NewWorker(Options{})}
 	var pixels [2]view
 	for i, w := range workers {

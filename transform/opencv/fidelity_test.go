@@ -1,7 +1,6 @@
 package opencv
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -191,7 +190,7 @@ func compareFast(t *testing.T, pictures string) []*fidelityRow {
 				reference: "`decode: exact`", pictures: map[string]bool{picture: true},
 			}
 			a, b := makeTensor(t, w, data, exact.Spec), makeTensor(t, w, data, fast.Spec)
-			r.add(&exact.Spec, floatsOf(a), floatsOf(b))
+			r.add(&exact.Spec, floats32(a.Data), floats32(b.Data))
 			var times [2][]time.Duration
 			for range 15 {
 				for i, o := range []*transform.Output{exact, fast} {
@@ -203,15 +202,6 @@ func compareFast(t *testing.T, pictures string) []*fidelityRow {
 		}
 	}
 	return rows
-}
-
-// floatsOf returns the elements of a float32 tensor.
-func floatsOf(t *transform.Tensor) []float64 {
-	v := make([]float64, len(t.Data)/4)
-	for i := range v {
-		v[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:])))
-	}
-	return v
 }
 
 // cutTable returns README.md in three parts: the second is what is between the

@@ -109,16 +109,15 @@ func fuzzOutputs(f *testing.F) []*transform.Output {
 	var outputs []*transform.Output
 	for i, resize := range transform.Resizes() {
 		for j, fit := range transform.Fits() {
-			s, err := transform.Preset("none")
-			if err != nil {
-				f.Fatal(err)
-			}
-			s.Width, s.Height = 33, 20
-			s.Resize, s.Fit = resize, fit
-			s.Color = transform.Colors()[(i+j)%3]
-			s.DType = transform.DTypes()[(i+j/2)%3]
-			s.Layout = transform.Layouts()[(i/2+j)%2]
-			outputs = append(outputs, &transform.Output{Name: string(resize) + " " + string(fit), Spec: s})
+			o := newOutput(f, "none", func(s *transform.Spec) {
+				s.Width, s.Height = 33, 20
+				s.Resize, s.Fit = resize, fit
+				s.Color = transform.Colors()[(i+j)%3]
+				s.DType = transform.DTypes()[(i+j/2)%3]
+				s.Layout = transform.Layouts()[(i/2+j)%2]
+			})
+			o.Name = string(resize) + " " + string(fit)
+			outputs = append(outputs, o)
 		}
 	}
 	return outputs

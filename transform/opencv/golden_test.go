@@ -196,11 +196,18 @@ func (a array) elements(t *testing.T) []float64 {
 			v = append(v, float64(binary.LittleEndian.Uint16(a.data[i:])))
 		}
 	case "<f4":
-		for i := 0; i < len(a.data); i += 4 {
-			v = append(v, float64(math.Float32frombits(binary.LittleEndian.Uint32(a.data[i:]))))
-		}
+		return floats32(a.data)
 	default:
 		t.Fatalf("unknown type %q", a.descr)
+	}
+	return v
+}
+
+// floats32 returns the numbers of a float32 tensor's data.
+func floats32(data []byte) []float64 {
+	v := make([]float64, len(data)/4)
+	for i := range v {
+		v[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
 	}
 	return v
 }

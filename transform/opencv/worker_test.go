@@ -2,7 +2,6 @@ package opencv
 
 import (
 	"bytes"
-	"encoding/binary"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -231,8 +230,7 @@ func TestAffineFindsTheDot(t *testing.T) {
 func centroid(t *transform.Tensor) (x, y float64) {
 	var sum float64
 	width := t.Shape[3]
-	for i := range len(t.Data) / 4 {
-		v := float64(math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:])))
+	for i, v := range floats32(t.Data) {
 		if v < 0.2 {
 			continue // the noise of the compression
 		}
@@ -291,15 +289,12 @@ func TestFastDecode(t *testing.T) {
 // decibels.
 func compareFloats(a, b *transform.Tensor) float64 {
 	var sum float64
-	n := len(a.Data) / 4
-	for i := range n {
-		at := func(t *transform.Tensor) float64 {
-			return float64(math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:])))
-		}
-		d := at(a) - at(b)
+	first, second := floats32(a.Data), floats32(b.Data)
+	for i, v := range first {
+		d := v - second[i]
 		sum += d * d
 	}
-	return -10 * math.Log10(sum/float64(n))
+	return -10 * math.Log10(sum/float64(len(first)))
 }
 
 func TestWorkersShareBuffers(t *testing.T) {
