@@ -11,10 +11,12 @@ import (
 // DefaultSubject is the template of the tensors' subjects.
 const DefaultSubject = "cvf.t.{stream}.{output}"
 
+// GapPrefix begins the subjects of gap events, and no others: see [GapSubject].
+const GapPrefix = "cvf.gap."
+
 const (
 	streamField = "{stream}"
 	outputField = "{output}"
-	gapPrefix   = "cvf.gap."
 	svcPrefix   = "cvf.svc."
 )
 
@@ -33,7 +35,7 @@ func ParseSubject(template string) (SubjectTemplate, error) {
 			return fail("must contain %s once, as in %s", field, DefaultSubject)
 		}
 	}
-	for _, reserved := range []string{gapPrefix, svcPrefix, "$", "_INBOX."} {
+	for _, reserved := range []string{GapPrefix, svcPrefix, "$", "_INBOX."} {
 		if strings.HasPrefix(template, reserved) {
 			return fail("must not begin with %q, which is kept for other messages", reserved)
 		}
@@ -91,4 +93,4 @@ func SubjectToken(name string) string {
 }
 
 // GapSubject returns the subject of a stream's gap events: cvf.gap.<stream>.
-func GapSubject(stream string) string { return gapPrefix + SubjectToken(stream) }
+func GapSubject(stream string) string { return GapPrefix + SubjectToken(stream) }

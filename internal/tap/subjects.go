@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+
+	"github.com/cvfeeder/cvfeeder/publish"
 )
 
 // checkSubject returns an error that tells what is wrong with a subject to read.
@@ -26,10 +28,10 @@ func checkSubject(subject string) error {
 // subjects returns what to subscribe to: the subject, and that of the gap events
 // which belong to it, unless it covers them.
 func subjects(subject string) []string {
-	gaps := "cvf.gap.>"
+	gaps := publish.GapPrefix + ">"
 	tokens := strings.Split(subject, ".")
 	if len(tokens) > 2 && tokens[0] == "cvf" && tokens[1] == "t" && tokens[2] != ">" {
-		gaps = "cvf.gap." + tokens[2]
+		gaps = publish.GapPrefix + tokens[2]
 	}
 	if overlap(strings.Split(subject, "."), strings.Split(gaps, ".")) {
 		return []string{subject}

@@ -150,7 +150,7 @@ func (t *tap) run(ctx context.Context, sub *natspub.Subscription, o Options) err
 
 // show writes what there is to say of m. An error is one of writing.
 func (t *tap) show(m publish.Message) error {
-	if strings.HasPrefix(m.Subject, "cvf.gap.") {
+	if strings.HasPrefix(m.Subject, publish.GapPrefix) {
 		gap, err := publish.ParseGap(m.Data)
 		if err != nil {
 			t.broken(m, err)
