@@ -31,7 +31,7 @@ type storm struct {
 	cost     float64       // the most images asked for and not refused, for each that arrives, of all streams
 }
 
-func (s storm) faults() kinesistest.Faults {
+func (w storm) faults() kinesistest.Faults {
 	f := kinesistest.Faults{
 		Jitter: 300 * time.Millisecond, Late: 0.01, LateBy: 8 * time.Second, Never: 0.005,
 		MediaErrors: 0.005, Outages: 0.01, Stretch: 10 * time.Second,
@@ -39,9 +39,9 @@ func (s storm) faults() kinesistest.Faults {
 		EmptyPages: 0.02, TokenLife: 10 * time.Second, BadTokens: 0.02,
 		Throttle: true, Others: 0.2, ThrottleEndpoint: 0.2,
 		Errors: 0.02, Resets: 0.01, Cuts: 0.01, Slow: 0.01, Trickle: 0.01, SlowBy: 3 * time.Second,
-		NoImages: 0.005, Rotate: 7 * time.Minute, DenyListFragments: s.denied,
+		NoImages: 0.005, Rotate: 7 * time.Minute, DenyListFragments: w.denied,
 	}
-	if s.producer {
+	if w.producer {
 		f.Clock, f.ClockEvery = 1500*time.Millisecond, time.Minute
 	}
 	return f
