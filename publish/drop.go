@@ -8,6 +8,10 @@ const (
 	DropTooLarge = "too_large"
 	// DropSlow: the broker does not take messages as fast as they come.
 	DropSlow = "slow"
+	// DropFull: the broker has no room.
+	DropFull = "full"
+	// DropRefused: the broker refuses the message for a reason of its own.
+	DropRefused = "refused"
 	// DropClosed: the publisher was closed.
 	DropClosed = "closed"
 )

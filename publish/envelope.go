@@ -1,12 +1,8 @@
 package publish
 
 import (
-	"errors"
 	"fmt"
 	"image"
-	"math"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -49,9 +45,7 @@ type Envelope struct {
 // told by [Envelope.Check], before which the payload must not be touched.
 func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	f := fields{header: h}
-	if v := f.text(HeaderVersion); f.err == nil && v != Version {
-		f.fail(HeaderVersion, "is %.40q: this program reads version %s of the messages", v, Version)
-	}
+	f.version()
 	e := Envelope{
 		Stream:  f.text(HeaderStream),
 		Output:  f.text(HeaderOutput),
@@ -143,100 +137,4 @@ func (e Envelope) Check(n int) error {
 		return fmt.Errorf("the payload has %d bytes, but %v of %s needs %d", n, e.Shape, e.DType, want)
 	}
 	return nil
-}
-
-// fields reads headers until the first error, which it keeps; after it every
-// value is the zero value.
-type fields struct {
-	header map[string][]string
-	err    error
-}
-
-func (f *fields) fail(name, format string, args ...any) {
-	if f.err == nil {
-		f.err = fmt.Errorf("header %s: %s", name, fmt.Sprintf(format, args...))
-	}
-}
-
-func (f *fields) text(name string) string {
-	values, there := f.header[name]
-	switch {
-	case f.err != nil:
-	case !there || len(values) == 0:
-		f.fail(name, "is missing")
-	case len(values) > 1:
-		f.fail(name, "is there %d times", len(values))
-	case values[0] == "":
-		f.fail(name, "is empty")
-	case len(values[0]) > maxText:
-		f.fail(name, "has %d bytes, more than %d", len(values[0]), maxText)
-	default:
-		return values[0]
-	}
-	return ""
-}
-
-func (f *fields) time(name string) time.Time {
-	s := f.text(name)
-	if f.err != nil {
-		return time.Time{}
-	}
-	t, err := parseTime(s)
-	if err != nil {
-		f.fail(name, "%v", err)
-	}
-	return t
-}
-
-// sides reads n lengths in pixels.
-func (f *fields) sides(name, separator string, n int) []int {
-	return split(f, name, separator, n, func(s string) (int, error) {
-		v, err := strconv.Atoi(s)
-		if err == nil && (v < 1 || v > maxSide) {
-			err = errors.New("out of range")
-		}
-		return v, err
-	})
-}
-
-// floats reads n finite numbers.
-func (f *fields) floats(name string, n int) []float64 {
-	return split(f, name, ",", n, func(s string) (float64, error) {
-		v, err := strconv.ParseFloat(s, 64)
-		if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
-			err = errors.New("not finite")
-		}
-		return v, err
-	})
-}
-
-func split[T any](f *fields, name, separator string, n int, parse func(string) (T, error)) []T {
-	s := f.text(name)
-	if f.err != nil {
-		return nil
-	}
-	parts := strings.Split(s, separator)
-	if len(parts) != n {
-		f.fail(name, "%.40q does not have %d parts", s, n)
-		return nil
-	}
-	values := make([]T, n)
-	for i, part := range parts {
-		v, err := parse(part)
-		if err != nil {
-			f.fail(name, "%.40q is not a number it can hold", part)
-			return nil
-		}
-		values[i] = v
-	}
-	return values
-}
-
-func oneOf[T any](f *fields, name string, values map[string]T) T {
-	s := f.text(name)
-	v, known := values[s]
-	if f.err == nil && !known {
-		f.fail(name, "%.40q is not known", s)
-	}
-	return v
 }

@@ -62,17 +62,25 @@ func ParseGap(data []byte) (Gap, error) {
 	if err := errors.Join(errFrom, errTo); err != nil {
 		return Gap{}, fmt.Errorf("gap event: %w", err)
 	}
-	switch {
-	case j.Stream == "":
-		return Gap{}, errors.New("gap event: no stream")
-	case j.Reason == "":
-		return Gap{}, errors.New("gap event: no reason")
-	case j.Slots < 1:
-		return Gap{}, fmt.Errorf("gap event: %d slots", j.Slots)
-	case to < from:
-		return Gap{}, fmt.Errorf("gap event: it ends at %v, before its start at %v", to, from)
+	g := Gap{Stream: j.Stream, From: from, To: to, Slots: j.Slots, Reason: j.Reason}
+	if err := g.validate(); err != nil {
+		return Gap{}, fmt.Errorf("gap event: %w", err)
 	}
-	return Gap{Stream: j.Stream, From: from, To: to, Slots: j.Slots, Reason: j.Reason}, nil
+	return g, nil
+}
+
+func (g Gap) validate() error {
+	switch {
+	case g.Stream == "":
+		return errors.New("no stream")
+	case g.Reason == "":
+		return errors.New("no reason")
+	case g.Slots < 1:
+		return fmt.Errorf("%d slots", g.Slots)
+	case g.To < g.From:
+		return fmt.Errorf("it ends at %v, before its start at %v", g.To, g.From)
+	}
+	return nil
 }
 
 func parseSlot(s string) (source.Slot, error) {

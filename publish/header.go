@@ -3,8 +3,8 @@ package publish
 // Version is the version of the message format, the value of [HeaderVersion].
 const Version = "1"
 
-// The headers of a tensor message, each with one value. The names are
-// case-sensitive, as NATS headers are.
+// The headers of a message, each with one value. The names are case-sensitive, as
+// NATS headers are.
 const (
 	HeaderVersion    = "Cvf-Version"    // "1"
 	HeaderStream     = "Cvf-Stream"     // front-door
@@ -23,6 +23,13 @@ const (
 	HeaderNormalized = "Cvf-Normalized" // "false" where the consumer is to normalize; else absent
 	HeaderSpec       = "Cvf-Spec"       // the output's fingerprint
 	HeaderMsgID      = "Nats-Msg-Id"    // see MessageID
+
+	HeaderChunk = "Cvf-Chunk" // 2/5, only on a part of a tensor, see Split
+
+	// Only on an inline gap, see NewInlineGap, where HeaderTime is the first slot.
+	HeaderGap      = "Cvf-Gap"       // no_media, the outcome
+	HeaderGapTo    = "Cvf-Gap-To"    // 2026-01-02T03:04:05.800Z, the last slot
+	HeaderGapSlots = "Cvf-Gap-Slots" // 4
 )
 
 // TimeFormat is the layout of every time on the wire: RFC 3339 in UTC with

@@ -1,7 +1,11 @@
 // Package publish says how a tensor looks on the wire: its subject, its headers
 // and its identity.
 //
-// [NewMessage] wraps a [transform.Tensor]; [ParseEnvelope] is the way back, for consumers.
+// [NewMessage] wraps a [transform.Tensor], [NewGapMessage] and [NewInlineGap] tell of
+// slots without one, and [Split] cuts a message that is too large for the server.
+// For consumers, [Message.Kind] tells them apart, a [Joiner] undoes Split, and
+// [ParseEnvelope], [ParseGap] and [ParseInlineGap] are the ways back; publish/tensor
+// does all of it.
 // A [Publisher] delivers messages as its mode promises; the one for NATS is
 // publish/natspub. The package imports the standard library only.
 package publish
@@ -9,6 +13,7 @@ package publish
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // A Message is what goes over the wire.
@@ -19,6 +24,9 @@ type Message struct {
 	// Data is the tensor's bytes. It is the tensor's own memory: the publisher
 	// does not keep it once Publish has returned.
 	Data []byte
+	// Expires is from when on the message is of no use; zero is never. It is not
+	// sent.
+	Expires time.Time
 }
 
 // A Publisher delivers messages.

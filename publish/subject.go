@@ -72,6 +72,17 @@ func (t SubjectTemplate) Subject(stream, output string) string {
 	return strings.Join(tokens, ".")
 }
 
+// Wildcard returns the subject that stands for those of all streams and outputs.
+func (t SubjectTemplate) Wildcard() string {
+	tokens := slices.Clone(t.tokens)
+	for i, token := range tokens {
+		if strings.Contains(token, streamField) || strings.Contains(token, outputField) {
+			tokens[i] = "*"
+		}
+	}
+	return strings.Join(tokens, ".")
+}
+
 // SubjectToken returns name with every character replaced by an underscore that
 // one token of a subject cannot hold: the dot, the wildcards, spaces, and what
 // does not print. Other Unicode characters stay. An empty name becomes "_".

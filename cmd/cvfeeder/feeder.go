@@ -9,9 +9,9 @@ import (
 	"net/http"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/internal/checkpoint"
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
@@ -70,8 +70,11 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	if err != nil {
 		return usage(err)
 	}
+	if f.cfg.Delivery.Mode != modeLive {
+		size += natspub.StoredOverhead
+	}
 	conn, server, err := f.connect(func(limit int) {
-		if err := publish.CheckSize(size, limit); err != nil {
+		if err := publish.CheckSize(size, limit); err != nil && f.cfg.Delivery.Oversize == "reject" {
 			stop(usage(fmt.Errorf("%s: %w", largest, err)))
 		}
 	})
@@ -89,13 +92,34 @@ func (f *feeder) run(ctx context.Context) (err error) {
 		}
 	}()
 
+	var at atomic.Pointer[pipeline.Pipeline] // nil until NATS is ready
 	r := running{conn: conn}
 	r.metrics = metrics.New(metrics.Build{Version: version, OpenCV: opencv.Engine()}, metrics.Sources{
-		Streams:       func() []metrics.Stream { return r.pipeline.Streams() },
+		Streams:       func() []metrics.Stream { return at.Load().Streams() },
 		Connections:   func() []metrics.Connection { return connections(conn) },
-		InflightBytes: func() int64 { return r.pipeline.InflightBytes() },
+		InflightBytes: func() int64 { return at.Load().InflightBytes() },
 		MatsOpen:      opencv.OpenMats,
 	})
+	if server != nil {
+		r.nats = server.ClientURL()
+	}
+	listener, err := f.listenHTTP()
+	if err != nil {
+		return err
+	}
+	// Metrics and health can be read from the beginning to the very end.
+	side := context.WithoutCancel(ctx)
+	if listener != nil {
+		r.http = "http://" + listener.Addr().String()
+		handler := metrics.Handler(r.metrics, func() []string { return notReady(conn, at.Load()) }, metrics.HTTP{Pprof: f.cfg.HTTP.Pprof})
+		defer beside(side, func(ctx context.Context) { f.serveHTTP(ctx, listener, handler) })()
+	}
+	defer beside(side, func(ctx context.Context) {
+		if err := conn.WaitConnected(ctx); errors.Is(err, natspub.ErrRefused) {
+			stop(exitCode(err))
+		}
+	})()
+
 	subject, err := publish.ParseSubject(f.cfg.Delivery.Subject)
 	if err != nil {
 		return usage(fmt.Errorf("delivery.subject: %w", err))
@@ -105,55 +129,30 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	if err != nil {
 		return usage(err)
 	}
-	opts := f.options(conn, r.metrics)
+	opts := f.options(r.metrics)
 	if d := newDiscovery(b, f.cfg.Streams, f.log); d != nil {
 		if err := d.check(ctx); err != nil {
 			return exitCode(err)
 		}
 		opts.Follow = d.follow
 	}
-	cursors, err := f.cursors()
+	end, err := f.deliver(ctx, conn, subject, r.metrics, &opts)
 	if err != nil {
 		return err
 	}
-	if cursors != nil {
-		opts.Cursors = cursors
-		defer func() { err = errors.Join(err, cursors.Close()) }()
-	}
+	defer func() { err = errors.Join(err, end()) }()
 	r.pipeline = pipeline.New(opts, streams)
-	if server != nil {
-		r.nats = server.ClientURL()
-	}
-	listener, err := f.listenHTTP()
-	if err != nil {
-		return err
-	}
-	return f.serve(ctx, stop, r, listener)
-}
+	at.Store(r.pipeline)
 
-// serve runs the pipeline, and beside it what shows how it does.
-func (f *feeder) serve(ctx context.Context, stop context.CancelCauseFunc, r running, listener net.Listener) error {
-	// Metrics and health can be read to the very end.
-	side := context.WithoutCancel(ctx)
-	if listener != nil {
-		r.http = "http://" + listener.Addr().String()
-		handler := metrics.Handler(r.metrics, func() []string { return notReady(r) }, metrics.HTTP{Pprof: f.cfg.HTTP.Pprof})
-		defer beside(side, func(ctx context.Context) { f.serveHTTP(ctx, listener, handler) })()
-	}
-	defer beside(side, func(ctx context.Context) {
-		if err := r.conn.WaitConnected(ctx); errors.Is(err, natspub.ErrRefused) {
-			stop(err)
-		}
-	})()
 	if f.watch != nil {
 		defer beside(side, func(ctx context.Context) { f.watch(ctx, r) })()
 	}
 	f.log.Info("running", "version", version, "streams", len(f.cfg.Streams), "http", r.http, "nats", natsAt(f.cfg, r))
-	err := r.pipeline.Run(ctx)
-	if err == nil {
-		f.log.Info("stopped")
+	if err := r.pipeline.Run(ctx); err != nil {
+		return exitCode(err)
 	}
-	return exitCode(err)
+	f.log.Info("stopped")
+	return nil
 }
 
 // beside runs f until the function that it returns is called, which waits for its
@@ -185,9 +184,9 @@ func exitCode(err error) error {
 
 // connect connects to NATS, which may be a server of our own.
 func (f *feeder) connect(onConnect func(int)) (*natspub.Conn, *natspub.Server, error) {
-	opts := natspub.Options{URL: f.cfg.NATS.URL, Logger: f.log, OnConnect: onConnect}
+	opts := natspub.Options{URL: f.cfg.NATS.URL, Chunk: f.cfg.Delivery.Oversize == "chunk", Logger: f.log, OnConnect: onConnect}
 	if opts.URL == config.Embedded {
-		server, err := natspub.StartServer(natspub.ServerOptions{Listen: f.listen, Logger: f.log})
+		server, err := natspub.StartServer(natspub.ServerOptions{Listen: f.listen, StoreDir: f.storeDir(), Logger: f.log})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -212,14 +211,18 @@ func connections(conn *natspub.Conn) []metrics.Connection {
 	return all
 }
 
-func notReady(r running) []string {
+// notReady returns what is not ready. The pipeline is nil while it waits for NATS.
+func notReady(conn *natspub.Conn, p *pipeline.Pipeline) []string {
 	var why []string
-	for _, s := range r.conn.States() {
+	for _, s := range conn.States() {
 		if !s.Connected {
 			why = append(why, fmt.Sprintf("NATS: connection %s is not up", s.Name))
 		}
 	}
-	return append(why, r.pipeline.NotReady()...)
+	if p == nil && why == nil {
+		return []string{"NATS: the stream is not ready"}
+	}
+	return append(why, p.NotReady()...)
 }
 
 // transforms returns the config's outputs with their fingerprints.
@@ -231,36 +234,15 @@ func transforms(cfg *config.Config) map[string]*transform.Output {
 	return outputs
 }
 
-// cursors opens the state directory, nil where there is none.
-func (f *feeder) cursors() (*checkpoint.Store, error) {
-	if f.cfg.State == "" {
-		return nil, nil
-	}
-	store, err := checkpoint.Open(f.cfg.State)
-	if err != nil {
-		return nil, err
-	}
-	if why := store.Damaged(); why != "" {
-		f.log.Error("the saved cursors are lost: streams go on from now", "err", why)
-	}
-	return store, nil
-}
-
-func (f *feeder) options(conn *natspub.Conn, m *metrics.Metrics) pipeline.Options {
+func (f *feeder) options(m *metrics.Metrics) pipeline.Options {
 	buffers := new(transform.Buffers)
-	opts := pipeline.Options{
+	return pipeline.Options{
 		Workers:   runtime.GOMAXPROCS(0),
 		NewWorker: func() pipeline.Worker { return opencv.NewWorker(opencv.Options{Buffers: buffers}) },
-		Publisher: conn.Live(),
-		Confirm:   conn.Flush,
 		Inflight:  int64(f.cfg.Delivery.Inflight),
 		Metrics:   m,
 		Log:       f.log,
 	}
-	if f.cfg.Delivery.Gaps == "events" {
-		opts.Gaps = conn.Live().PublishGap
-	}
-	return opts
 }
 
 // listenHTTP returns the listener of metrics and health, nil where it is off.

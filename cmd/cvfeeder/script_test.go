@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"cvfeeder": main})
+	testscript.Main(m, map[string]func(){"cvfeeder": main, "nats-server": natsServer})
 }
 
 // TestScripts runs the program as a user does. Besides testscript's own commands

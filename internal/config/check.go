@@ -27,6 +27,12 @@ func (d *decoder) check(c *Config) {
 	if _, err := publish.ParseSubject(c.Delivery.Subject); err != nil {
 		d.reportKey("delivery.subject", "%v", err)
 	}
+	if name := c.Delivery.Stream.Name; name == "" || strings.ContainsAny(name, " \t\r\n.*>/\\") {
+		d.reportKey("delivery.stream.name", "%q cannot name a JetStream stream: no spaces, dots, wildcards or slashes; such as cvfeeder", name)
+	}
+	if c.Delivery.Mode != "live" && c.NATS.URL == Embedded && c.State == "" {
+		d.reportKey("delivery.mode", "the embedded server needs a directory for what it stores: set state")
+	}
 	if c.Delivery.Inflight == 0 {
 		d.reportKey("delivery.inflight", "no frame fits into 0 bytes; such as 64MiB")
 	}

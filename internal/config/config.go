@@ -88,6 +88,8 @@ type Delivery struct {
 	Mode string `yaml:"mode" jsonschema:"enum=live,enum=ring,enum=durable"`
 	// Subject is the template of a tensor's subject, with {stream} and {output}.
 	Subject string `yaml:"subject"`
+	// Stream is the JetStream stream of the modes ring and durable.
+	Stream JetStream `yaml:"stream"`
 	// Gaps says how a gap is announced: an event on a subject of its own, an
 	// empty message among the tensors, or not at all.
 	Gaps string `yaml:"gaps" jsonschema:"enum=events,enum=inline,enum=none"`
@@ -96,6 +98,22 @@ type Delivery struct {
 	// Inflight bounds the bytes of pictures and tensors between fetching and
 	// delivery.
 	Inflight Bytes `yaml:"inflight"`
+}
+
+// JetStream describes the stream that tensors are stored in.
+type JetStream struct {
+	// Name is that of the stream, which is made where it does not exist.
+	Name string `yaml:"name"`
+	// Keep is how many messages a ring holds of each subject.
+	Keep int `yaml:"keep" jsonschema:"minimum=1"`
+	// Retention says when a durable stream lets a message go: when it was consumed
+	// (workqueue), or not before somebody purges it (limits).
+	Retention string `yaml:"retention" jsonschema:"enum=workqueue,enum=limits"`
+	// MaxBytes bounds a durable stream; when it is full, nothing more is asked of
+	// the cameras.
+	MaxBytes Bytes `yaml:"max_bytes"`
+	// Replicas is the number of NATS servers that hold the stream: 1 or 3, or 5.
+	Replicas int `yaml:"replicas" jsonschema:"minimum=1,maximum=5"`
 }
 
 // HTTP is the server of metrics, health and status page.

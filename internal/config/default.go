@@ -18,6 +18,7 @@ func defaults() *Config {
 		Delivery: Delivery{
 			Mode:     "live",
 			Subject:  publish.DefaultSubject,
+			Stream:   JetStream{Name: "cvfeeder", Keep: 8, Retention: "workqueue", MaxBytes: 8 << 30, Replicas: 1},
 			Gaps:     "events",
 			Oversize: "reject",
 			Inflight: 64 << 20,

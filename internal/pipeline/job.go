@@ -102,17 +102,32 @@ func (j *job) stale(now time.Time) bool {
 // jobs back.
 func (p *Pipeline) deliver(ctx context.Context, s *stream, queue <-chan *job, stop func()) error {
 	var fatal error
-	for j := range queue {
-		<-j.done
+	try := func(step func() error) {
 		if fatal == nil {
-			fatal = p.finish(ctx, s, j)
+			fatal = step()
 		}
 		if fatal != nil {
 			stop()
 		}
-		p.release(j)
 	}
-	return fatal
+	gaps := func() error { return p.inline(ctx, s) }
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			try(gaps)
+		case j, more := <-queue:
+			if !more {
+				try(gaps)
+				return fatal
+			}
+			<-j.done
+			try(gaps) // all that is before the job has ended
+			try(func() error { return p.finish(ctx, s, j) })
+			p.release(j)
+		}
+	}
 }
 
 // finish publishes a job's tensors and commits its slot. A slot is published when
@@ -144,7 +159,7 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, tensors []*transfo
 	begin := time.Now()
 	outcome := source.Published
 	for i, t := range tensors {
-		err := p.publish(ctx, s.Subjects[i], t)
+		err := p.publish(ctx, s, s.Subjects[i], t)
 		var drop *publish.DropError
 		switch {
 		case err == nil:
@@ -163,8 +178,11 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, tensors []*transfo
 }
 
 // publish delivers one tensor, and counts it where it was.
-func (p *Pipeline) publish(ctx context.Context, subject string, t *transform.Tensor) error {
+func (p *Pipeline) publish(ctx context.Context, s *stream, subject string, t *transform.Tensor) error {
 	m := publish.NewMessage(subject, t)
+	if limit := s.Poll.Freshness; limit > 0 {
+		m.Expires = t.Slot.Add(limit).Time()
+	}
 	if err := p.opts.Publisher.Publish(ctx, m); err != nil {
 		return err
 	}

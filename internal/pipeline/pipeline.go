@@ -57,6 +57,8 @@ type Options struct {
 	Publisher publish.Publisher
 	// Gaps announces a gap; nil announces none.
 	Gaps func(context.Context, publish.Gap) error
+	// Inline publishes gaps among the tensors, in order, instead of announcing them.
+	Inline bool
 	// Inflight bounds the bytes of frames and tensors between fetching and delivery.
 	Inflight int64
 	// Drain is how long what is in flight may take to finish at the end. Default
@@ -222,8 +224,11 @@ func (p *Pipeline) release(j *job) {
 	p.budget.Release(j.cost)
 }
 
-// sorted returns the streams by name.
+// sorted returns the streams by name, none where there is no pipeline yet.
 func (p *Pipeline) sorted() []*stream {
+	if p == nil {
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.SortedFunc(maps.Values(p.streams), func(a, b *stream) int { return strings.Compare(a.Name, b.Name) })
@@ -243,6 +248,9 @@ func (p *Pipeline) Streams() []metrics.Stream {
 // InflightBytes returns the bytes of frames and tensors between fetching and
 // delivery.
 func (p *Pipeline) InflightBytes() int64 {
+	if p == nil {
+		return 0
+	}
 	n := p.inflight.Load()
 	for _, s := range p.sorted() {
 		n += s.poller.HeldBytes()

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
@@ -45,6 +46,9 @@ type stream struct {
 	poller *source.Poller
 	log    *slog.Logger
 
+	gaps []source.Gap // to be published among the tensors, of deliver only
+	told atomic.Int64 // the slot up to which they have been
+
 	stop  context.CancelFunc
 	ended chan struct{} // closed when its loop has
 
@@ -72,6 +76,7 @@ func (p *Pipeline) newStream(s Stream) *stream {
 		Stream: s, ledger: ledger, log: log, moved: time.Now(), ended: make(chan struct{}),
 		unsized: firstUnsized,
 	}
+	st.told.Store(int64(ledger.Stats().Cursor))
 	st.poller = source.NewPoller(watched{s.Fetcher, func(d time.Duration, err error) {
 		stage.Observe(d.Seconds())
 		if err == nil || errors.Is(err, source.ErrEmptyWindow) {

@@ -30,6 +30,9 @@ func (p *Pipeline) report(ctx context.Context, now time.Time) {
 	for _, s := range p.sorted() {
 		s.extend(now)
 		cursor := s.note(now)
+		if p.opts.Inline {
+			cursor = min(cursor, source.Slot(s.told.Load()))
+		}
 		p.announceAll(ctx, s)
 		if s.Key != "" {
 			cursors[s.Key] = cursor
@@ -58,6 +61,9 @@ func (p *Pipeline) save(ctx context.Context, cursors map[string]source.Slot) err
 
 // announceAll announces a stream's gaps since the last time.
 func (p *Pipeline) announceAll(ctx context.Context, s *stream) {
+	if p.opts.Inline {
+		return // they are announced where the tensors are delivered
+	}
 	for _, g := range s.ledger.TakeGaps() {
 		p.announce(ctx, s, g)
 	}

@@ -14,13 +14,14 @@ import (
 type Conn struct {
 	data, control *link
 	live          *Live
+	chunk         bool
 }
 
 // Dial starts to connect and returns without waiting for a server that is not
 // there: see [Conn.WaitConnected]. An error means that the options are wrong.
 func Dial(o Options) (*Conn, error) {
 	o = o.withDefaults()
-	c := &Conn{}
+	c := &Conn{chunk: o.Chunk}
 	var errData, errControl error
 	// At once, because a server that does not answer at all costs a timeout.
 	var wg sync.WaitGroup
@@ -86,6 +87,16 @@ func (c *Conn) CheckSize(largest int) error {
 		return ErrNotConnected
 	}
 	return publish.CheckSize(largest, limit)
+}
+
+// parts returns what m is sent as, which is m itself unless it is too large with
+// some bytes more.
+func (c *Conn) parts(m publish.Message, more int) ([]publish.Message, error) {
+	limit := c.MaxPayload()
+	if !c.chunk || limit == 0 {
+		return []publish.Message{m}, nil
+	}
+	return publish.Split(m, limit-more)
 }
 
 // Live returns the publisher of the delivery mode "live". It lives as long as the

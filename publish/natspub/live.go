@@ -25,6 +25,7 @@ var (
 // that cannot go out now is dropped, never kept for later.
 type Live struct {
 	data, control *link
+	parts         func(m publish.Message, more int) ([]publish.Message, error)
 	timeout       time.Duration
 	// turn holds a value while a message is written. Waiting for it, other than
 	// for the client's own lock, can end.
@@ -35,7 +36,7 @@ type Live struct {
 
 func newLive(c *Conn, timeout time.Duration) *Live {
 	return &Live{
-		data: c.data, control: c.control,
+		data: c.data, control: c.control, parts: c.parts,
 		timeout: timeout,
 		turn:    make(chan struct{}, 1),
 		pulse:   startPulse(c.data, timeout),
@@ -73,10 +74,16 @@ func (l *Live) Publish(ctx context.Context, m publish.Message) error {
 	if l.pulse.late() {
 		return drop(publish.DropSlow, errLate)
 	}
-	if err := l.data.publish(m); err != nil {
+	parts, err := l.parts(m, 0)
+	if err != nil {
 		return err
 	}
-	l.pulse.sent()
+	for _, part := range parts {
+		if err := l.data.publish(part); err != nil {
+			return err
+		}
+		l.pulse.sent()
+	}
 	return nil
 }
 

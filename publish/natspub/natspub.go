@@ -64,6 +64,9 @@ type Options struct {
 	// ReconnectWait is the time between attempts to connect, to which a jitter of
 	// a fifth is added. Default: 500ms.
 	ReconnectWait time.Duration
+	// Chunk splits messages that are larger than the server takes. Default: they are
+	// dropped, or refused.
+	Chunk bool
 	// Logger is told what happens to the connections. Default: nobody.
 	Logger *slog.Logger
 	// OnConnect is called each time the connection for tensors has been made,

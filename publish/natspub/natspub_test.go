@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"github.com/cvfeeder/cvfeeder/publish"
@@ -23,7 +24,11 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // of toxiproxy
+	// A link of toxiproxy that was cut keeps a goroutine.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"))
+}
 
 const subject = "cvf.t.cam-1.detector"
 

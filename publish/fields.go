@@ -1,0 +1,147 @@
+package publish
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// fields reads headers until the first error, which it keeps; after it every
+// value is the zero value.
+type fields struct {
+	header map[string][]string
+	err    error
+}
+
+func (f *fields) fail(name, format string, args ...any) {
+	if f.err == nil {
+		f.err = fmt.Errorf("header %s: %s", name, fmt.Sprintf(format, args...))
+	}
+}
+
+func (f *fields) text(name string) string {
+	values, there := f.header[name]
+	switch {
+	case f.err != nil:
+	case !there || len(values) == 0:
+		f.fail(name, "is missing")
+	case len(values) > 1:
+		f.fail(name, "is there %d times", len(values))
+	case values[0] == "":
+		f.fail(name, "is empty")
+	case len(values[0]) > maxText:
+		f.fail(name, "has %d bytes, more than %d", len(values[0]), maxText)
+	default:
+		return values[0]
+	}
+	return ""
+}
+
+func (f *fields) version() {
+	if v := f.text(HeaderVersion); f.err == nil && v != Version {
+		f.fail(HeaderVersion, "is %.40q: this program reads version %s of the messages", v, Version)
+	}
+}
+
+func (f *fields) time(name string) time.Time {
+	s := f.text(name)
+	if f.err != nil {
+		return time.Time{}
+	}
+	t, err := parseTime(s)
+	if err != nil {
+		f.fail(name, "%v", err)
+	}
+	return t
+}
+
+func (f *fields) slot(name string) source.Slot { return source.SlotAt(f.time(name)) }
+
+// count reads a positive number, written in no other way than we write it.
+func (f *fields) count(name string) int {
+	s := f.text(name)
+	n, ok := parseCount(s)
+	if f.err == nil && !ok {
+		f.fail(name, "%.40q is not a count", s)
+	}
+	return n
+}
+
+// chunk reads which part of how many this is.
+func (f *fields) chunk() (part, parts int) {
+	s := f.text(HeaderChunk)
+	if f.err != nil {
+		return 0, 0
+	}
+	first, second, _ := strings.Cut(s, "/")
+	part, ok1 := parseCount(first)
+	parts, ok2 := parseCount(second)
+	if !ok1 || !ok2 || part > parts || parts < 2 || parts > MaxParts {
+		f.fail(HeaderChunk, "%.40q is not a part of 2 to %d, as in 2/5", s, MaxParts)
+		return 0, 0
+	}
+	return part, parts
+}
+
+func parseCount(s string) (n int, ok bool) {
+	n, err := strconv.Atoi(s)
+	return n, err == nil && n > 0 && strconv.Itoa(n) == s
+}
+
+// sides reads n lengths in pixels.
+func (f *fields) sides(name, separator string, n int) []int {
+	return split(f, name, separator, n, func(s string) (int, error) {
+		v, err := strconv.Atoi(s)
+		if err == nil && (v < 1 || v > maxSide) {
+			err = errors.New("out of range")
+		}
+		return v, err
+	})
+}
+
+// floats reads n finite numbers.
+func (f *fields) floats(name string, n int) []float64 {
+	return split(f, name, ",", n, func(s string) (float64, error) {
+		v, err := strconv.ParseFloat(s, 64)
+		if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+			err = errors.New("not finite")
+		}
+		return v, err
+	})
+}
+
+func split[T any](f *fields, name, separator string, n int, parse func(string) (T, error)) []T {
+	s := f.text(name)
+	if f.err != nil {
+		return nil
+	}
+	parts := strings.Split(s, separator)
+	if len(parts) != n {
+		f.fail(name, "%.40q does not have %d parts", s, n)
+		return nil
+	}
+	values := make([]T, n)
+	for i, part := range parts {
+		v, err := parse(part)
+		if err != nil {
+			f.fail(name, "%.40q is not a number it can hold", part)
+			return nil
+		}
+		values[i] = v
+	}
+	return values
+}
+
+func oneOf[T any](f *fields, name string, values map[string]T) T {
+	s := f.text(name)
+	v, known := values[s]
+	if f.err == nil && !known {
+		f.fail(name, "%.40q is not known", s)
+	}
+	return v
+}

@@ -1,0 +1,232 @@
+package natspub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// CursorBucket is the key-value bucket of [Cursors].
+const CursorBucket = "cvf_cursor"
+
+// flushEvery is how often cursors are written. A cursor that lags costs work after a
+// crash, but no repeat: the subjects tell what they hold.
+const flushEvery = 5 * time.Second
+
+// Cursors keep in a NATS key-value bucket up to where streams were delivered. A
+// cursor there never moves back, whoever else writes it. Its methods may be called
+// concurrently.
+type Cursors struct {
+	kv      jetstream.KeyValue
+	timeout time.Duration // of a write of all
+
+	mu      sync.Mutex
+	saved   map[string]saved
+	changed map[string]source.Slot
+	next    time.Time // of the next write
+}
+
+// A saved cursor is what the bucket holds of a key.
+type saved struct {
+	cursor   source.Slot
+	revision uint64
+}
+
+// Cursors opens the bucket, makes it where it does not exist, on as many servers as
+// replicas says, and reads what it holds.
+func (c *Conn) Cursors(ctx context.Context, replicas int) (*Cursors, error) {
+	if err := c.WaitConnected(ctx); err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(c.control.nc, jetstream.WithDefaultTimeout(c.control.timeout))
+	if err != nil {
+		return nil, err
+	}
+	kv, err := js.KeyValue(ctx, CursorBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: CursorBucket, Description: "cvfeeder: up to where streams were delivered", Replicas: max(replicas, 1),
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: key-value bucket %s: %w", ErrStream, CursorBucket, err)
+	}
+	cursors := &Cursors{kv: kv, timeout: c.control.timeout, saved: map[string]saved{}, changed: map[string]source.Slot{}}
+	if err := cursors.read(ctx, js); err != nil {
+		return nil, fmt.Errorf("%w: key-value bucket %s: %w", ErrStream, CursorBucket, err)
+	}
+	return cursors, nil
+}
+
+// read reads all cursors. It finds the keys among the subjects of the bucket's
+// stream, which needs no consumer, and so no permission to make one.
+func (c *Cursors) read(ctx context.Context, js jetstream.JetStream) error {
+	const prefix = "$KV." + CursorBucket + "."
+	stream, err := js.Stream(ctx, "KV_"+CursorBucket)
+	if err != nil {
+		return err
+	}
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	if err != nil {
+		return err
+	}
+	for subject := range info.State.Subjects {
+		key := strings.TrimPrefix(subject, prefix)
+		if _, err := c.load(ctx, key); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// load reads the cursor of a key of the bucket.
+func (c *Cursors) load(ctx context.Context, key string) (saved, error) {
+	v, err := c.kv.Get(ctx, key)
+	if err != nil {
+		return saved{}, err
+	}
+	at, err := time.Parse(time.RFC3339, string(v.Value()))
+	if err != nil {
+		return saved{}, fmt.Errorf("%.40q is not a cursor: delete it with: nats kv del %s %s", v.Value(), CursorBucket, key)
+	}
+	s := saved{source.SlotAt(at), v.Revision()}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.saved[key] = s
+	return s, nil
+}
+
+// Load returns the cursor of a key, as it was when the bucket was opened or as it
+// was set since, false where there is none.
+func (c *Cursors) Load(key string) (source.Slot, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key = bucketKey(key)
+	if cursor, ok := c.changed[key]; ok {
+		return cursor, true
+	}
+	s, ok := c.saved[key]
+	return s.cursor, ok
+}
+
+// Set notes a cursor for the next Flush.
+func (c *Cursors) Set(key string, cursor source.Slot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set(bucketKey(key), cursor)
+}
+
+func (c *Cursors) set(key string, cursor source.Slot) {
+	if cursor > c.saved[key].cursor && cursor > c.changed[key] {
+		c.changed[key] = cursor
+	}
+}
+
+// Flush writes what was set, every five seconds at most. What could not be written
+// is for the next time.
+func (c *Cursors) Flush() error {
+	c.mu.Lock()
+	due := !time.Now().Before(c.next)
+	if due {
+		c.next = time.Now().Add(flushEvery)
+	}
+	c.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return c.Close()
+}
+
+// Close writes what was set.
+func (c *Cursors) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
+	defer cancel()
+	c.mu.Lock()
+	changed := c.changed
+	c.changed = map[string]source.Slot{}
+	c.mu.Unlock()
+	var failed error
+	for key, cursor := range changed {
+		if failed == nil {
+			failed = c.save(ctx, key, cursor)
+		}
+		if failed != nil {
+			c.mu.Lock()
+			c.set(key, cursor)
+			c.mu.Unlock()
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("key-value bucket %s: %w", CursorBucket, failed)
+	}
+	return nil
+}
+
+// save writes a cursor, unless a newer one is there.
+func (c *Cursors) save(ctx context.Context, key string, cursor source.Slot) error {
+	for ctx.Err() == nil {
+		c.mu.Lock()
+		last := c.saved[key]
+		c.mu.Unlock()
+		if last.cursor >= cursor {
+			return nil
+		}
+		revision, err := c.kv.Update(ctx, key, []byte(cursor.String()), last.revision)
+		c.note(key, cursor, revision, err)
+		if err == nil {
+			return nil
+		}
+		if !isConflict(err) {
+			return err
+		}
+		// Somebody else has written it. Where it was deleted, nobody knows better.
+		_, err = c.load(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			revision, err = c.kv.Create(ctx, key, []byte(cursor.String()))
+			c.note(key, cursor, revision, err)
+		}
+		if err != nil && !isConflict(err) {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// note keeps what was written, if it was.
+func (c *Cursors) note(key string, cursor source.Slot, revision uint64, err error) {
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.saved[key] = saved{cursor, revision}
+}
+
+// isConflict tells whether somebody else has written since.
+func isConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// bucketKey writes a key with what a bucket's keys may hold: other bytes, and the
+// equals sign, become an equals sign and two hexadecimal digits.
+func bucketKey(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		switch c := key[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,280 @@
+package natspub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+)
+
+var _ publish.Publisher = (*Stored)(nil)
+
+// StoredOverhead is the most that publishing into a stream adds to a message's
+// headers, in bytes.
+const StoredOverhead = 160
+
+// Conflict is a reason for [StreamOptions.OnRetry]: somebody else has published on
+// the subject.
+const Conflict = "conflict"
+
+const (
+	// patience is how long a message is tried for in the mode "ring" where it does
+	// not say itself when it is stale.
+	patience = 10 * time.Second
+
+	minRetry = 50 * time.Millisecond
+	maxRetry = 2 * time.Second
+)
+
+// Stored publishes into a JetStream stream: the publisher of the delivery modes
+// "ring" and "durable". A message counts as delivered when the server has stored
+// it. Until then it is published again, with the same id.
+//
+// In the mode "ring" that goes on until the message is stale. In the mode "durable"
+// it goes on for as long as the caller waits: a stream that is full is the
+// back-pressure. There each subject holds every slot once, in order, whoever
+// publishes: what is not newer than the subject's last message is taken as
+// delivered already. As the last message tells that, a work queue whose messages
+// are consumed and gone has only the ids of the last ten minutes for it, and the
+// saved cursor.
+type Stored struct {
+	conn    *Conn
+	opts    StreamOptions
+	js      jetstream.JetStream
+	cfg     jetstream.StreamConfig
+	durable bool
+	// doubtful: the stream may be gone. One in memory ends with its server.
+	doubtful atomic.Bool
+
+	mu    sync.Mutex
+	tails map[string]*tail
+}
+
+// A tail is what is known of the end of a subject.
+type tail struct {
+	turn  sync.Mutex
+	known bool
+	at    time.Time // when it was learned
+	epoch uint64    // the connection that it was learned by
+	seq   uint64    // of the last message, 0 where there is none
+	pos   publish.Position
+}
+
+// Ring returns the publisher of the delivery mode "ring". It waits for the
+// connection, and makes or checks the stream. An error that wraps [ErrStream] says
+// what is wrong with that, and what to do.
+func (c *Conn) Ring(ctx context.Context, o StreamOptions) (*Stored, error) {
+	o = o.withDefaults()
+	return c.stored(ctx, o, o.ring(), false)
+}
+
+// Durable returns the publisher of the delivery mode "durable". It waits and checks
+// as Ring does.
+func (c *Conn) Durable(ctx context.Context, o StreamOptions) (*Stored, error) {
+	o = o.withDefaults()
+	return c.stored(ctx, o, o.durable(), true)
+}
+
+func (c *Conn) stored(ctx context.Context, o StreamOptions, cfg jetstream.StreamConfig, durable bool) (*Stored, error) {
+	if err := c.WaitConnected(ctx); err != nil {
+		return nil, err
+	}
+	control, err := jetstream.New(c.control.nc, jetstream.WithDefaultTimeout(c.data.timeout))
+	if err != nil {
+		return nil, err
+	}
+	if err := ensure(ctx, control, cfg); err != nil {
+		return nil, err
+	}
+	data, err := jetstream.New(c.data.nc, jetstream.WithDefaultTimeout(c.data.timeout))
+	if err != nil {
+		return nil, err
+	}
+	return &Stored{conn: c, opts: o, js: data, cfg: cfg, durable: durable, tails: map[string]*tail{}}, nil
+}
+
+// Publish returns nil when the server has stored m, or has something as new on the
+// subject. The error is a [*publish.DropError] where the message was given up, and
+// ctx's where that ended first; any other says that the message can never be
+// stored.
+func (s *Stored) Publish(ctx context.Context, m publish.Message) error {
+	parts, err := s.conn.parts(m, StoredOverhead)
+	if err != nil {
+		return err
+	}
+	for _, part := range parts {
+		if err := s.store(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// store publishes one message until it is stored.
+func (s *Stored) store(ctx context.Context, m publish.Message) error {
+	pos, err := publish.ParsePosition(m.Header)
+	if err != nil {
+		return fmt.Errorf("message on subject %q: %w", m.Subject, err)
+	}
+	t := s.tail(m.Subject)
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	wait, begin := minRetry, time.Now()
+	for {
+		err := s.try(ctx, t, m, pos)
+		if err == nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		reason, final := reasonOf(err)
+		if final {
+			return err
+		}
+		s.opts.OnRetry(reason, err)
+		if !s.durable && stale(m, begin) {
+			return drop(reason, err)
+		}
+		if !pause(ctx, wait) {
+			return ctx.Err()
+		}
+		wait = min(2*wait, maxRetry)
+	}
+}
+
+func (s *Stored) tail(subject string) *tail {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tails[subject]
+	if t == nil {
+		t = &tail{}
+		s.tails[subject] = t
+	}
+	return t
+}
+
+func stale(m publish.Message, begin time.Time) bool {
+	if m.Expires.IsZero() {
+		return time.Since(begin) >= patience
+	}
+	return !time.Now().Before(m.Expires)
+}
+
+// try publishes m once, unless it is there already.
+func (s *Stored) try(ctx context.Context, t *tail, m publish.Message, pos publish.Position) error {
+	link := s.conn.data
+	if !link.connected.Load() {
+		t.known = false
+		return drop(publish.DropDisconnected, ErrNotConnected)
+	}
+	ctx, cancel := context.WithTimeout(ctx, link.timeout)
+	defer cancel()
+	if s.doubtful.Load() {
+		if _, err := found(ctx, s.js, s.cfg); err != nil {
+			return err
+		}
+		s.doubtful.Store(false)
+	}
+	opts := []jetstream.PublishOpt{jetstream.WithExpectStream(s.opts.Name), jetstream.WithRetryAttempts(0)}
+	if s.durable {
+		if err := s.look(ctx, t, m.Subject, link.reconnects.Load()); err != nil {
+			return err
+		}
+		if t.pos.AtOrAfter(pos) {
+			return nil
+		}
+		if pos.First <= t.pos.Last && pos.Last > t.pos.Last {
+			// Some of the gap's slots were told of before.
+			gap, err := publish.ParseInlineGap(m.Header)
+			if err != nil {
+				return err
+			}
+			m = gap.Without(t.pos.Last, m.Subject)
+		}
+		if s.opts.Limits {
+			opts = append(opts, jetstream.WithExpectLastSequencePerSubject(t.seq))
+		}
+	}
+	// The client adds headers of its own.
+	msg := &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Data}
+	s.conn.live.pulse.sent() // finds out where the connection is dead
+	ack, err := s.js.PublishMsg(ctx, msg, opts...)
+	if err != nil {
+		t.known = false // it may be stored, or somebody else's may be
+		s.doubtful.Store(true)
+		return err
+	}
+	// Of a repeat it is not known what came after the first.
+	t.known, t.at, t.seq, t.pos = !ack.Duplicate, time.Now(), ack.Sequence, pos
+	return nil
+}
+
+// look learns the end of a subject where it is not known, or may not be any more:
+// somebody else may have published there.
+func (s *Stored) look(ctx context.Context, t *tail, subject string, epoch uint64) error {
+	if t.known && t.epoch == epoch && time.Since(t.at) < dedupe/2 {
+		return nil
+	}
+	stream, err := s.js.Stream(ctx, s.opts.Name)
+	if err != nil {
+		return err
+	}
+	last, err := stream.GetLastMsgForSubject(ctx, subject)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		t.seq = 0
+	case err != nil:
+		return err
+	default:
+		t.seq = last.Sequence
+		if pos, err := publish.ParsePosition(last.Header); err == nil && !t.pos.AtOrAfter(pos) {
+			t.pos = pos
+		}
+	}
+	t.known, t.at, t.epoch = true, time.Now(), epoch
+	return nil
+}
+
+// reasonOf names the reason of an error for metrics, and tells whether trying again
+// makes no sense.
+func reasonOf(err error) (reason string, final bool) {
+	var dropped *publish.DropError
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &dropped):
+		return dropped.Reason, false
+	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
+		return "", true
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return publish.DropSlow, false
+	case isConflict(err):
+		return Conflict, false
+	case errors.As(err, &api):
+		switch {
+		case api.ErrorCode == codeStoreFailed && strings.Contains(api.Description, "maximum"), api.ErrorCode == codeNoStorage, api.ErrorCode == codeNoResources:
+			return publish.DropFull, false
+		case api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum:
+			return "", true
+		}
+		return publish.DropRefused, false
+	}
+	return publish.DropDisconnected, false
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,321 @@
+package natspub_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// begin is the first slot of these tests.
+var begin = source.SlotAt(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+
+func slotNumber(i int) source.Slot { return begin.Add(time.Duration(i) * source.MinInterval) }
+
+// store is a server with JetStream, and a connection to it.
+func store(t *testing.T) (url string, conn *natspub.Conn, js jetstream.JetStream) {
+	t.Helper()
+	srv := startServer(t, natspub.ServerOptions{StoreDir: t.TempDir()})
+	conn = dial(t, natspub.Options{URL: srv.ClientURL(), WriteTimeout: time.Second})
+	nc, err := nats.Connect(srv.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err = jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return srv.ClientURL(), conn, js
+}
+
+func options() natspub.StreamOptions { return natspub.StreamOptions{Subjects: []string{"cvf.t.*.*"}} }
+
+func durable(t *testing.T, conn *natspub.Conn, o natspub.StreamOptions) *natspub.Stored {
+	t.Helper()
+	pub, err := conn.Durable(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pub
+}
+
+// TestFullStreamHoldsBack: a durable stream without room makes Publish wait, and
+// nothing is lost when there is room again.
+func TestFullStreamHoldsBack(t *testing.T) {
+	url, conn, js := store(t)
+	o := options()
+	o.MaxBytes, o.Limits = 100_000, true
+	full := make(chan struct{})
+	var once sync.Once
+	o.OnRetry = func(reason string, _ error) {
+		if reason != publish.DropFull {
+			t.Errorf("the reason is %s", reason)
+		}
+		once.Do(func() { close(full) })
+	}
+	pub := durable(t, conn, o)
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; i < 20 && err == nil; i++ {
+			err = pub.Publish(t.Context(), tensorMessage(subject, slotNumber(i), 10_000))
+		}
+		done <- err
+	}()
+	<-full
+	before := held(t, url, natspub.DefaultStream)[subject]
+	stream, err := js.Stream(t.Context(), natspub.DefaultStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; len(before) < 20; i++ {
+		if err := stream.Purge(t.Context(), jetstream.WithPurgeKeep(1)); err != nil {
+			t.Fatal(err)
+		}
+		within(t, func() error {
+			select {
+			case err := <-done:
+				done <- err
+				return nil
+			default:
+			}
+			if len(held(t, url, natspub.DefaultStream)[subject]) < 5 {
+				return errors.New("nothing more comes")
+			}
+			return nil
+		})
+		for _, s := range held(t, url, natspub.DefaultStream)[subject] {
+			if s > before[len(before)-1] {
+				before = append(before, s)
+			}
+		}
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range before {
+		if s != slotNumber(i) {
+			t.Fatalf("number %d is %v", i, s)
+		}
+	}
+}
+
+// TestTwoFeeders: two of them publish the same slots at different speeds, one of
+// them in pieces with a new start each.
+func TestTwoFeeders(t *testing.T) {
+	for name, limits := range map[string]bool{"workqueue": false, "limits": true} {
+		t.Run(name, func(t *testing.T) {
+			url, conn, _ := store(t)
+			o := options()
+			o.Limits = limits
+			const n = 300
+			var all sync.WaitGroup
+			all.Go(func() {
+				pub := durable(t, conn, o)
+				for i := range n {
+					if err := pub.Publish(t.Context(), tensorMessage(subject, slotNumber(i), 100)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			all.Go(func() {
+				other := dial(t, natspub.Options{URL: url, WriteTimeout: time.Second})
+				for from := 0; from < n; from += 20 {
+					pub := durable(t, other, o)
+					for i := max(from-30, 0); i < from+20; i++ {
+						if err := pub.Publish(t.Context(), tensorMessage(subject, slotNumber(i), 100)); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+			all.Wait()
+			got := held(t, url, natspub.DefaultStream)[subject]
+			for i, s := range got {
+				if s != slotNumber(i) {
+					t.Fatalf("number %d is %v", i, s)
+				}
+			}
+			if len(got) != n {
+				t.Fatalf("%d slots", len(got))
+			}
+		})
+	}
+}
+
+// TestConsumedIsNotRepeated: a work queue that was emptied does not take what was in
+// it again.
+func TestConsumedIsNotRepeated(t *testing.T) {
+	url, conn, js := store(t)
+	pub := durable(t, conn, options())
+	for i := range 10 {
+		if err := pub.Publish(t.Context(), tensorMessage(subject, slotNumber(i), 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	consumer, err := js.CreateOrUpdateConsumer(t.Context(), natspub.DefaultStream, jetstream.ConsumerConfig{Durable: "model", AckPolicy: jetstream.AckExplicitPolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := consumer.Fetch(10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m := range batch.Messages() {
+		if err := m.DoubleAck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := durable(t, conn, options())
+	for i := range 12 {
+		if err := again.Publish(t.Context(), tensorMessage(subject, slotNumber(i), 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := held(t, url, natspub.DefaultStream)[subject]
+	if !slices.Equal(got, []source.Slot{slotNumber(10), slotNumber(11)}) {
+		t.Errorf("the queue holds %v", got)
+	}
+}
+
+func TestStreamThatDoesNotFit(t *testing.T) {
+	_, conn, js := store(t)
+	ctx := t.Context()
+	mine := jetstream.StreamConfig{Name: "cvfeeder", Subjects: []string{"cvf.t.*.*"}, MaxBytes: 5000, Discard: jetstream.DiscardOld}
+	for _, tt := range []struct {
+		name   string
+		change func(*jetstream.StreamConfig, *natspub.StreamOptions)
+		want   []string
+	}{
+		{"limits can be edited", func(c *jetstream.StreamConfig, o *natspub.StreamOptions) {
+			o.Limits = true
+		}, []string{"max_bytes is 5000, not 8589934592", "discard is old, not new", "nats stream edit cvfeeder --discard=new --max-bytes=8589934592"}},
+		{"storage cannot", func(c *jetstream.StreamConfig, o *natspub.StreamOptions) {
+			c.Storage, o.Limits = jetstream.MemoryStorage, true
+		}, []string{"storage is Memory, not File", "nats stream rm cvfeeder"}},
+		{"retention cannot", func(*jetstream.StreamConfig, *natspub.StreamOptions) {
+		}, []string{"retention is Limits, not WorkQueue", "nats stream rm cvfeeder"}},
+		{"the subjects are taken", func(c *jetstream.StreamConfig, _ *natspub.StreamOptions) {
+			c.Name = "mine"
+		}, []string{"stream mine has cvf.t.*.* already", "delivery.stream.name"}},
+		{"replicas without a cluster", func(c *jetstream.StreamConfig, o *natspub.StreamOptions) {
+			c.Name, c.Subjects, o.Replicas = "other", []string{"x"}, 3
+		}, []string{"not in a cluster", "delivery.stream.replicas"}},
+		{"too large", func(c *jetstream.StreamConfig, o *natspub.StreamOptions) {
+			c.Name, c.Subjects, o.MaxBytes = "other", []string{"x"}, 1<<60
+		}, []string{"less room", "delivery.stream.max_bytes"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, o := mine, options()
+			tt.change(&c, &o)
+			if _, err := js.CreateStream(ctx, c); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = js.DeleteStream(ctx, c.Name) }()
+			_, err := conn.Durable(ctx, o)
+			if !errors.Is(err, natspub.ErrStream) {
+				t.Fatalf("the error is %v", err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in: %v", want, err)
+				}
+			}
+		})
+	}
+}
+
+func TestNoJetStream(t *testing.T) {
+	srv := startServer(t, natspub.ServerOptions{})
+	conn := dial(t, natspub.Options{URL: srv.ClientURL(), WriteTimeout: time.Second})
+	_, err := conn.Ring(t.Context(), options())
+	if !errors.Is(err, natspub.ErrStream) || !strings.Contains(err.Error(), "delivery.mode: live") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestRingGivesUpWhatIsStale: without a server, a message is tried for until it
+// expires.
+func TestRingGivesUpWhatIsStale(t *testing.T) {
+	srv := startServer(t, natspub.ServerOptions{StoreDir: t.TempDir()})
+	conn := dial(t, natspub.Options{URL: srv.ClientURL(), WriteTimeout: 100 * time.Millisecond})
+	pub, err := conn.Ring(t.Context(), options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Shutdown()
+	m := tensorMessage(subject, slotNumber(0), 100)
+	m.Expires = time.Now().Add(300 * time.Millisecond)
+	if reason := dropReason(t, pub.Publish(t.Context(), m)); reason != publish.DropDisconnected {
+		t.Errorf("the reason is %s", reason)
+	}
+	if time.Now().Before(m.Expires) {
+		t.Error("it was given up too early")
+	}
+}
+
+func TestCursors(t *testing.T) {
+	_, conn, js := store(t)
+	open := func() *natspub.Cursors {
+		c, err := conn.Cursors(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	// A range has a key with characters that a bucket's cannot hold.
+	keys := []string{"cam-1", "cam.1", "cam-1@2026-01-02T03:04:05.000Z"}
+	a, b := open(), open()
+	for i, key := range keys {
+		if _, ok := a.Load(key); ok {
+			t.Errorf("%s has a cursor already", key)
+		}
+		a.Set(key, slotNumber(10*i+10))
+	}
+	closeCursors := func(c *natspub.Cursors) {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeCursors(a)
+	// Another feeder is behind, and one ahead, which none has heard of.
+	b.Set("cam-1", slotNumber(5))
+	b.Set("cam.1", slotNumber(25))
+	closeCursors(b)
+	c := open()
+	for i, want := range []source.Slot{slotNumber(10), slotNumber(25), slotNumber(30)} {
+		if got, ok := c.Load(keys[i]); !ok || got != want {
+			t.Errorf("%s: %v, %v", keys[i], got, want)
+		}
+	}
+	// Somebody resets one.
+	kv, err := js.KeyValue(t.Context(), natspub.CursorBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kv.Delete(t.Context(), "cam-1"); err != nil {
+		t.Fatal(err)
+	}
+	c.Set("cam-1", slotNumber(11))
+	closeCursors(c)
+	if got, _ := open().Load("cam-1"); got != slotNumber(11) {
+		t.Errorf("after a reset: %v", got)
+	}
+	if _, err := kv.PutString(context.Background(), "cam-1", "yesterday"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Cursors(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "nats kv del cvf_cursor cam-1") {
+		t.Errorf("a damaged cursor: %v", err)
+	}
+}

@@ -1,0 +1,80 @@
+package publish
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// maxMsgID bounds, in bytes, the identity that is believed of a part. Ours have at
+// most four names of maxText, escaped.
+const maxMsgID = 12 * maxText
+
+// A part is what a message says of the tensor that it is a part of.
+type part struct {
+	subject      string
+	header       map[string][]string // of the whole tensor
+	sum          [sha256.Size]byte   // of header
+	index, parts int
+	size         int // of every part but the last, in bytes
+	total        int64
+}
+
+// parsePart checks that m can be a part of a tensor as its headers announce it.
+func parsePart(m Message) (part, error) {
+	envelope, err := ParseEnvelope(m.Header)
+	if err != nil {
+		return part{}, err
+	}
+	f := fields{header: m.Header}
+	i, n := f.chunk()
+	if id := m.Header[HeaderMsgID]; len(id) > 1 || len(id) == 1 && len(id[0]) > maxMsgID {
+		f.fail(HeaderMsgID, "is not the identity of one message")
+	}
+	if f.err != nil {
+		return part{}, f.err
+	}
+	p := part{subject: m.Subject, index: i - 1, parts: n, total: envelope.Bytes()}
+	length := int64(len(m.Data))
+	size := length
+	if i == n {
+		size = (p.total - length) / int64(n-1)
+	}
+	last := p.total - size*int64(n-1)
+	if size < 1 || last < 1 || last > size || i == n && last != length {
+		return part{}, fmt.Errorf("header %s: part %d of %d with %d bytes does not fit a tensor of %d bytes", HeaderChunk, i, n, length, p.total)
+	}
+	p.size = int(size)
+	p.header, p.sum = wholeHeader(m.Header, i)
+	return p, nil
+}
+
+// wholeHeader undoes partHeader and leaves out what is not ours: JetStream has
+// headers that differ from part to part. The sum is what tells the tensor: all of
+// the headers are in it, because parts of two attempts at one slot fit only where
+// they are of the same pixels, as far as one can tell.
+func wholeHeader(h map[string][]string, i int) (map[string][]string, [sha256.Size]byte) {
+	whole := make(map[string][]string, len(tensorHeaders))
+	var text []byte
+	for _, name := range tensorHeaders {
+		values := h[name]
+		if len(values) == 0 {
+			continue
+		}
+		value := values[0]
+		if name == HeaderMsgID {
+			value = strings.TrimSuffix(value, "/"+strconv.Itoa(i))
+		}
+		whole[name] = []string{value}
+		text = append(strconv.AppendQuote(append(text, name...), value), '\n')
+	}
+	return whole, sha256.Sum256(text)
+}
+
+// tensorHeaders are those of a whole tensor's message.
+var tensorHeaders = [...]string{
+	HeaderVersion, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
+	HeaderLayout, HeaderColor, HeaderSource, HeaderAffine, HeaderScale, HeaderMean, HeaderStd,
+	HeaderNormalized, HeaderSpec, HeaderMsgID,
+}
