@@ -134,7 +134,8 @@ func TestDurable(t *testing.T) {
 				interval time.Duration
 			}{
 				{"cvf.t.cam-1.small", 200 * time.Millisecond},
-				{"cvf.t.cam-2.small", 400 * time.Millisecond}, {"cvf.t.cam-2.other", 400 * time.Millisecond},
+				{"cvf.t.cam-2.small", 400 * time.Millisecond},
+				{"cvf.t.cam-2.other", 400 * time.Millisecond},
 			} {
 				checkOnce(t, want.subject, got[want.subject], from, to, want.interval, tt.gaps == "inline" || tt.faults == kinesistest.Faults{})
 			}

@@ -119,7 +119,7 @@ func (r *rig) build(t *testing.T, n int, length time.Duration, change func(*Opti
 	if err != nil {
 		t.Fatal(err)
 	}
-	outputs := []*transform.Output{{Name: "a"}, {Name: "b"}}
+	outputs := []*transform.Output{{Name: "a", Fingerprint: "test"}, {Name: "b", Fingerprint: "test"}}
 	streams := make([]Stream, n)
 	from := source.SlotAt(time.Now())
 	for i := range streams {
@@ -257,6 +257,105 @@ func TestOutcomes(t *testing.T) {
 		}
 	})
 }
+
+// TestStreamsShareTheWorkersFairly: one stream catches up with an hour while the
+// others are live, and there is time for all but one. These others must not notice.
+func TestStreamsShareTheWorkersFairly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{decode: func(source.Slot) time.Duration { return 40 * time.Millisecond }}
+		ages := map[string]time.Duration{}
+		r.refuse = func(m publish.Message) error {
+			at, err := time.Parse(time.RFC3339, m.Header["Cvf-Time"][0])
+			ages[m.Subject] = max(ages[m.Subject], time.Since(at))
+			return err
+		}
+		begin := time.Now()
+		r.build(t, 4, time.Minute, func(o *Options, streams []Stream) {
+			o.Workers = 1
+			streams[0].From = streams[0].From.Add(-time.Hour)
+		})
+		if err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, subject := range []string{"cam-2.a", "cam-3.a", "cam-4.a"} {
+			// A stream has a frame waiting while each of the four others has its turn.
+			if age := ages[subject]; age > 2*time.Second {
+				t.Errorf("%s: a frame was %v old", subject, age)
+			}
+			if n := len(r.slots(t, subject)); n != 300 {
+				t.Errorf("stream %d: %d frames", i, n)
+			}
+		}
+		caught := len(r.slots(t, "cam-1.a"))
+		t.Logf("%v for %d frames of the backlog, the others at most %v old", time.Since(begin), caught, ages)
+		if caught != 3600*5+300 {
+			t.Errorf("%d frames of the backlog", caught)
+		}
+	})
+}
+
+// TestInlineGaps: gaps come among the tensors, on every subject, and the cursor
+// stays before those that could not be told.
+func TestInlineGaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := source.SlotAt(time.Now())
+		number := func(s source.Slot) int { return int(s.Sub(begin) / source.MinInterval) }
+		r := &rig{bad: func(s source.Slot) bool { n := number(s); return n >= 10 && n < 13 || n == 40 }}
+		cursors := &memory{}
+		r.build(t, 1, 10*time.Second, func(o *Options, streams []Stream) {
+			o.Inline, o.Cursors = true, cursors
+			streams[0].Key = "cam-1"
+		})
+		if err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, subject := range []string{"cam-1.a", "cam-1.b"} {
+			next := begin
+			gaps := 0
+			for _, m := range r.messages {
+				if m.Subject != subject {
+					continue
+				}
+				pos, err := publish.ParsePosition(m.Header)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if pos.First != next {
+					t.Fatalf("%s: %v came where %v is next", subject, pos.First, next)
+				}
+				next = pos.Last.Add(source.MinInterval)
+				if m.Header["Cvf-Gap"] != nil { // a gap that goes on may come in pieces
+					gap, err := publish.ParseInlineGap(m.Header)
+					if err != nil || gap.Reason != "undecodable" {
+						t.Errorf("%+v, %v", gap, err)
+					}
+					gaps += gap.Slots
+				}
+			}
+			if gaps != 4 || number(next) != 50 {
+				t.Errorf("%s: %d slots in gaps, up to slot %d", subject, gaps, number(next))
+			}
+		}
+		if cursors.at["cam-1"] != begin.Add(10*time.Second) {
+			t.Errorf("the cursor is %v", cursors.at)
+		}
+		if len(r.gaps) != 0 {
+			t.Errorf("announced as well: %v", r.gaps)
+		}
+	})
+}
+
+// memory keeps cursors for a test.
+type memory struct{ at map[string]source.Slot }
+
+func (m *memory) Load(key string) (source.Slot, bool) { s, ok := m.at[key]; return s, ok }
+func (m *memory) Set(key string, s source.Slot) {
+	if m.at == nil {
+		m.at = map[string]source.Slot{}
+	}
+	m.at[key] = s
+}
+func (m *memory) Flush() error { return nil }
 
 func TestStaleFramesAreNotPublished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -79,7 +79,7 @@ func (c *Cursors) read(ctx context.Context, js jetstream.JetStream) error {
 	}
 	for subject := range info.State.Subjects {
 		key := strings.TrimPrefix(subject, prefix)
-		if _, err := c.load(ctx, key); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		if err := c.load(ctx, key); err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 			return err
 		}
 	}
@@ -87,20 +87,17 @@ func (c *Cursors) read(ctx context.Context, js jetstream.JetStream) error {
 }
 
 // load reads the cursor of a key of the bucket.
-func (c *Cursors) load(ctx context.Context, key string) (saved, error) {
+func (c *Cursors) load(ctx context.Context, key string) error {
 	v, err := c.kv.Get(ctx, key)
 	if err != nil {
-		return saved{}, err
+		return err
 	}
 	at, err := time.Parse(time.RFC3339, string(v.Value()))
 	if err != nil {
-		return saved{}, fmt.Errorf("%.40q is not a cursor: delete it with: nats kv del %s %s", v.Value(), CursorBucket, key)
+		return fmt.Errorf("%.40q is not a cursor: delete it with: nats kv del %s %s", v.Value(), CursorBucket, key)
 	}
-	s := saved{source.SlotAt(at), v.Revision()}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.saved[key] = s
-	return s, nil
+	c.note(key, source.SlotAt(at), v.Revision(), nil)
+	return nil
 }
 
 // Load returns the cursor of a key, as it was when the bucket was opened or as it
@@ -187,7 +184,7 @@ func (c *Cursors) save(ctx context.Context, key string, cursor source.Slot) erro
 			return err
 		}
 		// Somebody else has written it. Where it was deleted, nobody knows better.
-		_, err = c.load(ctx, key)
+		err = c.load(ctx, key)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			revision, err = c.kv.Create(ctx, key, []byte(cursor.String()))
 			c.note(key, cursor, revision, err)

@@ -23,7 +23,7 @@ const (
 	dedupe = 10 * time.Minute
 )
 
-// ErrStream: the JetStream stream is not, and cannot be made, what the delivery
+// ErrStream says that the JetStream stream is not, and cannot be made, what the delivery
 // mode needs.
 var ErrStream = errors.New("JetStream stream")
 
