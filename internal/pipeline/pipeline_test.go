@@ -266,6 +266,8 @@ func TestStreamsShareTheWorkersFairly(t *testing.T) {
 		ages := map[string]time.Duration{}
 		r.refuse = func(m publish.Message) error {
 			at, err := time.Parse(time.RFC3339, m.Header["Cvf-Time"][0])
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			ages[m.Subject] = max(ages[m.Subject], time.Since(at))
 			return err
 		}

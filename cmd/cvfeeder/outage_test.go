@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+)
+
+const outageConfig = `
+aws: {region: us-east-1, endpoint: %q}
+nats: {url: %q}
+http: {listen: ""}
+streams:
+  - {name: cam-1, interval: 200ms, outputs: [small]}
+outputs:
+  small: {preset: yolo, size: 32x32, dtype: uint8}
+`
+
+// TestTenSecondsWithoutBroker: in the mode "live" nothing stale goes out after an
+// outage of the broker, and what was dropped is counted.
+func TestTenSecondsWithoutBroker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	t.Parallel()
+	r := newRig(t, kinesistest.Options{Scene: grey{}})
+	zerolog.SetGlobalLevel(zerolog.Disabled)
+	proxy := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "nats",
+		"127.0.0.1:0", strings.TrimPrefix(r.natsURL, "nats://"))
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Stop()
+
+	cfg, err := config.Parse("test.yaml", []byte(fmt.Sprintf(outageConfig, r.fakeURL, "nats://"+proxy.Listen)), noVariables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	var last running
+	var down, up time.Time
+	f := &feeder{
+		cfg: cfg, log: newLogger(&log, cfg.Log), accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
+		length: 25 * time.Second,
+		watch: func(ctx context.Context, run running) {
+			last = run
+			for _, step := range []struct {
+				after time.Duration
+				do    func()
+			}{
+				{7 * time.Second, func() { down = time.Now(); proxy.Stop() }},
+				{10 * time.Second, func() { up = time.Now(); _ = proxy.Start() }},
+			} {
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(step.after):
+					step.do()
+				}
+			}
+		},
+	}
+	arrivals := r.watchAges(t)
+	if err := f.run(t.Context()); err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	r.collected()
+	st := last.pipeline.Streams()[0]
+	dropped, published := int(st.Ended[source.Dropped]), int(st.Ended[source.Published])
+	received := 0
+	usual, first := time.Duration(0), time.Duration(-1)
+	for _, a := range arrivals() {
+		received++
+		switch {
+		case a.at.Before(down):
+			usual = max(usual, a.age)
+		case a.at.After(up) && first < 0:
+			first = a.age
+		}
+	}
+	t.Logf("%d published, %d dropped; a tensor was at most %v old before the outage, and the first after it %v", published, dropped, usual, first)
+	if first < 0 || first > usual+source.MinInterval {
+		t.Errorf("the first tensor after the outage was %v old, before it at most %v\n%s", first, usual, log.String())
+	}
+	if published+dropped != 125 || dropped < 40 {
+		t.Errorf("%d published and %d dropped of 125", published, dropped)
+	}
+	// What was on its way when the connection broke may be lost.
+	if lost := published - received; lost < 0 || lost > 10 {
+		t.Errorf("%d were published, %d received", published, received)
+	}
+}
+
+// An arrival is that of a tensor.
+type arrival struct {
+	at  time.Time
+	age time.Duration
+}
+
+// watchAges notes when tensors arrive, and how old they are then.
+func (r *rig) watchAges(t *testing.T) (end func() []arrival) {
+	t.Helper()
+	sub, err := natspub.Subscribe(natspub.Options{URL: r.natsURL}, "cvf.t.>", lastSubject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sub.WaitConnected(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan []arrival, 1)
+	go func() {
+		var all []arrival
+		for {
+			m, err := sub.Next(t.Context())
+			if err != nil || m.Subject == lastSubject {
+				done <- all
+				return
+			}
+			pos, err := publish.ParsePosition(m.Header)
+			if err != nil {
+				continue
+			}
+			now := time.Now()
+			all = append(all, arrival{now, now.Sub(pos.First.Time())})
+		}
+	}()
+	return func() []arrival {
+		defer sub.Close()
+		return <-done
+	}
+}
