@@ -28,6 +28,9 @@ const DefaultSubject = "cvf.t.>"
 type Options struct {
 	// URL is the NATS server's. Default: [natspub.DefaultURL].
 	URL string
+	// Credentials and TLS are those of [natspub.Options].
+	Credentials string
+	TLS         natspub.TLS
 	// Subject may hold wildcards. Gap events of the streams it names are shown
 	// as well. Default: [DefaultSubject].
 	Subject string
@@ -53,7 +56,11 @@ func (o Options) Check() error {
 			return err
 		}
 	}
-	return natspub.CheckURL(o.URL)
+	return o.nats().Check()
+}
+
+func (o Options) nats() natspub.Options {
+	return natspub.Options{URL: o.URL, Credentials: o.Credentials, TLS: o.TLS, Name: "cvfeeder tap"}
 }
 
 // A Summary counts what was seen.
@@ -74,7 +81,7 @@ func (s Summary) String() string {
 // Run shows messages until ctx ends or Count is reached, neither of which is an
 // error. A server that is not there is waited for. A broken message is reported
 // to Err and counted. An error means that the options are wrong, that the server
-// refuses the credentials ([natspub.ErrRefused]), or that a file or a line cannot
+// refuses the credentials or the subject ([natspub.ErrRefused]), or that a file or a line cannot
 // be written.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	if err := o.Check(); err != nil {
@@ -95,7 +102,9 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 		defer files.close()
 		t.files = files
 	}
-	sub, err := natspub.Subscribe(natspub.Options{URL: o.URL, Name: "cvfeeder tap", Logger: t.log}, subjects(o.Subject)...)
+	opts := o.nats()
+	opts.Logger = t.log
+	sub, err := natspub.Subscribe(opts, subjects(o.Subject)...)
 	if err != nil {
 		return Summary{}, err
 	}

@@ -74,6 +74,17 @@ func (c *Conn) States() []State {
 	return states
 }
 
+// Denied returns the first permission that the server was seen to deny, as a
+// [*PermissionError], or nil. After Close nothing is added to it.
+func (c *Conn) Denied() error {
+	for _, l := range []*link{c.data, c.control} {
+		if err := l.denied.Load(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // MaxPayload returns the max_payload in bytes of the server that the connection
 // for tensors was last made to, or 0 before the first time.
 func (c *Conn) MaxPayload() int { return int(c.data.maxPayload.Load()) }
@@ -104,7 +115,7 @@ func (c *Conn) parts(m publish.Message, more int) ([]publish.Message, error) {
 func (c *Conn) Live() *Live { return c.live }
 
 // Flush returns nil when the server has processed everything that was handed
-// over before. Where ctx has no deadline, it waits for [Options.WriteTimeout].
+// over before, and has denied nothing: otherwise the error is a [*PermissionError]. Where ctx has no deadline, it waits for [Options.WriteTimeout].
 func (c *Conn) Flush(ctx context.Context) error {
 	return errors.Join(c.data.flush(ctx), c.control.flush(ctx))
 }

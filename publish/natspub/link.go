@@ -29,7 +29,10 @@ type link struct {
 	reconnects atomic.Uint64
 	errors     atomic.Uint64
 	maxPayload atomic.Int64
+	failed     atomic.Pointer[error] // an attempt to connect
+	denied     atomic.Pointer[PermissionError]
 	onConnect  func(maxPayload int)
+	onDenied   func(error)
 
 	mu sync.Mutex
 	up chan struct{} // closed while connected
@@ -49,9 +52,14 @@ func newLink(o Options, name string, onConnect func(int)) (*link, error) {
 		dialer:    &dialer{server: o.Server},
 		closed:    make(chan struct{}),
 		onConnect: onConnect,
+		onDenied:  o.OnDenied,
 		up:        make(chan struct{}),
 	}
-	l.nc, err = l.options(o, servers).Connect()
+	opts := l.options(o, servers)
+	if err := o.authenticate(&opts); err != nil {
+		return nil, err
+	}
+	l.nc, err = opts.Connect()
 	if err != nil {
 		return nil, fmt.Errorf("NATS connection %s: %w", name, err)
 	}
@@ -91,7 +99,7 @@ func (l *link) options(o Options, servers []string) nats.Options {
 			outage.began(err)
 		}
 	}
-	opts.ReconnectErrCB = func(_ *nats.Conn, err error) { outage.began(err) }
+	opts.ReconnectErrCB = func(_ *nats.Conn, err error) { l.failed.Store(&err); outage.began(err) }
 	opts.ClosedCB = func(*nats.Conn) { l.setDown(); close(l.closed) }
 	opts.AsyncErrorCB = l.asyncError()
 	opts.LameDuckModeHandler = func(*nats.Conn) { l.log.Info("the NATS server is about to stop") }
@@ -107,6 +115,12 @@ func (l *link) asyncError() nats.ErrHandler {
 	seldom.First, seldom.Interval = 1, time.Second
 	return func(_ *nats.Conn, sub *nats.Subscription, err error) {
 		l.errors.Add(1)
+		if l.deny(err) != nil && l.onDenied != nil {
+			return
+		}
+		if p, ok := violation(err); ok && isOwn(p) {
+			return
+		}
 		seldom.Do(func() {
 			args := []any{"err", err}
 			if sub != nil {
@@ -117,7 +131,22 @@ func (l *link) asyncError() nats.ErrHandler {
 	}
 }
 
+// deny returns err as a PermissionError where it is one of a message or a
+// subscription, otherwise nil, and keeps and tells the first.
+func (l *link) deny(err error) error {
+	p, ok := violation(err)
+	if !ok || isOwn(p) {
+		return nil
+	}
+	denied := &PermissionError{Missing: []Permission{p}}
+	if l.denied.CompareAndSwap(nil, denied) && l.onDenied != nil {
+		l.onDenied(denied)
+	}
+	return denied
+}
+
 func (l *link) setUp(nc *nats.Conn) {
+	l.failed.Store(nil)
 	l.maxPayload.Store(nc.MaxPayload())
 	l.mu.Lock()
 	if !l.connected.Swap(true) {
@@ -144,7 +173,7 @@ func (l *link) waitUp() <-chan struct{} {
 }
 
 // waitConnected returns once the link is connected. It returns early, with
-// ErrRefused, where the server refuses the credentials.
+// ErrRefused, where client and server refuse each other.
 func (l *link) waitConnected(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -157,23 +186,23 @@ func (l *link) waitConnected(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ErrNotConnected, ctx.Err())
 		case <-tick.C:
-			// The client has no callback for this while it has never been connected.
-			if err := l.nc.LastError(); isRefusal(err) {
-				return fmt.Errorf("%w: %w", ErrRefused, err)
+			if err := l.refused(); err != nil {
+				return err
 			}
 		}
 	}
 }
 
-func isRefusal(err error) bool {
-	for _, refusal := range []error{
-		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
-	} {
-		if errors.Is(err, refusal) {
-			return true
+// refused returns why an attempt to connect was refused, where one was. The client
+// tells a callback of the first attempt, and of those that do not get as far as TLS;
+// of the others it only keeps the error.
+func (l *link) refused() error {
+	if failed := l.failed.Load(); failed != nil {
+		if err := refusal(*failed); err != nil {
+			return err
 		}
 	}
-	return false
+	return refusal(l.nc.LastError())
 }
 
 // flush returns when the server has processed all that was written before, or
@@ -190,7 +219,8 @@ func (l *link) flush(ctx context.Context) error {
 	if err := l.nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("connection %s: %w", l.name, err)
 	}
-	return nil
+	// What was refused is known by now, if not yet told.
+	return l.deny(l.nc.LastError())
 }
 
 // close ends the link and waits for its last callback. What was written and not

@@ -41,7 +41,7 @@ const (
 
 // Errors that callers may want to tell apart.
 var (
-	// ErrRefused: the server is there, but refuses the credentials.
+	// ErrRefused: the server is there, but refuses the credentials, or a permission.
 	ErrRefused = errors.New("NATS refuses the credentials")
 	// ErrNotConnected: there is no connection to a server at the moment.
 	ErrNotConnected = errors.New("not connected to NATS")
@@ -54,6 +54,13 @@ type Options struct {
 	// Server is one in this process, which is then spoken to without a socket.
 	// URL is not used. Default: none.
 	Server *Server
+	// Credentials is the path of a .creds file, or of a file with the seed of a
+	// user's nkey. It is read again for each connection; the nkey itself must
+	// stay the same. Default: none.
+	Credentials string
+	// TLS is for servers that speak it. Default: none is asked for, and the
+	// system's authorities are trusted where a server has it.
+	TLS TLS
 	// Name is what the server shows for the connections, with the connection's
 	// own name behind it. Default: cvfeeder.
 	Name string
@@ -74,6 +81,10 @@ type Options struct {
 	// before. Calls do not overlap, and hold up other news of the connection.
 	// Default: none.
 	OnConnect func(maxPayload int)
+	// OnDenied is called with a [*PermissionError], once for each connection, when
+	// the server has refused to take a message or a subscription. Default: it is
+	// logged.
+	OnDenied func(error)
 }
 
 func (o Options) withDefaults() Options {
@@ -95,13 +106,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// CheckURL returns an error that tells what is wrong with a URL for
-// [Options.URL].
-func CheckURL(url string) error {
-	_, err := Options{URL: url}.withDefaults().servers()
-	return err
-}
-
 // servers returns the URLs as the client takes them.
 func (o Options) servers() ([]string, error) {
 	var servers []string
@@ -120,28 +124,42 @@ func (o Options) servers() ([]string, error) {
 			}
 			return nil, fmt.Errorf("NATS URL: %w (expected one like %s)", err, DefaultURL)
 		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
-			return nil, fmt.Errorf("NATS URL %s: scheme %q is not one of nats, tls, ws, wss", u.Redacted(), u.Scheme)
+			return nil, fmt.Errorf("NATS URL %s: scheme %q is not one of nats, tls, ws, wss", redact(s), u.Scheme)
 		case u.Hostname() == "":
-			return nil, fmt.Errorf("NATS URL %s: no host (expected one like %s)", u.Redacted(), DefaultURL)
+			return nil, fmt.Errorf("NATS URL %s: no host (expected one like %s)", redact(s), DefaultURL)
 		}
 		servers = append(servers, s)
 	}
 	return servers, nil
 }
 
-// display returns where the options lead to, without passwords.
+// display returns where the options lead to, without secrets.
 func (o Options) display() string {
 	if o.Server != nil {
 		return "embedded"
 	}
-	servers, err := o.servers()
+	return Redact(o.URL)
+}
+
+// Redact returns a URL for [Options.URL] without the passwords and tokens in it.
+func Redact(url string) string {
+	servers, err := Options{URL: url}.withDefaults().servers()
 	if err != nil {
 		return "invalid"
 	}
 	for i, s := range servers {
-		if u, err := url.Parse(s); err == nil {
-			servers[i] = u.Redacted()
-		}
+		servers[i] = redact(s)
 	}
 	return strings.Join(servers, ",")
+}
+
+func redact(server string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "invalid"
+	}
+	if _, ok := u.User.Password(); u.User != nil && !ok {
+		u.User = url.User("xxxxx") // a user without a password is a token
+	}
+	return u.Redacted()
 }

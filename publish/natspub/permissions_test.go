@@ -1,0 +1,447 @@
+package natspub_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+)
+
+var (
+	allTensors = []string{"cvf.t.*.*"}
+	allGaps    = []string{"cvf.gap.*"}
+	live       = natspub.NeedsLive(allTensors, allGaps)
+)
+
+// grant is the permissions that allow needs and nothing else.
+func grant(n natspub.Needs) *server.Permissions {
+	nothing := "nothing.at.all" // as no entry would allow everything
+	p := &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: append(slices.Clone(n.Publish), nothing)},
+		Subscribe: &server.SubjectPermission{Allow: append(slices.Clone(n.Subscribe), nothing)},
+	}
+	if n.Respond {
+		p.Response = &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute}
+	}
+	return p
+}
+
+// startUsers starts a server with these users, whose passwords are "pw", and one
+// who may all, "admin". It returns the URL of a user.
+func startUsers(t *testing.T, o *server.Options, users map[string]*server.Permissions) (url func(user string) string) {
+	t.Helper()
+	account := server.NewAccount("CAMS")
+	o.Accounts = []*server.Account{account}
+	o.Users = []*server.User{{Username: "admin", Password: "pw", Account: account}}
+	for name, p := range users {
+		o.Users = append(o.Users, &server.User{Username: name, Password: "pw", Permissions: p, Account: account})
+	}
+	if o.JetStream {
+		o.StoreDir = t.TempDir()
+	}
+	srv := startStrict(t, o)
+	if o.JetStream {
+		if err := must[*server.Account](t)(srv.LookupAccount(account.Name)).EnableJetStream(nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	base := srv.ClientURL()
+	return func(user string) string { return strings.Replace(base, "nats://", "nats://"+user+":pw@", 1) }
+}
+
+// each calls f with needs that lack one of those of n.
+func each(n natspub.Needs, f func(verb, lacks string, rest natspub.Needs)) {
+	without := func(all []string, i int) []string { return slices.Delete(slices.Clone(all), i, i+1) }
+	for i, s := range n.Publish {
+		rest := n
+		rest.Publish = without(n.Publish, i)
+		f("publish", s, rest)
+	}
+	for i, s := range n.Subscribe {
+		rest := n
+		rest.Subscribe = without(n.Subscribe, i)
+		f("subscribe", s, rest)
+	}
+	if n.Respond {
+		rest := n
+		rest.Respond = false
+		f("respond", "", rest)
+	}
+}
+
+// TestEachMissingPermissionIsNamed takes each permission of each mode away, one at a
+// time, but those of asking: without these the others cannot be known.
+func TestEachMissingPermissionIsNamed(t *testing.T) {
+	modes := map[string]natspub.Needs{
+		"live":    live,
+		"ring":    natspub.NeedsRing("cvfeeder", allTensors, allGaps),
+		"durable": natspub.NeedsDurable("cvfeeder", "cvf_cursor", allTensors, allGaps),
+		"service": natspub.NeedsService(),
+		"create":  natspub.NeedsCreate("cvfeeder", "cvf_cursor"),
+	}
+	type lack struct {
+		mode, verb, subject string
+	}
+	users, lacks := map[string]*server.Permissions{}, map[string]lack{}
+	for mode, n := range modes {
+		users[mode] = grant(n.With(natspub.NeedsCheck()))
+		each(n, func(verb, subject string, rest natspub.Needs) {
+			if subject != "_INBOX.>" {
+				rest = rest.With(natspub.NeedsCheck())
+			} else {
+				rest.Publish = append(slices.Clone(rest.Publish), natspub.NeedsCheck().Publish...)
+			}
+			name := fmt.Sprintf("u%d", len(users))
+			users[name], lacks[name] = grant(rest), lack{mode, verb, subject}
+		})
+	}
+	url := startUsers(t, &server.Options{}, users)
+	for mode, n := range modes {
+		conn := dial(t, natspub.Options{URL: url(mode)})
+		waitConnected(t, conn)
+		if err := conn.CheckPermissions(t.Context(), n); err != nil {
+			t.Errorf("%s: with all that it needs: %v", mode, err)
+		}
+	}
+	for user, lack := range lacks {
+		conn := dial(t, natspub.Options{URL: url(user)})
+		waitConnected(t, conn)
+		err := conn.CheckPermissions(t.Context(), modes[lack.mode])
+		var denied *natspub.PermissionError
+		if !errors.As(err, &denied) || !errors.Is(err, natspub.ErrRefused) {
+			t.Errorf("%+v: got %v", lack, err)
+			continue
+		}
+		want := []natspub.Permission{{Verb: lack.verb, Subject: lack.subject}}
+		if diff := cmp.Diff(want, denied.Missing); diff != "" {
+			t.Errorf("%+v: missing (-want +got):\n%s", lack, diff)
+		}
+		if lack.subject != "_INBOX.>" && denied.User != user+" of account CAMS" {
+			t.Errorf("%+v: user %q", lack, denied.User)
+		}
+	}
+}
+
+// TestLeastPrivilegeDelivers publishes with exactly what the README grants for
+// "live".
+func TestLeastPrivilegeDelivers(t *testing.T) {
+	url := startUsers(t, &server.Options{}, map[string]*server.Permissions{
+		"feeder": grant(live.With(natspub.NeedsCheck())), "blind": grant(live),
+	})
+	sub := subscribe(t, url("admin"), "cvf.>")
+	waitConnected(t, sub)
+	for _, user := range []string{"feeder", "blind"} {
+		var log bytes.Buffer
+		conn := dial(t, natspub.Options{
+			URL: url(user), OnDenied: func(err error) { t.Errorf("%s: %v", user, err) },
+			Logger: slog.New(slog.NewTextHandler(&lockedWriter{w: &log}, nil)),
+		})
+		waitConnected(t, conn)
+		if err := conn.CheckPermissions(t.Context(), live); err != nil {
+			t.Errorf("%s: %v", user, err)
+		}
+		send(t, conn, numbered(1, 100))
+		if err := conn.Live().PublishGap(t.Context(), publish.Gap{Stream: "cam-1", Reason: "no_media", Slots: 1}); err != nil {
+			t.Error(err)
+		}
+		if err := conn.Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		got := []string{next(t, sub).Subject, next(t, sub).Subject}
+		slices.Sort(got)
+		if diff := cmp.Diff([]string{"cvf.gap.cam-1", subject}, got); diff != "" {
+			t.Errorf("%s: subjects (-want +got):\n%s", user, diff)
+		}
+		_ = conn.Close(t.Context()) // and with it the log
+		if told := strings.Contains(log.String(), "allow to publish $SYS.REQ.USER.INFO"); told != (user == "blind") {
+			t.Errorf("%s: log: %s", user, log.String())
+		}
+	}
+}
+
+// TestDeniedMessagesAreTold sends what the server refuses, with nothing known of
+// permissions before.
+func TestDeniedMessagesAreTold(t *testing.T) {
+	url := startUsers(t, &server.Options{}, map[string]*server.Permissions{
+		"feeder": grant(natspub.Needs{Publish: []string{"cvf.t.other.*"}}),
+	})
+	var mu sync.Mutex
+	var told []error
+	conn := dial(t, natspub.Options{URL: url("feeder"), OnDenied: func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, err)
+	}})
+	waitConnected(t, conn)
+	if err := conn.Denied(); err != nil {
+		t.Errorf("before anything was sent: %v", err)
+	}
+	for n := range 5 {
+		send(t, conn, numbered(n, 10))
+	}
+	if err := conn.Live().PublishGap(t.Context(), publish.Gap{Stream: "cam-1", Reason: "no_media", Slots: 1}); err != nil {
+		t.Error(err)
+	}
+	// What was refused must not count as delivered.
+	if err := conn.Flush(t.Context()); !errors.Is(err, natspub.ErrRefused) {
+		t.Errorf("Flush: %v", err)
+	}
+	eventually(t, "all refusals are counted", func() bool {
+		s := conn.States()
+		return s[0].Errors == 5 && s[1].Errors == 1
+	})
+	_ = conn.Close(t.Context())
+	mu.Lock()
+	defer mu.Unlock()
+	var text []string
+	for _, err := range told {
+		if !errors.Is(err, natspub.ErrRefused) {
+			t.Errorf("%v is not ErrRefused", err)
+		}
+		text = append(text, err.Error())
+	}
+	slices.Sort(text)
+	want := []string{
+		`the NATS user may not publish to cvf.gap.cam-1: allow "cvf.gap.cam-1" in the user's publish permissions`,
+		`the NATS user may not publish to ` + subject + `: allow "` + subject + `" in the user's publish permissions`,
+	}
+	if diff := cmp.Diff(want, text); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	if err := conn.Denied(); err == nil || err.Error() != want[1] {
+		t.Errorf("Denied: %v", err)
+	}
+}
+
+func TestDeniedSubscription(t *testing.T) {
+	url := startUsers(t, &server.Options{}, map[string]*server.Permissions{"reader": grant(natspub.Needs{Subscribe: []string{"cvf.t.*.*"}})})
+	waitConnected(t, subscribe(t, url("reader"), subject))
+	err := subscribe(t, url("reader"), "cvf.gap.>").WaitConnected(t.Context())
+	if !errors.Is(err, natspub.ErrRefused) || !strings.Contains(err.Error(), "may not subscribe to cvf.gap.>") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDenyEntryIsNamed(t *testing.T) {
+	op := newOperator(t)
+	file := write(t, t.TempDir()+"/feeder.creds", op.creds(t, "feeder", func(c *jwt.UserClaims) { c.Pub.Deny.Add("cvf.t.cam-1.>") }))
+	conn := dial(t, natspub.Options{URL: op.url, Credentials: file})
+	waitConnected(t, conn)
+	err := conn.CheckPermissions(t.Context(), live)
+	want := `NATS user feeder of account CAMS may not publish to cvf.t.*.*: take "cvf.t.cam-1.>" out of what is denied in the user's publish permissions`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestManyMissingPermissionsAreFewLines(t *testing.T) {
+	e := &natspub.PermissionError{User: "feeder"}
+	for n := range 5000 {
+		e.Missing = append(e.Missing, natspub.Permission{Verb: "publish", Subject: fmt.Sprintf("cvf.t.cam-%d.x", n)})
+	}
+	if lines := strings.Split(e.Error(), "\n"); len(lines) != 11 || lines[10] != "and 4990 more subjects" {
+		t.Errorf("%d lines, the last one %q", len(lines), lines[len(lines)-1])
+	}
+}
+
+// TestVerdictsAreTheServers compares what CheckPermissions says with what a server
+// does, for users with random permissions. A subject without wildcards must get the
+// same verdict. One with wildcards may be found missing where the server only
+// filters or lets it through piece by piece, never the other way round.
+func TestVerdictsAreTheServers(t *testing.T) {
+	const users, subjectsEach = 150, 12
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	subject := func(wild bool) string {
+		tokens := make([]string, 1+random.IntN(3))
+		for i := range tokens {
+			tokens[i] = []string{"a", "b", "c"}[random.IntN(3)]
+			// The first is not, which would deny asking.
+			if wild && i > 0 && random.IntN(3) == 0 {
+				tokens[i] = "*"
+			}
+		}
+		if wild && random.IntN(3) == 0 {
+			tokens = append(tokens, ">")
+		}
+		return strings.Join(tokens, ".")
+	}
+	list := func(most int) []string {
+		all := make([]string, random.IntN(most+1))
+		for i := range all {
+			all[i] = subject(true)
+		}
+		return all
+	}
+	rules := func() *server.SubjectPermission {
+		p := &server.SubjectPermission{Deny: list(2)}
+		if allow := list(4); len(allow) > 0 {
+			p.Allow = append(allow, "$SYS.REQ.USER.INFO", "_INBOX.>")
+		}
+		return p
+	}
+	all := map[string]*server.Permissions{}
+	for n := range users {
+		all[fmt.Sprintf("u%d", n)] = &server.Permissions{Publish: rules(), Subscribe: rules()}
+	}
+	url := startUsers(t, &server.Options{}, all)
+	allowed, missing := 0, 0
+	for name, p := range all {
+		conn := dial(t, natspub.Options{URL: url(name)})
+		waitConnected(t, conn)
+		raw := must[*nats.Conn](t)(nats.Connect(url(name), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})))
+		t.Cleanup(raw.Close)
+		for n := range subjectsEach {
+			verb, s, needs := "publish", subject(false), natspub.Needs{}
+			if n%2 == 0 {
+				needs.Publish = []string{s}
+			} else {
+				verb, s = "subscribe", subject(n%3 != 0)
+				needs.Subscribe = []string{s}
+			}
+			want := refuses(t, raw, verb, s)
+			err := conn.CheckPermissions(t.Context(), needs)
+			got := errors.Is(err, natspub.ErrRefused)
+			if err != nil && !got {
+				t.Fatal(err)
+			}
+			exact := !strings.ContainsAny(s, "*>")
+			if want && !got || exact && got != want {
+				t.Errorf("%s %s: refused by the server %v, said to be %v (allow %v deny %v, %v %v)", verb, s, want, got,
+					p.Publish.Allow, p.Publish.Deny, p.Subscribe.Allow, p.Subscribe.Deny)
+			}
+			if got {
+				missing++
+			} else {
+				allowed++
+			}
+		}
+		raw.Close()
+		_ = conn.Close(t.Context())
+	}
+	t.Logf("%d allowed, %d missing", allowed, missing)
+	if allowed < users || missing < users {
+		t.Errorf("one-sided: %d allowed, %d missing", allowed, missing)
+	}
+}
+
+// refuses tells whether the server refuses nc the subject.
+func refuses(t *testing.T, nc *nats.Conn, verb, subject string) bool {
+	t.Helper()
+	before := nc.LastError()
+	var sub *nats.Subscription
+	var err error
+	if verb == "publish" {
+		err = nc.Publish(subject, nil)
+	} else {
+		sub, err = nc.SubscribeSync(subject)
+	}
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sub != nil {
+		_ = sub.Unsubscribe()
+	}
+	return !errors.Is(nc.LastError(), before)
+}
+
+// TestStoredModesNeedNoMore does what the modes with JetStream ask of the server, as
+// a user who is granted exactly their needs, and each time one of them less. There
+// are two ways to read a message, of which the stream's allow_direct decides.
+func TestStoredModesNeedNoMore(t *testing.T) {
+	const stream, bucket = "cvfeeder", "cvf_cursor"
+	needs := natspub.NeedsDurable(stream, bucket, allTensors, nil)
+	users := map[string]*server.Permissions{
+		"feeder": grant(needs), "maker": grant(needs.With(natspub.NeedsCreate(stream, bucket))),
+	}
+	lacks, works := map[string]string{}, map[string]int{}
+	each(needs, func(_, lack string, rest natspub.Needs) {
+		name := fmt.Sprintf("u%d", len(users))
+		users[name], lacks[name] = grant(rest), lack
+	})
+	for _, direct := range []bool{false, true} {
+		url := startUsers(t, &server.Options{JetStream: true}, users)
+		session := func(user string, timeout time.Duration) jetstream.JetStream {
+			nc := must[*nats.Conn](t)(nats.Connect(url(user), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})))
+			t.Cleanup(nc.Close)
+			return must[jetstream.JetStream](t)(jetstream.New(nc, jetstream.WithDefaultTimeout(timeout)))
+		}
+		maker := session("maker", 5*time.Second)
+		must[jetstream.Stream](t)(maker.CreateStream(t.Context(), jetstream.StreamConfig{
+			Name: stream, Subjects: allTensors, AllowDirect: direct,
+		}))
+		must[jetstream.KeyValue](t)(maker.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucket}))
+		if err := storedWork(t.Context(), session("feeder", 5*time.Second), stream, bucket); err != nil {
+			t.Fatalf("direct %v: with all that it needs: %v", direct, err)
+		}
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		for user := range lacks {
+			js := session(user, 500*time.Millisecond)
+			wg.Go(func() {
+				if storedWork(t.Context(), js, stream, bucket) == nil {
+					mu.Lock()
+					works[user]++
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+	}
+	for user, lack := range lacks {
+		want := 0
+		if lack == "$JS.API.STREAM.MSG.GET."+stream || lack == "$JS.API.DIRECT.GET."+stream+".>" {
+			want = 1
+		}
+		if works[user] != want {
+			t.Errorf("without %s it worked %d times of 2, want %d", lack, works[user], want)
+		}
+	}
+}
+
+// storedWork is what a feeder does in mode durable.
+func storedWork(ctx context.Context, js jetstream.JetStream, stream, bucket string) error {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	if _, err := js.Publish(ctx, subject, []byte("tensor"), jetstream.WithRetryAttempts(0)); err != nil {
+		return err
+	}
+	if _, err := s.GetLastMsgForSubject(ctx, subject); err != nil {
+		return err
+	}
+	kv, err := js.KeyValue(ctx, bucket)
+	if err != nil {
+		return err
+	}
+	if _, err := kv.Put(ctx, "cam-1", []byte("cursor")); err != nil {
+		return err
+	}
+	entry, err := kv.Get(ctx, "cam-1")
+	if err != nil {
+		return err
+	}
+	_, err = kv.Update(ctx, "cam-1", []byte("cursor"), entry.Revision())
+	return err
+}
