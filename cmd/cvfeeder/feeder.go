@@ -77,7 +77,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 		if err := publish.CheckSize(size, limit); err != nil && f.cfg.Delivery.Oversize == "reject" {
 			stop(usage(fmt.Errorf("%s: %w", largest, err)))
 		}
-	})
+	}, stop)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,12 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
-		if e := conn.Close(closing); e != nil && err == nil {
+		e := conn.Close(closing)
+		switch denied := conn.Denied(); {
+		case err != nil:
+		case denied != nil:
+			err = exitCode(denied)
+		case e != nil:
 			f.log.Warn("the last messages may not have arrived", "err", e)
 		}
 	}()
@@ -115,8 +120,8 @@ func (f *feeder) run(ctx context.Context) (err error) {
 		defer beside(side, func(ctx context.Context) { f.serveHTTP(ctx, listener, handler) })()
 	}
 	defer beside(side, func(ctx context.Context) {
-		if err := conn.WaitConnected(ctx); errors.Is(err, natspub.ErrRefused) {
-			stop(exitCode(err))
+		if err := f.checkNATS(ctx, conn); err != nil {
+			stop(err)
 		}
 	})()
 
@@ -171,7 +176,7 @@ func natsAt(cfg *config.Config, r running) string {
 	if r.nats != "" {
 		return r.nats
 	}
-	return cfg.NATS.URL
+	return natspub.Redact(cfg.NATS.URL)
 }
 
 // exitCode gives an error the exit code of its class.
@@ -183,8 +188,11 @@ func exitCode(err error) error {
 }
 
 // connect connects to NATS, which may be a server of our own.
-func (f *feeder) connect(onConnect func(int)) (*natspub.Conn, *natspub.Server, error) {
-	opts := natspub.Options{URL: f.cfg.NATS.URL, Chunk: f.cfg.Delivery.Oversize == "chunk", Logger: f.log, OnConnect: onConnect}
+func (f *feeder) connect(onConnect func(int), onDenied func(error)) (*natspub.Conn, *natspub.Server, error) {
+	opts := natspub.Options{
+		URL: f.cfg.NATS.URL, Credentials: f.cfg.NATS.Credentials, TLS: natspub.TLS(f.cfg.NATS.TLS),
+		Chunk: f.cfg.Delivery.Oversize == "chunk", Logger: f.log, OnConnect: onConnect, OnDenied: onDenied,
+	}
 	if opts.URL == config.Embedded {
 		server, err := natspub.StartServer(natspub.ServerOptions{Listen: f.listen, StoreDir: f.storeDir(), Logger: f.log})
 		if err != nil {

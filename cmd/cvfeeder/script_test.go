@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
@@ -29,6 +31,8 @@ func TestMain(m *testing.M) {
 //
 //	fake            start the fake service and set FAKE to its URL
 //	nats [BYTES]    start a NATS server, with this max_payload, and set NATS
+//	restricted SUBJECT…  the same, for a user who may publish to these only, and
+//	                read nothing but answers
 //	port NAME       set NAME to an address of loopback that nobody listens on
 //	minutesago NAME N   set NAME to that time, to the whole minute
 //	exits CODE ARG… run cvfeeder, which must end with this code
@@ -53,6 +57,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fake":       startFake,
 			"nats":       startNATS,
+			"restricted": startRestricted,
 			"port":       freePort,
 			"exits":      exits,
 			"minutesago": minutesAgo,
@@ -81,6 +86,22 @@ func startNATS(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(srv.Shutdown)
 	ts.Setenv("NATS", srv.ClientURL())
+}
+
+func startRestricted(ts *testscript.TestScript, _ bool, subjects []string) {
+	account := server.NewAccount("CAMS")
+	srv, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+		Accounts: []*server.Account{account},
+		Users: []*server.User{{Username: "feeder", Password: "pw", Account: account, Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: subjects},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}}},
+	})
+	ts.Check(err)
+	srv.Start()
+	ts.Defer(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	ts.Setenv("NATS", strings.Replace(srv.ClientURL(), "//", "//feeder:pw@", 1))
 }
 
 func freePort(ts *testscript.TestScript, _ bool, args []string) {

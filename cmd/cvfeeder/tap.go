@@ -40,6 +40,10 @@ The default is ` + tap.DefaultSubject + `, all tensors.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.URL, "nats", natspub.DefaultURL, "`URL` of the NATS server")
+	flags.StringVar(&o.Credentials, "creds", "", "credentials `FILE` for NATS: a .creds file, or an nkey's seed")
+	flags.StringVar(&o.TLS.CA, "tls-ca", "", "PEM `FILE` of the authorities that NATS servers are trusted by")
+	flags.StringVar(&o.TLS.Cert, "tls-cert", "", "PEM `FILE` of the client's certificate, for mutual TLS")
+	flags.StringVar(&o.TLS.Key, "tls-key", "", "PEM `FILE` of the certificate's key")
 	flags.StringVar(&o.Save, "save", "", "write a PNG of what the model sees and an npy file of each tensor to `DIR`")
 	flags.IntVar(&o.Count, "count", 0, "end after `N` tensors; 0 goes on until interrupted")
 	return cmd

@@ -21,9 +21,7 @@ import (
 // limits.
 func (d *decoder) check(c *Config) {
 	d.checkAWS(c.AWS)
-	if c.NATS.URL != Embedded {
-		d.checkServers(c.NATS.URL)
-	}
+	d.checkNATS(c.NATS)
 	if _, err := publish.ParseSubject(c.Delivery.Subject); err != nil {
 		d.reportKey("delivery.subject", "%v", err)
 	}
@@ -52,6 +50,29 @@ func (d *decoder) checkAWS(a AWS) {
 	u, err := url.Parse(a.Endpoint)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		d.reportKey("aws.endpoint", "%q is not the URL of an endpoint; such as http://127.0.0.1:4567", a.Endpoint)
+	}
+}
+
+func (d *decoder) checkNATS(n NATS) {
+	if n.URL != Embedded {
+		d.checkServers(n.URL)
+	}
+	for _, file := range []struct{ key, path string }{
+		{"credentials", n.Credentials}, {"tls.ca", n.TLS.CA}, {"tls.cert", n.TLS.Cert}, {"tls.key", n.TLS.Key},
+	} {
+		if n.URL == Embedded && file.path != "" {
+			d.reportKey("nats."+file.key, "the embedded server takes neither credentials nor TLS; leave it out, or name a server with nats.url")
+		}
+	}
+	switch {
+	case n.URL == Embedded:
+	case n.TLS.Cert != "" && n.TLS.Key == "":
+		d.reportKey("nats.tls.cert", "the certificate's key is missing; set nats.tls.key, too")
+	case n.TLS.Key != "" && n.TLS.Cert == "":
+		d.reportKey("nats.tls.key", "the key's certificate is missing; set nats.tls.cert, too")
+	}
+	if n.Credentials != "" && strings.Contains(n.URL, "@") {
+		d.reportKey("nats.credentials", "nats.url names a user already; one of them")
 	}
 }
 

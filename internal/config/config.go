@@ -63,7 +63,7 @@ type AWS struct {
 type NATS struct {
 	// URL is a comma-separated list of servers, or [Embedded].
 	URL string `yaml:"url"`
-	// Credentials is the path of a .creds file.
+	// Credentials is the path of a .creds file, or of one with an nkey's seed.
 	Credentials string `yaml:"credentials"`
 	TLS         TLS    `yaml:"tls"`
 }

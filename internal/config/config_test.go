@@ -97,7 +97,7 @@ func TestNotYetNamesRealKeys(t *testing.T) {
 	for _, key := range keys(reflect.TypeFor[Config](), "") {
 		known[key] = true
 	}
-	for key := range notYet {
+	for _, key := range notYet {
 		if !known[key] {
 			t.Errorf("notYet names %s, which is not a key", key)
 		}
