@@ -1,0 +1,62 @@
+package natspub_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+)
+
+// TestReadmeGrantsWhatIsNeeded compares the README's table of permissions with what
+// the program checks, which other tests hold against a server. A mode's row leaves
+// out what a row before it has.
+func TestReadmeGrantsWhatIsNeeded(t *testing.T) {
+	const stream, bucket = "cvfeeder", "cvf_cursor"
+	check := natspub.NeedsCheck()
+	ring := natspub.NeedsRing(stream, allTensors, allGaps)
+	durable := natspub.NeedsDurable(stream, bucket, allTensors, allGaps)
+	want := "| for | publish | subscribe |\n|---|---|---|\n" +
+		row("asking what is granted", check, natspub.Needs{}) +
+		row("`live`", live, natspub.Needs{}) +
+		row("`ring`: as `live`, and", ring, live) +
+		row("`durable`: as `ring`, and", durable, ring) +
+		row("making its stream and bucket", natspub.NeedsCreate(stream, bucket), natspub.Needs{}) +
+		row("the NATS service", natspub.NeedsService(), natspub.Needs{})
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## Security\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var got strings.Builder
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "|") {
+			got.WriteString(line)
+		}
+	}
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("the README's table (-want +got):\n%s\nwant:\n%s", diff, want)
+	}
+}
+
+func row(what string, n, known natspub.Needs) string {
+	if n.Respond {
+		what += ", with `allow_responses`"
+	}
+	return fmt.Sprintf("| %s | %s | %s |\n", what, cell(n.Publish, known.Publish), cell(n.Subscribe, known.Subscribe))
+}
+
+func cell(subjects, known []string) string {
+	var more []string
+	for _, s := range subjects {
+		if !slices.Contains(known, s) {
+			more = append(more, "`"+s+"`")
+		}
+	}
+	return strings.Join(more, " ")
+}
