@@ -23,6 +23,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform/opencv"
 )
 
+// maxDataConnections is how many connections carry tensors. One writes several
+// gigabytes a second; more of them keep a stalled one from holding up all streams.
+const maxDataConnections = 4
+
 // closeTime bounds the end of each part after the pipeline has drained.
 const closeTime = 5 * time.Second
 
@@ -191,7 +195,8 @@ func exitCode(err error) error {
 func (f *feeder) connect(onConnect func(int), onDenied func(error)) (*natspub.Conn, *natspub.Server, error) {
 	opts := natspub.Options{
 		URL: f.cfg.NATS.URL, Credentials: f.cfg.NATS.Credentials, TLS: natspub.TLS(f.cfg.NATS.TLS),
-		Chunk: f.cfg.Delivery.Oversize == "chunk", Logger: f.log, OnConnect: onConnect, OnDenied: onDenied,
+		DataConnections: min(runtime.GOMAXPROCS(0), maxDataConnections),
+		Chunk:           f.cfg.Delivery.Oversize == "chunk", Logger: f.log, OnConnect: onConnect, OnDenied: onDenied,
 	}
 	if opts.URL == config.Embedded {
 		server, err := natspub.StartServer(natspub.ServerOptions{Listen: f.listen, StoreDir: f.storeDir(), Logger: f.log})

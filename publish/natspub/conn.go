@@ -3,60 +3,91 @@ package natspub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// A Conn is a pair of connections to NATS, "data" for tensors and "control" for
+// A Conn is some connections to NATS, "data" for tensors and "control" for
 // everything else, which are made again whenever they break. It is safe for
 // concurrent use.
 type Conn struct {
-	data, control *link
-	live          *Live
-	chunk         bool
+	data    []*lane // a stream always uses the same
+	control *link
+	live    *Live
+	chunk   bool
 }
 
 // Dial starts to connect and returns without waiting for a server that is not
 // there: see [Conn.WaitConnected]. An error means that the options are wrong.
 func Dial(o Options) (*Conn, error) {
 	o = o.withDefaults()
-	c := &Conn{chunk: o.Chunk}
-	var errData, errControl error
+	onConnect := o.OnConnect
+	if onConnect != nil {
+		var one sync.Mutex
+		onConnect = func(maxPayload int) {
+			one.Lock()
+			defer one.Unlock()
+			o.OnConnect(maxPayload)
+		}
+	}
+	links, errs := make([]*link, o.DataConnections+1), make([]error, o.DataConnections+1)
 	// At once, because a server that does not answer at all costs a timeout.
 	var wg sync.WaitGroup
-	wg.Go(func() { c.data, errData = newLink(o, "data", o.OnConnect) })
-	wg.Go(func() { c.control, errControl = newLink(o, "control", nil) })
+	wg.Go(func() { links[0], errs[0] = newLink(o, "control", nil) })
+	for i := 1; i < len(links); i++ {
+		name := "data"
+		if i > 1 {
+			name += fmt.Sprint("-", i)
+		}
+		wg.Go(func() { links[i], errs[i] = newLink(o, name, onConnect) })
+	}
 	wg.Wait()
-	if err := errors.Join(errData, errControl); err != nil {
-		for _, l := range []*link{c.data, c.control} {
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		for _, l := range links {
 			if l != nil {
 				l.close()
 			}
 		}
-		if errData != nil {
-			return nil, errData
-		}
-		return nil, errControl
+		return nil, err
 	}
-	c.live = newLive(c, o.WriteTimeout)
+	c := &Conn{control: links[0], chunk: o.Chunk}
+	for _, l := range links[1:] {
+		c.data = append(c.data, newLane(l))
+	}
+	c.live = &Live{conn: c}
 	return c, nil
 }
 
-// WaitConnected returns nil once both connections are made. It returns an error
+// links returns all connections, those for tensors first.
+func (c *Conn) links() []*link {
+	all := make([]*link, 0, len(c.data)+1)
+	for _, l := range c.data {
+		all = append(all, l.link)
+	}
+	return append(all, c.control)
+}
+
+// WaitConnected returns nil once all connections are made. It returns an error
 // that wraps [ErrRefused] as soon as the server refuses the credentials, and one
 // that wraps [ErrNotConnected] when ctx ends. The attempts go on in any case,
 // until Close.
 func (c *Conn) WaitConnected(ctx context.Context) error {
-	if err := c.data.waitConnected(ctx); err != nil {
-		return err
+	for _, l := range c.links() {
+		if err := l.waitConnected(ctx); err != nil {
+			return err
+		}
 	}
-	return c.control.waitConnected(ctx)
+	return nil
 }
 
 // A State is that of one connection.
 type State struct {
-	// Name is "data" or "control".
+	// Name is "data", for further ones "data-2" and so on, or "control".
 	Name      string
 	Connected bool
 	// Reconnects counts how often the connection has been made again.
@@ -67,8 +98,8 @@ type State struct {
 
 // States returns the state of each connection. It never waits for a write.
 func (c *Conn) States() []State {
-	states := make([]State, 0, 2)
-	for _, l := range []*link{c.data, c.control} {
+	var states []State
+	for _, l := range c.links() {
 		states = append(states, State{l.name, l.connected.Load(), l.reconnects.Load(), l.errors.Load()})
 	}
 	return states
@@ -77,7 +108,7 @@ func (c *Conn) States() []State {
 // Denied returns the first permission that the server was seen to deny, as a
 // [*PermissionError], or nil. After Close nothing is added to it.
 func (c *Conn) Denied() error {
-	for _, l := range []*link{c.data, c.control} {
+	for _, l := range c.links() {
 		if err := l.denied.Load(); err != nil {
 			return err
 		}
@@ -85,9 +116,17 @@ func (c *Conn) Denied() error {
 	return nil
 }
 
-// MaxPayload returns the max_payload in bytes of the server that the connection
-// for tensors was last made to, or 0 before the first time.
-func (c *Conn) MaxPayload() int { return int(c.data.maxPayload.Load()) }
+// MaxPayload returns the smallest max_payload in bytes of the servers that the
+// connections for tensors were last made to, or 0 before the first time.
+func (c *Conn) MaxPayload() int {
+	least := int64(0)
+	for _, l := range c.data {
+		if n := l.maxPayload.Load(); n != 0 && (least == 0 || n < least) {
+			least = n
+		}
+	}
+	return int(least)
+}
 
 // CheckSize tells whether the server takes a message of the given size, as
 // counted by [publish.Size]. The error is a [*publish.SizeError], or
@@ -115,28 +154,40 @@ func (c *Conn) parts(m publish.Message, more int) ([]publish.Message, error) {
 func (c *Conn) Live() *Live { return c.live }
 
 // Flush returns nil when the server has processed everything that was handed
-// over before, and has denied nothing: otherwise the error is a [*PermissionError]. Where ctx has no deadline, it waits for [Options.WriteTimeout].
+// over before, and has denied nothing: otherwise the error is a [*PermissionError].
+// Where ctx has no deadline, it waits for [Options.WriteTimeout].
 func (c *Conn) Flush(ctx context.Context) error {
-	return errors.Join(c.data.flush(ctx), c.control.flush(ctx))
+	links := c.links()
+	errs := make([]error, len(links))
+	var wg sync.WaitGroup
+	for i, l := range links {
+		wg.Go(func() { errs[i] = l.flush(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
-// Close flushes, closes both connections and waits for their ends. From then on
+// Close flushes, closes all connections and waits for their ends. From then on
 // messages are dropped. An error says that messages may not have arrived.
 func (c *Conn) Close(ctx context.Context) error {
 	if !c.live.close() {
 		return nil
 	}
+	for _, l := range c.data {
+		l.pulse.stop()
+	}
 	err := c.Flush(ctx)
 	if err != nil {
 		// A peer that stalls must not hold up the end, nor be sent anything later.
-		for _, l := range []*link{c.data, c.control} {
+		for _, l := range c.links() {
 			l.closing.Store(true)
 			if w := l.dialer.current.Load(); w != nil {
 				_ = w.abort(errClosed)
 			}
 		}
 	}
-	c.data.close()
-	c.control.close()
+	for _, l := range c.links() {
+		l.close()
+	}
 	return err
 }

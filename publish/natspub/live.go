@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -24,34 +23,13 @@ var (
 // Live publishes over core NATS: at most once, and the newest wins. A message
 // that cannot go out now is dropped, never kept for later.
 type Live struct {
-	data, control *link
-	parts         func(m publish.Message, more int) ([]publish.Message, error)
-	timeout       time.Duration
-	// turn holds a value while a message is written. Waiting for it, other than
-	// for the client's own lock, can end.
-	turn   chan struct{}
-	pulse  *pulse
+	conn   *Conn
 	closed atomic.Bool
-}
-
-func newLive(c *Conn, timeout time.Duration) *Live {
-	return &Live{
-		data: c.data, control: c.control, parts: c.parts,
-		timeout: timeout,
-		turn:    make(chan struct{}, 1),
-		pulse:   startPulse(c.data, timeout),
-	}
 }
 
 // close makes every later message be dropped. It reports whether this was the
 // first call.
-func (l *Live) close() bool {
-	if l.closed.Swap(true) {
-		return false
-	}
-	l.pulse.stop()
-	return true
-}
+func (l *Live) close() bool { return !l.closed.Swap(true) }
 
 // Publish hands m to the connection. It waits at most for two times
 // [Options.WriteTimeout], and as a rule for as long as the write takes.
@@ -64,25 +42,26 @@ func (l *Live) close() bool {
 // where that ended first; any other says that the message can never be sent, for
 // example because of its subject.
 func (l *Live) Publish(ctx context.Context, m publish.Message) error {
-	if err := l.takeTurn(ctx); err != nil {
+	on := l.conn.lane(m)
+	if err := on.take(ctx); err != nil {
 		return err
 	}
-	defer func() { <-l.turn }()
-	if err := l.ready(l.data); err != nil {
+	defer on.give()
+	if err := l.ready(on.link); err != nil {
 		return err
 	}
-	if l.pulse.late() {
+	if on.pulse.late() {
 		return drop(publish.DropSlow, errLate)
 	}
-	parts, err := l.parts(m, 0)
+	parts, err := l.conn.parts(m, 0)
 	if err != nil {
 		return err
 	}
 	for _, part := range parts {
-		if err := l.data.publish(part); err != nil {
+		if err := on.publish(part); err != nil {
 			return err
 		}
-		l.pulse.sent()
+		on.pulse.sent()
 	}
 	return nil
 }
@@ -97,31 +76,10 @@ func (l *Live) PublishGap(ctx context.Context, g publish.Gap) error {
 	if err != nil {
 		return err
 	}
-	if err := l.ready(l.control); err != nil {
+	if err := l.ready(l.conn.control); err != nil {
 		return err
 	}
-	return l.control.publish(m)
-}
-
-func (l *Live) takeTurn(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	select {
-	case l.turn <- struct{}{}:
-		return nil
-	default:
-	}
-	timer := time.NewTimer(l.timeout)
-	defer timer.Stop()
-	select {
-	case l.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return drop(publish.DropSlow, errBusy)
-	}
+	return l.conn.control.publish(m)
 }
 
 // ready looks before the client is called, which while it connects holds its lock

@@ -74,9 +74,12 @@ type Options struct {
 	// Chunk splits messages that are larger than the server takes. Default: they are
 	// dropped, or refused.
 	Chunk bool
+	// DataConnections is how many connections carry tensors; a stream always uses
+	// the same. Default: 1.
+	DataConnections int
 	// Logger is told what happens to the connections. Default: nobody.
 	Logger *slog.Logger
-	// OnConnect is called each time the connection for tensors has been made,
+	// OnConnect is called each time a connection for tensors has been made,
 	// with the server's max_payload in bytes, which may be another one than
 	// before. Calls do not overlap, and hold up other news of the connection.
 	// Default: none.
@@ -97,6 +100,7 @@ func (o Options) withDefaults() Options {
 	if o.WriteTimeout <= 0 {
 		o.WriteTimeout = defaultWriteTimeout
 	}
+	o.DataConnections = max(o.DataConnections, 1)
 	if o.ReconnectWait <= 0 {
 		o.ReconnectWait = defaultReconnectWait
 	}

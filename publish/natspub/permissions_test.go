@@ -381,25 +381,28 @@ func TestStoredModesNeedNoMore(t *testing.T) {
 	})
 	for _, direct := range []bool{false, true} {
 		url := startUsers(t, &server.Options{JetStream: true}, users)
-		session := func(user string, timeout time.Duration) jetstream.JetStream {
-			nc := must[*nats.Conn](t)(nats.Connect(url(user), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})))
-			t.Cleanup(nc.Close)
-			return must[jetstream.JetStream](t)(jetstream.New(nc, jetstream.WithDefaultTimeout(timeout)))
+		// A session ends, like the work in it, with the first refusal.
+		session := func(user string) (context.Context, jetstream.JetStream) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			nc := must[*nats.Conn](t)(nats.Connect(url(user), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { cancel() })))
+			t.Cleanup(func() { cancel(); nc.Close() })
+			return ctx, must[jetstream.JetStream](t)(jetstream.New(nc))
 		}
-		maker := session("maker", 5*time.Second)
-		must[jetstream.Stream](t)(maker.CreateStream(t.Context(), jetstream.StreamConfig{
+		ctx, maker := session("maker")
+		must[jetstream.Stream](t)(maker.CreateStream(ctx, jetstream.StreamConfig{
 			Name: stream, Subjects: allTensors, AllowDirect: direct,
 		}))
-		must[jetstream.KeyValue](t)(maker.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucket}))
-		if err := storedWork(t.Context(), session("feeder", 5*time.Second), stream, bucket); err != nil {
+		must[jetstream.KeyValue](t)(maker.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket}))
+		ctx, feeder := session("feeder")
+		if err := storedWork(ctx, feeder, stream, bucket, "feeder"); err != nil {
 			t.Fatalf("direct %v: with all that it needs: %v", direct, err)
 		}
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		for user := range lacks {
-			js := session(user, 500*time.Millisecond)
+			ctx, js := session(user)
 			wg.Go(func() {
-				if storedWork(t.Context(), js, stream, bucket) == nil {
+				if storedWork(ctx, js, stream, bucket, user) == nil {
 					mu.Lock()
 					works[user]++
 					mu.Unlock()
@@ -420,7 +423,7 @@ func TestStoredModesNeedNoMore(t *testing.T) {
 }
 
 // storedWork is what a feeder does in mode durable.
-func storedWork(ctx context.Context, js jetstream.JetStream, stream, bucket string) error {
+func storedWork(ctx context.Context, js jetstream.JetStream, stream, bucket, key string) error {
 	s, err := js.Stream(ctx, stream)
 	if err != nil {
 		return err
@@ -435,13 +438,13 @@ func storedWork(ctx context.Context, js jetstream.JetStream, stream, bucket stri
 	if err != nil {
 		return err
 	}
-	if _, err := kv.Put(ctx, "cam-1", []byte("cursor")); err != nil {
+	if _, err := kv.Put(ctx, key, []byte("cursor")); err != nil {
 		return err
 	}
-	entry, err := kv.Get(ctx, "cam-1")
+	entry, err := kv.Get(ctx, key)
 	if err != nil {
 		return err
 	}
-	_, err = kv.Update(ctx, "cam-1", []byte("cursor"), entry.Revision())
+	_, err = kv.Update(ctx, key, []byte("cursor"), entry.Revision())
 	return err
 }

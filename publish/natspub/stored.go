@@ -49,7 +49,7 @@ const (
 type Stored struct {
 	conn    *Conn
 	opts    StreamOptions
-	js      jetstream.JetStream
+	js      map[*lane]jetstream.JetStream
 	cfg     jetstream.StreamConfig
 	durable bool
 	// doubtful: the stream may be gone. One in memory ends with its server.
@@ -88,18 +88,20 @@ func (c *Conn) stored(ctx context.Context, o StreamOptions, cfg jetstream.Stream
 	if err := c.WaitConnected(ctx); err != nil {
 		return nil, err
 	}
-	control, err := jetstream.New(c.control.nc, jetstream.WithDefaultTimeout(c.data.timeout))
+	control, err := jetstream.New(c.control.nc, jetstream.WithDefaultTimeout(c.control.timeout))
 	if err != nil {
 		return nil, err
 	}
 	if err := ensure(ctx, control, cfg); err != nil {
 		return nil, err
 	}
-	data, err := jetstream.New(c.data.nc, jetstream.WithDefaultTimeout(c.data.timeout))
-	if err != nil {
-		return nil, err
+	js := map[*lane]jetstream.JetStream{}
+	for _, l := range c.data {
+		if js[l], err = jetstream.New(l.nc, jetstream.WithDefaultTimeout(l.timeout)); err != nil {
+			return nil, err
+		}
 	}
-	return &Stored{conn: c, opts: o, js: data, cfg: cfg, durable: durable, tails: map[string]*tail{}}, nil
+	return &Stored{conn: c, opts: o, js: js, cfg: cfg, durable: durable, tails: map[string]*tail{}}, nil
 }
 
 // Publish returns nil when the server has stored m, or has something as new on the
@@ -169,22 +171,23 @@ func stale(m publish.Message, begin time.Time) bool {
 
 // try publishes m once, unless it is there already.
 func (s *Stored) try(ctx context.Context, t *tail, m publish.Message, pos publish.Position) error {
-	link := s.conn.data
-	if !link.connected.Load() {
+	on := s.conn.lane(m)
+	js := s.js[on]
+	if !on.connected.Load() {
 		t.known = false
 		return drop(publish.DropDisconnected, ErrNotConnected)
 	}
-	ctx, cancel := context.WithTimeout(ctx, link.timeout)
+	ctx, cancel := context.WithTimeout(ctx, on.timeout)
 	defer cancel()
 	if s.doubtful.Load() {
-		if _, err := found(ctx, s.js, s.cfg); err != nil {
+		if _, err := found(ctx, js, s.cfg); err != nil {
 			return err
 		}
 		s.doubtful.Store(false)
 	}
 	opts := []jetstream.PublishOpt{jetstream.WithExpectStream(s.opts.Name), jetstream.WithRetryAttempts(0)}
 	if s.durable {
-		if err := s.look(ctx, t, m.Subject, link.reconnects.Load()); err != nil {
+		if err := s.look(ctx, js, t, m.Subject, on.reconnects.Load()); err != nil {
 			return err
 		}
 		if t.pos.AtOrAfter(pos) {
@@ -204,8 +207,8 @@ func (s *Stored) try(ctx context.Context, t *tail, m publish.Message, pos publis
 	}
 	// The client adds headers of its own.
 	msg := &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Data}
-	s.conn.live.pulse.sent() // finds out where the connection is dead
-	ack, err := s.js.PublishMsg(ctx, msg, opts...)
+	on.pulse.sent() // finds out where the connection is dead
+	ack, err := js.PublishMsg(ctx, msg, opts...)
 	if err != nil {
 		t.known = false // it may be stored, or somebody else's may be
 		s.doubtful.Store(true)
@@ -218,11 +221,11 @@ func (s *Stored) try(ctx context.Context, t *tail, m publish.Message, pos publis
 
 // look learns the end of a subject where it is not known, or may not be any more:
 // somebody else may have published there.
-func (s *Stored) look(ctx context.Context, t *tail, subject string, epoch uint64) error {
+func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *tail, subject string, epoch uint64) error {
 	if t.known && t.epoch == epoch && time.Since(t.at) < dedupe/2 {
 		return nil
 	}
-	stream, err := s.js.Stream(ctx, s.opts.Name)
+	stream, err := js.Stream(ctx, s.opts.Name)
 	if err != nil {
 		return err
 	}
