@@ -36,7 +36,7 @@ func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, subject publis
 	var cursors cursorStore
 	switch f.cfg.Delivery.Mode {
 	case modeLive:
-		opts.Publisher, opts.Confirm = conn.Live(), conn.Flush
+		opts.Publisher, opts.Confirm, opts.Interested = conn.Live(), conn.Flush, conn.Live().Interested
 		cursors, err = f.cursorFile()
 	case modeRing:
 		if opts.Publisher, err = conn.Ring(ctx, store); err == nil {

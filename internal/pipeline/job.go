@@ -16,7 +16,7 @@ type job struct {
 	frame   source.Frame
 	stream  *stream
 	cost    int64 // of the budget
-	tensors []*transform.Tensor
+	tensors []*transform.Tensor // by output, nil for one that nobody listens to
 	err     error
 	done    chan struct{} // closed when tensors and err are set
 }
@@ -72,24 +72,44 @@ func (p *Pipeline) transform(w Worker, j *job) ([]*transform.Tensor, error) {
 		return nil, errStale
 	}
 	begin := time.Now()
+	wanted := p.wanted(j.stream)
+	if wanted == nil {
+		return nil, nil
+	}
 	if err := w.Decode(j.frame, j.stream.Outputs); err != nil {
 		return nil, err
 	}
 	decoded := time.Now()
 	p.opts.Metrics.Stage.WithLabelValues("decode").Observe(decoded.Sub(begin).Seconds())
-	tensors := make([]*transform.Tensor, 0, len(j.stream.Outputs))
-	for _, o := range j.stream.Outputs {
+	tensors := make([]*transform.Tensor, len(j.stream.Outputs))
+	for i, o := range j.stream.Outputs {
+		if !wanted[i] {
+			continue
+		}
 		t, err := w.Tensor(o)
 		if err != nil {
 			return tensors, fmt.Errorf("output %s: %w", o.Name, err)
 		}
-		tensors = append(tensors, t)
+		tensors[i] = t
 		if _, known := o.Spec.Bytes(); !known {
 			j.stream.setUnsized(len(t.Data))
 		}
 	}
 	p.opts.Metrics.Stage.WithLabelValues("transform").Observe(time.Since(decoded).Seconds())
 	return tensors, nil
+}
+
+// wanted tells which outputs of a stream anybody listens to, nil where it is none.
+func (p *Pipeline) wanted(s *stream) []bool {
+	wanted, some := make([]bool, len(s.Outputs)), false
+	for i, subject := range s.Subjects {
+		wanted[i] = p.opts.Interested == nil || p.opts.Interested(subject)
+		some = some || wanted[i]
+	}
+	if !some {
+		return nil
+	}
+	return wanted
 }
 
 func (j *job) stale(now time.Time) bool {
@@ -159,6 +179,9 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, tensors []*transfo
 	begin := time.Now()
 	outcome := source.Published
 	for i, t := range tensors {
+		if t == nil {
+			continue
+		}
 		err := p.publish(ctx, s, s.Subjects[i], t)
 		var drop *publish.DropError
 		switch {

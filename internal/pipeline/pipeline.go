@@ -55,6 +55,10 @@ type Options struct {
 	Workers   int
 	NewWorker func() Worker
 	Publisher publish.Publisher
+	// Interested tells whether anybody listens to a subject; tensors that nobody
+	// listens to are not made, and count as published. nil takes it that somebody
+	// does.
+	Interested func(subject string) bool
 	// Gaps announces a gap; nil announces none.
 	Gaps func(context.Context, publish.Gap) error
 	// Inline publishes gaps among the tensors, in order, instead of announcing them.
@@ -218,7 +222,9 @@ func (p *Pipeline) admit(ctx context.Context, j *job) bool {
 
 func (p *Pipeline) release(j *job) {
 	for _, t := range j.tensors {
-		t.Release()
+		if t != nil {
+			t.Release()
+		}
 	}
 	p.inflight.Add(-j.cost)
 	p.budget.Release(j.cost)

@@ -60,6 +60,10 @@ func Dial(o Options) (*Conn, error) {
 		c.data = append(c.data, newLane(l))
 	}
 	c.live = &Live{conn: c}
+	var err error
+	if c.live.interest, err = newInterest(links[1:]); err != nil {
+		return nil, errors.Join(err, c.Close(context.Background()))
+	}
 	return c, nil
 }
 

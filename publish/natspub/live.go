@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -23,9 +24,16 @@ var (
 // Live publishes over core NATS: at most once, and the newest wins. A message
 // that cannot go out now is dropped, never kept for later.
 type Live struct {
-	conn   *Conn
-	closed atomic.Bool
+	conn     *Conn
+	interest *interest
+	closed   atomic.Bool
 }
+
+// Interested tells whether to make a message for the subject: false where the server
+// has told that nobody listens to it. Once a second it is true all the same, so that
+// the next message shows whether that has changed; a new subscriber waits so long at
+// the most.
+func (l *Live) Interested(subject string) bool { return l.interest.of(subject).wanted(time.Now()) }
 
 // close makes every later message be dropped. It reports whether this was the
 // first call.
@@ -57,8 +65,10 @@ func (l *Live) Publish(ctx context.Context, m publish.Message) error {
 	if err != nil {
 		return err
 	}
+	audience := l.interest.of(m.Subject)
+	audience.nobody.Store(false) // until the server says so
 	for _, part := range parts {
-		if err := on.publish(part); err != nil {
+		if err := on.publish(part, audience.reply); err != nil {
 			return err
 		}
 		on.pulse.sent()
@@ -79,7 +89,7 @@ func (l *Live) PublishGap(ctx context.Context, g publish.Gap) error {
 	if err := l.ready(l.conn.control); err != nil {
 		return err
 	}
-	return l.conn.control.publish(m)
+	return l.conn.control.publish(m, "")
 }
 
 // ready looks before the client is called, which while it connects holds its lock
@@ -94,9 +104,10 @@ func (l *Live) ready(on *link) error {
 	return nil
 }
 
-// publish writes m, and says what an error of the client means for it.
-func (l *link) publish(m publish.Message) error {
-	err := l.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Header: nats.Header(m.Header), Data: m.Data})
+// publish writes m, and says what an error of the client means for it. Answers go to
+// the subject reply, where it is not empty.
+func (l *link) publish(m publish.Message, reply string) error {
+	err := l.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: nats.Header(m.Header), Data: m.Data})
 	switch {
 	case err == nil:
 		return nil

@@ -1,0 +1,151 @@
+package natspub_test
+
+import (
+	"fmt"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+)
+
+// runServer starts a server with options of its own.
+func runServer(t *testing.T, opts *server.Options) *server.Server {
+	t.Helper()
+	opts.Host, opts.NoSigs, opts.NoLog = "127.0.0.1", true, true
+	if opts.Port == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	return srv
+}
+
+// TestInterest: what nobody listens to is not asked for, but for a trial a second;
+// and a listener is found wherever the servers' connections lead to.
+func TestInterest(t *testing.T) {
+	topologies := map[string]func(t *testing.T) (publisher, listener string){
+		"one server": func(t *testing.T) (string, string) {
+			srv := startServer(t, natspub.ServerOptions{})
+			return srv.ClientURL(), srv.ClientURL()
+		},
+		"cluster": func(t *testing.T) (string, string) {
+			a := runServer(t, &server.Options{ServerName: "a", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1}})
+			b := runServer(t, &server.Options{
+				ServerName: "b", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1},
+				Routes: server.RoutesFromStr("nats://" + a.ClusterAddr().String()),
+			})
+			eventually(t, "the cluster forms", func() bool { return a.NumRoutes() > 0 && b.NumRoutes() > 0 })
+			return a.ClientURL(), b.ClientURL()
+		},
+		"leaf node": func(t *testing.T) (string, string) {
+			hubAddress := freeAddress(t)
+			hub := &server.Options{ServerName: "hub", LeafNode: server.LeafNodeOpts{Host: "127.0.0.1"}}
+			if _, err := fmt.Sscanf(hubAddress, "127.0.0.1:%d", &hub.LeafNode.Port); err != nil {
+				t.Fatal(err)
+			}
+			h := runServer(t, hub)
+			remote, err := url.Parse("nats-leaf://" + hubAddress)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := runServer(t, &server.Options{ServerName: "leaf", LeafNode: server.LeafNodeOpts{
+				Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{remote}}},
+			}})
+			eventually(t, "the leaf connects", func() bool { return l.NumLeafNodes() == 1 })
+			return l.ClientURL(), h.ClientURL()
+		},
+	}
+	for name, topology := range topologies {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			here, there := topology(t)
+			conn := dial(t, natspub.Options{URL: here, DataConnections: 2})
+			waitConnected(t, conn)
+			live := conn.Live()
+			if !live.Interested(subject) {
+				t.Error("nothing is known, and nobody is taken to listen")
+			}
+			send(t, conn, numbered(0, 100))
+			eventually(t, "the server tells that nobody listens", func() bool { return !live.Interested(subject) })
+			eventually(t, "a trial comes", func() bool { return live.Interested(subject) })
+			send(t, conn, numbered(1, 100))
+			eventually(t, "nobody listens still", func() bool { return !live.Interested(subject) })
+
+			sub := subscribe(t, there, "cvf.t.>")
+			waitConnected(t, sub)
+			n := 2
+			eventually(t, "the listener is found", func() bool {
+				if live.Interested(subject) {
+					send(t, conn, numbered(n, 100))
+					n++
+				}
+				return n > 10
+			})
+			next(t, sub)
+			if !live.Interested("cvf.t.other.detector") {
+				t.Error("a subject that was never used is taken to be idle")
+			}
+		})
+	}
+}
+
+// TestAStreamListens: what JetStream stores is listened to, and its answers do no
+// harm.
+func TestAStreamListens(t *testing.T) {
+	_, conn, js := store(t)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "mine", Subjects: []string{"cvf.t.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		send(t, conn, numbered(i, 100))
+		if err := conn.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !conn.Live().Interested(subject) {
+			t.Fatal("the stream is not taken for a listener")
+		}
+	}
+}
+
+// BenchmarkReply compares messages that name a subject for answers with such that
+// do not, as nats.go sends them, where somebody listens.
+func BenchmarkReply(b *testing.B) {
+	srv, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer srv.Shutdown()
+	nc, err := nats.Connect(srv.ClientURL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.Subscribe("cvf.t.>", func(*nats.Msg) {}); err != nil {
+		b.Fatal(err)
+	}
+	data := make([]byte, 1_228_800)
+	for _, reply := range []string{"", "_INBOX.0123456789012345678901.1"} {
+		b.Run(fmt.Sprintf("reply=%t", reply != ""), func(b *testing.B) {
+			for b.Loop() {
+				if err := nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Data: data}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := nc.Flush(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
