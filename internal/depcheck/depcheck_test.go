@@ -32,13 +32,14 @@ var layers = map[string][]string{
 	"transform":        {"source"},
 	"transform/opencv": {"source", "transform"},
 	"publish":          {"source", "transform"},
-	"publish/natspub":  {"source", "transform", "publish"},
+	"publish/tensor":   {"source", "transform", "publish"},
+	"publish/natspub":  {"source", "transform", "publish", "publish/tensor"},
 	"metrics":          {"source", "transform", "publish"},
 }
 
 // pure are the packages that import nothing but the standard library and the
 // module.
-var pure = []string{"source", "transform", "publish"}
+var pure = []string{"source", "transform", "publish", "publish/tensor"}
 
 // owners are the only importers of a dependency, with the packages below them.
 var owners = map[string]string{

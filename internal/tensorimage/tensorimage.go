@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/tensor"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -52,7 +53,7 @@ func (t Tensor) at(i int) float32 {
 	case transform.Float32:
 		return math.Float32frombits(binary.LittleEndian.Uint32(t.data[4*i:]))
 	case transform.Float16:
-		return halfToFloat(binary.LittleEndian.Uint16(t.data[2*i:]))
+		return tensor.Float16(binary.LittleEndian.Uint16(t.data[2*i:]))
 	default:
 		return float32(t.data[i])
 	}
@@ -100,20 +101,4 @@ func (t Tensor) channel(c int) (first, stride int) {
 		return c, e.Color.Channels()
 	}
 	return c * e.Width() * e.Height(), 1
-}
-
-// halfToFloat returns the value of an IEEE 754 binary16 number: a sign bit, 5 bits
-// of exponent with bias 15, 10 bits of fraction. Every one is exact in binary32.
-func halfToFloat(h uint16) float32 {
-	sign := uint32(h>>15) << 31
-	exponent := uint32(h >> 10 & 0x1f)
-	fraction := uint32(h & 0x3ff)
-	switch exponent {
-	case 0: // zero or subnormal: a multiple of 2^-24
-		return math.Float32frombits(sign | math.Float32bits(float32(fraction)*0x1p-24))
-	case 0x1f: // infinity or NaN
-		return math.Float32frombits(sign | 0xff<<23 | fraction<<13)
-	default:
-		return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/tensor"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -73,7 +74,7 @@ func makeTensor(t *testing.T, d transform.DType, layout transform.Layout, c tran
 func nearestHalf(v float64) uint16 {
 	best, distance := uint16(0), math.Inf(1)
 	for h := range uint16(0xfbff) {
-		if f := float64(halfToFloat(h)); math.Abs(f-v) < distance {
+		if f := float64(tensor.Float16(h)); math.Abs(f-v) < distance {
 			best, distance = h, math.Abs(f-v)
 		}
 	}
@@ -144,28 +145,6 @@ func TestChannelMeans(t *testing.T) {
 		got := makeTensor(t, transform.Uint8, layout, transform.BGR).ChannelMeans()
 		if diff := cmp.Diff([]float64{710.0 / 6, 610.0 / 6, 520.0 / 6}, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", layout, diff)
-		}
-	}
-}
-
-func TestHalfToFloat(t *testing.T) {
-	for h := range 1 << 16 {
-		sign := 1 - 2*float64(h>>15)
-		exponent, fraction := h>>10&0x1f, float64(h&0x3ff)
-		var want float64
-		switch {
-		case exponent == 0:
-			want = sign * math.Ldexp(fraction, -24)
-		case exponent < 31:
-			want = sign * math.Ldexp(1024+fraction, exponent-25)
-		case fraction == 0:
-			want = sign * math.Inf(1)
-		default:
-			want = math.NaN()
-		}
-		got := float64(halfToFloat(uint16(h)))
-		if got != want && !(math.IsNaN(got) && math.IsNaN(want)) || math.Signbit(got) != (h>>15 == 1) && !math.IsNaN(want) {
-			t.Fatalf("%#04x: %v, want %v", h, got, want)
 		}
 	}
 }

@@ -1,0 +1,158 @@
+// Package tensor is for programs that consume tensors: it turns a message into
+// numbers, and the numbers' places in the tensor into places in the picture.
+//
+//	t, err := tensor.Parse(message)
+//	if err != nil {
+//		return err // not what it says: the next message may be fine
+//	}
+//	pixels, err := t.Float32s() // 1·C·H·W elements as t.Shape and t.Layout say
+//	x, y := t.ToSource(box.X, box.Y)
+//
+// [Parse] checks everything that a sender could get wrong, so that the methods
+// need not be feared. Where the messages come from is told by publish/natspub,
+// whose deliveries are tensors already. The package imports the standard library
+// only.
+package tensor
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// ErrSpec says that a tensor was made in another way than expected.
+var ErrSpec = errors.New("tensor of another spec")
+
+// A Tensor is one picture as a model takes it, and where it came from. It is a
+// value; its copies share Data.
+type Tensor struct {
+	publish.Envelope
+	// Subject is that of the message.
+	Subject string
+	// Data holds the elements: contiguous, little-endian, in C order.
+	Data []byte
+}
+
+// Parse reads a whole tensor message. It keeps m.Data. An error tells what is
+// wrong with the headers, or that the payload is not what they announce. For
+// messages that may be parts or gaps, see [publish.Message.Kind].
+func Parse(m publish.Message) (Tensor, error) {
+	envelope, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		return Tensor{}, err
+	}
+	if err := envelope.Check(len(m.Data)); err != nil {
+		return Tensor{}, err
+	}
+	return Tensor{Envelope: envelope, Subject: m.Subject, Data: m.Data}, nil
+}
+
+// Float32s returns the elements of a float32 tensor. They are t.Data itself where
+// that lies at a multiple of four on a little-endian machine, and a copy
+// otherwise, so they are not to be written to. The error says that the tensor has
+// another type.
+func (t Tensor) Float32s() ([]float32, error) {
+	if err := t.need(transform.Float32); err != nil {
+		return nil, err
+	}
+	return view[float32](t.Data), nil
+}
+
+// Float16s returns the elements of a float16 tensor as IEEE 754 binary16 bits,
+// which [Float16] converts. As with [Tensor.Float32s], they may be t.Data itself.
+func (t Tensor) Float16s() ([]uint16, error) {
+	if err := t.need(transform.Float16); err != nil {
+		return nil, err
+	}
+	return view[uint16](t.Data), nil
+}
+
+// Uint8s returns the elements of a uint8 tensor, which are t.Data itself.
+func (t Tensor) Uint8s() ([]byte, error) {
+	if err := t.need(transform.Uint8); err != nil {
+		return nil, err
+	}
+	return t.Data, nil
+}
+
+func (t Tensor) need(d transform.DType) error {
+	if t.DType != d {
+		return fmt.Errorf("the elements are %s, not %s", t.DType, d)
+	}
+	return nil
+}
+
+// AppendFloat32s appends to dst the elements as the model takes them, whatever
+// type they came in: float16 is converted, and pixels that are not normalized yet
+// are, with Scale, Mean and Std. Pass dst[:0] to use its memory again.
+func (t Tensor) AppendFloat32s(dst []float32) []float32 {
+	start := len(dst)
+	switch t.DType {
+	case transform.Float32:
+		dst = append(dst, view[float32](t.Data)...)
+	case transform.Float16:
+		dst = slices.Grow(dst, len(t.Data)/2)
+		for i := 0; i < len(t.Data); i += 2 {
+			dst = append(dst, Float16(binary.LittleEndian.Uint16(t.Data[i:])))
+		}
+	default:
+		dst = slices.Grow(dst, len(t.Data))
+		for _, v := range t.Data {
+			dst = append(dst, float32(v))
+		}
+	}
+	if !t.Normalized {
+		t.normalize(dst[start:])
+	}
+	return dst
+}
+
+// normalize computes value = (pixel*Scale - Mean) / Std for each channel.
+func (t Tensor) normalize(values []float32) {
+	channels, pixels := t.Color.Channels(), t.Width()*t.Height()
+	for c := range channels {
+		first, stride := c*pixels, 1
+		if t.Layout == transform.NHWC {
+			first, stride = c, channels
+		}
+		for i := range pixels {
+			v := &values[first+i*stride]
+			*v = float32((float64(*v)*t.Scale - t.Mean[c]) / t.Std[c])
+		}
+	}
+}
+
+// Age returns how long before now the picture was taken.
+func (t Tensor) Age(now time.Time) time.Duration { return now.Sub(t.Time) }
+
+// CheckSpec returns an error that wraps [ErrSpec] unless the tensor was made in
+// the way that want is the fingerprint of: with another size, normalization or
+// decoder a model may see other numbers than it was tested with.
+func (t Tensor) CheckSpec(want string) error {
+	if t.Spec != want {
+		return fmt.Errorf("%w: its fingerprint is %.40q, and %.40q is expected", ErrSpec, t.Spec, want)
+	}
+	return nil
+}
+
+// view returns the little-endian elements in data, which is not empty: data itself
+// where the machine can read it like that.
+func view[T uint16 | float32](data []byte) []T {
+	var element T
+	size := int(unsafe.Sizeof(element))
+	first := unsafe.Pointer(unsafe.SliceData(data)) //nolint:gosec // only to read what lies in data, where it is aligned
+	littleEndian := binary.NativeEndian.Uint16([]byte{1, 0}) == 1
+	if littleEndian && uintptr(first)%unsafe.Alignof(element) == 0 {
+		return unsafe.Slice((*T)(first), len(data)/size) //nolint:gosec // no longer than data
+	}
+	values := make([]T, len(data)/size)
+	// Decode fails only for types without a fixed size, or for too few bytes.
+	_, _ = binary.Decode(data, binary.LittleEndian, values)
+	return values
+}
