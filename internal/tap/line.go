@@ -9,18 +9,19 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/tensor"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // tensorLine returns the line of a tensor:
 //
 //	cvf.t.front-door.detector 2026-01-02T03:04:05.200Z age 1.25s float32 1x3x640x640 nchw rgb from 1920x1080 4915200 B affine 3,0,0,0,3,-420 min 0 max 1 mean 0.43
-func tensorLine(m publish.Message, e publish.Envelope, tensor tensorimage.Tensor, now time.Time) string {
-	low, high, mean := tensor.Range()
+func tensorLine(t tensor.Tensor, pixels tensorimage.Tensor, now time.Time) string {
+	low, high, mean := pixels.Range()
 	return fmt.Sprintf("%s %s age %v %s %s %s %s from %dx%d %d B affine %s min %.3g max %.3g mean %.3g",
-		printable(m.Subject), e.Time.Format(publish.TimeFormat), now.Sub(e.Time).Round(time.Millisecond),
-		e.DType, tensor.Dims(), e.Layout, e.Color, e.Source.X, e.Source.Y, len(m.Data),
-		affine(e.Affine), low, high, mean)
+		printable(t.Subject), t.Time.Format(publish.TimeFormat), t.Age(now).Round(time.Millisecond),
+		t.DType, pixels.Dims(), t.Layout, t.Color, t.Source.X, t.Source.Y, len(t.Data),
+		affine(t.Affine), low, high, mean)
 }
 
 // gapLine returns the line of a gap:

@@ -13,11 +13,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
-	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
@@ -71,11 +69,17 @@ type Summary struct {
 	Broken int
 	// Missed are those that came faster than they could be shown.
 	Missed int
+	// Incomplete are tensors of which not all parts came.
+	Incomplete int
 }
 
 // String returns the summary in words.
 func (s Summary) String() string {
-	return fmt.Sprintf("%d tensors, %d gap events, %d broken messages, %d missed", s.Tensors, s.Gaps, s.Broken, s.Missed)
+	text := fmt.Sprintf("%d tensors, %d gaps, %d broken messages, %d missed", s.Tensors, s.Gaps, s.Broken, s.Missed)
+	if s.Incomplete > 0 {
+		text += fmt.Sprintf(", %d incomplete", s.Incomplete)
+	}
+	return text
 }
 
 // Run shows messages until ctx ends or Count is reached, neither of which is an
@@ -110,7 +114,7 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	}
 	defer sub.Close()
 	err = t.run(ctx, sub, o)
-	t.seen.Missed = sub.Missed()
+	t.seen.Missed, t.seen.Incomplete = sub.Missed(), sub.Incomplete()
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
 	}
@@ -145,46 +149,39 @@ func (t *tap) run(ctx context.Context, sub *natspub.Subscription, o Options) err
 	if err == nil {
 		t.log.Info("reading", "subject", o.Subject)
 	}
-	for o.Count == 0 || t.seen.Tensors < o.Count {
-		m, err := sub.Next(ctx)
+	for d, err := range sub.Tensors(ctx) {
 		if err != nil {
+			t.broken(err)
+			continue
+		}
+		if err := t.show(d); err != nil {
 			return err
 		}
-		if err := t.show(m); err != nil {
-			return err
+		if o.Count > 0 && t.seen.Tensors >= o.Count {
+			break
 		}
 	}
 	return nil
 }
 
-// show writes what there is to say of m. An error is one of writing.
-func (t *tap) show(m publish.Message) error {
-	if strings.HasPrefix(m.Subject, publish.GapPrefix) {
-		gap, err := publish.ParseGap(m.Data)
-		if err != nil {
-			t.broken(m, err)
-			return nil
-		}
+// show writes what there is to say of d. An error is one of writing.
+func (t *tap) show(d natspub.Delivery) error {
+	if d.Gap != nil {
 		t.seen.Gaps++
-		return t.line(gapLine(m.Subject, gap))
+		return t.line(gapLine(d.Subject, d.Gap.Gap))
 	}
-	envelope, err := publish.ParseEnvelope(m.Header)
+	tensor, err := tensorimage.New(d.Envelope, d.Data)
 	if err != nil {
-		t.broken(m, err)
-		return nil
-	}
-	tensor, err := tensorimage.New(envelope, m.Data)
-	if err != nil {
-		t.broken(m, err)
+		t.broken(err)
 		return nil
 	}
 	t.seen.Tensors++
 	if t.files != nil {
-		if err := t.files.save(envelope, tensor); err != nil {
+		if err := t.files.save(d.Envelope, tensor); err != nil {
 			return err
 		}
 	}
-	return t.line(tensorLine(m, envelope, tensor, t.now()))
+	return t.line(tensorLine(d.Tensor, tensor, t.now()))
 }
 
 func (t *tap) line(s string) error {
@@ -194,7 +191,12 @@ func (t *tap) line(s string) error {
 	return nil
 }
 
-func (t *tap) broken(m publish.Message, err error) {
+func (t *tap) broken(err error) {
 	t.seen.Broken++
-	t.log.Warn("broken message", "subject", m.Subject, "bytes", len(m.Data), "err", err)
+	var broken *natspub.MessageError
+	if errors.As(err, &broken) {
+		t.log.Warn("broken message", "subject", broken.Subject, "err", broken.Err)
+		return
+	}
+	t.log.Warn("broken message", "err", err)
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/tensor"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -171,6 +172,38 @@ func TestLinesOfTensorsGapsAndBrokenMessages(t *testing.T) {
 	}
 }
 
+// TestPartsAndInlineGaps: what comes in parts is shown as one, and a gap among the
+// tensors as one on its own subject is.
+func TestPartsAndInlineGaps(t *testing.T) {
+	s := start(t, Options{})
+	whole := message("cam-1")
+	spec := transform.Spec{Color: transform.Gray, DType: transform.Uint8, Layout: transform.NCHW, Scale: 1, Std: [3]float64{1, 1, 1}}
+	big := publish.NewMessage(whole.Subject, &transform.Tensor{
+		Stream: "cam-1", Slot: source.SlotAt(slotTime), Capture: slotTime,
+		Output: &transform.Output{Name: "detector", Fingerprint: "3f2a", Spec: spec},
+		Shape:  []int{1, 1, 64, 64}, Source: image.Pt(64, 64), Affine: transform.Affine{1, 0, 0, 0, 1, 0},
+		Data: make([]byte, 4096),
+	})
+	parts, err := publish.Split(big, 3000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gap := publish.NewInlineGap(whole.Subject, publish.Gap{
+		Stream: "cam-1", From: source.SlotAt(slotTime), To: source.SlotAt(slotTime) + 600, Slots: 4, Reason: "no_media",
+	}, &transform.Output{Name: "detector", Fingerprint: "3f2a"})
+	s.publish(t, parts...)
+	s.publish(t, gap, parts[0], whole)
+	s.out.waitFor(t, "uint8 1x4x6x3")
+	s.stop()
+	s.end(t, Summary{Tensors: 2, Gaps: 1, Incomplete: 1})
+	want := "cvf.t.cam-1.detector 2026-01-02T03:04:05.200Z age 1.25s uint8 1x1x64x64 nchw gray from 64x64 4096 B " +
+		"affine 1,0,0,0,1,0 min 0 max 0 mean 0\n" +
+		"cvf.t.cam-1.detector gap no_media 4 slots 2026-01-02T03:04:05.200Z to 2026-01-02T03:04:05.800Z\n" + tensorText
+	if diff := cmp.Diff(want, s.out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestCount(t *testing.T) {
 	s := start(t, Options{Count: 2, Subject: "cvf.t.cam-1.*"})
 	s.publish(t, message("cam-1"), message("cam-1"), message("cam-1"))
@@ -275,7 +308,12 @@ func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestShowReturnsErrorsOfWriting(t *testing.T) {
 	x := &tap{out: fullDisk{}, log: newLog(io.Discard), now: time.Now}
-	if err := x.show(message("cam-1")); err == nil {
+	m := message("cam-1")
+	whole, err := tensor.Parse(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.show(natspub.Delivery{Tensor: whole}); err == nil {
 		t.Error("no error")
 	}
 }

@@ -1,8 +1,11 @@
 // Package natspub delivers messages over NATS.
 //
 // [Dial] connects, or keeps trying; [Conn.Live] is the publisher of the delivery
-// mode "live". [StartServer] runs a NATS server in this process, and [Subscribe]
-// reads what others publish.
+// mode "live". [StartServer] runs a NATS server in this process.
+//
+// Whoever consumes tensors has [Subscribe] for all that is published from now on,
+// [SubscribeNewest] for no more than the newest of each camera, and [Consume] for
+// what JetStream keeps until it is acknowledged: each has a loop over deliveries.
 //
 //	conn, err := natspub.Dial(natspub.Options{URL: "nats://127.0.0.1:4222"})
 //	if err != nil {

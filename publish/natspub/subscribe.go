@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 
@@ -30,32 +31,46 @@ type Subscription struct {
 	done chan struct{}
 	ends sync.WaitGroup
 	once sync.Once
+
+	newest     *mailbox // nil where every message waits
+	incomplete atomic.Int64
 }
 
 // Subscribe starts to read the given subjects, which may hold wildcards, over a
 // connection of its own. Like [Dial] it does not wait for a server that is not
 // there.
 func Subscribe(o Options, subjects ...string) (*Subscription, error) {
-	l, err := newLink(o.withDefaults(), "subscription", o.OnConnect)
+	s, err := newSubscription(o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Subscription{link: l, out: make(chan publish.Message), done: make(chan struct{})}
-	for _, subject := range subjects {
-		if err := s.add(subject); err != nil {
-			s.Close()
-			return nil, fmt.Errorf("subject %q: %w", subject, err)
-		}
+	if err := s.addAll(subjects); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
+func newSubscription(o Options) (*Subscription, error) {
+	l, err := newLink(o.withDefaults(), "subscription", o.OnConnect)
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription{link: l, out: make(chan publish.Message), done: make(chan struct{})}, nil
+}
+
+func (s *Subscription) addAll(subjects []string) error {
+	for _, subject := range subjects {
+		if err := s.add(subject); err != nil {
+			s.Close()
+			return fmt.Errorf("subject %q: %w", subject, err)
+		}
+	}
+	return nil
+}
+
 func (s *Subscription) add(subject string) error {
 	sub, err := s.link.nc.Subscribe(subject, func(m *nats.Msg) {
-		select {
-		case s.out <- publish.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}:
-		case <-s.done:
-		}
+		s.receive(publish.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
 	})
 	if err != nil {
 		return err
@@ -66,15 +81,36 @@ func (s *Subscription) add(subject string) error {
 	return sub.SetPendingLimits(pendingMessages, pendingBytes)
 }
 
-// Next returns the next message, or ctx's error, or [ErrClosed].
-func (s *Subscription) Next(ctx context.Context) (publish.Message, error) {
+func (s *Subscription) receive(m publish.Message) {
+	if s.newest != nil {
+		s.newest.put(m)
+		return
+	}
 	select {
-	case m := <-s.out:
-		return m, nil
-	case <-ctx.Done():
-		return publish.Message{}, ctx.Err()
+	case s.out <- m:
 	case <-s.done:
-		return publish.Message{}, ErrClosed
+	}
+}
+
+// Next returns the next message as it came, or ctx's error, or [ErrClosed].
+func (s *Subscription) Next(ctx context.Context) (publish.Message, error) {
+	var filled chan struct{}
+	if s.newest != nil {
+		filled = s.newest.filled
+	}
+	for {
+		select {
+		case m := <-s.out:
+			return m, nil
+		case <-filled:
+			if m, ok := s.newest.take(); ok {
+				return m, nil
+			}
+		case <-ctx.Done():
+			return publish.Message{}, ctx.Err()
+		case <-s.done:
+			return publish.Message{}, ErrClosed
+		}
 	}
 }
 
@@ -87,9 +123,13 @@ func (s *Subscription) WaitConnected(ctx context.Context) error {
 	return s.link.flush(ctx)
 }
 
-// Missed returns how many messages were lost because they were not read in time.
+// Missed returns how many messages were lost because they were not read in time,
+// parts of tensors one by one.
 func (s *Subscription) Missed() int {
 	missed := 0
+	if s.newest != nil {
+		missed = s.newest.lost()
+	}
 	for _, sub := range s.subs {
 		n, err := sub.Dropped()
 		if err == nil { // it only fails once the subscription has ended
