@@ -90,8 +90,10 @@ $(VENV)/.done: $(REQUIREMENTS) | deps-test
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r $<
 	touch $@
 
-lint: deps-lint $(GOLANGCI) ## format check, linters, go.mod, shell scripts
+lint: deps-lint $(GOLANGCI) $(VENV)/.done ## format check, linters, go.mod, shell scripts, Python types
 	$(GOLANGCI) run ./...
+	cd clients/python && ../../$(VENV)/bin/ruff check --no-cache && ../../$(VENV)/bin/ruff format --no-cache --check -q
+	cd clients/python && ../../$(VENV)/bin/mypy --cache-dir ../../.cache/mypy
 	@go mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy" >&2; exit 1; }
 	shellcheck .ci/run .ci/*.sh docker/*.sh
 

@@ -1,0 +1,207 @@
+"""Tensors, as their messages carry them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import oip
+from ._headers import MAX_BYTES, Headers
+from .delivery import Delivered
+from .errors import InvalidMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import torch
+    from numpy.typing import ArrayLike, NDArray
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "FP32": np.dtype("<f4"),
+    "FP16": np.dtype("<f2"),
+    "UINT8": np.dtype("u1"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Tensor(Delivered):
+    """One preprocessed picture of one camera, and what is known of it."""
+
+    stream: str
+    output: str
+    #: The slot, an aware datetime in UTC, exact to the millisecond.
+    time: datetime
+    #: The service's own timestamp of the picture.
+    capture: datetime
+    #: The element type as the Open Inference Protocol names it: FP32, FP16 or UINT8.
+    datatype: str
+    #: (1, C, H, W) for NCHW, (1, H, W, C) for NHWC.
+    shape: tuple[int, ...]
+    layout: str
+    #: RGB, BGR or GRAY, the order of the channels.
+    color: str
+    #: Width and height in pixels of the picture before preprocessing.
+    source: tuple[int, int]
+    #: a, b, c, d, e, f: x_src = a*x + b*y + c, y_src = d*x + e*y + f, in pixels, with
+    #: the origin at the top-left corner of the top-left pixel.
+    affine: tuple[float, ...]
+    #: value = (pixel * scale - mean) / std, with one mean and std a channel.
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    #: False where the elements are pixels that the consumer is to normalize.
+    normalized: bool
+    #: The fingerprint of the preprocessing and of the libraries that did it.
+    spec: str
+    #: The message's identity, the same on every attempt.
+    id: str
+    #: The elements, little-endian, in C order.
+    payload: bytes = field(repr=False)
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The elements in their shape: a read-only view of the payload, not a copy."""
+        return np.frombuffer(self.payload, _DTYPES[self.datatype]).reshape(self.shape)
+
+    def age(self, now: datetime | None = None) -> float:
+        """Return the seconds from the slot until now."""
+        return ((now or datetime.now(UTC)) - self.time).total_seconds()
+
+    def to_source(self, points: ArrayLike, *, clip: bool = False) -> NDArray[np.float64]:
+        """Map what a model found in the tensor to pixels of the source picture.
+
+        Points have the shape (..., 2), as x, y; boxes have (..., 4), as x1, y1, x2, y2.
+        The result has the same shape. A box stays upright: it is the smallest one that
+        holds its four mapped corners. With clip, coordinates are moved into the picture.
+        """
+        p = np.asarray(points, np.float64)
+        if p.ndim == 0 or p.shape[-1] not in (2, 4):
+            raise ValueError(
+                f"the shape {p.shape} is not (..., 2) for points or (..., 4) for boxes"
+            )
+        if p.shape[-1] == 4:
+            corners = self._map(p[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*p.shape[:-1], 4, 2))
+            mapped = np.concatenate([corners.min(axis=-2), corners.max(axis=-2)], axis=-1)
+        else:
+            mapped = self._map(p)
+        if clip:
+            mapped = np.clip(mapped, 0, np.tile(np.array(self.source), p.shape[-1] // 2))
+        return mapped
+
+    def _map(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        a, b, c, d, e, f = self.affine
+        x, y = points[..., 0], points[..., 1]
+        return np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)
+
+    def normalize(self) -> NDArray[Any]:
+        """Return what a model takes: float32, normalized; the array itself where it already is."""
+        if self.normalized:
+            return self.array
+        axes = (1, -1, 1, 1) if self.layout == "NCHW" else (1, 1, 1, -1)
+        mean, std = (np.array(v).reshape(axes) for v in (self.mean, self.std))
+        # One multiplication and one addition a pixel: pixel*(scale/std) - mean/std.
+        normalized = self.array * np.float32(self.scale / std)
+        normalized -= np.float32(mean / std)
+        return normalized
+
+    def to_torch(self, *, copy: bool = True) -> torch.Tensor:
+        """Return the elements as a PyTorch tensor of the same shape and type, on the CPU.
+
+        Without a copy it shares the message's memory, which must not be written to; PyTorch
+        cannot know that, and warns of it.
+        """
+        try:
+            import torch  # noqa: PLC0415 - it takes seconds, and is not for all
+        except ImportError as err:
+            raise ImportError(
+                "Tensor.to_torch needs PyTorch, which is not installed: pip install torch"
+            ) from err
+        return torch.from_numpy(self.array.copy() if copy else self.array)
+
+    def to_oip(
+        self,
+        model_name: str,
+        input_name: str,
+        *,
+        outputs: Sequence[str] = (),
+        model_version: str = "",
+        request_id: str = "",
+    ) -> oip.InferRequest:
+        """Return an inference request for Triton or KServe that holds the payload as it is.
+
+        Outputs are asked for in binary form; without names, all of the model's are.
+        """
+        return oip.infer_request(
+            self,
+            model_name,
+            input_name,
+            outputs=outputs,
+            model_version=model_version,
+            request_id=request_id,
+        )
+
+
+def parse_tensor(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Tensor:
+    """Return the tensor of a message, or raise InvalidMessage."""
+    h = Headers(headers)
+    color = h.one_of("Cvf-Color", "RGB", "BGR", "GRAY")
+    channels = 1 if color == "GRAY" else 3
+    tensor = Tensor(
+        subject=subject,
+        stream=h.text("Cvf-Stream"),
+        output=h.text("Cvf-Output"),
+        time=h.time("Cvf-Time"),
+        capture=h.time("Cvf-Capture"),
+        datatype=h.one_of("Cvf-Dtype", *_DTYPES),
+        shape=h.counts("Cvf-Shape", ",", 4),
+        layout=h.one_of("Cvf-Layout", "NCHW", "NHWC"),
+        color=color,
+        source=_pair(h.counts("Cvf-Source", "x", 2)),
+        affine=h.floats("Cvf-Affine", 6),
+        scale=h.nonzero("Cvf-Scale", 1)[0],
+        mean=h.floats("Cvf-Mean", channels),
+        std=h.nonzero("Cvf-Std", channels),
+        normalized="Cvf-Normalized" not in h
+        or h.one_of("Cvf-Normalized", "true", "false") == "true",
+        spec=h.text("Cvf-Spec"),
+        id=h.text("Nats-Msg-Id") if "Nats-Msg-Id" in h else "",
+        payload=data,
+    )
+    _check(tensor, channels)
+    return tensor
+
+
+def announced_size(headers: Mapping[str, str] | None) -> int:
+    """Return the bytes of the whole tensor that the headers of a message, or a part, announce."""
+    h = Headers(headers)
+    return _size(h.counts("Cvf-Shape", ",", 4), h.one_of("Cvf-Dtype", *_DTYPES))
+
+
+def _size(shape: tuple[int, ...], datatype: str) -> int:
+    size = math.prod(shape) * _DTYPES[datatype].itemsize
+    if size > MAX_BYTES:
+        raise InvalidMessage(f"header Cvf-Shape: {shape} of {datatype} is too large")
+    return size
+
+
+def _check(t: Tensor, channels: int) -> None:
+    """Check what no single header shows."""
+    c = t.shape[1] if t.layout == "NCHW" else t.shape[3]
+    if t.shape[0] != 1 or c != channels:
+        raise InvalidMessage(
+            f"header Cvf-Shape: {t.shape} is not one picture in {t.color} and {t.layout}"
+        )
+    size = _size(t.shape, t.datatype)
+    if len(t.payload) != size:
+        raise InvalidMessage(
+            f"the payload has {len(t.payload)} bytes, but {t.shape} of {t.datatype} needs {size}"
+        )
+
+
+def _pair(values: tuple[int, ...]) -> tuple[int, int]:
+    width, height = values
+    return width, height

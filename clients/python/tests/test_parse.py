@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+import cvfeeder
+from support import GAP, HEADERS, PAYLOAD
+
+
+def tensor(**changes: str) -> cvfeeder.Tensor:
+    headers = HEADERS | {"Cvf-" + k: v for k, v in changes.items()}
+    item = cvfeeder.parse("cvf.t.front-door.detector", headers, PAYLOAD)
+    assert isinstance(item, cvfeeder.Tensor)
+    return item
+
+
+def test_all_headers() -> None:
+    t = tensor()
+    assert (t.subject, t.stream, t.output) == (
+        "cvf.t.front-door.detector",
+        "front-door",
+        "detector",
+    )
+    assert t.time == datetime(2026, 1, 2, 3, 4, 5, 200_000, UTC)
+    assert t.capture - t.time == timedelta(milliseconds=7)
+    assert t.time.tzinfo is UTC
+    assert (t.datatype, t.shape, t.layout, t.color) == ("FP32", (1, 3, 2, 4), "NCHW", "RGB")
+    assert t.source == (1920, 1080)
+    assert t.affine == (3, 0, -1, 0, 3, -420)
+    assert (t.scale, t.mean, t.std) == (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert t.normalized
+    assert t.spec == "3f2a"
+    assert t.id == HEADERS["Nats-Msg-Id"]
+    assert t.age(t.time + timedelta(seconds=2.5)) == 2.5
+    assert t.age() > 0
+
+
+def test_the_array_is_the_payload() -> None:
+    array = tensor().array
+    assert (array.shape, array.dtype) == ((1, 3, 2, 4), np.dtype("f4"))
+    assert array.tobytes() == PAYLOAD
+    assert np.shares_memory(array, np.frombuffer(PAYLOAD, "u1"))
+    with pytest.raises(ValueError, match="read-only"):
+        array[0, 0, 0, 0] = 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "datatype", "color", "dtype"),
+    [
+        ("1,3,4,4", "NCHW", "FP16", "BGR", np.float16),
+        ("1,4,8,3", "NHWC", "UINT8", "RGB", np.uint8),
+        ("1,1,4,6", "NCHW", "FP32", "GRAY", np.float32),
+    ],
+)
+def test_types(shape: str, layout: str, datatype: str, color: str, dtype: type) -> None:
+    one = {"Mean": "0.5", "Std": "2"} if color == "GRAY" else {}
+    t = tensor(Shape=shape, Layout=layout, Dtype=datatype, Color=color, **one)
+    assert t.array.dtype == dtype
+    assert t.array.shape == tuple(map(int, shape.split(",")))
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "tells"),
+    [
+        ("Version", "2", "version"),
+        ("Version", None, "missing"),
+        ("Stream", "", "empty"),
+        ("Output", "x" * 1025, "longer"),
+        ("Time", "2026-01-02 03:04:05Z", "time like"),
+        ("Time", "2026-13-02T03:04:05Z", "time like"),
+        ("Time", "0001-01-01T00:00:00+23:59", "time like"),
+        ("Time", "٢026-01-02T03:04:05Z", "time like"),
+        ("Capture", None, "missing"),
+        ("Dtype", "FP64", "not one of"),
+        ("Shape", "1,3,2", "not 4 whole"),
+        ("Shape", "1,3,2,-4", "not 4 whole"),
+        ("Shape", "1,3,0,4", "not within"),
+        ("Shape", "1,3,65537,4", "not within"),
+        ("Shape", "1,3,65536,65536", "too large"),
+        ("Shape", "2,3,2,2", "not one picture"),
+        ("Shape", "1,4,2,3", "not one picture"),
+        ("Shape", "1,3,2,5", "96 bytes"),
+        ("Shape", "1,3,2,٤", "not 4 whole"),
+        ("Layout", "nchw", "not one of"),
+        ("Color", "GRAY", "Mean"),
+        ("Source", "1920,1080", "not 2 whole"),
+        ("Affine", "1,0,0,0,1", "not 6 number"),
+        ("Affine", "1,0,0,0,1,nan", "not 6 number"),
+        ("Affine", "1,0,0,0,1,1e999", "not finite"),
+        ("Affine", "1,0,0,0,1,1_0", "not 6 number"),
+        ("Scale", "0", "factor"),
+        ("Std", "1,0,1", "factor"),
+        ("Std", "1,1", "not 3 number"),
+        ("Normalized", "no", "not one of"),
+        ("Chunk", "1/2", "part"),
+    ],
+)
+def test_invalid_headers_are_named(header: str, value: str | None, tells: str) -> None:
+    headers = HEADERS | {f"Cvf-{header}": value or ""}
+    if value is None:
+        del headers[f"Cvf-{header}"]
+    with pytest.raises(cvfeeder.InvalidMessage, match=tells) as raised:
+        cvfeeder.parse("s", headers, PAYLOAD)
+    assert len(str(raised.value)) < 300
+
+
+def test_no_headers() -> None:
+    with pytest.raises(cvfeeder.InvalidMessage, match="Cvf-Version"):
+        cvfeeder.parse("s", None, PAYLOAD)
+
+
+def test_whatever_comes_is_parsed_or_refused() -> None:
+    dice = random.Random(1)  # noqa: S311
+    alphabet = "0123456789,.:-+eTZxN/ aé\x00"
+    refused = 0
+    for _ in range(20_000):
+        headers = dict(dice.choice((HEADERS, GAP)))
+        name = dice.choice(list(headers))
+        value = list(headers[name])
+        for _ in range(dice.randint(1, 3)):
+            value[dice.randrange(len(value)) : dice.randint(0, 3)] = dice.choice(alphabet)
+        headers[name] = "".join(value)
+        try:
+            item = cvfeeder.parse("s", headers, PAYLOAD if "Cvf-Shape" in headers else b"")
+        except cvfeeder.InvalidMessage:
+            refused += 1
+            continue
+        if isinstance(item, cvfeeder.Tensor):
+            assert item.array.nbytes == len(PAYLOAD)
+    assert 0 < refused < 20_000
+
+
+def test_inline_gap() -> None:
+    gap = cvfeeder.parse("cvf.t.front-door.detector", GAP, b"")
+    assert isinstance(gap, cvfeeder.Gap)
+    assert (gap.stream, gap.output, gap.reason, gap.slots, gap.spec) == (
+        "front-door", "detector", "no_media", 4, "3f2a",
+    )  # fmt: skip
+    assert gap.end - gap.start == timedelta(milliseconds=600)
+    for change, tells in [
+        ({"Cvf-Gap-To": "2026-01-02T03:04:05.000Z"}, "before"),
+        ({"Cvf-Gap-Slots": "0"}, "not within"),
+        ({"Cvf-Gap-Slots": "-1"}, "whole"),
+    ]:
+        with pytest.raises(cvfeeder.InvalidMessage, match=tells):
+            cvfeeder.parse("s", GAP | change, b"")
+    with pytest.raises(cvfeeder.InvalidMessage, match="payload"):
+        cvfeeder.parse("s", GAP, b"1")

@@ -1,0 +1,205 @@
+package pyclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"image"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+const client = "../../clients/python"
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestPythonClient needs a Python with what clients/python/requirements-test.txt
+// names.
+func TestPythonClient(t *testing.T) {
+	python := os.Getenv("CVFEEDER_PYTHON")
+	if python == "" {
+		t.Skip("CVFEEDER_PYTHON does not name a Python with the client's requirements: `make test` makes one")
+	}
+	watch(t)
+	f := newFeeder(t)
+	control := httptest.NewServer(f.handler())
+	t.Cleanup(control.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, python, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+	cmd.Dir = client
+	cmd.Env = append(os.Environ(), "CVFEEDER_NATS="+f.url, "CVFEEDER_FEEDER="+control.URL)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v: %v\n%s", cmd, err, &out)
+		return
+	}
+	t.Logf("%s", &out)
+}
+
+// watch makes "go test" run the test again when a Python file has changed: it knows
+// only what the test itself has opened.
+func watch(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir(client, func(_ string, _ fs.DirEntry, err error) error { return err })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A feeder publishes what the Python tests ask it for over HTTP.
+type feeder struct {
+	t   *testing.T
+	url string
+
+	mu     sync.Mutex
+	store  string
+	server *natspub.Server
+	conn   *natspub.Conn
+}
+
+func newFeeder(t *testing.T) *feeder {
+	t.Helper()
+	f := &feeder{t: t, store: t.TempDir()}
+	if err := f.start("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	f.url = f.server.ClientURL()
+	t.Cleanup(f.stop)
+	return f
+}
+
+func (f *feeder) start(listen string) error {
+	server, err := natspub.StartServer(natspub.ServerOptions{Listen: listen, StoreDir: f.store})
+	if err != nil {
+		return err
+	}
+	conn, err := natspub.Dial(natspub.Options{URL: server.ClientURL()})
+	if err != nil {
+		server.Shutdown()
+		return err
+	}
+	f.server, f.conn = server, conn
+	return conn.WaitConnected(f.t.Context())
+}
+
+func (f *feeder) stop() {
+	if err := f.conn.Close(context.Background()); err != nil {
+		f.t.Log(err)
+	}
+	f.server.Shutdown()
+}
+
+func (f *feeder) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /tensors", answer(f.tensors))
+	mux.HandleFunc("POST /gap", answer(f.gap))
+	mux.HandleFunc("POST /restart", answer(f.restart))
+	return mux
+}
+
+// answer decodes the request, and tells an error of the handler to the Python test.
+func answer[T any](handle func(context.Context, T) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var request T
+		err := json.NewDecoder(r.Body).Decode(&request)
+		var reply any
+		if err == nil {
+			reply, err = handle(r.Context(), request)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(reply)
+	}
+}
+
+// tensors are those of Count slots in a row, one picture of Color each, whose
+// elements are the bytes 0, 1, 2… over and over.
+type tensors struct {
+	Stream, Output string
+	Slot           source.Slot
+	Count          int
+	Width, Height  int
+	DType          transform.DType
+	Layout         transform.Layout
+	Color          transform.Color
+	Affine         transform.Affine
+	Mean, Std      [3]float64
+	Fingerprint    string
+}
+
+func (r tensors) tensor(slot source.Slot) *transform.Tensor {
+	spec := transform.Spec{
+		Color: r.Color, DType: r.DType, Layout: r.Layout, Scale: 1. / 255, Mean: r.Mean, Std: r.Std,
+	}
+	channels := r.Color.Channels()
+	shape := []int{1, channels, r.Height, r.Width}
+	if r.Layout == transform.NHWC {
+		shape = []int{1, r.Height, r.Width, channels}
+	}
+	data := make([]byte, channels*r.Height*r.Width*r.DType.Size())
+	for i := range data {
+		data[i] = byte(i)
+	}
+	return &transform.Tensor{
+		Stream: r.Stream, Slot: slot, Capture: slot.Time().Add(7 * time.Millisecond),
+		Output: &transform.Output{Name: r.Output, Fingerprint: r.Fingerprint, Spec: spec},
+		Shape:  shape, Source: image.Pt(1920, 1080), Affine: r.Affine, Data: data,
+	}
+}
+
+// tensors publishes and answers with the time that it took, and the longest that
+// one tensor took, in seconds.
+func (f *feeder) tensors(ctx context.Context, r tensors) (any, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	start, longest := time.Now(), time.Duration(0)
+	subject := "cvf.t." + r.Stream + "." + r.Output
+	for i := range r.Count {
+		began := time.Now()
+		m := publish.NewMessage(subject, r.tensor(r.Slot+source.Slot(200*i)))
+		if err := f.conn.Live().Publish(ctx, m); err != nil {
+			return nil, err
+		}
+		longest = max(longest, time.Since(began))
+	}
+	err := f.conn.Flush(ctx)
+	return map[string]float64{"seconds": time.Since(start).Seconds(), "longest": longest.Seconds()}, err
+}
+
+func (f *feeder) gap(ctx context.Context, g publish.Gap) (any, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return nil, errors.Join(f.conn.Live().PublishGap(ctx, g), f.conn.Flush(ctx))
+}
+
+// restart stops the server and starts it anew at the same address.
+func (f *feeder) restart(context.Context, struct{}) (any, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stop()
+	u, err := url.Parse(f.url)
+	if err != nil {
+		return nil, err
+	}
+	return nil, f.start(u.Host)
+}
