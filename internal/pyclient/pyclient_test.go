@@ -111,6 +111,7 @@ func (f *feeder) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /tensors", answer(f.tensors))
 	mux.HandleFunc("POST /gap", answer(f.gap))
+	mux.HandleFunc("POST /inline-gap", answer(f.inlineGap))
 	mux.HandleFunc("POST /restart", answer(f.restart))
 	return mux
 }
@@ -145,6 +146,9 @@ type tensors struct {
 	Affine         transform.Affine
 	Mean, Std      [3]float64
 	Fingerprint    string
+	// Limit is the largest message in bytes, above which tensors go in parts; 0 for
+	// none.
+	Limit int
 }
 
 func (r tensors) tensor(slot source.Slot) *transform.Tensor {
@@ -176,9 +180,17 @@ func (f *feeder) tensors(ctx context.Context, r tensors) (any, error) {
 	subject := "cvf.t." + r.Stream + "." + r.Output
 	for i := range r.Count {
 		began := time.Now()
-		m := publish.NewMessage(subject, r.tensor(r.Slot+source.Slot(200*i)))
-		if err := f.conn.Live().Publish(ctx, m); err != nil {
-			return nil, err
+		parts := []publish.Message{publish.NewMessage(subject, r.tensor(r.Slot+source.Slot(200*i)))}
+		if r.Limit > 0 {
+			var err error
+			if parts, err = publish.Split(parts[0], r.Limit); err != nil {
+				return nil, err
+			}
+		}
+		for _, m := range parts {
+			if err := f.conn.Live().Publish(ctx, m); err != nil {
+				return nil, err
+			}
 		}
 		longest = max(longest, time.Since(began))
 	}
@@ -190,6 +202,15 @@ func (f *feeder) gap(ctx context.Context, g publish.Gap) (any, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return nil, errors.Join(f.conn.Live().PublishGap(ctx, g), f.conn.Flush(ctx))
+}
+
+// inlineGap publishes a gap on the subject of the output detector.
+func (f *feeder) inlineGap(ctx context.Context, g publish.Gap) (any, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	output := &transform.Output{Name: "detector", Fingerprint: "3f2a"}
+	m := publish.NewInlineGap("cvf.t."+g.Stream+".detector", g, output)
+	return nil, errors.Join(f.conn.Live().Publish(ctx, m), f.conn.Flush(ctx))
 }
 
 // restart stops the server and starts it anew at the same address.

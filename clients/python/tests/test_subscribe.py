@@ -125,6 +125,25 @@ async def test_parts_are_put_together(client: Client) -> None:
     assert (second.payload, second.id) == (PAYLOAD, "later")
 
 
+async def test_the_feeders_parts_and_inline_gaps() -> None:
+    async with cvfeeder.subscribe("cvf.t.split.>", servers=NATS, gaps=True) as items:
+        await feed("split", 2, Width=64, Height=64, Limit=10_000)
+        gap = {"Stream": "split", "From": 1767323045600, "To": 1767323045800, "Slots": 2}
+        await ask("/inline-gap", **gap, Reason="no_media")
+        async with asyncio.timeout(10):
+            first, second, last = [await items.get() for _ in range(3)]
+        assert (items.incomplete, items.invalid) == (0, 0)
+    assert isinstance(first, cvfeeder.Tensor)
+    assert isinstance(second, cvfeeder.Tensor)
+    assert isinstance(last, cvfeeder.Gap)
+    assert first.payload == bytes(range(256)) * (3 * 64 * 64 * 4 // 256)
+    assert first.id == "split/1767323045200/detector/3f2a"
+    assert second.time == FIRST + timedelta(milliseconds=200)
+    assert (last.start, last.slots, last.reason) == (
+        FIRST + timedelta(milliseconds=400), 2, "no_media",
+    )  # fmt: skip
+
+
 async def test_hostile_parts_are_bounded(client: Client) -> None:
     subject = "cvf.t.front-door.hostile"
     (headers, data), *_ = parts(9)
