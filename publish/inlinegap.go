@@ -36,7 +36,7 @@ func NewInlineGap(subject string, g Gap, o *transform.Output) Message {
 // Without returns what is left of a gap's message when all slots up to last, which
 // the gap holds, are taken away.
 func (g InlineGap) Without(last source.Slot, subject string) Message {
-	step := (g.To - g.From) / source.Slot(max(g.Slots-1, 1))
+	step := max((g.To-g.From)/source.Slot(max(g.Slots-1, 1)), 1)
 	told := int((last-g.From)/step) + 1
 	rest := g.Gap
 	rest.From, rest.Slots = g.From+source.Slot(told)*step, g.Slots-told

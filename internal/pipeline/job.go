@@ -15,7 +15,7 @@ import (
 type job struct {
 	frame   source.Frame
 	stream  *stream
-	cost    int64 // of the budget
+	cost    int64               // of the budget
 	tensors []*transform.Tensor // by output, nil for one that nobody listens to
 	err     error
 	done    chan struct{} // closed when tensors and err are set
