@@ -227,7 +227,8 @@ func sendAmid(t *testing.T, pub publish.Publisher, step func(i int) bool) (sent 
 	return sent, taken
 }
 
-// tensorMessage returns a whole message of a tensor with about the given size.
+// tensorMessage returns a whole message of a tensor with the given size, a multiple
+// of 100.
 func tensorMessage(subject string, slot source.Slot, size int) publish.Message {
 	spec, err := transform.Preset("raw")
 	if err != nil {
@@ -236,7 +237,7 @@ func tensorMessage(subject string, slot source.Slot, size int) publish.Message {
 	spec.DType, spec.Color = transform.Uint8, transform.Gray
 	parts := strings.Split(subject, ".")
 	return publish.NewMessage(subject, &transform.Tensor{
-		Stream: parts[2], Slot: slot, Capture: slot.Time(), Shape: []int{1, 1, 1, size}, Source: image.Pt(size, 1),
+		Stream: parts[2], Slot: slot, Capture: slot.Time(), Shape: []int{1, 1, size / 100, 100}, Source: image.Pt(100, size/100),
 		Output: &transform.Output{Name: parts[3], Spec: spec, Fingerprint: "test"}, Data: make([]byte, size),
 	})
 }

@@ -1,6 +1,7 @@
 package natspub_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -321,5 +322,66 @@ func TestCursors(t *testing.T) {
 	}
 	if _, err := conn.Cursors(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "nats kv del cvf_cursor cam-1") {
 		t.Errorf("a damaged cursor: %v", err)
+	}
+}
+
+// TestPartsAreStoredOnce: tensors that the server takes only in parts, from two
+// feeders of which one begins in the middle of a tensor, come out whole, once, in
+// order.
+func TestPartsAreStoredOnce(t *testing.T) {
+	const size, n = 300_000, 6
+	srv := startServer(t, natspub.ServerOptions{StoreDir: t.TempDir(), MaxPayload: 64 << 10})
+	message := func(i int) publish.Message {
+		m := tensorMessage(subject, slotNumber(i), size)
+		for k := range m.Data {
+			m.Data[k] = byte(i + k>>8)
+		}
+		return m
+	}
+	first := dial(t, natspub.Options{URL: srv.ClientURL(), Chunk: true})
+	pub := durable(t, first, options())
+	for i := range 3 {
+		if err := pub.Publish(t.Context(), message(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The first one dies after two parts of the fourth tensor.
+	parts, err := publish.Split(message(3), 64<<10-natspub.StoredOverhead)
+	if err != nil || len(parts) < 5 {
+		t.Fatalf("%d parts, %v", len(parts), err)
+	}
+	for _, part := range parts[:2] {
+		if err := pub.Publish(t.Context(), part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := durable(t, dial(t, natspub.Options{URL: srv.ClientURL(), Chunk: true}), options())
+	for i := range n {
+		if err := other.Publish(t.Context(), message(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	consumer, err := natspub.Consume(t.Context(), natspub.Options{URL: srv.ClientURL()}, natspub.ConsumerOptions{Name: "model"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = consumer.Close(context.Background()) }()
+	i := 0
+	for d, err := range consumer.Deliveries(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := message(i); !bytes.Equal(d.Data, want.Data) || source.SlotAt(d.Time) != slotNumber(i) {
+			t.Errorf("number %d is of %v, its bytes are the same: %v", i, d.Time, bytes.Equal(d.Data, want.Data))
+		}
+		if err := d.Ack(); err != nil {
+			t.Error(err)
+		}
+		if i++; i == n {
+			break
+		}
+	}
+	if consumer.Incomplete() != 0 {
+		t.Errorf("%d are incomplete", consumer.Incomplete())
 	}
 }
