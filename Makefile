@@ -13,6 +13,8 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 REQUIREMENTS := clients/python/requirements-test.txt
 VENV := .cache/venv
+BASELINE := internal/bench/baseline/requirements.txt
+BENCH_VENV := .cache/bench-venv
 TESTDATA := transform/opencv/testdata
 REFERENCES := .cache/fidelity
 
@@ -83,11 +85,14 @@ opencv: $(OPENCV)/lib/pkgconfig/opencv4.pc ## build a small static OpenCV into .
 $(OPENCV)/lib/pkgconfig/opencv4.pc: | deps-opencv
 	.ci/opencv.sh $(OPENCV)
 
+$(VENV)/.done: $(REQUIREMENTS)
+$(BENCH_VENV)/.done: $(BASELINE)
+
 # Made anew whenever the requirements change.
-$(VENV)/.done: $(REQUIREMENTS) | deps-test
-	rm -rf $(VENV)
-	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install -q --disable-pip-version-check -r $<
+$(VENV)/.done $(BENCH_VENV)/.done: | deps-test
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install -q --disable-pip-version-check -r $<
 	touch $@
 
 lint: deps-lint $(GOLANGCI) $(VENV)/.done ## format check, linters, go.mod, shell scripts, Python types
@@ -104,8 +109,8 @@ $(GOLANGCI):
 	GOBIN="$(CURDIR)/.cache/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv .cache/bin/golangci-lint $@
 
-bench: deps ## measure; ends with one line a result and its budget
-	@go run ./internal/bench
+bench: deps $(BENCH_VENV)/.done ## measure; ends with one line a result and its budget
+	@CVFEEDER_BENCH_PYTHON="$(CURDIR)/$(BENCH_VENV)/bin/python" go run ./internal/bench
 
 image: ## build the container image with docker, podman or buildah
 	@docker/build.sh "$(IMAGE)" "$(VERSION)"

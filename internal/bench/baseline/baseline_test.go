@@ -1,0 +1,186 @@
+// Package baseline measures cvfeeder against baseline.py, the program that one would
+// write in Python for the same work: both read the same past range of the same fake
+// service, and publish the tensors to the same NATS server.
+//
+// What counts is frames per second of the process's CPU time, user and system, from
+// its start to its end: it does not depend on the number of processors, and hardly
+// on what else the machine does. "make bench" installs what Python needs.
+package baseline
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+)
+
+const (
+	cameras  = 4
+	interval = 200 * time.Millisecond
+	length   = 80 * time.Second // of the range that is read
+	frames   = cameras * int(length/interval)
+	rounds   = 3
+)
+
+const config = `
+aws: {region: us-east-1, endpoint: %q}
+nats: {url: %q}
+http: {listen: ""}
+streams:%s
+outputs:
+  detector: {preset: yolo, decode: %s}
+`
+
+const stream = `
+  - {name: %s, interval: %v, from: %q, to: %q, outputs: [detector]}`
+
+// natsConfig leaves all but the size as it is. The server that natspub starts would
+// not do: it keeps from a reader that is behind what comes meanwhile.
+const natsConfig = `
+listen: "127.0.0.1:-1"
+max_payload: 8MB
+`
+
+// A rig is what both programs work with.
+type rig struct {
+	dir, cvfeeder, python string
+	fake, nats            string // URLs
+	from, to              time.Time
+	received              *received
+}
+
+// BenchmarkPipeline runs both programs in turn, and reports the medians of their
+// ratios.
+func BenchmarkPipeline(b *testing.B) {
+	r := newRig(b)
+	// The fake service draws the pictures when they are first asked for.
+	r.run(b, "warm-up", r.feeder(b, "fast"))
+	r.received.take()
+	var exact, fast, memory []float64
+	for b.Loop() {
+		for range rounds {
+			ours, theirs := r.pair(b, "exact")
+			exact = append(exact, theirs.cpu.Seconds()/ours.cpu.Seconds())
+			memory = append(memory, float64(ours.memory)/float64(theirs.memory))
+			ours, theirs = r.pair(b, "fast")
+			fast = append(fast, theirs.cpu.Seconds()/ours.cpu.Seconds())
+		}
+	}
+	b.ReportMetric(median(exact), "pipeline-vs-python")
+	b.ReportMetric(median(fast), "pipeline-vs-python-fast")
+	b.ReportMetric(median(memory), "pipeline-memory-vs-python")
+}
+
+// pair runs both programs and compares what they published. The feeder drops frames
+// rather than to be late, which it may have to on a machine that is too busy: then
+// nothing was measured, and both have to run again.
+func (r *rig) pair(b *testing.B, decode string) (ours, theirs usage) {
+	b.Helper()
+	for try := 1; ; try++ {
+		ours = r.run(b, "cvfeeder "+decode, r.feeder(b, decode))
+		tensors := r.received.take()
+		theirs = r.run(b, "baseline "+decode, r.baseline(decode))
+		err := tensors.same(r.received.take(), decode)
+		if err == nil && (tensors.count != frames || len(tensors.slots) != frames) {
+			err = fmt.Errorf("%d tensors of %d slots, want %d", tensors.count, len(tensors.slots), frames)
+		}
+		switch {
+		case err == nil:
+			return ours, theirs
+		case try == 3:
+			b.Fatal(err)
+		}
+		b.Logf("%v; again", err)
+	}
+}
+
+// run runs a program to its end, and waits for all that it published.
+func (r *rig) run(b *testing.B, name string, command []string) usage {
+	b.Helper()
+	u, err := measure(b.Context(), command)
+	if err != nil {
+		b.Fatalf("%s: %v", name, err)
+	}
+	if err := r.received.settle(b.Context(), frames); err != nil {
+		b.Logf("%s: %v\n%s", name, err, u.said)
+	}
+	frames := float64(frames)
+	b.Logf("%-15s %5.1f frames per CPU second: %5.2f ms a frame, %2.0f%% of it system; %3d MiB, %4.1f s", name,
+		frames/u.cpu.Seconds(), u.cpu.Seconds()*1e3/frames, 100*u.system.Seconds()/u.cpu.Seconds(), u.memory>>20, u.wall.Seconds())
+	return u
+}
+
+func (r *rig) feeder(b *testing.B, decode string) []string {
+	b.Helper()
+	var streams strings.Builder
+	for _, name := range names() {
+		fmt.Fprintf(&streams, stream, name, interval, r.from.Format(time.RFC3339), r.to.Format(time.RFC3339))
+	}
+	file := filepath.Join(r.dir, "cvfeeder.yaml")
+	text := fmt.Sprintf(config, r.fake, r.nats, streams.String(), decode)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return []string{r.cvfeeder, "run", "-c", file}
+}
+
+func (r *rig) baseline(decode string) []string {
+	return append([]string{
+		r.python, "baseline.py", "--endpoint", r.fake, "--nats", r.nats, "--decode", decode,
+		"--from", r.from.Format(time.RFC3339), "--to", r.to.Format(time.RFC3339),
+	}, names()...)
+}
+
+func names() []string {
+	var names []string
+	for i := range cameras {
+		names = append(names, "cam-"+strconv.Itoa(i+1))
+	}
+	return names
+}
+
+func newRig(b *testing.B) *rig {
+	b.Helper()
+	python := os.Getenv("CVFEEDER_BENCH_PYTHON")
+	if python == "" {
+		b.Skip("CVFEEDER_BENCH_PYTHON does not name a Python with what requirements.txt has: `make bench` makes one")
+	}
+	to := time.Now().UTC().Truncate(time.Minute).Add(-time.Minute)
+	r := &rig{dir: b.TempDir(), python: python, from: to.Add(-length), to: to}
+	r.cvfeeder = build(b, filepath.Join(r.dir, "cvfeeder"), "github.com/cvfeeder/cvfeeder/cmd/cvfeeder")
+	r.fake = startFake(b)
+	r.nats = startNATS(b, r.dir)
+	sub, err := natspub.Subscribe(natspub.Options{URL: r.nats, Logger: slog.Default()}, "cvf.t.>")
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.received = collect(sub)
+	b.Cleanup(sub.Close)
+	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
+	defer cancel()
+	if err := sub.WaitConnected(ctx); err != nil {
+		b.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": kinesistest.AccessKey, "AWS_SECRET_ACCESS_KEY": kinesistest.SecretKey,
+		"AWS_DEFAULT_REGION": kinesistest.Region, "AWS_EC2_METADATA_DISABLED": "true",
+	} {
+		b.Setenv(name, value)
+	}
+	return r
+}
+
+func median[T cmp.Ordered](values []T) T {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
