@@ -18,15 +18,13 @@ static inline __attribute__((always_inline)) void FUNCTION(_row)(
 	}
 }
 
-// A row of three channels, each of them a plane.
-CVF_CLONES static void FUNCTION(_row_planar)(const uint8_t *s, int step, int w, int reverse,
+// A row of three channels, each of them a plane, from pixels side by side.
+CVF_CLONES static void FUNCTION(_row_planar)(const uint8_t *s, int w, int reverse,
                                              const T *table, T *d, size_t plane) {
-	if (step == 3 && reverse)
+	if (reverse)
 		FUNCTION(_row)(s, 3, w, 2, table, d, d + plane, d + 2 * plane, 1);
-	else if (step == 3)
-		FUNCTION(_row)(s, 3, w, 0, table, d, d + plane, d + 2 * plane, 1);
 	else
-		FUNCTION(_row)(s, step, w, reverse ? 2 : 0, table, d, d + plane, d + 2 * plane, 1);
+		FUNCTION(_row)(s, 3, w, 0, table, d, d + plane, d + 2 * plane, 1);
 }
 
 // A row of three channels side by side.
@@ -80,8 +78,15 @@ static void FUNCTION(_planar)(const cvf_pack_job *j, const T *table, T *dst) {
 		T *d = dst + (size_t)(j->top + y) * j->tw + j->left;
 		if (j->channels == 1)
 			FUNCTION(_row_single)(s, j->step, j->w, table, d);
+		else if (j->step == 3)
+			FUNCTION(_row_planar)(s, j->w, j->reverse, table, d, plane);
 		else
-			FUNCTION(_row_planar)(s, j->step, j->w, j->reverse, table, d, plane);
+			for (int x = 0; x < j->w; x += CVF_GATHERED) {
+				uint8_t pixels[3 * CVF_GATHERED];
+				int n = j->w - x < CVF_GATHERED ? j->w - x : CVF_GATHERED;
+				cvf_gather(s + (ptrdiff_t)x * j->step, j->step, n, pixels);
+				FUNCTION(_row_planar)(pixels, n, j->reverse, table, d + x, plane);
+			}
 	}
 }
 
