@@ -237,7 +237,7 @@ func tensorMessage(subject string, slot source.Slot, size int) publish.Message {
 	spec.DType, spec.Color = transform.Uint8, transform.Gray
 	parts := strings.Split(subject, ".")
 	return publish.NewMessage(subject, &transform.Tensor{
-		Stream: parts[2], Slot: slot, Capture: slot.Time(), Shape: []int{1, 1, size / 100, 100}, Source: image.Pt(100, size/100),
+		Stream: parts[2], Slot: slot, Capture: slot.Time(), Shape: []int{1, size / 100, 100, 1}, Source: image.Pt(100, size/100),
 		Output: &transform.Output{Name: parts[3], Spec: spec, Fingerprint: "test"}, Data: make([]byte, size),
 	})
 }

@@ -11,6 +11,9 @@ OpenCV, numpy and nats-py:
 - The tensor is written once, in place, into memory whose bars stay as they are: two
   times as fast as copyMakeBorder with cv2.dnn.blobFromImage.
 - nats-py is handed that memory itself, not a copy.
+- glibc keeps the megabytes that come and go with each frame, where it would give
+  them back to the system and get them anew: a sixth of the CPU time. And it keeps
+  them in one place for all threads: a third of the memory.
 
 It has none of cvfeeder's ledger: a missing image is skipped.
 """
@@ -18,6 +21,7 @@ It has none of cvfeeder's ledger: a missing image is skipped.
 import argparse
 import asyncio
 import base64
+import ctypes
 import datetime
 import threading
 
@@ -31,6 +35,7 @@ WINDOW = datetime.timedelta(seconds=300)  # the longest range of a request
 FRAGMENT = datetime.timedelta(seconds=2)  # of the media
 SIZE = 640
 PAD = 114
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's mallopt
 PIXEL = (np.arange(256) / 255).astype(np.float32)  # value of each pixel in the tensor
 
 
@@ -114,6 +119,10 @@ async def main():
     args = parser.parse_args()
 
     cv2.setNumThreads(1)
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**30)
+    libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the most that it takes
+    libc.mallopt(M_ARENA_MAX, 1)
     session = boto3.Session()
     control = session.client("kinesisvideo", endpoint_url=args.endpoint)
     connection = await nats.connect(args.nats)

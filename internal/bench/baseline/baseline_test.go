@@ -44,11 +44,13 @@ outputs:
 const stream = `
   - {name: %s, interval: %v, from: %q, to: %q, outputs: [detector]}`
 
-// natsConfig leaves all but the size as it is. The server that natspub starts would
-// not do: it keeps from a reader that is behind what comes meanwhile.
+// natsConfig waits for a reader that is behind on a busy machine, for all to arrive.
+// The server that natspub starts would keep from it what comes meanwhile.
 const natsConfig = `
 listen: "127.0.0.1:-1"
 max_payload: 8MB
+max_pending: 1GB
+write_deadline: "60s"
 `
 
 // A rig is what both programs work with.
