@@ -114,11 +114,11 @@ func (l *link) asyncError() nats.ErrHandler {
 	var seldom rate.Sometimes
 	seldom.First, seldom.Interval = 1, time.Second
 	return func(_ *nats.Conn, sub *nats.Subscription, err error) {
-		l.errors.Add(1)
-		if l.deny(err) != nil && l.onDenied != nil {
+		if p, ok := violation(err); ok && isOwn(p) {
 			return
 		}
-		if p, ok := violation(err); ok && isOwn(p) {
+		l.errors.Add(1)
+		if l.deny(err) != nil && l.onDenied != nil {
 			return
 		}
 		seldom.Do(func() {
