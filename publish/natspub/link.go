@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type link struct {
 	reconnects atomic.Uint64
 	errors     atomic.Uint64
 	maxPayload atomic.Int64
+	plain      atomic.Pointer[wire]  // for messages past the client; nil for none
 	failed     atomic.Pointer[error] // an attempt to connect
 	denied     atomic.Pointer[PermissionError]
 	onConnect  func(maxPayload int)
@@ -148,6 +150,7 @@ func (l *link) deny(err error) error {
 func (l *link) setUp(nc *nats.Conn) {
 	l.failed.Store(nil)
 	l.maxPayload.Store(nc.MaxPayload())
+	l.plain.Store(l.plainWire(nc))
 	l.mu.Lock()
 	if !l.connected.Swap(true) {
 		close(l.up)
@@ -158,7 +161,20 @@ func (l *link) setUp(nc *nats.Conn) {
 	}
 }
 
+// plainWire returns the wire of the connection that was made, where that is no
+// TLS or WebSocket, and no newer one is being made already; otherwise nil.
+func (l *link) plainWire(nc *nats.Conn) *wire {
+	w := l.dialer.current.Load()
+	_, err := nc.TLSConnectionState()
+	webSocket := strings.HasPrefix(nc.ConnectedUrl(), "ws")
+	if err == nil || webSocket || !nc.IsConnected() || l.dialer.current.Load() != w {
+		return nil
+	}
+	return w
+}
+
 func (l *link) setDown() {
+	l.plain.Store(nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.connected.Swap(false) {

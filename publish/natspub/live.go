@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -42,9 +43,8 @@ func (l *Live) close() bool { return !l.closed.Swap(true) }
 // Publish hands m to the connection. It waits at most for two times
 // [Options.WriteTimeout], and as a rule for as long as the write takes.
 //
-// When it returns, m.Data is no longer used: the client (nats.go v1.55,
-// natsWriter.appendBufs) appends the payload to a buffer of its own before it
-// writes to the socket.
+// When it returns, m.Data is no longer used: it has been written to the socket, or
+// the client (nats.go v1.55, natsWriter.appendBufs) has copied it.
 //
 // The error is a [*publish.DropError] where the message was given up, and ctx's
 // where that ended first; any other says that the message can never be sent, for
@@ -107,7 +107,7 @@ func (l *Live) ready(on *link) error {
 // publish writes m, and says what an error of the client means for it. Answers go to
 // the subject reply, where it is not empty.
 func (l *link) publish(m publish.Message, reply string) error {
-	err := l.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: nats.Header(m.Header), Data: m.Data})
+	err := l.write(m, reply)
 	switch {
 	case err == nil:
 		return nil
@@ -124,6 +124,29 @@ func (l *link) publish(m publish.Message, reply string) error {
 	default: // also ErrReconnectBufExceeded, as nothing is buffered without a connection
 		return drop(publish.DropDisconnected, err)
 	}
+}
+
+// largeMessage in bytes is worth to be written past the client.
+const largeMessage = 64 << 10
+
+func (l *link) write(m publish.Message, reply string) error {
+	w := l.plain.Load()
+	size := publish.Size(m)
+	if w == nil || size < largeMessage || int64(size) > l.maxPayload.Load() || !isLiteral(m) {
+		return l.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: nats.Header(m.Header), Data: m.Data})
+	}
+	return w.writeMessage(m, reply, l.timeout)
+}
+
+// isLiteral tells whether subject and headers can go over the wire as they are. Of
+// others the client says what is wrong, or mends it.
+func isLiteral(m publish.Message) bool {
+	for name, values := range m.Header {
+		if name == "" || strings.ContainsAny(name, ": \t\r\n") || strings.ContainsAny(strings.Join(values, ""), "\r\n") {
+			return false
+		}
+	}
+	return m.Subject != "" && !strings.ContainsFunc(m.Subject, func(r rune) bool { return r <= ' ' })
 }
 
 func drop(reason string, err error) error { return &publish.DropError{Reason: reason, Err: err} }
