@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"time"
@@ -25,14 +26,14 @@ const (
 
 // deliver sets how the pipeline delivers, and where its cursors are. In the modes
 // that store tensors it waits for NATS. What it returns ends the cursors' use.
-func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, subject publish.SubjectTemplate, m *metrics.Metrics, opts *pipeline.Options) (end func() error, err error) {
+func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, opts *pipeline.Options) (end func() error, err error) {
 	switch f.cfg.Delivery.Gaps {
 	case "events":
 		opts.Gaps = conn.Live().PublishGap
 	case "inline":
 		opts.Inline = true
 	}
-	store := f.streamOptions(subject, m)
+	store := f.streamOptions(b.subject, b.metrics)
 	var cursors cursorStore
 	switch f.cfg.Delivery.Mode {
 	case modeLive:
@@ -43,14 +44,12 @@ func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, subject publis
 			cursors, err = f.cursorFile()
 		}
 	case modeDurable:
-		if opts.Publisher, err = conn.Durable(ctx, store); err == nil {
-			cursors, err = conn.Cursors(ctx, store.Replicas)
-		}
+		cursors, err = f.durable(ctx, conn, b, store, opts)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case errors.Is(err, natspub.ErrStream):
+	case errors.Is(err, natspub.ErrStream), errors.Is(err, errRange):
 		return nil, usage(err)
 	case err != nil:
 		return nil, exitCode(err)
@@ -59,6 +58,49 @@ func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, subject publis
 	}
 	opts.Cursors = cursors
 	return cursors.Close, nil
+}
+
+// errRange says that a range cannot be published in order.
+var errRange = errors.New("the range cannot come in order")
+
+// durable opens the JetStream stream and the cursors, and has the streams' ranges
+// claimed.
+func (f *feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, store natspub.StreamOptions, opts *pipeline.Options) (cursorStore, error) {
+	stored, err := conn.Durable(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	cursors, err := conn.Cursors(ctx, store.Replicas)
+	if err != nil {
+		return nil, err
+	}
+	opts.Publisher = stored
+	b.claim = func(ctx context.Context, s pipeline.Stream) error { return claim(ctx, stored, cursors, s) }
+	return cursors, nil
+}
+
+// claim makes sure that a range (from: TIME) which begins now comes after all that
+// its subjects hold: what is not newer would be taken for delivered already. From
+// then on there is a cursor, and what the subjects hold may be of the range itself.
+func claim(ctx context.Context, stored *natspub.Stored, cursors *natspub.Cursors, s pipeline.Stream) error {
+	if !s.Range {
+		return nil
+	}
+	if _, begun := cursors.Load(s.Key); begun {
+		return nil
+	}
+	for _, subject := range s.Subjects {
+		last, some, err := stored.Last(ctx, subject)
+		if err != nil {
+			return err
+		}
+		if some && last >= s.From {
+			return fmt.Errorf("stream %s: %w: from is %v, and the subject %s holds tensors up to %v already: give the range a delivery.subject of its own, outside of the others, and a delivery.stream.name, or purge the subject",
+				s.Name, errRange, s.From, subject, last)
+		}
+	}
+	cursors.Set(s.Key, s.From)
+	return cursors.Close()
 }
 
 // A cursorStore is a file, or a bucket of NATS.

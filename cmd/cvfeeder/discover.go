@@ -97,14 +97,14 @@ func (d *discovery) update(ctx context.Context, set pipeline.Set) {
 	}
 	for name, c := range found {
 		if _, has := d.running[name]; !has {
-			d.add(set, name, c)
+			d.add(ctx, set, name, c)
 		}
 	}
 }
 
 // add starts a stream, unless the config names it, or it would share the subjects
 // of another.
-func (d *discovery) add(set pipeline.Set, name string, c config.Stream) {
+func (d *discovery) add(ctx context.Context, set pipeline.Set, name string, c config.Stream) {
 	token := publish.SubjectToken(name)
 	other, taken := d.named[token]
 	for running := range d.running {
@@ -122,8 +122,14 @@ func (d *discovery) add(set pipeline.Set, name string, c config.Stream) {
 	}
 	c.Name = name
 	s, err := d.builder.stream(c, time.Now())
+	if err == nil {
+		err = d.builder.claim(ctx, s)
+	}
 	if err != nil {
-		d.log.Error("the stream is left out", "stream", name, "err", err)
+		if !d.refused[name] && ctx.Err() == nil {
+			d.refused[name] = true
+			d.log.Error("the stream is left out", "stream", name, "err", err)
+		}
 		return
 	}
 	d.running[name] = c

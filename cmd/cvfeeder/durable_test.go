@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -248,4 +250,59 @@ func freeAddress(t *testing.T) string {
 	}
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
+}
+
+const rangeConfig = `
+aws: {region: us-east-1, endpoint: %q}
+nats: {url: %q}
+http: {listen: ""}
+delivery: {mode: durable}
+streams:
+  - {name: cam-1, interval: 200ms, from: %q, to: %q, outputs: [small]}
+outputs:
+  small: {preset: yolo, size: 32x32, dtype: uint8}
+`
+
+// TestDurableRanges: a range that is read again adds nothing; one that is older than
+// what the subject holds is refused, as its slots would be taken for delivered.
+func TestDurableRanges(t *testing.T) {
+	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Shutdown()
+	r := newRig(t, kinesistest.Options{Scene: grey{}})
+	noon := time.Now().Add(-time.Hour).Truncate(time.Minute).UTC()
+	read := func(from, to time.Time) error {
+		text := fmt.Sprintf(rangeConfig, r.fakeURL, server.ClientURL(), from.Format(time.RFC3339), to.Format(time.RFC3339))
+		cfg, err := config.Parse("test.yaml", []byte(text), noVariables)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		f := &feeder{cfg: cfg, log: newLogger(&log, cfg.Log), accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey}
+		return f.run(t.Context())
+	}
+	for range 2 {
+		if err := read(noon, noon.Add(20*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		got := stored(t, server.ClientURL())["cvf.t.cam-1.small"]
+		checkOnce(t, "cam-1", got, noon, noon.Add(20*time.Second), 200*time.Millisecond, true)
+		if len(got) != 100 {
+			t.Errorf("%d messages", len(got))
+		}
+	}
+	err = read(noon.Add(-time.Minute), noon)
+	var exit *exitError
+	if !errors.As(err, &exit) || exit.code != exitUsage || !strings.Contains(err.Error(), "cannot come in order") {
+		t.Errorf("an older range: %v", err)
+	}
+	if err := read(noon.Add(20*time.Second), noon.Add(30*time.Second)); err != nil {
+		t.Errorf("a newer range: %v", err)
+	}
+	if n := len(stored(t, server.ClientURL())["cvf.t.cam-1.small"]); n != 150 {
+		t.Errorf("%d messages in the end", n)
+	}
+	r.collected()
 }

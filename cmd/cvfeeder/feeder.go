@@ -134,6 +134,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 		return usage(fmt.Errorf("delivery.subject: %w", err))
 	}
 	b := &builder{client: client, outputs: outputs, subject: subject, metrics: r.metrics, length: f.length}
+	b.claim = func(context.Context, pipeline.Stream) error { return nil }
 	streams, err := b.named(f.cfg.Streams)
 	if err != nil {
 		return usage(err)
@@ -145,11 +146,16 @@ func (f *feeder) run(ctx context.Context) (err error) {
 		}
 		opts.Follow = d.follow
 	}
-	end, err := f.deliver(ctx, conn, subject, r.metrics, &opts)
+	end, err := f.deliver(ctx, conn, b, &opts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
+	for _, s := range streams {
+		if err := b.claim(ctx, s); err != nil {
+			return usage(err)
+		}
+	}
 	r.pipeline = pipeline.New(opts, streams)
 	at.Store(r.pipeline)
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"image"
 	"time"
@@ -21,6 +22,8 @@ type builder struct {
 	subject publish.SubjectTemplate
 	metrics *metrics.Metrics
 	length  time.Duration // after which they end, unless 0
+	// claim makes sure that a stream can be delivered, before it is started.
+	claim func(context.Context, pipeline.Stream) error
 }
 
 // named returns the streams that the config names.
@@ -60,6 +63,7 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 		s.From = source.SlotAt(c.From.Time)
 		// A range has a cursor of its own, beside that of the live stream.
 		s.Key += "@" + s.From.String()
+		s.Range = true
 	case c.From.Kind == config.StartNow:
 		s.Key = ""
 	}

@@ -32,8 +32,10 @@ type Stream struct {
 	// From is the first slot, where there is no cursor for Key.
 	From source.Slot
 	// Key is that of the stream's cursor; "" neither loads nor keeps one.
-	Key  string
-	Poll source.Options
+	Key string
+	// Range tells that From is a time of the user's, not now.
+	Range bool
+	Poll  source.Options
 	// Outputs are made of every frame, and Subjects are theirs, by index.
 	Outputs  []*transform.Output
 	Subjects []string

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 var _ publish.Publisher = (*Stored)(nil)
@@ -133,8 +134,11 @@ func (s *Stored) store(ctx context.Context, m publish.Message) error {
 	wait, begin := minRetry, time.Now()
 	for {
 		err := s.try(ctx, t, m, pos)
-		if err == nil || ctx.Err() != nil {
-			return errors.Join(err, ctx.Err())
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
 		}
 		reason, final := reasonOf(err)
 		if final {
@@ -149,6 +153,34 @@ func (s *Stored) store(ctx context.Context, m publish.Message) error {
 		}
 		wait = min(2*wait, maxRetry)
 	}
+}
+
+// Last returns the last slot that the stream holds on a subject, false where it
+// holds no tensor.
+func (s *Stored) Last(ctx context.Context, subject string) (source.Slot, bool, error) {
+	_, pos, err := s.last(ctx, s.js[s.conn.data[0]], subject)
+	return pos.Last, pos != publish.Position{}, err
+}
+
+// last returns the sequence and the place of the last message on a subject, zero
+// where there is none, or it is none of ours.
+func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject string) (seq uint64, pos publish.Position, err error) {
+	stream, err := js.Stream(ctx, s.opts.Name)
+	if err != nil {
+		return 0, pos, err
+	}
+	m, err := stream.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, pos, nil
+	}
+	if err != nil {
+		return 0, pos, err
+	}
+	pos, err = publish.ParsePosition(m.Header)
+	if err != nil {
+		pos = publish.Position{}
+	}
+	return m.Sequence, pos, nil
 }
 
 func (s *Stored) tail(subject string) *tail {
@@ -225,21 +257,13 @@ func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *tail, subj
 	if t.known && t.epoch == epoch && time.Since(t.at) < dedupe/2 {
 		return nil
 	}
-	stream, err := js.Stream(ctx, s.opts.Name)
+	seq, pos, err := s.last(ctx, js, subject)
 	if err != nil {
 		return err
 	}
-	last, err := stream.GetLastMsgForSubject(ctx, subject)
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		t.seq = 0
-	case err != nil:
-		return err
-	default:
-		t.seq = last.Sequence
-		if pos, err := publish.ParsePosition(last.Header); err == nil && !t.pos.AtOrAfter(pos) {
-			t.pos = pos
-		}
+	t.seq = seq
+	if !t.pos.AtOrAfter(pos) {
+		t.pos = pos
 	}
 	t.known, t.at, t.epoch = true, time.Now(), epoch
 	return nil
