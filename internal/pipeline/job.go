@@ -15,6 +15,8 @@ import (
 type job struct {
 	frame   source.Frame
 	stream  *stream
+	outputs []*transform.Output // to make: those of the stream, or some of them
+	asked   bool                // for, so however old it is, and whoever listens
 	cost    int64               // of the budget
 	tensors []*transform.Tensor // by output, nil for one that nobody listens to
 	err     error
@@ -24,7 +26,7 @@ type job struct {
 var errStale = errors.New("older than the freshness limit")
 
 func newJob(f source.Frame, s *stream) *job {
-	return &job{frame: f, stream: s, done: make(chan struct{})}
+	return &job{frame: f, stream: s, outputs: s.Outputs, done: make(chan struct{})}
 }
 
 // firstUnsized is taken for the bytes of tensors of unknown size before the first.
@@ -34,7 +36,7 @@ const firstUnsized = 8 << 20
 // picture are taken to be as large as those of the frame before.
 func (j *job) bytes() int64 {
 	n := int64(len(j.frame.Data))
-	for _, o := range j.stream.Outputs {
+	for _, o := range j.outputs {
 		if size, known := o.Spec.Bytes(); known {
 			n += int64(size)
 		} else {
@@ -66,13 +68,14 @@ func (p *Pipeline) work(w Worker) {
 	}
 }
 
-// transform makes all outputs of a frame.
+// transform makes a job's outputs. What is decoded is the same whichever of the
+// stream's outputs are made.
 func (p *Pipeline) transform(w Worker, j *job) ([]*transform.Tensor, error) {
 	if j.stale(time.Now()) {
 		return nil, errStale
 	}
 	begin := time.Now()
-	wanted := p.wanted(j.stream)
+	wanted := p.wanted(j)
 	if wanted == nil {
 		return nil, nil
 	}
@@ -81,8 +84,8 @@ func (p *Pipeline) transform(w Worker, j *job) ([]*transform.Tensor, error) {
 	}
 	decoded := time.Now()
 	p.opts.Metrics.Stage.WithLabelValues("decode").Observe(decoded.Sub(begin).Seconds())
-	tensors := make([]*transform.Tensor, len(j.stream.Outputs))
-	for i, o := range j.stream.Outputs {
+	tensors := make([]*transform.Tensor, len(j.outputs))
+	for i, o := range j.outputs {
 		if !wanted[i] {
 			continue
 		}
@@ -99,11 +102,11 @@ func (p *Pipeline) transform(w Worker, j *job) ([]*transform.Tensor, error) {
 	return tensors, nil
 }
 
-// wanted tells which outputs of a stream anybody listens to, nil where it is none.
-func (p *Pipeline) wanted(s *stream) []bool {
-	wanted, some := make([]bool, len(s.Outputs)), false
-	for i, subject := range s.Subjects {
-		wanted[i] = p.opts.Interested == nil || p.opts.Interested(subject)
+// wanted tells which of a job's outputs anybody listens to, nil where it is none.
+func (p *Pipeline) wanted(j *job) []bool {
+	wanted, some := make([]bool, len(j.outputs)), false
+	for i := range j.outputs {
+		wanted[i] = j.asked || p.opts.Interested == nil || p.opts.Interested(j.stream.Subjects[i])
 		some = some || wanted[i]
 	}
 	if !some {
@@ -114,7 +117,7 @@ func (p *Pipeline) wanted(s *stream) []bool {
 
 func (j *job) stale(now time.Time) bool {
 	limit := j.stream.Poll.Freshness
-	return limit > 0 && now.Sub(j.frame.Slot.Time()) > limit
+	return !j.asked && limit > 0 && now.Sub(j.frame.Slot.Time()) > limit
 }
 
 // deliver publishes a stream's jobs in order and commits how each ended. After an

@@ -5,6 +5,8 @@
 //	p := pipeline.New(pipeline.Options{…}, streams)
 //	err := p.Run(ctx)
 //
+// Beside them, [Pipeline.Frame] makes a single tensor of any slot.
+//
 // The bytes between fetching and delivery are bounded by a budget: a stream that
 // finds it used up stops asking. When ctx ends nothing more is asked for, and what
 // is in flight is finished within [Options.Drain].
@@ -99,6 +101,8 @@ type Pipeline struct {
 
 	mu      sync.Mutex
 	streams map[string]*stream
+
+	asked requests
 }
 
 // New returns a pipeline of the given streams, whose time begins now.
@@ -133,6 +137,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	ticking, stopTicks := context.WithCancel(drain)
 	ticks.Go(func() { p.tick(ticking) })
+	p.asked.begin()
 	r := &run{Pipeline: p, ctx: ctx, drain: drain, stop: stop}
 	for _, s := range p.sorted() {
 		r.start(s)
@@ -141,6 +146,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		r.loops.Go(func() { p.opts.Follow(ctx, r) })
 	}
 	r.loops.Wait()
+	p.asked.end()
 	close(p.jobs)
 	workers.Wait()
 	stopTicks()
@@ -249,6 +255,17 @@ func (p *Pipeline) Streams() []metrics.Stream {
 		})
 	}
 	return all
+}
+
+// Stream returns the stream of that name, as it was given, false where there is none.
+func (p *Pipeline) Stream(name string) (Stream, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.streams[name]
+	if s == nil {
+		return Stream{}, false
+	}
+	return s.Stream, true
 }
 
 // InflightBytes returns the bytes of frames and tensors between fetching and

@@ -325,7 +325,7 @@ func TestRecord(t *testing.T) {
 	}
 	totals := map[string]kinesistest.Total{
 		"":      {Requests: 1, Errors: 1},
-		"cam-1": {Requests: 3, Errors: 1, Asked: 4, Images: 2, Made: 2}, // with GetDataEndpoint
+		"cam-1": {Requests: 3, Errors: 1, Asked: 4, Answered: 3, Images: 2, Made: 2}, // with GetDataEndpoint
 	}
 	if diff := cmp.Diff(totals, c.Totals()); diff != "" {
 		t.Errorf("totals (-want +got):\n%s", diff)
