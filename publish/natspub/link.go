@@ -137,7 +137,7 @@ func (l *link) asyncError() nats.ErrHandler {
 // subscription, otherwise nil, and keeps and tells the first.
 func (l *link) deny(err error) error {
 	p, ok := violation(err)
-	if !ok || isOwn(p) {
+	if !ok || isOwn(p) || isService(p) {
 		return nil
 	}
 	denied := &PermissionError{Missing: []Permission{p}}

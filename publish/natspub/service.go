@@ -1,0 +1,395 @@
+package natspub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+)
+
+// The service's subjects.
+const (
+	ServiceName    = "cvfeeder"
+	FrameSubject   = "cvf.svc.frame"
+	StreamsSubject = "cvf.svc.streams"
+)
+
+// Codes of a [ServiceError], those of HTTP.
+const (
+	CodeBadRequest  = "400"
+	CodeNotFound    = "404" // unknown stream or output, or no media
+	CodeTooLarge    = "413" // for the server's max_payload
+	CodeUndecodable = "422"
+	CodeBusy        = "429"
+	CodeInternal    = "500"
+	CodeUpstream    = "502" // the cameras' service fails
+	CodeStopping    = "503"
+	CodeTimeout     = "504"
+)
+
+const (
+	defaultConcurrent = 4
+	defaultAnswerTime = 15 * time.Second
+	maxRequest        = 4 << 10 // bytes
+)
+
+// A ServiceError is answered with its code and text.
+type ServiceError struct{ Code, Text string }
+
+// Error implements error.
+func (e *ServiceError) Error() string { return e.Text }
+
+// A FrameRequest asks for the tensor of one slot.
+type FrameRequest struct {
+	Stream string
+	// Time is at or after the slot.
+	Time   time.Time
+	Output string
+}
+
+// ServiceOptions say what the service answers.
+type ServiceOptions struct {
+	// Version of the program.
+	Version string
+	// Frame calls answer once with the tensor's message, whose subject is not used,
+	// and returns its error. The message's data is not used any more when answer
+	// returns. An error that is no [*ServiceError] is answered as [CodeInternal].
+	Frame func(ctx context.Context, r FrameRequest, answer func(publish.Message) error) error
+	// Streams returns what is answered as JSON: the state of one stream, or of all
+	// where the name is "".
+	Streams func(stream string) (any, error)
+	// Concurrent is how many frames may be made at a time; more are refused. Default:
+	// 4.
+	Concurrent int
+	// Timeout is how long a frame may take. Default: 15s.
+	Timeout time.Duration
+}
+
+// Serve answers requests as the NATS service "cvfeeder" (see the package micro of
+// nats.go), over the control connection, until ctx ends; then it refuses what still
+// comes, and waits for the frames being made, whose contexts have ended.
+//
+// It waits for the connection first. An error says that there is no service, and is
+// a [*PermissionError] where the server does not allow one.
+func (c *Conn) Serve(ctx context.Context, o ServiceOptions) error {
+	if o.Concurrent <= 0 {
+		o.Concurrent = defaultConcurrent
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = defaultAnswerTime
+	}
+	if err := c.control.waitConnected(ctx); err != nil {
+		return err
+	}
+	if err := c.control.mayServe(ctx); err != nil {
+		return err
+	}
+	s := &service{opts: o, control: c.control, slots: make(chan struct{}, o.Concurrent)}
+	added, err := s.add(ctx)
+	if err != nil {
+		return fmt.Errorf("NATS service: %w", err)
+	}
+	<-ctx.Done()
+	s.end()
+	if err := added.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		return fmt.Errorf("NATS service: %w", err)
+	}
+	return nil
+}
+
+// mayServe returns a PermissionError where the server tells that it would refuse
+// the service. Where it does not tell, what it refuses is logged.
+func (l *link) mayServe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	user, err := l.askUser(ctx)
+	if err == nil {
+		if missing := user.missing(NeedsService()); len(missing) > 0 {
+			return &PermissionError{User: user.name(), Missing: missing}
+		}
+	}
+	return nil
+}
+
+// isService tells whether the permission is one that only the service needs: the
+// tensors do without.
+func isService(p Permission) bool {
+	return strings.HasPrefix(p.Subject, micro.APIPrefix+".") || strings.HasPrefix(p.Subject, "cvf.svc.")
+}
+
+// service is one that is being served.
+type service struct {
+	opts    ServiceOptions
+	control *link
+	slots   chan struct{} // holds a value for each frame being made
+
+	mu     sync.Mutex
+	ended  bool
+	making sync.WaitGroup
+	stats  frameStats
+}
+
+// frameStats are what the frame endpoint adds to its statistics: micro itself times
+// the handler, which only starts the work, and counts what that refuses.
+type frameStats struct {
+	Answered  uint64        `json:"answered"`
+	Failed    uint64        `json:"failed"`
+	Refused   uint64        `json:"refused"`
+	Making    int           `json:"making"`
+	LastError string        `json:"last_error,omitempty"`
+	Time      time.Duration `json:"total_ns"`
+}
+
+func (s *service) add(ctx context.Context) (micro.Service, error) {
+	added, err := micro.AddService(s.control.nc, micro.Config{
+		Name: ServiceName, Version: semver(s.opts.Version),
+		Description: "Frames of Kinesis Video Streams as tensors",
+		Metadata:    map[string]string{"version": s.opts.Version},
+		StatsHandler: func(e *micro.Endpoint) any {
+			if e.Name != "frame" {
+				return nil
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.stats
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = errors.Join(
+		added.AddEndpoint("frame", micro.ContextHandler(ctx, s.frame), micro.WithEndpointSubject(FrameSubject),
+			micro.WithEndpointMetadata(map[string]string{"request": `{"stream": …, "time": RFC 3339, "output": …}`})),
+		// Every cvfeeder tells of its own streams.
+		added.AddEndpoint("streams", micro.HandlerFunc(s.streams), micro.WithEndpointSubject(StreamsSubject),
+			micro.WithEndpointQueueGroupDisabled(),
+			micro.WithEndpointMetadata(map[string]string{"request": `empty, or {"stream": …}`})),
+	)
+	if err != nil {
+		return nil, errors.Join(err, added.Stop())
+	}
+	return added, nil
+}
+
+// frame handles a request for a tensor. What takes time it leaves to a goroutine, so
+// that the next request can be refused instead of having to wait.
+func (s *service) frame(ctx context.Context, req micro.Request) {
+	if req.Reply() == "" {
+		return
+	}
+	r, err := parseFrameRequest(req.Data())
+	if err == nil {
+		err = s.enter()
+	}
+	if err != nil {
+		s.count(func(st *frameStats) { st.Refused++ })
+		refuse(req, err)
+		return
+	}
+	go func() {
+		defer s.leave()
+		begin := time.Now()
+		err := s.make(ctx, r, req.Reply())
+		s.count(func(st *frameStats) {
+			st.Time += time.Since(begin)
+			if err == nil {
+				st.Answered++
+				return
+			}
+			st.Failed++
+			st.LastError = err.Error()
+		})
+	}()
+}
+
+// enter takes one of the slots, or refuses. Whoever has entered leaves.
+func (s *service) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return &ServiceError{CodeStopping, "cvfeeder is stopping"}
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		return &ServiceError{CodeBusy, fmt.Sprintf("too busy: %d frames are being made: try again", cap(s.slots))}
+	}
+	s.stats.Making++
+	s.making.Add(1)
+	return nil
+}
+
+func (s *service) leave() {
+	<-s.slots
+	s.count(func(st *frameStats) { st.Making-- })
+	s.making.Done()
+}
+
+// end refuses new frames and waits for those being made.
+func (s *service) end() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.making.Wait()
+}
+
+func (s *service) count(f func(*frameStats)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.stats)
+}
+
+// make makes a tensor and answers with it, or with the error, which it returns.
+func (s *service) make(ctx context.Context, r FrameRequest, reply string) error {
+	serving := ctx
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	answered := false
+	err := s.opts.Frame(ctx, r, func(m publish.Message) error {
+		if err := publish.CheckSize(publish.Size(m), int(s.control.maxPayload.Load())); err != nil {
+			return &ServiceError{CodeTooLarge, err.Error()}
+		}
+		answered = true
+		m.Subject = reply
+		return s.control.publish(m)
+	})
+	switch {
+	case answered || err == nil:
+		return err
+	case serving.Err() != nil && errors.Is(err, serving.Err()):
+		err = &ServiceError{CodeStopping, "cvfeeder is stopping"}
+	case errors.Is(err, context.DeadlineExceeded):
+		err = &ServiceError{CodeTimeout, fmt.Sprintf("the frame was not made within %v", s.opts.Timeout)}
+	}
+	// Not by the request, which belongs to micro again.
+	e := serviceError(err)
+	return errors.Join(err, s.control.publish(publish.Message{Subject: reply, Header: map[string][]string{
+		micro.ErrorHeader: {e.Text}, micro.ErrorCodeHeader: {e.Code},
+	}}))
+}
+
+// streams handles a request for the state of the streams.
+func (s *service) streams(req micro.Request) {
+	answer, err := s.state(req.Data())
+	if err != nil {
+		refuse(req, err)
+		return
+	}
+	_ = req.Respond(answer) // an error is in the endpoint's statistics
+}
+
+func (s *service) state(request []byte) ([]byte, error) {
+	var r struct {
+		Stream string `json:"stream"`
+	}
+	if len(bytes.TrimSpace(request)) > 0 {
+		if err := parseRequest(request, &r, `{"stream": "cam-1"}, or nothing for all`); err != nil {
+			return nil, err
+		}
+	}
+	state, err := s.opts.Streams(r.Stream)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := json.Marshal(state)
+	if err != nil {
+		return nil, err
+	}
+	if limit := int(s.control.maxPayload.Load()); len(answer) > limit {
+		return nil, &ServiceError{CodeTooLarge, fmt.Sprintf(
+			`the answer of %d bytes is larger than the NATS server's max_payload of %d bytes: ask for one stream: {"stream": "cam-1"}`,
+			len(answer), limit)}
+	}
+	return answer, nil
+}
+
+func refuse(req micro.Request, err error) {
+	e := serviceError(err)
+	_ = req.Error(e.Code, e.Text, nil) // an error is in the endpoint's statistics
+}
+
+// serviceError returns err with a text of one line, as a header holds no more.
+func serviceError(err error) *ServiceError {
+	e := &ServiceError{Code: CodeInternal, Text: err.Error()}
+	var own *ServiceError
+	if errors.As(err, &own) {
+		*e = *own
+	}
+	e.Text = strings.Join(strings.Fields(e.Text), " ")
+	return e
+}
+
+const frameExample = `{"stream": "cam-1", "time": "2026-01-02T03:04:05Z", "output": "detector"}`
+
+func parseFrameRequest(data []byte) (FrameRequest, error) {
+	var r struct {
+		Stream string `json:"stream"`
+		Time   string `json:"time"`
+		Output string `json:"output"`
+	}
+	if err := parseRequest(data, &r, frameExample); err != nil {
+		return FrameRequest{}, err
+	}
+	for _, field := range []struct{ name, value string }{{"stream", r.Stream}, {"time", r.Time}, {"output", r.Output}} {
+		if field.value == "" {
+			return FrameRequest{}, badRequest("%s is missing: a request is like %s", field.name, frameExample)
+		}
+	}
+	at, err := time.Parse(time.RFC3339, r.Time)
+	if err != nil {
+		return FrameRequest{}, badRequest("time %q is not in RFC 3339, like 2026-01-02T03:04:05.200Z", r.Time)
+	}
+	return FrameRequest{Stream: r.Stream, Time: at, Output: r.Output}, nil
+}
+
+// parseRequest reads a request of one JSON object.
+func parseRequest(data []byte, into any, example string) error {
+	if len(data) > maxRequest {
+		return badRequest("the request has %d bytes, more than %d: it is like %s", len(data), maxRequest, example)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil && d.More() {
+		err = errors.New("there is more behind the object")
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return badRequest("the request is empty: it is like %s", example)
+	case err != nil:
+		return badRequest("the request is not understood: %v: it is like %s", err, example)
+	}
+	return nil
+}
+
+func badRequest(format string, args ...any) error {
+	return &ServiceError{CodeBadRequest, fmt.Sprintf(format, args...)}
+}
+
+var (
+	semanticVersion = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9]+-g[0-9a-f]+)?(-dirty)?$`)
+	notInVersion    = regexp.MustCompile(`[^0-9A-Za-z-]+`)
+)
+
+// semver returns a version as micro takes it: that of a build without a tag follows
+// 0.0.0.
+func semver(version string) string {
+	if v := strings.TrimPrefix(version, "v"); semanticVersion.MatchString(v) {
+		return v
+	}
+	if v := strings.Trim(notInVersion.ReplaceAllString(version, "-"), "-"); v != "" {
+		return "0.0.0+" + v
+	}
+	return "0.0.0"
+}
