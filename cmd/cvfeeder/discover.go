@@ -123,7 +123,7 @@ func (d *discovery) add(ctx context.Context, set pipeline.Set, name string, c co
 	c.Name = name
 	s, err := d.builder.stream(c, time.Now())
 	if err == nil {
-		err = d.builder.claim(ctx, s)
+		err = d.builder.check(ctx, s)
 	}
 	if err != nil {
 		if !d.refused[name] && ctx.Err() == nil {

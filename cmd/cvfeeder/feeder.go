@@ -134,7 +134,6 @@ func (f *feeder) run(ctx context.Context) (err error) {
 		return usage(fmt.Errorf("delivery.subject: %w", err))
 	}
 	b := &builder{client: client, outputs: outputs, subject: subject, metrics: r.metrics, length: f.length}
-	b.claim = func(context.Context, pipeline.Stream) error { return nil }
 	streams, err := b.named(f.cfg.Streams)
 	if err != nil {
 		return usage(err)
@@ -152,13 +151,14 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	for _, s := range streams {
-		if err := b.claim(ctx, s); err != nil {
+		if err := b.check(ctx, s); err != nil {
 			return usage(err)
 		}
 	}
 	r.pipeline = pipeline.New(opts, streams)
 	at.Store(r.pipeline)
 
+	defer beside(side, func(ctx context.Context) { f.serve(ctx, r) })()
 	if f.watch != nil {
 		defer beside(side, func(ctx context.Context) { f.watch(ctx, r) })()
 	}

@@ -22,8 +22,16 @@ type builder struct {
 	subject publish.SubjectTemplate
 	metrics *metrics.Metrics
 	length  time.Duration // after which they end, unless 0
-	// claim makes sure that a stream can be delivered, before it is started.
+	// claim, where set, makes sure that a stream can be delivered.
 	claim func(context.Context, pipeline.Stream) error
+}
+
+// check makes sure that a stream can be delivered, before it is started.
+func (b *builder) check(ctx context.Context, s pipeline.Stream) error {
+	if b.claim == nil {
+		return nil
+	}
+	return b.claim(ctx, s)
 }
 
 // named returns the streams that the config names.

@@ -50,7 +50,7 @@ func (a *assembly) add(m jetstream.Msg) (Delivery, bool, error) {
 	name := in.Subject
 	if in.Kind() == publish.KindPart {
 		if name, err = a.name(in); err != nil {
-			return Delivery{}, false, refuse(m, err)
+			return Delivery{}, false, giveUp(m, err)
 		}
 	}
 	a.pass(name, in.Subject, meta.Sequence.Stream)
@@ -75,7 +75,7 @@ func (a *assembly) join(name string, in publish.Message, m jetstream.Msg, sequen
 	switch {
 	case err != nil:
 		in.Subject = subject
-		return Delivery{}, false, refuse(m, err)
+		return Delivery{}, false, giveUp(m, err)
 	case !ok && !a.joiner.Open(name):
 		_ = m.Ack() // one part too many; at worst it comes again
 		return Delivery{}, false, nil
@@ -148,9 +148,9 @@ func deliver(m publish.Message, parts []jetstream.Msg) (Delivery, bool, error) {
 	return d, true, nil
 }
 
-// refuse returns the error of a message that is broken, and would be whenever it
+// giveUp returns the error of a message that is broken, and would be whenever it
 // came.
-func refuse(m jetstream.Msg, err error) error {
+func giveUp(m jetstream.Msg, err error) error {
 	_ = m.Term() // at worst it comes again
 	return &MessageError{m.Subject(), err}
 }

@@ -95,7 +95,7 @@ func (c *Conn) Serve(ctx context.Context, o ServiceOptions) error {
 	if err := c.control.mayServe(ctx); err != nil {
 		return err
 	}
-	s := &service{opts: o, control: c.control, slots: make(chan struct{}, o.Concurrent)}
+	s := &service{opts: o, conn: c, control: c.control, slots: make(chan struct{}, o.Concurrent)}
 	added, err := s.add(ctx)
 	if err != nil {
 		return fmt.Errorf("NATS service: %w", err)
@@ -131,6 +131,7 @@ func isService(p Permission) bool {
 // service is one that is being served.
 type service struct {
 	opts    ServiceOptions
+	conn    *Conn
 	control *link
 	slots   chan struct{} // holds a value for each frame being made
 
@@ -262,7 +263,13 @@ func (s *service) make(ctx context.Context, r FrameRequest, reply string) error 
 		}
 		answered = true
 		m.Subject = reply
-		return s.control.publish(m)
+		// The control connection is for what must answer promptly.
+		on := s.conn.lane(m)
+		if err := on.take(ctx); err != nil {
+			return err
+		}
+		defer on.give()
+		return on.publish(m, "")
 	})
 	switch {
 	case answered || err == nil:
@@ -276,7 +283,7 @@ func (s *service) make(ctx context.Context, r FrameRequest, reply string) error 
 	e := serviceError(err)
 	return errors.Join(err, s.control.publish(publish.Message{Subject: reply, Header: map[string][]string{
 		micro.ErrorHeader: {e.Text}, micro.ErrorCodeHeader: {e.Code},
-	}}))
+	}}, ""))
 }
 
 // streams handles a request for the state of the streams.

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// serve answers requests over NATS until ctx ends. The tensors do without: what is
+// wrong is logged.
+func (f *feeder) serve(ctx context.Context, r running) {
+	err := r.conn.Serve(ctx, natspub.ServiceOptions{
+		Version: version,
+		Frame: func(ctx context.Context, req natspub.FrameRequest, answer func(publish.Message) error) error {
+			err := r.pipeline.Frame(ctx, req.Stream, req.Time, req.Output, func(t *transform.Tensor) error {
+				return answer(publish.NewMessage("", t))
+			})
+			return serviceError(err)
+		},
+		Streams: func(name string) (any, error) { return streamStates(r.pipeline, name, time.Now()) },
+	})
+	var denied *natspub.PermissionError
+	if errors.Is(err, natspub.ErrRefused) && !errors.As(err, &denied) {
+		return // which ends the run
+	}
+	if err != nil && ctx.Err() == nil {
+		f.log.Warn("there is no NATS service to ask for frames", "err", err)
+	}
+}
+
+// serviceError gives an error of the pipeline its code.
+func serviceError(err error) error {
+	var own *natspub.ServiceError
+	var undecodable *transform.DecodeError
+	code := natspub.CodeUpstream
+	switch {
+	case err == nil, errors.As(err, &own), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, pipeline.ErrUnknown), errors.Is(err, source.ErrNoMedia):
+		code = natspub.CodeNotFound
+	case errors.Is(err, pipeline.ErrNotRunning):
+		code = natspub.CodeStopping
+	case errors.As(err, &undecodable):
+		code = natspub.CodeUndecodable
+	}
+	return &natspub.ServiceError{Code: code, Text: err.Error()}
+}
+
+// A streamState is what is answered of a stream.
+type streamState struct {
+	Stream   string        `json:"stream"`
+	Interval string        `json:"interval"`
+	Outputs  []outputState `json:"outputs"`
+	// Cursor is the first slot that has not ended, Newest the newest published one.
+	Cursor    string            `json:"cursor"`
+	Newest    string            `json:"newest,omitempty"`
+	Freshness float64           `json:"freshness_seconds"`
+	Lag       float64           `json:"lag_seconds"`
+	Overlap   float64           `json:"overlap_seconds"`
+	Expected  uint64            `json:"expected"`
+	Pending   uint64            `json:"pending"`
+	Outcomes  map[string]uint64 `json:"outcomes"`
+}
+
+type outputState struct {
+	Output  string `json:"output"`
+	Subject string `json:"subject"`
+}
+
+// streamStates returns the state of the stream of that name, or of all.
+func streamStates(p *pipeline.Pipeline, name string, now time.Time) ([]streamState, error) {
+	all := []streamState{}
+	for _, s := range p.Streams() {
+		if name == "" || s.Name == name {
+			config, known := p.Stream(s.Name)
+			if known {
+				all = append(all, stateOf(s, config, now))
+			}
+		}
+	}
+	if name != "" && len(all) == 0 {
+		return nil, &natspub.ServiceError{
+			Code: natspub.CodeNotFound,
+			Text: fmt.Sprintf("unknown stream %q: an empty request lists what there is", name),
+		}
+	}
+	return all, nil
+}
+
+func stateOf(s metrics.Stream, config pipeline.Stream, now time.Time) streamState {
+	state := streamState{
+		Stream: s.Name, Interval: config.Grid.Interval().String(), Cursor: s.Cursor.String(),
+		Freshness: s.Freshness(now).Seconds(), Lag: s.Lag.Seconds(), Overlap: s.Overlap.Seconds(),
+		Expected: s.Expected, Pending: s.Pending, Outcomes: map[string]uint64{},
+	}
+	if s.Newest != 0 {
+		state.Newest = s.Newest.String()
+	}
+	for i, o := range config.Outputs {
+		state.Outputs = append(state.Outputs, outputState{o.Name, config.Subjects[i]})
+	}
+	for _, o := range source.Outcomes() {
+		state.Outcomes[o.String()] = s.Ended[o]
+	}
+	return state
+}
