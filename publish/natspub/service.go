@@ -77,7 +77,7 @@ type ServiceOptions struct {
 }
 
 // Serve answers requests as the NATS service "cvfeeder" (see the package micro of
-// nats.go), over the control connection, until ctx ends; then it refuses what still
+// nats.go), over a connection for tensors, until ctx ends; then it refuses what still
 // comes, and waits for the frames being made, whose contexts have ended.
 //
 // It waits for the connection first. An error says that there is no service, and is
@@ -89,13 +89,16 @@ func (c *Conn) Serve(ctx context.Context, o ServiceOptions) error {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultAnswerTime
 	}
-	if err := c.control.waitConnected(ctx); err != nil {
+	// Answers must go over the connection that the request came by (allow_responses),
+	// and the control connection is for what must be prompt.
+	on := c.data[len(c.data)-1]
+	if err := on.waitConnected(ctx); err != nil {
 		return err
 	}
-	if err := c.control.mayServe(ctx); err != nil {
+	if err := on.mayServe(ctx); err != nil {
 		return err
 	}
-	s := &service{opts: o, conn: c, control: c.control, slots: make(chan struct{}, o.Concurrent)}
+	s := &service{opts: o, on: on, slots: make(chan struct{}, o.Concurrent)}
 	added, err := s.add(ctx)
 	if err != nil {
 		return fmt.Errorf("NATS service: %w", err)
@@ -130,10 +133,9 @@ func isService(p Permission) bool {
 
 // service is one that is being served.
 type service struct {
-	opts    ServiceOptions
-	conn    *Conn
-	control *link
-	slots   chan struct{} // holds a value for each frame being made
+	opts  ServiceOptions
+	on    *lane
+	slots chan struct{} // holds a value for each frame being made
 
 	mu     sync.Mutex
 	ended  bool
@@ -153,7 +155,7 @@ type frameStats struct {
 }
 
 func (s *service) add(ctx context.Context) (micro.Service, error) {
-	added, err := micro.AddService(s.control.nc, micro.Config{
+	added, err := micro.AddService(s.on.nc, micro.Config{
 		Name: ServiceName, Version: semver(s.opts.Version),
 		Description: "Frames of Kinesis Video Streams as tensors",
 		Metadata:    map[string]string{"version": s.opts.Version},
@@ -258,18 +260,16 @@ func (s *service) make(ctx context.Context, r FrameRequest, reply string) error 
 	defer cancel()
 	answered := false
 	err := s.opts.Frame(ctx, r, func(m publish.Message) error {
-		if err := publish.CheckSize(publish.Size(m), int(s.control.maxPayload.Load())); err != nil {
+		if err := publish.CheckSize(publish.Size(m), int(s.on.maxPayload.Load())); err != nil {
 			return &ServiceError{CodeTooLarge, err.Error()}
 		}
 		answered = true
 		m.Subject = reply
-		// The control connection is for what must answer promptly.
-		on := s.conn.lane(m)
-		if err := on.take(ctx); err != nil {
+		if err := s.on.take(ctx); err != nil {
 			return err
 		}
-		defer on.give()
-		return on.publish(m, "")
+		defer s.on.give()
+		return s.on.publish(m, "")
 	})
 	switch {
 	case answered || err == nil:
@@ -281,7 +281,7 @@ func (s *service) make(ctx context.Context, r FrameRequest, reply string) error 
 	}
 	// Not by the request, which belongs to micro again.
 	e := serviceError(err)
-	return errors.Join(err, s.control.publish(publish.Message{Subject: reply, Header: map[string][]string{
+	return errors.Join(err, s.on.publish(publish.Message{Subject: reply, Header: map[string][]string{
 		micro.ErrorHeader: {e.Text}, micro.ErrorCodeHeader: {e.Code},
 	}}, ""))
 }
@@ -313,7 +313,7 @@ func (s *service) state(request []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if limit := int(s.control.maxPayload.Load()); len(answer) > limit {
+	if limit := int(s.on.maxPayload.Load()); len(answer) > limit {
 		return nil, &ServiceError{CodeTooLarge, fmt.Sprintf(
 			`the answer of %d bytes is larger than the NATS server's max_payload of %d bytes: ask for one stream: {"stream": "cam-1"}`,
 			len(answer), limit)}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -192,22 +191,21 @@ func TestConsumedIsNotRepeated(t *testing.T) {
 }
 
 func TestStreamThatDoesNotFit(t *testing.T) {
-	_, conn, js := store(t)
 	ctx := t.Context()
-	mine := jetstream.StreamConfig{Subjects: []string{"cvf.t.*.*"}, MaxBytes: 5000, Discard: jetstream.DiscardOld}
-	for i, tt := range []struct {
+	mine := jetstream.StreamConfig{Name: natspub.DefaultStream, Subjects: []string{"cvf.t.*.*"}, MaxBytes: 5000, Discard: jetstream.DiscardOld}
+	for _, tt := range []struct {
 		name   string
 		change func(*jetstream.StreamConfig, *natspub.StreamOptions)
 		want   []string
 	}{
 		{"limits can be edited", func(_ *jetstream.StreamConfig, o *natspub.StreamOptions) {
 			o.Limits = true
-		}, []string{"max_bytes is 5000, not 8589934592", "discard is old, not new", "nats stream edit s0 --discard=new --max-bytes=8589934592"}},
+		}, []string{"max_bytes is 5000, not 8589934592", "discard is old, not new", "nats stream edit cvfeeder --discard=new --max-bytes=8589934592"}},
 		{"storage cannot", func(c *jetstream.StreamConfig, o *natspub.StreamOptions) {
 			c.Storage, o.Limits = jetstream.MemoryStorage, true
-		}, []string{"storage is Memory, not File", "nats stream rm s1"}},
+		}, []string{"storage is Memory, not File", "nats stream rm cvfeeder"}},
 		{"retention cannot", func(*jetstream.StreamConfig, *natspub.StreamOptions) {
-		}, []string{"retention is Limits, not WorkQueue", "nats stream rm s2"}},
+		}, []string{"retention is Limits, not WorkQueue", "nats stream rm cvfeeder"}},
 		{"the subjects are taken", func(c *jetstream.StreamConfig, _ *natspub.StreamOptions) {
 			c.Name = "mine"
 		}, []string{"stream mine has cvf.t.*.* already", "delivery.stream.name"}},
@@ -219,15 +217,13 @@ func TestStreamThatDoesNotFit(t *testing.T) {
 		}, []string{"less room", "delivery.stream.max_bytes"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			// A server may still be busy with a deleted stream of the same name.
+			// Each with a server of its own, which may be busy with a deleted stream.
+			_, conn, js := store(t)
 			c, o := mine, options()
-			c.Name = fmt.Sprint("s", i)
-			o.Name = c.Name
 			tt.change(&c, &o)
 			if _, err := js.CreateStream(ctx, c); err != nil {
 				t.Fatal(err)
 			}
-			defer func() { _ = js.DeleteStream(ctx, c.Name) }()
 			_, err := conn.Durable(ctx, o)
 			if !errors.Is(err, natspub.ErrStream) {
 				t.Fatalf("the error is %v", err)
