@@ -26,8 +26,11 @@ import (
 
 func TestMain(m *testing.M) {
 	zerolog.SetGlobalLevel(zerolog.Disabled) // of toxiproxy
-	// A link of toxiproxy that was cut keeps a goroutine.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"))
+	// A link of toxiproxy that was cut keeps its goroutines.
+	const toxi = "github.com/Shopify/toxiproxy/v2"
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction(toxi+"/toxics.(*ToxicStub).Run"),
+		goleak.IgnoreAnyFunction(toxi+".(*ToxicLink).read"), goleak.IgnoreAnyFunction(toxi+".(*ToxicLink).write"))
 }
 
 const subject = "cvf.t.cam-1.detector"
