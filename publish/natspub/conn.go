@@ -17,6 +17,7 @@ type Conn struct {
 	control *link
 	live    *Live
 	chunk   bool
+	options Options // for the connection of Serve
 }
 
 // Dial starts to connect and returns without waiting for a server that is not
@@ -55,7 +56,7 @@ func Dial(o Options) (*Conn, error) {
 		}
 		return nil, err
 	}
-	c := &Conn{control: links[0], chunk: o.Chunk}
+	c := &Conn{control: links[0], chunk: o.Chunk, options: o}
 	for _, l := range links[1:] {
 		c.data = append(c.data, newLane(l))
 	}
@@ -184,10 +185,7 @@ func (c *Conn) Close(ctx context.Context) error {
 	if err != nil {
 		// A peer that stalls must not hold up the end, nor be sent anything later.
 		for _, l := range c.links() {
-			l.closing.Store(true)
-			if w := l.dialer.current.Load(); w != nil {
-				_ = w.abort(errClosed)
-			}
+			l.abandon()
 		}
 	}
 	for _, l := range c.links() {

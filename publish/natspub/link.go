@@ -35,6 +35,7 @@ type link struct {
 	denied     atomic.Pointer[PermissionError]
 	onConnect  func(maxPayload int)
 	onDenied   func(error)
+	lenient    bool // what is denied is only logged
 
 	mu sync.Mutex
 	up chan struct{} // closed while connected
@@ -55,6 +56,7 @@ func newLink(o Options, name string, onConnect func(int)) (*link, error) {
 		closed:    make(chan struct{}),
 		onConnect: onConnect,
 		onDenied:  o.OnDenied,
+		lenient:   name == serviceLink,
 		up:        make(chan struct{}),
 	}
 	opts := l.options(o, servers)
@@ -137,7 +139,7 @@ func (l *link) asyncError() nats.ErrHandler {
 // subscription, otherwise nil, and keeps and tells the first.
 func (l *link) deny(err error) error {
 	p, ok := violation(err)
-	if !ok || isOwn(p) || isService(p) {
+	if !ok || isOwn(p) || l.lenient {
 		return nil
 	}
 	denied := &PermissionError{Missing: []Permission{p}}
@@ -237,6 +239,15 @@ func (l *link) flush(ctx context.Context) error {
 	}
 	// What was refused is known by now, if not yet told.
 	return l.deny(l.nc.LastError())
+}
+
+// abandon throws away what is being written, so that closing does not wait for a
+// peer that stalls.
+func (l *link) abandon() {
+	l.closing.Store(true)
+	if w := l.dialer.current.Load(); w != nil {
+		_ = w.abort(errClosed)
+	}
 }
 
 // close ends the link and waits for its last callback. What was written and not

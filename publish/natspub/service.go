@@ -77,8 +77,12 @@ type ServiceOptions struct {
 }
 
 // Serve answers requests as the NATS service "cvfeeder" (see the package micro of
-// nats.go), over a connection for tensors, until ctx ends; then it refuses what still
-// comes, and waits for the frames being made, whose contexts have ended.
+// nats.go), until ctx ends; then it refuses what still comes, and waits for the frames
+// being made, whose contexts have ended.
+//
+// It has a connection of its own: answers are as large as tensors, which must hold up
+// neither these nor what is prompt, and whoever asks chooses where they go, so that
+// the server refusing one says nothing of the rest.
 //
 // It waits for the connection first. An error says that there is no service, and is
 // a [*PermissionError] where the server does not allow one.
@@ -89,9 +93,12 @@ func (c *Conn) Serve(ctx context.Context, o ServiceOptions) error {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultAnswerTime
 	}
-	// Answers must go over the connection that the request came by (allow_responses),
-	// and the control connection is for what must be prompt.
-	on := c.data[len(c.data)-1]
+	l, err := newLink(c.options, serviceLink, nil)
+	if err != nil {
+		return err
+	}
+	on := newLane(l)
+	defer on.end()
 	if err := on.waitConnected(ctx); err != nil {
 		return err
 	}
@@ -111,6 +118,15 @@ func (c *Conn) Serve(ctx context.Context, o ServiceOptions) error {
 	return nil
 }
 
+// end sends what is left, and ends the connection.
+func (l *lane) end() {
+	l.pulse.stop()
+	if l.flush(context.Background()) != nil {
+		l.abandon()
+	}
+	l.close()
+}
+
 // mayServe returns a PermissionError where the server tells that it would refuse
 // the service. Where it does not tell, what it refuses is logged.
 func (l *link) mayServe(ctx context.Context) error {
@@ -125,11 +141,8 @@ func (l *link) mayServe(ctx context.Context) error {
 	return nil
 }
 
-// isService tells whether the permission is one that only the service needs: the
-// tensors do without.
-func isService(p Permission) bool {
-	return strings.HasPrefix(p.Subject, micro.APIPrefix+".") || strings.HasPrefix(p.Subject, "cvf.svc.")
-}
+// serviceLink is the name of the connection for the service.
+const serviceLink = "service"
 
 // service is one that is being served.
 type service struct {

@@ -357,3 +357,46 @@ func TestServicePermissions(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAnswersThatAreRefused: where an answer goes is up to whoever asks. That the
+// user may not publish there must not be taken for a tensor that is refused.
+func TestAnswersThatAreRefused(t *testing.T) {
+	needs := live.With(natspub.NeedsCheck()).With(natspub.NeedsService())
+	needs.Respond = false
+	needs.Publish = append(needs.Publish, "_INBOX.>") // stands for allow_responses
+	url := startUsers(t, &server.Options{}, map[string]*server.Permissions{"feeder": grant(needs)})
+	log := &logs{}
+	conn := dial(t, natspub.Options{
+		URL: url("feeder"), Logger: slog.New(slog.NewTextHandler(log, nil)),
+		OnDenied: func(err error) { t.Error(err) },
+	})
+	waitConnected(t, conn)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- conn.Serve(ctx, natspub.ServiceOptions{
+			Frame: frameOf, Streams: func(string) (any, error) { return nil, nil },
+		})
+	}()
+	nc := client(t, url("admin"))
+	eventually(t, "the service answers", func() bool {
+		m, err := nc.Request(natspub.FrameSubject, []byte(goodRequest), time.Second)
+		return err == nil && m.Header.Get("Cvf-Stream") == "cam-1"
+	})
+	for _, request := range []string{goodRequest, "{}"} {
+		if err := nc.PublishRequest(natspub.FrameSubject, "mine.alone", []byte(request)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.PublishRequest("$SRV.PING", "mine.alone", nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the refusals are logged", func() bool { return strings.Contains(log.String(), "mine.alone") })
+	if err := errors.Join(conn.Flush(t.Context()), conn.Denied(), conn.Live().Publish(t.Context(), publish.Message{Subject: subject})); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
