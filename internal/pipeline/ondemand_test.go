@@ -44,6 +44,7 @@ func TestFrameIsThePublishedOne(t *testing.T) {
 		r.build(t, 2, 0, func(_ *Options, streams []Stream) { streams[0].Poll.Freshness = 5 * time.Second })
 		end := r.running(t)
 		time.Sleep(30 * time.Second)
+		synctest.Wait() // for what is due at this instant, too
 		published := map[string]publish.Message{}
 		r.mu.Lock()
 		for _, m := range r.messages {
