@@ -90,7 +90,7 @@ func waitConnected(t *testing.T, on ...waiter) {
 	}
 }
 
-// connected tells whether any of the two connections is made.
+// connected tells whether any of the connections is made.
 func connected(conn *natspub.Conn) bool {
 	return slices.ContainsFunc(conn.States(), func(s natspub.State) bool { return s.Connected })
 }

@@ -1,6 +1,7 @@
 package natspub_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,7 @@ type proxy struct {
 
 	mu    sync.Mutex
 	open  chan struct{} // closed while bytes flow
+	only  string        // the name of the connection that can be stopped, "" for all
 	conns []net.Conn
 }
 
@@ -73,12 +75,16 @@ func (p *proxy) accept() {
 func (p *proxy) upstream(server, client net.Conn) {
 	defer func() { _ = server.Close(); p.ended <- struct{}{} }()
 	buf := make([]byte, 16<<10)
+	mine := false
 	for {
 		n, err := client.Read(buf)
 		p.mu.Lock()
 		open := p.open
+		mine = mine || p.only == "" || bytes.Contains(buf[:n], []byte(`"name":"cvfeeder `+p.only+`"`))
 		p.mu.Unlock()
-		<-open
+		if mine {
+			<-open
+		}
 		if _, werr := server.Write(buf[:n]); err != nil || werr != nil {
 			return
 		}
