@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"image"
 	"math/bits"
 	"sync"
 )
@@ -17,16 +18,33 @@ type Buffers struct {
 // align it for every element type.
 const minBuffer = 64
 
-// Tensor returns a tensor with Data of n bytes, whose content is arbitrary.
-// [Tensor.Release] hands the memory back.
-func (b *Buffers) Tensor(n int) *Tensor {
+// A Padding is what surrounds the picture in a tensor: it is that of another tensor
+// with an equal Padding.
+type Padding struct {
+	Spec Spec
+	// Picture is where the picture's pixels are in the tensor.
+	Picture image.Rectangle
+}
+
+// A buffer is the memory of one tensor after another.
+type buffer struct {
+	data    []byte
+	padding Padding // of the last one
+}
+
+// Tensor returns a tensor with Data of n bytes, whose content is arbitrary: all of
+// it where padded is false, that of the picture where it is true, because a tensor
+// with the same padding was there before. [Tensor.Release] hands the memory back,
+// and may be called only once the padding is there.
+func (b *Buffers) Tensor(n int, padding Padding) (t *Tensor, padded bool) {
 	class, size := sizeClass(n)
-	memory, ok := b.classes[class].Get().(*[]byte)
+	memory, ok := b.classes[class].Get().(*buffer)
 	if !ok {
-		fresh := make([]byte, size)
-		memory = &fresh
+		memory = &buffer{data: make([]byte, size)}
 	}
-	return &Tensor{Data: (*memory)[:n], release: func() { b.classes[class].Put(memory) }}
+	padded = memory.padding == padding
+	memory.padding = padding
+	return &Tensor{Data: memory.data[:n], release: func() { b.classes[class].Put(memory) }}, padded
 }
 
 // sizeClass returns the class of a buffer of n bytes and the size of its

@@ -23,8 +23,9 @@ type Tensor struct {
 	Source image.Point
 	// Affine maps the tensor's pixels to the source's.
 	Affine Affine
-	// Data holds the elements: contiguous, little-endian, in C order. It is valid
-	// until Release.
+	// Data holds the elements: contiguous, little-endian, in C order. It is to be
+	// read only, because the next tensor in the same memory keeps the padding. It is
+	// valid until Release.
 	Data []byte
 
 	release func()

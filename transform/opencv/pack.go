@@ -4,33 +4,37 @@ package opencv
 import "C"
 
 import (
+	"image"
 	"math"
 	"unsafe"
 
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
+// tableBytes is the size of the largest table that packing needs.
+const tableBytes = 3 * 256 * 4
+
+// placed returns where the visible part of the resized picture is in the tensor.
+func placed(g transform.Geometry) image.Rectangle { return g.Visible().Add(g.Offset) }
+
 // pack lays the visible part of the resized picture into the tensor's data:
-// normalized, padded, in the spec's channel order, type and layout.
+// normalized, in the spec's channel order, type and layout; with its padding, unless
+// it is padded already. The worker's table must have room for tableBytes.
 //
 // A float element is (pixel*scale - mean)/std in float64, rounded once to float32;
 // float16 is that float32 rounded to nearest even, as NumPy's astype does. PyTorch
 // and NumPy round every step to float32, which differs in the last bits: by 3e-7
 // with ImageNet's mean and std.
-func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []byte) error {
-	if err := w.table.reserve(3 * 256 * 4); err != nil {
-		return err
-	}
-	at := g.Visible().Min.Add(g.Offset)
+func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []byte, padded bool) {
+	at := placed(g).Min
 	job := C.cvf_pack_job{
 		src: (*C.uint8_t)(src.p), stride: C.ptrdiff_t(src.stride), step: C.int(src.step),
 		w: C.int(src.size.X), h: C.int(src.size.Y), channels: C.int(src.channels),
 		reverse: flag(s.Color == transform.RGB), kind: C.int(fillTable(s, w.table.p)),
-		planar: flag(s.Layout == transform.NCHW), pad: C.uint8_t(s.Pad),
+		planar: flag(s.Layout == transform.NCHW), pad: C.uint8_t(s.Pad), padded: flag(padded),
 		tw: C.int(g.Size.X), th: C.int(g.Size.Y), left: C.int(at.X), top: C.int(at.Y),
 	}
 	C.cvf_pack(&job, w.table.p, unsafe.Pointer(&dst[0]))
-	return nil
 }
 
 // fillTable writes what the packing of the spec's type needs to memory, which has

@@ -22,6 +22,7 @@ typedef struct {
 	int kind;      // of the tensor's elements, see below
 	int planar;    // the tensor has one plane a channel
 	uint8_t pad;   // the pixel that fills what the picture leaves of the tensor
+	int padded;    // that is there already
 	int tw, th;
 	int left, top; // where the picture lies; all of it is within the tensor
 } cvf_pack_job;

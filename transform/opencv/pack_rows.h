@@ -59,20 +59,36 @@ CVF_CLONES static void FUNCTION(_fill_interleaved)(T *d, size_t n, T v0, T v1, T
 	}
 }
 
+// The padding of one plane.
+static void FUNCTION(_pad)(const cvf_pack_job *j, T pad, T *d) {
+	size_t end = (size_t)(j->top + j->h) * j->tw;
+	FUNCTION(_fill)(d, (size_t)j->top * j->tw, pad);
+	for (int y = j->top; y < j->top + j->h; y++) {
+		T *row = d + (size_t)y * j->tw;
+		FUNCTION(_fill)(row, j->left, pad);
+		FUNCTION(_fill)(row + j->left + j->w, j->tw - j->left - j->w, pad);
+	}
+	FUNCTION(_fill)(d + end, (size_t)j->tw * j->th - end, pad);
+}
+
+// The padding of three channels side by side.
+static void FUNCTION(_pad_interleaved)(const cvf_pack_job *j, const T *table, T *dst) {
+	(void)table;
+	T v0 = VALUE(0, j->pad), v1 = VALUE(1, j->pad), v2 = VALUE(2, j->pad);
+	size_t right = j->tw - j->left - j->w, bottom = j->th - j->top - j->h;
+	FUNCTION(_fill_interleaved)(dst, (size_t)j->top * j->tw, v0, v1, v2);
+	for (int y = j->top; y < j->top + j->h; y++) {
+		T *row = dst + 3 * (size_t)y * j->tw;
+		FUNCTION(_fill_interleaved)(row, j->left, v0, v1, v2);
+		FUNCTION(_fill_interleaved)(row + 3 * (j->left + j->w), right, v0, v1, v2);
+	}
+	FUNCTION(_fill_interleaved)(dst + 3 * (size_t)(j->top + j->h) * j->tw, bottom * j->tw, v0, v1, v2);
+}
+
 static void FUNCTION(_planar)(const cvf_pack_job *j, const T *table, T *dst) {
 	size_t plane = (size_t)j->tw * j->th;
-	int right = j->tw - j->left - j->w;
-	for (int c = 0; c < j->channels; c++) {
-		T *d = dst + c * plane, pad = VALUE(c, j->pad);
-		FUNCTION(_fill)(d, (size_t)j->top * j->tw, pad);
-		for (int y = j->top; y < j->top + j->h; y++) {
-			T *row = d + (size_t)y * j->tw;
-			FUNCTION(_fill)(row, j->left, pad);
-			FUNCTION(_fill)(row + j->left + j->w, right, pad);
-		}
-		size_t end = (size_t)(j->top + j->h) * j->tw;
-		FUNCTION(_fill)(d + end, plane - end, pad);
-	}
+	for (int c = 0; c < j->channels && !j->padded; c++)
+		FUNCTION(_pad)(j, VALUE(c, j->pad), dst + c * plane);
 	for (int y = 0; y < j->h; y++) {
 		const uint8_t *s = j->src + y * j->stride;
 		T *d = dst + (size_t)(j->top + y) * j->tw + j->left;
@@ -91,17 +107,10 @@ static void FUNCTION(_planar)(const cvf_pack_job *j, const T *table, T *dst) {
 }
 
 static void FUNCTION(_interleaved)(const cvf_pack_job *j, const T *table, T *dst) {
-	T v0 = VALUE(0, j->pad), v1 = VALUE(1, j->pad), v2 = VALUE(2, j->pad);
-	size_t right = j->tw - j->left - j->w, bottom = j->th - j->top - j->h;
-	FUNCTION(_fill_interleaved)(dst, (size_t)j->top * j->tw, v0, v1, v2);
-	for (int y = 0; y < j->h; y++) {
-		T *row = dst + 3 * (size_t)(j->top + y) * j->tw;
-		FUNCTION(_fill_interleaved)(row, j->left, v0, v1, v2);
+	if (!j->padded) FUNCTION(_pad_interleaved)(j, table, dst);
+	for (int y = 0; y < j->h; y++)
 		FUNCTION(_row_interleaved)(j->src + y * j->stride, j->step, j->w, j->reverse, table,
-		                           row + 3 * j->left);
-		FUNCTION(_fill_interleaved)(row + 3 * (j->left + j->w), right, v0, v1, v2);
-	}
-	FUNCTION(_fill_interleaved)(dst + 3 * (size_t)(j->top + j->h) * j->tw, bottom * j->tw, v0, v1, v2);
+		                           dst + 3 * ((size_t)(j->top + y) * j->tw + j->left));
 }
 
 static void NAME(const cvf_pack_job *j, const T *table, T *dst) {

@@ -100,13 +100,13 @@ func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	for _, d := range shape {
 		n *= d
 	}
-	t := w.buffers.Tensor(n)
-	t.Stream, t.Slot, t.Capture = w.frame.Stream, w.frame.Slot, w.frame.Capture
-	t.Output, t.Shape, t.Source, t.Affine = o, shape, g.Source, g.Affine
-	if err := w.pack(s, g, src, t.Data); err != nil {
-		t.Release()
+	if err := w.table.reserve(tableBytes); err != nil {
 		return nil, err
 	}
+	t, padded := w.buffers.Tensor(n, transform.Padding{Spec: *s, Picture: placed(g)})
+	t.Stream, t.Slot, t.Capture = w.frame.Stream, w.frame.Slot, w.frame.Capture
+	t.Output, t.Shape, t.Source, t.Affine = o, shape, g.Source, g.Affine
+	w.pack(s, g, src, t.Data, padded)
 	return t, nil
 }
 
