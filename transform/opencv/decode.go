@@ -39,6 +39,9 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 	if err := w.checkSize(h.size); err != nil {
 		return picture{}, err
 	}
+	if resizesRows(h, outs) {
+		return w.decodeRows(data, h, outs[0])
+	}
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
 	size := scaled(h.size, p.eighths)
 	if p.view, err = w.pixels.picture(size, 3); err != nil {

@@ -3,6 +3,7 @@ package opencv
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -55,28 +56,26 @@ func repairPNG(data []byte) []byte {
 	return data
 }
 
-// fuzzDecode fuzzes the decoder of the files with the extension. The seeds are the
-// files, each of them cut at every mark, and with a bit flipped in each of the
-// bytes that begin what is marked.
-func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair func([]byte) []byte) {
-	files, err := os.ReadDir("testdata/pictures")
-	if err != nil {
-		f.Fatal(err)
+// FuzzRows compares the two ways from a JPEG to a tensor.
+func FuzzRows(f *testing.F) {
+	addSeeds(f, ".jpg", jpegMarkers)
+	rng := rand.New(rand.NewPCG(5, 6))
+	var outputs []*transform.Output
+	for range 4 {
+		outputs = append(outputs, linearOutput(rng, 100))
 	}
-	for _, file := range files {
-		if strings.HasSuffix(file.Name(), extension) {
-			data := readPicture(f, file.Name())
-			f.Add(data)
-			for _, at := range marks(data) {
-				f.Add(slices.Clone(data[:at]))
-				for i := at; i < min(at+8, len(data)); i++ {
-					flipped := slices.Clone(data)
-					flipped[i] ^= 1 << (i % 8)
-					f.Add(flipped)
-				}
-			}
+	w := NewWorker(Options{MaxWidth: 300, MaxHeight: 300})
+	defer w.Close()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, o := range outputs {
+			compareWays(t, w, data, o)
 		}
-	}
+	})
+}
+
+// fuzzDecode fuzzes the decoder of the files with the extension.
+func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair func([]byte) []byte) {
+	addSeeds(f, extension, marks)
 	outputs := fuzzOutputs(f)
 	w := NewWorker(Options{MaxWidth: 300, MaxHeight: 300})
 	defer w.Close()
@@ -102,6 +101,30 @@ func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair
 			t.Errorf("%d Mats are open", n)
 		}
 	})
+}
+
+// addSeeds adds the files with the extension, each of them cut at every mark, and
+// with a bit flipped in each of the bytes that begin what is marked.
+func addSeeds(f *testing.F, extension string, marks func([]byte) []int) {
+	f.Helper()
+	files, err := os.ReadDir("testdata/pictures")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file.Name(), extension) {
+			data := readPicture(f, file.Name())
+			f.Add(data)
+			for _, at := range marks(data) {
+				f.Add(slices.Clone(data[:at]))
+				for i := at; i < min(at+8, len(data)); i++ {
+					flipped := slices.Clone(data)
+					flipped[i] ^= 1 << (i % 8)
+					f.Add(flipped)
+				}
+			}
+		}
+	}
 }
 
 // fuzzOutputs returns outputs that take every way through the pixels.

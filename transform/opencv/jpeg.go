@@ -81,6 +81,11 @@ func (d *jpegDecoder) decode(data []byte, dst view) error {
 func (d *jpegDecoder) fail(data []byte) error {
 	text := C.GoString(C.tjGetErrorStr2(d.handle))
 	d.close()
+	return jpegFailure(text, data)
+}
+
+// jpegFailure returns the error of which libjpeg gives the text.
+func jpegFailure(text string, data []byte) error {
 	if strings.Contains(text, "Premature end") || endsInHeader(data) {
 		return undecodable(transform.ReasonTruncated, "JPEG: %s", text)
 	}

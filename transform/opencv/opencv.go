@@ -22,8 +22,12 @@
 // cv2.imread does with IMREAD_IGNORE_ORIENTATION; Kinesis Video sets none. Gray
 // is cv2's COLOR_BGR2GRAY, before resizing.
 //
-// Building needs OpenCV 4 and libturbojpeg with their pkg-config files, and
-// -tags gocv_specific_modules.
+// A JPEG for one output that is resized by opencv-linear is resized row by row as it
+// is decoded, and never is in memory as a whole: the same pixels for less of the
+// memory's bandwidth, which is what many workers run short of.
+//
+// Building needs OpenCV 4, and libturbojpeg and libjpeg of libjpeg-turbo, with their
+// pkg-config files, and -tags gocv_specific_modules.
 package opencv
 
 /*

@@ -4,6 +4,7 @@ package opencv
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"image"
 	"unsafe"
@@ -15,6 +16,12 @@ import (
 
 // resize returns the part of the picture that the tensor shows, resized.
 func (w *Worker) resize(s *transform.Spec, g transform.Geometry) (view, error) {
+	if spec := w.picture.resizedFor; spec != nil {
+		if *spec != *s {
+			return view{}, errors.New("the picture was decoded for another output")
+		}
+		return w.picture.sub(g.Visible()), nil
+	}
 	src := w.picture.sub(g.Region)
 	var err error
 	if s.Color == transform.Gray {

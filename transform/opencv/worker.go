@@ -43,6 +43,19 @@ type picture struct {
 	// full is the size of the picture, of which the view is eighths/8.
 	full    image.Point
 	eighths int
+	// resizedFor is the spec for which the view holds the resized picture; nil where
+	// it holds the whole one.
+	resizedFor *transform.Spec
+}
+
+// geometry returns where the spec wants the picture's pixels, in those of the view
+// before it is resized.
+func (p *picture) geometry(s *transform.Spec) (transform.Geometry, error) {
+	g, err := s.Geometry(p.full)
+	if err == nil && p.eighths != 8 {
+		g = g.Scaled(p.eighths, 8)
+	}
+	return g, err
 }
 
 // NewWorker returns a worker. It must be closed.
@@ -84,12 +97,9 @@ func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 		return nil, errors.New("there is no picture: Decode comes before Tensor")
 	}
 	s := &o.Spec
-	g, err := s.Geometry(w.picture.full)
+	g, err := w.picture.geometry(s)
 	if err != nil {
 		return nil, &transform.DecodeError{Reason: transform.ReasonUnfit, Err: err}
-	}
-	if w.picture.eighths != 8 {
-		g = g.Scaled(w.picture.eighths, 8)
 	}
 	src, err := w.resize(s, g)
 	if err != nil {
