@@ -79,14 +79,12 @@ func (f *feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, st
 	return cursors, nil
 }
 
-// claim makes sure that a range (from: TIME) which begins now comes after all that
-// its subjects hold: what is not newer would be taken for delivered already. From
-// then on there is a cursor, and what the subjects hold may be of the range itself.
+// claim keeps where a stream begins, from which it goes on after a crash; and makes
+// sure that a range (from: TIME) which begins now comes after all that
+// its subjects hold: what is not newer would be taken for delivered already. Once
+// there is a cursor, what the subjects hold may be of the range itself.
 func claim(ctx context.Context, stored *natspub.Stored, cursors *natspub.Cursors, s pipeline.Stream) error {
-	if !s.Range {
-		return nil
-	}
-	if _, begun := cursors.Load(s.Key); begun {
+	if _, begun := cursors.Load(s.Key); begun || s.Key == "" {
 		return nil
 	}
 	for _, subject := range s.Subjects {
@@ -94,7 +92,7 @@ func claim(ctx context.Context, stored *natspub.Stored, cursors *natspub.Cursors
 		if err != nil {
 			return err
 		}
-		if some && last >= s.From {
+		if s.Range && some && last >= s.From {
 			return fmt.Errorf("stream %s: %w: from is %v, and the subject %s holds tensors up to %v already: give the range a delivery.subject of its own, outside of the others, and a delivery.stream.name, or purge the subject",
 				s.Name, errRange, s.From, subject, last)
 		}

@@ -52,7 +52,7 @@ func newLink(o Options, name string, onConnect func(int)) (*link, error) {
 		name:      name,
 		timeout:   o.WriteTimeout,
 		log:       o.Logger.With("connection", name, "server", o.display()),
-		dialer:    &dialer{server: o.Server},
+		dialer:    &dialer{server: o.Server, timeout: o.WriteTimeout},
 		closed:    make(chan struct{}),
 		onConnect: onConnect,
 		onDenied:  o.OnDenied,

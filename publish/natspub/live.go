@@ -135,7 +135,7 @@ func (l *link) write(m publish.Message, reply string) error {
 	if w == nil || size < largeMessage || int64(size) > l.maxPayload.Load() || !isLiteral(m) {
 		return l.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: nats.Header(m.Header), Data: m.Data})
 	}
-	return w.writeMessage(m, reply, l.timeout)
+	return w.writeMessage(m, reply)
 }
 
 // isLiteral tells whether subject and headers can go over the wire as they are. Of

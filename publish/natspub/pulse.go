@@ -85,7 +85,11 @@ func (p *pulse) ping(ctx context.Context) {
 	written := p.written.Load()
 	timed, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
+	// The client looks at the context only once it has its lock, which a write that
+	// stalls may hold.
+	watch := time.AfterFunc(p.timeout, func() { _ = wire.abort(errUnconfirmed) })
 	err := p.link.nc.FlushWithContext(timed)
+	watch.Stop()
 	switch {
 	case err == nil:
 		p.confirmed = written

@@ -24,16 +24,26 @@ var errUnconfirmed = fmt.Errorf("the server confirms nothing any more: %w", os.E
 // waiting in the socket's buffer.
 type wire struct {
 	net.Conn
-	turn  sync.Mutex // of whole writes: the client writes whole commands
-	once  sync.Once
-	cause error // set by once
+	timeout time.Duration // of a write
+	turn    sync.Mutex    // of whole writes: the client writes whole commands
+	once    sync.Once
+	cause   error // set by once
 }
+
+// SetWriteDeadline implements net.Conn. Each write has a deadline of its own, begun
+// when its turn comes: the client's would clear that of another write.
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
+func (w *wire) begin() error { return w.Conn.SetWriteDeadline(time.Now().Add(w.timeout)) }
 
 // Write implements net.Conn. Every write after the end fails with its cause.
 func (w *wire) Write(p []byte) (int, error) {
 	w.turn.Lock()
 	defer w.turn.Unlock()
-	n, err := w.Conn.Write(p)
+	n, err := 0, w.begin()
+	if err == nil {
+		n, err = w.Conn.Write(p)
+	}
 	if err != nil {
 		err = w.abort(err)
 	}
@@ -42,7 +52,7 @@ func (w *wire) Write(p []byte) (int, error) {
 
 // writeMessage writes m from where it is. The client would copy it into a buffer of
 // its own first, which costs a tenth of all that is done for a tensor, and memory.
-func (w *wire) writeMessage(m publish.Message, reply string, timeout time.Duration) error {
+func (w *wire) writeMessage(m publish.Message, reply string) error {
 	header := headerBlock(m.Header)
 	buffers := net.Buffers{
 		fmt.Appendf(nil, "HPUB %s %s %d %d\r\n%s", m.Subject, reply, len(header), len(header)+len(m.Data), header),
@@ -50,13 +60,9 @@ func (w *wire) writeMessage(m publish.Message, reply string, timeout time.Durati
 	}
 	w.turn.Lock()
 	defer w.turn.Unlock()
-	// Where the client changes the deadline amidst, the pulse ends a write that stalls.
-	err := w.SetWriteDeadline(time.Now().Add(timeout))
+	err := w.begin()
 	if err == nil {
 		_, err = buffers.WriteTo(w.Conn)
-	}
-	if err == nil {
-		err = w.SetWriteDeadline(time.Time{})
 	}
 	if err != nil {
 		err = w.abort(err)
@@ -96,6 +102,7 @@ func (w *wire) abort(cause error) error {
 // process, and knows the newest one.
 type dialer struct {
 	server  *Server
+	timeout time.Duration // of a write
 	current atomic.Pointer[wire]
 }
 
@@ -114,7 +121,7 @@ func (d *dialer) keep(c net.Conn, err error) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{Conn: c}
+	w := &wire{Conn: c, timeout: d.timeout}
 	d.current.Store(w)
 	return w, nil
 }
