@@ -61,23 +61,33 @@ func ParseSubject(template string) (SubjectTemplate, error) {
 // Subject returns the subject for a stream and an output, whose names are first
 // made fit by [SubjectToken].
 func (t SubjectTemplate) Subject(stream, output string) string {
-	tokens := slices.Clone(t.tokens)
-	for i, token := range tokens {
-		if strings.Contains(token, streamField) {
-			tokens[i] = strings.Replace(token, streamField, SubjectToken(stream), 1)
-		} else {
-			tokens[i] = strings.Replace(token, outputField, SubjectToken(output), 1)
-		}
-	}
-	return strings.Join(tokens, ".")
+	return t.fill(SubjectToken(stream), SubjectToken(output))
+}
+
+// AnyStream returns the subject that stands for an output of all streams.
+func (t SubjectTemplate) AnyStream(output string) string {
+	return t.fill(anyToken, SubjectToken(output))
 }
 
 // Wildcard returns the subject that stands for those of all streams and outputs.
-func (t SubjectTemplate) Wildcard() string {
+func (t SubjectTemplate) Wildcard() string { return t.fill(anyToken, anyToken) }
+
+// anyToken stands for a whole token, which no name can become.
+const anyToken = "*"
+
+func (t SubjectTemplate) fill(stream, output string) string {
 	tokens := slices.Clone(t.tokens)
 	for i, token := range tokens {
-		if strings.Contains(token, streamField) || strings.Contains(token, outputField) {
-			tokens[i] = "*"
+		field, value := outputField, output
+		if strings.Contains(token, streamField) {
+			field, value = streamField, stream
+		}
+		switch {
+		case !strings.Contains(token, field):
+		case value == anyToken:
+			tokens[i] = anyToken
+		default:
+			tokens[i] = strings.Replace(token, field, value, 1)
 		}
 	}
 	return strings.Join(tokens, ".")

@@ -80,25 +80,36 @@ func (f *feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, st
 }
 
 // claim keeps where a stream begins, from which it goes on after a crash; and makes
-// sure that a range (from: TIME) which begins now comes after all that
-// its subjects hold: what is not newer would be taken for delivered already. Once
-// there is a cursor, what the subjects hold may be of the range itself.
+// sure that a range (from: TIME) which begins now comes after all that its subjects
+// hold: what is not newer would be taken for delivered already. Once there is a
+// cursor, what the subjects hold may be of the range itself.
 func claim(ctx context.Context, stored *natspub.Stored, cursors *natspub.Cursors, s pipeline.Stream) error {
 	if _, begun := cursors.Load(s.Key); begun || s.Key == "" {
 		return nil
 	}
+	if s.Range {
+		if err := comesAfter(ctx, stored, s); err != nil {
+			return err
+		}
+	}
+	cursors.Set(s.Key, s.From)
+	return cursors.Close()
+}
+
+// comesAfter returns an error where a range does not come after what its subjects
+// hold. To look costs a tensor for each.
+func comesAfter(ctx context.Context, stored *natspub.Stored, s pipeline.Stream) error {
 	for _, subject := range s.Subjects {
 		last, some, err := stored.Last(ctx, subject)
 		if err != nil {
 			return err
 		}
-		if s.Range && some && last >= s.From {
+		if some && last >= s.From {
 			return fmt.Errorf("stream %s: %w: from is %v, and the subject %s holds tensors up to %v already: give the range a delivery.subject of its own, outside of the others, and a delivery.stream.name, or purge the subject",
 				s.Name, errRange, s.From, subject, last)
 		}
 	}
-	cursors.Set(s.Key, s.From)
-	return cursors.Close()
+	return nil
 }
 
 // A cursorStore is a file, or a bucket of NATS.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -107,7 +106,7 @@ func TestDurable(t *testing.T) {
 			}
 			defer func() { _ = endpoint.Close() }()
 
-			dir, addr := t.TempDir(), freeAddress(t)
+			dir, addr := t.TempDir(), freeAddress(t.Fatal)
 			file := filepath.Join(dir, "cvfeeder.yaml")
 			f, e := from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)
 			text := fmt.Sprintf(durableConfig, endpoint.URL, "nats://"+addr, tt.retention, tt.gaps, f, e, f, e)
@@ -240,16 +239,6 @@ func checkOnce(t *testing.T, subject string, spans []span, from, to time.Time, i
 		t.Errorf("%s: ends before %v", subject, next)
 	}
 	t.Logf("%s: %d messages, %d of them gaps", subject, len(spans), gaps)
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 const rangeConfig = `

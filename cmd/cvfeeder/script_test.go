@@ -105,10 +105,20 @@ func startRestricted(ts *testscript.TestScript, _ bool, subjects []string) {
 }
 
 func freePort(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], freeAddress(func(err ...any) { ts.Fatalf("%v", err) }))
+}
+
+// freeAddress returns an address of loopback that nobody listens on.
+func freeAddress(fail func(...any)) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	ts.Setenv(args[0], l.Addr().String())
-	ts.Check(l.Close())
+	if err != nil {
+		fail(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		fail(err)
+	}
+	return address
 }
 
 func minutesAgo(ts *testscript.TestScript, _ bool, args []string) {

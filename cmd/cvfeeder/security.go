@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/publish"
@@ -30,12 +29,21 @@ func (f *feeder) checkNATS(ctx context.Context, conn *natspub.Conn) error {
 // needs returns the permissions that the config leads to.
 func needs(cfg *config.Config) natspub.Needs {
 	var tensors, gaps []string
+	// The config's own check lets no wrong template get here.
+	template, _ := publish.ParseSubject(cfg.Delivery.Subject)
 	for _, s := range cfg.Streams {
+		// A prefix stands for streams that are not known yet, so for any.
+		gap := publish.GapPrefix + "*"
+		subject := template.AnyStream
+		if s.Prefix == "" {
+			gap = publish.GapSubject(s.Name)
+			subject = func(output string) string { return template.Subject(s.Name, output) }
+		}
 		if cfg.Delivery.Gaps == "events" {
-			gaps = append(gaps, gapSubject(s))
+			gaps = append(gaps, gap)
 		}
 		for _, output := range s.Outputs {
-			tensors = append(tensors, tensorSubject(cfg.Delivery.Subject, s, output))
+			tensors = append(tensors, subject(output))
 		}
 	}
 	slices.Sort(gaps)
@@ -49,31 +57,4 @@ func needs(cfg *config.Config) natspub.Needs {
 	default:
 		return natspub.NeedsLive(tensors, gaps)
 	}
-}
-
-// A prefix stands for streams that are not known yet, so for any.
-
-func gapSubject(s config.Stream) string {
-	if s.Prefix != "" {
-		return publish.GapPrefix + "*"
-	}
-	return publish.GapSubject(s.Name)
-}
-
-func tensorSubject(template string, s config.Stream, output string) string {
-	t, err := publish.ParseSubject(template)
-	if err != nil {
-		return "" // the config's own check does not let it get here
-	}
-	subject := t.Subject(s.Name, output)
-	if s.Prefix == "" {
-		return subject
-	}
-	tokens := strings.Split(subject, ".")
-	for i, token := range strings.Split(template, ".") {
-		if strings.Contains(token, "{stream}") {
-			tokens[i] = "*"
-		}
-	}
-	return strings.Join(tokens, ".")
 }

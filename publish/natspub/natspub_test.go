@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -423,10 +422,10 @@ func TestRefusedCredentials(t *testing.T) {
 	strict.Start()
 	t.Cleanup(func() { strict.Shutdown(); strict.WaitForShutdown() })
 	address := strings.TrimPrefix(strict.ClientURL(), "nats://")
-	var log bytes.Buffer
+	var log logs
 	conn := dial(t, natspub.Options{
 		URL:    "nats://feeder:wrong@" + address,
-		Logger: slog.New(slog.NewTextHandler(&lockedWriter{w: &log}, nil)),
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -440,22 +439,29 @@ func TestRefusedCredentials(t *testing.T) {
 	waitConnected(t, dial(t, natspub.Options{URL: "nats://feeder:right@" + address}))
 }
 
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
+// logs are those of a connection at work.
+type logs struct {
+	mu   sync.Mutex
+	text strings.Builder
 }
 
-func (l *lockedWriter) Write(p []byte) (int, error) {
+func (l *logs) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	return l.text.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func TestLogTellsAnOutageOnce(t *testing.T) {
-	var log bytes.Buffer
+	var log logs
 	conn := dial(t, natspub.Options{
 		URL: freeAddress(t), ReconnectWait: time.Millisecond,
-		Logger: slog.New(slog.NewTextHandler(&lockedWriter{w: &log}, nil)),
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()

@@ -1,7 +1,6 @@
 package natspub_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -147,10 +146,10 @@ func TestLeastPrivilegeDelivers(t *testing.T) {
 	sub := subscribe(t, url("admin"), "cvf.>")
 	waitConnected(t, sub)
 	for _, user := range []string{"feeder", "blind"} {
-		var log bytes.Buffer
+		var log logs
 		conn := dial(t, natspub.Options{
 			URL: url(user), OnDenied: func(err error) { t.Errorf("%s: %v", user, err) },
-			Logger: slog.New(slog.NewTextHandler(&lockedWriter{w: &log}, nil)),
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		waitConnected(t, conn)
 		if err := conn.CheckPermissions(t.Context(), live); err != nil {

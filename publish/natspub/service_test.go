@@ -284,24 +284,6 @@ func TestServiceIsBounded(t *testing.T) {
 	})
 }
 
-// logs are those of a connection at work.
-type logs struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // TestServicePermissions: the documented permissions suffice, without them there is
 // no service, and neither ends the tensors.
 func TestServicePermissions(t *testing.T) {
