@@ -91,7 +91,8 @@ func (d *discovery) update(ctx context.Context, set pipeline.Set) {
 	}
 	for name := range d.running {
 		if _, still := found[name]; !still {
-			set.Remove(name)
+			// What is in flight may be finished when the process is to end, too.
+			set.Remove(context.WithoutCancel(ctx), name)
 			delete(d.running, name)
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -19,8 +21,9 @@ import (
 type set struct{ names []string }
 
 func (s *set) Add(st pipeline.Stream) { s.names = append(s.names, st.Name) }
-func (s *set) Remove(name string) {
+func (s *set) Remove(_ context.Context, name string) (source.Slot, bool) {
 	s.names = slices.DeleteFunc(s.names, func(n string) bool { return n == name })
+	return 0, true
 }
 
 func TestDiscoveryFollowsTheStreams(t *testing.T) {

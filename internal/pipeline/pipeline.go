@@ -86,8 +86,11 @@ type Options struct {
 type Set interface {
 	// Add starts a stream, unless one of this name is running.
 	Add(Stream)
-	// Remove stops a stream, finishes what it has in flight, and forgets it.
-	Remove(name string)
+	// Remove stops a stream, finishes what it has in flight while ctx lasts, for
+	// [Options.Drain] at most, saves its cursor, and forgets it. It returns the
+	// cursor, from which another stream in its place goes on; false where no stream
+	// of this name is running.
+	Remove(ctx context.Context, name string) (cursor source.Slot, was bool)
 }
 
 // A Pipeline runs streams.

@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"sync"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // run is a pipeline at work, to which streams can be added.
@@ -16,11 +18,13 @@ type run struct {
 // start runs a stream of the map. Before the last loop has ended more may be
 // started.
 func (r *run) start(s *stream) {
-	ctx, cancel := context.WithCancel(r.ctx)
-	s.stop = cancel
+	ctx, stop := context.WithCancel(r.ctx)
+	drain, giveUp := context.WithCancel(r.drain)
+	s.stop, s.giveUp = stop, giveUp
 	r.loops.Go(func() {
-		defer cancel()
-		if err := r.loop(ctx, r.drain, s); err != nil {
+		defer giveUp()
+		defer stop()
+		if err := r.loop(ctx, drain, s); err != nil {
 			r.stop(err)
 		}
 		close(s.ended)
@@ -41,19 +45,31 @@ func (r *run) Add(st Stream) {
 }
 
 // Remove implements [Set].
-func (r *run) Remove(name string) {
+func (r *run) Remove(ctx context.Context, name string) (source.Slot, bool) {
 	r.mu.Lock()
 	s := r.streams[name]
 	r.mu.Unlock()
 	if s == nil {
-		return
+		return 0, false
 	}
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Drain)
+	defer cancel()
 	s.stop()
+	defer context.AfterFunc(ctx, s.giveUp)()
 	<-s.ended
-	r.announceAll(r.drain, s)
+	r.announceAll(ctx, s)
+	cursor := r.cursor(s, s.ledger.Stats())
+	confirmed := r.confirm(ctx) == nil
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.streams[name] != s {
+		return 0, false // removed by another caller meanwhile
+	}
+	if confirmed {
+		r.keep(s, cursor)
+	}
 	delete(r.streams, name)
-	r.mu.Unlock()
 	r.opts.Metrics.Forget(name)
-	s.log.Info("stream removed")
+	s.log.Info("stream removed", "cursor", cursor.String())
+	return cursor, true
 }

@@ -51,8 +51,9 @@ type stream struct {
 	gaps []source.Gap // to be published among the tensors, of deliver only
 	told atomic.Int64 // the slot up to which they have been
 
-	stop  context.CancelFunc
-	ended chan struct{} // closed when its loop has
+	stop   context.CancelFunc // asking
+	giveUp context.CancelFunc // what is in flight
+	ended  chan struct{}      // closed when its loop has
 
 	mu      sync.Mutex
 	problem string       // why it cannot be read at present

@@ -26,17 +26,11 @@ func (p *Pipeline) tick(ctx context.Context) {
 // report announces the gaps since the last time, logs what was lost in a line for
 // each stream and outcome, notes which streams move, and saves the cursors.
 func (p *Pipeline) report(ctx context.Context, now time.Time) {
-	cursors := map[string]source.Slot{}
+	cursors := map[*stream]source.Slot{}
 	for _, s := range p.sorted() {
 		s.extend(now)
-		cursor := s.note(now)
-		if p.opts.Inline {
-			cursor = min(cursor, source.Slot(s.told.Load()))
-		}
+		cursors[s] = p.cursor(s, s.note(now))
 		p.announceAll(ctx, s)
-		if s.Key != "" {
-			cursors[s.Key] = cursor
-		}
 	}
 	if p.opts.Cursors == nil {
 		return
@@ -46,17 +40,44 @@ func (p *Pipeline) report(ctx context.Context, now time.Time) {
 	}
 }
 
+// cursor returns up to where a stream was delivered, its gaps included where they
+// are among the tensors.
+func (p *Pipeline) cursor(s *stream, st source.Stats) source.Slot {
+	if p.opts.Inline {
+		return min(st.Cursor, source.Slot(s.told.Load()))
+	}
+	return st.Cursor
+}
+
 // save keeps the cursors, once the broker has all that was published before them.
-func (p *Pipeline) save(ctx context.Context, cursors map[string]source.Slot) error {
-	if p.opts.Confirm != nil {
-		if err := p.opts.Confirm(ctx); err != nil {
-			return err
+// A stream that has been removed meanwhile has its last one already.
+func (p *Pipeline) save(ctx context.Context, cursors map[*stream]source.Slot) error {
+	if err := p.confirm(ctx); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	for s, cursor := range cursors {
+		if p.streams[s.Name] == s {
+			p.keep(s, cursor)
 		}
 	}
-	for key, c := range cursors {
-		p.opts.Cursors.Set(key, c)
-	}
+	p.mu.Unlock()
 	return p.opts.Cursors.Flush()
+}
+
+// confirm returns nil when the broker has all that was published before.
+func (p *Pipeline) confirm(ctx context.Context) error {
+	if p.opts.Confirm == nil {
+		return nil
+	}
+	return p.opts.Confirm(ctx)
+}
+
+// keep sets a stream's cursor, for the next flush.
+func (p *Pipeline) keep(s *stream, cursor source.Slot) {
+	if p.opts.Cursors != nil && s.Key != "" {
+		p.opts.Cursors.Set(s.Key, cursor)
+	}
 }
 
 // announceAll announces a stream's gaps since the last time.
@@ -79,8 +100,8 @@ func (s *stream) extend(now time.Time) {
 	s.ledger.Extend(end)
 }
 
-// note logs what was lost since the last time, and returns the cursor.
-func (s *stream) note(now time.Time) source.Slot {
+// note logs what was lost since the last time, and returns how the stream stands.
+func (s *stream) note(now time.Time) source.Stats {
 	st := s.ledger.Stats()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +120,7 @@ func (s *stream) note(now time.Time) source.Slot {
 		s.log.Warn("slots without a tensor", args...)
 	}
 	s.last = st
-	return st.Cursor
+	return st
 }
 
 func (p *Pipeline) announce(ctx context.Context, s *stream, g source.Gap) {

@@ -1,0 +1,119 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// jam is a broker that never takes what one stream publishes.
+type jam struct {
+	*rig
+	stream string
+}
+
+func (j jam) Publish(ctx context.Context, m publish.Message) error {
+	if strings.HasPrefix(m.Subject, j.stream+".") {
+		return stuck{}.Publish(ctx, m)
+	}
+	return j.rig.Publish(ctx, m)
+}
+
+// TestStreamIsReplaced removes a stream beside one whose broker takes nothing, and
+// adds it again at its cursor.
+func TestStreamIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{decode: func(source.Slot) time.Duration { return 500 * time.Millisecond }}
+		saved := &memory{}
+		var streams []Stream
+		r.build(t, 2, 0, func(o *Options, s []Stream) {
+			s[0].Key, s[1].Key = "one", "two"
+			streams = s
+			o.Publisher = jam{r, "cam-1"}
+			o.Cursors = saved
+			o.Inflight = 1 << 30
+			o.Drain = 20 * time.Second
+			o.Follow = func(ctx context.Context, set Set) {
+				time.Sleep(10 * time.Second)
+				begin := time.Now()
+				cursor, was := set.Remove(ctx, "cam-2")
+				if d := time.Since(begin); !was || d > 2*time.Second {
+					t.Errorf("Remove = %v, %v after %v", cursor, was, d)
+				}
+				if got, _ := saved.Load("two"); got != cursor {
+					t.Errorf("saved %v, want %v", got, cursor)
+				}
+				published := r.slots(t, "cam-2.a")
+				if last := published[len(published)-1]; cursor != last.Add(source.MinInterval) {
+					t.Errorf("the cursor is %v, and the last tensor of %v", cursor, last)
+				}
+				s := streams[1]
+				s.From = cursor
+				set.Add(s)
+				time.Sleep(10 * time.Second)
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Second, cancel)
+		if err := r.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		got := r.slots(t, "cam-2.a")
+		for i, s := range got[1:] {
+			if s != got[i].Add(source.MinInterval) {
+				t.Errorf("%v came after %v", s, got[i])
+			}
+		}
+		if len(got) < 60 {
+			t.Errorf("%d slots in 20 s", len(got))
+		}
+	})
+}
+
+// TestRemoveGivesUp removes a stream whose broker takes nothing.
+func TestRemoveGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		saved := &memory{}
+		var from source.Slot
+		r.build(t, 2, 0, func(o *Options, s []Stream) {
+			s[0].Key, from = "one", s[0].From
+			o.Publisher = jam{r, "cam-1"}
+			o.Cursors = saved
+			o.Drain = 20 * time.Second
+			o.Follow = func(ctx context.Context, set Set) {
+				time.Sleep(10 * time.Second)
+				soon, cancel := context.WithTimeout(ctx, time.Second)
+				defer cancel()
+				begin := time.Now()
+				if cursor, was := set.Remove(soon, "cam-1"); !was || cursor != from || time.Since(begin) != time.Second {
+					t.Errorf("Remove = %v, %v after %v; want %v", cursor, was, time.Since(begin), from)
+				}
+				if _, was := set.Remove(ctx, "cam-1"); was {
+					t.Error("removed twice")
+				}
+				time.Sleep(10 * time.Second)
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(30*time.Second, cancel)
+		if err := r.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(r.Streams()); n != 1 {
+			t.Errorf("%d streams are left", n)
+		}
+		if got, _ := saved.Load("one"); got != from {
+			t.Errorf("saved %v, want %v: what was given up stays to be asked for", got, from)
+		}
+		if slots := r.slots(t, "cam-2.a"); !slices.IsSorted(slots) || len(slots) < 60 {
+			t.Errorf("%d slots of the other stream", len(slots))
+		}
+	})
+}
