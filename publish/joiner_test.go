@@ -200,7 +200,7 @@ func FuzzJoiner(f *testing.F) {
 	m := sized(f, "a", 1000, 64, 48)
 	parts := split(f, m, 5000)
 	for name, value := range map[string]string{
-		"Cvf-Chunk": "2/3", "Cvf-Shape": "1,65536,65536,3", "Cvf-Dtype": "FP32", "Nats-Msg-Id": "x/2", "Cvf-Gap": "x",
+		"Cvf-Chunk": "2/3", "Cvf-Shape": "1,65536,65536,3", "Cvf-Dtype": "FP32", "Nats-Msg-Id": "x/2/3", "Cvf-Gap": "x",
 	} {
 		f.Add(name, value, parts[1].Data)
 	}

@@ -46,7 +46,7 @@ func parsePart(m Message) (part, error) {
 		return part{}, fmt.Errorf("header %s: part %d of %d with %d bytes does not fit a tensor of %d bytes", HeaderChunk, i, n, length, p.total)
 	}
 	p.size = int(size)
-	p.header, p.sum = wholeHeader(m.Header, i)
+	p.header, p.sum = wholeHeader(m.Header, i, n)
 	return p, nil
 }
 
@@ -54,7 +54,7 @@ func parsePart(m Message) (part, error) {
 // headers that differ from part to part. The sum is what tells the tensor: all of
 // the headers are in it, because parts of two attempts at one slot fit only where
 // they are of the same pixels, as far as one can tell.
-func wholeHeader(h map[string][]string, i int) (map[string][]string, [sha256.Size]byte) {
+func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.Size]byte) {
 	whole := make(map[string][]string, len(tensorHeaders))
 	var text []byte
 	for _, name := range tensorHeaders {
@@ -64,7 +64,7 @@ func wholeHeader(h map[string][]string, i int) (map[string][]string, [sha256.Siz
 		}
 		value := values[0]
 		if name == HeaderMsgID {
-			value = strings.TrimSuffix(value, "/"+strconv.Itoa(i))
+			value = strings.TrimSuffix(value, "/"+partOf(i, n))
 		}
 		whole[name] = []string{value}
 		text = append(strconv.AppendQuote(append(text, name...), value), '\n')

@@ -1,6 +1,10 @@
 package publish
 
-import "github.com/cvfeeder/cvfeeder/source"
+import (
+	"crypto/sha256"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
 
 // A Position is the place of a message on its subject.
 type Position struct {
@@ -10,10 +14,13 @@ type Position struct {
 	// Part is which part of Parts this is, counted from 1; a whole message is
 	// part 1 of 1.
 	Part, Parts int
+	// Tensor tells which one a part is of, among those that may be made for the same
+	// slot: by other versions, or with another spec. It is zero for a whole message.
+	Tensor [sha256.Size]byte
 }
 
 // ParsePosition reads the place of a message, whole or part, tensor or inline
-// gap, from its headers. It looks at no other header than it needs.
+// gap, from its headers.
 func ParsePosition(h map[string][]string) (Position, error) {
 	f := fields{header: h}
 	f.version()
@@ -26,6 +33,7 @@ func ParsePosition(h map[string][]string) (Position, error) {
 		}
 	} else if _, part := h[HeaderChunk]; part {
 		p.Part, p.Parts = f.chunk()
+		_, p.Tensor = wholeHeader(h, p.Part, p.Parts)
 	}
 	if f.err != nil {
 		return Position{}, f.err
@@ -34,11 +42,12 @@ func ParsePosition(h map[string][]string) (Position, error) {
 }
 
 // AtOrAfter tells whether a subject whose last message is at p has no need of the
-// one at q any more. A tensor is there when its last part is; parts that were cut
-// in another number than q's do not count, since consumers do not mix them.
+// one at q any more. A tensor is there when its last part is; parts of another tensor
+// for the slot, or cut in another number than q's, do not count, since consumers do
+// not mix them.
 func (p Position) AtOrAfter(q Position) bool {
 	if p.Last != q.Last {
 		return p.Last > q.Last
 	}
-	return p.Part == p.Parts || p.Parts == q.Parts && p.Part >= q.Part
+	return p.Part == p.Parts || p.Tensor == q.Tensor && p.Parts == q.Parts && p.Part >= q.Part
 }

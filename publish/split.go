@@ -17,7 +17,8 @@ const (
 // Split returns the messages that carry m where the server takes none larger than
 // limit bytes, as counted by [Size]: m alone where it fits, and otherwise parts
 // for a [Joiner]. The parts have all headers of m, the header [HeaderChunk] and an
-// identity that is m's with the part's number behind it. Their payloads are
+// identity that is m's with the part's number and how many there are behind it, so
+// that a broker tells parts apart that were cut for another limit. Their payloads are
 // consecutive ranges of m's own memory, all but the last of the same size.
 //
 // The same m and limit always give the same parts. The error wraps a [*SizeError]
@@ -57,14 +58,18 @@ func countParts(m Message, limit int) (int, error) {
 	return 0, fmt.Errorf("not even in parts: %w", &SizeError{Size: need, Limit: limit})
 }
 
+// partOf is the place of a part as the headers have it.
+func partOf(i, n int) string { return strconv.Itoa(i) + "/" + strconv.Itoa(n) }
+
 func partHeader(h map[string][]string, i, n int) map[string][]string {
 	part := maps.Clone(h)
 	if part == nil {
 		part = make(map[string][]string, 1)
 	}
-	part[HeaderChunk] = []string{strconv.Itoa(i) + "/" + strconv.Itoa(n)}
+	place := partOf(i, n)
+	part[HeaderChunk] = []string{place}
 	if id := h[HeaderMsgID]; len(id) == 1 {
-		part[HeaderMsgID] = []string{id[0] + "/" + strconv.Itoa(i)}
+		part[HeaderMsgID] = []string{id[0] + "/" + place}
 	}
 	return part
 }

@@ -67,7 +67,7 @@ func TestSplitParts(t *testing.T) {
 		}
 	}
 	last := split(t, m, 25_000)[2].Header
-	if last["Cvf-Chunk"][0] != "3/3" || last["Nats-Msg-Id"][0] != "a/1000/detector/3f2a/3" || last["Cvf-Shape"][0] != "1,100,200,3" {
+	if last["Cvf-Chunk"][0] != "3/3" || last["Nats-Msg-Id"][0] != "a/1000/detector/3f2a/3/3" || last["Cvf-Shape"][0] != "1,100,200,3" {
 		t.Errorf("headers %v", last)
 	}
 	if m.Header["Cvf-Chunk"] != nil || m.Header["Nats-Msg-Id"][0] != "a/1000/detector/3f2a" {
@@ -155,7 +155,12 @@ func TestPosition(t *testing.T) {
 		"part":   {split(t, m, 5000)[1], publish.Position{First: 1000, Last: 1000, Part: 2, Parts: 3}},
 		"gap":    {gap, publish.Position{First: 1000, Last: 1600, Part: 1, Parts: 1}},
 	} {
-		if got, err := publish.ParsePosition(tt.m.Header); err != nil || got != tt.want {
+		got, err := publish.ParsePosition(tt.m.Header)
+		if part := got.Tensor != (publish.Position{}).Tensor; part != (name == "part") {
+			t.Errorf("%s: of tensor %x", name, got.Tensor)
+		}
+		got.Tensor = tt.want.Tensor
+		if err != nil || got != tt.want {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
@@ -170,6 +175,37 @@ func TestPosition(t *testing.T) {
 	}
 }
 
+// TestPartsOfOneTensor: the parts of one cut, and no others, are told to be of the
+// same tensor.
+func TestPartsOfOneTensor(t *testing.T) {
+	m := sized(t, "a", 1000, 64, 48)
+	ids := map[string]bool{}
+	of := func(m publish.Message) [32]byte {
+		p, err := publish.ParsePosition(m.Header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id := m.Header["Nats-Msg-Id"][0]; ids[id] {
+			t.Errorf("%s is the identity of two parts", id)
+		} else {
+			ids[id] = true
+		}
+		return p.Tensor
+	}
+	parts := split(t, m, 5000)
+	if of(parts[0]) != of(parts[1]) {
+		t.Error("two parts are of two tensors")
+	}
+	if other := split(t, m, 3000); len(other) == len(parts) || of(other[0]) != of(other[1]) {
+		t.Errorf("%d parts", len(other))
+	}
+	spec := sized(t, "a", 1000, 64, 48)
+	spec.Header["Cvf-Spec"] = []string{"another"}
+	if of(split(t, m, 8000)[0]) == of(split(t, spec, 2000)[0]) {
+		t.Error("parts of two specs are of one tensor")
+	}
+}
+
 func TestPositionAtOrAfter(t *testing.T) {
 	whole := func(slot source.Slot) publish.Position {
 		return publish.Position{First: slot, Last: slot, Part: 1, Parts: 1}
@@ -178,6 +214,8 @@ func TestPositionAtOrAfter(t *testing.T) {
 		return publish.Position{First: slot, Last: slot, Part: i, Parts: n}
 	}
 	gap := publish.Position{First: 1000, Last: 1600, Part: 1, Parts: 1}
+	other := part(1000, 3, 5)
+	other.Tensor[0] = 1
 	for _, tt := range []struct {
 		last, next publish.Position
 		want       bool
@@ -188,6 +226,8 @@ func TestPositionAtOrAfter(t *testing.T) {
 		{whole(1000), part(1000, 3, 5), true},
 		{part(1000, 2, 5), part(1000, 2, 5), true},
 		{part(1000, 2, 5), part(1000, 3, 5), false},
+		{part(1000, 3, 5), other, false},
+		{other, part(1000, 3, 5), false},
 		{part(1000, 2, 5), part(1000, 1, 7), false},
 		{part(1000, 5, 5), part(1000, 1, 7), true},
 		{part(1000, 2, 5), whole(1000), false},

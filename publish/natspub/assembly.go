@@ -3,7 +3,6 @@ package natspub
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -104,8 +103,7 @@ func (a *assembly) name(m publish.Message) (string, error) {
 	if a.most > 0 && p.Parts > a.most {
 		return "", fmt.Errorf("the tensor has %d parts, but no more than %d may be unacknowledged: raise the consumer's max_ack_pending", p.Parts, a.most)
 	}
-	spec := strings.Join(m.Header[publish.HeaderSpec], "")
-	return fmt.Sprintf("%s %d/%d %s", m.Subject, p.First, p.Parts, spec), nil
+	return fmt.Sprintf("%s %x/%d", m.Subject, p.Tensor, p.Parts), nil
 }
 
 // pass notes that something with the given sequence has come on a subject.

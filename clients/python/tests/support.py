@@ -58,7 +58,7 @@ def parts(n: int, headers: dict[str, str] = HEADERS) -> list[tuple[dict[str, str
     size = -(-len(PAYLOAD) // n)
     return [
         (
-            headers | {"Cvf-Chunk": f"{i}/{n}", "Nats-Msg-Id": f"{headers['Nats-Msg-Id']}/{i}"},
+            headers | {"Cvf-Chunk": f"{i}/{n}", "Nats-Msg-Id": f"{headers['Nats-Msg-Id']}/{i}/{n}"},
             PAYLOAD[(i - 1) * size : i * size],
         )
         for i in range(1, n + 1)

@@ -95,7 +95,7 @@ class Joiner:
             raise InvalidMessage(f"header Cvf-Chunk: part {number} of {total}")
         whole = {k: v for k, v in headers.items() if k != "Cvf-Chunk"}
         if "Nats-Msg-Id" in whole:
-            whole["Nats-Msg-Id"] = whole["Nats-Msg-Id"].removesuffix(f"/{number}")
+            whole["Nats-Msg-Id"] = whole["Nats-Msg-Id"].removesuffix(f"/{number}/{total}")
         assembly = self._assemblies.get(subject)
         if assembly is None or assembly.headers != whole or assembly.total != total:
             self._drop(subject)
