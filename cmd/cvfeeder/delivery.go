@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -58,6 +59,26 @@ func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, op
 	}
 	opts.Cursors = cursors
 	return cursors.Close, nil
+}
+
+func dataConnections() int { return min(runtime.GOMAXPROCS(0), maxDataConnections) }
+
+// fits returns what is told the max_payload of each connection. At the start, one that
+// is too small ends the run. Later, with another server or another config of it, the
+// tensors that do not fit are dropped, others not.
+func (f *feeder) fits(size int, largest string, stop func(error)) func(limit int) {
+	made := 0 // connections
+	return func(limit int) {
+		made++
+		err := publish.CheckSize(size, limit)
+		switch {
+		case err == nil || f.cfg.Delivery.Oversize == "chunk":
+		case made <= dataConnections():
+			stop(usage(fmt.Errorf("%s: %w", largest, err)))
+		default:
+			f.log.Error("tensors are dropped until this is mended", "output", largest, "err", err)
+		}
+	}
 }
 
 // errRange says that a range cannot be published in order.

@@ -77,11 +77,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	if f.cfg.Delivery.Mode != modeLive {
 		size += natspub.StoredOverhead
 	}
-	conn, server, err := f.connect(func(limit int) {
-		if err := publish.CheckSize(size, limit); err != nil && f.cfg.Delivery.Oversize == "reject" {
-			stop(usage(fmt.Errorf("%s: %w", largest, err)))
-		}
-	}, stop)
+	conn, server, err := f.connect(f.fits(size, largest, stop), stop)
 	if err != nil {
 		return err
 	}
@@ -201,7 +197,7 @@ func exitCode(err error) error {
 func (f *feeder) connect(onConnect func(int), onDenied func(error)) (*natspub.Conn, *natspub.Server, error) {
 	opts := natspub.Options{
 		URL: f.cfg.NATS.URL, Credentials: f.cfg.NATS.Credentials, TLS: natspub.TLS(f.cfg.NATS.TLS),
-		DataConnections: min(runtime.GOMAXPROCS(0), maxDataConnections),
+		DataConnections: dataConnections(),
 		Chunk:           f.cfg.Delivery.Oversize == "chunk", Logger: f.log, OnConnect: onConnect, OnDenied: onDenied,
 	}
 	if opts.URL == config.Embedded {

@@ -144,14 +144,17 @@ func (c *Conn) CheckSize(largest int) error {
 	return publish.CheckSize(largest, limit)
 }
 
-// parts returns what m is sent as, which is m itself unless it is too large with
-// some bytes more.
-func (c *Conn) parts(m publish.Message, more int) ([]publish.Message, error) {
-	limit := c.MaxPayload()
-	if !c.chunk || limit == 0 {
+// parts returns what m is sent as where messages may have so many bytes, which is m
+// itself unless it is to be split. The error is a [*publish.DropError].
+func (c *Conn) parts(m publish.Message, limit int) ([]publish.Message, error) {
+	if !c.chunk || limit <= 0 {
 		return []publish.Message{m}, nil
 	}
-	return publish.Split(m, limit-more)
+	parts, err := publish.Split(m, limit)
+	if err != nil {
+		return nil, drop(publish.DropTooLarge, err)
+	}
+	return parts, nil
 }
 
 // Live returns the publisher of the delivery mode "live". It lives as long as the

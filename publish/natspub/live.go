@@ -61,7 +61,7 @@ func (l *Live) Publish(ctx context.Context, m publish.Message) error {
 	if on.pulse.late() {
 		return drop(publish.DropSlow, errLate)
 	}
-	parts, err := l.conn.parts(m, 0)
+	parts, err := l.conn.parts(m, l.conn.MaxPayload())
 	if err != nil {
 		return err
 	}

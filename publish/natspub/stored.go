@@ -20,8 +20,12 @@ import (
 var _ publish.Publisher = (*Stored)(nil)
 
 // StoredOverhead is the most that publishing into a stream adds to a message's
-// headers, in bytes.
-const StoredOverhead = 160
+// headers, in bytes: the stream's name, of up to 255 bytes, and a sequence.
+const StoredOverhead = 352
+
+// maxOnDisk is the largest message, in bytes, that surely fits a record of
+// JetStream's files, which are of up to 32 MiB.
+const maxOnDisk = 32<<20 - 64<<10
 
 // Conflict is a reason for [StreamOptions.OnRetry]: somebody else has published on
 // the subject.
@@ -106,14 +110,29 @@ func (c *Conn) stored(ctx context.Context, o StreamOptions, cfg jetstream.Stream
 }
 
 // Publish returns nil when the server has stored m, or has something as new on the
-// subject. The error is a [*publish.DropError] where the message was given up, and
-// ctx's where that ended first; any other says that the message can never be
-// stored.
+// subject. The error is a [*publish.DropError] where the message was given up, at
+// once where it is larger than the server takes, and ctx's where that ended first;
+// any other says that no message like it can ever be stored.
 func (s *Stored) Publish(ctx context.Context, m publish.Message) error {
-	parts, err := s.conn.parts(m, StoredOverhead)
-	if err != nil {
-		return err
+	limit := s.conn.MaxPayload()
+	if s.durable {
+		limit = min(limit, maxOnDisk)
 	}
+	for {
+		parts, err := s.conn.parts(m, limit-StoredOverhead)
+		if err != nil {
+			return err
+		}
+		err = s.storeAll(ctx, parts)
+		var size *publish.SizeError
+		if !s.conn.chunk || !errors.As(err, &size) || size.Limit >= limit {
+			return err
+		}
+		limit = size.Limit // of the server that the connection leads to by now
+	}
+}
+
+func (s *Stored) storeAll(ctx context.Context, parts []publish.Message) error {
 	for _, part := range parts {
 		if err := s.store(ctx, part); err != nil {
 			return err
@@ -244,7 +263,7 @@ func (s *Stored) try(ctx context.Context, t *tail, m publish.Message, pos publis
 	if err != nil {
 		t.known = false // it may be stored, or somebody else's may be
 		s.doubtful.Store(true)
-		return err
+		return s.tooLarge(err, m, int(on.nc.MaxPayload()))
 	}
 	// Of a repeat it is not known what came after the first.
 	t.known, t.at, t.seq, t.pos = !ack.Duplicate, time.Now(), ack.Sequence, pos
@@ -269,6 +288,21 @@ func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *tail, subj
 	return nil
 }
 
+// tooLarge returns err as a [publish.DropError] where it says that m will not fit
+// however often it is tried. It does fit where the connection has been made anew
+// since, to a server that takes more.
+func (s *Stored) tooLarge(err error, m publish.Message, limit int) error {
+	var api *jetstream.APIError
+	switch size := publish.Size(m) + StoredOverhead; {
+	case errors.Is(err, nats.ErrMaxPayload) && size > limit:
+		return drop(publish.DropTooLarge, &publish.SizeError{Size: size, Limit: limit})
+	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum ||
+		api.ErrorCode == codeStoreFailed && (strings.Contains(api.Description, "too large") || s.cfg.MaxBytes > 0 && int64(size) > s.cfg.MaxBytes)):
+		return drop(publish.DropTooLarge, fmt.Errorf("the JetStream stream takes no message of %d bytes: %w", size, err))
+	}
+	return err
+}
+
 // reasonOf names the reason of an error for metrics, and tells whether trying again
 // makes no sense.
 func reasonOf(err error) (reason string, final bool) {
@@ -276,9 +310,11 @@ func reasonOf(err error) (reason string, final bool) {
 	var api *jetstream.APIError
 	switch {
 	case errors.As(err, &dropped):
-		return dropped.Reason, false
-	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
+		return dropped.Reason, dropped.Reason == publish.DropTooLarge
+	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
 		return "", true
+	case errors.Is(err, nats.ErrMaxPayload):
+		return publish.DropTooLarge, false
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return publish.DropSlow, false
 	case isConflict(err):
@@ -287,8 +323,6 @@ func reasonOf(err error) (reason string, final bool) {
 		switch {
 		case api.ErrorCode == codeStoreFailed && strings.Contains(api.Description, "maximum"), api.ErrorCode == codeNoStorage, api.ErrorCode == codeNoResources:
 			return publish.DropFull, false
-		case api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum:
-			return "", true
 		}
 		return publish.DropRefused, false
 	}
