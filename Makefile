@@ -28,7 +28,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan soak fidelity lint fmt bench opencv image clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan soak fidelity lint fmt docs bench opencv image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ lint: deps-lint $(GOLANGCI) $(VENV)/.done ## format check, linters, go.mod, shel
 
 fmt: $(GOLANGCI) ## format the Go files
 	$(GOLANGCI) fmt ./...
+
+docs: ## renew the tables of docs/configuration.md from the config's types
+	go test -count=1 ./internal/config -run '^TestDocumentIsInStep$$' -update
 
 $(GOLANGCI):
 	GOBIN="$(CURDIR)/.cache/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

@@ -30,23 +30,32 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
+// The comments of the fields are what the JSON schema and docs/configuration.md say
+// of the keys.
+
 // Config is the whole file, with its defaults filled in.
 type Config struct {
-	AWS      AWS      `yaml:"aws"`
-	NATS     NATS     `yaml:"nats"`
+	// AWS says how to reach Kinesis Video Streams.
+	AWS AWS `yaml:"aws"`
+	// NATS says how to reach the broker.
+	NATS NATS `yaml:"nats"`
+	// Delivery says what is promised of the messages.
 	Delivery Delivery `yaml:"delivery"`
-	// State is the directory for cursors where NATS does not keep them; empty
-	// keeps none.
-	State   string  `yaml:"state"`
-	HTTP    HTTP    `yaml:"http"`
-	Log     Log     `yaml:"log"`
+	// State is the directory for cursors, from which streams go on after a restart,
+	// where NATS does not keep them; empty keeps none.
+	State string `yaml:"state"`
+	// HTTP is the server of metrics, health and status page.
+	HTTP HTTP `yaml:"http"`
+	// Log says what is logged to standard error.
+	Log Log `yaml:"log"`
+	// Cluster shares the streams between replicas.
 	Cluster Cluster `yaml:"cluster"`
-	Price   Price   `yaml:"price"`
+	// Price is for the plan of "cvfeeder check".
+	Price Price `yaml:"price"`
 	// Streams are the cameras, at least one.
-	Streams []Stream `yaml:"streams"`
-	// Outputs are the kinds of tensor by name, at least one. [Config.Transforms]
-	// has them as the pipeline takes them.
-	Outputs map[string]Output `yaml:"outputs"`
+	Streams []Stream `yaml:"streams" jsonschema:"required,minItems=1"`
+	// Outputs are the kinds of tensor by name, at least one.
+	Outputs map[string]Output `yaml:"outputs" jsonschema:"required"`
 }
 
 // AWS says how to reach Kinesis Video Streams.
@@ -61,11 +70,13 @@ type AWS struct {
 
 // NATS says how to reach the broker.
 type NATS struct {
-	// URL is a comma-separated list of servers, or [Embedded].
+	// URL is a comma-separated list of servers, or "embedded" for one within the
+	// process.
 	URL string `yaml:"url"`
 	// Credentials is the path of a .creds file, or of one with an nkey's seed.
 	Credentials string `yaml:"credentials"`
-	TLS         TLS    `yaml:"tls"`
+	// TLS names PEM files.
+	TLS TLS `yaml:"tls"`
 }
 
 // Embedded in place of the NATS URL runs a server within the process.
@@ -76,15 +87,16 @@ type TLS struct {
 	// CA is the file of the authorities that are trusted in place of the
 	// system's.
 	CA string `yaml:"ca"`
-	// Cert and Key are the client's certificate and its key.
+	// Cert is the file of the client's certificate.
 	Cert string `yaml:"cert"`
-	Key  string `yaml:"key"`
+	// Key is the file of the certificate's key.
+	Key string `yaml:"key"`
 }
 
 // Delivery says what is promised of the messages.
 type Delivery struct {
-	// Mode is live (core NATS, at most once), ring (JetStream in memory) or
-	// durable (JetStream on disk, every slot once).
+	// Mode is what carries the messages: live (core NATS, at most once), ring (JetStream
+	// in memory) or durable (JetStream on disk, every slot once).
 	Mode string `yaml:"mode" jsonschema:"enum=live,enum=ring,enum=durable"`
 	// Subject is the template of a tensor's subject, with {stream} and {output}.
 	Subject string `yaml:"subject"`
@@ -93,7 +105,8 @@ type Delivery struct {
 	// Gaps says how a gap is announced: an event on a subject of its own, an
 	// empty message among the tensors, or not at all.
 	Gaps string `yaml:"gaps" jsonschema:"enum=events,enum=inline,enum=none"`
-	// Oversize says what becomes of a tensor that is larger than the server takes.
+	// Oversize says what becomes of a tensor that is larger than the server takes:
+	// an error at the start, or messages that hold a part each.
 	Oversize string `yaml:"oversize" jsonschema:"enum=reject,enum=chunk"`
 	// Inflight bounds the bytes of pictures and tensors between fetching and
 	// delivery.
@@ -102,7 +115,7 @@ type Delivery struct {
 
 // JetStream describes the stream that tensors are stored in.
 type JetStream struct {
-	// Name is that of the stream, which is made where it does not exist.
+	// Name is the name of the JetStream stream, which is made where it does not exist.
 	Name string `yaml:"name"`
 	// Keep is how many messages a ring holds of each subject.
 	Keep int `yaml:"keep" jsonschema:"minimum=1"`
@@ -130,7 +143,7 @@ type HTTP struct {
 type Log struct {
 	// Level is the least level that is logged.
 	Level string `yaml:"level" jsonschema:"enum=debug,enum=info,enum=warn,enum=error"`
-	// Format is text or json.
+	// Format is that of the log's lines.
 	Format string `yaml:"format" jsonschema:"enum=text,enum=json"`
 }
 
@@ -145,13 +158,12 @@ type Cluster struct {
 // Price is for the plan of "cvfeeder check".
 type Price struct {
 	// PerMillionImages is the price of a million images in your region.
-	PerMillionImages float64 `yaml:"per_million_images"`
+	PerMillionImages float64 `yaml:"per_million_images" jsonschema:"minimum=0"`
 }
 
 // Stream is one camera, or all those of a prefix.
 type Stream struct {
-	// Name is the stream's name. After reading it is set for a stream that is
-	// given by its ARN, too.
+	// Name is the stream's name, which an ARN has in it.
 	Name string `yaml:"name"`
 	// ARN is the stream's Amazon resource name, in place of the name.
 	ARN string `yaml:"arn"`
@@ -163,28 +175,31 @@ type Stream struct {
 	// Selector says whose timestamps count: server (when the service received
 	// the media) or producer (what the camera says).
 	Selector string `yaml:"selector" jsonschema:"enum=server,enum=producer"`
-	// Lag is how far behind now to ask.
+	// Lag is how far behind now to ask; auto learns it.
 	Lag AutoDuration `yaml:"lag"`
 	// Grace is how long a missing slot may still turn up.
 	Grace time.Duration `yaml:"grace"`
-	// Overlap is how far before the cursor a window starts.
+	// Overlap is how far before the cursor a window starts; auto learns it.
 	Overlap AutoDuration `yaml:"overlap"`
-	// From is where to begin.
+	// From is where to begin: resume goes on at the saved cursor, or else now; now is
+	// the newest media; or an RFC 3339 time.
 	From Start `yaml:"from"`
-	// To is the RFC 3339 time where to end; empty does not.
+	// To is the RFC 3339 time where to end; empty does not. The process exits when all
+	// streams have ended.
 	To End `yaml:"to"`
 	// Freshness is the age at which a slot is dropped as stale; 0 keeps all.
 	Freshness time.Duration `yaml:"freshness"`
-	Request   Request       `yaml:"request"`
+	// Request says what picture the service makes.
+	Request Request `yaml:"request"`
 	// Outputs are the names of the outputs that the stream is turned into.
-	Outputs []string `yaml:"outputs"`
+	Outputs []string `yaml:"outputs" jsonschema:"required,minItems=1,uniqueItems=true"`
 }
 
 // Request says what picture the service makes.
 type Request struct {
-	// Format is jpeg or png.
+	// Format is the picture's encoding.
 	Format string `yaml:"format" jsonschema:"enum=jpeg,enum=png"`
-	// Quality is that of the JPEG.
+	// Quality is the JPEG's; a PNG has none.
 	Quality int `yaml:"quality" jsonschema:"minimum=1,maximum=100"`
 	// Size is what the service stretches the picture to, in pixels; empty keeps
 	// the picture's own.
@@ -198,24 +213,31 @@ type Output struct {
 	Preset string `yaml:"preset" jsonschema:"enum=yolo,enum=imagenet,enum=clip,enum=raw,enum=none"`
 	// Size is the tensor's width and height in pixels; empty keeps the picture's.
 	Size Size `yaml:"size"`
-	// Fit is how the picture is brought to the size.
+	// Fit is how the picture is brought to the size: all of it with bars around it,
+	// stretched, covering it (centred), or its short side as torchvision does it.
 	Fit transform.Fit `yaml:"fit" jsonschema:"enum=letterbox,enum=stretch,enum=crop,enum=short-side"`
 	// Resize is the resampling method.
 	Resize transform.Resize `yaml:"resize" jsonschema:"enum=opencv-nearest,enum=opencv-linear,enum=opencv-cubic,enum=opencv-area,enum=pillow-bilinear,enum=pillow-bicubic,enum=pillow-lanczos"`
 	// Pad is the value of the letterbox's bars.
 	Pad uint8 `yaml:"pad"`
-	// Color is the order of the channels.
+	// Color is the order of the channels, or gray for one.
 	Color transform.Color `yaml:"color" jsonschema:"enum=rgb,enum=bgr,enum=gray"`
-	// ROI is the part of the picture that is used.
+	// ROI is the part of the picture that is used, "x,y,w,h" in its pixels or in
+	// fractions of it; empty is all of it.
 	ROI ROI `yaml:"roi"`
-	// Scale, Mean and Std normalize: (pixel*scale - mean) / std for each channel.
-	Scale Scale      `yaml:"scale"`
-	Mean  [3]float64 `yaml:"mean"`
-	Std   [3]float64 `yaml:"std"`
-	// DType is the type of the elements.
+	// Scale is the factor of a pixel's value, which becomes (pixel*scale - mean) / std
+	// in each channel.
+	Scale Scale `yaml:"scale"`
+	// Mean is subtracted from each channel.
+	Mean [3]float64 `yaml:"mean"`
+	// Std divides each channel.
+	Std [3]float64 `yaml:"std"`
+	// DType is the type of the elements; uint8 is not normalized, and the message's
+	// headers carry the numbers.
 	DType transform.DType `yaml:"dtype" jsonschema:"enum=float32,enum=float16,enum=uint8"`
 	// Layout is the order of the dimensions.
 	Layout transform.Layout `yaml:"layout" jsonschema:"enum=nchw,enum=nhwc"`
-	// Decode says how exact the decoder must be.
+	// Decode says how exact the decoder must be: fast scales JPEGs down while it
+	// decodes them, where that loses nothing visible.
 	Decode transform.DecodeMode `yaml:"decode" jsonschema:"enum=exact,enum=fast"`
 }

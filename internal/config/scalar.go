@@ -112,11 +112,12 @@ func allowed(v reflect.Value, tag reflect.StructTag) error {
 			if err != nil {
 				return fmt.Errorf("the limit %q in the program is not a number: %w", rule, err)
 			}
-			if name == "minimum" && v.Int() < bound {
-				return fmt.Errorf("%d is too small; at least %d", v.Int(), bound)
+			value := numeric(v)
+			if name == "minimum" && value < float64(bound) {
+				return fmt.Errorf("%v is too small; at least %d", v, bound)
 			}
-			if name == "maximum" && v.Int() > bound {
-				return fmt.Errorf("%d is too large; at most %d", v.Int(), bound)
+			if name == "maximum" && value > float64(bound) {
+				return fmt.Errorf("%v is too large; at most %d", v, bound)
 			}
 		}
 	}
@@ -124,4 +125,12 @@ func allowed(v reflect.Value, tag reflect.StructTag) error {
 		return fmt.Errorf("unknown value %q; %s", v.String(), suggest(v.String(), words))
 	}
 	return nil
+}
+
+// numeric returns the value of an integer or a float.
+func numeric(v reflect.Value) float64 {
+	if v.CanFloat() {
+		return v.Float()
+	}
+	return float64(v.Int())
 }

@@ -11,7 +11,6 @@ var notYet = []string{
 	"http.token",
 	"cluster.group",
 	"cluster.lease",
-	"price.per_million_images",
 }
 
 // unsupported says why the key may not be changed from def to value, or returns

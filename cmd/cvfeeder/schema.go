@@ -1,0 +1,28 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+)
+
+func newSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON schema of the config file",
+		Long: "Schema prints the JSON schema of the config file, with which editors check it,\n" +
+			"complete it, and show what its keys mean.",
+		Example: "  cvfeeder schema > cvfeeder.schema.json\n\n" +
+			"and as the first line of cvfeeder.yaml beside it:\n\n" +
+			"  # yaml-language-server: $schema=cvfeeder.schema.json",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text, err := config.Schema()
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		},
+	}
+}

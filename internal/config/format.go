@@ -1,0 +1,91 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// format returns a value of the config as it is written in the file.
+func format(v any) string {
+	if m, ok := v.(encoding.TextMarshaler); ok {
+		text, err := m.MarshalText()
+		if err != nil {
+			return err.Error()
+		}
+		return string(text)
+	}
+	if v := reflect.ValueOf(v); v.Kind() == reflect.Array || v.Kind() == reflect.Slice {
+		text := "["
+		for i := range v.Len() {
+			if i > 0 {
+				text += ", "
+			}
+			text += format(v.Index(i).Interface())
+		}
+		return text + "]"
+	}
+	return fmt.Sprint(v)
+}
+
+// MarshalText writes the largest unit that makes a whole number.
+func (b Bytes) MarshalText() ([]byte, error) {
+	for _, unit := range []struct {
+		name string
+		size int64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}} {
+		if n := int64(b); n != 0 && n%unit.size == 0 {
+			return fmt.Appendf(nil, "%d%s", n/unit.size, unit.name), nil
+		}
+	}
+	return fmt.Appendf(nil, "%dB", int64(b)), nil
+}
+
+// MarshalText writes "auto" or a duration.
+func (a AutoDuration) MarshalText() ([]byte, error) {
+	if time.Duration(a) == source.Auto {
+		return []byte("auto"), nil
+	}
+	return []byte(time.Duration(a).String()), nil
+}
+
+// MarshalText writes what [Size.UnmarshalText] reads.
+func (s Size) MarshalText() ([]byte, error) {
+	if s == (Size{}) {
+		return nil, nil
+	}
+	return fmt.Appendf(nil, "%dx%d", s.Width, s.Height), nil
+}
+
+// MarshalText writes what [ROI.UnmarshalText] reads.
+func (r ROI) MarshalText() ([]byte, error) { return []byte(transform.ROI(r).String()), nil }
+
+// MarshalText writes a fraction of 1 where the scale is one, otherwise the number.
+func (s Scale) MarshalText() ([]byte, error) {
+	if n := math.Round(1 / float64(s)); n != 1 && s != 0 && Scale(1/n) == s {
+		return fmt.Appendf(nil, "1/%.0f", n), nil
+	}
+	return strconv.AppendFloat(nil, float64(s), 'g', -1, 64), nil
+}
+
+// MarshalText writes what [Start.UnmarshalText] reads.
+func (s Start) MarshalText() ([]byte, error) {
+	if s.Kind == StartAt {
+		return s.Time.AppendFormat(nil, time.RFC3339Nano), nil
+	}
+	return []byte(s.Kind), nil
+}
+
+// MarshalText writes what [End.UnmarshalText] reads.
+func (e End) MarshalText() ([]byte, error) {
+	if e.Time.IsZero() {
+		return nil, nil
+	}
+	return e.Time.AppendFormat(nil, time.RFC3339Nano), nil
+}

@@ -1,0 +1,177 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/invopop/jsonschema"
+)
+
+// Schema returns the JSON schema of the config file: its keys with their types,
+// enums, defaults and meanings, for editors that check and complete YAML. What it
+// refuses, [Load] refuses, too; what Load accepts, it accepts. References,
+// combinations and limits of time are for Load alone.
+func Schema() ([]byte, error) {
+	comments, err := fieldComments()
+	if err != nil {
+		return nil, err
+	}
+	s := schemer{comments: comments}
+	r := jsonschema.Reflector{
+		Anonymous: true, DoNotReference: true, ExpandedStruct: true,
+		FieldNameTag: "yaml", RequiredFromJSONSchemaTags: true, Mapper: mapped,
+	}
+	root := r.Reflect(&Config{})
+	root.Title = "The config file of cvfeeder"
+	s.structure(root, reflect.ValueOf(*defaults()))
+	out, err := json.MarshalIndent(root, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("the schema: %w", err)
+	}
+	return append(out, '\n'), nil
+}
+
+// Patterns of values. Any value may hold variables, ${NAME}, which are not expanded
+// before the schema has been applied.
+const (
+	variable = `\$\{[A-Za-z_][A-Za-z0-9_]*\}`
+	number   = `[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?`
+	length   = `\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+|[+-]?0`
+	amount   = `[0-9]+(\.[0-9]+)?\s*([kKmMgG][iI]?)?[bB]`
+	side     = `\s*\+?0*[1-9][0-9]{0,3}\s*`
+	pixels   = side + `[xX]` + side
+	instant  = `[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})`
+	region   = `(\s*` + number + `\s*,){3}\s*` + number + `\s*`
+	factor   = `\s*` + number + `\s*(/\s*` + number + `\s*)?`
+	// noStray matches text whose every ${ begins a variable, or is a literal $${.
+	noStray = `^([^$]|\$+[^${]|\$\$+\{|` + variable + `)*\$*$`
+)
+
+// only is the pattern of values that are of one of some forms, or hold a variable.
+func only(forms ...string) string {
+	return `^(` + strings.Join(forms, `|`) + `)$|` + variable
+}
+
+// mapped returns the schema of the types that are written in a form of their own.
+func mapped(t reflect.Type) *jsonschema.Schema {
+	text := func(pattern string) *jsonschema.Schema { return &jsonschema.Schema{Type: "string", Pattern: pattern} }
+	zero := jsonschema.Schema{Const: 0}
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text(only(length)), &zero}}
+	case reflect.TypeFor[AutoDuration]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text(only("auto", length)), &zero}}
+	case reflect.TypeFor[Bytes]():
+		return text(only(amount))
+	case reflect.TypeFor[Size]():
+		return text(only(`\s*`, pixels))
+	case reflect.TypeFor[ROI]():
+		return text(only(`\s*`, region))
+	case reflect.TypeFor[Scale]():
+		s := text(only(factor))
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, {Type: "number", Not: &zero}}}
+	case reflect.TypeFor[Start]():
+		return text(only("resume", "now", instant))
+	case reflect.TypeFor[End]():
+		return text(only("", instant))
+	}
+	return nil
+}
+
+// A schemer completes what the reflector makes of the types: descriptions, defaults,
+// and what the file allows beyond JSON.
+type schemer struct{ comments map[string]string }
+
+// structure completes the schema of a struct, whose value holds the defaults. A
+// mapping without keys may be written as nothing at all, unless it needs some.
+func (s schemer) structure(schema *jsonschema.Schema, v reflect.Value) {
+	if v.Type() == reflect.TypeFor[Stream]() {
+		named := func(key string) *jsonschema.Schema { return &jsonschema.Schema{Required: []string{key}} }
+		schema.OneOf = []*jsonschema.Schema{named("name"), named("arn"), named("prefix")}
+	}
+	if len(schema.Required) == 0 {
+		types(schema, "object", "null")
+	}
+	for f := range fieldsOf(v.Type()) {
+		property, ok := schema.Properties.Get(f.Tag.Get("yaml"))
+		if !ok {
+			continue
+		}
+		s.value(property, v.FieldByIndex(f.Index))
+		property.Description = meaning(s.comments[v.Type().Name()+"."+f.Name], f)
+	}
+}
+
+// value completes the schema of a key, whose default is v.
+func (s schemer) value(schema *jsonschema.Schema, v reflect.Value) {
+	if mapped(v.Type()) != nil {
+		schema.Default = format(v.Interface())
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		s.structure(schema, v)
+	case reflect.Map:
+		// The names are the user's.
+		least := uint64(1)
+		schema.MinProperties, schema.PropertyNames = &least, &jsonschema.Schema{Pattern: `\S`}
+		s.structure(schema.AdditionalProperties, started(v.Type().Elem()))
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Struct {
+			s.structure(schema.Items, started(v.Type().Elem()))
+		} else {
+			scalar(schema.Items)
+		}
+	case reflect.Array:
+		scalar(schema.Items)
+		schema.Default = v.Interface()
+	case reflect.Uint8:
+		schema.Minimum, schema.Maximum = "0", "255"
+		fallthrough
+	default:
+		scalar(schema)
+		schema.Default = v.Interface()
+	}
+}
+
+// started returns a new element of a list or map with its defaults.
+func started(t reflect.Type) reflect.Value {
+	v := reflect.New(t)
+	if s, ok := v.Interface().(starter); ok {
+		s.start(func(string) string { return "" })
+	}
+	return v.Elem()
+}
+
+// scalar allows what the file takes for a single value: a quoted number is one, a
+// number can be text, and all of them may be variables.
+func scalar(schema *jsonschema.Schema) {
+	switch {
+	case schema.Enum != nil:
+		words := &jsonschema.Schema{Enum: schema.Enum}
+		schema.AnyOf = []*jsonschema.Schema{words, {Type: "string", Pattern: variable}}
+		schema.Type, schema.Enum = "", nil
+	case schema.Type == "string":
+		types(schema, "string", "number", "boolean")
+		if schema.Pattern == "" {
+			schema.Pattern = noStray
+		}
+	case schema.Type == "boolean":
+		types(schema, "boolean", "string")
+		schema.Pattern = only("true", "false")
+	case schema.Type == "integer":
+		types(schema, "integer", "string")
+		schema.Pattern = only(`[+-]?[0-9]+`)
+	case schema.Type == "number":
+		types(schema, "number", "string")
+		schema.Pattern = only(number)
+	}
+}
+
+func types(schema *jsonschema.Schema, names ...string) {
+	schema.Type = ""
+	schema.Extras = map[string]any{"type": names}
+}
