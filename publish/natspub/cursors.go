@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -224,6 +225,22 @@ func bucketKey(key string) string {
 		default:
 			fmt.Fprintf(&b, "=%02X", c)
 		}
+	}
+	return b.String()
+}
+
+// unbucketKey undoes bucketKey.
+func unbucketKey(key string) string {
+	var b strings.Builder
+	for i := 0; i < len(key); i++ {
+		if key[i] == '=' && i+2 < len(key) {
+			if c, err := strconv.ParseUint(key[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(key[i])
 	}
 	return b.String()
 }

@@ -68,6 +68,23 @@ func NeedsDurable(stream, cursors string, tensors, gaps []string) Needs {
 	}})
 }
 
+// NeedsLeases is what sharing streams with other replicas needs where the bucket of
+// the leases exists.
+func NeedsLeases() Needs {
+	bucket := bucketStream(LeaseBucket)
+	return Needs{
+		Publish: []string{
+			"$JS.API.STREAM.INFO." + bucket,
+			"$JS.API.DIRECT.GET." + bucket + ".>",
+			"$JS.API.CONSUMER.CREATE." + bucket + ".>",
+			"$JS.API.CONSUMER.DELETE." + bucket + ".>",
+			"$JS.FC.>",
+			"$KV." + LeaseBucket + ".>",
+		},
+		Subscribe: []string{inboxes},
+	}
+}
+
 // NeedsCreate is what making the JetStream stream, and key-value buckets, needs.
 func NeedsCreate(stream string, buckets ...string) Needs {
 	n := Needs{Publish: []string{"$JS.API.STREAM.CREATE." + stream}}
