@@ -70,8 +70,22 @@ type tail struct {
 	known bool
 	at    time.Time // when it was learned
 	epoch uint64    // the connection that it was learned by
-	seq   uint64    // of the last message, 0 where there is none
+	end
+}
+
+// An end is that of a subject.
+type end struct {
+	seq     uint64 // of the last message, 0 where there is none
+	pos     publish.Position
+	reached uint64 // by the sequences of the whole stream
+}
+
+// A pending message is one on its way into the stream.
+type pending struct {
+	publish.Message
 	pos   publish.Position
+	begun bool
+	since uint64 // what the stream had reached before the first attempt
 }
 
 // Ring returns the publisher of the delivery mode "ring". It waits for the
@@ -151,8 +165,9 @@ func (s *Stored) store(ctx context.Context, m publish.Message) error {
 	t.turn.Lock()
 	defer t.turn.Unlock()
 	wait, begin := minRetry, time.Now()
+	p := &pending{Message: m, pos: pos}
 	for {
-		err := s.try(ctx, t, m, pos)
+		err := s.try(ctx, t, p)
 		switch {
 		case err == nil:
 			return nil
@@ -177,29 +192,30 @@ func (s *Stored) store(ctx context.Context, m publish.Message) error {
 // Last returns the last slot that the stream holds on a subject, false where it
 // holds no tensor.
 func (s *Stored) Last(ctx context.Context, subject string) (source.Slot, bool, error) {
-	_, pos, err := s.last(ctx, s.js[s.conn.data[0]], subject)
-	return pos.Last, pos != publish.Position{}, err
+	last, err := s.last(ctx, s.js[s.conn.data[0]], subject)
+	return last.pos.Last, last.pos != publish.Position{}, err
 }
 
-// last returns the sequence and the place of the last message on a subject, zero
-// where there is none, or it is none of ours.
-func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject string) (seq uint64, pos publish.Position, err error) {
+// last returns the end of a subject: the sequence and the place of its last message,
+// zero where there is none, or it is none of ours.
+func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject string) (last end, err error) {
 	stream, err := js.Stream(ctx, s.opts.Name)
 	if err != nil {
-		return 0, pos, err
+		return end{}, err
 	}
+	last.reached = stream.CachedInfo().State.LastSeq
 	m, err := stream.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, pos, nil
+		return last, nil
 	}
 	if err != nil {
-		return 0, pos, err
+		return end{}, err
 	}
-	pos, err = publish.ParsePosition(m.Header)
-	if err != nil {
-		pos = publish.Position{}
+	last.seq = m.Sequence
+	if pos, err := publish.ParsePosition(m.Header); err == nil {
+		last.pos = pos
 	}
-	return m.Sequence, pos, nil
+	return last, nil
 }
 
 func (s *Stored) tail(subject string) *tail {
@@ -220,9 +236,9 @@ func stale(m publish.Message, begin time.Time) bool {
 	return !time.Now().Before(m.Expires)
 }
 
-// try publishes m once, unless it is there already.
-func (s *Stored) try(ctx context.Context, t *tail, m publish.Message, pos publish.Position) error {
-	on := s.conn.lane(m)
+// try publishes a message once, unless it is there already.
+func (s *Stored) try(ctx context.Context, t *tail, p *pending) error {
+	on := s.conn.lane(p.Message)
 	js := s.js[on]
 	if !on.connected.Load() {
 		t.known = false
@@ -236,38 +252,77 @@ func (s *Stored) try(ctx context.Context, t *tail, m publish.Message, pos publis
 		}
 		s.doubtful.Store(false)
 	}
-	opts := []jetstream.PublishOpt{jetstream.WithExpectStream(s.opts.Name), jetstream.WithRetryAttempts(0)}
-	if s.durable {
-		if err := s.look(ctx, js, t, m.Subject, on.reconnects.Load()); err != nil {
+	if !s.durable {
+		_, err := s.put(ctx, on, p.Message)
+		return err
+	}
+	for {
+		if err := s.look(ctx, js, t, p.Subject, on.reconnects.Load()); err != nil {
 			return err
 		}
-		if t.pos.AtOrAfter(pos) {
+		if t.pos.AtOrAfter(p.pos) {
 			return nil
 		}
-		if pos.First <= t.pos.Last && pos.Last > t.pos.Last {
-			// Some of the gap's slots were told of before.
-			gap, err := publish.ParseInlineGap(m.Header)
-			if err != nil {
-				return err
-			}
-			m = gap.Without(t.pos.Last, m.Subject)
+		if !p.begun {
+			p.begun, p.since = true, t.reached
 		}
-		if s.opts.Limits {
-			opts = append(opts, jetstream.WithExpectLastSequencePerSubject(t.seq))
+		if err := s.append(ctx, on, t, p); err != nil {
+			t.known = false // it may be stored, or somebody else's may be
+			return err
 		}
 	}
+}
+
+// append publishes what the end of the subject does not hold of a message. Of a gap
+// whose first slot turns out to have been told of, which a work queue knows when it
+// has been consumed, the next call does the rest.
+func (s *Stored) append(ctx context.Context, on *lane, t *tail, p *pending) error {
+	m, pos := p.Message, p.pos
+	if pos.First <= t.pos.Last && pos.Last > t.pos.Last {
+		gap, err := publish.ParseInlineGap(m.Header)
+		if err != nil {
+			return err
+		}
+		m = gap.Without(t.pos.Last, m.Subject)
+		if pos, err = publish.ParsePosition(m.Header); err != nil {
+			return err
+		}
+	}
+	var opts []jetstream.PublishOpt
+	if s.opts.Limits {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(t.seq))
+	}
+	ack, err := s.put(ctx, on, m, opts...)
+	if err != nil {
+		return err
+	}
+	t.at, t.reached = time.Now(), max(t.reached, ack.Sequence)
+	if ack.Duplicate {
+		t.known = false // what came after it
+		if ack.Sequence <= p.since && pos.Last > pos.First {
+			// It is of an earlier run, and that gap may have been shorter.
+			t.pos = publish.Position{First: pos.First, Last: pos.First, Part: 1, Parts: 1}
+			return nil
+		}
+		t.pos = pos
+		return nil
+	}
+	t.known, t.seq, t.pos = true, ack.Sequence, pos
+	return nil
+}
+
+// put publishes a message and waits for its acknowledgement.
+func (s *Stored) put(ctx context.Context, on *lane, m publish.Message, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	opts = append(opts, jetstream.WithExpectStream(s.opts.Name), jetstream.WithRetryAttempts(0))
 	// The client adds headers of its own.
 	msg := &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Data}
 	on.pulse.sent() // finds out where the connection is dead
-	ack, err := js.PublishMsg(ctx, msg, opts...)
+	ack, err := s.js[on].PublishMsg(ctx, msg, opts...)
 	if err != nil {
-		t.known = false // it may be stored, or somebody else's may be
 		s.doubtful.Store(true)
-		return s.tooLarge(err, m, int(on.nc.MaxPayload()))
+		return nil, s.tooLarge(err, m, int(on.nc.MaxPayload()))
 	}
-	// Of a repeat it is not known what came after the first.
-	t.known, t.at, t.seq, t.pos = !ack.Duplicate, time.Now(), ack.Sequence, pos
-	return nil
+	return ack, nil
 }
 
 // look learns the end of a subject where it is not known, or may not be any more:
@@ -276,13 +331,13 @@ func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *tail, subj
 	if t.known && t.epoch == epoch && time.Since(t.at) < dedupe/2 {
 		return nil
 	}
-	seq, pos, err := s.last(ctx, js, subject)
+	last, err := s.last(ctx, js, subject)
 	if err != nil {
 		return err
 	}
-	t.seq = seq
-	if !t.pos.AtOrAfter(pos) {
-		t.pos = pos
+	t.seq, t.reached = last.seq, max(t.reached, last.reached)
+	if !t.pos.AtOrAfter(last.pos) {
+		t.pos = last.pos
 	}
 	t.known, t.at, t.epoch = true, time.Now(), epoch
 	return nil

@@ -104,7 +104,7 @@ func serverTakesLess(t *testing.T, open func(context.Context, *natspub.Conn, nat
 func TestTheStreamTakesLess(t *testing.T) {
 	for name, change := range map[string]func(*jetstream.StreamConfig){
 		"max_msg_size": func(c *jetstream.StreamConfig) { c.MaxMsgSize = 10_000 },
-		"max_bytes":    func(c *jetstream.StreamConfig) {},
+		"max_bytes":    func(*jetstream.StreamConfig) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, conn, js := store(t)
