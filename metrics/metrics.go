@@ -111,6 +111,17 @@ func New(build Build, src Sources) *Metrics {
 	return m
 }
 
+// Delivered observes the latency of a tensor. The id of its trace, unless "", becomes
+// the exemplar.
+func (m *Metrics) Delivered(output string, latency time.Duration, trace string) {
+	observer := m.Latency.WithLabelValues(output)
+	if with, ok := observer.(prometheus.ExemplarObserver); ok && trace != "" {
+		with.ObserveWithExemplar(latency.Seconds(), prometheus.Labels{"trace_id": trace})
+		return
+	}
+	observer.Observe(latency.Seconds())
+}
+
 // Forget drops the series of a stream that is not read any more.
 func (m *Metrics) Forget(stream string) {
 	for _, c := range []*prometheus.CounterVec{m.Requests, m.Images} {

@@ -243,3 +243,35 @@ func get(t *testing.T, srv *httptest.Server, path string) (status int, body stri
 	}
 	return resp.StatusCode, string(data)
 }
+
+// TestExemplar: whoever scrapes OpenMetrics finds a trace of each latency.
+func TestExemplar(t *testing.T) {
+	m := metrics.New(metrics.Build{}, metrics.Sources{})
+	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
+	m.Delivered("traced", 1500*time.Millisecond, id)
+	m.Delivered("other", 1500*time.Millisecond, "")
+	server := httptest.NewServer(metrics.Handler(m, func() []string { return nil }, metrics.HTTP{}))
+	defer server.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	resp, err := server.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`cvfeeder_latency_seconds_bucket{output="traced",le="2.0"} 1 # {trace_id="` + id + `"} 1.5 `,
+		`cvfeeder_latency_seconds_bucket{output="other",le="2.0"} 1` + "\n",
+	} {
+		if !strings.Contains(string(body), line) {
+			t.Errorf("/metrics has no line that begins with %s", line)
+		}
+	}
+}

@@ -38,6 +38,9 @@ type Envelope struct {
 	Normalized bool
 	// Spec is the fingerprint of how the tensor was made.
 	Spec string
+	// Traceparent is W3C's trace context of the span that published the tensor, ""
+	// where there is none that can be understood.
+	Traceparent string
 }
 
 // ParseEnvelope reads the headers of a tensor message. What it returns is
@@ -63,6 +66,8 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 		Shape:      f.sides(HeaderShape, ",", 4),
 		Normalized: true,
 		Spec:       f.text(HeaderSpec),
+
+		Traceparent: traceparent(h),
 	}
 	if size := f.sides(HeaderSource, "x", 2); f.err == nil {
 		e.Source = image.Pt(size[0], size[1])

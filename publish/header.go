@@ -24,6 +24,10 @@ const (
 	HeaderSpec       = "Cvf-Spec"       // the output's fingerprint
 	HeaderMsgID      = "Nats-Msg-Id"    // see MessageID
 
+	// W3C's trace context, where the frame is traced: 00-<trace id>-<span id>-01. It
+	// tells nothing of the tensor, and differs from attempt to attempt.
+	HeaderTraceparent = "traceparent"
+
 	HeaderChunk = "Cvf-Chunk" // 2/5, only on a part of a tensor, see Split
 
 	// Only on an inline gap, see NewInlineGap, where HeaderTime is the first slot.

@@ -53,7 +53,8 @@ func parsePart(m Message) (part, error) {
 // wholeHeader undoes partHeader and leaves out what is not ours: JetStream has
 // headers that differ from part to part. The sum is what tells the tensor: all of
 // the headers are in it, because parts of two attempts at one slot fit only where
-// they are of the same pixels, as far as one can tell.
+// they are of the same pixels, as far as one can tell. The trace, which tells the
+// attempt, is not.
 func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.Size]byte) {
 	whole := make(map[string][]string, len(tensorHeaders))
 	var text []byte
@@ -68,6 +69,9 @@ func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.
 		}
 		whole[name] = []string{value}
 		text = append(strconv.AppendQuote(append(text, name...), value), '\n')
+	}
+	if t := traceparent(h); t != "" {
+		whole[HeaderTraceparent] = []string{t}
 	}
 	return whole, sha256.Sum256(text)
 }

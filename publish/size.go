@@ -13,6 +13,9 @@ const MaxServerPayload = 64 << 20
 // payload and the header block.
 func Size(m Message) int { return len(m.Data) + HeaderSize(m.Header) }
 
+// TraceOverhead is what [HeaderTraceparent] adds to a message's size, in bytes.
+const TraceOverhead = len(HeaderTraceparent) + len(": 00-") + 32 + len("-") + 16 + len("-01\r\n")
+
 // HeaderSize returns the bytes of the header block: the line "NATS/1.0", a line
 // "Name: value" a header and an empty line, each ended by CR LF; 0 where there
 // are no headers.

@@ -69,10 +69,15 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	if err != nil {
 		return usage(err)
 	}
+	tracer, endTraces := f.startTraces(ctx)
+	defer endTraces()
 	outputs := transforms(f.cfg)
 	size, largest, err := f.largest(outputs)
 	if err != nil {
 		return usage(err)
+	}
+	if tracer != nil {
+		size += publish.TraceOverhead
 	}
 	if f.cfg.Delivery.Mode != modeLive {
 		size += natspub.StoredOverhead
@@ -135,6 +140,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 		return usage(err)
 	}
 	opts := f.options(r.metrics)
+	opts.Tracer = tracer
 	if d := newDiscovery(b, f.cfg.Streams, f.log); d != nil {
 		if err := d.check(ctx); err != nil {
 			return exitCode(err)

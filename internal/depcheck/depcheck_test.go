@@ -43,9 +43,10 @@ var pure = []string{"source", "transform", "publish", "publish/tensor"}
 
 // owners are the only importers of a dependency, with the packages below them.
 var owners = map[string]string{
-	"github.com/aws/":     "source/kinesis",
-	"gocv.io/":            "transform/opencv",
-	"github.com/nats-io/": "publish/natspub",
+	"github.com/aws/":      "source/kinesis",
+	"gocv.io/":             "transform/opencv",
+	"github.com/nats-io/":  "publish/natspub",
+	"go.opentelemetry.io/": "internal/tracing",
 }
 
 // cgo is the only package of the module that is partly in C.

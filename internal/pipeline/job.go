@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/tracing"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -20,7 +21,9 @@ type job struct {
 	cost    int64               // of the budget
 	tensors []*transform.Tensor // by output, nil for one that nobody listens to
 	err     error
-	done    chan struct{} // closed when tensors and err are set
+	trace   *tracing.Frame
+	outcome source.Outcome // of the slot
+	done    chan struct{}  // closed when tensors and err are set
 }
 
 var errStale = errors.New("older than the freshness limit")
@@ -62,7 +65,7 @@ func (s *stream) setUnsized(n int) {
 func (p *Pipeline) work(w Worker) {
 	defer w.Close()
 	for j := range p.jobs {
-		j.tensors, j.err = p.transform(w, j)
+		j.tensors, j.err = p.transform(j.trace.Worker(w), j)
 		j.frame.Data = nil
 		close(j.done)
 	}
@@ -148,6 +151,7 @@ func (p *Pipeline) deliver(ctx context.Context, s *stream, queue <-chan *job, st
 			<-j.done
 			try(gaps) // all that is before the job has ended
 			try(func() error { return p.finish(ctx, s, j) })
+			j.trace.End(j.outcome, j.err)
 			p.release(j)
 		}
 	}
@@ -157,35 +161,34 @@ func (p *Pipeline) deliver(ctx context.Context, s *stream, queue <-chan *job, st
 // all its tensors are; one whose publishing was cut short by the end stays
 // pending.
 func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) error {
-	var outcome source.Outcome
 	switch {
 	case errors.Is(j.err, errStale) || j.err == nil && j.stale(time.Now()):
-		outcome = source.Stale
+		j.outcome = source.Stale
 	case j.err != nil:
-		outcome = source.Undecodable
+		j.outcome = source.Undecodable
 		s.lost(j.err)
 	default:
-		var err error
-		if outcome, err = p.publishAll(ctx, s, j.tensors); err != nil {
+		if err := p.publishAll(ctx, j); err != nil {
+			j.err = err
 			return err
 		}
 	}
-	if outcome != source.Pending {
-		s.ledger.Resolve(j.frame.Slot, outcome)
+	if j.outcome != source.Pending {
+		s.ledger.Resolve(j.frame.Slot, j.outcome)
 	}
 	return nil
 }
 
-// publishAll delivers the tensors of a slot, and returns how the slot ended:
-// pending where ctx did first.
-func (p *Pipeline) publishAll(ctx context.Context, s *stream, tensors []*transform.Tensor) (source.Outcome, error) {
+// publishAll delivers the tensors of a slot, and notes how the slot ended: pending
+// where ctx did first.
+func (p *Pipeline) publishAll(ctx context.Context, j *job) error {
 	begin := time.Now()
-	outcome := source.Published
-	for i, t := range tensors {
+	s, outcome := j.stream, source.Published
+	for i, t := range j.tensors {
 		if t == nil {
 			continue
 		}
-		err := p.publish(ctx, s, s.Subjects[i], t)
+		err := p.publish(ctx, j, s.Subjects[i], t)
 		var drop *publish.DropError
 		switch {
 		case err == nil:
@@ -194,26 +197,30 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, tensors []*transfo
 			s.lost(err)
 			p.opts.Metrics.PublishErrors.WithLabelValues(drop.Reason).Inc()
 		case errors.Is(err, ctx.Err()):
-			return source.Pending, nil
+			return nil
 		default:
-			return source.Pending, fmt.Errorf("stream %s: publishing: %w", s.Name, err)
+			return fmt.Errorf("stream %s: publishing: %w", s.Name, err)
 		}
 	}
 	p.opts.Metrics.Stage.WithLabelValues("publish").Observe(time.Since(begin).Seconds())
-	return outcome, nil
+	j.outcome = outcome
+	return nil
 }
 
 // publish delivers one tensor, and counts it where it was.
-func (p *Pipeline) publish(ctx context.Context, s *stream, subject string, t *transform.Tensor) error {
+func (p *Pipeline) publish(ctx context.Context, j *job, subject string, t *transform.Tensor) error {
 	m := publish.NewMessage(subject, t)
-	if limit := s.Poll.Freshness; limit > 0 {
+	if limit := j.stream.Poll.Freshness; limit > 0 {
 		m.Expires = t.Slot.Add(limit).Time()
 	}
-	if err := p.opts.Publisher.Publish(ctx, m); err != nil {
+	output := t.Output.Name
+	m, end := j.trace.Publish(output, m)
+	err := p.opts.Publisher.Publish(ctx, m)
+	end(err)
+	if err != nil {
 		return err
 	}
-	output := t.Output.Name
 	p.opts.Metrics.PublishBytes.WithLabelValues(output).Add(float64(publish.Size(m)))
-	p.opts.Metrics.Latency.WithLabelValues(output).Observe(time.Since(t.Slot.Time()).Seconds())
+	p.opts.Metrics.Delivered(output, time.Since(t.Slot.Time()), j.trace.Sampled())
 	return nil
 }

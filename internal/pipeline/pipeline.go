@@ -26,6 +26,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/cvfeeder/cvfeeder/internal/tracing"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -79,7 +80,9 @@ type Options struct {
 	// pipeline goes on until it returns, which it does when its context ends.
 	Follow  func(context.Context, Set)
 	Metrics *metrics.Metrics
-	Log     *slog.Logger
+	// Tracer traces frames; nil traces none.
+	Tracer *tracing.Tracer
+	Log    *slog.Logger
 }
 
 // A Set is the running streams.
@@ -177,7 +180,9 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 			continue
 		}
 		j := newJob(f, s)
+		j.trace = s.trace.Frame(f)
 		if !p.admit(ctx, j) {
+			j.trace.End(source.Pending, nil)
 			break
 		}
 		queue <- j

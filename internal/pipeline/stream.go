@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/tracing"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -46,6 +47,7 @@ type stream struct {
 	Stream
 	ledger *source.Ledger
 	poller *source.Poller
+	trace  *tracing.Stream
 	log    *slog.Logger
 
 	gaps []source.Gap // to be published among the tensors, of deliver only
@@ -77,10 +79,10 @@ func (p *Pipeline) newStream(s Stream) *stream {
 	stage := p.opts.Metrics.Stage.WithLabelValues("fetch")
 	st := &stream{
 		Stream: s, ledger: ledger, log: log, moved: time.Now(), ended: make(chan struct{}),
-		unsized: firstUnsized,
+		unsized: firstUnsized, trace: p.opts.Tracer.Stream(s.Name),
 	}
 	st.told.Store(int64(ledger.Stats().Cursor))
-	st.poller = source.NewPoller(watched{s.Fetcher, func(d time.Duration, err error) {
+	st.poller = source.NewPoller(watched{st.trace.Fetcher(s.Fetcher), func(d time.Duration, err error) {
 		stage.Observe(d.Seconds())
 		if err == nil || errors.Is(err, source.ErrEmptyWindow) {
 			st.well()

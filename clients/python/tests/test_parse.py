@@ -38,6 +38,25 @@ def test_all_headers() -> None:
     assert t.age() > 0
 
 
+TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize(
+    ("header", "want"),
+    [
+        ({"traceparent": TRACED}, TRACED),
+        ({}, ""),
+        ({"traceparent": TRACED.upper()}, ""),
+        ({"traceparent": TRACED + "-x"}, ""),
+        ({"traceparent": "00-" + "0" * 32 + TRACED[35:]}, ""),
+    ],
+)
+def test_the_trace_is_not_needed(header: dict[str, str], want: str) -> None:
+    item = cvfeeder.parse("cvf.t.front-door.detector", HEADERS | header, PAYLOAD)
+    assert isinstance(item, cvfeeder.Tensor)
+    assert item.traceparent == want
+
+
 def test_the_array_is_the_payload() -> None:
     array = tensor().array
     assert (array.shape, array.dtype) == ((1, 3, 2, 4), np.dtype("f4"))

@@ -31,6 +31,11 @@ class Whole:
         return b"".join(m.data for m in self.messages)
 
 
+def _untraced(headers: dict[str, str]) -> dict[str, str]:
+    """Leave out what tells the attempt and not the tensor."""
+    return {k: v for k, v in headers.items() if k != "traceparent"}
+
+
 @dataclass(slots=True)
 class _Assembly:
     """The parts of one tensor that have come, by their number from 1."""
@@ -97,7 +102,11 @@ class Joiner:
         if "Nats-Msg-Id" in whole:
             whole["Nats-Msg-Id"] = whole["Nats-Msg-Id"].removesuffix(f"/{number}/{total}")
         assembly = self._assemblies.get(subject)
-        if assembly is None or assembly.headers != whole or assembly.total != total:
+        if (
+            assembly is None
+            or _untraced(assembly.headers) != _untraced(whole)
+            or assembly.total != total
+        ):
             self._drop(subject)
             assembly = _Assembly(whole, total, announced_size(headers))
             self._assemblies[subject] = assembly

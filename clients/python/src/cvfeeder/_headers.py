@@ -19,6 +19,7 @@ MAX_TEXT = 1 << 10  # characters
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
+_TRACE = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,4})?", re.ASCII)
 
 
@@ -97,6 +98,15 @@ class Headers:
 
     def _fail(self, name: str, value: str, problem: str) -> NoReturn:
         raise InvalidMessage(f"header {name}: {value[:40]!r} is {problem}")
+
+
+def traceparent(headers: Mapping[str, str] | None) -> str:
+    """Return W3C's trace context, "" unless it is there and well-formed.
+
+    What is wrong with a trace is no reason to refuse a tensor.
+    """
+    value = (headers or {}).get("traceparent", "")
+    return value if _TRACE.fullmatch(value) else ""
 
 
 def parse_time(text: object) -> datetime:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import oip
-from ._headers import MAX_BYTES, Headers
+from ._headers import MAX_BYTES, Headers, traceparent
 from .delivery import Delivered
 from .errors import InvalidMessage
 
@@ -61,6 +61,9 @@ class Tensor(Delivered):
     id: str
     #: The elements, little-endian, in C order.
     payload: bytes = field(repr=False)
+    #: The trace context of the span that published it, "" where it is not traced:
+    #: opentelemetry.propagate.extract({"traceparent": t.traceparent}) is a span's parent.
+    traceparent: str = ""
 
     @property
     def array(self) -> NDArray[Any]:
@@ -170,6 +173,7 @@ def parse_tensor(subject: str, headers: Mapping[str, str] | None, data: bytes) -
         spec=h.text("Cvf-Spec"),
         id=h.text("Nats-Msg-Id") if "Nats-Msg-Id" in h else "",
         payload=data,
+        traceparent=traceparent(headers),
     )
     _check(tensor, channels)
     return tensor

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from unittest.mock import Mock
+
+from nats.aio.msg import Msg
+from opentelemetry.propagate import extract
+from opentelemetry.sdk.trace import TracerProvider
+
+import cvfeeder
+from cvfeeder._chunks import Joiner
+from support import HEADERS, PAYLOAD, parts
+
+TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OTHER = TRACED.replace("-00f", "-11f")
+
+
+def test_the_span_of_a_model_joins() -> None:
+    t = cvfeeder.parse("cvf.t.front-door.detector", HEADERS | {"traceparent": TRACED}, PAYLOAD)
+    assert isinstance(t, cvfeeder.Tensor)
+    tracer = TracerProvider().get_tracer("model")
+    with tracer.start_as_current_span("infer", extract({"traceparent": t.traceparent})) as span:
+        context = span.get_span_context()
+        assert f"{context.trace_id:x}" == TRACED[3:35]
+        assert context.trace_flags.sampled
+
+
+def test_without_a_trace_a_span_begins_one() -> None:
+    t = cvfeeder.parse("cvf.t.front-door.detector", HEADERS, PAYLOAD)
+    assert isinstance(t, cvfeeder.Tensor)
+    tracer = TracerProvider().get_tracer("model")
+    with tracer.start_as_current_span("infer", extract({"traceparent": t.traceparent})) as span:
+        assert span.get_span_context().is_valid
+
+
+def test_parts_of_two_attempts_are_one_tensor() -> None:
+    joiner = Joiner(1 << 20, repeats=False)
+    whole = None
+    for (headers, data), trace in zip(parts(2), [TRACED, OTHER], strict=True):
+        msg = Msg(Mock(), subject="a", data=data, headers=headers | {"traceparent": trace})
+        whole = joiner.add(msg)
+    assert whole is not None
+    assert whole.data == PAYLOAD
+    assert whole.headers["traceparent"] == TRACED
+    assert joiner.incomplete == 0

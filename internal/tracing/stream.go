@@ -1,0 +1,122 @@
+package tracing
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// maxArrivals bounds the pictures of which it is remembered how they came. A stream
+// holds fewer, unless the service repeats itself.
+const maxArrivals = 4096
+
+// A Stream traces the frames of one stream. nil traces none.
+type Stream struct {
+	tracer trace.Tracer
+	name   string
+
+	mu      sync.Mutex
+	arrived map[int64]arrival // by the picture's own timestamp in nanoseconds
+}
+
+// An arrival tells how a picture came.
+type arrival struct {
+	request   trace.SpanContext
+	begin, at time.Time
+}
+
+// Stream returns what traces the frames of the stream of that name.
+func (t *Tracer) Stream(name string) *Stream {
+	if t == nil {
+		return nil
+	}
+	return &Stream{tracer: t.tracer, name: name, arrived: map[int64]arrival{}}
+}
+
+// Fetcher returns f with a span for each request.
+func (s *Stream) Fetcher(f source.Fetcher) source.Fetcher {
+	if s == nil {
+		return f
+	}
+	traced := fetcher{f, s}
+	if lister, ok := f.(source.Lister); ok {
+		return struct {
+			fetcher
+			source.Lister
+		}{traced, lister}
+	}
+	return traced
+}
+
+type fetcher struct {
+	fetch  source.Fetcher
+	stream *Stream
+}
+
+// Images implements [source.Fetcher].
+func (f fetcher) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
+	return func(yield func(source.Image, error) bool) {
+		begin := time.Now()
+		ctx, span := f.stream.tracer.Start(ctx, "GetImages", trace.WithNewRoot(), trace.WithTimestamp(begin), trace.WithSpanKind(trace.SpanKindClient),
+			trace.WithAttributes(streamKey(f.stream.name), attribute.Int("cvfeeder.slots", w.Slots()),
+				attribute.String("cvfeeder.from", w.Start.String()), attribute.String("cvfeeder.to", w.End.String())))
+		pictures := 0
+		defer func() {
+			span.SetAttributes(attribute.Int("cvfeeder.pictures", pictures))
+			span.End()
+		}()
+		for img, err := range f.fetch.Images(ctx, w) {
+			switch {
+			case errors.Is(err, source.ErrEmptyWindow):
+			case err != nil && ctx.Err() == nil:
+				fail(span, err)
+			case img.Data != nil:
+				pictures++
+				f.stream.note(img.Time, arrival{span.SpanContext(), begin, time.Now()})
+			}
+			if !yield(img, err) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Stream) note(picture time.Time, a arrival) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.arrived) >= maxArrivals {
+		clear(s.arrived)
+	}
+	s.arrived[picture.UnixNano()] = a
+}
+
+// take returns how a picture came, and forgets that and the ones before: frames come in
+// order.
+func (s *Stream) take(picture time.Time) (arrival, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, known := s.arrived[picture.UnixNano()]
+	for at := range s.arrived {
+		if at <= picture.UnixNano() {
+			delete(s.arrived, at)
+		}
+	}
+	return a, known
+}
+
+func streamKey(name string) attribute.KeyValue { return attribute.String("cvfeeder.stream", name) }
+
+func outputKey(name string) attribute.KeyValue { return attribute.String("cvfeeder.output", name) }
+
+func fail(span trace.Span, err error) {
+	span.RecordError(err)
+	span.SetStatus(codes.Error, err.Error())
+}

@@ -1,0 +1,371 @@
+package tracing_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.uber.org/goleak"
+
+	"github.com/cvfeeder/cvfeeder/internal/tracing"
+	"github.com/cvfeeder/cvfeeder/internal/tracing/tracingtest"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const slot = source.Slot(1767323045200)
+
+// camera answers with one picture, then fails.
+type camera struct{}
+
+var errThrottled = errors.New("throttled")
+
+func (camera) Images(_ context.Context, w source.Window) iter.Seq2[source.Image, error] {
+	return func(yield func(source.Image, error) bool) {
+		if yield(source.Image{Time: w.Start.Time(), Data: []byte("picture")}, nil) {
+			yield(source.Image{}, errThrottled)
+		}
+	}
+}
+
+// worker fails at the output "bad".
+type worker struct{}
+
+func (worker) Decode(source.Frame, []*transform.Output) error { return nil }
+func (worker) Close()                                         {}
+func (worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
+	if o.Name == "bad" {
+		return nil, errors.New("no such size")
+	}
+	return &transform.Tensor{Output: o, Data: make([]byte, 12)}, nil
+}
+
+// A logged text is written beside the test.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func start(t *testing.T, log *logged) *tracing.Tracer {
+	t.Helper()
+	tracer, err := tracing.Start(t.Context(), tracing.Options{Version: "v1", Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tracer
+}
+
+// frame takes a frame through all stages, and returns the message of its output.
+func frame(t *testing.T, tracer *tracing.Tracer, output string) publish.Message {
+	t.Helper()
+	stream := tracer.Stream("front-door")
+	var f *tracing.Frame
+	for img, err := range stream.Fetcher(camera{}).Images(t.Context(), source.Window{Start: slot, End: slot, Interval: time.Second}) {
+		if err != nil {
+			continue
+		}
+		f = stream.Frame(source.Frame{Stream: "front-door", Slot: slot, Capture: img.Time, Data: img.Data})
+	}
+	w := f.Worker(worker{})
+	out := &transform.Output{Name: output}
+	if err := w.Decode(source.Frame{Data: []byte("picture")}, []*transform.Output{out}); err != nil {
+		t.Fatal(err)
+	}
+	tensor, err := w.Tensor(out)
+	if err != nil {
+		f.End(source.Undecodable, err)
+		return publish.Message{}
+	}
+	m, end := f.Publish(output, publish.Message{Subject: "cvf.t.front-door.detector", Header: map[string][]string{"A": {"b"}}, Data: tensor.Data})
+	end(nil)
+	f.End(source.Published, nil)
+	return m
+}
+
+func shutDown(t *testing.T, tracer *tracing.Tracer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := tracer.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFrameIsATrace(t *testing.T) {
+	for _, protocol := range []string{"http/protobuf", "grpc", "unknown"} {
+		t.Run(protocol, func(t *testing.T) {
+			r := tracingtest.Start(t)
+			endpoint := r.HTTP
+			if protocol == "grpc" {
+				endpoint = r.GRPC
+			}
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+			var log logged
+			tracer := start(t, &log)
+			m := frame(t, tracer, "detector")
+			frame(t, tracer, "bad")
+			shutDown(t, tracer)
+			if warned := strings.Contains(log.String(), "not understood"); warned != (protocol == "unknown") {
+				t.Errorf("log: %s", &log)
+			}
+
+			spans := r.Spans()
+			good, bad := tree(spans, spans[0]), tree(spans, last(spans))
+			if diff := cmp.Diff([]string{
+				"frame SPAN_KIND_INTERNAL outcome=published",
+				"  fetch SPAN_KIND_INTERNAL bytes=7 links=1",
+				"  decode SPAN_KIND_INTERNAL bytes=7",
+				"  transform SPAN_KIND_INTERNAL output=detector bytes=12",
+				"  publish SPAN_KIND_PRODUCER output=detector to cvf.t.front-door.detector",
+			}, good); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{
+				"frame SPAN_KIND_INTERNAL outcome=undecodable failed: no such size",
+				"  fetch SPAN_KIND_INTERNAL bytes=7 links=1",
+				"  decode SPAN_KIND_INTERNAL bytes=7",
+				"  transform SPAN_KIND_INTERNAL output=bad failed: no such size",
+			}, bad); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			request := named(spans, "GetImages")
+			if request.Problem != errThrottled.Error() || request.Exception != errThrottled.Error() || request.Attributes["cvfeeder.pictures"] != "1" || request.Parent != "" {
+				t.Errorf("the request: %+v", request)
+			}
+			if fetch := named(spans, "fetch"); fetch.Links[0] != request.ID || fetch.Trace == request.Trace {
+				t.Errorf("fetch %+v does not link to %+v", fetch, request)
+			}
+			for _, s := range spans {
+				if s.Resource["service.name"] != "cvfeeder" || s.Resource["service.version"] != "v1" || s.Resource["deployment.environment.name"] != "test" {
+					t.Errorf("resource: %v", s.Resource)
+				}
+				if s.Begin == 0 || s.End < s.Begin {
+					t.Errorf("%s lasts from %d to %d", s.Name, s.Begin, s.End)
+				}
+			}
+			published := named(spans, "publish")
+			if got, want := m.Header["traceparent"], []string{"00-" + published.Trace + "-" + published.ID + "-01"}; !cmp.Equal(got, want) {
+				t.Errorf("traceparent %q, want %q", got, want)
+			}
+			if n := publish.HeaderSize(m.Header) - publish.HeaderSize(map[string][]string{"A": {"b"}}); n != publish.TraceOverhead {
+				t.Errorf("the header takes %d bytes, not the %d that sizes are checked with", n, publish.TraceOverhead)
+			}
+		})
+	}
+}
+
+// TestConsumerJoins has a consumer with a tracer of its own, as any is.
+func TestConsumerJoins(t *testing.T) {
+	r := tracingtest.Start(t)
+	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", r.HTTP)
+	tracer := start(t, &logged{})
+	m := frame(t, tracer, "detector")
+	shutDown(t, tracer)
+
+	exporter, err := otlptracehttp.New(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	consumer := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter))
+	carrier := propagation.MapCarrier{"traceparent": m.Header[publish.HeaderTraceparent][0]}
+	_, span := consumer.Tracer("model").Start(propagation.TraceContext{}.Extract(t.Context(), carrier), "infer")
+	span.End()
+	if err := consumer.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	spans := r.Spans()
+	if infer, published := named(spans, "infer"), named(spans, "publish"); infer.Trace != published.Trace || infer.Parent != published.ID {
+		t.Errorf("%+v is no child of %+v", infer, published)
+	}
+}
+
+func TestSamplerOfTheEnvironment(t *testing.T) {
+	r := tracingtest.Start(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", r.HTTP)
+	t.Setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+	t.Setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+	tracer := start(t, &logged{})
+	m := frame(t, tracer, "detector")
+	f := tracer.Stream("a").Frame(source.Frame{})
+	if id := f.Sampled(); id != "" {
+		t.Errorf("the trace %s has not been sampled", id)
+	}
+	shutDown(t, tracer)
+	if spans := r.Spans(); len(spans) > 0 {
+		t.Errorf("%d spans", len(spans))
+	}
+	// The consumer is told not to sample either.
+	if got := m.Header["traceparent"]; len(got) != 1 || !strings.HasSuffix(got[0], "-00") {
+		t.Errorf("traceparent %q", got)
+	}
+}
+
+func TestOffCostsNothing(t *testing.T) {
+	for name, env := range map[string]map[string]string{
+		"by default":   {},
+		"by none":      {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
+		"disabled":     {"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
+		"not had here": {"OTEL_TRACES_EXPORTER": "zipkin"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for k, v := range env {
+				t.Setenv(k, v)
+			}
+			var log logged
+			tracer := start(t, &log)
+			if tracer != nil {
+				t.Fatal("it is on")
+			}
+			if got, want := strings.Contains(log.String(), "use otlp or none"), name == "not had here"; got != want {
+				t.Errorf("log: %s", &log)
+			}
+			m := publish.Message{Header: map[string][]string{}}
+			if n := testing.AllocsPerRun(100, func() { off(tracer, m) }); n != 0 {
+				t.Errorf("%v allocations a frame", n)
+			}
+		})
+	}
+}
+
+func off(tracer *tracing.Tracer, m publish.Message) {
+	f := tracer.Stream("a").Frame(source.Frame{})
+	f.Worker(worker{})
+	_, end := f.Publish("detector", m)
+	end(nil)
+	_ = f.Sampled()
+	f.End(source.Published, nil)
+}
+
+// TestUnreachable: a collector that is away, or hangs, holds nothing up.
+func TestUnreachable(t *testing.T) {
+	away, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = away.Close()
+	release := make(chan struct{})
+	hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer hangs.Close()
+	defer close(release)
+	for name, endpoint := range map[string]string{"away": "http://" + away.Addr().String(), "hangs": hangs.URL} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+			t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "100")
+			t.Setenv("OTEL_BSP_EXPORT_TIMEOUT", "200")
+			t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+			t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16")
+			var log logged
+			tracer := start(t, &log)
+			begin := time.Now()
+			for range 2000 {
+				frame(t, tracer, "detector")
+			}
+			if d := time.Since(begin); d > 10*time.Second {
+				t.Errorf("2000 frames took %v", d)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			begin = time.Now()
+			_ = tracer.Shutdown(ctx)
+			if d := time.Since(begin); d > 10*time.Second {
+				t.Errorf("the end took %v", d)
+			}
+			if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "traces could not be exported") {
+				t.Errorf("%d lines in the log:\n%s", n, &log)
+			}
+		})
+	}
+}
+
+func BenchmarkFrame(b *testing.B) {
+	m := publish.Message{Header: map[string][]string{}}
+	b.Run("off", func(b *testing.B) {
+		for b.Loop() {
+			off(nil, m)
+		}
+	})
+	b.Run("on", func(b *testing.B) {
+		b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", tracingtest.Start(b).HTTP)
+		tracer, err := tracing.Start(b.Context(), tracing.Options{Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			off(tracer, m)
+		}
+		_ = tracer.Shutdown(b.Context())
+	})
+}
+
+func named(spans []tracingtest.Span, name string) tracingtest.Span {
+	for _, s := range spans {
+		if s.Name == name {
+			return s
+		}
+	}
+	return tracingtest.Span{}
+}
+
+func last(spans []tracingtest.Span) tracingtest.Span { return spans[len(spans)-1] }
+
+// tree shows the trace of a span, its root first.
+func tree(spans []tracingtest.Span, of tracingtest.Span) []string {
+	var lines []string
+	for _, s := range spans {
+		if s.Trace != of.Trace {
+			continue
+		}
+		line := s.Name + " " + s.Kind
+		for _, key := range []string{"outcome", "output", "bytes"} {
+			if v := s.Attributes["cvfeeder."+key]; v != "" {
+				line += " " + key + "=" + v
+			}
+		}
+		if v := s.Attributes["messaging.destination.name"]; v != "" {
+			line += " to " + v
+		}
+		if len(s.Links) > 0 {
+			line += " links=1"
+		}
+		if s.Failed {
+			line += " failed: " + s.Problem
+		}
+		if s.Parent == "" {
+			lines = append([]string{line}, lines...)
+			continue
+		}
+		lines = append(lines, "  "+line)
+	}
+	return lines
+}
