@@ -60,7 +60,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	defer stop(nil)
 
 	client, err := kinesis.New(ctx, kinesis.Options{
-		Region: f.cfg.AWS.Region, Endpoint: f.cfg.AWS.Endpoint,
+		Region: region(f.cfg), Endpoint: f.cfg.AWS.Endpoint,
 		AccessKey: f.accessKey, Secret: f.secret,
 	})
 	if errors.Is(err, source.ErrRefused) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"slices"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
@@ -99,9 +100,19 @@ func (b *builder) options(c config.Stream) kinesis.StreamOptions {
 		},
 	}
 	if c.ARN != "" {
-		opts.Name, opts.ARN = "", c.ARN
+		opts.Name, opts.ARN, opts.Region = "", c.ARN, c.Region
 	}
 	return opts
+}
+
+// region returns that of the config, or where nothing needs one but streams that name
+// their own, the first of theirs; "" leaves it to the SDK.
+func region(cfg *config.Config) string {
+	named := func(s config.Stream) bool { return s.Region != "" }
+	if cfg.AWS.Region != "" || !named(cfg.Streams[0]) || slices.ContainsFunc(cfg.Streams, func(s config.Stream) bool { return !named(s) }) {
+		return cfg.AWS.Region
+	}
+	return cfg.Streams[0].Region
 }
 
 // largest returns the size of the largest message that the config can lead to, as

@@ -154,9 +154,9 @@ func (d *decoder) checkIdentity(s *Stream, a AWS, path string) {
 			d.reportKey(path+".arn", "%q is not the ARN of a stream; arn:aws:kinesisvideo:REGION:ACCOUNT:stream/NAME/CREATED", s.ARN)
 			return
 		}
-		s.Name = m[2]
-		if a.Region != "" && a.Region != m[1] {
-			d.reportKey(path+".arn", "the stream is in region %s, but aws.region is %s; one process reads one region", m[1], a.Region)
+		s.Region, s.Name = m[1], m[2]
+		if a.Endpoint != "" && a.Region != "" && a.Region != s.Region {
+			d.reportKey(path+".arn", "the stream is in region %s, and aws.endpoint is for %s; one endpoint serves one region", s.Region, a.Region)
 		}
 	}
 }

@@ -167,6 +167,8 @@ type Stream struct {
 	Name string `yaml:"name"`
 	// ARN is the stream's Amazon resource name, in place of the name.
 	ARN string `yaml:"arn"`
+	// The ARN's, or empty. It is no key.
+	Region string `yaml:"-"`
 	// Prefix stands for all streams whose names start with it, those to come
 	// included.
 	Prefix string `yaml:"prefix"`

@@ -169,7 +169,7 @@ outputs:
 	want.Delivery.Subject, want.Delivery.Gaps, want.Delivery.Inflight = "x.{output}.{stream}", "none", 3<<29
 	want.HTTP = HTTP{Pprof: true}
 	yard := want.Streams[0]
-	yard.Name, yard.ARN = "yard", "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/yard/1609459200000"
+	yard.Name, yard.Region, yard.ARN = "yard", "eu-west-1", "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/yard/1609459200000"
 	yard.Outputs = []string{"b"}
 	front := Stream{
 		Name: "front-door", Interval: 400 * time.Millisecond, Selector: "producer",

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
@@ -70,6 +71,10 @@ func isAnswer(err error) bool {
 // explain names the stream, and the class of the error where it matters.
 func (s *Stream) explain(err error) error {
 	switch st := status(err); {
+	case expired(err):
+		s.client.renew()
+		return fmt.Errorf("stream %s: the AWS credentials have expired: renew them where they come from, such as by \"aws sso login\"; "+
+			"they are looked for again: %w", s, err)
 	case code(err) == codeNotFound:
 		return fmt.Errorf("%w: stream %s: %w", source.ErrNoStream, s, err)
 	case code(err) == codeNoRetention:
@@ -79,6 +84,36 @@ func (s *Stream) explain(err error) error {
 			"(needed: kinesisvideo:DescribeStream, GetDataEndpoint, GetImages): %w", source.ErrRefused, s, err)
 	}
 	return fmt.Errorf("stream %s: %w", s, err)
+}
+
+// expired tells whether the credentials were good once.
+func expired(err error) bool {
+	switch code(err) {
+	case "ExpiredTokenException", "ExpiredToken", "RequestExpired", "TokenRefreshRequired":
+		return true
+	}
+	return false
+}
+
+// passing tells whether an error of getting credentials may mend itself: who gives
+// them is throttling, in trouble, or cannot be reached. Where there is nobody to ask,
+// the SDK's last resort is the metadata service of EC2, which then cannot be reached
+// either; that is as much as to have none.
+func passing(err error) bool {
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) {
+		st := response.HTTPStatusCode()
+		if st >= http.StatusInternalServerError || st == http.StatusTooManyRequests {
+			return true
+		}
+	}
+	switch code(err) {
+	case "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "IDPCommunicationError":
+		return true
+	}
+	var op *smithy.OperationError
+	var unsent *smithyhttp.RequestSendError
+	return errors.As(err, &op) && op.Service() != "ec2imds" && errors.As(err, &unsent)
 }
 
 // image turns an entry of the answer into ours. An entry without a picture and

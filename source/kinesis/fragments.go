@@ -60,7 +60,7 @@ func (s *Stream) listFragments(ctx context.Context, from, to source.Slot) ([]sou
 	}
 	// They are selected by their starts.
 	in := s.fragmentsInput(from.Add(-source.MaxFragment), to)
-	pages := media.NewListFragmentsPaginator(s.client.media, in,
+	pages := media.NewListFragmentsPaginator(s.service().media, in,
 		func(o *media.ListFragmentsPaginatorOptions) { o.StopOnDuplicateToken = true })
 	var spans []source.Span
 	for n := 0; pages.HasMorePages(); n++ {
@@ -71,7 +71,7 @@ func (s *Stream) listFragments(ctx context.Context, from, to source.Slot) ([]sou
 			return nil, err
 		}
 		out, err := pages.NextPage(ctx, func(o *media.Options) {
-			o.BaseEndpoint = &endpoint
+			at(o, endpoint)
 			o.APIOptions = append(o.APIOptions, observe(s.budget.answered))
 		})
 		if err == nil && out.Fragments == nil {

@@ -6,7 +6,8 @@
 //	if err := stream.Check(ctx); err != nil { … }
 //	poller := source.NewPoller(stream, ledger, source.Options{Lag: source.Auto, Overlap: source.Auto})
 //
-// Credentials and region come from the SDK's own chain. Throttling and server
+// Credentials and region come from the SDK's own chain, but for streams that name
+// their region. Throttling and server
 // errors are retried with the SDK's backoff; ClientLimitExceededException too,
 // which the SDK itself does not retry. The permissions needed are
 // kinesisvideo:GetDataEndpoint, GetImages and DescribeStream; ListFragments is
@@ -15,28 +16,18 @@ package kinesis
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
-	media "github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
-
-	"github.com/cvfeeder/cvfeeder/source"
-	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
 )
 
 // Options configure a [Client].
 type Options struct {
-	// Region; default: the SDK's chain.
+	// Region of the streams that name no other; default: the SDK's chain.
 	Region string
 	// Endpoint of the control plane; default: the region's.
 	Endpoint string
@@ -46,52 +37,6 @@ type Options struct {
 	HTTPClient *http.Client
 	// Attempts is how often a request is tried; default 5.
 	Attempts int
-}
-
-// A Client holds what the streams of one account and region share.
-type Client struct {
-	control  *kinesisvideo.Client
-	media    *media.Client
-	decoders sync.Pool // of *page.Decoder: one for each page that is being read
-}
-
-// New returns a client. It asks the SDK's chain for region and credentials. An
-// error wraps [source.ErrRefused] where there are no credentials; others are of the
-// configuration. Nothing is sent to the service yet.
-func New(ctx context.Context, opts Options) (*Client, error) {
-	load := []func(*config.LoadOptions) error{
-		config.WithRetryer(func() aws.Retryer { return newRetryer(opts.Attempts) }),
-		config.WithAPIOptions([]func(*middleware.Stack) error{plainBody}),
-	}
-	if opts.Region != "" {
-		load = append(load, config.WithRegion(opts.Region))
-	}
-	if opts.AccessKey != "" {
-		load = append(load, config.WithCredentialsProvider(
-			credentials.NewStaticCredentialsProvider(opts.AccessKey, opts.Secret, "")))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, load...)
-	if err != nil {
-		return nil, fmt.Errorf("loading the AWS configuration: %w", err)
-	}
-	if opts.HTTPClient != nil {
-		cfg.HTTPClient = opts.HTTPClient
-	}
-	if cfg.Region == "" {
-		return nil, errors.New("no AWS region: set aws.region in the config, or AWS_REGION")
-	}
-	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
-		return nil, fmt.Errorf("%w: no AWS credentials: %w", source.ErrRefused, err)
-	}
-	return &Client{
-		control: kinesisvideo.NewFromConfig(cfg, func(o *kinesisvideo.Options) {
-			if opts.Endpoint != "" {
-				o.BaseEndpoint = &opts.Endpoint
-			}
-		}),
-		media:    media.NewFromConfig(cfg),
-		decoders: sync.Pool{New: func() any { return new(page.Decoder) }},
-	}, nil
 }
 
 // newRetryer returns the SDK's standard retryer, which knows server errors, lost

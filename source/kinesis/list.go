@@ -19,7 +19,7 @@ const maxListPages = 1000
 // needs the permission kinesisvideo:ListStreams. Its errors are those of
 // [Stream.Check].
 func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
-	pages := kinesisvideo.NewListStreamsPaginator(c.control, &kinesisvideo.ListStreamsInput{
+	pages := kinesisvideo.NewListStreamsPaginator(c.in("").control, &kinesisvideo.ListStreamsInput{
 		StreamNameCondition: &types.StreamNameCondition{
 			ComparisonOperator: types.ComparisonOperatorBeginsWith, ComparisonValue: &prefix,
 		},

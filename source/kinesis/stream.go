@@ -32,6 +32,8 @@ const (
 type StreamOptions struct {
 	// Name or ARN of the stream: one of them.
 	Name, ARN string
+	// Region of the stream; default: the client's.
+	Region string
 	// Producer asks by the camera's timestamps instead of the service's.
 	Producer bool
 	// PNG asks for PNG instead of JPEG.
@@ -71,7 +73,7 @@ func (c *Client) Stream(opts StreamOptions) *Stream {
 // it keeps no media; [source.ErrRefused] where the credentials do not suffice; and
 // others where there was no answer.
 func (s *Stream) Check(ctx context.Context) error {
-	out, err := s.client.control.DescribeStream(ctx, &kinesisvideo.DescribeStreamInput{
+	out, err := s.service().control.DescribeStream(ctx, &kinesisvideo.DescribeStreamInput{
 		StreamName: s.name(), StreamARN: s.arn(),
 	})
 	if err != nil {
@@ -151,8 +153,8 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images
 	if err := s.budget.wait(ctx, images); err != nil {
 		return "", s.explain(err)
 	}
-	out, err := s.client.media.GetImages(ctx, in, func(o *media.Options) {
-		o.BaseEndpoint = &endpoint
+	out, err := s.service().media.GetImages(ctx, in, func(o *media.Options) {
+		at(o, endpoint)
 		o.APIOptions = append(o.APIOptions, decodeWith(&decoder{pool: &s.client.decoders, yield: yield}))
 		o.APIOptions = append(o.APIOptions, observe(func(code string) {
 			s.budget.answered(code)
@@ -186,7 +188,7 @@ func (s *Stream) dataEndpoint(ctx context.Context, api control.APIName) (string,
 	if endpoint := s.endpoints[api]; endpoint != "" {
 		return endpoint, nil
 	}
-	out, err := s.client.control.GetDataEndpoint(ctx, &kinesisvideo.GetDataEndpointInput{
+	out, err := s.service().control.GetDataEndpoint(ctx, &kinesisvideo.GetDataEndpointInput{
 		APIName: api, StreamName: s.name(), StreamARN: s.arn(),
 	})
 	if err != nil {
@@ -245,6 +247,8 @@ func (s *Stream) input(w source.Window) *media.GetImagesInput {
 	}
 	return in
 }
+
+func (s *Stream) service() *service { return s.client.in(s.opts.Region) }
 
 // String returns the stream's name or ARN.
 func (s *Stream) String() string {
