@@ -48,12 +48,8 @@ func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, op
 		cursors, err = f.durable(ctx, conn, b, store, opts)
 	}
 	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case errors.Is(err, natspub.ErrStream), errors.Is(err, errRange):
-		return nil, usage(err)
 	case err != nil:
-		return nil, exitCode(err)
+		return nil, startError(ctx, err)
 	case cursors == nil:
 		return func() error { return nil }, nil
 	}
@@ -81,6 +77,18 @@ func (f *feeder) fits(size int, largest string, stop func(error)) func(limit int
 	}
 }
 
+// startError gives an error before the first frame its exit code: it is one of the
+// config where trying again would not mend it.
+func startError(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, natspub.ErrStream), errors.Is(err, errRange):
+		return usage(err)
+	}
+	return exitCode(err)
+}
+
 // errRange says that a range cannot be published in order.
 var errRange = errors.New("the range cannot come in order")
 
@@ -96,7 +104,7 @@ func (f *feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, st
 		return nil, err
 	}
 	opts.Publisher = stored
-	b.claim = func(ctx context.Context, s pipeline.Stream) error { return claim(ctx, stored, cursors, s) }
+	b.claim = func(ctx context.Context, s pipeline.Stream) error { return claim(ctx, conn, stored, cursors, s) }
 	return cursors, nil
 }
 
@@ -104,17 +112,18 @@ func (f *feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, st
 // sure that a range (from: TIME) which begins now comes after all that its subjects
 // hold: what is not newer would be taken for delivered already. Once there is a
 // cursor, what the subjects hold may be of the range itself.
-func claim(ctx context.Context, stored *natspub.Stored, cursors *natspub.Cursors, s pipeline.Stream) error {
+func claim(ctx context.Context, conn *natspub.Conn, stored *natspub.Stored, cursors *natspub.Cursors, s pipeline.Stream) error {
 	if _, begun := cursors.Load(s.Key); begun || s.Key == "" {
 		return nil
 	}
 	if s.Range {
-		if err := comesAfter(ctx, stored, s); err != nil {
+		err := conn.Retry(ctx, "what is held for stream "+s.Name, func(ctx context.Context) error { return comesAfter(ctx, stored, s) })
+		if err != nil {
 			return err
 		}
 	}
 	cursors.Set(s.Key, s.From)
-	return cursors.Close()
+	return conn.Retry(ctx, "cursor of stream "+s.Name, func(context.Context) error { return cursors.Close() })
 }
 
 // comesAfter returns an error where a range does not come after what its subjects

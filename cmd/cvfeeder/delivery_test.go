@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
 // TestFits: a server that takes too little ends the run at the start only.
@@ -34,6 +37,33 @@ func TestFits(t *testing.T) {
 		var exit *exitError
 		if ends := errors.As(ended, &exit) && exit.code == exitUsage; ends != tt.ends || (tt.logs == "") != (log.Len() == 0) || !strings.Contains(log.String(), tt.logs) {
 			t.Errorf("%s: ended with %v, logged %q", tt.oversize, ended, log.String())
+		}
+	}
+}
+
+// TestStartError: what the config does not mend is no wrong usage.
+func TestStartError(t *testing.T) {
+	ended, end := context.WithCancelCause(t.Context())
+	cause := errors.New("the cause")
+	end(cause)
+	for _, tt := range []struct {
+		ctx  context.Context
+		err  error
+		code int
+	}{
+		{t.Context(), fmt.Errorf("x: %w", natspub.ErrStream), exitUsage},
+		{t.Context(), fmt.Errorf("x: %w", errRange), exitUsage},
+		{t.Context(), &natspub.PermissionError{Missing: []natspub.Permission{{Verb: "publish", Subject: "x"}}}, exitRefused},
+		{t.Context(), natspub.ErrNotConnected, 0},
+		{ended, natspub.ErrStream, 0},
+	} {
+		err := startError(tt.ctx, tt.err)
+		code := 0
+		if exit := (*exitError)(nil); errors.As(err, &exit) {
+			code = exit.code
+		}
+		if code != tt.code || tt.ctx == ended && !errors.Is(err, cause) {
+			t.Errorf("%v: %v with the code %d", tt.err, err, code)
 		}
 	}
 }

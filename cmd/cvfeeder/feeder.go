@@ -154,7 +154,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, end()) }()
 	for _, s := range streams {
 		if err := b.check(ctx, s); err != nil {
-			return usage(err)
+			return startError(ctx, err)
 		}
 	}
 	r.pipeline = pipeline.New(opts, streams)
@@ -240,7 +240,10 @@ func notReady(conn *natspub.Conn, p *pipeline.Pipeline) []string {
 			why = append(why, fmt.Sprintf("NATS: connection %s is not up", s.Name))
 		}
 	}
-	if p == nil && why == nil {
+	switch waiting := conn.Waiting(); {
+	case waiting != "":
+		why = append(why, "NATS: "+waiting)
+	case p == nil && why == nil:
 		return []string{"NATS: the stream is not ready"}
 	}
 	return append(why, p.NotReady()...)

@@ -340,11 +340,11 @@ func TestALeaderIsLost(t *testing.T) {
 			t.Parallel()
 			c := startCluster(t)
 			conn := dial(t, natspub.Options{URL: c.urls(), WriteTimeout: time.Second})
-			var pub publish.Publisher
-			within(t, func() (err error) { // the servers have to elect a leader of their own first
-				pub, err = m.open(t.Context(), conn, natspub.StreamOptions{Subjects: []string{"cvf.t.*.*"}, Replicas: 3})
-				return err
-			})
+			// The servers have to elect a leader of their own first, which is waited for.
+			pub, err := m.open(t.Context(), conn, natspub.StreamOptions{Subjects: []string{"cvf.t.*.*"}, Replicas: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
 			sent, taken := sendAmid(t, pub, func(i int) bool {
 				if i == 20 {
 					c.stopLeader(natspub.DefaultStream)

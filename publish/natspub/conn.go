@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cvfeeder/cvfeeder/publish"
 )
@@ -18,6 +19,7 @@ type Conn struct {
 	live    *Live
 	chunk   bool
 	options Options // for the connection of Serve
+	waiting atomic.Pointer[string]
 }
 
 // Dial starts to connect and returns without waiting for a server that is not

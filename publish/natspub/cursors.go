@@ -41,29 +41,35 @@ type saved struct {
 }
 
 // Cursors opens the bucket, makes it where it does not exist, on as many servers as
-// replicas says, and reads what it holds.
+// replicas says, and reads what it holds. It waits for JetStream, see [Conn.Retry].
 func (c *Conn) Cursors(ctx context.Context, replicas int) (*Cursors, error) {
-	if err := c.WaitConnected(ctx); err != nil {
-		return nil, err
-	}
 	js, err := jetstream.New(c.control.nc, jetstream.WithDefaultTimeout(c.control.timeout))
 	if err != nil {
 		return nil, err
 	}
-	kv, err := js.KeyValue(ctx, CursorBucket)
+	cursors := &Cursors{timeout: c.control.timeout, saved: map[string]saved{}, changed: map[string]source.Slot{}}
+	err = c.Retry(ctx, "key-value bucket "+CursorBucket, func(ctx context.Context) error { return cursors.open(ctx, js, replicas) })
+	if err != nil {
+		return nil, fmt.Errorf("key-value bucket %s: %w", CursorBucket, err)
+	}
+	return cursors, nil
+}
+
+// open opens or makes the bucket, and reads it.
+func (c *Cursors) open(ctx context.Context, js jetstream.JetStream, replicas int) (err error) {
+	c.kv, err = js.KeyValue(ctx, CursorBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+		c.kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: CursorBucket, Description: "cvfeeder: up to where streams were delivered", Replicas: max(replicas, 1),
 		})
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: key-value bucket %s: %w", ErrStream, CursorBucket, err)
+	if err == nil {
+		err = c.read(ctx, js)
 	}
-	cursors := &Cursors{kv: kv, timeout: c.control.timeout, saved: map[string]saved{}, changed: map[string]source.Slot{}}
-	if err := cursors.read(ctx, js); err != nil {
-		return nil, fmt.Errorf("%w: key-value bucket %s: %w", ErrStream, CursorBucket, err)
+	if err != nil && !transient(err) && ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", ErrStream, err)
 	}
-	return cursors, nil
+	return err
 }
 
 // read reads all cursors. It finds the keys among the subjects of the bucket's

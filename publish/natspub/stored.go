@@ -89,8 +89,8 @@ type pending struct {
 }
 
 // Ring returns the publisher of the delivery mode "ring". It waits for the
-// connection, and makes or checks the stream. An error that wraps [ErrStream] says
-// what is wrong with that, and what to do.
+// connection and for JetStream, see [Conn.Retry], and makes or checks the stream. An
+// error that wraps [ErrStream] says what is wrong with that, and what to do.
 func (c *Conn) Ring(ctx context.Context, o StreamOptions) (*Stored, error) {
 	o = o.withDefaults()
 	return c.stored(ctx, o, o.ring(), false)
@@ -104,15 +104,13 @@ func (c *Conn) Durable(ctx context.Context, o StreamOptions) (*Stored, error) {
 }
 
 func (c *Conn) stored(ctx context.Context, o StreamOptions, cfg jetstream.StreamConfig, durable bool) (*Stored, error) {
-	if err := c.WaitConnected(ctx); err != nil {
-		return nil, err
-	}
 	control, err := jetstream.New(c.control.nc, jetstream.WithDefaultTimeout(c.control.timeout))
 	if err != nil {
 		return nil, err
 	}
-	if err := ensure(ctx, control, cfg); err != nil {
-		return nil, err
+	err = c.Retry(ctx, "JetStream stream "+cfg.Name, func(ctx context.Context) error { return ensure(ctx, control, cfg) })
+	if err != nil {
+		return nil, streamError(ctx, control, cfg, err)
 	}
 	js := map[*lane]jetstream.JetStream{}
 	for _, l := range c.data {
@@ -190,7 +188,7 @@ func (s *Stored) store(ctx context.Context, m publish.Message) error {
 }
 
 // Last returns the last slot that the stream holds on a subject, false where it
-// holds no tensor.
+// holds no tensor. Trouble that passes is for [Conn.Retry].
 func (s *Stored) Last(ctx context.Context, subject string) (source.Slot, bool, error) {
 	last, err := s.last(ctx, s.js[s.conn.data[0]], subject)
 	return last.pos.Last, last.pos != publish.Position{}, err

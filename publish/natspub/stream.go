@@ -100,7 +100,7 @@ func (o StreamOptions) stream() jetstream.StreamConfig {
 func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
 	stream, err := found(ctx, js, want)
 	if err != nil {
-		return streamError(ctx, js, want, err)
+		return err
 	}
 	have := stream.CachedInfo().Config
 	if diff := compare(have, want); diff != nil {
@@ -186,11 +186,12 @@ func holdsAll(have, want []string) bool {
 
 // streamError says what to do about an error of JetStream.
 func streamError(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	var api *jetstream.APIError
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, ErrStream), errors.Is(err, ErrRefused), errors.Is(err, ErrNotConnected):
+		return err
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
 		errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("%w %s: the NATS server, or the account, has no JetStream: turn it on (nats-server -js), or use delivery.mode: live: %w",
