@@ -157,7 +157,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	workers.Wait()
 	stopTicks()
 	ticks.Wait()
-	p.report(drain, time.Now())
+	p.report(drain, time.Now(), new(unsaved))
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/publish"
@@ -13,19 +14,20 @@ import (
 func (p *Pipeline) tick(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
+	var cursors unsaved
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
-			p.report(ctx, now)
+			p.report(ctx, now, &cursors)
 		}
 	}
 }
 
 // report announces the gaps since the last time, logs what was lost in a line for
 // each stream and outcome, notes which streams move, and saves the cursors.
-func (p *Pipeline) report(ctx context.Context, now time.Time) {
+func (p *Pipeline) report(ctx context.Context, now time.Time, since *unsaved) {
 	cursors := map[*stream]source.Slot{}
 	for _, s := range p.sorted() {
 		s.extend(now)
@@ -35,9 +37,28 @@ func (p *Pipeline) report(ctx context.Context, now time.Time) {
 	if p.opts.Cursors == nil {
 		return
 	}
-	if err := p.save(ctx, cursors); err != nil && ctx.Err() == nil {
-		p.opts.Log.Error("the cursors could not be saved: after a restart, slots may come again", "err", err)
+	err := p.save(ctx, cursors)
+	if err == nil || ctx.Err() == nil {
+		since.note(p.opts.Log, now, err)
 	}
+}
+
+// unsaved is a time in which the cursors cannot be saved.
+type unsaved struct {
+	on     bool
+	logged time.Time
+}
+
+// note logs when that begins, once a minute, and when it is over.
+func (u *unsaved) note(log *slog.Logger, now time.Time, err error) {
+	switch {
+	case err == nil && u.on:
+		log.Info("the cursors are saved again")
+	case err != nil && (!u.on || now.Sub(u.logged) >= logAgain):
+		u.logged = now
+		log.Error("the cursors could not be saved: after a restart, slots may come again", "err", err)
+	}
+	u.on = err != nil
 }
 
 // cursor returns up to where a stream was delivered, its gaps included where they

@@ -1,0 +1,51 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestAnOutageIsLoggedSeldom: cursors that cannot be saved for two and a half minutes
+// are logged at once, once a minute, and when they can be again; and at the end, where
+// they still cannot.
+func TestAnOutageIsLoggedSeldom(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		length      time.Duration
+		lost, again int
+	}{
+		{"over", 4 * time.Minute, 3, 1},
+		{"to the end", 2*time.Minute + 10*time.Second, 4, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				begin := time.Now()
+				r := &rig{}
+				r.build(t, 1, tt.length, func(o *Options, _ []Stream) {
+					o.Log = slog.New(slog.NewTextHandler(&log, nil))
+					o.Cursors = &memory{}
+					o.Confirm = func(context.Context) error {
+						if since := time.Since(begin); since > 5*time.Second && since < 155*time.Second {
+							return errors.New("away")
+						}
+						return nil
+					}
+				})
+				if err := r.Run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				lost, again := strings.Count(log.String(), "could not be saved"), strings.Count(log.String(), "saved again")
+				if lost != tt.lost || again != tt.again {
+					t.Errorf("%d lines of trouble and %d of its end:\n%s", lost, again, log.String())
+				}
+			})
+		})
+	}
+}
