@@ -99,9 +99,11 @@ func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
+	log, endLog := beginLog(errOut, cfg.Log)
+	defer endLog()
 	p := newProgress(out)
 	f := &feeder{
-		cfg: cfg, log: newLogger(errOut, cfg.Log),
+		cfg: cfg, log: log,
 		accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
 		listen: o.nats, length: o.length,
 		watch: func(ctx context.Context, r running) {

@@ -61,7 +61,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 
 	client, err := kinesis.New(ctx, kinesis.Options{
 		Region: region(f.cfg), Endpoint: f.cfg.AWS.Endpoint,
-		AccessKey: f.accessKey, Secret: f.secret,
+		AccessKey: f.accessKey, Secret: f.secret, Logger: f.log,
 	})
 	if errors.Is(err, source.ErrRefused) {
 		return exitCode(err)
@@ -283,7 +283,10 @@ func (f *feeder) listenHTTP() (net.Listener, error) {
 
 // serveHTTP serves until ctx ends.
 func (f *feeder) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
+	}
 	var down sync.WaitGroup
 	down.Go(func() {
 		<-ctx.Done()

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/logging"
 )
 
 func newRunCommand() *cobra.Command {
@@ -28,7 +29,9 @@ func newRunCommand() *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			f := &feeder{cfg: cfg, log: newLogger(cmd.ErrOrStderr(), cfg.Log)}
+			log, endLog := beginLog(cmd.ErrOrStderr(), cfg.Log)
+			defer endLog()
+			f := &feeder{cfg: cfg, log: log}
 			p := newProgress(cmd.OutOrStdout())
 			f.watch = func(_ context.Context, r running) { p.last = r }
 			if err := f.run(cmd.Context()); err != nil {
@@ -66,9 +69,13 @@ func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
 	var level slog.Level
 	// The config holds one of slog's own names.
 	_ = level.UnmarshalText([]byte(cfg.Level))
-	opts := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	return logging.New(w, logging.Options{Level: level, JSON: cfg.Format == "json"})
+}
+
+// beginLog makes the log a command's, and that of libraries that write to Go's own. What
+// it returns ends its use.
+func beginLog(w io.Writer, cfg config.Log) (log *slog.Logger, end func()) {
+	log = newLogger(w, cfg)
+	slog.SetDefault(log)
+	return log, func() { logging.End(log) }
 }

@@ -18,7 +18,8 @@ import (
 const (
 	queueLength = 64               // jobs of a stream that wait for their delivery
 	checkAgain  = 15 * time.Second // after a check that failed
-	logAgain    = time.Minute      // while a stream cannot be read
+	logAgain    = time.Minute      // while something goes on to fail
+	logSoon     = 10 * time.Second // where it fails now and then
 	// stalledAfter the grace, a stream whose cursor has not moved is not ready.
 	stalledAfter = 20 * time.Second
 )
@@ -60,6 +61,7 @@ type stream struct {
 	mu      sync.Mutex
 	problem string       // why it cannot be read at present
 	logged  time.Time    // when that was logged last
+	said    bool         // that it cannot be read, and not yet that it can
 	reason  string       // why a slot was lost last
 	unsized int64        // bytes of the last tensors whose size is not known beforehand
 	moved   time.Time    // when the cursor last moved
@@ -92,14 +94,18 @@ func (p *Pipeline) newStream(s Stream) *stream {
 }
 
 // trouble notes why the stream cannot be read, and logs it when it begins and once
-// a minute.
+// a minute. Of one that fails again and again a line in ten seconds is enough.
 func (s *stream) trouble(err error) {
 	s.mu.Lock()
 	now := time.Now()
-	say := s.problem == "" || now.Sub(s.logged) >= logAgain
+	wait := logAgain
+	if s.problem == "" {
+		wait = logSoon
+	}
+	say := now.Sub(s.logged) >= wait
 	s.problem = err.Error()
 	if say {
-		s.logged = now
+		s.logged, s.said = now, true
 	}
 	s.mu.Unlock()
 	if say {
@@ -110,10 +116,10 @@ func (s *stream) trouble(err error) {
 // well notes that the stream can be read.
 func (s *stream) well() {
 	s.mu.Lock()
-	had := s.problem
-	s.problem = ""
+	said := s.said
+	s.problem, s.said = "", false
 	s.mu.Unlock()
-	if had != "" {
+	if said {
 		s.log.Info("the stream can be read again")
 	}
 }

@@ -136,7 +136,7 @@ func (s *stream) note(now time.Time) source.Stats {
 		}
 		args := []any{"outcome", o.String(), "slots", n}
 		if o == source.Undecodable || o == source.Dropped {
-			args = append(args, "last", s.reason)
+			args = append(args, "err", s.reason)
 		}
 		s.log.Warn("slots without a tensor", args...)
 	}

@@ -27,6 +27,7 @@ package tracing
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -40,6 +41,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
+	"google.golang.org/grpc/grpclog"
 )
 
 // logAgain is how often at most it is logged that spans cannot be exported.
@@ -63,7 +65,7 @@ type Tracer struct {
 // for one: by OTEL_TRACES_EXPORTER or by an endpoint. Exporting takes place beside the
 // work: what an exporter does not take in time is dropped, and logged once a minute.
 //
-// OpenTelemetry's logger and error handler belong to the process: Start sets both.
+// The loggers of OpenTelemetry and gRPC belong to the process: Start sets them.
 func Start(ctx context.Context, o Options) (*Tracer, error) {
 	if !wanted(o.Log) {
 		return nil, nil
@@ -125,6 +127,8 @@ func newExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExporter, 
 	}
 	switch protocol {
 	case "grpc":
+		lines := slog.NewLogLogger(log.With("from", "grpc").Handler(), slog.LevelWarn).Writer()
+		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, lines))
 		return otlptracegrpc.New(ctx)
 	case "", "http/protobuf":
 	default:

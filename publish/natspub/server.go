@@ -131,13 +131,13 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 
 // Errorf implements server.Logger.
 func (l *serverLog) Errorf(format string, v ...any) {
-	l.log.Error("NATS server: " + fmt.Sprintf(format, v...))
+	l.log.Error("the NATS server reports an error", "err", fmt.Sprintf(format, v...))
 }
 
 // Warnf implements server.Logger. A max_payload above 8 MB is what was asked for.
 func (l *serverLog) Warnf(format string, v ...any) {
 	if !strings.HasPrefix(format, "Maximum payloads over") {
-		l.log.Warn("NATS server: " + fmt.Sprintf(format, v...))
+		l.log.Warn("the NATS server warns", "err", fmt.Sprintf(format, v...))
 	}
 }
 

@@ -67,6 +67,7 @@ func load(ctx context.Context, opts Options) (aws.Config, error) {
 	with := []func(*config.LoadOptions) error{
 		config.WithRetryer(func() aws.Retryer { return newRetryer(opts.Attempts) }),
 		config.WithAPIOptions([]func(*middleware.Stack) error{plainBody}),
+		config.WithLogger(sdkLogger(opts.Logger)),
 	}
 	if opts.Region != "" {
 		with = append(with, config.WithRegion(opts.Region))

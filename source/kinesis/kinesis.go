@@ -17,6 +17,7 @@ package kinesis
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,6 +36,8 @@ type Options struct {
 	AccessKey, Secret string
 	// HTTPClient, where set, is used instead of the SDK's own.
 	HTTPClient *http.Client
+	// Logger is told what the SDK has to say. Default: nobody.
+	Logger *slog.Logger
 	// Attempts is how often a request is tried; default 5.
 	Attempts int
 }

@@ -1,0 +1,65 @@
+// Package logging makes the program's logger: text or JSON, a line an event.
+//
+//	log := logging.New(os.Stderr, logging.Options{Level: slog.LevelInfo, JSON: true})
+//	defer logging.End(log)
+//
+// A storm does not fill a disk: of each event, which is a level and a message, a second
+// has at most [Most] lines, and then one that tells how many more there were, and of how
+// many streams. Events below [slog.LevelInfo] are not limited. Users, passwords and
+// tokens in URLs are not written.
+package logging
+
+import (
+	"io"
+	"log/slog"
+	"regexp"
+	"strings"
+)
+
+// Options are those of [New].
+type Options struct {
+	Level slog.Level
+	JSON  bool
+}
+
+// New returns a logger that writes to w.
+func New(w io.Writer, o Options) *slog.Logger {
+	options := &slog.HandlerOptions{Level: o.Level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { return withoutSecrets(a) }}
+	var h slog.Handler = slog.NewTextHandler(w, options)
+	if o.JSON {
+		h = slog.NewJSONHandler(w, options)
+	}
+	l := &limit{out: h, events: map[event]*second{}}
+	return slog.New(&limited{Handler: h, limit: l})
+}
+
+// End writes what a logger of [New] has still to tell. Later lines are not limited.
+func End(log *slog.Logger) {
+	if h, ok := log.Handler().(*limited); ok {
+		h.limit.end()
+	}
+}
+
+// userOfURL is what comes between the scheme and the host.
+var userOfURL = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@"']+@`)
+
+// withoutSecrets takes the user out of every URL in an attribute.
+func withoutSecrets(a slog.Attr) slog.Attr {
+	var text string
+	switch v := a.Value.Resolve(); v.Kind() {
+	case slog.KindString:
+		text = v.String()
+	case slog.KindAny:
+		err, ok := v.Any().(error)
+		if !ok {
+			return a
+		}
+		text = err.Error()
+	default:
+		return a
+	}
+	if !strings.Contains(text, "://") || !strings.Contains(text, "@") {
+		return a
+	}
+	return slog.String(a.Key, userOfURL.ReplaceAllString(text, "${1}xxxxx@"))
+}

@@ -1,0 +1,147 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/logging"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// A logbook is what has been logged.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// lines counts the lines by message, each of which has to be JSON, and tells the most
+// that a message has in a second.
+func (l *logbook) lines(t *testing.T) (count map[string]int, most int) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	count = map[string]int{}
+	second := map[string]int{}
+	for line := range strings.Lines(l.text.String()) {
+		var one struct {
+			Time time.Time
+			Msg  string
+		}
+		if err := json.Unmarshal([]byte(line), &one); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		count[one.Msg]++
+		key := one.Msg + one.Time.Truncate(time.Second).String()
+		second[key]++
+		most = max(most, second[key])
+	}
+	return count, most
+}
+
+// TestStormIsSummedUp: many streams lose every frame, or cannot be read, for a time.
+func TestStormIsSummedUp(t *testing.T) {
+	const streams, length = 40, 20 * time.Second
+	broken := errors.New("broken \"pipe\"\n\x00")
+	for name, tt := range map[string]struct {
+		fault func(*rig, []Stream)
+		want  map[string]int // the most lines of each kind
+	}{
+		"all well": {func(*rig, []Stream) {}, map[string]int{}},
+		"refused by the broker": {
+			func(r *rig, _ []Stream) {
+				r.refuse = func(publish.Message) error { return &publish.DropError{Reason: publish.DropRefused, Err: broken} }
+			},
+			map[string]int{"slots without a tensor": logging.Most * 22, "more of the same, left out": 22},
+		},
+		"undecodable": {
+			func(r *rig, _ []Stream) { r.bad = func(source.Slot) bool { return true } },
+			map[string]int{"slots without a tensor": logging.Most * 22, "more of the same, left out": 22},
+		},
+		"cannot be read": {
+			func(_ *rig, all []Stream) {
+				for i := range all {
+					all[i].Fetcher = live{fail: func() error { return broken }}
+				}
+			},
+			map[string]int{
+				"the stream could not be read, trying again": logging.Most, "more of the same, left out": 40,
+				"slots without a tensor": 2 * logging.Most * 22,
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var book logbook
+				log := logging.New(&book, logging.Options{JSON: true})
+				r := &rig{}
+				r.build(t, streams, 0, func(o *Options, all []Stream) {
+					o.Log, o.Inflight = log, 64<<20
+					tt.fault(r, all)
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(length, cancel)
+				if err := r.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				logging.End(log)
+				count, most := book.lines(t)
+				for message, n := range count {
+					if n > tt.want[message] {
+						t.Errorf("%d lines of %q, at most %d are wanted", n, message, tt.want[message])
+					}
+				}
+				if most > 2*logging.Most {
+					t.Errorf("%d lines of a kind in a second", most)
+				}
+				if len(count) == 0 && len(tt.want) > 0 {
+					t.Error("nothing was logged")
+				}
+			})
+		})
+	}
+}
+
+// TestFlappingStream: one that fails every other time has a line in ten seconds.
+func TestFlappingStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var book logbook
+		log := logging.New(&book, logging.Options{JSON: true})
+		defer logging.End(log)
+		r := &rig{}
+		r.build(t, 1, 0, func(o *Options, all []Stream) {
+			n := 0
+			o.Log = log
+			all[0].Fetcher = live{fail: func() error {
+				if n++; n%2 == 0 {
+					return nil
+				}
+				return fmt.Errorf("failure %d", n)
+			}}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Minute, cancel)
+		if err := r.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		count, _ := book.lines(t)
+		failed, mended := count["the stream could not be read, trying again"], count["the stream can be read again"]
+		if failed < 3 || failed > 7 || mended < failed-1 || mended > failed {
+			t.Errorf("%d lines of failures, %d of their end", failed, mended)
+		}
+	})
+}
