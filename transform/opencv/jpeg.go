@@ -26,10 +26,9 @@ type jpegHeader struct {
 
 // header reads the header of a JPEG. It allocates nothing for the pixels.
 func (d *jpegDecoder) header(data []byte) (jpegHeader, error) {
-	if d.handle == nil {
-		if d.handle = C.tjInitDecompress(); d.handle == nil {
-			return jpegHeader{}, errors.New("libjpeg-turbo has no memory for a decoder")
-		}
+	d.close() // libjpeg keeps the tables of one picture for the next
+	if d.handle = C.tjInitDecompress(); d.handle == nil {
+		return jpegHeader{}, errors.New("libjpeg-turbo has no memory for a decoder")
 	}
 	runtime.LockOSThread() // fail must run on this thread
 	defer runtime.UnlockOSThread()
@@ -48,6 +47,9 @@ func (d *jpegDecoder) header(data []byte) (jpegHeader, error) {
 	if space == unset { // tables alone, as in abbreviated streams, are no error
 		d.close()
 		return jpegHeader{}, undecodable(transform.ReasonTruncated, "JPEG ends before its picture")
+	}
+	if !hasTables(data) {
+		return jpegHeader{}, undecodable(transform.ReasonCorrupt, "JPEG without tables of its own, as in abbreviated streams")
 	}
 	return jpegHeader{
 		size: image.Pt(int(width), int(height)),
@@ -92,10 +94,38 @@ func jpegFailure(text string, data []byte) error {
 	return undecodable(transform.ReasonCorrupt, "JPEG: %s", text)
 }
 
+// The markers of JPEG that are looked for.
+const (
+	defineHuffman      = 0xc4
+	defineQuantization = 0xdb
+	startOfScan        = 0xda
+)
+
+// hasTables tells whether a JPEG has tables before its first scan, to decode it with.
+// In place of Huffman tables that are missing libjpeg takes those of the standard,
+// which may not be the ones that it was made with.
+func hasTables(data []byte) bool {
+	quantization, huffman := false, false
+	for rest := data[2:]; len(rest) >= 4 && rest[0] == 0xff; {
+		switch marker := rest[1]; {
+		case marker == 0xff: // fills
+			rest = rest[1:]
+			continue
+		case marker == startOfScan:
+			return quantization && huffman
+		case marker == defineQuantization:
+			quantization = true
+		case marker == defineHuffman, 0xc9 <= marker && marker <= 0xcf: // arithmetic coding needs none
+			huffman = true
+		}
+		rest = rest[min(2+int(binary.BigEndian.Uint16(rest[2:])), len(rest)):]
+	}
+	return true // libjpeg says what is wrong
+}
+
 // endsInHeader tells whether a JPEG ends before its first scan: libjpeg stumbles
 // over the end in many ways.
 func endsInHeader(data []byte) bool {
-	const startOfScan = 0xda
 	rest := data[2:]
 	for len(rest) >= 4 {
 		if rest[0] != 0xff {

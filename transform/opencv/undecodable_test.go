@@ -116,6 +116,68 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// without returns a JPEG without its segments of a kind before the first scan, but
+// for some of them.
+func without(t *testing.T, data []byte, marker byte, but int) []byte {
+	t.Helper()
+	kept := slices.Clone(data[:2])
+	for rest := data[2:]; ; {
+		n := 2 + int(binary.BigEndian.Uint16(rest[2:]))
+		switch {
+		case rest[1] == startOfScan:
+			if kept = append(kept, rest...); len(kept) == len(data) {
+				t.Fatalf("no segment %x", marker)
+			}
+			return kept
+		case rest[1] != marker || but > 0:
+			if rest[1] == marker {
+				but--
+			}
+			kept = append(kept, rest[:n]...)
+		}
+		rest = rest[n:]
+	}
+}
+
+// TestTablesOfAnotherPicture: a JPEG without tables is refused, whichever picture came
+// before, and whichever way it would be decoded.
+func TestTablesOfAnotherPicture(t *testing.T) {
+	outs := map[string][]*transform.Output{
+		"whole": nil,
+		"rows":  {newOutput(t, "yolo", nil)},
+		"fast":  {newOutput(t, "imagenet", func(s *transform.Spec) { s.Decode = transform.DecodeFast })},
+		"gray":  {newOutput(t, "yolo", func(s *transform.Spec) { s.Color = transform.Gray })},
+	}
+	for _, name := range []string{"large.jpg", "420.jpg", "444.jpg", "gray.jpg", "cmyk.jpg", "progressive.jpg"} {
+		full := readPicture(t, name)
+		stripped := map[string][]byte{
+			"quantization": without(t, full, defineQuantization, 0),
+			"Huffman":      without(t, full, defineHuffman, 0),
+		}
+		if name != "gray.jpg" && name != "cmyk.jpg" {
+			stripped["the second quantization"] = without(t, full, defineQuantization, 1)
+		}
+		for table, stripped := range stripped {
+			for way, o := range outs {
+				for _, before := range [][]byte{nil, full} {
+					w := NewWorker(Options{})
+					if before != nil {
+						if err := w.Decode(source.Frame{Data: before}, o); err != nil {
+							t.Fatal(err)
+						}
+					}
+					var d *transform.DecodeError
+					err := w.Decode(source.Frame{Data: stripped}, o)
+					if !errors.As(err, &d) || d.Reason != transform.ReasonCorrupt {
+						t.Errorf("%s without %s table, %s, after another: %v: %v", name, table, way, before != nil, err)
+					}
+					w.Close()
+				}
+			}
+		}
+	}
+}
+
 // TestFlippedPNG flips a bit of every byte: the checksums tell.
 func TestFlippedPNG(t *testing.T) {
 	w := NewWorker(Options{})
