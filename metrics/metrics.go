@@ -82,6 +82,8 @@ type Metrics struct {
 	// PublishBytes counts delivered bytes, by output, and PublishErrors the messages
 	// that were not delivered, by reason.
 	PublishBytes, PublishErrors *prometheus.CounterVec
+	// Config tells of the config file.
+	Config *Config
 }
 
 // New returns the metrics on a registry of their own, with those of the Go
@@ -97,6 +99,7 @@ func New(build Build, src Sources) *Metrics {
 		Images:        counter("cvfeeder_images_requested_total", "Images asked for, retries included. AWS bills the images generated, which may be fewer.", "stream"),
 		PublishBytes:  counter("cvfeeder_publish_bytes_total", "Bytes of delivered messages, headers included.", "output"),
 		PublishErrors: counter("cvfeeder_publish_errors_total", "Messages that were not delivered.", "reason"),
+		Config:        newConfig(),
 	}
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "cvfeeder_build_info", Help: "Always 1; the labels tell the versions.",
@@ -104,6 +107,7 @@ func New(build Build, src Sources) *Metrics {
 	info.WithLabelValues(build.Version, build.OpenCV, runtime.Version()).Set(1)
 	m.Registry.MustRegister(
 		m.Latency, m.Stage, m.Requests, m.Images, m.PublishBytes, m.PublishErrors, info,
+		m.Config.successful, m.Config.time,
 		&states{src},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

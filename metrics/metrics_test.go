@@ -152,6 +152,9 @@ func TestContract(t *testing.T) {
 		"cvfeeder_nats_reconnects_total":    "counter connection",
 		"cvfeeder_stream_owned":             "gauge stream",
 		"cvfeeder_build_info":               "gauge go,opencv,version",
+
+		"cvfeeder_config_last_reload_successful":                "gauge ",
+		"cvfeeder_config_last_reload_success_timestamp_seconds": "gauge ",
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %q, want %q", name, got[name], want)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,10 @@ type feeder struct {
 	listen string
 	// length, unless 0, is the time after which the streams end.
 	length time.Duration
+	// file, where set, is where the config came from, and may change to another one;
+	// hangup tells to look at once.
+	file   *watchedFile
+	hangup <-chan os.Signal
 	// watch, where set, runs beside the pipeline, until it ends.
 	watch func(context.Context, running)
 }
@@ -72,17 +77,18 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	tracer, endTraces := f.startTraces(ctx)
 	defer endTraces()
 	outputs := transforms(f.cfg)
-	size, largest, err := f.largest(outputs)
+	size, which, err := largest(f.cfg, outputs)
 	if err != nil {
 		return usage(err)
 	}
+	more := 0
 	if tracer != nil {
-		size += publish.TraceOverhead
+		more += publish.TraceOverhead
 	}
 	if f.cfg.Delivery.Mode != modeLive {
-		size += natspub.StoredOverhead
+		more += natspub.StoredOverhead
 	}
-	conn, server, err := f.connect(f.fits(size, largest, stop), stop)
+	conn, server, err := f.connect(f.fits(size+more, which, stop), stop)
 	if err != nil {
 		return err
 	}
@@ -141,11 +147,8 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	}
 	opts := f.options(r.metrics)
 	opts.Tracer = tracer
-	if d := newDiscovery(b, f.cfg.Streams, f.log); d != nil {
-		if err := d.check(ctx); err != nil {
-			return exitCode(err)
-		}
-		opts.Follow = d.follow
+	if err := f.follow(ctx, b, r.metrics, f.fitting(conn, more), &opts); err != nil {
+		return exitCode(err)
 	}
 	end, err := f.deliver(ctx, conn, b, &opts)
 	if err != nil {

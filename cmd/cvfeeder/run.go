@@ -6,12 +6,16 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/logging"
 )
+
+var errNoFile = errors.New("no config file: name it with -c FILE")
 
 func newRunCommand() *cobra.Command {
 	var file string
@@ -20,18 +24,25 @@ func newRunCommand() *cobra.Command {
 		Short: "Run the sidecar with a config file",
 		Long: "Run polls the streams of the config file and publishes their tensors until it is\n" +
 			"told to stop. The first SIGINT or SIGTERM stops asking and finishes what is in\n" +
-			"flight, the second ends at once. When every stream has an end (to), run ends when all\n" +
+			"flight, the second ends at once. When the file changes, or by SIGHUP, streams and\n" +
+			"outputs are added, removed and changed while the others go on. When every stream has an end (to), run ends when all\n" +
 			"is done, with a summary.\n\n" +
 			"docker/cvfeeder.yaml in the repository shows every key of the file.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(file)
+			cfg, watch, err := loadWatched(file)
 			if err != nil {
 				return usage(err)
 			}
 			log, endLog := beginLog(cmd.ErrOrStderr(), cfg.Log)
 			defer endLog()
-			f := &feeder{cfg: cfg, log: log}
+			f := &feeder{cfg: cfg, file: watch, log: log}
+			if !finite(cfg) {
+				hangup := make(chan os.Signal, 1)
+				signal.Notify(hangup, syscall.SIGHUP)
+				defer signal.Stop(hangup)
+				f.hangup = hangup
+			}
 			p := newProgress(cmd.OutOrStdout())
 			f.watch = func(_ context.Context, r running) { p.last = r }
 			if err := f.run(cmd.Context()); err != nil {
@@ -50,9 +61,24 @@ func newRunCommand() *cobra.Command {
 // loadConfig reads the config file that a user named.
 func loadConfig(file string) (*config.Config, error) {
 	if file == "" {
-		return nil, errors.New("no config file: name it with -c FILE")
+		return nil, errNoFile
 	}
 	return config.Load(file, os.LookupEnv)
+}
+
+// loadWatched reads the config file that a user named, and returns what tells of
+// other contents.
+func loadWatched(file string) (*config.Config, *watchedFile, error) {
+	if file == "" {
+		return nil, nil, errNoFile
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		_, err = config.Load(file, os.LookupEnv) // says it kindly
+		return nil, nil, err
+	}
+	cfg, err := config.Parse(file, text, os.LookupEnv)
+	return cfg, watchFile(file, text), err
 }
 
 // finite tells whether all streams have an end.

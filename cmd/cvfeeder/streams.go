@@ -117,8 +117,8 @@ func region(cfg *config.Config) string {
 
 // largest returns the size of the largest message that the config can lead to, as
 // far as it is known before the first picture, and which that is.
-func (f *feeder) largest(outputs map[string]*transform.Output) (size int, which string, err error) {
-	for _, c := range f.cfg.Streams {
+func largest(cfg *config.Config, outputs map[string]*transform.Output) (size int, which string, err error) {
+	for _, c := range cfg.Streams {
 		for _, name := range c.Outputs {
 			n, err := largestMessage(c.Name, outputs[name])
 			if err != nil {

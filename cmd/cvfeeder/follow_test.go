@@ -26,7 +26,7 @@ func (s *set) Remove(_ context.Context, name string) (source.Slot, bool) {
 	return 0, true
 }
 
-func TestDiscoveryFollowsTheStreams(t *testing.T) {
+func TestFollowsThePrefixes(t *testing.T) {
 	fake, err := kinesistest.New(kinesistest.Options{Streams: []kinesistest.Stream{
 		{Name: "cam-1"}, {Name: "cam-2"}, {Name: "door-1"}, {Name: "cam.a"},
 	}, Scene: grey{}})
@@ -56,9 +56,9 @@ outputs: {a: {}}`), noVariables)
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	d := newDiscovery(&builder{
+	d := newFollower(&builder{
 		client: client, outputs: cfg.Transforms(), subject: subject, metrics: metrics.New(metrics.Build{}, metrics.Sources{}),
-	}, cfg.Streams, slog.New(slog.NewTextHandler(&log, nil)))
+	}, cfg, slog.New(slog.NewTextHandler(&log, nil)))
 	var running set
 	check := func(what string, want ...string) {
 		t.Helper()

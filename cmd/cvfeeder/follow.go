@@ -1,0 +1,258 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+const (
+	// listEvery is how often the prefixes are looked up: ListStreams is allowed
+	// five times a second for the whole account.
+	listEvery = 30 * time.Second
+	// listWait bounds one look-up.
+	listWait = 20 * time.Second
+	// removeAtOnce is how many streams are stopped at the same time: each may have
+	// to wait for what it has in flight.
+	removeAtOnce = 64
+)
+
+// A wanted stream is one that is to run: of the config, or found by a prefix of it.
+type wanted struct {
+	stream  config.Stream // with its name
+	outputs []config.Output
+}
+
+// A follower keeps the running streams those that the config wants: what its
+// prefixes find changes with time, and the config with its file.
+type follower struct {
+	builder *builder
+	cfg     *config.Config
+	log     *slog.Logger
+	// file and hangup, where set, tell of another config; accept refuses one that
+	// cannot be, and told is called with how each ended.
+	file   *watchedFile
+	hangup <-chan os.Signal
+	accept func(context.Context, *config.Config) error
+	told   func(error)
+
+	running map[string]wanted
+	found   map[string][]string // names by prefix, as they were found last
+	refused map[string]bool     // names that were logged as refused
+}
+
+// newFollower returns one of a config whose named streams are running.
+func newFollower(b *builder, cfg *config.Config, log *slog.Logger) *follower {
+	f := &follower{
+		builder: b, cfg: cfg, log: log,
+		running: map[string]wanted{}, found: map[string][]string{}, refused: map[string]bool{},
+	}
+	f.running = f.want()
+	return f
+}
+
+// idle tells whether there is nothing to follow.
+func (f *follower) idle() bool { return f.file == nil && len(prefixes(f.cfg)) == 0 }
+
+func prefixes(cfg *config.Config) []config.Stream {
+	return slices.DeleteFunc(slices.Clone(cfg.Streams), func(s config.Stream) bool { return s.Prefix == "" })
+}
+
+// follow keeps the streams of a set until ctx ends.
+func (f *follower) follow(ctx context.Context, set pipeline.Set) {
+	list, look := time.NewTicker(listEvery), time.NewTicker(lookEvery)
+	defer list.Stop()
+	defer look.Stop()
+	f.update(ctx, set)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-list.C:
+			f.update(ctx, set)
+		case <-look.C:
+			if text, changed := f.file.changed(); changed {
+				f.reload(ctx, set, text, nil)
+			}
+		case <-f.hangup:
+			text, err := f.file.read()
+			f.reload(ctx, set, text, err)
+		}
+	}
+}
+
+// update looks all prefixes up, then starts what is new and stops what is gone.
+func (f *follower) update(ctx context.Context, set pipeline.Set) {
+	for _, c := range prefixes(f.cfg) {
+		f.find(ctx, c.Prefix)
+	}
+	f.bring(ctx, set)
+}
+
+// find looks a prefix up. Where that fails it keeps what it had.
+func (f *follower) find(ctx context.Context, prefix string) {
+	names, err := f.list(ctx, prefix)
+	switch {
+	case err == nil:
+		f.found[prefix] = names
+	case ctx.Err() == nil:
+		f.log.Warn("streams could not be looked up, trying again", "prefix", prefix, "err", err)
+	}
+}
+
+// want returns the streams that are to run, by name: those that the config names,
+// and those that its prefixes have found, unless they would share the subjects of
+// another.
+func (f *follower) want() map[string]wanted {
+	want, tokens := map[string]wanted{}, map[string]string{}
+	for _, c := range f.cfg.Streams {
+		if c.Prefix == "" {
+			want[c.Name], tokens[publish.SubjectToken(c.Name)] = f.wanted(c), c.Name
+		}
+	}
+	found := map[string]config.Stream{}
+	for _, c := range prefixes(f.cfg) {
+		for _, name := range f.found[c.Prefix] {
+			if _, taken := found[name]; !taken {
+				found[name] = c
+			}
+		}
+	}
+	// Those that are running stay.
+	names := slices.SortedFunc(maps.Keys(found), func(a, b string) int {
+		return cmp.Or(cmp.Compare(f.rank(a), f.rank(b)), cmp.Compare(a, b))
+	})
+	for _, name := range names {
+		token := publish.SubjectToken(name)
+		if other, taken := tokens[token]; taken {
+			if other != name && !f.refused[name] {
+				f.refused[name] = true
+				f.log.Error("the stream is left out: it would share its NATS subjects with another; rename one",
+					"stream", name, "other", other)
+			}
+			continue
+		}
+		c := found[name]
+		c.Name, c.Prefix = name, ""
+		want[name], tokens[token] = f.wanted(c), name
+	}
+	return want
+}
+
+func (f *follower) rank(name string) int {
+	if _, running := f.running[name]; running {
+		return 0
+	}
+	return 1
+}
+
+func (f *follower) wanted(c config.Stream) wanted {
+	w := wanted{stream: c}
+	for _, name := range c.Outputs {
+		w.outputs = append(w.outputs, f.cfg.Outputs[name])
+	}
+	return w
+}
+
+// bring makes the running streams those that are wanted. One that has changed is
+// stopped, and goes on at its cursor.
+func (f *follower) bring(ctx context.Context, set pipeline.Set) {
+	if ctx.Err() != nil {
+		return
+	}
+	want := f.want()
+	var stop []string
+	for name, w := range f.running {
+		if is, still := want[name]; !still || !reflect.DeepEqual(w, is) {
+			stop = append(stop, name)
+		}
+	}
+	left := f.remove(ctx, set, stop)
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if _, runs := f.running[name]; !runs {
+			f.add(ctx, set, want[name], left[name])
+		}
+	}
+}
+
+// A legacy is what a stream that was stopped leaves to the one that takes its place.
+type legacy struct {
+	cursor source.Slot
+	from   config.Start
+}
+
+// remove stops streams, and returns up to where they came.
+func (f *follower) remove(ctx context.Context, set pipeline.Set, names []string) map[string]*legacy {
+	var mu sync.Mutex
+	var all errgroup.Group
+	all.SetLimit(removeAtOnce)
+	left := map[string]*legacy{}
+	for _, name := range names {
+		from := f.running[name].stream.From
+		delete(f.running, name)
+		all.Go(func() error {
+			// What is in flight may be finished when the process is to end, too.
+			if cursor, ok := set.Remove(context.WithoutCancel(ctx), name); ok {
+				mu.Lock()
+				defer mu.Unlock()
+				left[name] = &legacy{cursor, from}
+			}
+			return nil
+		})
+	}
+	_ = all.Wait() // none returns an error
+	return left
+}
+
+// add starts a stream, where another one left off unless it is told to begin
+// elsewhere.
+func (f *follower) add(ctx context.Context, set pipeline.Set, w wanted, left *legacy) {
+	c := w.stream
+	s, err := f.builder.stream(c, time.Now())
+	if err == nil {
+		err = f.builder.check(ctx, s)
+	}
+	if err != nil {
+		if !f.refused[c.Name] && ctx.Err() == nil {
+			f.refused[c.Name] = true
+			f.log.Error("the stream is left out", "stream", c.Name, "err", err)
+		}
+		return
+	}
+	if left != nil && (c.From == left.from || c.From.Kind == config.StartResume) {
+		s.From = left.cursor
+	}
+	f.running[c.Name] = w
+	set.Add(s)
+}
+
+// check fails where no prefix can be looked up at the start because of the
+// credentials: what a later look-up cannot mend.
+func (f *follower) check(ctx context.Context) error {
+	for _, c := range prefixes(f.cfg) {
+		if _, err := f.list(ctx, c.Prefix); errors.Is(err, source.ErrRefused) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *follower) list(ctx context.Context, prefix string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, listWait)
+	defer cancel()
+	return f.builder.client.List(ctx, prefix)
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+)
+
+// reload puts the config of a file in place of the one at work, or refuses it whole.
+func (f *follower) reload(ctx context.Context, set pipeline.Set, text []byte, err error) {
+	var cfg *config.Config
+	if err == nil {
+		cfg, err = config.Parse(f.file.path, text, os.LookupEnv)
+	}
+	var diff config.Difference
+	if err == nil {
+		diff = config.Diff(f.cfg, cfg)
+		err = replaceable(cfg, diff)
+	}
+	if err == nil {
+		err = f.acceptable(ctx, cfg)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	f.told(err)
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			f.log.Error("the config file is refused, and the config stays as it was", "err", strings.TrimSuffix(line, "\n"))
+		}
+		return
+	}
+	f.log.Info("the config file is read again", "file", f.file.path, "changes", len(diff.Changes))
+	for _, change := range diff.Changes {
+		f.log.Info("the config has changed", "what", change)
+	}
+	f.use(cfg)
+	for _, c := range prefixes(cfg) {
+		if _, known := f.found[c.Prefix]; !known {
+			f.find(ctx, c.Prefix)
+		}
+	}
+	f.bring(ctx, set)
+}
+
+// replaceable tells whether a config can be put in the place of the one at work.
+func replaceable(cfg *config.Config, diff config.Difference) error {
+	switch {
+	case len(diff.Restart) > 0:
+		return fmt.Errorf("needs a restart: %s", strings.Join(diff.Restart, ", "))
+	case finite(cfg):
+		return errors.New("needs a restart: with all streams having an end (to), the process would have one")
+	}
+	return nil
+}
+
+// acceptable tells whether the streams of a config can be delivered.
+func (f *follower) acceptable(ctx context.Context, cfg *config.Config) error {
+	if f.accept != nil {
+		if err := f.accept(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	trial := *f.builder
+	trial.outputs = transforms(cfg)
+	streams, err := trial.named(cfg.Streams)
+	if err != nil {
+		return err
+	}
+	for _, s := range streams {
+		if _, runs := f.running[s.Name]; runs && !s.Range {
+			continue
+		}
+		if err := trial.check(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// use makes a config the one at work. Streams that run go on with the outputs that
+// they have.
+func (f *follower) use(cfg *config.Config) {
+	b := *f.builder
+	b.outputs = transforms(cfg)
+	f.cfg, f.builder = cfg, &b
+	clear(f.refused)
+	maps.DeleteFunc(f.found, func(prefix string, _ []string) bool {
+		return !slices.ContainsFunc(cfg.Streams, func(s config.Stream) bool { return s.Prefix == prefix })
+	})
+}
+
+// follow has the pipeline follow the config, where that can lead to other streams.
+func (f *feeder) follow(ctx context.Context, b *builder, m *metrics.Metrics, accept func(context.Context, *config.Config) error, opts *pipeline.Options) error {
+	d := newFollower(b, f.cfg, f.log)
+	m.Config.Loaded(time.Now())
+	if !finite(f.cfg) {
+		d.file, d.hangup, d.accept = f.file, f.hangup, accept
+	}
+	d.told = func(err error) {
+		if err != nil {
+			m.Config.Refused()
+		} else {
+			m.Config.Loaded(time.Now())
+		}
+	}
+	if d.idle() {
+		return nil
+	}
+	opts.Follow = d.follow
+	return d.check(ctx)
+}
+
+// fitting returns what tells whether NATS takes the messages of another config.
+func (f *feeder) fitting(conn *natspub.Conn, more int) func(context.Context, *config.Config) error {
+	return func(ctx context.Context, cfg *config.Config) error {
+		size, which, err := largest(cfg, transforms(cfg))
+		if err != nil {
+			return err
+		}
+		if limit := conn.MaxPayload(); limit > 0 && cfg.Delivery.Oversize == "reject" {
+			if err := publish.CheckSize(size+more, limit); err != nil {
+				return fmt.Errorf("%s: %w", which, err)
+			}
+		}
+		if err := conn.CheckPermissions(ctx, needs(cfg)); errors.Is(err, natspub.ErrRefused) {
+			return err
+		}
+		return nil
+	}
+}

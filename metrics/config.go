@@ -1,0 +1,33 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config tells whether the config at work is the one of the file, in the gauges that
+// Prometheus has for its own.
+type Config struct{ successful, time prometheus.Gauge }
+
+func newConfig() *Config {
+	return &Config{
+		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "cvfeeder_config_last_reload_successful",
+			Help: "Whether the config file was taken when it was read last: 1, or 0 where it was refused and the one before stays.",
+		}),
+		time: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "cvfeeder_config_last_reload_success_timestamp_seconds",
+			Help: "When the config file was last taken.",
+		}),
+	}
+}
+
+// Loaded says that the config file was taken.
+func (c *Config) Loaded(now time.Time) {
+	c.successful.Set(1)
+	c.time.Set(float64(now.UnixMilli()) / 1000)
+}
+
+// Refused says that the config file was refused, and the one before stays.
+func (c *Config) Refused() { c.successful.Set(0) }
