@@ -66,7 +66,7 @@ soak: deps ## 100,000 pictures must leave resident memory as it was
 
 # The golden vectors anew, then tensors by the libraries' own preprocessors. Some
 # gigabytes and minutes the first time, for PyTorch.
-fidelity: deps $(REFERENCES)-venv/.done ## compare with the reference libraries; renew the table in README.md
+fidelity: deps $(REFERENCES)-venv/.done ## compare with the reference libraries; renew the table in docs/fidelity.md
 	$(REFERENCES)-venv/bin/python -W ignore $(TESTDATA)/golden.py
 	rm -rf $(REFERENCES)
 	YOLO_CONFIG_DIR="$(CURDIR)/$(REFERENCES)-venv" $(REFERENCES)-venv/bin/python -W ignore $(TESTDATA)/fidelity.py $(REFERENCES)

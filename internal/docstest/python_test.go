@@ -25,8 +25,9 @@ import (
 )
 
 const (
-	consumer = "../../clients/python/minimal.py"
-	readme   = "../../README.md"
+	consumer  = "../../clients/python/minimal.py"
+	readme    = "../../README.md"
+	consumers = "../../docs/consumers.md"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -14,7 +14,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// askProgram is what the README's example is part of.
+// askProgram is what the manual's example is part of.
 const askProgram = `
 import asyncio, json, nats
 
@@ -26,17 +26,17 @@ async def main():
 asyncio.run(main())
 `
 
-// TestPythonAsksForAFrame runs the README's example against a service, and against
+// TestPythonAsksForAFrame runs the example of docs/consumers.md against a service, and against
 // one that refuses.
 func TestPythonAsksForAFrame(t *testing.T) {
 	python := os.Getenv("CVFEEDER_PYTHON")
 	if python == "" {
 		t.Skip("CVFEEDER_PYTHON does not name a Python with nats-py and NumPy: `make test` makes one")
 	}
-	_, example, found := strings.Cut(read(t, readme), "```py\n")
+	_, example, found := strings.Cut(read(t, consumers), "```py\n")
 	example, _, ends := strings.Cut(example, "```\n")
 	if !found || !ends || !strings.Contains(example, natspub.FrameSubject) {
-		t.Fatalf("README.md has no example of %s", natspub.FrameSubject)
+		t.Fatalf("docs/consumers.md has no example of %s", natspub.FrameSubject)
 	}
 	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
 	if err != nil {

@@ -137,7 +137,7 @@ func TestEachMissingPermissionIsNamed(t *testing.T) {
 	}
 }
 
-// TestLeastPrivilegeDelivers publishes with exactly what the README grants for
+// TestLeastPrivilegeDelivers publishes with exactly what docs/security.md grants for
 // "live".
 func TestLeastPrivilegeDelivers(t *testing.T) {
 	url := startUsers(t, &server.Options{}, map[string]*server.Permissions{

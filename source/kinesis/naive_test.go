@@ -13,7 +13,7 @@ import (
 // TestNaivePollerLosesFrames keeps the loop that one would write first, for
 // comparison: every five seconds it asks for the five seconds before, takes what
 // comes, and never looks back. Of a fragment it gets images only where the whole of
-// it, and the delay until it is visible, fit into one window. The README tells the
+// it, and the delay until it is visible, fit into one window. The manual tells the
 // figure.
 func TestNaivePollerLosesFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 
 const (
 	fidelityTable = "testdata/fidelity.md"
-	readme        = "../../README.md"
+	fidelityDoc   = "../../docs/fidelity.md"
 )
 
 // A fidelityCase is an entry of the cases.json that testdata/fidelity.py writes.
@@ -85,7 +85,7 @@ func (r *fidelityRow) String() string {
 
 // TestFidelity compares with what testdata/fidelity.py has written to the
 // directory that CVFEEDER_FIDELITY names, writes the table, and shows it in
-// README.md: "make fidelity".
+// docs/fidelity.md: "make fidelity".
 func TestFidelity(t *testing.T) {
 	directory := os.Getenv("CVFEEDER_FIDELITY")
 	if directory == "" {
@@ -119,7 +119,7 @@ func TestFidelity(t *testing.T) {
 	}
 	write(fidelityTable, table.String())
 	before, _, after := cutTable(t)
-	write(readme, before+table.String()+after)
+	write(fidelityDoc, before+table.String()+after)
 }
 
 // compareReferences compares every case, in the order of the file.
@@ -204,32 +204,32 @@ func compareFast(t *testing.T, pictures string) []*fidelityRow {
 	return rows
 }
 
-// cutTable returns README.md in three parts: the second is what is between the
+// cutTable returns docs/fidelity.md in three parts: the second is what is between the
 // markers of the table.
 func cutTable(t *testing.T) (before, table, after string) {
 	t.Helper()
 	const begin, end = "<!-- fidelity: made by make fidelity -->\n", "<!-- end of fidelity -->\n"
-	text, err := os.ReadFile(readme)
+	text, err := os.ReadFile(fidelityDoc)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, begun := strings.Cut(string(text), begin)
 	table, after, ended := strings.Cut(rest, end)
 	if !begun || !ended {
-		t.Fatalf("README.md does not have the markers %q and %q", begin, end)
+		t.Fatalf("docs/fidelity.md does not have the markers %q and %q", begin, end)
 	}
 	return before + begin, table, end + after
 }
 
-// TestReadmeShowsFidelity: README.md shows the table that was measured last, with
+// TestManualShowsFidelity: docs/fidelity.md shows the table that was measured last, with
 // the versions that are pinned.
-func TestReadmeShowsFidelity(t *testing.T) {
+func TestManualShowsFidelity(t *testing.T) {
 	want, err := os.ReadFile(fidelityTable)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, got, _ := cutTable(t); got != string(want) {
-		t.Error("README.md does not show testdata/fidelity.md as it is: run `make fidelity`")
+		t.Error("docs/fidelity.md does not show testdata/fidelity.md as it is: run `make fidelity`")
 	}
 	for _, name := range []string{"requirements.txt", "requirements-fidelity.txt", "requirements-nodeps.txt"} {
 		text, err := os.ReadFile(filepath.Join("testdata", name))

@@ -12,10 +12,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
-// TestReadmeGrantsWhatIsNeeded compares the README's table of permissions with what
-// the program checks, which other tests hold against a server. A mode's row leaves
+// TestManualGrantsWhatIsNeeded compares the table of permissions in docs/security.md with
+// what the program checks, which other tests hold against a server. A mode's row leaves
 // out what a row before it has.
-func TestReadmeGrantsWhatIsNeeded(t *testing.T) {
+func TestManualGrantsWhatIsNeeded(t *testing.T) {
 	const stream, bucket = "cvfeeder", "cvf_cursor"
 	check := natspub.NeedsCheck()
 	ring := natspub.NeedsRing(stream, allTensors, allGaps)
@@ -27,11 +27,11 @@ func TestReadmeGrantsWhatIsNeeded(t *testing.T) {
 		row("`durable`: as `ring`, and", durable, ring) +
 		row("making its stream and bucket", natspub.NeedsCreate(stream, bucket), natspub.Needs{}) +
 		row("the NATS service", natspub.NeedsService(), natspub.Needs{})
-	readme, err := os.ReadFile("../../README.md")
+	manual, err := os.ReadFile("../../docs/security.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(readme), "\n## Security\n")
+	_, section, _ := strings.Cut(string(manual), "\n## NATS\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	var got strings.Builder
 	for line := range strings.Lines(section) {
@@ -40,7 +40,7 @@ func TestReadmeGrantsWhatIsNeeded(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(want, got.String()); diff != "" {
-		t.Errorf("the README's table (-want +got):\n%s\nwant:\n%s", diff, want)
+		t.Errorf("the manual's table (-want +got):\n%s\nwant:\n%s", diff, want)
 	}
 }
 
