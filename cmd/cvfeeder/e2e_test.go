@@ -40,9 +40,9 @@ type rig struct {
 	// collected ends the collection; then the messages may be read.
 	collected func()
 	messages  []publish.Message
-	// scrape and err are what runRig's feeder showed and returned.
-	scrape string
-	err    error
+	// scrape, log and err are what runRig's feeder showed, wrote and returned.
+	scrape, log string
+	err         error
 }
 
 // newRig starts a rig, which lasts as long as the test.
@@ -90,6 +90,7 @@ func runRig(t *testing.T, length time.Duration, opts kinesistest.Options) *rig {
 	}
 	r.err = f.run(t.Context())
 	r.collected()
+	r.log = log.String()
 	if t.Failed() || testing.Verbose() {
 		t.Log(log.String())
 	}

@@ -55,4 +55,8 @@ func TestEveryFrameIsTraced(t *testing.T) {
 	if tensors == 0 {
 		t.Error("no tensors")
 	}
+	// All of it is a few lines about the whole.
+	if n := strings.Count(r.log, "\n"); n == 0 || n > 20 {
+		t.Errorf("%d tensors, and %d lines in the log:\n%s", tensors, n, r.log)
+	}
 }
