@@ -29,7 +29,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -104,7 +106,7 @@ func (t *Tracer) Shutdown(ctx context.Context) error {
 // wanted tells whether the environment asks for traces. What it cannot have is logged
 // and passed over, as OpenTelemetry's specification has it.
 func wanted(log *slog.Logger) bool {
-	if os.Getenv("OTEL_SDK_DISABLED") == "true" {
+	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
 		return false
 	}
 	switch exporter := os.Getenv("OTEL_TRACES_EXPORTER"); exporter {
@@ -120,7 +122,22 @@ func wanted(log *slog.Logger) bool {
 	}
 }
 
+// checkEndpoint returns an error where a collector cannot be meant. OpenTelemetry
+// would ask another one.
+func checkEndpoint() error {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+		value := os.Getenv(name)
+		if u, err := url.Parse(value); value != "" && (err != nil || u.Scheme == "" || u.Opaque != "") {
+			return fmt.Errorf("%s: %q is no URL like http://collector:4318", name, value)
+		}
+	}
+	return nil
+}
+
 func newExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExporter, error) {
+	if err := checkEndpoint(); err != nil {
+		return nil, err
+	}
 	protocol := os.Getenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
 	if protocol == "" {
 		protocol = os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL")

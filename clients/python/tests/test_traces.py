@@ -1,14 +1,23 @@
 from __future__ import annotations
 
-from unittest.mock import Mock
+import ast
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import Mock, patch
 
+import pytest
 from nats.aio.msg import Msg
+from opentelemetry import trace
 from opentelemetry.propagate import extract
 from opentelemetry.sdk.trace import TracerProvider
 
 import cvfeeder
 from cvfeeder._chunks import Joiner
 from support import HEADERS, PAYLOAD, parts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER = TRACED.replace("-00f", "-11f")
@@ -35,10 +44,33 @@ def test_without_a_trace_a_span_begins_one() -> None:
 def test_parts_of_two_attempts_are_one_tensor() -> None:
     joiner = Joiner(1 << 20, repeats=False)
     whole = None
-    for (headers, data), trace in zip(parts(2), [TRACED, OTHER], strict=True):
-        msg = Msg(Mock(), subject="a", data=data, headers=headers | {"traceparent": trace})
+    for (headers, data), attempt in zip(parts(2), [TRACED, OTHER], strict=True):
+        msg = Msg(Mock(), subject="a", data=data, headers=headers | {"traceparent": attempt})
         whole = joiner.add(msg)
     assert whole is not None
     assert whole.data == PAYLOAD
     assert whole.headers["traceparent"] == TRACED
     assert joiner.incomplete == 0
+
+
+@pytest.mark.parametrize("document", ["README.md", "../../docs/consumers.md"])
+async def test_the_example_joins(document: str) -> None:
+    blocks = Path(document).read_text().split("```py\n")[1:]
+    (example,) = [b.split("```")[0] for b in blocks if "opentelemetry" in b]
+    seen = []
+
+    async def one(*_: object, **__: object) -> AsyncIterator[cvfeeder.Tensor]:
+        t = cvfeeder.parse("cvf.t.front-door.detector", HEADERS | {"traceparent": TRACED}, PAYLOAD)
+        assert isinstance(t, cvfeeder.Tensor)
+        yield t
+
+    def detect(_: object) -> None:
+        seen.append(f"{trace.get_current_span().get_span_context().trace_id:x}")
+
+    names = {"cvfeeder": Mock(subscribe=one), "detect": detect}
+    code = compile(example, document, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    with patch.object(trace, "get_tracer", TracerProvider().get_tracer):
+        result = eval(code, names)  # noqa: S307 - the documents are ours
+        if inspect.isawaitable(result):
+            await result
+    assert seen == [TRACED[3:35]]
