@@ -63,6 +63,10 @@ type Sources struct {
 	InflightBytes func() int64
 	// MatsOpen returns the number of OpenCV Mats.
 	MatsOpen func() int
+	// BusyRatio returns the share of the workers' time that they have worked lately.
+	BusyRatio func() float64
+	// Group returns how many replicas share the streams, and how many streams.
+	Group func() (members, streams int)
 }
 
 // Metrics are all metrics of a feeder. Its fields are observed by the stages;

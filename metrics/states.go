@@ -23,6 +23,9 @@ var (
 	descOwned = desc("stream_owned", "1 where this replica has the stream.", "stream")
 	descBytes = desc("inflight_bytes", "Bytes of frames and tensors between fetching and delivery.")
 	descMats  = desc("mats_open", "OpenCV Mats that are open.")
+	descBusy  = desc("workers_busy_ratio", "Share of the workers' time that they worked in the last ten seconds. Near 1 there are too few cores.")
+	descMemb  = desc("cluster_members", "Replicas that share the streams, as this one sees them.")
+	descWant  = desc("cluster_streams", "Streams that the replicas share, whoever has them.")
 	descConn  = desc("nats_connected", "1 where the connection to NATS is up.", "connection")
 	descReco  = desc("nats_reconnects_total", "Reconnections to NATS.", "connection")
 )
@@ -35,7 +38,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func (s *states) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descSlots, descExp, descPend, descGaps, descGapS, descFresh, descLag, descOver, descOwned,
-		descBytes, descMats, descConn, descReco,
+		descBytes, descMats, descBusy, descMemb, descWant, descConn, descReco,
 	} {
 		ch <- d
 	}
@@ -57,6 +60,14 @@ func (s *states) Collect(ch chan<- prometheus.Metric) {
 	}
 	if s.MatsOpen != nil {
 		emit(descMats, prometheus.GaugeValue, float64(s.MatsOpen()))
+	}
+	if s.BusyRatio != nil {
+		emit(descBusy, prometheus.GaugeValue, s.BusyRatio())
+	}
+	if s.Group != nil {
+		members, streams := s.Group()
+		emit(descMemb, prometheus.GaugeValue, float64(members))
+		emit(descWant, prometheus.GaugeValue, float64(streams))
 	}
 	if s.Connections != nil {
 		for _, c := range s.Connections() {

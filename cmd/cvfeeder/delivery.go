@@ -47,6 +47,9 @@ func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, op
 	case modeDurable:
 		cursors, err = f.durable(ctx, conn, b, store, opts)
 	}
+	if err == nil && f.cfg.Cluster.Group != "" {
+		cursors, err = f.join(ctx, conn, b, opts)
+	}
 	switch {
 	case err != nil:
 		return nil, startError(ctx, err)
@@ -99,11 +102,14 @@ func (f *feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, st
 	if err != nil {
 		return nil, err
 	}
+	opts.Publisher = stored
+	if f.cfg.Cluster.Group != "" {
+		return nil, nil // the leases are the cursors
+	}
 	cursors, err := conn.Cursors(ctx, store.Replicas)
 	if err != nil {
 		return nil, err
 	}
-	opts.Publisher = stored
 	b.claim = func(ctx context.Context, s pipeline.Stream) error { return claim(ctx, conn, stored, cursors, s) }
 	return cursors, nil
 }

@@ -51,6 +51,7 @@ func natsServer() {
 type process struct {
 	t    *testing.T
 	args []string
+	env  []string // besides that of the test
 	cmd  *exec.Cmd
 	out  *bytes.Buffer
 	done chan struct{} // closed when it has ended
@@ -63,6 +64,7 @@ func (p *process) start() {
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	p.cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+kinesistest.AccessKey, "AWS_SECRET_ACCESS_KEY="+kinesistest.SecretKey)
+	p.cmd.Env = append(p.cmd.Env, p.env...)
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
@@ -71,6 +73,8 @@ func (p *process) start() {
 		close(p.done)
 	}()
 }
+
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) } // it may have ended
 
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()

@@ -24,7 +24,7 @@ type fakeFlags struct {
 	streams               int
 	fragment, fragmentMax time.Duration
 	delay, retention      time.Duration
-	faults                string
+	faults, requests      string
 	seed                  uint64
 }
 
@@ -63,18 +63,27 @@ the same decisions. Shares are from 0 to 1.
 	flags.DurationVar(&f.delay, "delay", 500*time.Millisecond, "time from the end of a fragment until it can be asked for")
 	flags.DurationVar(&f.retention, "retention", 24*time.Hour, "how long media is kept")
 	flags.StringVar(&f.faults, "faults", "", "comma-separated `list` of what goes wrong, see above")
+	flags.StringVar(&f.requests, "requests", "", "`file` that gets a line of JSON for each request, at its end")
 	flags.Uint64Var(&f.seed, "seed", 0, "`number` that decides what is random")
 	return cmd
 }
 
 // runFake serves until ctx ends.
-func runFake(ctx context.Context, f fakeFlags, out io.Writer) error {
+func runFake(ctx context.Context, f fakeFlags, out io.Writer) (err error) {
 	opts, size, err := f.check()
 	if err != nil {
 		return usage(err)
 	}
 	if opts.Scene, err = newScene(ctx, f.video, size); err != nil {
 		return usage(err)
+	}
+	if f.requests != "" {
+		requests, err := newRequestLog(f.requests)
+		if err != nil {
+			return usage(fmt.Errorf("--requests: %w", err))
+		}
+		defer func() { err = errors.Join(err, requests.Close()) }()
+		opts.Observe = requests.add
 	}
 	srv, err := kinesistest.New(opts)
 	if err != nil {

@@ -109,13 +109,19 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	}()
 
 	var at atomic.Pointer[pipeline.Pipeline] // nil until NATS is ready
+	var shared atomic.Pointer[group]
 	r := running{conn: conn}
-	r.metrics = metrics.New(metrics.Build{Version: version, OpenCV: opencv.Engine()}, metrics.Sources{
+	sources := metrics.Sources{
 		Streams:       func() []metrics.Stream { return at.Load().Streams() },
 		Connections:   func() []metrics.Connection { return connections(conn) },
 		InflightBytes: func() int64 { return at.Load().InflightBytes() },
 		MatsOpen:      opencv.OpenMats,
-	})
+		BusyRatio:     func() float64 { return at.Load().Busy() },
+	}
+	if f.cfg.Cluster.Group != "" {
+		sources.Group = func() (members, streams int) { return shared.Load().counts() }
+	}
+	r.metrics = metrics.New(metrics.Build{Version: version, OpenCV: opencv.Engine()}, sources)
 	if server != nil {
 		r.nats = server.ClientURL()
 	}
@@ -160,8 +166,10 @@ func (f *feeder) run(ctx context.Context) (err error) {
 			return startError(ctx, err)
 		}
 	}
-	r.pipeline = pipeline.New(opts, streams)
+	shared.Store(b.group)
+	r.pipeline = pipeline.New(opts, b.group.want(streams))
 	at.Store(r.pipeline)
+	defer beside(side, func(ctx context.Context) { b.group.weigh(ctx, r.pipeline) })()
 
 	defer beside(side, func(ctx context.Context) { f.serve(ctx, r) })()
 	if f.watch != nil {

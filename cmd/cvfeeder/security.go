@@ -49,6 +49,14 @@ func needs(cfg *config.Config) natspub.Needs {
 	slices.Sort(gaps)
 	slices.Sort(tensors)
 	tensors, gaps = slices.Compact(tensors), slices.Compact(gaps)
+	needs := modeNeeds(cfg, tensors, gaps)
+	if cfg.Cluster.Group != "" {
+		needs = needs.With(natspub.NeedsLeases())
+	}
+	return needs
+}
+
+func modeNeeds(cfg *config.Config, tensors, gaps []string) natspub.Needs {
 	switch stream := cfg.Delivery.Stream.Name; cfg.Delivery.Mode {
 	case modeRing:
 		return natspub.NeedsRing(stream, tensors, gaps)

@@ -23,6 +23,7 @@ type builder struct {
 	subject publish.SubjectTemplate
 	metrics *metrics.Metrics
 	length  time.Duration // after which they end, unless 0
+	group   *group        // nil where the streams are not shared
 	// claim, where set, makes sure that a stream can be delivered.
 	claim func(context.Context, pipeline.Stream) error
 }

@@ -39,8 +39,32 @@ func (d *decoder) check(c *Config) {
 			d.reportKey("http.listen", "%v", err)
 		}
 	}
+	d.checkCluster(c)
 	d.checkStreams(c)
 	d.checkOutputs(c)
+}
+
+// The limits of a lease: NATS counts whole seconds, and three renewals have to fit in.
+const (
+	minLease = 3 * time.Second
+	maxLease = 10 * time.Minute
+)
+
+func (d *decoder) checkCluster(c *Config) {
+	lease := c.Cluster.Lease
+	if lease < minLease || lease > maxLease || lease%time.Second != 0 {
+		d.reportKey("cluster.lease", "%v; whole seconds from %v to %v", lease, minLease, maxLease)
+	}
+	switch {
+	case c.Cluster.Group == "":
+		if lease != defaults().Cluster.Lease {
+			d.reportKey("cluster.lease", "there is no group to share the streams with; set cluster.group, too")
+		}
+	case c.NATS.URL == Embedded:
+		d.reportKey("cluster.group", "other replicas cannot reach the embedded server; name one with nats.url")
+	case c.State != "":
+		d.reportKey("cluster.group", "the replicas keep the cursors in NATS, in the bucket cvf_lease; leave state out")
+	}
 }
 
 func (d *decoder) checkAWS(a AWS) {

@@ -9,8 +9,6 @@ import (
 // the default is refused. A key becomes supported by deleting its line.
 var notYet = []string{
 	"http.token",
-	"cluster.group",
-	"cluster.lease",
 }
 
 // unsupported says why the key may not be changed from def to value, or returns

@@ -65,7 +65,9 @@ func (s *stream) setUnsized(n int) {
 func (p *Pipeline) work(w Worker) {
 	defer w.Close()
 	for j := range p.jobs {
+		begin := time.Now()
 		j.tensors, j.err = p.transform(j.trace.Worker(w), j)
+		p.load.worked(time.Since(begin))
 		j.frame.Data = nil
 		close(j.done)
 	}

@@ -56,6 +56,11 @@ func (p *Pipeline) find(stream, output string) (*stream, *transform.Output, erro
 	p.mu.Lock()
 	s := p.streams[stream]
 	p.mu.Unlock()
+	if s == nil && p.opts.Find != nil {
+		if other, known := p.opts.Find(stream); known {
+			s = newIdle(other, p.opts.Log)
+		}
+	}
 	if s == nil {
 		var names []string
 		for _, s := range p.sorted() {

@@ -78,7 +78,10 @@ type Options struct {
 	Confirm func(context.Context) error
 	// Follow, where set, runs beside the streams, and adds and removes some. The
 	// pipeline goes on until it returns, which it does when its context ends.
-	Follow  func(context.Context, Set)
+	Follow func(context.Context, Set)
+	// Find, where set, returns streams that do not run here, of which frames can be
+	// asked for all the same.
+	Find    func(name string) (Stream, bool)
 	Metrics *metrics.Metrics
 	// Tracer traces frames; nil traces none.
 	Tracer *tracing.Tracer
@@ -104,6 +107,7 @@ type Pipeline struct {
 	inflight atomic.Int64
 	refused  atomic.Int64 // streams whose first check was refused
 	initial  int          // streams at the start
+	load     load
 
 	mu      sync.Mutex
 	streams map[string]*stream

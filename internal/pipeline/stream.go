@@ -93,6 +93,11 @@ func (p *Pipeline) newStream(s Stream) *stream {
 	return st
 }
 
+// newIdle returns a stream that is not polled.
+func newIdle(s Stream, log *slog.Logger) *stream {
+	return &stream{Stream: s, log: log.With("stream", s.Name), unsized: firstUnsized}
+}
+
 // trouble notes why the stream cannot be read, and logs it when it begins and once
 // a minute. Of one that fails again and again a line in ten seconds is enough.
 func (s *stream) trouble(err error) {

@@ -20,6 +20,7 @@ func (p *Pipeline) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
+			p.load.tick(p.opts.Workers)
 			p.report(ctx, now, &cursors)
 		}
 	}

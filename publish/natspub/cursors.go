@@ -107,6 +107,29 @@ func (c *Cursors) load(ctx context.Context, key string) error {
 	return nil
 }
 
+// SavedCursor returns the cursor that [Cursors] have saved for a key, false where there
+// is none. It makes no bucket.
+func (c *Conn) SavedCursor(ctx context.Context, key string) (source.Slot, bool, error) {
+	js, err := jetstream.New(c.control.nc, jetstream.WithDefaultTimeout(c.control.timeout))
+	if err != nil {
+		return 0, false, err
+	}
+	kv, err := js.KeyValue(ctx, CursorBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	cursors := &Cursors{kv: kv, saved: map[string]saved{}}
+	err = cursors.load(ctx, bucketKey(key))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, false, nil
+	}
+	cursor, ok := cursors.Load(key)
+	return cursor, ok, err
+}
+
 // Load returns the cursor of a key, as it was when the bucket was opened or as it
 // was set since, false where there is none.
 func (c *Cursors) Load(key string) (source.Slot, bool) {

@@ -251,3 +251,15 @@ func (l *Leases) publishWithTTL(ctx context.Context, key string, value []byte, t
 	_, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: "$KV." + LeaseBucket + "." + key, Data: value}, jetstream.WithMsgTTL(ttl))
 	return err
 }
+
+// Cursor reads up to where a stream was delivered, whoever has it; 0 where it was not
+// begun.
+func (l *Leases) Cursor(ctx context.Context, key string) (source.Slot, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	is, err := l.get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, nil
+	}
+	return is.Cursor, err
+}

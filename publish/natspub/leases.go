@@ -123,19 +123,21 @@ type record struct {
 }
 
 // Leases opens the bucket, which is made where it does not exist, and joins the
-// group. Close leaves it.
+// group. It waits for JetStream, see [Conn.Retry]. Close leaves the group.
 func (c *Conn) Leases(ctx context.Context, o LeaseOptions) (*Leases, error) {
 	o = o.withDefaults()
-	if err := c.WaitConnected(ctx); err != nil {
-		return nil, err
-	}
 	js, err := jetstream.New(c.control.nc, jetstream.WithDefaultTimeout(c.control.timeout))
 	if err != nil {
 		return nil, err
 	}
-	kv, err := leaseBucket(ctx, js, o.Replicas)
+	var kv jetstream.KeyValue
+	what := "key-value bucket " + LeaseBucket
+	err = c.Retry(ctx, what, func(ctx context.Context) (err error) {
+		kv, err = leaseBucket(ctx, js, o.Replicas)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: key-value bucket %s: %w", ErrStream, LeaseBucket, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrStream, what, err)
 	}
 	l := &Leases{
 		js: js, kv: kv, opts: o, prefix: bucketKey(o.Group) + ".", timeout: o.Lease / 3,
@@ -168,7 +170,7 @@ func leaseBucket(ctx context.Context, js jetstream.JetStream, replicas int) (jet
 		return nil, err
 	}
 	if status.LimitMarkerTTL() == 0 || status.TTL() != 0 {
-		return nil, fmt.Errorf("it does not let single keys expire, and tell of it: delete it with: nats kv del %s; cvfeeder makes it anew", LeaseBucket)
+		return nil, fmt.Errorf("%w: it does not let single keys expire, and tell of it: delete it with: nats kv del %s; cvfeeder makes it anew", ErrStream, LeaseBucket)
 	}
 	return kv, nil
 }

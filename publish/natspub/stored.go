@@ -216,6 +216,15 @@ func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject strin
 	return last, nil
 }
 
+// Forget makes the end of a subject be looked at again before the next message, as
+// somebody else may have published there.
+func (s *Stored) Forget(subject string) {
+	t := s.tail(subject)
+	t.turn.Lock()
+	defer t.turn.Unlock()
+	t.known = false
+}
+
 func (s *Stored) tail(subject string) *tail {
 	s.mu.Lock()
 	defer s.mu.Unlock()

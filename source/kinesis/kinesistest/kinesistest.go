@@ -85,6 +85,8 @@ type Options struct {
 	// may answer in the service's place; nil leaves it to the service. The outcome
 	// fields of the request are not set yet. It is called concurrently.
 	Intercept func(Request) *Fault
+	// Observe is told of every request when it is answered. It is called concurrently.
+	Observe func(Request)
 	// Corrupt may replace the bytes of a stream's picture at t. It may edit data.
 	// It is called concurrently.
 	Corrupt func(stream string, t time.Time, data []byte) []byte

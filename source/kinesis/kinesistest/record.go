@@ -3,6 +3,7 @@ package kinesistest
 import (
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,6 +12,9 @@ import (
 
 // A Request is what a client asked, and what it got.
 type Request struct {
+	// Client is what the client calls itself: the app id of the AWS SDK's user agent,
+	// which AWS_SDK_UA_APP_ID sets; empty for none.
+	Client string
 	// Time is when the request came.
 	Time time.Time
 	// Operation is "ListStreams", "DescribeStream", "GetDataEndpoint", "GetImages" or
@@ -68,6 +72,24 @@ type record struct {
 
 func newRecord(limit, instants int) *record {
 	return &record{limit: limit, totals: map[string]Total{}, handed: handed{limit: instants, counts: map[instantKey]int{}}}
+}
+
+// recorded keeps a request that is answered now, and tells who wants to know.
+func (s *Server) recorded(req Request) {
+	s.record.add(req)
+	if s.opts.Observe != nil {
+		s.opts.Observe(req)
+	}
+}
+
+// appID finds the client's own name in a user agent, which the SDK writes as app/name.
+func appID(agent string) string {
+	for field := range strings.FieldsSeq(agent) {
+		if name, ok := strings.CutPrefix(field, "app/"); ok {
+			return name
+		}
+	}
+	return ""
 }
 
 func (r *record) add(req Request) {

@@ -44,7 +44,7 @@ func (s *Server) mishandle(w http.ResponseWriter, c *call, reply answer) {
 		names = append(names, "trickle")
 	}
 	c.record.Fault = strings.Join(names, "+")
-	s.record.add(*c.record)
+	s.recorded(*c.record)
 
 	flush := http.NewResponseController(w)
 	if c.manner.slow && !wait(c.Context(), c.rolls.on(ofSlow, 1).upTo(c.slowBy)) {

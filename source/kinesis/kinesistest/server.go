@@ -75,7 +75,7 @@ type answer func(io.Writer) error
 // ServeHTTP implements [http.Handler]. Where [Faults] have an answer cut it panics
 // with [http.ErrAbortHandler], as a handler does that gives up.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{Request: r, record: &Request{Time: time.Now(), Status: http.StatusOK}}
+	c := &call{Request: r, record: &Request{Client: appID(r.UserAgent()), Time: time.Now(), Status: http.StatusOK}}
 	reply, err := s.handle(w, c)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Amzn-Requestid", rand.Text())
@@ -83,17 +83,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, errReset):
 		c.record.Status = 0
-		s.record.add(*c.record)
+		s.recorded(*c.record)
 		reset(w)
 	case err != nil:
 		fault := faultOf(err)
 		c.record.Status, c.record.Code = fault.status(), fault.Code
-		s.record.add(*c.record)
+		s.recorded(*c.record)
 		fault.write(w)
 	case c.manner != manner{}:
 		s.mishandle(w, c, reply)
 	default:
-		s.record.add(*c.record)
+		s.recorded(*c.record)
 		// The only errors are those of a client that has gone away.
 		_ = reply(w)
 	}

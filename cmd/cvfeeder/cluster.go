@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/cluster"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// A group is this replica's part in sharing the streams with others; nil shares none.
+type group struct {
+	*cluster.Cluster
+	leases *natspub.Leases
+}
+
+// join makes the pipeline run those streams that this replica has the lease of. The
+// leases are the cursors.
+func (f *feeder) join(ctx context.Context, conn *natspub.Conn, b *builder, opts *pipeline.Options) (cursorStore, error) {
+	leases, err := conn.Leases(ctx, natspub.LeaseOptions{
+		Group: f.cfg.Cluster.Group, Lease: f.cfg.Cluster.Lease,
+		Replicas: f.cfg.Delivery.Stream.Replicas, Weight: cluster.Capacity(runtime.GOMAXPROCS(0)), Logger: f.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	o := cluster.Options{Leases: leases, Log: f.log}
+	if stored, durable := opts.Publisher.(*natspub.Stored); durable && f.cfg.Delivery.Mode == modeDurable {
+		o.First = func(ctx context.Context, s pipeline.Stream) (source.Slot, error) {
+			return firstOf(ctx, conn, stored, s)
+		}
+		o.Gained = func(s pipeline.Stream) {
+			for _, subject := range s.Subjects {
+				stored.Forget(subject)
+			}
+		}
+	}
+	b.group = &group{cluster.New(o), leases}
+	opts.Publisher, opts.Follow, opts.Find = b.group.Publisher(opts.Publisher), b.group.Follow(opts.Follow), b.group.Find
+	if opts.Gaps != nil {
+		opts.Gaps = b.group.Gaps(opts.Gaps)
+	}
+	f.log.Info("sharing the streams", "group", f.cfg.Cluster.Group, "member", leases.Member(), "lease", leases.Lease())
+	return leases, nil
+}
+
+// firstOf returns where a stream begins that no replica has had yet: where a cvfeeder
+// without a group has stopped, or at the stream's own beginning.
+func firstOf(ctx context.Context, conn *natspub.Conn, stored *natspub.Stored, s pipeline.Stream) (source.Slot, error) {
+	cursor, saved, err := conn.SavedCursor(ctx, s.Key)
+	switch {
+	case err != nil:
+		return 0, err
+	case saved:
+		return max(cursor, s.From), nil
+	case s.Range:
+		return s.From, comesAfter(ctx, stored, s)
+	}
+	return s.From, nil
+}
+
+// want leaves the streams to the group, where there is one. It returns those that run
+// here from the beginning.
+func (g *group) want(streams []pipeline.Stream) []pipeline.Stream {
+	if g == nil {
+		return streams
+	}
+	for _, s := range streams {
+		g.Add(s)
+	}
+	return nil
+}
+
+// weighEvery is how often this replica's part of the streams is reckoned anew.
+const weighEvery = 30 * time.Second
+
+// weigh gives this replica the part of the streams that it can decode, until ctx ends.
+func (g *group) weigh(ctx context.Context, p *pipeline.Pipeline) {
+	if g == nil {
+		return
+	}
+	t := time.NewTicker(weighEvery)
+	defer t.Stop()
+	scale := cluster.NewScale(runtime.GOMAXPROCS(0))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			busy, frames := p.Worked()
+			g.leases.SetWeight(scale.Weigh(busy, frames))
+		}
+	}
+}
+
+// counts returns how many replicas there are, and how many streams they share.
+func (g *group) counts() (members, streams int) {
+	if g == nil {
+		return 0, 0 // not yet
+	}
+	members, streams, _ = g.Counts()
+	return members, streams
+}

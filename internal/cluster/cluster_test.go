@@ -1,0 +1,278 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/cvfeeder/cvfeeder/internal/cluster"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A yard is what replicas have in common: a server, and who runs which stream.
+type yard struct {
+	t   *testing.T
+	url string
+
+	mu      sync.Mutex
+	running map[string]string // replica by stream
+	moves   int               // how often a stream was started
+	last    map[string]source.Slot
+}
+
+func newYard(t *testing.T) *yard {
+	t.Helper()
+	srv, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Shutdown)
+	return &yard{t: t, url: srv.ClientURL(), running: map[string]string{}, last: map[string]source.Slot{}}
+}
+
+// A replica is a cluster around a set that only notes what runs.
+type replica struct {
+	*yard
+	name    string
+	leases  *natspub.Leases
+	cluster *cluster.Cluster
+	stop    func() // as SIGTERM does
+	ended   chan struct{}
+}
+
+// Add implements pipeline.Set.
+func (r *replica) Add(s pipeline.Stream) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if other, ok := r.running[s.Name]; ok {
+		r.t.Errorf("%s starts %s, which %s runs", r.name, s.Name, other)
+	}
+	cursor, held := r.leases.Load(s.Key)
+	if !held || cursor < r.last[s.Name] {
+		r.t.Errorf("%s starts %s at %v (held: %v), but it was at %v", r.name, s.Name, cursor, held, r.last[s.Name])
+	}
+	r.running[s.Name] = r.name
+	r.moves++
+}
+
+// Remove implements pipeline.Set: the stream has moved by a slot meanwhile.
+func (r *replica) Remove(_ context.Context, name string) (source.Slot, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running[name] != r.name {
+		return 0, false
+	}
+	cursor, _ := r.leases.Load(name)
+	cursor = cursor.Add(source.MinInterval)
+	r.leases.Set(name, cursor)
+	r.last[name] = cursor
+	delete(r.running, name)
+	return cursor, true
+}
+
+// start starts a replica that wants n streams, which end at to, unless 0.
+func (y *yard) start(name string, n int, to source.Slot) *replica {
+	y.t.Helper()
+	conn, err := natspub.Dial(natspub.Options{URL: y.url})
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	leases, err := conn.Leases(y.t.Context(), natspub.LeaseOptions{Group: "yard", Member: name, Lease: natspub.MinLease})
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &replica{yard: y, name: name, leases: leases, stop: stop, ended: make(chan struct{})}
+	r.cluster = cluster.New(cluster.Options{Leases: leases, Log: slog.New(slog.DiscardHandler)})
+	grid, err := source.NewGrid(source.MinInterval)
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	for i := range n {
+		s := pipeline.Stream{Name: fmt.Sprintf("cam-%d", i), Grid: grid, From: first}
+		s.Key, s.Poll.To = s.Name, to
+		r.cluster.Add(s)
+	}
+	go func() {
+		defer close(r.ended)
+		r.cluster.Follow(nil)(ctx, r)
+		_ = leases.Close()
+		_ = conn.Close(context.Background())
+	}()
+	y.t.Cleanup(func() { stop(); <-r.ended })
+	return r
+}
+
+var first = source.SlotAt(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+
+// wait waits until n streams are shared by the replicas as they should be.
+func (y *yard) wait(n int, replicas ...*replica) {
+	y.t.Helper()
+	var members []natspub.Member
+	for _, r := range replicas {
+		members = append(members, natspub.Member{Name: r.name, Weight: 1})
+	}
+	placement := cluster.NewPlacement(members)
+	y.within(func() error {
+		y.mu.Lock()
+		defer y.mu.Unlock()
+		for i := range n {
+			key := fmt.Sprintf("cam-%d", i)
+			if got, want := y.running[key], placement.Owner(key); got != want {
+				return fmt.Errorf("%s is run by %q, not %q", key, got, want)
+			}
+		}
+		return nil
+	})
+}
+
+func (y *yard) within(check func() error) {
+	y.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); ; <-tick.C {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			y.t.Fatal(err)
+		}
+	}
+}
+
+func (y *yard) ran() int {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.moves
+}
+
+// TestReplicasShare: replicas that join and leave move the streams that must move, and
+// each stream goes on where it was.
+func TestReplicasShare(t *testing.T) {
+	t.Parallel()
+	const n = 60
+	y := newYard(t)
+	a, b := y.start("a", n, 0), y.start("b", n, 0)
+	y.wait(n, a, b)
+	before := y.ran()
+	if before != n {
+		t.Errorf("%d streams were started for %d", before, n)
+	}
+	y.mu.Lock()
+	had := maps.Clone(y.running)
+	y.mu.Unlock()
+	c := y.start("c", n, 0)
+	y.wait(n, a, b, c)
+	must := 0
+	y.mu.Lock()
+	for name, now := range y.running {
+		if now != had[name] {
+			must++
+			if now != "c" {
+				t.Errorf("%s moved from %s to %s", name, had[name], now)
+			}
+		}
+	}
+	y.mu.Unlock()
+	if moved := y.ran() - before; moved != must {
+		t.Errorf("%d were started for %d that had to move", moved, must)
+	}
+	begin := time.Now()
+	a.stop()
+	<-a.ended
+	y.wait(n, b, c)
+	t.Logf("a third handed over in %v", time.Since(begin))
+	if took := time.Since(begin); took > natspub.MinLease {
+		t.Errorf("to hand over took %v, as long as to die", took)
+	}
+	if _, wanted, owned := b.cluster.Counts(); wanted != n || owned == 0 || owned == n {
+		t.Errorf("b has %d of %d", owned, wanted)
+	}
+	// What the group does not want any more stops, and can be asked for again.
+	for _, r := range []*replica{b, c} {
+		r.cluster.Remove(t.Context(), "cam-0")
+	}
+	y.mu.Lock()
+	if who, ok := y.running["cam-0"]; ok {
+		t.Errorf("%s still runs what was removed", who)
+	}
+	y.mu.Unlock()
+}
+
+// TestTheEnd: replicas end when all streams have, whoever had them.
+func TestTheEnd(t *testing.T) {
+	t.Parallel()
+	const n = 20
+	y := newYard(t)
+	to := first.Add(time.Minute)
+	a, b := y.start("a", n, to), y.start("b", n, to)
+	y.wait(n, a, b)
+	for _, r := range []*replica{a, b} {
+		for i := range n {
+			r.leases.Set(fmt.Sprintf("cam-%d", i), to)
+		}
+	}
+	for _, r := range []*replica{a, b} {
+		select {
+		case <-r.ended:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s does not end", r.name)
+		}
+	}
+	y.mu.Lock()
+	y.running = map[string]string{} // as a pipeline that has ended
+	y.mu.Unlock()
+	late := y.start("c", n, to)
+	<-late.ended
+	if len(y.running) > 0 {
+		t.Errorf("what has ended was started again: %v", slices.Collect(maps.Keys(y.running)))
+	}
+}
+
+// A sink is a publisher that counts.
+type sink struct{ n int }
+
+func (s *sink) Publish(context.Context, publish.Message) error { s.n++; return nil }
+
+// TestNothingPassesWithoutALease: what a paused process wakes up with stays behind.
+func TestNothingPassesWithoutALease(t *testing.T) {
+	t.Parallel()
+	y := newYard(t)
+	a := y.start("a", 1, 0)
+	y.wait(1, a)
+	var out sink
+	p := a.cluster.Publisher(&out)
+	m := publish.Message{Subject: "cvf.t.cam-0.x", Header: map[string][]string{publish.HeaderStream: {"cam-0"}}}
+	if err := p.Publish(t.Context(), m); err != nil || out.n != 1 {
+		t.Fatalf("with the lease: %v, %d passed", err, out.n)
+	}
+	told := 0
+	gaps := a.cluster.Gaps(func(context.Context, publish.Gap) error { told++; return nil })
+	if err := gaps(t.Context(), publish.Gap{Stream: "cam-0"}); err != nil || told != 1 {
+		t.Errorf("a gap with the lease: %v, %d told", err, told)
+	}
+	a.stop()
+	<-a.ended
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := p.Publish(ctx, m); !errors.Is(err, context.DeadlineExceeded) || out.n != 1 {
+		t.Errorf("without the lease: %v, %d passed", err, out.n)
+	}
+	if err := gaps(ctx, publish.Gap{Stream: "cam-0"}); err != nil || told != 1 {
+		t.Errorf("a gap without the lease: %v, %d told", err, told)
+	}
+}

@@ -1,0 +1,62 @@
+package cluster
+
+import (
+	"hash/fnv"
+	"math"
+
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+)
+
+// A Placement says which member each stream belongs to: by rendezvous hashing
+// (Thaler and Ravishankar 1998), so that every member comes to the same result by
+// itself, and a member that joins or leaves moves only the streams that it gets or
+// had. Weights are those of Schindelhauer and Schomaker's logarithmic method (2005):
+// a member's part of the streams is its part of the weight.
+type Placement struct {
+	members []natspub.Member
+	hashes  []uint64
+}
+
+// NewPlacement returns that of some members. Those without weight get nothing.
+func NewPlacement(members []natspub.Member) Placement {
+	var p Placement
+	for _, m := range members {
+		if m.Weight > 0 {
+			p.members = append(p.members, m)
+			p.hashes = append(p.hashes, hash(m.Name))
+		}
+	}
+	return p
+}
+
+// Owner returns the name of the member that a key belongs to, "" where there is none.
+func (p Placement) Owner(key string) string {
+	best, least := "", math.Inf(1)
+	of := hash(key)
+	for i, m := range p.members {
+		// In (0, 1), the same for this pair wherever it is reckoned.
+		u := (float64(mix(of^p.hashes[i])>>11) + 0.5) / (1 << 53)
+		if d := -math.Log(u) / m.Weight; d < least {
+			best, least = m.Name, d
+		}
+	}
+	return best
+}
+
+// Few returns how many of a member's streams may be on their way to others at a time.
+func Few(running int) int { return min(max(running/20, 2), 50) }
+
+func hash(s string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s)) // it never fails
+	return mix(h.Sum64())
+}
+
+// mix spreads the bits of x over all of the result (Steele, Lea and Flood 2014,
+// SplitMix64).
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
