@@ -83,7 +83,7 @@ func newCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w: see %q", err, cmd.CommandPath()+" --help"))
 	})
-	root.AddCommand(newRunCommand(), newDemoCommand(), newPreviewCommand(), newTapCommand(), newFakeCommand(), newSchemaCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newPreviewCommand(), newTapCommand(), newFakeCommand(), newSchemaCommand(), newVersionCommand())
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)
 	}

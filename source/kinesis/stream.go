@@ -103,6 +103,16 @@ func (s *Stream) Retention() time.Duration {
 	return s.retention
 }
 
+// DataEndpoint asks the service where images are to be had. Its errors are those of
+// [Stream.Check].
+func (s *Stream) DataEndpoint(ctx context.Context) (string, error) {
+	endpoint, err := s.dataEndpoint(ctx, control.APINameGetImages)
+	if err != nil {
+		return "", s.explain(err)
+	}
+	return endpoint, nil
+}
+
 // Images implements [source.Fetcher]. Images are yielded while the service's answer
 // still arrives.
 func (s *Stream) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+)
+
+const checkConfig = `
+aws: {region: us-east-1, endpoint: %q}
+nats: {url: %q}
+streams:
+  - {name: cam-1, from: %s, outputs: [detector]}
+  - {name: dark, outputs: [detector]}
+outputs:
+  detector: {size: 512x512}
+`
+
+// checked runs check --connect.
+func runCheck(t *testing.T, fake kinesistest.Options, nats, reader string) (string, error) {
+	t.Helper()
+	t.Setenv("AWS_ACCESS_KEY_ID", kinesistest.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", kinesistest.SecretKey)
+	fake.Scene = grey{}
+	fake.Streams = []kinesistest.Stream{{Name: "cam-1"}, {Name: "dark", Since: time.Now().Add(time.Hour)}}
+	srv, err := kinesistest.New(fake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint, err := srv.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = endpoint.Close() }()
+	text := fmt.Sprintf(checkConfig, endpoint.URL, nats, time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339))
+	cfg, err := config.Parse("test.yaml", []byte(text), noVariables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	f := checkFlags{file: "test.yaml", connect: true, wait: 3 * time.Second, reader: natspub.Options{URL: reader}}
+	err = f.run(t.Context(), cfg, &out)
+	return out.String(), err
+}
+
+func wantCheck(t *testing.T, out string, err error, code int, lines ...string) {
+	t.Helper()
+	got := 0
+	var exit *exitError
+	if errors.As(err, &exit) {
+		got = exit.code
+	}
+	if got != code || (err == nil) != (code == 0) {
+		t.Errorf("exit code %d (%v), want %d", got, err, code)
+	}
+	for _, line := range lines {
+		if !strings.Contains(out, line) {
+			t.Errorf("it does not say %q:\n%s", line, out)
+		}
+	}
+}
+
+// TestCheckBehindLeafNode: the server that cvfeeder connects to takes the tensors, but
+// the one that its readers connect to does not.
+func TestCheckBehindLeafNode(t *testing.T) {
+	start := func(o *server.Options) *server.Server {
+		o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+		srv, err := server.NewServer(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.Start()
+		t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+		if !srv.ReadyForConnections(10 * time.Second) {
+			t.Fatal("the server is not ready")
+		}
+		return srv
+	}
+	hub := start(&server.Options{LeafNode: server.LeafNodeOpts{Host: "127.0.0.1", Port: server.RANDOM_PORT}})
+	state, err := hub.Varz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote := &url.URL{Scheme: "nats-leaf", Host: "127.0.0.1:" + strconv.Itoa(state.LeafNode.Port)}
+	leaf := start(&server.Options{MaxPayload: 8 << 20, LeafNode: server.LeafNodeOpts{
+		Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{remote}}},
+	}})
+	out, err := runCheck(t, kinesistest.Options{}, leaf.ClientURL(), "")
+	wantCheck(t, out, err, 0, "arrives at a subscriber there", "try with --reader URL",
+		"from is ", "but the stream keeps 24h0m0s", "there is no media of 20s ago")
+	out, err = runCheck(t, kinesistest.Options{}, leaf.ClientURL(), hub.ClientURL())
+	wantCheck(t, out, err, exitUsage, "does not arrive at a subscriber at "+hub.ClientURL(), "raise max_payload there, too")
+}
+
+func TestCheckAWS(t *testing.T) {
+	nats, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nats.Shutdown()
+	for _, operation := range []string{"DescribeStream", "GetDataEndpoint", "GetImages"} {
+		out, err := runCheck(t, kinesistest.Options{Intercept: func(r kinesistest.Request) *kinesistest.Fault {
+			if r.Operation == operation && r.Stream == "cam-1" {
+				return kinesistest.NotAuthorized("kinesisvideo:" + operation)
+			}
+			return nil
+		}}, nats.ClientURL(), "")
+		wantCheck(t, out, err, exitRefused, "FAIL  stream cam-1", operation+" is refused: allow kinesisvideo:"+operation+" on the stream's ARN")
+	}
+	out, err := runCheck(t, kinesistest.Options{Faults: kinesistest.Faults{DenyListFragments: true}}, nats.ClientURL(), "")
+	wantCheck(t, out, err, 0, "without the permission kinesisvideo:ListFragments")
+}
+
+// TestSyntheticPicture: what the CPU is measured with is about as large as pictures
+// of cameras are: 0.15 bytes a pixel.
+func TestSyntheticPicture(t *testing.T) {
+	data, err := synthetic(image.Pt(1280, 720), config.Request{Format: "jpeg", Quality: 80})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if perPixel := float64(len(data)) / (1280 * 720); perPixel < 0.1 || perPixel > 0.25 {
+		t.Errorf("%.3f bytes a pixel", perPixel)
+	}
+	if _, err := synthetic(image.Pt(33, 17), config.Request{Format: "png"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNumbersForPeople(t *testing.T) {
+	for _, tt := range []struct{ got, want string }{
+		{grouped(0), "0"},
+		{grouped(999), "999"},
+		{grouped(1000), "1,000"},
+		{grouped(12345678), "12,345,678"},
+		{number(0.0361), "0.0361"},
+		{number(131.4), "131"},
+		{number(13140), "13,140"},
+		{bytesText(999), "999 bytes"},
+		{bytesText(4915200), "4.9 MB"},
+		{percent(0.0125), "1.2%"},
+		{count(1, "stream"), "1 stream"},
+		{count(10000, "stream"), "10,000 streams"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%q, want %q", tt.got, tt.want)
+		}
+	}
+}

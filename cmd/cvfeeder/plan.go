@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"image"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// What the plan reckons with.
+const (
+	// month is AWS's: 730 hours.
+	month = 730 * time.Hour
+	// mostBilled is how many entries the answers hold for each frame at most, with
+	// fragments of two seconds: what windows overlap by is asked for twice.
+	mostBilled = 1.25
+	// usualFragment is the time between two requests at the live edge.
+	usualFragment = 2 * time.Second
+	// The points of a stream a second, and what a request costs of them beside its
+	// images.
+	mediaPoints, metadataPoints, requestPoints = 500, 10000, 400
+	// accountRate is how often DescribeStream, and GetDataEndpoint, are allowed a
+	// second.
+	accountRate = 300
+	// baseMemory is that of a process without streams, streamMemory of each.
+	baseMemory, streamMemory = 40 << 20, 32 << 10
+)
+
+// assumed is the size of pictures that nobody has seen yet.
+var assumed = image.Pt(1920, 1080) //nolint:gochecknoglobals // a constant, if Go had such
+
+// A load is what streams lead to, all together.
+type load struct {
+	streams       int
+	frames, bytes float64 // a second
+	cores         float64
+	images        float64            // of streams without end, a month
+	once          float64            // of streams with an end
+	sent          map[string]float64 // bytes a second by output
+	busiest       config.Stream
+	largest       int64 // bytes of one frame's picture and tensors
+}
+
+// plan prints what the config will cost.
+func (c *checker) plan(out io.Writer) error {
+	l := load{sent: map[string]float64{}}
+	costs := map[string]time.Duration{}
+	for _, s := range c.streams {
+		if err := c.add(&l, s, costs); err != nil {
+			return usage(err)
+		}
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "\nplan")
+	c.printTensors(w, l)
+	line := func(key, format string, args ...any) { _, _ = fmt.Fprintf(w, "  "+key+"\t"+format+"\n", args...) }
+	line("frames", "%s a second, of %s", number(l.frames), count(l.streams, "stream"))
+	line("to NATS", "%s a second", bytesText(l.bytes))
+	c.printMoney(line, l)
+	c.printQuota(line, l)
+	line("CPU", "%s of %d cores here: decoding and tensors took %s", strconv.FormatFloat(l.cores, 'f', 2, 64), runtime.GOMAXPROCS(0), costText(costs))
+	workers := int64(runtime.GOMAXPROCS(0))
+	line("memory", "about %s: %s in flight (delivery.inflight), %d workers, %s",
+		bytesText(float64(baseMemory+int64(c.cfg.Delivery.Inflight)+workers*l.largest+int64(l.streams)*streamMemory)),
+		bytesText(float64(c.cfg.Delivery.Inflight)), workers, count(l.streams, "stream"))
+	for _, s := range c.streams {
+		if s.Prefix != "" {
+			line("note", "prefix %s is counted as one stream: --connect counts those that there are", s.Prefix)
+		}
+	}
+	return w.Flush()
+}
+
+// add adds a stream to a load. What frames cost is measured once for each kind.
+func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error {
+	size, known := s.size()
+	rate := float64(time.Second) / float64(s.Interval)
+	kind := fmt.Sprintf("%dx%d %s to %s", size.X, size.Y, s.Request.Format, strings.Join(s.Outputs, ", "))
+	if !known {
+		kind += " (assumed)"
+	}
+	cost, measured := costs[kind]
+	if !measured {
+		var err error
+		if cost, err = c.measure(s, size); err != nil {
+			return fmt.Errorf("stream %s: %w", s.Name+s.Prefix, err)
+		}
+		costs[kind] = cost
+	}
+	frame := int64(size.X) * int64(size.Y) * 3
+	for _, name := range s.Outputs {
+		n, err := messageSize(s.Name, c.outputs[name], size)
+		if err != nil {
+			return fmt.Errorf("output %s: %w", name, err)
+		}
+		l.bytes += rate * float64(n)
+		l.sent[name] += rate * float64(n)
+		frame += int64(n)
+	}
+	l.streams++
+	l.frames += rate
+	l.cores += rate * cost.Seconds()
+	l.largest = max(l.largest, frame)
+	if l.busiest.Interval == 0 || s.Interval < l.busiest.Interval {
+		l.busiest = s.Stream
+	}
+	if to := s.To.Time; to.IsZero() {
+		l.images += rate * month.Seconds()
+	} else {
+		from := time.Now()
+		if s.From.Kind == config.StartAt {
+			from = s.From.Time
+		}
+		l.once += rate * max(to.Sub(from), 0).Seconds()
+	}
+	return nil
+}
+
+// size returns that of a stream's pictures, and whether it is known.
+func (s checked) size() (image.Point, bool) {
+	if header, _, err := image.DecodeConfig(bytes.NewReader(s.picture)); err == nil {
+		return image.Pt(header.Width, header.Height), true
+	}
+	if s.Request.Size.Width > 0 {
+		return image.Pt(s.Request.Size.Width, s.Request.Size.Height), true
+	}
+	return assumed, false
+}
+
+// messageSize returns the size of an output's message of a picture.
+func messageSize(stream string, o *transform.Output, picture image.Point) (int, error) {
+	size, err := largestMessage(stream, o)
+	if _, known := o.Spec.Bytes(); known || err != nil {
+		return size, err
+	}
+	g, err := o.Spec.Geometry(picture)
+	if err != nil {
+		return 0, err
+	}
+	n := o.Spec.DType.Size()
+	for _, side := range o.Spec.Shape(g) {
+		n *= side
+	}
+	return size + n, nil
+}
+
+func (c *checker) printTensors(w io.Writer, l load) {
+	_, _ = fmt.Fprintln(w, "  output\ttensor\tbytes\ta second")
+	for _, name := range slices.Sorted(maps.Keys(l.sent)) {
+		o := c.outputs[name]
+		shape, size := "as large as the picture", "?"
+		if n, known := o.Spec.Bytes(); known {
+			if g, err := o.Spec.Geometry(assumed); err == nil {
+				dims := make([]string, 0, 4)
+				for _, side := range o.Spec.Shape(g) {
+					dims = append(dims, strconv.Itoa(side))
+				}
+				shape, size = strings.Join(dims, "x"), bytesText(float64(n))
+			}
+		}
+		_, _ = fmt.Fprintf(w, "  %s\t%s %s\t%s\t%s\n", name, shape, o.Spec.DType, size, bytesText(l.sent[name]))
+	}
+}
+
+func (c *checker) printMoney(line func(key, format string, args ...any), l load) {
+	price := c.cfg.Price.PerMillionImages / 1e6
+	for _, part := range []struct {
+		images float64
+		when   string
+	}{{l.images, " a month"}, {l.once, ", once"}} {
+		if part.images == 0 {
+			continue
+		}
+		line("images", "%s to %s million%s", number(part.images/1e6), number(mostBilled*part.images/1e6), part.when)
+		line("cost", "%s to %s%s, at %s for a million (price.per_million_images)", number(part.images*price),
+			number(mostBilled*part.images*price), part.when, number(c.cfg.Price.PerMillionImages))
+	}
+}
+
+func (c *checker) printQuota(line func(key, format string, args ...any), l load) {
+	asked := mostBilled * float64(time.Second) / float64(l.busiest.Interval)
+	// A window holds the slots of a fragment, and a page 25 of them.
+	requests := max(1/usualFragment.Seconds(), asked/source.PageSlots)
+	line("quota", "%s of a stream's %d media points a second, %s of its %s metadata points: stream %s",
+		percent(asked/mediaPoints), mediaPoints, percent((requests*requestPoints+asked)/metadataPoints), grouped(metadataPoints),
+		l.busiest.Name+l.busiest.Prefix)
+	line("", "at the start, %s of DescribeStream and of GetDataEndpoint each: %s at the account's %d a second",
+		count(l.streams, "request"), (time.Duration(float64(l.streams)/accountRate*1000)*time.Millisecond + time.Millisecond).Round(time.Millisecond), accountRate)
+}
+
+func costText(costs map[string]time.Duration) string {
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(costs)) {
+		parts = append(parts, fmt.Sprintf("%v for %s", costs[kind].Round(10*time.Microsecond), kind))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// number writes a number with three digits, or all of its whole ones.
+func number(v float64) string {
+	if v >= 1000 {
+		return grouped(v)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
+}
+
+// grouped writes a whole number as 12,345.
+func grouped(v float64) string {
+	digits := strconv.FormatFloat(v, 'f', 0, 64)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+func percent(share float64) string { return strconv.FormatFloat(share*100, 'g', 2, 64) + "%" }
+
+// bytesText writes bytes for people.
+func bytesText(n float64) string {
+	for _, unit := range []struct {
+		name string
+		size float64
+	}{{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
+		if n >= unit.size {
+			return strconv.FormatFloat(n/unit.size, 'f', 1, 64) + " " + unit.name
+		}
+	}
+	return strconv.FormatFloat(n, 'f', 0, 64) + " bytes"
+}

@@ -1,0 +1,124 @@
+package natspub
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+)
+
+// startPlain starts a server with the given options.
+func startPlain(t *testing.T, o *server.Options) *server.Server {
+	t.Helper()
+	o.Host, o.NoSigs, o.NoLog = "127.0.0.1", true, true
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	srv, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	return srv
+}
+
+// behindLeaf starts a hub with a smaller limit, and a leaf node of it.
+func behindLeaf(t *testing.T) (leaf, hub string) {
+	t.Helper()
+	h := startPlain(t, &server.Options{MaxPayload: 1 << 20, LeafNode: server.LeafNodeOpts{Host: "127.0.0.1", Port: server.RANDOM_PORT}})
+	remote, err := url.Parse("nats-leaf://" + h.ClientURL()[len("nats://"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := h.Varz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote.Host = remote.Hostname() + ":" + strconv.Itoa(v.LeafNode.Port)
+	l := startPlain(t, &server.Options{MaxPayload: 8 << 20, LeafNode: server.LeafNodeOpts{
+		Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{remote}}},
+	}})
+	return l.ClientURL(), h.ClientURL()
+}
+
+func TestProbe(t *testing.T) {
+	leaf, hub := behindLeaf(t)
+	c, err := Dial(Options{URL: leaf, DataConnections: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(t.Context()) }()
+	if err := c.WaitConnected(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var size *publish.SizeError
+	for _, tt := range []struct {
+		name, reader string
+		size         int
+		ok           func(error) bool
+	}{
+		{"at the leaf node", leaf, 2 << 20, func(err error) bool { return err == nil }},
+		{"at the hub, small enough", hub, 1 << 20, func(err error) bool { return err == nil }},
+		{"too large for the leaf node", leaf, 9 << 20, func(err error) bool { return errors.As(err, &size) }},
+		{"too large for the hub", hub, 2 << 20, func(err error) bool { return errors.Is(err, ErrNotArrived) }},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+		if err := c.Probe(ctx, Options{URL: tt.reader}, "cvf.t.probe.x", tt.size); !tt.ok(err) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		cancel()
+	}
+}
+
+func TestCheckStream(t *testing.T) {
+	srv, err := StartServer(ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Shutdown()
+	c, err := Dial(Options{URL: srv.ClientURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(t.Context()) }()
+	if err := c.WaitConnected(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o := StreamOptions{Subjects: []string{"cvf.t.*.*"}, MaxBytes: 1 << 20}
+	for range 2 { // looking makes nothing
+		got, err := c.CheckStream(t.Context(), o, true)
+		if err != nil || len(got) != 2 || got[0].Exists || got[1].Exists {
+			t.Errorf("before there is anything: %+v, %v", got, err)
+		}
+	}
+	if _, err := c.Durable(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Cursors(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.CheckStream(t.Context(), o, true)
+	if err != nil || !got[0].Exists || !got[1].Exists {
+		t.Errorf("when all is there: %+v, %v", got, err)
+	}
+	_, err = c.CheckStream(t.Context(), o, false)
+	if !errors.Is(err, ErrStream) || !strings.Contains(err.Error(), "nats stream rm") {
+		t.Errorf("of another kind: %v", err)
+	}
+	o.Name = "other"
+	_, err = c.CheckStream(t.Context(), o, true)
+	if !errors.Is(err, ErrStream) || !strings.Contains(err.Error(), "stream cvfeeder has cvf.t.*.* already") {
+		t.Errorf("with the subjects of another: %v", err)
+	}
+}
