@@ -47,22 +47,26 @@ func TestStartError(t *testing.T) {
 	cause := errors.New("the cause")
 	end(cause)
 	for _, tt := range []struct {
-		ctx  context.Context
-		err  error
-		code int
+		err   error
+		ended bool
+		code  int
 	}{
-		{t.Context(), fmt.Errorf("x: %w", natspub.ErrStream), exitUsage},
-		{t.Context(), fmt.Errorf("x: %w", errRange), exitUsage},
-		{t.Context(), &natspub.PermissionError{Missing: []natspub.Permission{{Verb: "publish", Subject: "x"}}}, exitRefused},
-		{t.Context(), natspub.ErrNotConnected, 0},
-		{ended, natspub.ErrStream, 0},
+		{fmt.Errorf("x: %w", natspub.ErrStream), false, exitUsage},
+		{fmt.Errorf("x: %w", errRange), false, exitUsage},
+		{&natspub.PermissionError{Missing: []natspub.Permission{{Verb: "publish", Subject: "x"}}}, false, exitRefused},
+		{natspub.ErrNotConnected, false, 0},
+		{natspub.ErrStream, true, 0},
 	} {
-		err := startError(tt.ctx, tt.err)
+		ctx := t.Context()
+		if tt.ended {
+			ctx = ended
+		}
+		err := startError(ctx, tt.err)
 		code := 0
 		if exit := (*exitError)(nil); errors.As(err, &exit) {
 			code = exit.code
 		}
-		if code != tt.code || tt.ctx == ended && !errors.Is(err, cause) {
+		if code != tt.code || tt.ended && !errors.Is(err, cause) {
 			t.Errorf("%v: %v with the code %d", tt.err, err, code)
 		}
 	}

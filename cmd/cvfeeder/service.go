@@ -25,6 +25,7 @@ func (f *feeder) serve(ctx context.Context, r running) {
 			})
 			return serviceError(err)
 		},
+		Names:   r.pipeline.Names,
 		Streams: func(name string) (any, error) { return streamStates(r.pipeline, name, time.Now()) },
 	})
 	var denied *natspub.PermissionError

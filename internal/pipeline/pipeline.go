@@ -269,6 +269,13 @@ func (p *Pipeline) Streams() []metrics.Stream {
 	return all
 }
 
+// Names returns the names of the streams that there are now, in no order.
+func (p *Pipeline) Names() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.streams))
+}
+
 // Stream returns the stream of that name, as it was given, false where there is none.
 func (p *Pipeline) Stream(name string) (Stream, bool) {
 	p.mu.Lock()

@@ -28,7 +28,8 @@ func TestManualGrantsWhatIsNeeded(t *testing.T) {
 		row("making its stream and bucket", natspub.NeedsCreate(stream, bucket), natspub.Needs{}) +
 		row("a cluster, with its bucket", natspub.NeedsLeases(), natspub.Needs{}) +
 		row("making the cluster's bucket", natspub.NeedsCreate(stream, natspub.LeaseBucket), natspub.NeedsCreate(stream)) +
-		row("the NATS service", natspub.NeedsService(), natspub.Needs{})
+		row("the NATS service", natspub.NeedsService(), natspub.Needs{}) +
+		row("the service of several cvfeeders: as it, and", natspub.NeedsHandOn(), natspub.Needs{})
 	manual, err := os.ReadFile("../../docs/security.md")
 	if err != nil {
 		t.Fatal(err)

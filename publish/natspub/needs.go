@@ -99,5 +99,11 @@ func NeedsService() Needs {
 	return Needs{Subscribe: []string{"$SRV.>", "cvf.svc.>"}, Respond: true}
 }
 
+// NeedsHandOn is what a service needs, beyond [NeedsService], to hand requests on to
+// the cvfeeder that has the stream.
+func NeedsHandOn() Needs {
+	return Needs{Publish: []string{FrameSubject + ".*"}, Subscribe: []string{inboxes}}
+}
+
 // bucketStream returns the name of the stream behind a key-value bucket.
 func bucketStream(bucket string) string { return "KV_" + bucket }

@@ -50,6 +50,8 @@ type ServiceError struct{ Code, Text string }
 // Error implements error.
 func (e *ServiceError) Error() string { return e.Text }
 
+var errStopping = &ServiceError{CodeStopping, "cvfeeder is stopping"}
+
 // A FrameRequest asks for the tensor of one slot.
 type FrameRequest struct {
 	Stream string
@@ -69,6 +71,10 @@ type ServiceOptions struct {
 	// Streams returns what is answered as JSON: the state of one stream, or of all
 	// where the name is "".
 	Streams func(stream string) (any, error)
+	// Names returns the streams that this process has now. It is called once a second,
+	// and for requests of others: these are handed on to the cvfeeder that has the
+	// stream, where there is one and the user may. Default: Frame answers all.
+	Names func() []string
 	// Concurrent is how many frames may be made at a time; more are refused. Default:
 	// 4.
 	Concurrent int
@@ -102,14 +108,19 @@ func (c *Conn) Serve(ctx context.Context, o ServiceOptions) error {
 	if err := on.waitConnected(ctx); err != nil {
 		return err
 	}
-	if err := on.mayServe(ctx); err != nil {
+	mayHandOn, err := on.mayServe(ctx)
+	if err != nil {
 		return err
 	}
 	s := &service{opts: o, on: on, slots: make(chan struct{}, o.Concurrent)}
+	if o.Names != nil {
+		s.owned = &owned{names: o.Names, handsOn: mayHandOn, all: map[string]*nats.Subscription{}}
+	}
 	added, err := s.add(ctx)
 	if err != nil {
 		return fmt.Errorf("NATS service: %w", err)
 	}
+	s.followStreams(ctx)
 	<-ctx.Done()
 	s.end()
 	if err := added.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
@@ -128,17 +139,19 @@ func (l *lane) end() {
 }
 
 // mayServe returns a PermissionError where the server tells that it would refuse
-// the service. Where it does not tell, what it refuses is logged.
-func (l *link) mayServe(ctx context.Context) error {
+// the service, and whether requests may be handed on. Where it does not tell, they
+// are not, and what it refuses is logged.
+func (l *link) mayServe(ctx context.Context) (handOn bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	user, err := l.askUser(ctx)
-	if err == nil {
-		if missing := user.missing(NeedsService()); len(missing) > 0 {
-			return &PermissionError{User: user.name(), Missing: missing}
-		}
+	if err != nil {
+		return false, nil
 	}
-	return nil
+	if missing := user.missing(NeedsService()); len(missing) > 0 {
+		return false, &PermissionError{User: user.name(), Missing: missing}
+	}
+	return len(user.missing(NeedsHandOn())) == 0, nil
 }
 
 // serviceLink is the name of the connection for the service.
@@ -149,6 +162,7 @@ type service struct {
 	opts  ServiceOptions
 	on    *lane
 	slots chan struct{} // holds a value for each frame being made
+	owned *owned        // nil where all requests are for this process
 
 	mu     sync.Mutex
 	ended  bool
@@ -162,6 +176,7 @@ type frameStats struct {
 	Answered  uint64        `json:"answered"`
 	Failed    uint64        `json:"failed"`
 	Refused   uint64        `json:"refused"`
+	HandedOn  uint64        `json:"handed_on"`
 	Making    int           `json:"making"`
 	LastError string        `json:"last_error,omitempty"`
 	Time      time.Duration `json:"total_ns"`
@@ -198,25 +213,31 @@ func (s *service) add(ctx context.Context) (micro.Service, error) {
 	return added, nil
 }
 
-// frame handles a request for a tensor. What takes time it leaves to a goroutine, so
-// that the next request can be refused instead of having to wait.
+// frame handles a request for a tensor, to any cvfeeder.
 func (s *service) frame(ctx context.Context, req micro.Request) {
-	if req.Reply() == "" {
-		return
+	if err := s.begin(ctx, req.Data(), req.Reply(), s.make); err != nil {
+		refuse(req, err)
 	}
-	r, err := parseFrameRequest(req.Data())
+}
+
+// begin begins to answer a request, or refuses. What takes time it leaves to a
+// goroutine, so that the next request can be refused instead of having to wait.
+func (s *service) begin(ctx context.Context, request []byte, reply string, answer func(context.Context, FrameRequest, string) error) error {
+	if reply == "" {
+		return nil
+	}
+	r, err := parseFrameRequest(request)
 	if err == nil {
 		err = s.enter()
 	}
 	if err != nil {
 		s.count(func(st *frameStats) { st.Refused++ })
-		refuse(req, err)
-		return
+		return err
 	}
 	go func() {
 		defer s.leave()
 		begin := time.Now()
-		err := s.make(ctx, r, req.Reply())
+		err := answer(ctx, r, reply)
 		s.count(func(st *frameStats) {
 			st.Time += time.Since(begin)
 			if err == nil {
@@ -227,6 +248,7 @@ func (s *service) frame(ctx context.Context, req micro.Request) {
 			st.LastError = err.Error()
 		})
 	}()
+	return nil
 }
 
 // enter takes one of the slots, or refuses. Whoever has entered leaves.
@@ -234,7 +256,7 @@ func (s *service) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return &ServiceError{CodeStopping, "cvfeeder is stopping"}
+		return errStopping
 	}
 	select {
 	case s.slots <- struct{}{}:
@@ -266,13 +288,35 @@ func (s *service) count(f func(*frameStats)) {
 	f(&s.stats)
 }
 
-// make makes a tensor and answers with it, or with the error, which it returns.
+// make answers with a tensor, or with the error, which it returns. It is made here or
+// by the cvfeeder that has the stream.
 func (s *service) make(ctx context.Context, r FrameRequest, reply string) error {
+	return s.answer(ctx, reply, func(ctx context.Context, answer func(publish.Message) error) error {
+		if !s.owned.elsewhere(r.Stream) {
+			return s.opts.Frame(ctx, r, answer)
+		}
+		err := s.handOn(ctx, r, answer)
+		if errors.Is(err, errNobody) || errors.Is(err, nats.ErrNoResponders) {
+			return s.opts.Frame(ctx, r, answer) // which tells what there is
+		}
+		return err
+	})
+}
+
+// makeOwn is make for what was handed on.
+func (s *service) makeOwn(ctx context.Context, r FrameRequest, reply string) error {
+	return s.answer(ctx, reply, func(ctx context.Context, answer func(publish.Message) error) error {
+		return s.opts.Frame(ctx, r, answer)
+	})
+}
+
+// answer sends what frame answers with, or its error, which it returns.
+func (s *service) answer(ctx context.Context, reply string, frame func(context.Context, func(publish.Message) error) error) error {
 	serving := ctx
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	answered := false
-	err := s.opts.Frame(ctx, r, func(m publish.Message) error {
+	err := frame(ctx, func(m publish.Message) error {
 		if err := publish.CheckSize(publish.Size(m), int(s.on.maxPayload.Load())); err != nil {
 			return &ServiceError{CodeTooLarge, err.Error()}
 		}
@@ -288,15 +332,20 @@ func (s *service) make(ctx context.Context, r FrameRequest, reply string) error 
 	case answered || err == nil:
 		return err
 	case serving.Err() != nil && errors.Is(err, serving.Err()):
-		err = &ServiceError{CodeStopping, "cvfeeder is stopping"}
+		err = errStopping
 	case errors.Is(err, context.DeadlineExceeded):
 		err = &ServiceError{CodeTimeout, fmt.Sprintf("the frame was not made within %v", s.opts.Timeout)}
 	}
 	// Not by the request, which belongs to micro again.
+	return errors.Join(err, s.fail(reply, err))
+}
+
+// fail answers with an error, as micro does.
+func (s *service) fail(reply string, err error) error {
 	e := serviceError(err)
-	return errors.Join(err, s.on.publish(publish.Message{Subject: reply, Header: map[string][]string{
+	return s.on.publish(publish.Message{Subject: reply, Header: map[string][]string{
 		micro.ErrorHeader: {e.Text}, micro.ErrorCodeHeader: {e.Code},
-	}}, ""))
+	}}, "")
 }
 
 // streams handles a request for the state of the streams.
