@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -47,9 +49,26 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// Once the first signal is taken, the second has its usual effect.
 	context.AfterFunc(ctx, stop)
+	endWithin(ctx, endTime, os.Stderr, os.Exit)
 	code := run(ctx, newCommand())
 	stop()
 	os.Exit(code)
+}
+
+// endTime is what the end of the process may take, all of its steps together: less
+// than the 30 seconds after which Kubernetes kills it. Usually it takes none of that,
+// and with a broker that hangs, about half.
+const endTime = 25 * time.Second
+
+// endWithin has the process end some time after ctx has, whatever hangs. What is in
+// flight then was not acknowledged, and will be repeated.
+func endWithin(ctx context.Context, limit time.Duration, out io.Writer, exit func(int)) {
+	context.AfterFunc(ctx, func() {
+		time.AfterFunc(limit, func() {
+			_, _ = fmt.Fprintf(out, "cvfeeder: not at the end %v after the signal: what is in flight is left to be repeated\n", limit)
+			exit(exitFailed)
+		})
+	})
 }
 
 // run executes a command, prints its error, and returns the exit code.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -348,5 +350,53 @@ func TestReloadPrefixes(t *testing.T) {
 	}
 	if !slices.Equal(started, []int{1, 1, 1, 1}) {
 		t.Errorf("the streams were started %v times", started)
+	}
+}
+
+// TestHangup: the program itself reads its file again at SIGHUP, reached by the links
+// of a config map.
+func TestHangup(t *testing.T) {
+	t.Parallel()
+	s := newStopping(t, modeLive)
+	text, err := os.ReadFile(s.direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	version := func(name, text string) {
+		t.Helper()
+		if err := errors.Join(
+			os.Mkdir(filepath.Join(dir, name), 0o700),
+			os.WriteFile(filepath.Join(dir, name, "cvfeeder.yaml"), []byte(text), 0o600),
+			os.Symlink(name, filepath.Join(dir, "..tmp")),
+			os.Rename(filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data")),
+		); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version("..1", string(text))
+	file := filepath.Join(dir, "cvfeeder.yaml")
+	if err := os.Symlink("..data/cvfeeder.yaml", file); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, file)
+	sub, err := natspub.Subscribe(natspub.Options{URL: s.natsURL}, "cvf.t.cam-2.other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Close()
+	if err := sub.WaitConnected(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), "400ms, outputs: [small]", "400ms, outputs: [small, other]", 1)
+	version("..2", strings.Replace(changed, "outputs:\n", "outputs:\n  other: {preset: yolo, size: 16x16, dtype: uint8}\n", 1))
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sub.Next(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if took := s.terminate(t); took > 10*time.Second || s.err != nil || strings.Count(s.out.String(), "read again") != 1 {
+		t.Errorf("it took %v, and ended with %v\n%s", took, s.err, s.out)
 	}
 }
