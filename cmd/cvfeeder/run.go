@@ -13,6 +13,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/logging"
+	"github.com/cvfeeder/cvfeeder/internal/tracing"
 )
 
 var errNoFile = errors.New("no config file: name it with -c FILE")
@@ -103,5 +104,6 @@ func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
 func beginLog(w io.Writer, cfg config.Log) (log *slog.Logger, end func()) {
 	log = newLogger(w, cfg)
 	slog.SetDefault(log)
+	tracing.LogTo(log)
 	return log, func() { logging.End(log) }
 }

@@ -53,30 +53,24 @@ const logAgain = time.Minute
 type Options struct {
 	// Version of the program.
 	Version string
-	// Log is told what OpenTelemetry has to say.
+	// Log is told what is wrong with the environment, and with exporting.
 	Log *slog.Logger
 }
 
 // A Tracer makes spans and exports them. nil makes none.
 type Tracer struct {
 	provider *sdktrace.TracerProvider
+	exporter *logged
 	tracer   trace.Tracer
 }
 
 // Start returns a tracer that exports over OTLP, nil where the environment does not ask
 // for one: by OTEL_TRACES_EXPORTER or by an endpoint. Exporting takes place beside the
 // work: what an exporter does not take in time is dropped, and logged once a minute.
-//
-// The loggers of OpenTelemetry and gRPC belong to the process: Start sets them.
 func Start(ctx context.Context, o Options) (*Tracer, error) {
 	if !wanted(o.Log) {
 		return nil, nil
 	}
-	seldom := &rate.Sometimes{First: 1, Interval: logAgain}
-	otel.SetLogger(logr.FromSlogHandler(o.Log.With("from", "opentelemetry").Handler()))
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		seldom.Do(func() { o.Log.Warn("OpenTelemetry reports an error", "err", err) })
-	}))
 	exporter, err := newExporter(ctx, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("traces: %w", err)
@@ -85,11 +79,22 @@ func Start(ctx context.Context, o Options) (*Tracer, error) {
 	about, _ := resource.New(ctx, resource.WithAttributes(
 		attribute.String("service.name", "cvfeeder"), attribute.String("service.version", o.Version),
 	), resource.WithTelemetrySDK(), resource.WithHost(), resource.WithFromEnv())
-	provider := sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(&logged{SpanExporter: exporter, log: o.Log}),
-		sdktrace.WithResource(about),
-	)
-	return &Tracer{provider: provider, tracer: provider.Tracer("github.com/cvfeeder/cvfeeder")}, nil
+	t := &Tracer{exporter: &logged{SpanExporter: exporter, log: o.Log, ended: make(chan struct{})}}
+	t.provider = sdktrace.NewTracerProvider(sdktrace.WithBatcher(t.exporter), sdktrace.WithResource(about))
+	t.tracer = t.provider.Tracer("github.com/cvfeeder/cvfeeder")
+	return t, nil
+}
+
+// LogTo makes log that of OpenTelemetry and gRPC, whose loggers belong to the process.
+// It is called before anything else of this package.
+func LogTo(log *slog.Logger) {
+	seldom := &rate.Sometimes{First: 1, Interval: logAgain}
+	otel.SetLogger(logr.FromSlogHandler(log.With("from", "opentelemetry").Handler()))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		seldom.Do(func() { log.Warn("OpenTelemetry reports an error", "err", err) })
+	}))
+	lines := slog.NewLogLogger(log.With("from", "grpc").Handler(), slog.LevelWarn).Writer()
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, lines))
 }
 
 // Shutdown exports what is left, while ctx lasts.
@@ -97,10 +102,14 @@ func (t *Tracer) Shutdown(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
-	if err := t.provider.Shutdown(ctx); err != nil {
-		return fmt.Errorf("traces: %w", err)
+	err := t.provider.Shutdown(ctx)
+	if err != nil {
+		// The SDK goes on to export in the background. What it still has is given up.
+		_ = t.exporter.SpanExporter.Shutdown(ctx)
+		err = fmt.Errorf("traces: %w", err)
 	}
-	return nil
+	<-t.exporter.ended
+	return err
 }
 
 // wanted tells whether the environment asks for traces. What it cannot have is logged
@@ -144,8 +153,6 @@ func newExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExporter, 
 	}
 	switch protocol {
 	case "grpc":
-		lines := slog.NewLogLogger(log.With("from", "grpc").Handler(), slog.LevelWarn).Writer()
-		grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, lines))
 		return otlptracegrpc.New(ctx)
 	case "", "http/protobuf":
 	default:
@@ -158,9 +165,17 @@ func newExporter(ctx context.Context, log *slog.Logger) (sdktrace.SpanExporter, 
 // and when they are over.
 type logged struct {
 	sdktrace.SpanExporter
-	log  *slog.Logger
-	lost int       // spans since it was logged last
-	told time.Time // zero while all is well
+	log   *slog.Logger
+	lost  int           // spans since it was logged last
+	told  time.Time     // zero while all is well
+	ended chan struct{} // closed by Shutdown
+}
+
+// Shutdown implements [sdktrace.SpanExporter]. The SDK calls it once, when it has
+// nothing more to export.
+func (l *logged) Shutdown(ctx context.Context) error {
+	defer close(l.ended)
+	return l.SpanExporter.Shutdown(ctx)
 }
 
 // ExportSpans implements [sdktrace.SpanExporter]. The SDK makes one call at a time.

@@ -10,6 +10,7 @@ package tracingtest
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -65,7 +66,7 @@ func Start(t testing.TB) *Receiver {
 	go func() { served <- rpc.Serve(listener) }()
 	t.Cleanup(func() {
 		rpc.Stop()
-		if err := <-served; err != nil {
+		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			t.Error(err)
 		}
 	})
