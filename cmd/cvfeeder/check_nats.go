@@ -68,30 +68,46 @@ func (c *checker) checkPermissions(ctx context.Context, what string, conn *natsp
 
 // checkStore looks at what JetStream has to hold.
 func (c *checker) checkStore(ctx context.Context, conn *natspub.Conn) {
-	mode := c.cfg.Delivery.Mode
-	if mode == modeLive {
-		return
-	}
-	template, err := publish.ParseSubject(c.cfg.Delivery.Subject)
-	if err != nil {
-		c.fail("jetstream", usage(err))
-		return
-	}
-	f := feeder{cfg: c.cfg}
-	states, err := conn.CheckStream(ctx, f.streamOptions(template, nil), mode == modeDurable)
-	if err != nil {
-		if errors.Is(err, natspub.ErrStream) {
-			err = usage(err)
+	mode, group := c.cfg.Delivery.Mode, c.cfg.Cluster.Group
+	if mode != modeLive {
+		template, err := publish.ParseSubject(c.cfg.Delivery.Subject)
+		if err != nil {
+			c.fail("jetstream", usage(err))
+			return
 		}
-		c.fail("jetstream", err)
+		o := (&feeder{cfg: c.cfg}).streamOptions(template, nil)
+		state, err := conn.CheckStream(ctx, o, mode == modeDurable)
+		c.checkState(ctx, conn, state, err, natspub.NeedsCreate(o.Name))
+	}
+	bucket := ""
+	switch {
+	case group != "":
+		bucket = natspub.LeaseBucket
+	case mode == modeDurable:
+		bucket = natspub.CursorBucket
+	default:
 		return
 	}
-	for _, s := range states {
-		if s.Exists {
-			c.pass("jetstream "+s.Name, "is there and fits: %s", s.Config)
-		} else {
-			c.note("jetstream "+s.Name, "is not there and will be made: %s", s.Config)
+	state, err := conn.CheckBucket(ctx, bucket)
+	c.checkState(ctx, conn, state, err, natspub.NeedsCreate(c.cfg.Delivery.Stream.Name, bucket))
+}
+
+// checkState tells what there is, or whether it can be made.
+func (c *checker) checkState(ctx context.Context, conn *natspub.Conn, s natspub.StoreState, err error, needs natspub.Needs) {
+	what := "jetstream " + s.Name
+	switch {
+	case errors.Is(err, natspub.ErrStream):
+		c.fail(what, usage(err))
+	case err != nil:
+		c.fail(what, err)
+	case s.Exists:
+		c.pass(what, "is there: %s", s.Config)
+	default:
+		if err := conn.CheckPermissions(ctx, needs); err != nil {
+			c.fail(what, fmt.Errorf("is not there, and has to be made: %w", err))
+			return
 		}
+		c.note(what, "is not there and will be made: %s", s.Config)
 	}
 }
 

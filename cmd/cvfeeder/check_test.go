@@ -20,7 +20,7 @@ import (
 
 const checkConfig = `
 aws: {region: us-east-1, endpoint: %q}
-nats: {url: %q}
+nats: {url: %s}
 streams:
   - {name: cam-1, from: %s, outputs: [detector]}
   - {name: dark, outputs: [detector]}
@@ -121,6 +121,30 @@ func TestCheckAWS(t *testing.T) {
 	}
 	out, err := runCheck(t, kinesistest.Options{Faults: kinesistest.Faults{DenyListFragments: true}}, nats.ClientURL(), "")
 	wantCheck(t, out, err, 0, "without the permission kinesisvideo:ListFragments")
+}
+
+// TestCheckJetStream: what would be made is told and not made, and what is there and
+// does not fit is told with the mending command.
+func TestCheckJetStream(t *testing.T) {
+	nats, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nats.Shutdown()
+	conn, err := natspub.Dial(natspub.Options{URL: nats.ClientURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	url := nats.ClientURL() + "}\ndelivery: {mode: durable, stream: {name: yard}"
+	out, err := runCheck(t, kinesistest.Options{}, url, "")
+	wantCheck(t, out, err, 0, "jetstream yard", "is not there and will be made: File, WorkQueue, replicas 1, up to 8589934592 bytes",
+		"jetstream cvf_cursor", "is not there and will be made: key-value bucket")
+	if _, err := conn.Ring(t.Context(), natspub.StreamOptions{Name: "yard", Subjects: []string{"cvf.t.*.*"}}); err != nil {
+		t.Fatal(err) // nothing had been made
+	}
+	out, err = runCheck(t, kinesistest.Options{}, url, "")
+	wantCheck(t, out, err, exitUsage, "nats stream rm yard")
 }
 
 // TestSyntheticPicture: what the CPU is measured with is about as large as pictures

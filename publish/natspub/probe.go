@@ -126,13 +126,13 @@ type StoreState struct {
 	Config string
 }
 
-// CheckStream looks at the JetStream stream, and in the mode durable at the bucket of
-// the cursors, without making either. An error wraps [ErrStream] where what is there
-// does not fit, or none could be made.
-func (c *Conn) CheckStream(ctx context.Context, o StreamOptions, durable bool) ([]StoreState, error) {
+// CheckStream looks at the JetStream stream of the mode durable or ring, without making
+// it. An error wraps [ErrStream] where what is there does not fit, or none could be
+// made.
+func (c *Conn) CheckStream(ctx context.Context, o StreamOptions, durable bool) (StoreState, error) {
 	js, err := jetstream.New(c.control.nc, jetstream.WithDefaultTimeout(c.control.timeout))
 	if err != nil {
-		return nil, err
+		return StoreState{}, err
 	}
 	want := o.withDefaults().ring()
 	if durable {
@@ -143,28 +143,30 @@ func (c *Conn) CheckStream(ctx context.Context, o StreamOptions, durable bool) (
 	switch {
 	case err == nil:
 		if diff := compare(stream.CachedInfo().Config, want); diff != nil {
-			return nil, fmt.Errorf("%w %s is not what the config needs: %s", ErrStream, want.Name, diff.text())
+			return state, fmt.Errorf("%w %s is not what the config needs: %s", ErrStream, want.Name, diff.text())
 		}
 		state.Exists = true
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		if err := possible(ctx, js, want); err != nil {
-			return nil, err
-		}
+		return state, possible(ctx, js, want)
 	default:
-		return nil, streamError(ctx, js, want, err)
+		return state, streamError(ctx, js, want, err)
 	}
-	states := []StoreState{state}
-	if !durable {
-		return states, nil
+	return state, nil
+}
+
+// CheckBucket looks at a key-value bucket, without making it.
+func (c *Conn) CheckBucket(ctx context.Context, bucket string) (StoreState, error) {
+	state := StoreState{Name: bucket, Config: "key-value bucket"}
+	js, err := jetstream.New(c.control.nc, jetstream.WithDefaultTimeout(c.control.timeout))
+	if err != nil {
+		return state, err
 	}
-	bucket := StoreState{Name: CursorBucket, Config: "key-value bucket of the cursors"}
-	switch _, err := js.KeyValue(ctx, CursorBucket); {
-	case err == nil:
-		bucket.Exists = true
-	case !errors.Is(err, jetstream.ErrBucketNotFound):
-		return nil, fmt.Errorf("%w: key-value bucket %s: %w", ErrStream, CursorBucket, err)
+	_, err = js.KeyValue(ctx, bucket)
+	state.Exists = err == nil
+	if err == nil || errors.Is(err, jetstream.ErrBucketNotFound) {
+		return state, nil
 	}
-	return append(states, bucket), nil
+	return state, streamError(ctx, js, jetstream.StreamConfig{Name: bucketStream(bucket)}, err)
 }
 
 // possible tells whether a stream could be made, as far as the server says.
