@@ -37,6 +37,8 @@ type Ledger struct {
 	ended    [outcomes]uint64
 	newest   Slot // the newest published slot, 0 before the first
 
+	passed func(Slot, Outcome) // see Watch
+
 	open     Outcome // the reason of the gap that ends at the cursor; Pending outside of gaps
 	gaps     [outcomes]uint64
 	gapSlots [outcomes]uint64
@@ -78,6 +80,11 @@ func NewLedger(grid Grid, start Slot) *Ledger {
 
 // Grid returns the grid of the ledger's slots.
 func (l *Ledger) Grid() Grid { return l.grid }
+
+// Watch has passed called with every slot that the cursor passes and how it ended:
+// in order, each once. It is called while the ledger is locked, so it must be quick
+// and leave the ledger alone. Watch comes before any other use of the ledger.
+func (l *Ledger) Watch(passed func(Slot, Outcome)) { l.passed = passed }
 
 // Extend makes every slot before end expected. It never takes one back.
 func (l *Ledger) Extend(end Slot) {
@@ -243,6 +250,9 @@ func (l *Ledger) advance() {
 func (l *Ledger) pass(o Outcome) {
 	s := l.cursor
 	l.cursor = l.grid.Step(s, 1)
+	if l.passed != nil {
+		l.passed(s, o)
+	}
 	if o == Published {
 		l.open = Pending
 		return

@@ -19,6 +19,7 @@ type job struct {
 	outputs []*transform.Output // to make: those of the stream, or some of them
 	asked   bool                // for, so however old it is, and whoever listens
 	cost    int64               // of the budget
+	views   []*view             // of who wants to see it
 	tensors []*transform.Tensor // by output, nil for one that nobody listens to
 	err     error
 	trace   *tracing.Frame
@@ -66,9 +67,12 @@ func (p *Pipeline) work(w Worker) {
 	defer w.Close()
 	for j := range p.jobs {
 		begin := time.Now()
+		j.views = j.stream.views.take(j)
 		j.tensors, j.err = p.transform(j.trace.Worker(w), j)
 		p.load.worked(time.Since(begin))
-		j.frame.Data = nil
+		if j.views == nil {
+			j.frame.Data = nil
+		}
 		close(j.done)
 	}
 }
@@ -111,7 +115,7 @@ func (p *Pipeline) transform(w Worker, j *job) ([]*transform.Tensor, error) {
 func (p *Pipeline) wanted(j *job) []bool {
 	wanted, some := make([]bool, len(j.outputs)), false
 	for i := range j.outputs {
-		wanted[i] = j.asked || p.opts.Interested == nil || p.opts.Interested(j.stream.Subjects[i])
+		wanted[i] = j.asked || p.opts.Interested == nil || p.opts.Interested(j.stream.Subjects[i]) || j.viewed(i)
 		some = some || wanted[i]
 	}
 	if !some {
@@ -178,6 +182,7 @@ func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) error {
 	if j.outcome != source.Pending {
 		s.ledger.Resolve(j.frame.Slot, j.outcome)
 	}
+	j.show(j.outcome)
 	return nil
 }
 

@@ -262,9 +262,7 @@ func (p *Pipeline) sorted() []*stream {
 func (p *Pipeline) Streams() []metrics.Stream {
 	var all []metrics.Stream
 	for _, s := range p.sorted() {
-		all = append(all, metrics.Stream{
-			Name: s.Name, Stats: s.ledger.Stats(), Lag: s.poller.Lag(), Overlap: s.poller.Overlap(),
-		})
+		all = append(all, s.state())
 	}
 	return all
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/tracing"
+	"github.com/cvfeeder/cvfeeder/metrics/status"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -46,13 +47,15 @@ type Stream struct {
 // stream is a Stream at work.
 type stream struct {
 	Stream
-	ledger *source.Ledger
-	poller *source.Poller
-	trace  *tracing.Stream
-	log    *slog.Logger
+	ledger  *source.Ledger
+	poller  *source.Poller
+	history *status.History
+	trace   *tracing.Stream
+	log     *slog.Logger
 
-	gaps []source.Gap // to be published among the tensors, of deliver only
-	told atomic.Int64 // the slot up to which they have been
+	views views
+	gaps  []source.Gap // to be published among the tensors, of deliver only
+	told  atomic.Int64 // the slot up to which they have been
 
 	stop   context.CancelFunc // asking
 	giveUp context.CancelFunc // what is in flight
@@ -60,6 +63,7 @@ type stream struct {
 
 	mu      sync.Mutex
 	problem string       // why it cannot be read at present
+	began   time.Time    // when that did
 	logged  time.Time    // when that was logged last
 	said    bool         // that it cannot be read, and not yet that it can
 	reason  string       // why a slot was lost last
@@ -79,8 +83,10 @@ func (p *Pipeline) newStream(s Stream) *stream {
 	ledger := source.NewLedger(s.Grid, s.From)
 	s.Poll.Stream = s.Name
 	stage := p.opts.Metrics.Stage.WithLabelValues("fetch")
+	history := status.NewHistory(s.Grid, ledger.Stats().Start)
+	ledger.Watch(func(s source.Slot, o source.Outcome) { history.Add(s, o, time.Now()) })
 	st := &stream{
-		Stream: s, ledger: ledger, log: log, moved: time.Now(), ended: make(chan struct{}),
+		Stream: s, ledger: ledger, history: history, log: log, moved: time.Now(), ended: make(chan struct{}),
 		unsized: firstUnsized, trace: p.opts.Tracer.Stream(s.Name),
 	}
 	st.told.Store(int64(ledger.Stats().Cursor))
@@ -106,6 +112,7 @@ func (s *stream) trouble(err error) {
 	wait := logAgain
 	if s.problem == "" {
 		wait = logSoon
+		s.began = now
 	}
 	say := now.Sub(s.logged) >= wait
 	s.problem = err.Error()
@@ -140,13 +147,19 @@ func (s *stream) lost(err error) {
 func (s *stream) notReady(now time.Time) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch limit := s.Poll.Grace + stalledAfter + s.Grid.Interval(); {
+	switch {
 	case s.problem != "":
 		return s.problem
-	case now.Sub(s.moved) > limit:
+	case s.stalled(now):
 		return fmt.Sprintf("stalled: no slot has ended for %v", now.Sub(s.moved).Round(time.Second))
 	}
 	return ""
+}
+
+// stalled tells whether the cursor has stood still for too long. Its caller has
+// locked the stream.
+func (s *stream) stalled(now time.Time) bool {
+	return now.Sub(s.moved) > s.Poll.Grace+stalledAfter+s.Grid.Interval()
 }
 
 // watched is a fetcher that tells how each answer ended, and how long it took

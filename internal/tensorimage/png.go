@@ -5,6 +5,7 @@ import (
 	"image"
 	"image/png"
 	"io"
+	"math"
 
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -12,12 +13,17 @@ import (
 // Image returns the picture in the tensor as the model sees it: with the
 // normalization undone, and its bars where the picture is letterboxed. Values
 // outside of 0 to 255 are cut.
-func (t Tensor) Image() image.Image {
+func (t Tensor) Image() image.Image { return t.Sampled(math.MaxInt) }
+
+// Sampled returns every n-th pixel of [Tensor.Image] in every n-th row, for the
+// least n that leaves no side longer than the limit.
+func (t Tensor) Sampled(limit int) image.Image {
 	e := t.envelope
-	bounds := image.Rect(0, 0, e.Width(), e.Height())
+	n := max((max(e.Width(), e.Height())-1)/limit+1, 1)
+	bounds := image.Rect(0, 0, (e.Width()+n-1)/n, (e.Height()+n-1)/n)
 	if e.Color == transform.Gray {
 		img := image.NewGray(bounds)
-		t.fill(0, img.Pix, 1)
+		t.fill(0, img.Pix, 1, n)
 		return img
 	}
 	img := image.NewNRGBA(bounds)
@@ -26,7 +32,7 @@ func (t Tensor) Image() image.Image {
 		if e.Color == transform.BGR {
 			at = 2 - c
 		}
-		t.fill(c, img.Pix[at:], 4)
+		t.fill(c, img.Pix[at:], 4, n)
 	}
 	for i := 3; i < len(img.Pix); i += 4 {
 		img.Pix[i] = 0xff
@@ -34,16 +40,21 @@ func (t Tensor) Image() image.Image {
 	return img
 }
 
-// fill writes the pixels of channel c to every step-th byte of pix.
-func (t Tensor) fill(c int, pix []byte, step int) {
+// fill writes every n-th pixel of channel c in every n-th row to every step-th byte
+// of pix.
+func (t Tensor) fill(c int, pix []byte, step, n int) {
 	e := t.envelope
 	first, stride := t.channel(c)
 	scale, shift := 1.0, 0.0
 	if e.Normalized {
 		scale, shift = e.Std[c]/e.Scale, e.Mean[c]/e.Scale
 	}
-	for i := range e.Width() * e.Height() {
-		pix[i*step] = toByte(float64(t.at(first+i*stride))*scale + shift)
+	at := 0
+	for y := 0; y < e.Height(); y += n {
+		for x := 0; x < e.Width(); x += n {
+			pix[at] = toByte(float64(t.at(first+(y*e.Width()+x)*stride))*scale + shift)
+			at += step
+		}
 	}
 }
 

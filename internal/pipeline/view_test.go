@@ -1,0 +1,129 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// TestView looks at a stream from several places, and at one that has no frames.
+func TestView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{bad: func(s source.Slot) bool { return s.Time().Second()%20 == 15 }}
+		begin := time.Now()
+		r.build(t, 2, 30*time.Second, func(o *Options, s []Stream) {
+			o.Interested = func(subject string) bool { return strings.HasSuffix(subject, ".a") }
+			s[1].Fetcher = live{fail: func() error { return source.ErrEmptyWindow }}
+		})
+		ran := make(chan error, 1)
+		go func() { ran <- r.Run(t.Context()) }()
+		time.Sleep(5 * time.Second)
+
+		both := make(chan View, 2)
+		for range 2 {
+			go func() {
+				v, err := r.View(t.Context(), "cam-1", "b")
+				if err != nil {
+					t.Error(err)
+				}
+				both <- v
+			}()
+		}
+		one, two := <-both, <-both
+		if one.Frame.Slot == two.Frame.Slot || one.Outcome != source.Published || string(one.Tensor.Data) != string(one.Frame.Data) {
+			t.Errorf("%v %v, %v %v", one.Frame, one.Outcome, two.Frame, two.Outcome)
+		}
+		soon, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if _, err := r.View(soon, "cam-2", "a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a stream without frames: %v", err)
+		}
+		for _, name := range [][2]string{{"cam-3", "a"}, {"cam-1", "c"}} {
+			if _, err := r.View(t.Context(), name[0], name[1]); !errors.Is(err, ErrUnknown) {
+				t.Errorf("%v: %v", name, err)
+			}
+		}
+		for {
+			v, err := r.View(t.Context(), "cam-1", "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.bad(v.Frame.Slot) {
+				if v.Outcome != source.Undecodable || v.Tensor != nil || v.Err == nil {
+					t.Errorf("an undecodable frame: %+v", v)
+				}
+				break
+			}
+		}
+		if n := r.streams["cam-2"].views.n.Load(); n != 0 {
+			t.Errorf("%d still wait", n)
+		}
+		// What is looked at is no more than was asked for.
+		made := 0
+		for _, m := range r.messages {
+			if strings.HasSuffix(m.Subject, ".b") {
+				made++
+			}
+		}
+		if made != 2 {
+			t.Errorf("%d tensors made of an output that nobody listens to, want those 2 that were looked at", made)
+		}
+		waiting := make(chan error, 1)
+		go func() {
+			_, err := r.View(t.Context(), "cam-2", "a")
+			waiting <- err
+		}()
+		if err := <-ran; err != nil {
+			t.Fatal(err)
+		}
+		if err := <-waiting; !errors.Is(err, ErrNotRunning) {
+			t.Errorf("at the end after %v: %v", time.Since(begin), err)
+		}
+	})
+}
+
+// TestStatus has one stream that is well and one that cannot be read.
+func TestStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		begin := time.Now()
+		r.build(t, 2, 0, func(_ *Options, s []Stream) {
+			s[1].Fetcher = live{fail: func() error { return errors.New("no permission") }}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Minute, cancel)
+		go func() {
+			time.Sleep(50 * time.Second)
+			all := r.Status()
+			if s := all[0]; s.Name != "cam-1" || s.Problem != "" || !s.StalledSince.IsZero() || s.Outputs[1].Subject != "cam-1.b" {
+				t.Errorf("%+v", s)
+			}
+			s := all[1]
+			if s.Problem != "no permission" || s.ProblemSince.Sub(begin) > 5*time.Second || s.StalledSince.IsZero() {
+				t.Errorf("%q since %v, stalled since %v", s.Problem, s.ProblemSince.Sub(begin), s.StalledSince)
+			}
+			if why := r.NotReady(); len(why) != 1 || why[0] != "stream cam-2: no permission" {
+				t.Errorf("not ready: %v", why)
+			}
+		}()
+		if err := r.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// BenchmarkViewIdle measures what looking costs a frame while nobody looks.
+func BenchmarkViewIdle(b *testing.B) {
+	var vs views
+	j := &job{}
+	for b.Loop() {
+		if vs.take(j) != nil {
+			b.Fatal("somebody looks")
+		}
+	}
+}

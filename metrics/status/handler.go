@@ -1,0 +1,217 @@
+package status
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// Why [Options.Picture] has none.
+var (
+	// ErrNotFound: there is no such stream, or it has no such output.
+	ErrNotFound = errors.New("not found")
+	// ErrBusy: as many pictures as may be are being made.
+	ErrBusy = errors.New("busy")
+	// ErrNoFrame: no frame came within the time.
+	ErrNoFrame = errors.New("no frame")
+)
+
+type handler struct {
+	opts  Options
+	files files
+}
+
+// Handler serves
+//
+//   - /: the page; a table as text for who does not ask for HTML
+//   - /api/streams: how the streams are, see below
+//   - /api/streams/{name}: one of them, with its slots
+//   - /api/streams/{name}/picture?output=NAME: the next frame as the model sees it
+//   - /static/: what the page is made of
+//
+// /api/streams takes name (a part of it, in any case), state (comma-separated), sort
+// (name, state, age, gaps or latency), order (asc or desc), limit and offset.
+func Handler(opts Options) http.Handler {
+	if opts.Started.IsZero() {
+		opts.Started = time.Now()
+	}
+	h := &handler{opts: opts, files: newFiles()}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", h.page)
+	mux.HandleFunc("GET /static/{file}", h.files.serve)
+	mux.HandleFunc("GET /api/streams", h.streams)
+	mux.HandleFunc("GET /api/streams/{name}", h.stream)
+	mux.HandleFunc("GET /api/streams/{name}/picture", h.picture)
+	return mux
+}
+
+// page serves people and their terminals.
+func (h *handler) page(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Vary", "Accept")
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		h.files.index(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	h.table(w, time.Now())
+}
+
+// table writes the streams as text.
+func (h *handler) table(out http.ResponseWriter, now time.Time) {
+	o, rows := h.look(now)
+	order(rows, "state", false)
+	ready := "ready"
+	if !o.Ready {
+		ready = "not ready: " + strings.Join(o.NotReady, "; ")
+	}
+	_, _ = fmt.Fprintf(out, "cvfeeder %s, %s, %s\n\n", o.Version, o.Mode, ready)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(w, "STATE\tSTREAM\tNEWEST TENSOR\tLOST IN %s\tREASON\n", short(Cells*Cell))
+	for _, r := range rows {
+		age, since := "none", ""
+		if r.Newest != "" {
+			age = short(time.Duration(r.Freshness*float64(time.Second))) + " old"
+		}
+		if r.Since != "" && r.State != OK {
+			since = ", since " + r.Since
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s%s\n", r.State, r.Stream, age, r.Lost, r.Reason, since)
+	}
+	_ = w.Flush()
+	_, _ = fmt.Fprint(out, "\n/metrics  Prometheus metrics\n/healthz  the process works\n/readyz   frames can flow\n/api/streams  this as JSON\n")
+}
+
+// streams answers /api/streams.
+func (h *handler) streams(w http.ResponseWriter, r *http.Request) {
+	q, err := parseQuery(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	o, rows := h.look(time.Now())
+	rows = slices.DeleteFunc(rows, func(r row) bool { return !q.matches(r) })
+	order(rows, q.sort, q.reverse)
+	o.Found, o.Offset = len(rows), min(q.offset, len(rows))
+	rows = rows[o.Offset:]
+	if q.limit > 0 && q.limit < len(rows) {
+		rows = rows[:q.limit]
+	}
+	o.Streams = append([]row{}, rows...)
+	writeJSON(w, r, o)
+}
+
+// stream answers /api/streams/{name}.
+func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
+	now := time.Now()
+	for _, s := range h.opts.Streams() {
+		if s.Name != r.PathValue("name") {
+			continue
+		}
+		one := newRow(s, now, h.broker().Connected)
+		from, cells := s.History.each()
+		one.Slots = &timeline{from.String(), s.Interval.Seconds(), cells}
+		writeJSON(w, r, one)
+		return
+	}
+	http.Error(w, fmt.Sprintf("there is no stream %q", r.PathValue("name")), http.StatusNotFound)
+}
+
+// picture answers /api/streams/{name}/picture.
+func (h *handler) picture(w http.ResponseWriter, r *http.Request) {
+	if h.opts.Picture == nil {
+		http.Error(w, "there are no pictures", http.StatusNotFound)
+		return
+	}
+	p, err := h.opts.Picture(r.Context(), r.PathValue("name"), r.URL.Query().Get("output"))
+	switch {
+	case err == nil:
+		writeJSON(w, r, p)
+	case errors.Is(err, ErrNotFound):
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.Is(err, ErrBusy):
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, err.Error(), http.StatusTooManyRequests)
+	case errors.Is(err, ErrNoFrame), errors.Is(err, context.DeadlineExceeded):
+		http.Error(w, err.Error(), http.StatusGatewayTimeout)
+	default:
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
+}
+
+// A query is what /api/streams is asked for.
+type query struct {
+	name          string
+	states        []string
+	sort          string
+	reverse       bool
+	limit, offset int
+}
+
+func parseQuery(values map[string][]string) (q query, err error) {
+	for key, all := range values {
+		v := all[len(all)-1]
+		switch key {
+		case "name":
+			q.name = strings.ToLower(v)
+		case "state":
+			if v != "" {
+				q.states = strings.Split(v, ",")
+			}
+			for _, s := range q.states {
+				if !slices.Contains(States(), State(s)) {
+					return q, fmt.Errorf("state %.40q is none of %v", s, States())
+				}
+			}
+		case "sort":
+			if q.sort = v; !slices.Contains([]string{"name", "state", "age", "gaps", "latency"}, v) {
+				return q, fmt.Errorf("sort %.40q is none of name, state, age, gaps, latency", v)
+			}
+		case "order":
+			if q.reverse = v == "desc"; !q.reverse && v != "asc" {
+				return q, fmt.Errorf("order %.40q is neither asc nor desc", v)
+			}
+		case "limit", "offset":
+			n, err := strconv.ParseUint(v, 10, 31)
+			if err != nil {
+				return q, fmt.Errorf("%s %.40q is not a number", key, v)
+			}
+			if key == "limit" {
+				q.limit = int(n)
+			} else {
+				q.offset = int(n)
+			}
+		default:
+			return q, fmt.Errorf("%.40q is none of name, state, sort, order, limit, offset", key)
+		}
+	}
+	return q, nil
+}
+
+func (q query) matches(r row) bool {
+	return strings.Contains(strings.ToLower(r.Stream), q.name) &&
+		(q.states == nil || slices.Contains(q.states, string(r.State)))
+}
+
+// writeJSON answers with v, compressed where that is welcome: for a page on a phone.
+func writeJSON(w http.ResponseWriter, r *http.Request, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Vary", "Accept-Encoding")
+	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		_ = json.NewEncoder(w).Encode(v)
+		return
+	}
+	w.Header().Set("Content-Encoding", "gzip")
+	z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	_ = json.NewEncoder(z).Encode(v)
+	_ = z.Close()
+}

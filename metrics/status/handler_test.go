@@ -1,0 +1,191 @@
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cvfeeder/cvfeeder/metrics"
+)
+
+// testOptions are those of a page with four streams, one of which has not begun.
+func testOptions(t *testing.T) Options {
+	streams := []Stream{example(t, "cam-1", "PPP"), example(t, "cam-2", "PPNNPP"), example(t, "door", "P")}
+	streams[2].Problem = "no permission"
+	return Options{
+		Version: "v1", Mode: "live", NATS: "nats://localhost",
+		Streams: func() []Stream { return streams },
+		Waiting: func() []string { return []string{"late"} },
+		Connections: func() []metrics.Connection {
+			return []metrics.Connection{{Name: "data", Connected: true, Reconnects: 2}}
+		},
+		NotReady: func() []string { return []string{"stream door: no permission"} },
+		Picture: func(_ context.Context, stream, output string) (Picture, error) {
+			switch {
+			case stream != "cam-1":
+				return Picture{}, fmt.Errorf("%w: %s", ErrNotFound, stream)
+			case output == "busy":
+				return Picture{}, ErrBusy
+			case output == "dark":
+				return Picture{}, ErrNoFrame
+			}
+			return Picture{Stream: stream, Output: output, Tensor: &Image{Data: []byte("jpeg")}}, nil
+		},
+	}
+}
+
+// ask answers a request within the bubble of a test whose time is that of the slots.
+func ask(t *testing.T, h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(at.Add(8 * time.Second).Time()))
+		h := Handler(testOptions(t))
+		for _, tc := range []struct {
+			query, want string
+			found       int
+		}{
+			{"", "cam-1 cam-2 door late", 4},
+			{"?sort=state", "door late cam-2 cam-1", 4},
+			{"?sort=name&order=desc", "late door cam-2 cam-1", 4},
+			{"?sort=gaps", "cam-2 cam-1 door late", 4},
+			{"?sort=age", "door cam-1 cam-2 late", 4},
+			{"?sort=latency&limit=1&offset=1", "cam-2", 4},
+			{"?name=CAM", "cam-1 cam-2", 2},
+			{"?name=nothing", "", 0},
+			{"?offset=9", "", 4},
+			{"?state=gaps,cannot_be_read", "cam-2 door", 2},
+		} {
+			var o overview
+			w := ask(t, h, "/api/streams"+tc.query)
+			if err := json.Unmarshal(w.Body.Bytes(), &o); err != nil {
+				t.Fatalf("%s: %v", tc.query, err)
+			}
+			var names []string
+			for _, r := range o.Streams {
+				names = append(names, r.Stream)
+			}
+			if got := strings.Join(names, " "); got != tc.want || o.Found != tc.found {
+				t.Errorf("%s: %d found, %q; want %d, %q", tc.query, o.Found, got, tc.found, tc.want)
+			}
+		}
+		for _, query := range []string{"?sort=size", "?state=bad", "?limit=-1", "?order=up", "?stream=a", "?offset=x"} {
+			if w := ask(t, h, "/api/streams"+query); w.Code != http.StatusBadRequest {
+				t.Errorf("%s: %d", query, w.Code)
+			}
+		}
+	})
+}
+
+const wantStream = `{
+ "stream": "cam-2", "state": "gaps",
+ "reason": "2 slots lost in the last 10 min: no media from the camera", "since": "2026-01-02T03:04:07.000Z",
+ "interval_seconds": 1, "cursor": "2026-01-02T03:04:11.000Z", "newest": "2026-01-02T03:04:10.000Z",
+ "freshness_seconds": 3, "latency_seconds": 2, "lost": 2, "lag_seconds": 2, "overlap_seconds": 0,
+ "expected": 9, "pending": 3,
+ "outcomes": {"dropped": 0, "media_error": 0, "no_media": 2, "published": 4, "stale": 0, "undecodable": 0},
+ "outputs": [{"output": "detector", "subject": "cvf.t.cam-2.detector"}],
+ "timeline": {"from": "2026-01-02T02:54:15.000Z", "cell_seconds": 5, "cells": "CELLS"},
+ "latencies": {"from": "2026-01-02T02:54:15.000Z", "every_seconds": 10, "seconds": [POINTS]},
+ "gaps": [{"from": "2026-01-02T03:04:07.000Z", "to": "2026-01-02T03:04:08.000Z", "slots": 2, "reason": "no_media"}],
+ "slots": {"from": "2026-01-02T03:04:05.000Z", "cell_seconds": 1, "cells": "PPNNPP"}
+}`
+
+// TestStreamIsStable holds the names of the API.
+func TestStreamIsStable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(at.Add(8 * time.Second).Time()))
+		w := ask(t, Handler(testOptions(t)), "/api/streams/cam-2")
+		text := strings.NewReplacer("CELLS", strings.Repeat("-", Cells-2)+"NP", "POINTS", strings.Repeat("0,", 59)+"2").Replace(wantStream)
+		var got, want any
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(text), &want); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestOverview(t *testing.T) {
+	w := ask(t, Handler(testOptions(t)), "/api/streams?limit=1", "Accept-Encoding", "br, gzip")
+	if w.Header().Get("Content-Encoding") != "gzip" {
+		t.Error("not compressed")
+	}
+	w = ask(t, Handler(testOptions(t)), "/api/streams?limit=1")
+	for _, want := range []string{
+		`"version":"v1"`, `"mode":"live"`, `"ready":false`, `"not_ready":["stream door: no permission"]`,
+		`"nats":{"url":"nats://localhost","connected":true,"connections":[{"name":"data","connected":true,"reconnects":2}]}`,
+		`"streams":4`, `"published":8`,
+	} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("no %s in %s", want, w.Body)
+		}
+	}
+}
+
+func TestPictures(t *testing.T) {
+	h := Handler(testOptions(t))
+	for path, want := range map[string]int{
+		"/api/streams/cam-1/picture?output=detector": 200,
+		"/api/streams/cam-1/picture?output=busy":     429,
+		"/api/streams/cam-1/picture?output=dark":     504,
+		"/api/streams/nobody/picture?output=a":       404,
+		"/api/streams/nobody":                        404,
+	} {
+		if w := ask(t, h, path); w.Code != want {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
+func TestPageAndText(t *testing.T) {
+	h := Handler(testOptions(t))
+	if w := ask(t, h, "/"); !regexp.MustCompile(`(?m)^cannot_be_read +door .* no permission$`).MatchString(w.Body.String()) {
+		t.Errorf("text: %s", w.Body)
+	}
+	page := ask(t, h, "/", "Accept", "text/html,*/*").Body.String()
+	if !strings.Contains(page, "read-only") {
+		t.Error("the page does not tell that it is read-only")
+	}
+	// All that the page needs is there, and nothing is elsewhere or inline.
+	files := regexp.MustCompile(`(?:src|href)="(/static/[^"]+)"`).FindAllStringSubmatch(page, -1)
+	if len(files) != 3 || strings.Contains(page, "style=") || regexp.MustCompile(`<script>|https?://`).MatchString(page) {
+		t.Errorf("files %v in %s", files, page)
+	}
+	for _, f := range files {
+		w := ask(t, h, f[1])
+		if w.Code != http.StatusOK || strings.Contains(w.Header().Get("Content-Type"), "plain") {
+			t.Errorf("%s: %d %s", f[1], w.Code, w.Header())
+		}
+		again := ask(t, h, f[1], "If-None-Match", w.Header().Get("ETag"))
+		if body, _ := io.ReadAll(again.Body); again.Code != http.StatusNotModified || len(body) > 0 {
+			t.Errorf("%s again: %d", f[1], again.Code)
+		}
+	}
+	if w := ask(t, h, "/static/nothing"); w.Code != http.StatusNotFound {
+		t.Errorf("%d", w.Code)
+	}
+}

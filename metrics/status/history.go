@@ -1,0 +1,180 @@
+package status
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// How much of a stream's past is kept.
+const (
+	// Cell is the time that a cell of the timeline stands for, and Cells how many
+	// there are: the last ten minutes.
+	Cell  = 5 * time.Second
+	Cells = 120
+	// Slots is how many slots are kept one by one: two minutes at the shortest
+	// interval.
+	Slots = 600
+
+	cellSlots  = source.Slot(Cell / time.Millisecond) // a cell in the slots' unit
+	keptGaps   = 8
+	calm       = time.Minute // without a lost slot, after which gaps are over
+	perLatency = 2           // cells for each point of the latency
+)
+
+// The letters of a timeline, besides those of the outcomes.
+const (
+	letterNothing = '-' // before the stream's start
+	letterPending = '_' // not ended yet
+)
+
+// letters are those of the outcomes, and rank tells which is the worst.
+var (
+	letters = [...]byte{
+		source.Pending: letterPending, source.Published: 'P', source.NoMedia: 'N', source.MediaError: 'M',
+		source.Undecodable: 'U', source.Stale: 'S', source.Dropped: 'D',
+	}
+	rank = [...]int{
+		source.Pending: 0, source.Published: 1, source.NoMedia: 2, source.Stale: 3,
+		source.Dropped: 4, source.MediaError: 5, source.Undecodable: 6,
+	}
+)
+
+// A History is what a page shows of a stream's last minutes, in about 1.5 KiB. Its
+// methods may be called concurrently.
+type History struct {
+	grid source.Grid
+
+	mu    sync.Mutex
+	first source.Slot // the number of the first cell
+	cell  source.Slot // the number of the newest
+	worst [Cells]source.Outcome
+	lost  [Cells]uint16
+	// latency is the longest of the cell in seconds, 0 where nothing was published.
+	latency [Cells]float32
+
+	slots [Slots]source.Outcome
+	next  source.Slot // after the newest slot
+	n     int         // slots so far, at most Slots
+
+	gaps   []source.Gap // the newest, oldest first
+	since  source.Slot  // the first slot lost after a calm time
+	lostAt source.Slot  // when a slot was lost last: the time, not which
+}
+
+// NewHistory returns a history of the slots from start on.
+func NewHistory(grid source.Grid, start source.Slot) *History {
+	first := start / cellSlots
+	return &History{grid: grid, first: first, cell: first - 1, next: start}
+}
+
+// Add notes how the next slot ended, and when.
+func (h *History) Add(s source.Slot, o source.Outcome, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.slots[h.index(s)] = o
+	h.n = min(h.n+1, Slots)
+	h.next = h.grid.Step(s, 1)
+	// A slot lasts until the next one.
+	from, to := s/cellSlots, (h.next-1)/cellSlots
+	for h.cell < to {
+		h.cell++
+		i := h.cell % Cells
+		h.worst[i], h.lost[i], h.latency[i] = source.Pending, 0, 0
+	}
+	for c := max(from, to-Cells+1); c <= to; c++ {
+		if i := c % Cells; rank[o] > rank[h.worst[i]] {
+			h.worst[i] = o
+		}
+	}
+	if o == source.Published {
+		i := from % Cells
+		h.latency[i] = max(h.latency[i], float32(at.Sub(s.Time()).Seconds()))
+		return
+	}
+	h.lost[from%Cells]++
+	h.lose(s, o, source.SlotAt(at))
+}
+
+// lose notes a slot without a tensor.
+func (h *History) lose(s source.Slot, o source.Outcome, at source.Slot) {
+	if at.Sub(h.lostAt) > calm {
+		h.since = s
+	}
+	h.lostAt = at
+	if last := len(h.gaps) - 1; last >= 0 && h.gaps[last].Reason == o && h.grid.Step(h.gaps[last].To, 1) == s {
+		h.gaps[last].To = s
+		h.gaps[last].Slots++
+		return
+	}
+	if len(h.gaps) == keptGaps {
+		h.gaps = append(h.gaps[:0], h.gaps[1:]...)
+	}
+	h.gaps = append(h.gaps, source.Gap{From: s, To: s, Slots: 1, Reason: o})
+}
+
+func (h *History) index(s source.Slot) int {
+	return int(s/source.Slot(h.grid.Interval().Milliseconds())) % Slots
+}
+
+// A past is a history up to one instant.
+type past struct {
+	from     source.Slot // the start of the first cell
+	cells    string      // a letter a cell
+	lost     int         // slots in the cells
+	latest   float64     // seconds: the newest latency, 0 for none
+	latency  []float64   // seconds by points of perLatency cells, 0 for none
+	gaps     []source.Gap
+	since    source.Slot
+	lostAt   source.Slot
+	newestAt source.Slot // the newest slot that ended, 0 for none
+}
+
+// at returns the past of the cells up to that which holds end.
+func (h *History) at(end source.Slot) past {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	begin := end/cellSlots - Cells + 1
+	p := past{
+		from: begin * cellSlots, latency: make([]float64, Cells/perLatency),
+		gaps: append([]source.Gap(nil), h.gaps...), since: h.since, lostAt: h.lostAt,
+	}
+	if h.n > 0 {
+		p.newestAt = h.grid.Step(h.next, -1)
+	}
+	var cells strings.Builder
+	for k := range Cells {
+		c := begin + source.Slot(k)
+		i := c % Cells
+		switch {
+		case c < h.first || c <= h.cell-Cells:
+			cells.WriteByte(letterNothing)
+			continue
+		case c > h.cell:
+			cells.WriteByte(letterPending)
+			continue
+		}
+		cells.WriteByte(letters[h.worst[i]])
+		p.lost += int(h.lost[i])
+		if l := float64(h.latency[i]); l > 0 {
+			p.latest = l
+			p.latency[k/perLatency] = max(p.latency[k/perLatency], l)
+		}
+	}
+	p.cells = cells.String()
+	return p
+}
+
+// each returns a letter for each of the last slots, and the first of them.
+func (h *History) each() (from source.Slot, cells string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	from = h.grid.Step(h.next, -h.n)
+	var all strings.Builder
+	for k := range h.n {
+		all.WriteByte(letters[h.slots[h.index(h.grid.Step(from, k))]])
+	}
+	return from, all.String()
+}

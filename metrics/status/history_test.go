@@ -1,0 +1,126 @@
+package status
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+func grid(t testing.TB, interval time.Duration) source.Grid {
+	t.Helper()
+	g, err := source.NewGrid(interval)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// at is an instant of the tests, at the start of a cell.
+const at = source.Slot(1767323045000)
+
+// fill adds slots that ended as the letters say, each two seconds after its instant.
+func fill(t testing.TB, h *History, from source.Slot, all string) source.Slot {
+	t.Helper()
+	for _, l := range []byte(all) {
+		o := source.Outcome(strings.IndexByte(string(letters[:]), l))
+		h.Add(from, o, from.Add(2*time.Second).Time())
+		from = h.grid.Step(from, 1)
+	}
+	return from
+}
+
+func TestTimelineShowsTheWorst(t *testing.T) {
+	h := NewHistory(grid(t, time.Second), at)
+	fill(t, h, at, "PPPPP"+"PNPPP"+"PNUPN"+"SDPPP"+"PP")
+	p := h.at(at.Add(29 * time.Second)) // in the sixth cell
+	want := strings.Repeat("-", Cells-6) + "PNUDP_"
+	if diff := cmp.Diff(want, p.cells); diff != "" {
+		t.Error(diff)
+	}
+	if p.lost != 6 || p.latest != 2 || p.from != at.Add(30*time.Second-Cells*Cell) {
+		t.Errorf("lost %d, latency %v, from %v", p.lost, p.latest, p.from)
+	}
+	gaps := []source.Gap{
+		{From: at + 6000, To: at + 6000, Slots: 1, Reason: source.NoMedia},
+		{From: at + 11000, To: at + 11000, Slots: 1, Reason: source.NoMedia},
+		{From: at + 12000, To: at + 12000, Slots: 1, Reason: source.Undecodable},
+		{From: at + 14000, To: at + 14000, Slots: 1, Reason: source.NoMedia},
+		{From: at + 15000, To: at + 15000, Slots: 1, Reason: source.Stale},
+		{From: at + 16000, To: at + 16000, Slots: 1, Reason: source.Dropped},
+	}
+	if diff := cmp.Diff(gaps, p.gaps); diff != "" {
+		t.Error(diff)
+	}
+	from, cells := h.each()
+	if from != at || cells != "PPPPPPNPPPPNUPNSDPPPPP" {
+		t.Errorf("each slot from %v: %s", from, cells)
+	}
+}
+
+// TestHistoryForgets goes far beyond what is kept, and over a jump of the time asked.
+func TestHistoryForgets(t *testing.T) {
+	h := NewHistory(grid(t, 200*time.Millisecond), at)
+	next := fill(t, h, at, strings.Repeat("N", 300)+strings.Repeat("P", 20*60*5))
+	p := h.at(next - 1)
+	if want := strings.Repeat("P", Cells); p.cells != want || p.lost != 0 {
+		t.Errorf("%d lost: %s", p.lost, p.cells)
+	}
+	if _, cells := h.each(); cells != strings.Repeat("P", Slots) {
+		t.Errorf("%d slots: %s", len(cells), cells)
+	}
+	if got := h.at(next.Add(time.Hour)).cells; got != strings.Repeat("_", Cells) {
+		t.Errorf("an hour later: %s", got)
+	}
+	if got := h.at(at.Add(-time.Hour)).cells; got != strings.Repeat("-", Cells) {
+		t.Errorf("an hour before: %s", got)
+	}
+	for range 100 { // as many gaps
+		next = fill(t, h, next, "PN")
+	}
+	if p := h.at(next); len(p.gaps) != keptGaps || p.gaps[keptGaps-1].To != next-200 {
+		t.Errorf("%d gaps: %v", len(p.gaps), p.gaps)
+	}
+}
+
+// TestSlowSlotsLast has slots that are longer than cells.
+func TestSlowSlotsLast(t *testing.T) {
+	h := NewHistory(grid(t, 15*time.Second), at)
+	next := fill(t, h, h.grid.Ceil(at), "PNP")
+	if got := h.at(next - 1).cells; !strings.HasSuffix(got, "PPPNNNPPP") {
+		t.Error(got)
+	}
+	if got := h.at(next - 1).lost; got != 1 {
+		t.Errorf("%d slots lost", got)
+	}
+}
+
+func TestSinceIsAfterACalmTime(t *testing.T) {
+	h := NewHistory(grid(t, time.Second), at)
+	next := fill(t, h, at, "N"+strings.Repeat("P", 90))
+	again := next
+	next = fill(t, h, next, "NP"+strings.Repeat("PN", 5))
+	if p := h.at(next); p.since != again {
+		t.Errorf("since %v, want %v", p.since, again)
+	}
+}
+
+func TestHistoryIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(History{}); size > 1536 {
+		t.Errorf("%d bytes a stream", size)
+	}
+}
+
+func BenchmarkHistoryAdd(b *testing.B) {
+	h := NewHistory(grid(b, 200*time.Millisecond), at)
+	s := at
+	when := at.Time()
+	for b.Loop() {
+		h.Add(s, source.Published, when)
+		s += 200
+	}
+}

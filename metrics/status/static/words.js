@@ -1,0 +1,58 @@
+// The words for what the API says, and how times and numbers are written.
+
+export const outcomes = {
+  P: ["published", "published"],
+  N: ["no_media", "no media"],
+  M: ["media_error", "media error"],
+  U: ["undecodable", "undecodable"],
+  S: ["stale", "stale"],
+  D: ["dropped", "dropped"],
+  _: ["pending", "not ended yet"],
+  "-": ["nothing", "before the start"],
+};
+
+// state: [words, mark, kind]
+export const states = {
+  cannot_be_read: ["Cannot be read", "✕", "bad"],
+  waiting_for_nats: ["Waiting for NATS", "…", "bad"],
+  stalled: ["Stalled", "■", "bad"],
+  no_frames: ["No frames", "✕", "bad"],
+  gaps: ["Gaps", "▲", "warn"],
+  catching_up: ["Catching up", "»", "calm"],
+  starting: ["Starting", "○", "calm"],
+  ok: ["OK", "●", "good"],
+  done: ["Done", "✓", "good"],
+};
+
+export const reason = (name) => Object.values(outcomes).find(([n]) => n === name)?.[1] ?? name;
+
+export const count = (n) => n.toLocaleString("en");
+
+// seconds as people say it: 4.2 s, 3 min, 2.5 h, 4 days
+export function span(s) {
+  if (s < 9.95) return `${Math.max(s, 0).toFixed(1)} s`;
+  if (s < 120) return `${Math.round(s)} s`;
+  if (s < 7200) return `${Math.round(s / 60)} min`;
+  if (s < 172800) return `${(s / 3600).toFixed(1)} h`;
+  return `${Math.round(s / 86400)} days`;
+}
+
+// the time of day of a Date or a text, with the date where it is not today's
+export function clock(t, digits = 0) {
+  const iso = new Date(t).toISOString();
+  const day = iso.slice(0, 10) === new Date().toISOString().slice(0, 10) ? "" : iso.slice(0, 10) + " ";
+  return day + iso.slice(11, digits ? 23 : 19);
+}
+
+// an element with attributes and children
+export function make(tag, attributes = {}, ...children) {
+  const e = document.createElement(tag);
+  for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
+  e.append(...children);
+  return e;
+}
+
+// set changes text only where it differs, to leave the rest of the page alone
+export function set(e, text) {
+  if (e.textContent !== String(text)) e.textContent = text;
+}
