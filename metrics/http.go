@@ -12,6 +12,15 @@ import (
 type HTTP struct {
 	// Pprof serves /debug/pprof/.
 	Pprof bool
+	// Status serves /, /static/ and /api/. nil makes / the list of what there is.
+	Status http.Handler
+	// Token is required of every request but the health checks, as a bearer token or
+	// by a form; "" requires none.
+	Token string
+	// Loopback tells that only this machine can connect. Without a token, requests
+	// by host names other than localhost are refused then, because a page elsewhere
+	// can have its own name resolve to this machine.
+	Loopback bool
 }
 
 // Handler serves
@@ -20,14 +29,14 @@ type HTTP struct {
 //   - /healthz: 200 while the process works
 //   - /readyz: 200 when notReady returns nothing, else 503 with its reasons, a
 //     line each
-//   - /: the list of these
+//   - /, /static/ and /api/: the status page, where there is one
 func Handler(m *Metrics, notReady func() []string, opts HTTP) http.Handler {
-	mux := http.NewServeMux()
+	mux, health := http.NewServeMux(), http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{
 		Registry: m.Registry, EnableOpenMetrics: true,
 	}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	health.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
+	health.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if why := notReady(); len(why) > 0 {
 			text(w, http.StatusServiceUnavailable, why...)
 			return
@@ -43,8 +52,26 @@ func Handler(m *Metrics, notReady func() []string, opts HTTP) http.Handler {
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 		index = append(index, "/debug/pprof/  Go profiles")
 	}
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index...) })
-	return mux
+	if opts.Status == nil {
+		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index...) })
+	} else {
+		for _, path := range []string{"GET /{$}", "GET /static/", "GET /api/"} {
+			mux.Handle(path, opts.Status)
+		}
+	}
+	health.Handle("/", opts.guarded(mux))
+	return secured(health)
+}
+
+// guarded keeps out who should not see.
+func (o HTTP) guarded(next http.Handler) http.Handler {
+	switch {
+	case o.Token != "":
+		return newGuard(o.Token, next)
+	case o.Loopback:
+		return local(next)
+	}
+	return next
 }
 
 func text(w http.ResponseWriter, status int, lines ...string) {

@@ -133,7 +133,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	side := context.WithoutCancel(ctx)
 	if listener != nil {
 		r.http = "http://" + listener.Addr().String()
-		handler := metrics.Handler(r.metrics, func() []string { return notReady(conn, at.Load()) }, metrics.HTTP{Pprof: f.cfg.HTTP.Pprof})
+		handler := f.handler(listener, r, &at)
 		defer beside(side, func(ctx context.Context) { f.serveHTTP(ctx, listener, handler) })()
 	}
 	defer beside(side, func(ctx context.Context) {
@@ -295,7 +295,7 @@ func (f *feeder) listenHTTP() (net.Listener, error) {
 // serveHTTP serves until ctx ends.
 func (f *feeder) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) {
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
 	}
 	var down sync.WaitGroup

@@ -43,8 +43,11 @@ func (p *progress) begin(endpoint string, r running) {
 	for _, l := range [][2]string{
 		{"Kinesis Video (fake)", endpoint},
 		{"NATS", r.nats + "  subjects cvf.t.> and cvf.gap.>"},
-		{"metrics and health", r.http + "/metrics  /healthz  /readyz"},
+		{"status page", r.http + "/  and /metrics  /healthz  /readyz"},
 	} {
+		if l[0] == "status page" && r.http == "" {
+			continue
+		}
 		p.printf("%-21s %s\n", l[0], l[1])
 	}
 }

@@ -16,9 +16,8 @@
 //		os.Exit(2)
 //	}
 //
-// Reading is strict: an unknown or duplicate key, a wrong type or unit, a key that
-// is not supported yet and a combination that cannot work are errors, all of them
-// reported at once. ${VAR} in a value stands for the environment variable, and
+// Reading is strict: an unknown or duplicate key, a wrong type or unit and a
+// combination that cannot work are errors, all of them reported at once. ${VAR} in a value stands for the environment variable, and
 // $${ for a literal ${; it is expanded after the YAML is read, so that what is in
 // the variable stays one value. Keys are not expanded. YAML's anchors, aliases and
 // merge keys (<<: *base) work, which keeps many similar streams short.

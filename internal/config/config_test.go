@@ -92,18 +92,6 @@ func keys(t reflect.Type, prefix string) []string {
 	return all
 }
 
-func TestNotYetNamesRealKeys(t *testing.T) {
-	known := map[string]bool{}
-	for _, key := range keys(reflect.TypeFor[Config](), "") {
-		known[key] = true
-	}
-	for _, key := range notYet {
-		if !known[key] {
-			t.Errorf("notYet names %s, which is not a key", key)
-		}
-	}
-}
-
 // TestEnums compares the words of the tags with those of package transform.
 func TestEnums(t *testing.T) {
 	words := map[string]string{}

@@ -29,22 +29,21 @@ func newDecoder(file string, env envFunc) *decoder {
 	return &decoder{file: file, env: env, places: map[string]*token.Position{}, broken: map[string]bool{}}
 }
 
-// A place is where the decoder is: the key's path, and the same with indexes and
-// output names replaced by [] and *, as in notYet.
-type place struct{ path, pattern string }
+// A place is where the decoder is: the key's path.
+type place struct{ path string }
 
 func (p place) key(k string) place {
 	if p.path == "" {
-		return place{k, k}
+		return place{k}
 	}
-	return place{p.path + "." + k, p.pattern + "." + k}
+	return place{p.path + "." + k}
 }
 
 func (p place) index(i int) place {
-	return place{fmt.Sprintf("%s[%d]", p.path, i), p.pattern + "[]"}
+	return place{fmt.Sprintf("%s[%d]", p.path, i)}
 }
 
-func (p place) entry(name string) place { return place{p.path + "." + name, p.pattern + ".*"} }
+func (p place) entry(name string) place { return place{p.path + "." + name} }
 
 // A starter gives a new element of a list or map its defaults, which may depend
 // on what the file says of it.

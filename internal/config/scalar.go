@@ -13,8 +13,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// scalar fills v from a single value and checks it against what its tag allows
-// and against what is supported yet.
+// scalar fills v from a single value and checks it against what its tag allows.
 func (d *decoder) scalar(n ast.Node, at place, v reflect.Value, tag reflect.StructTag) {
 	text, ok := d.text(n, at)
 	if !ok {
@@ -26,10 +25,6 @@ func (d *decoder) scalar(n ast.Node, at place, v reflect.Value, tag reflect.Stru
 		return
 	}
 	if err := allowed(value, tag); err != nil {
-		d.report(position(n), at.path, "%v", err)
-		return
-	}
-	if err := unsupported(at.pattern, value.Interface(), v.Interface()); err != nil {
 		d.report(position(n), at.path, "%v", err)
 		return
 	}

@@ -1,0 +1,147 @@
+package metrics
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+//go:embed login.html
+var login string
+
+// loginStyle is what the browser must know of the form's style to allow it.
+var loginStyle = regexp.MustCompile(`(?s)<style>(.*)</style>`)
+
+// maxLogin bounds what is read of a form.
+const maxLogin = 4 << 10
+
+// secured sets what keeps other pages from using these.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
+			"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// local refuses host names: a page elsewhere could have its own resolve to this
+// machine, and read the answers. Addresses and localhost cannot be taken over so.
+func local(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLocal(r.Host) {
+			text(w, http.StatusForbidden, "this is only for requests by IP address or as localhost: "+
+				"use one of these, or set http.token to be reached by other names")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isLocal tells whether a Host header is an IP address or localhost, with or
+// without a port.
+func isLocal(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
+}
+
+// A guard asks for the token.
+type guard struct {
+	token string
+	// cookie and session are the name and the value of the cookie of who has shown
+	// it. They are made of the token, so that they outlast the process and not the
+	// token, and do not tell it.
+	cookie, session string
+	style           string
+	next            http.Handler
+}
+
+func newGuard(token string, next http.Handler) *guard {
+	sum := sha256.Sum256([]byte(loginStyle.FindStringSubmatch(login)[1]))
+	return &guard{
+		token: token, next: next, style: "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'",
+		cookie: "cvfeeder_" + derive(token, "cookie")[:8], session: derive(token, "session"),
+	}
+}
+
+// derive returns a text that only who has the token can make.
+func derive(token, purpose string) string {
+	mac := hmac.New(sha256.New, []byte(token))
+	_, _ = mac.Write([]byte("cvfeeder " + purpose))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/login" && r.Method == http.MethodPost:
+		g.login(w, r)
+	case g.knows(r):
+		g.next.ServeHTTP(w, r)
+	default:
+		g.ask(w, r, "")
+	}
+}
+
+// knows tells whether a request comes from somebody who has the token.
+func (g *guard) knows(r *http.Request) bool {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") && equal(strings.TrimSpace(token), g.token) {
+		return true
+	}
+	c, err := r.Cookie(g.cookie)
+	return err == nil && equal(c.Value, g.session)
+}
+
+// equal compares without telling by its time how much is right.
+func equal(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// login lets in who shows the token.
+func (g *guard) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxLogin)
+	if !equal(strings.TrimSpace(r.PostFormValue("token")), g.token) {
+		g.ask(w, r, "This is not the token.")
+		return
+	}
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure would keep it from plain HTTP, which is what is served
+		Name: g.cookie, Value: g.session, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		MaxAge: 30 * 24 * 3600,
+	})
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// ask answers with a form to those who can fill it in.
+func (g *guard) ask(w http.ResponseWriter, r *http.Request, problem string) {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="cvfeeder"`)
+	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		text(w, http.StatusUnauthorized, "the token is needed (http.token): send the header Authorization: Bearer TOKEN")
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Security-Policy",
+		"default-src 'none'; style-src "+g.style+"; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	w.WriteHeader(http.StatusUnauthorized)
+	_, _ = fmt.Fprint(w, strings.Replace(login, "{{problem}}", problem, 1))
+}
