@@ -33,12 +33,6 @@ func (n Needs) With(more Needs) Needs {
 	}
 }
 
-// NeedsCheck is what [Conn.CheckPermissions] needs itself. Without it nothing is
-// known before the first message is refused.
-func NeedsCheck() Needs {
-	return Needs{Publish: []string{userInfo}, Subscribe: []string{inboxes}}
-}
-
 // NeedsLive is what the delivery mode "live" needs, for tensors and gap events on
 // the given subjects.
 func NeedsLive(tensors, gaps []string) Needs {
@@ -46,7 +40,7 @@ func NeedsLive(tensors, gaps []string) Needs {
 }
 
 // NeedsRing is what the delivery mode "ring" needs where the JetStream stream
-// exists, see [NeedsCreate]: to publish and be answered, and to look at the stream.
+// exists: to publish and be answered, and to look at the stream.
 func NeedsRing(stream string, tensors, gaps []string) Needs {
 	return NeedsLive(tensors, gaps).With(Needs{
 		Publish:   []string{"$JS.API.STREAM.INFO." + stream},
@@ -83,15 +77,6 @@ func NeedsLeases() Needs {
 		},
 		Subscribe: []string{inboxes},
 	}
-}
-
-// NeedsCreate is what making the JetStream stream, and key-value buckets, needs.
-func NeedsCreate(stream string, buckets ...string) Needs {
-	n := Needs{Publish: []string{"$JS.API.STREAM.CREATE." + stream}}
-	for _, b := range buckets {
-		n = n.With(Needs{Publish: []string{"$JS.API.STREAM.CREATE." + bucketStream(b), "$JS.API.INFO"}})
-	}
-	return n
 }
 
 // NeedsService is what answering requests as a NATS service needs.

@@ -150,7 +150,7 @@ func TestFramesOfOtherReplicas(t *testing.T) {
 
 // TestHandingOnNeedsPermission: without, a replica answers for itself, at once.
 func TestHandingOnNeedsPermission(t *testing.T) {
-	service := live.With(natspub.NeedsCheck()).With(natspub.NeedsService())
+	service := live.With(needsCheck()).With(natspub.NeedsService())
 	url := startUsers(t, &server.Options{}, map[string]*server.Permissions{
 		"may": grant(service.With(natspub.NeedsHandOn())), "mute": grant(service),
 	})

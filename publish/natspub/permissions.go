@@ -70,9 +70,9 @@ func (e *PermissionError) Unwrap() error { return ErrRefused }
 // [*PermissionError] with all that is missing of needs. Each needed subject must lie
 // within one allowed subject, and must not share any subject with a denied one.
 //
-// Where the server does not tell, for example because asking is itself denied (see
-// [NeedsCheck]), that is logged and the error is nil: [Options.OnDenied] then tells
-// of the first message that is refused. Other errors are those of a broken
+// Where the server does not tell, for example because asking is itself denied (it
+// needs "$SYS.REQ.USER.INFO" and "_INBOX.>"), that is logged and the error is nil:
+// [Options.OnDenied] then tells of the first message that is refused. Other errors are those of a broken
 // connection, and of ctx. Call it after [Conn.WaitConnected].
 func (c *Conn) CheckPermissions(ctx context.Context, needs Needs) error {
 	ctx, cancel := context.WithTimeout(ctx, c.control.timeout)

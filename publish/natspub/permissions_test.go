@@ -92,19 +92,19 @@ func TestEachMissingPermissionIsNamed(t *testing.T) {
 		"ring":    natspub.NeedsRing("cvfeeder", allTensors, allGaps),
 		"durable": natspub.NeedsDurable("cvfeeder", "cvf_cursor", allTensors, allGaps),
 		"service": natspub.NeedsService(),
-		"create":  natspub.NeedsCreate("cvfeeder", "cvf_cursor"),
+		"create":  needsCreate("cvfeeder", "cvf_cursor"),
 	}
 	type lack struct {
 		mode, verb, subject string
 	}
 	users, lacks := map[string]*server.Permissions{}, map[string]lack{}
 	for mode, n := range modes {
-		users[mode] = grant(n.With(natspub.NeedsCheck()))
+		users[mode] = grant(n.With(needsCheck()))
 		each(n, func(verb, subject string, rest natspub.Needs) {
 			if subject != "_INBOX.>" {
-				rest = rest.With(natspub.NeedsCheck())
+				rest = rest.With(needsCheck())
 			} else {
-				rest.Publish = append(slices.Clone(rest.Publish), natspub.NeedsCheck().Publish...)
+				rest.Publish = append(slices.Clone(rest.Publish), needsCheck().Publish...)
 			}
 			name := fmt.Sprintf("u%d", len(users))
 			users[name], lacks[name] = grant(rest), lack{mode, verb, subject}
@@ -141,7 +141,7 @@ func TestEachMissingPermissionIsNamed(t *testing.T) {
 // "live".
 func TestLeastPrivilegeDelivers(t *testing.T) {
 	url := startUsers(t, &server.Options{}, map[string]*server.Permissions{
-		"feeder": grant(live.With(natspub.NeedsCheck())), "blind": grant(live),
+		"feeder": grant(live.With(needsCheck())), "blind": grant(live),
 	})
 	sub := subscribe(t, url("admin"), "cvf.>")
 	waitConnected(t, sub)
@@ -371,7 +371,7 @@ func TestStoredModesNeedNoMore(t *testing.T) {
 	const stream, bucket = "cvfeeder", "cvf_cursor"
 	needs := natspub.NeedsDurable(stream, bucket, allTensors, nil)
 	users := map[string]*server.Permissions{
-		"feeder": grant(needs), "maker": grant(needs.With(natspub.NeedsCreate(stream, bucket))),
+		"feeder": grant(needs), "maker": grant(needs.With(needsCreate(stream, bucket))),
 	}
 	lacks, works := map[string]string{}, map[string]int{}
 	each(needs, func(_, lack string, rest natspub.Needs) {

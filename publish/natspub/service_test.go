@@ -288,8 +288,8 @@ func TestServiceIsBounded(t *testing.T) {
 // no service, and neither ends the tensors.
 func TestServicePermissions(t *testing.T) {
 	url := startUsers(t, &server.Options{}, map[string]*server.Permissions{
-		"all":    grant(live.With(natspub.NeedsCheck()).With(natspub.NeedsService())),
-		"none":   grant(live.With(natspub.NeedsCheck())),
+		"all":    grant(live.With(needsCheck()).With(natspub.NeedsService())),
+		"none":   grant(live.With(needsCheck())),
 		"silent": grant(live),
 	})
 	start := func(user string) (conn *natspub.Conn, log *logs, end func() error) {
@@ -343,7 +343,7 @@ func TestServicePermissions(t *testing.T) {
 // TestAnswersThatAreRefused: where an answer goes is up to whoever asks. That the
 // user may not publish there must not be taken for a tensor that is refused.
 func TestAnswersThatAreRefused(t *testing.T) {
-	needs := live.With(natspub.NeedsCheck()).With(natspub.NeedsService())
+	needs := live.With(needsCheck()).With(natspub.NeedsService())
 	needs.Respond = false
 	needs.Publish = append(needs.Publish, "_INBOX.>") // stands for allow_responses
 	url := startUsers(t, &server.Options{}, map[string]*server.Permissions{"feeder": grant(needs)})
