@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 
 import cvfeeder
 from support import GAP, HEADERS, NATS, PAYLOAD, ask, feed, needs_server, parts, publish
@@ -124,6 +124,36 @@ async def test_gaps_parts_and_invalid_messages(js: Client) -> None:
         for item in (again, gap, last):
             await item.ack()
     await _emptied(js)
+
+
+async def test_incomplete_tensors_are_given_up(js: Client) -> None:
+    """Parts that were cut or made otherwise disturb nothing, and go in the end."""
+    subject = "cvf.t.kept.x"
+    config = ConsumerConfig(
+        durable_name="d",
+        filter_subject="cvf.t.kept.*",
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=0.5,
+    )
+    await js.jetstream().add_consumer(STREAM, config)
+    other = HEADERS | {"Cvf-Spec": "other", "Nats-Msg-Id": "other"}
+    await publish(js, subject, *parts(5)[:2], *parts(3, other)[:1])
+    for number, (headers, data) in enumerate(parts(3)):  # as in a stream with limits
+        more = {"Nats-Expected-Last-Subject-Sequence": str(3 + number)}
+        await publish(js, subject, (headers | more, data))
+    async with kept(durable="d", subject="cvf.t.kept.*") as items, asyncio.timeout(20):
+        first = await items.get()
+        assert (first.payload, first.id) == (PAYLOAD, HEADERS["Nats-Msg-Id"])
+        await first.ack()
+        following = asyncio.create_task(items.get())
+        while items.incomplete < 2:
+            await asyncio.sleep(0.05)
+        await publish(js, subject, *parts(2, HEADERS | {"Nats-Msg-Id": "later"}))
+        last = await following
+        assert (last.payload, last.id) == (PAYLOAD, "later")
+        await last.ack()
+        assert (items.incomplete, items.invalid) == (2, 0)
+        await _emptied(js)
 
 
 async def test_gaps_that_nobody_wants_are_acknowledged(js: Client) -> None:

@@ -16,6 +16,9 @@ MAX_PARTS = 1 << 16
 MAX_SUBJECTS = 1 << 14
 
 
+Identity = tuple[tuple[str, str], ...]
+
+
 @dataclass(slots=True)
 class Whole:
     """A whole message, as it was before it was split, and the messages that carried it."""
@@ -31,51 +34,65 @@ class Whole:
         return b"".join(m.data for m in self.messages)
 
 
-def _untraced(headers: dict[str, str]) -> dict[str, str]:
-    """Leave out what tells the attempt and not the tensor."""
-    return {k: v for k, v in headers.items() if k != "traceparent"}
-
-
 @dataclass(slots=True)
 class _Assembly:
     """The parts of one tensor that have come, by their number from 1."""
 
     headers: dict[str, str]  # of the whole tensor
+    tensor: Identity
     total: int
     size: int  # announced, bytes
     parts: dict[int, Msg] = field(default_factory=dict)
     have: int = 0  # bytes
     done: bool = False
+    passed: bool = False  # something later has come on the subject
 
 
 class Joiner:
-    """Puts parts together, one tensor a subject at a time.
+    """Puts parts together.
 
-    Anything else on a subject ends the tensor whose parts are not all there. What is kept
-    is bounded, whatever the sender says.
+    On a plain subscription anything else on a subject ends the tensor whose parts are not
+    all there. From JetStream, parts that were not acknowledged in time come again between
+    others: there a tensor is given up when later ones have come and then its own parts
+    again, as by then every part that there is would have come. What is kept is bounded,
+    whatever the sender says.
     """
 
     def __init__(self, limit: int, *, repeats: bool) -> None:
         """Keep at most limit bytes of parts.
 
-        With repeats, a complete tensor may come a second time; without, its parts that do
-        are ignored.
+        With repeats the messages are JetStream's, and a complete tensor may come a second
+        time; without, its parts that do are ignored.
         """
         self.incomplete = 0
+        self.given_up: list[Msg] = []  # parts of tensors that will never be complete
         self._limit = limit
         self._repeats = repeats
         self._bytes = 0
-        self._assemblies: dict[str, _Assembly] = {}
+        # By subject, and where messages repeat by the tensor, too.
+        self._assemblies: dict[tuple[str, Identity], _Assembly] = {}
 
     def add(self, msg: Msg) -> Whole | None:
         """Return the whole that msg is or completes, or None while parts are missing."""
         headers = msg.headers or {}
+        key: tuple[str, Identity] = (msg.subject, ())
         if "Cvf-Chunk" not in headers:
-            self._drop(msg.subject)
+            self._pass(key)
             return Whole(headers, [msg])
         try:
-            number, total, assembly = self._place(msg.subject, headers)
+            number, total, whole = _read(headers)
+            tensor = _identity(whole, total)
+            if self._repeats:
+                key = (msg.subject, tensor)
+            assembly = self._assemblies.get(key)
+            if assembly is None or assembly.tensor != tensor:
+                self._pass(key)
+                assembly = _Assembly(whole, tensor, total, announced_size(headers))
+                self._assemblies[key] = assembly
             if assembly.done or number in assembly.parts:
+                if assembly.passed:
+                    self.given_up += assembly.parts.values()
+                    self._drop(key)
                 return None
             assembly.parts[number] = msg
             assembly.have += len(msg.data)
@@ -86,47 +103,57 @@ class Joiner:
                     f" the {self._limit} that are kept"
                 )
         except InvalidMessage:
-            self._drop(msg.subject)
+            self._drop(key)
             raise
         if len(assembly.parts) == total:
-            return self._complete(msg.subject, assembly)
+            return self._complete(key, assembly)
         self._shrink()
         return None
 
-    def _place(self, subject: str, headers: dict[str, str]) -> tuple[int, int, _Assembly]:
-        """Return the number of a part, how many there are, and the assembly it belongs to."""
-        number, total = Headers(headers).counts("Cvf-Chunk", "/", 2, MAX_PARTS)
-        if number > total:
-            raise InvalidMessage(f"header Cvf-Chunk: part {number} of {total}")
-        whole = {k: v for k, v in headers.items() if k != "Cvf-Chunk"}
-        if "Nats-Msg-Id" in whole:
-            whole["Nats-Msg-Id"] = whole["Nats-Msg-Id"].removesuffix(f"/{number}/{total}")
-        assembly = self._assemblies.get(subject)
-        if (
-            assembly is None
-            or _untraced(assembly.headers) != _untraced(whole)
-            or assembly.total != total
-        ):
-            self._drop(subject)
-            assembly = _Assembly(whole, total, announced_size(headers))
-            self._assemblies[subject] = assembly
-        return number, total, assembly
+    def _pass(self, key: tuple[str, Identity]) -> None:
+        """Take note that something else has come on a subject."""
+        if not self._repeats:
+            self._drop(key)
+            return
+        for (subject, _), assembly in self._assemblies.items():
+            if subject == key[0]:
+                assembly.passed = True
 
-    def _complete(self, subject: str, assembly: _Assembly) -> Whole:
+    def _complete(self, key: tuple[str, Identity], assembly: _Assembly) -> Whole:
         messages = [m for _, m in sorted(assembly.parts.items())]
         self._bytes -= assembly.have
         assembly.parts, assembly.have, assembly.done = {}, 0, True
         if self._repeats:
-            del self._assemblies[subject]
+            del self._assemblies[key]
         return Whole(assembly.headers, messages)
 
-    def _drop(self, subject: str) -> None:
-        assembly = self._assemblies.pop(subject, None)
+    def _drop(self, key: tuple[str, Identity]) -> None:
+        assembly = self._assemblies.pop(key, None)
         if assembly is not None and not assembly.done:
             self._bytes -= assembly.have
             self.incomplete += 1
 
     def _shrink(self) -> None:
-        """Forget the subjects that were opened first where there is too much."""
+        """Forget the tensors that were opened first where there is too much."""
         while self._bytes > self._limit or len(self._assemblies) > MAX_SUBJECTS:
             self._drop(next(iter(self._assemblies)))
+
+
+def _read(headers: dict[str, str]) -> tuple[int, int, dict[str, str]]:
+    """Return the number of a part, how many there are, and the headers of the whole."""
+    number, total = Headers(headers).counts("Cvf-Chunk", "/", 2, MAX_PARTS)
+    if number > total:
+        raise InvalidMessage(f"header Cvf-Chunk: part {number} of {total}")
+    whole = {k: v for k, v in headers.items() if k != "Cvf-Chunk"}
+    if "Nats-Msg-Id" in whole:
+        whole["Nats-Msg-Id"] = whole["Nats-Msg-Id"].removesuffix(f"/{number}/{total}")
+    return number, total, whole
+
+
+def _identity(whole: dict[str, str], total: int) -> Identity:
+    """Return what tells a tensor's parts from others.
+
+    That is not the trace, which tells the attempt, nor what JetStream adds to each message.
+    """
+    ours = (kv for kv in whole.items() if kv[0].startswith("Cvf-") or kv[0] == "Nats-Msg-Id")
+    return (*sorted(ours), ("Cvf-Chunk", str(total)))

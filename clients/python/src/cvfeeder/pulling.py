@@ -160,6 +160,9 @@ class Pull(Reader[T]):
                 await self._answer([msg], b"+TERM")  # it will never be better
                 self._decoder.tolerate(msg.subject, err)
                 continue
+            if given_up := self._decoder.joiner.given_up:
+                self._decoder.joiner.given_up = []
+                await self._answer(given_up, b"+TERM")
             if isinstance(item, Gap) and not self._gaps:
                 await item.ack()
             elif item is not None:
