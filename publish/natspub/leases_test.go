@@ -320,7 +320,7 @@ func TestLeasesNeedNoMore(t *testing.T) {
 	t.Parallel()
 	needs := natspub.NeedsLeases()
 	url := startUsers(t, &server.Options{JetStream: true}, map[string]*server.Permissions{
-		"feeder": grant(needs), "maker": grant(needs.With(needsCreate("none", natspub.LeaseBucket))),
+		"feeder": grant(needs), "maker": grant(needs.With(natspub.NeedsCreate("none", natspub.LeaseBucket))),
 	})
 	open := func(user string) *natspub.Leases {
 		conn := dial(t, natspub.Options{URL: url(user), OnDenied: func(err error) { t.Errorf("%s: %v", user, err) }})

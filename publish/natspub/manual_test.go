@@ -25,9 +25,9 @@ func TestManualGrantsWhatIsNeeded(t *testing.T) {
 		row("`live`", live, natspub.Needs{}) +
 		row("`ring`: as `live`, and", ring, live) +
 		row("`durable`: as `ring`, and", durable, ring) +
-		row("making its stream and bucket", needsCreate(stream, bucket), natspub.Needs{}) +
+		row("making its stream and bucket", natspub.NeedsCreate(stream, bucket), natspub.Needs{}) +
 		row("a cluster, with its bucket", natspub.NeedsLeases(), natspub.Needs{}) +
-		row("making the cluster's bucket", needsCreate(stream, natspub.LeaseBucket), needsCreate(stream)) +
+		row("making the cluster's bucket", natspub.NeedsCreate(stream, natspub.LeaseBucket), natspub.NeedsCreate(stream)) +
 		row("the NATS service", natspub.NeedsService(), natspub.Needs{}) +
 		row("the service of several cvfeeders: as it, and", natspub.NeedsHandOn(), natspub.Needs{})
 	manual, err := os.ReadFile("../../docs/security.md")
@@ -67,13 +67,4 @@ func cell(subjects, known []string) string {
 // needsCheck is what asking for permissions needs itself.
 func needsCheck() natspub.Needs {
 	return natspub.Needs{Publish: []string{"$SYS.REQ.USER.INFO"}, Subscribe: []string{"_INBOX.>"}}
-}
-
-// needsCreate is what making the JetStream stream, and key-value buckets, needs.
-func needsCreate(stream string, buckets ...string) natspub.Needs {
-	n := natspub.Needs{Publish: []string{"$JS.API.STREAM.CREATE." + stream}}
-	for _, b := range buckets {
-		n = n.With(natspub.Needs{Publish: []string{"$JS.API.STREAM.CREATE.KV_" + b, "$JS.API.INFO"}})
-	}
-	return n
 }

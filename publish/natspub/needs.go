@@ -40,7 +40,7 @@ func NeedsLive(tensors, gaps []string) Needs {
 }
 
 // NeedsRing is what the delivery mode "ring" needs where the JetStream stream
-// exists: to publish and be answered, and to look at the stream.
+// exists, see [NeedsCreate]: to publish and be answered, and to look at the stream.
 func NeedsRing(stream string, tensors, gaps []string) Needs {
 	return NeedsLive(tensors, gaps).With(Needs{
 		Publish:   []string{"$JS.API.STREAM.INFO." + stream},
@@ -77,6 +77,15 @@ func NeedsLeases() Needs {
 		},
 		Subscribe: []string{inboxes},
 	}
+}
+
+// NeedsCreate is what making the JetStream stream, and key-value buckets, needs.
+func NeedsCreate(stream string, buckets ...string) Needs {
+	n := Needs{Publish: []string{"$JS.API.STREAM.CREATE." + stream}}
+	for _, b := range buckets {
+		n = n.With(Needs{Publish: []string{"$JS.API.STREAM.CREATE." + bucketStream(b), "$JS.API.INFO"}})
+	}
+	return n
 }
 
 // NeedsService is what answering requests as a NATS service needs.

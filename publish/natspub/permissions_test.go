@@ -92,7 +92,7 @@ func TestEachMissingPermissionIsNamed(t *testing.T) {
 		"ring":    natspub.NeedsRing("cvfeeder", allTensors, allGaps),
 		"durable": natspub.NeedsDurable("cvfeeder", "cvf_cursor", allTensors, allGaps),
 		"service": natspub.NeedsService(),
-		"create":  needsCreate("cvfeeder", "cvf_cursor"),
+		"create":  natspub.NeedsCreate("cvfeeder", "cvf_cursor"),
 	}
 	type lack struct {
 		mode, verb, subject string
@@ -371,7 +371,7 @@ func TestStoredModesNeedNoMore(t *testing.T) {
 	const stream, bucket = "cvfeeder", "cvf_cursor"
 	needs := natspub.NeedsDurable(stream, bucket, allTensors, nil)
 	users := map[string]*server.Permissions{
-		"feeder": grant(needs), "maker": grant(needs.With(needsCreate(stream, bucket))),
+		"feeder": grant(needs), "maker": grant(needs.With(natspub.NeedsCreate(stream, bucket))),
 	}
 	lacks, works := map[string]string{}, map[string]int{}
 	each(needs, func(_, lack string, rest natspub.Needs) {
