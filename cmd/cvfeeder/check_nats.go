@@ -79,13 +79,11 @@ func (c *checker) checkStore(ctx context.Context, conn *natspub.Conn) {
 		state, err := conn.CheckStream(ctx, o, mode == modeDurable)
 		c.checkState(ctx, conn, state, err, natspub.NeedsCreate(o.Name))
 	}
-	bucket := ""
+	bucket := natspub.CursorBucket
 	switch {
 	case group != "":
 		bucket = natspub.LeaseBucket
-	case mode == modeDurable:
-		bucket = natspub.CursorBucket
-	default:
+	case mode != modeDurable:
 		return
 	}
 	state, err := conn.CheckBucket(ctx, bucket)

@@ -227,8 +227,11 @@ func (r *reloading) asked(operation, stream string) (n int) {
 // TestReload changes one stream, adds one and removes one, while another goes on as
 // if nothing had happened; in every mode, without a state directory.
 func TestReload(t *testing.T) {
-	for _, mode := range []string{modeLive, modeRing, modeDurable} {
-		t.Run(mode, func(t *testing.T) {
+	for name, mode := range map[string]string{
+		modeLive: modeLive, modeRing: modeRing, modeDurable: modeDurable,
+		"a replica": modeDurable + "}\ncluster: {group: yard, lease: 3s",
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const (
 				steady  = "  - {name: cam-1, outputs: [other]}"

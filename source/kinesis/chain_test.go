@@ -300,6 +300,13 @@ func TestExpired(t *testing.T) {
 		if err == nil || errors.Is(err, source.ErrRefused) || !strings.Contains(err.Error(), "have expired") {
 			t.Errorf("while they are expired: %v", err)
 		}
+		if _, err := c.List(t.Context(), "cam-"); err == nil || errors.Is(err, source.ErrRefused) {
+			t.Errorf("listing streams: %v", err)
+		}
+		now := source.SlotAt(time.Now())
+		if _, err := s.Fragments(t.Context(), now.Add(-time.Minute), now); err == nil || errors.Is(err, source.ErrRefused) {
+			t.Errorf("listing fragments: %v", err)
+		}
 		write(t, file, "[default]\naws_access_key_id = test\naws_secret_access_key = test\n")
 		_ = check() // finds them
 		if err := check(); err != nil {

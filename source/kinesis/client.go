@@ -149,6 +149,13 @@ func at(o *media.Options, endpoint string) {
 	o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateDisabled
 }
 
+// renewed names credentials that have expired, and has others looked for.
+func (c *Client) renewed(err error) error {
+	c.renew()
+	return fmt.Errorf("the AWS credentials have expired: renew them where they come from, such as by \"aws sso login\"; "+
+		"they are looked for again: %w", err)
+}
+
 // renew has the SDK's chain look for credentials again, as at the start.
 func (c *Client) renew() {
 	c.mu.Lock()

@@ -72,9 +72,7 @@ func isAnswer(err error) bool {
 func (s *Stream) explain(err error) error {
 	switch st := status(err); {
 	case expired(err):
-		s.client.renew()
-		return fmt.Errorf("stream %s: the AWS credentials have expired: renew them where they come from, such as by \"aws sso login\"; "+
-			"they are looked for again: %w", s, err)
+		return fmt.Errorf("stream %s: %w", s, s.client.renewed(err))
 	case code(err) == codeNotFound:
 		return fmt.Errorf("%w: stream %s: %w", source.ErrNoStream, s, err)
 	case code(err) == codeNoRetention:

@@ -40,6 +40,8 @@ func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]source.
 	switch {
 	case refused(err):
 		return nil, fmt.Errorf("%w: stream %s: no permission kinesisvideo:ListFragments: %w", source.ErrRefused, s, err)
+	case expired(err):
+		return nil, fmt.Errorf("stream %s: %w", s, s.client.renewed(err))
 	case err != nil:
 		return nil, fmt.Errorf("stream %s: listing fragments: %w", s, err)
 	}
@@ -47,9 +49,11 @@ func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]source.
 	return spans, nil
 }
 
+// refused tells whether a permission is missing, which credentials that have expired
+// do not tell.
 func refused(err error) bool {
 	st := status(err)
-	return st == http.StatusUnauthorized || st == http.StatusForbidden
+	return (st == http.StatusUnauthorized || st == http.StatusForbidden) && !expired(err)
 }
 
 // listFragments returns the fragments of all pages, in any order.

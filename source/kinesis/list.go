@@ -3,7 +3,6 @@ package kinesis
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
@@ -31,7 +30,10 @@ func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
 		}
 		out, err := pages.NextPage(ctx)
 		if err != nil {
-			if st := status(err); st == http.StatusUnauthorized || st == http.StatusForbidden {
+			switch {
+			case expired(err):
+				err = c.renewed(err)
+			case refused(err):
 				err = fmt.Errorf("%w: the permission kinesisvideo:ListStreams is needed: %w", source.ErrRefused, err)
 			}
 			return nil, fmt.Errorf("streams with prefix %q: %w", prefix, err)
