@@ -284,13 +284,16 @@ func (s *Stored) try(ctx context.Context, t *tail, p *pending) error {
 // whose first slot turns out to have been told of, which a work queue knows when it
 // has been consumed, the next call does the rest.
 func (s *Stored) append(ctx context.Context, on *lane, t *tail, p *pending) error {
-	m, pos := p.Message, p.pos
-	if pos.First <= t.pos.Last && pos.Last > t.pos.Last {
+	m, pos, told := p.Message, p.pos, t.pos.Last
+	if t.pos.Part < t.pos.Parts {
+		told-- // of that slot some parts are missing
+	}
+	if pos.First <= told && pos.Last > told {
 		gap, err := publish.ParseInlineGap(m.Header)
 		if err != nil {
 			return err
 		}
-		m = gap.Without(t.pos.Last, m.Subject)
+		m = gap.Without(told, m.Subject)
 		if pos, err = publish.ParsePosition(m.Header); err != nil {
 			return err
 		}

@@ -136,3 +136,36 @@ func TestAGapWhoseAckIsLost(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestAGapInPlaceOfATensor: of a tensor some parts were stored before a crash, and then
+// there was no picture any more.
+func TestAGapInPlaceOfATensor(t *testing.T) {
+	for _, tt := range []struct {
+		gap  publish.Message
+		want string
+	}{
+		{gapMessage(2, 5), "0 2 2 2-5"},
+		{gapMessage(1, 5), "0 2 2 2-5"}, // what is before the last message has been told
+		{gapMessage(2, 2), "0 2 2 2"},
+	} {
+		_, conn, js := store(t)
+		pub := durable(t, conn, options())
+		parts, err := publish.Split(tensorMessage(subject, slotNumber(2), 9000), 4000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []publish.Message{tensorMessage(subject, slotNumber(0), 100), parts[0], parts[1]} {
+			if err := pub.Publish(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := durable(t, conn, options()).Publish(t.Context(), tt.gap); err != nil {
+			t.Fatal(err)
+		}
+		reader := &slotReader{t: t, js: js}
+		reader.take()
+		if got := strings.Join(reader.told, " "); got != tt.want {
+			t.Errorf("%s, not %s", got, tt.want)
+		}
+	}
+}
