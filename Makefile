@@ -108,8 +108,9 @@ lint: deps-lint $(GOLANGCI) $(VENV)/.done ## format check, linters, go.mod, shel
 fmt: $(GOLANGCI) ## format the Go files
 	$(GOLANGCI) fmt ./...
 
-docs: ## renew the tables of docs/configuration.md from the config's types
+docs: ## renew what is generated: the tables of docs/configuration.md, and of metrics in README.md
 	go test -count=1 ./internal/config -run '^TestDocumentIsInStep$$' -update
+	go test -count=1 ./metrics -run '^TestREADME$$' -update
 
 $(GOLANGCI):
 	GOBIN="$(CURDIR)/.cache/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

@@ -10,16 +10,11 @@ import (
 // Prometheus has for its own.
 type Config struct{ successful, time prometheus.Gauge }
 
-func newConfig() *Config {
+func newConfig(f *families) *Config {
 	return &Config{
-		successful: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "cvfeeder_config_last_reload_successful",
-			Help: "Whether the config file was taken when it was read last: 1, or 0 where it was refused and the one before stays.",
-		}),
-		time: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "cvfeeder_config_last_reload_success_timestamp_seconds",
-			Help: "When the config file was last taken.",
-		}),
+		successful: f.gauge("cvfeeder_config_last_reload_successful",
+			"Whether the config file was taken when it was read last: 1, or 0 where it was refused and the one before stays.").WithLabelValues(),
+		time: f.gauge("cvfeeder_config_last_reload_success_timestamp_seconds", "When the config file was last taken.").WithLabelValues(),
 	}
 }
 

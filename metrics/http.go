@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // HTTP says what is served besides metrics and health.
@@ -32,9 +30,7 @@ type HTTP struct {
 //   - /, /static/ and /api/: the status page, where there is one
 func Handler(m *Metrics, notReady func() []string, opts HTTP) http.Handler {
 	mux, health := http.NewServeMux(), http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{
-		Registry: m.Registry, EnableOpenMetrics: true,
-	}))
+	mux.Handle("GET /metrics", m)
 	health.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	health.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if why := notReady(); len(why) > 0 {

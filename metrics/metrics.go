@@ -3,7 +3,7 @@
 //
 // What is counted per stream is read from the streams' ledgers when Prometheus
 // scrapes, so the metrics cannot disagree with them, and a stalled stream shows as
-// growing freshness. Everything is on a registry of its own.
+// growing freshness. Nothing is global.
 //
 //	m := metrics.New(metrics.Build{Version: "v1.2.3"}, metrics.Sources{Streams: pipeline.Streams})
 //	m.Latency.WithLabelValues("detector").Observe(1.5)
@@ -12,11 +12,16 @@ package metrics
 
 import (
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -70,53 +75,114 @@ type Sources struct {
 }
 
 // Metrics are all metrics of a feeder. Its fields are observed by the stages;
-// what is not among them is read from [Sources].
+// what is not among them is read from [Sources]. It is a prometheus.Gatherer, and the
+// handler of scrapes.
 type Metrics struct {
-	// Registry gathers them.
-	Registry *prometheus.Registry
-
 	// Latency in seconds from the slot's instant until it was delivered, by output.
 	Latency *prometheus.HistogramVec
 	// Stage is the seconds that a stage took, by stage: fetch, decode, transform,
 	// publish.
 	Stage *prometheus.HistogramVec
-	// Requests counts GetImages requests, by stream and code, and Images what they
-	// asked for, by stream.
-	Requests, Images *prometheus.CounterVec
 	// PublishBytes counts delivered bytes, by output, and PublishErrors the messages
 	// that were not delivered, by reason.
 	PublishBytes, PublishErrors *prometheus.CounterVec
 	// Config tells of the config file.
 	Config *Config
+
+	registry *prometheus.Registry // of all but what the streams have
+	families []Family
+	streams  func() []Stream
+	requests requests
 }
 
 // New returns the metrics on a registry of their own, with those of the Go
 // runtime and the process.
 func New(build Build, src Sources) *Metrics {
+	f := &families{registry: prometheus.NewRegistry()}
 	m := &Metrics{
-		Registry: prometheus.NewRegistry(),
-		Latency: histogram("cvfeeder_latency_seconds", "Time from a slot's instant until its tensor was delivered.",
+		registry: f.registry,
+		streams:  src.Streams,
+		Latency: f.histogram("cvfeeder_latency_seconds", "Time from a slot's instant until its tensor was delivered.",
 			[]float64{.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 300}, "output"),
-		Stage: histogram("cvfeeder_stage_seconds", "Time that a stage took: fetch of one window; decode, transform and publish of one frame.",
+		Stage: f.histogram("cvfeeder_stage_seconds", "Time that a stage took: `fetch` of one window; `decode`, `transform` and `publish` of one frame.",
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "stage"),
-		Requests:      counter("cvfeeder_getimages_requests_total", "GetImages requests, retries included, by the service's answer.", "stream", "code"),
-		Images:        counter("cvfeeder_images_requested_total", "Images asked for, retries included. AWS bills the images generated, which may be fewer.", "stream"),
-		PublishBytes:  counter("cvfeeder_publish_bytes_total", "Bytes of delivered messages, headers included.", "output"),
-		PublishErrors: counter("cvfeeder_publish_errors_total", "Messages that were not delivered.", "reason"),
-		Config:        newConfig(),
+		PublishBytes: f.counter("cvfeeder_publish_bytes_total", "Bytes of delivered messages, headers included.", "output"),
+		PublishErrors: f.counter("cvfeeder_publish_errors_total", "Messages that were not delivered, or not at the first attempt: "+
+			"`disconnected`, `slow`, `full`, `refused`, `conflict` (another cvfeeder has the same cameras), `too_large`, `closed`.", "reason"),
+		Config: newConfig(f),
 	}
-	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "cvfeeder_build_info", Help: "Always 1; the labels tell the versions.",
-	}, []string{"version", "opencv", "go"})
-	info.WithLabelValues(build.Version, build.OpenCV, runtime.Version()).Set(1)
-	m.Registry.MustRegister(
-		m.Latency, m.Stage, m.Requests, m.Images, m.PublishBytes, m.PublishErrors, info,
-		m.Config.successful, m.Config.time,
-		&states{src},
+	f.gauge("cvfeeder_build_info", "Always 1; the labels tell the versions.", "version", "opencv", "go").
+		WithLabelValues(build.Version, build.OpenCV, runtime.Version()).Set(1)
+	f.addSources(src)
+	f.addConnections(src.Connections)
+	f.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	m.families = f.all
+	// Series from the start, so that a rate sees the first count.
+	for _, stage := range []string{"fetch", "decode", "transform", "publish"} {
+		m.Stage.WithLabelValues(stage)
+	}
+	for _, reason := range publish.DropReasons() {
+		m.PublishErrors.WithLabelValues(reason)
+	}
 	return m
+}
+
+// addSources adds what is read at the scrape, of those sources that there are.
+func (f *families) addSources(src Sources) {
+	if src.InflightBytes != nil {
+		f.read("cvfeeder_inflight_bytes", "Bytes of frames and tensors between fetching and delivery.",
+			func() float64 { return float64(src.InflightBytes()) })
+	}
+	if src.MatsOpen != nil {
+		f.read("cvfeeder_mats_open", "OpenCV matrices that are open.", func() float64 { return float64(src.MatsOpen()) })
+	}
+	if src.BusyRatio != nil {
+		f.read("cvfeeder_workers_busy_ratio",
+			"Share of the workers' time that they worked in the last ten seconds. Near 1 there are too few cores, before frames are late.", src.BusyRatio)
+	}
+	if src.Group != nil {
+		f.read("cvfeeder_cluster_members", "Replicas of the group that share the streams, as this one sees them.", func() float64 {
+			members, _ := src.Group()
+			return float64(members)
+		})
+		f.read("cvfeeder_cluster_streams", "Streams that the replicas share, whoever has them.", func() float64 {
+			_, streams := src.Group()
+			return float64(streams)
+		})
+	}
+}
+
+// Families describes all metrics but those of the Go runtime and the process, by name.
+func (m *Metrics) Families() []Family {
+	all := slices.Clone(m.families)
+	for _, f := range streamFamilies {
+		all = append(all, f.Family)
+	}
+	slices.SortFunc(all, func(a, b Family) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Gather implements prometheus.Gatherer. A scrape by [Metrics.ServeHTTP] costs less.
+func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
+	all, err := m.registry.Gather()
+	for f := range m.streamMetrics() {
+		all = append(all, proto.CloneOf(f))
+	}
+	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return all, err
+}
+
+// Requested counts a GetImages request of a stream, by the service's answer, and the
+// images that it asked for.
+func (m *Metrics) Requested(stream, code string, images int) { m.requests.add(stream, code, images) }
+
+// Output makes the series of an output, before its first tensor.
+func (m *Metrics) Output(name string) {
+	m.Latency.WithLabelValues(name)
+	m.PublishBytes.WithLabelValues(name)
 }
 
 // Delivered observes the latency of a tensor. The id of its trace, unless "", becomes
@@ -130,24 +196,5 @@ func (m *Metrics) Delivered(output string, latency time.Duration, trace string) 
 	observer.Observe(latency.Seconds())
 }
 
-// Forget drops the series of a stream that is not read any more.
-func (m *Metrics) Forget(stream string) {
-	for _, c := range []*prometheus.CounterVec{m.Requests, m.Images} {
-		c.DeletePartialMatch(prometheus.Labels{"stream": stream})
-	}
-}
-
-func counter(name, help string, labels ...string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-}
-
-// histogram returns a histogram that is native and classic at once, so that both
-// old and new Prometheus servers can chart it.
-func histogram(name, help string, buckets []float64, label string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: name, Help: help, Buckets: buckets,
-		NativeHistogramBucketFactor:     1.1,
-		NativeHistogramMaxBucketNumber:  160,
-		NativeHistogramMinResetDuration: time.Hour,
-	}, []string{label})
-}
+// Forget drops what was counted for a stream that is not read any more.
+func (m *Metrics) Forget(stream string) { m.requests.forget(stream) }

@@ -4,10 +4,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/cvfeeder/cvfeeder/metrics"
@@ -40,18 +42,20 @@ func sources(t *testing.T) metrics.Sources {
 		},
 		InflightBytes: func() int64 { return 4711 },
 		MatsOpen:      func() int { return 2 },
+		BusyRatio:     func() float64 { return .5 },
+		Group:         func() (int, int) { return 2, 3 },
 	}
 }
 
 const wantStates = `
-# HELP cvfeeder_gap_seconds_total How long the gaps were.
+# HELP cvfeeder_gap_seconds_total How long the gaps were in sum, by reason.
 # TYPE cvfeeder_gap_seconds_total counter
 cvfeeder_gap_seconds_total{reason="dropped",stream="cam"} 1
 cvfeeder_gap_seconds_total{reason="media_error",stream="cam"} 1
 cvfeeder_gap_seconds_total{reason="no_media",stream="cam"} 2
 cvfeeder_gap_seconds_total{reason="stale",stream="cam"} 1
 cvfeeder_gap_seconds_total{reason="undecodable",stream="cam"} 1
-# HELP cvfeeder_gaps_total Runs of slots without a delivered tensor, by the reason.
+# HELP cvfeeder_gaps_total Gaps: runs of slots without a tensor for the same reason, which is the outcome of the slots.
 # TYPE cvfeeder_gaps_total counter
 cvfeeder_gaps_total{reason="dropped",stream="cam"} 1
 cvfeeder_gaps_total{reason="media_error",stream="cam"} 1
@@ -64,10 +68,10 @@ cvfeeder_inflight_bytes 4711
 # HELP cvfeeder_lag_seconds How far behind now the stream is asked for, as configured or learned.
 # TYPE cvfeeder_lag_seconds gauge
 cvfeeder_lag_seconds{stream="cam"} 1.5
-# HELP cvfeeder_mats_open OpenCV Mats that are open.
+# HELP cvfeeder_mats_open OpenCV matrices that are open.
 # TYPE cvfeeder_mats_open gauge
 cvfeeder_mats_open 2
-# HELP cvfeeder_nats_connected 1 where the connection to NATS is up.
+# HELP cvfeeder_nats_connected 1 where the connection to NATS is up, else 0: 'data', 'data-2' … for tensors, a stream always on the same one; 'control' for the rest.
 # TYPE cvfeeder_nats_connected gauge
 cvfeeder_nats_connected{connection="control"} 0
 cvfeeder_nats_connected{connection="data"} 1
@@ -78,13 +82,13 @@ cvfeeder_nats_reconnects_total{connection="data"} 3
 # HELP cvfeeder_overlap_seconds How far before the first wanted slot the last window began, as configured or learned.
 # TYPE cvfeeder_overlap_seconds gauge
 cvfeeder_overlap_seconds{stream="cam"} 1
-# HELP cvfeeder_slots_expected_total Slots between the start and now. It equals the sum of slots_total and slots_pending.
+# HELP cvfeeder_slots_expected_total Slots between the start and now: the sum of 'cvfeeder_slots_total' and 'cvfeeder_slots_pending'.
 # TYPE cvfeeder_slots_expected_total counter
 cvfeeder_slots_expected_total{stream="cam"} 10
 # HELP cvfeeder_slots_pending Slots that have not ended yet.
 # TYPE cvfeeder_slots_pending gauge
 cvfeeder_slots_pending{stream="cam"} 2
-# HELP cvfeeder_slots_total Slots that ended, by outcome.
+# HELP cvfeeder_slots_total Slots that ended, by outcome: 'published', or without a tensor as 'no_media', 'media_error', 'undecodable', 'stale' or 'dropped'.
 # TYPE cvfeeder_slots_total counter
 cvfeeder_slots_total{outcome="dropped",stream="cam"} 1
 cvfeeder_slots_total{outcome="media_error",stream="cam"} 1
@@ -92,7 +96,7 @@ cvfeeder_slots_total{outcome="no_media",stream="cam"} 2
 cvfeeder_slots_total{outcome="published",stream="cam"} 2
 cvfeeder_slots_total{outcome="stale",stream="cam"} 1
 cvfeeder_slots_total{outcome="undecodable",stream="cam"} 1
-# HELP cvfeeder_stream_owned 1 where this replica has the stream.
+# HELP cvfeeder_stream_owned 1 where this process has the stream.
 # TYPE cvfeeder_stream_owned gauge
 cvfeeder_stream_owned{stream="cam"} 1
 `
@@ -105,62 +109,74 @@ func TestStatesAreTheLedgers(t *testing.T) {
 			names = append(names, strings.Fields(rest)[0])
 		}
 	}
-	if err := testutil.GatherAndCompare(m.Registry, strings.NewReader(wantStates), names...); err != nil {
+	if err := testutil.GatherAndCompare(m, strings.NewReader(strings.ReplaceAll(wantStates, "'", "`")), names...); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestContract holds the names and types that dashboards depend on.
+// contract are the metrics that dashboards depend on, with their types and labels.
+var contract = map[string]string{
+	"cvfeeder_slots_total":              "counter outcome,stream",
+	"cvfeeder_slots_expected_total":     "counter stream",
+	"cvfeeder_slots_pending":            "gauge stream",
+	"cvfeeder_gaps_total":               "counter reason,stream",
+	"cvfeeder_gap_seconds_total":        "counter reason,stream",
+	"cvfeeder_freshness_seconds":        "gauge stream",
+	"cvfeeder_latency_seconds":          "histogram output",
+	"cvfeeder_stage_seconds":            "histogram stage",
+	"cvfeeder_getimages_requests_total": "counter code,stream",
+	"cvfeeder_images_requested_total":   "counter stream",
+	"cvfeeder_publish_bytes_total":      "counter output",
+	"cvfeeder_publish_errors_total":     "counter reason",
+	"cvfeeder_lag_seconds":              "gauge stream",
+	"cvfeeder_overlap_seconds":          "gauge stream",
+	"cvfeeder_inflight_bytes":           "gauge ",
+	"cvfeeder_mats_open":                "gauge ",
+	"cvfeeder_nats_connected":           "gauge connection",
+	"cvfeeder_nats_reconnects_total":    "counter connection",
+	"cvfeeder_stream_owned":             "gauge stream",
+	"cvfeeder_build_info":               "gauge go,opencv,version",
+
+	"cvfeeder_workers_busy_ratio": "gauge ",
+	"cvfeeder_cluster_members":    "gauge ",
+	"cvfeeder_cluster_streams":    "gauge ",
+
+	"cvfeeder_config_last_reload_successful":                "gauge ",
+	"cvfeeder_config_last_reload_success_timestamp_seconds": "gauge ",
+}
+
+// TestContract holds what is gathered, and what is said of it, to the contract.
 func TestContract(t *testing.T) {
 	m := metrics.New(metrics.Build{}, sources(t))
-	m.Latency.WithLabelValues("detector").Observe(1)
-	m.Stage.WithLabelValues("decode").Observe(1)
-	m.Requests.WithLabelValues("cam", "OK").Inc()
-	m.Images.WithLabelValues("cam").Inc()
-	m.PublishBytes.WithLabelValues("detector").Inc()
-	m.PublishErrors.WithLabelValues("slow").Inc()
-	got := map[string]string{}
-	families, err := m.Registry.Gather()
+	m.Output("detector")
+	gathered, err := m.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range families {
+	got, help := map[string]string{}, map[string]string{}
+	for name, f := range own(gathered) {
 		var labels []string
 		for _, l := range f.GetMetric()[0].GetLabel() {
 			labels = append(labels, l.GetName())
 		}
-		got[f.GetName()] = strings.ToLower(f.GetType().String()) + " " + strings.Join(labels, ",")
+		got[name] = strings.ToLower(f.GetType().String()) + " " + strings.Join(labels, ",")
+		help[name] = f.GetHelp()
 	}
-	for name, want := range map[string]string{
-		"cvfeeder_slots_total":              "counter outcome,stream",
-		"cvfeeder_slots_expected_total":     "counter stream",
-		"cvfeeder_slots_pending":            "gauge stream",
-		"cvfeeder_gaps_total":               "counter reason,stream",
-		"cvfeeder_gap_seconds_total":        "counter reason,stream",
-		"cvfeeder_freshness_seconds":        "gauge stream",
-		"cvfeeder_latency_seconds":          "histogram output",
-		"cvfeeder_stage_seconds":            "histogram stage",
-		"cvfeeder_getimages_requests_total": "counter code,stream",
-		"cvfeeder_images_requested_total":   "counter stream",
-		"cvfeeder_publish_bytes_total":      "counter output",
-		"cvfeeder_publish_errors_total":     "counter reason",
-		"cvfeeder_lag_seconds":              "gauge stream",
-		"cvfeeder_overlap_seconds":          "gauge stream",
-		"cvfeeder_inflight_bytes":           "gauge ",
-		"cvfeeder_mats_open":                "gauge ",
-		"cvfeeder_nats_connected":           "gauge connection",
-		"cvfeeder_nats_reconnects_total":    "counter connection",
-		"cvfeeder_stream_owned":             "gauge stream",
-		"cvfeeder_build_info":               "gauge go,opencv,version",
-
-		"cvfeeder_config_last_reload_successful":                "gauge ",
-		"cvfeeder_config_last_reload_success_timestamp_seconds": "gauge ",
-	} {
-		if got[name] != want {
-			t.Errorf("%s is %q, want %q", name, got[name], want)
-		}
+	if diff := cmp.Diff(contract, got); diff != "" {
+		t.Errorf("gathered (-want +got):\n%s", diff)
 	}
-	problems, err := testutil.GatherAndLint(m.Registry)
+	said, saidHelp := map[string]string{}, map[string]string{}
+	for _, f := range m.Families() {
+		said[f.Name] = strings.ToLower(f.Type.String()) + " " + strings.Join(slices.Sorted(slices.Values(f.Labels)), ",")
+		saidHelp[f.Name] = f.Help
+	}
+	if diff := cmp.Diff(got, said); diff != "" {
+		t.Errorf("Families (-gathered +said):\n%s", diff)
+	}
+	if diff := cmp.Diff(help, saidHelp); diff != "" {
+		t.Errorf("Families (-gathered +said):\n%s", diff)
+	}
+	problems, err := testutil.GatherAndLint(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +201,7 @@ func TestFreshnessGrows(t *testing.T) {
 func TestHistogramsAreNativeAndClassic(t *testing.T) {
 	m := metrics.New(metrics.Build{}, metrics.Sources{})
 	m.Latency.WithLabelValues("detector").Observe(1.5)
-	families, err := m.Registry.Gather()
+	families, err := m.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

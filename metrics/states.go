@@ -1,98 +1,141 @@
 package metrics
 
 import (
+	"iter"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// states collects what is read at the scrape.
-type states struct{ Sources }
-
-var (
-	descSlots = desc("slots_total", "Slots that ended, by outcome.", "stream", "outcome")
-	descExp   = desc("slots_expected_total", "Slots between the start and now. It equals the sum of slots_total and slots_pending.", "stream")
-	descPend  = desc("slots_pending", "Slots that have not ended yet.", "stream")
-	descGaps  = desc("gaps_total", "Runs of slots without a delivered tensor, by the reason.", "stream", "reason")
-	descGapS  = desc("gap_seconds_total", "How long the gaps were.", "stream", "reason")
-	descFresh = desc("freshness_seconds", "Age of the newest published slot at the scrape; time since the start where there is none.", "stream")
-	descLag   = desc("lag_seconds", "How far behind now the stream is asked for, as configured or learned.", "stream")
-	descOver  = desc("overlap_seconds", "How far before the first wanted slot the last window began, as configured or learned.", "stream")
-	descOwned = desc("stream_owned", "1 where this replica has the stream.", "stream")
-	descBytes = desc("inflight_bytes", "Bytes of frames and tensors between fetching and delivery.")
-	descMats  = desc("mats_open", "OpenCV Mats that are open.")
-	descBusy  = desc("workers_busy_ratio", "Share of the workers' time that they worked in the last ten seconds. Near 1 there are too few cores.")
-	descMemb  = desc("cluster_members", "Replicas that share the streams, as this one sees them.")
-	descWant  = desc("cluster_streams", "Streams that the replicas share, whoever has them.")
-	descConn  = desc("nats_connected", "1 where the connection to NATS is up.", "connection")
-	descReco  = desc("nats_reconnects_total", "Reconnections to NATS.", "connection")
-)
-
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("cvfeeder_"+name, help, labels, nil)
+// A snapshot is the state of all streams at one instant.
+type snapshot struct {
+	now     time.Time
+	streams []Stream
+	images  []uint64            // by stream
+	codes   map[string][]uint64 // by code and stream; 0 for one that the stream never got
 }
 
-// Describe implements prometheus.Collector.
-func (s *states) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		descSlots, descExp, descPend, descGaps, descGapS, descFresh, descLag, descOver, descOwned,
-		descBytes, descMats, descBusy, descMemb, descWant, descConn, descReco,
-	} {
-		ch <- d
+func (m *Metrics) snapshot() *snapshot {
+	s := &snapshot{now: time.Now()}
+	if m.streams != nil {
+		s.streams = m.streams()
 	}
+	s.images, s.codes = m.requests.read(s.streams)
+	return s
 }
 
-// Collect implements prometheus.Collector.
-func (s *states) Collect(ch chan<- prometheus.Metric) {
-	emit := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
-	}
-	if s.Streams != nil {
-		now := time.Now()
-		for _, st := range s.Streams() {
-			st.collect(now, emit)
-		}
-	}
-	if s.InflightBytes != nil {
-		emit(descBytes, prometheus.GaugeValue, float64(s.InflightBytes()))
-	}
-	if s.MatsOpen != nil {
-		emit(descMats, prometheus.GaugeValue, float64(s.MatsOpen()))
-	}
-	if s.BusyRatio != nil {
-		emit(descBusy, prometheus.GaugeValue, s.BusyRatio())
-	}
-	if s.Group != nil {
-		members, streams := s.Group()
-		emit(descMemb, prometheus.GaugeValue, float64(members))
-		emit(descWant, prometheus.GaugeValue, float64(streams))
-	}
-	if s.Connections != nil {
-		for _, c := range s.Connections() {
-			up := 0.0
-			if c.Connected {
-				up = 1
+// A streamFamily is a metric of every stream. Its labels are in alphabetic order, and
+// so are the series that it emits: by value of the other label, then by stream.
+type streamFamily struct {
+	Family
+	series func(*snapshot, func(value string, stream int, v float64))
+}
+
+// streamFamilies are the metrics that every stream has, by name.
+var streamFamilies = []streamFamily{
+	byReason("cvfeeder_gap_seconds_total", "How long the gaps were in sum, by reason.",
+		func(s *Stream, o source.Outcome) float64 { return s.GapTime[o].Seconds() }),
+	byReason("cvfeeder_gaps_total", "Gaps: runs of slots without a tensor for the same reason, which is the outcome of the slots.",
+		func(s *Stream, o source.Outcome) float64 { return float64(s.Gaps[o]) }),
+	{
+		Family{
+			"cvfeeder_freshness_seconds",
+			"Age of the newest published slot at the scrape; time since the start where there is none. It grows while a stream stalls or is absent.",
+			dto.MetricType_GAUGE,
+			[]string{"stream"},
+		},
+		func(s *snapshot, emit func(string, int, float64)) {
+			for i := range s.streams {
+				emit("", i, s.streams[i].Freshness(s.now).Seconds())
 			}
-			emit(descConn, prometheus.GaugeValue, up, c.Name)
-			emit(descReco, prometheus.CounterValue, float64(c.Reconnects), c.Name)
-		}
-	}
+		},
+	},
+	{
+		Family{
+			"cvfeeder_getimages_requests_total",
+			"GetImages requests, retries included, by the service's answer: `OK`, `ClientLimitExceededException` (throttled) or another error code, `HTTP` and a status, `error` where there was none.",
+			dto.MetricType_COUNTER,
+			[]string{"code", "stream"},
+		},
+		func(s *snapshot, emit func(string, int, float64)) {
+			for _, code := range sortedKeys(s.codes) {
+				always := slices.Contains(alwaysCodes, code)
+				for i, n := range s.codes[code] {
+					if n > 0 || always {
+						emit(code, i, float64(n))
+					}
+				}
+			}
+		},
+	},
+	{
+		Family{
+			"cvfeeder_images_requested_total",
+			"Images asked for, retries included. AWS bills the images generated, which may be fewer.",
+			dto.MetricType_COUNTER,
+			[]string{"stream"},
+		},
+		func(s *snapshot, emit func(string, int, float64)) {
+			for i, n := range s.images {
+				emit("", i, float64(n))
+			}
+		},
+	},
+	each("cvfeeder_lag_seconds", "How far behind now the stream is asked for, as configured or learned.",
+		dto.MetricType_GAUGE, func(s *Stream) float64 { return s.Lag.Seconds() }),
+	each("cvfeeder_overlap_seconds", "How far before the first wanted slot the last window began, as configured or learned.",
+		dto.MetricType_GAUGE, func(s *Stream) float64 { return s.Overlap.Seconds() }),
+	each("cvfeeder_slots_expected_total", "Slots between the start and now: the sum of `cvfeeder_slots_total` and `cvfeeder_slots_pending`.",
+		dto.MetricType_COUNTER, func(s *Stream) float64 { return float64(s.Expected) }),
+	each("cvfeeder_slots_pending", "Slots that have not ended yet.",
+		dto.MetricType_GAUGE, func(s *Stream) float64 { return float64(s.Pending) }),
+	byOutcome("cvfeeder_slots_total", "Slots that ended, by outcome: `published`, or without a tensor as `no_media`, `media_error`, `undecodable`, `stale` or `dropped`.",
+		"outcome", source.Outcomes(), func(s *Stream, o source.Outcome) float64 { return float64(s.Ended[o]) }),
+	each("cvfeeder_stream_owned", "1 where this process has the stream.",
+		dto.MetricType_GAUGE, func(*Stream) float64 { return 1 }),
 }
 
-func (s Stream) collect(now time.Time, emit func(*prometheus.Desc, prometheus.ValueType, float64, ...string)) {
-	for _, o := range source.Outcomes() {
-		emit(descSlots, prometheus.CounterValue, float64(s.Ended[o]), s.Name, o.String())
-		if o != source.Published {
-			emit(descGaps, prometheus.CounterValue, float64(s.Gaps[o]), s.Name, o.String())
-			emit(descGapS, prometheus.CounterValue, s.GapTime[o].Seconds(), s.Name, o.String())
+// each returns a metric with one value a stream.
+func each(name, help string, kind dto.MetricType, value func(*Stream) float64) streamFamily {
+	return streamFamily{Family{name, help, kind, []string{"stream"}}, func(s *snapshot, emit func(string, int, float64)) {
+		for i := range s.streams {
+			emit("", i, value(&s.streams[i]))
+		}
+	}}
+}
+
+// byReason returns a counter of what is counted for each reason of a gap.
+func byReason(name, help string, value func(*Stream, source.Outcome) float64) streamFamily {
+	return byOutcome(name, help, "reason", slices.DeleteFunc(source.Outcomes(), func(o source.Outcome) bool { return o == source.Published }), value)
+}
+
+// byOutcome returns a counter with one value a stream and outcome, from 0: a series
+// that began at its first count would hide it from rates.
+func byOutcome(name, help, label string, outcomes []source.Outcome, value func(*Stream, source.Outcome) float64) streamFamily {
+	slices.SortFunc(outcomes, func(a, b source.Outcome) int { return strings.Compare(a.String(), b.String()) })
+	return streamFamily{Family{name, help, dto.MetricType_COUNTER, []string{label, "stream"}}, func(s *snapshot, emit func(string, int, float64)) {
+		for _, o := range outcomes {
+			for i := range s.streams {
+				emit(o.String(), i, value(&s.streams[i], o))
+			}
+		}
+	}}
+}
+
+// streamMetrics yields the metrics of the streams, one at a time: each is gone with
+// the next.
+func (m *Metrics) streamMetrics() iter.Seq[*dto.MetricFamily] {
+	return func(yield func(*dto.MetricFamily) bool) {
+		s := m.snapshot()
+		t := newTable(s.streams)
+		for i := range streamFamilies {
+			if f := t.family(&streamFamilies[i], s); len(f.GetMetric()) > 0 && !yield(f) {
+				return
+			}
 		}
 	}
-	emit(descExp, prometheus.CounterValue, float64(s.Expected), s.Name)
-	emit(descPend, prometheus.GaugeValue, float64(s.Pending), s.Name)
-	emit(descFresh, prometheus.GaugeValue, s.Freshness(now).Seconds(), s.Name)
-	emit(descLag, prometheus.GaugeValue, s.Lag.Seconds(), s.Name)
-	emit(descOver, prometheus.GaugeValue, s.Overlap.Seconds(), s.Name)
-	emit(descOwned, prometheus.GaugeValue, 1, s.Name)
 }

@@ -15,3 +15,8 @@ const (
 	// DropClosed: the publisher was closed.
 	DropClosed = "closed"
 )
+
+// DropReasons returns all of them.
+func DropReasons() []string {
+	return []string{DropDisconnected, DropTooLarge, DropSlow, DropFull, DropRefused, DropClosed}
+}

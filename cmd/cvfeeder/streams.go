@@ -96,8 +96,7 @@ func (b *builder) options(c config.Stream) kinesis.StreamOptions {
 		PNG: c.Request.Format == "png", Quality: c.Request.Quality,
 		Width: c.Request.Size.Width, Height: c.Request.Size.Height,
 		Observe: func(code string, images int) {
-			b.metrics.Requests.WithLabelValues(c.Name, code).Inc()
-			b.metrics.Images.WithLabelValues(c.Name).Add(float64(images))
+			b.metrics.Requested(c.Name, code, images)
 		},
 	}
 	if c.ARN != "" {

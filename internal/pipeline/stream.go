@@ -83,6 +83,9 @@ func (p *Pipeline) newStream(s Stream) *stream {
 	ledger := source.NewLedger(s.Grid, s.From)
 	s.Poll.Stream = s.Name
 	stage := p.opts.Metrics.Stage.WithLabelValues("fetch")
+	for _, o := range s.Outputs {
+		p.opts.Metrics.Output(o.Name)
+	}
 	history := status.NewHistory(s.Grid, ledger.Stats().Start)
 	ledger.Watch(func(s source.Slot, o source.Outcome) { history.Add(s, o, time.Now()) })
 	st := &stream{

@@ -75,7 +75,7 @@ func TestEveryFrameEndsItsTrace(t *testing.T) {
 // exemplar returns the trace of some latency.
 func exemplar(t *testing.T, r *rig) string {
 	t.Helper()
-	families, err := r.opts.Metrics.Registry.Gather()
+	families, err := r.opts.Metrics.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,49 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// connections reads those to the broker at every scrape: each of the two metrics is a
+// value of every connection.
+type connections struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	read  func() []Connection
+	value func(Connection) float64
+}
+
+// addConnections adds the metrics of the connections, unless there is nothing that
+// tells of them.
+func (f *families) addConnections(read func() []Connection) {
+	if read == nil {
+		return
+	}
+	add := func(name, help string, value func(Connection) float64, kind prometheus.ValueType, typ dto.MetricType) {
+		labels := []string{"connection"}
+		f.add(&connections{prometheus.NewDesc(name, help, labels, nil), kind, read, value}, typ, name, help, labels)
+	}
+	add("cvfeeder_nats_connected",
+		"1 where the connection to NATS is up, else 0: `data`, `data-2` … for tensors, a stream always on the same one; `control` for the rest.",
+		func(c Connection) float64 { return truth(c.Connected) }, prometheus.GaugeValue, dto.MetricType_GAUGE)
+	add("cvfeeder_nats_reconnects_total", "Reconnections to NATS.",
+		func(c Connection) float64 { return float64(c.Reconnects) }, prometheus.CounterValue, dto.MetricType_COUNTER)
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// Describe implements prometheus.Collector.
+func (c *connections) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
+
+// Collect implements prometheus.Collector.
+func (c *connections) Collect(ch chan<- prometheus.Metric) {
+	for _, conn := range c.read() {
+		ch <- prometheus.MustNewConstMetric(c.desc, c.kind, c.value(conn), conn.Name)
+	}
+}

@@ -1,0 +1,57 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// A Family describes a metric.
+type Family struct {
+	Name, Help string
+	Type       dto.MetricType
+	// Labels are the names of its labels.
+	Labels []string
+}
+
+// families registers metrics and notes what they are.
+type families struct {
+	registry *prometheus.Registry
+	all      []Family
+}
+
+func (f *families) add(c prometheus.Collector, kind dto.MetricType, name, help string, labels []string) {
+	f.registry.MustRegister(c)
+	f.all = append(f.all, Family{Name: name, Help: help, Type: kind, Labels: labels})
+}
+
+func (f *families) counter(name, help, label string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	f.add(c, dto.MetricType_COUNTER, name, help, []string{label})
+	return c
+}
+
+func (f *families) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	f.add(g, dto.MetricType_GAUGE, name, help, labels)
+	return g
+}
+
+// histogram returns a histogram that is native and classic at once, so that both
+// old and new Prometheus servers can chart it.
+func (f *families) histogram(name, help string, buckets []float64, label string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  160,
+		NativeHistogramMinResetDuration: time.Hour,
+	}, []string{label})
+	f.add(h, dto.MetricType_HISTOGRAM, name, help, []string{label})
+	return h
+}
+
+// read adds a metric without labels whose value is asked for at every scrape.
+func (f *families) read(name, help string, value func() float64) {
+	f.add(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value), dto.MetricType_GAUGE, name, help, nil)
+}
