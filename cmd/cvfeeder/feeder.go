@@ -61,6 +61,13 @@ type running struct {
 
 // run runs until ctx ends, the streams are done, or going on makes no sense.
 func (f *feeder) run(ctx context.Context) (err error) {
+	asked := ctx
+	defer func() {
+		// To end before all is ready is no failure.
+		if asked.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil
+		}
+	}()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 

@@ -175,6 +175,21 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// TestShutdownBeforeTheStart ends the feeder while it still waits for NATS.
+func TestShutdownBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{modeLive, modeDurable} {
+		s := newStopping(t, mode)
+		s.nats.swallow(t)
+		s.process = &process{t: t, args: []string{"cvfeeder", "run", "-c", s.file}}
+		s.start()
+		<-time.After(time.Second)
+		if took := s.terminate(t); took > mostToEnd || s.err != nil {
+			t.Errorf("%s: it took %v, and ended with %v\n%s", mode, took, s.err, s.out)
+		}
+	}
+}
+
 // checkStored checks that the stream holds each slot once, in order.
 func (s *stopping) checkStored(t *testing.T) {
 	t.Helper()
