@@ -77,13 +77,13 @@ func undecodable(reason transform.Reason, format string, args ...any) error {
 
 // eighths returns the n for a decode of the picture at n/8: the smallest that is
 // at least as large as what every output resizes it to, 8 where an output needs
-// the exact pixels. 5 to 7 are left out: libjpeg-turbo has no vector code for
-// them, and is slower than at full size.
+// the exact pixels. 3 and 5 to 7 are left out: libjpeg-turbo has no vector code
+// for them, and is slower than at the next size.
 func eighths(size image.Point, outs []*transform.Output) int {
 	if len(outs) == 0 {
 		return 8
 	}
-	sizes := []int{1, 2, 3, 4, 8}
+	sizes := []int{1, 2, 4, 8}
 	for _, o := range outs {
 		if o.Spec.Decode != transform.DecodeFast {
 			return 8
