@@ -36,7 +36,7 @@ package() {
 needs=(make g++ pkg-config opencv turbojpeg libjpeg)
 case ${1-} in
 build) ;;
-test) needs+=(ffmpeg venv) ;;
+test) needs+=(ffmpeg chromium venv) ;;
 lint) needs+=(shellcheck) ;;
 opencv) needs=(make g++ pkg-config cmake dpkg-source libjpeg libpng) ;;
 *)

@@ -89,10 +89,12 @@ func picture(ctx context.Context, p *pipeline.Pipeline, views *semaphore.Weighte
 		fmt.Errorf("%w of stream %s has come within %v", status.ErrNoFrame, stream, viewTime))
 	defer cancel()
 	v, err := p.View(ctx, stream, output)
-	if errors.Is(err, pipeline.ErrUnknown) {
-		err = fmt.Errorf("%w: %w", status.ErrNotFound, err)
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, pipeline.ErrUnknown):
+		return status.Picture{}, fmt.Errorf("%w: %w", status.ErrNotFound, err)
+	case errors.Is(err, pipeline.ErrNotRunning):
+		return status.Picture{}, errors.New("the streams have not begun yet, or are ending")
+	case err != nil:
 		return status.Picture{}, err
 	}
 	if v.Tensor != nil {

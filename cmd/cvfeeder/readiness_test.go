@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+)
+
+const readinessConfig = `
+aws: {region: us-east-1, endpoint: %q}
+nats: {url: %q}
+http: {listen: "127.0.0.1:0", token: "not for the health checks"}
+streams:
+  - {name: cam-1, interval: 200ms, outputs: [small]}
+  - {name: cam-2, interval: 200ms, outputs: [small]}
+outputs:
+  small: {preset: yolo, size: 32x32, dtype: uint8}
+`
+
+// TestReadiness has NATS and a stream go away and come back. That a stream stalls is
+// tested where time can be made to pass: TestStalledStreamIsNotReady.
+func TestReadiness(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	t.Parallel()
+	var refused atomic.Bool
+	r := newRig(t, kinesistest.Options{Scene: grey{}, Intercept: func(req kinesistest.Request) *kinesistest.Fault {
+		if refused.Load() && req.Stream == "cam-2" && req.Operation == "GetImages" {
+			return &kinesistest.Fault{Status: http.StatusForbidden, Code: "NotAuthorizedException", Message: "no more"}
+		}
+		return nil
+	}})
+	zerolog.SetGlobalLevel(zerolog.Disabled)
+	proxy := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "nats",
+		"127.0.0.1:0", strings.TrimPrefix(r.natsURL, "nats://"))
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Stop()
+	cfg, err := config.Parse("test.yaml", []byte(fmt.Sprintf(readinessConfig, r.fakeURL, "nats://"+proxy.Listen)), noVariables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.Stop() // it has its address now
+	var log bytes.Buffer
+	f := &feeder{
+		cfg: cfg, log: newLogger(&log, cfg.Log), accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	f.watch = func(ctx context.Context, run running) {
+		defer cancel()
+		for _, step := range []struct {
+			do     func()
+			status int
+			body   string
+		}{
+			{func() {}, http.StatusServiceUnavailable, "NATS: connection data is not up"},
+			{func() { _ = proxy.Start() }, http.StatusOK, "ready"},
+			{func() { refused.Store(true) }, http.StatusServiceUnavailable, "stream cam-2: "},
+			{func() { refused.Store(false) }, http.StatusOK, "ready"},
+			{proxy.Stop, http.StatusServiceUnavailable, "NATS: connection data is not up"},
+			{func() { _ = proxy.Start() }, http.StatusOK, "ready"},
+		} {
+			step.do()
+			if last := untilAnswer(ctx, run.http+"/readyz", step.status, step.body); last != "" {
+				t.Errorf("never %d %q, but %s", step.status, step.body, last)
+			}
+			if last := untilAnswer(ctx, run.http+"/healthz", http.StatusOK, "ok"); last != "" {
+				t.Errorf("not healthy: %s", last)
+			}
+		}
+	}
+	if err := f.run(ctx); err != nil {
+		t.Errorf("%v\n%s", err, log.String())
+	}
+	r.collected()
+}
+
+// untilAnswer asks until the answer is as wanted. It returns the last one where it
+// never was.
+func untilAnswer(ctx context.Context, url string, status int, body string) (last string) {
+	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		resp, err := http.Get(url)
+		if err != nil {
+			last = err.Error()
+		} else {
+			text, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if resp.StatusCode == status && strings.Contains(string(text), body) {
+				return ""
+			}
+			last = fmt.Sprintf("%d %s", resp.StatusCode, text)
+		}
+		select {
+		case <-ctx.Done():
+			return last
+		case <-tick.C:
+		}
+	}
+}
