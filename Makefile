@@ -46,7 +46,7 @@ deps-opencv:
 	@.ci/deps.sh opencv
 
 build: deps ## build bin/cvfeeder
-	go build -tags $(TAGS) -ldflags "-X main.version=$(VERSION)" -o bin/cvfeeder ./cmd/cvfeeder
+	go build -tags $(TAGS) -ldflags "-X main.linked=$(VERSION)" -o bin/cvfeeder ./cmd/cvfeeder
 
 demo: build ## run everything in one process; make demo ARGS="--for 60s --streams 4"
 	@bin/cvfeeder demo $(ARGS)

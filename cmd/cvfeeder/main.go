@@ -18,9 +18,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker.
-var version = "dev"
-
 // The exit codes.
 const (
 	exitFailed  = 1 // failed while running
@@ -102,11 +99,24 @@ func newCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(fmt.Errorf("%w: see %q", err, cmd.CommandPath()+" --help"))
 	})
-	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newPreviewCommand(), newTapCommand(), newFakeCommand(), newSchemaCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newPreviewCommand(), newTapCommand(), newFakeCommand(),
+		newSchemaCommand(), newHealthCommand(), newManCommand(), newVersionCommand())
+	addCompletion(root)
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)
 	}
 	return root
+}
+
+// addCompletion adds cobra's command that writes the shells' completions. Without a
+// function of its own it would show its help for a shell that there is not.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 }
 
 // usage makes err one of wrong usage.

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+// newManCommand returns the command that a release makes its manual pages with. It
+// is not listed, because its users have the pages already.
+func newManCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIRECTORY",
+		Short:  "Write the manual pages of all commands",
+		Long:   "Man writes a page for each command. $SOURCE_DATE_EPOCH is their date, where it is set.",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o750); err != nil {
+				return err
+			}
+			cmd.Root().DisableAutoGenTag = true
+			header := &doc.GenManHeader{Section: "1", Source: "cvfeeder " + version, Manual: "cvfeeder"}
+			if err := doc.GenManTree(cmd.Root(), header, args[0]); err != nil {
+				return fmt.Errorf("manual pages: %w", err)
+			}
+			return nil
+		},
+	}
+}
