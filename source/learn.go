@@ -39,7 +39,9 @@ type learned struct {
 // time asked, with media from begin on that is without a hole.
 func (l *learned) advance(begin, edge, asked Slot) {
 	length := edge.Sub(max(l.edge, begin.Add(-l.interval)))
-	if length <= max(MaxFragment, l.interval) {
+	// Where slots are longer than fragments, media can begin after the newest slot: its
+	// length is not known then.
+	if length > 0 && length <= max(MaxFragment, l.interval) {
 		l.advances = append(l.advances, length)
 		l.record = max(l.record, length)
 		if len(l.advances) > sample {

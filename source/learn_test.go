@@ -1,0 +1,25 @@
+package source
+
+import (
+	"testing"
+	"time"
+)
+
+// TestLearnNoLength has media that begins after the newest slot, as is listed where
+// slots are longer than fragments: nothing can be learned of its length.
+func TestLearnNoLength(t *testing.T) {
+	const interval = 10 * time.Second
+	l := learned{interval: interval}
+	edge := Slot(1767323040000)
+	for range sample {
+		edge = edge.Add(interval)
+		l.advance(edge.Add(interval+time.Second), edge, edge.Add(3*time.Second))
+		l.advance(edge.Add(interval), edge, edge.Add(3*time.Second))
+	}
+	if f, known := l.fragment(); known || l.steady() {
+		t.Errorf("a fragment of %v", f)
+	}
+	if l.longest() != MaxFragment {
+		t.Errorf("longest %v", l.longest())
+	}
+}
