@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -62,20 +63,27 @@ func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, op
 
 func dataConnections() int { return min(runtime.GOMAXPROCS(0), maxDataConnections) }
 
+// A largestOf is the largest message that a config leads to, and of what it is.
+type largestOf struct {
+	size int
+	what string
+}
+
 // fits returns what is told the max_payload of each connection. At the start, one that
 // is too small ends the run. Later, with another server or another config of it, the
 // tensors that do not fit are dropped, others not.
-func (f *feeder) fits(size int, largest string, stop func(error)) func(limit int) {
+func (f *feeder) fits(largest *atomic.Pointer[largestOf], stop func(error)) func(limit int) {
 	made := 0 // connections
 	return func(limit int) {
 		made++
-		err := publish.CheckSize(size, limit)
+		most := largest.Load()
+		err := publish.CheckSize(most.size, limit)
 		switch {
 		case err == nil || f.cfg.Delivery.Oversize == "chunk":
 		case made <= dataConnections():
-			stop(usage(fmt.Errorf("%s: %w", largest, err)))
+			stop(usage(fmt.Errorf("%s: %w", most.what, err)))
 		default:
-			f.log.Error("tensors are dropped until this is mended", "output", largest, "err", err)
+			f.log.Error("tensors are dropped until this is mended", "output", most.what, "err", err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
@@ -33,7 +34,9 @@ func TestFits(t *testing.T) {
 		var log bytes.Buffer
 		f := &feeder{cfg: &config.Config{Delivery: config.Delivery{Oversize: tt.oversize}}, log: newLogger(&log, config.Log{Level: "info"})}
 		var ended error
-		tt.limits(f.fits(100, "cam-1 detector", func(err error) { ended = err }))
+		var largest atomic.Pointer[largestOf]
+		largest.Store(&largestOf{100, "cam-1 detector"})
+		tt.limits(f.fits(&largest, func(err error) { ended = err }))
 		var exit *exitError
 		if ends := errors.As(ended, &exit) && exit.code == exitUsage; ends != tt.ends || (tt.logs == "") != (log.Len() == 0) || !strings.Contains(log.String(), tt.logs) {
 			t.Errorf("%s: ended with %v, logged %q", tt.oversize, ended, log.String())

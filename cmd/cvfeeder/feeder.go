@@ -95,7 +95,9 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	if f.cfg.Delivery.Mode != modeLive {
 		more += natspub.StoredOverhead
 	}
-	conn, server, err := f.connect(f.fits(size+more, which, stop), stop)
+	var most atomic.Pointer[largestOf]
+	most.Store(&largestOf{size + more, which})
+	conn, server, err := f.connect(f.fits(&most, stop), stop)
 	if err != nil {
 		return err
 	}
@@ -160,7 +162,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	}
 	opts := f.options(r.metrics)
 	opts.Tracer = tracer
-	if err := f.follow(ctx, b, r.metrics, f.fitting(conn, more), &opts); err != nil {
+	if err := f.follow(ctx, b, r.metrics, f.fitting(conn, &most, more), &opts); err != nil {
 		return exitCode(err)
 	}
 	end, err := f.deliver(ctx, conn, b, &opts)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
@@ -72,6 +73,7 @@ func (f *follower) acceptable(ctx context.Context, cfg *config.Config) error {
 			return err
 		}
 	}
+	// Last, because a stream that may be delivered has its beginning noted.
 	trial := *f.builder
 	trial.outputs = transforms(cfg)
 	streams, err := trial.named(cfg.Streams)
@@ -122,8 +124,9 @@ func (f *feeder) follow(ctx context.Context, b *builder, m *metrics.Metrics, acc
 	return d.check(ctx)
 }
 
-// fitting returns what tells whether NATS takes the messages of another config.
-func (f *feeder) fitting(conn *natspub.Conn, more int) func(context.Context, *config.Config) error {
+// fitting returns what tells whether NATS takes the messages of another config, and
+// notes the largest of one that it takes.
+func (f *feeder) fitting(conn *natspub.Conn, most *atomic.Pointer[largestOf], more int) func(context.Context, *config.Config) error {
 	return func(ctx context.Context, cfg *config.Config) error {
 		size, which, err := largest(cfg, transforms(cfg))
 		if err != nil {
@@ -137,6 +140,7 @@ func (f *feeder) fitting(conn *natspub.Conn, more int) func(context.Context, *co
 		if err := conn.CheckPermissions(ctx, needs(cfg)); errors.Is(err, natspub.ErrRefused) {
 			return err
 		}
+		most.Store(&largestOf{size + more, which})
 		return nil
 	}
 }
