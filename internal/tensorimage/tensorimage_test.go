@@ -115,6 +115,26 @@ func TestImageShowsThePicture(t *testing.T) {
 	}
 }
 
+func TestSampled(t *testing.T) {
+	for limit, want := range map[int]image.Point{1: {X: 1, Y: 1}, 2: {X: 2, Y: 1}, 3: {X: 3, Y: 2}, 1000: {X: 3, Y: 2}} {
+		for _, c := range []transform.Color{transform.RGB, transform.Gray} {
+			x := makeTensor(t, transform.Uint8, transform.NHWC, c)
+			whole, img := x.Image(), x.Sampled(limit)
+			if got := img.Bounds().Size(); got != want {
+				t.Errorf("limit %d: %v, want %v", limit, got, want)
+			}
+			for y := range want.Y {
+				for i := range want.X {
+					n := (3-1)/limit + 1
+					if got, want := img.At(i, y), whole.At(i*n, y*n); got != want {
+						t.Errorf("limit %d, %s at %d,%d: %v, want %v", limit, c, i, y, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestToByte(t *testing.T) {
 	for v, want := range map[float64]byte{
 		-1: 0, math.Inf(-1): 0, 0.4: 0, 0.5: 1, 254.4: 254, 254.6: 255, 256: 255, math.Inf(1): 255,
