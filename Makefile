@@ -108,9 +108,10 @@ lint: deps-lint $(GOLANGCI) $(VENV)/.done ## format check, linters, go.mod, shel
 fmt: $(GOLANGCI) ## format the Go files
 	$(GOLANGCI) fmt ./...
 
-docs: ## renew what is generated: the tables of docs/configuration.md, and of metrics in README.md
+docs: ## renew what is generated: the tables of docs/configuration.md, of metrics in README.md; the dashboards
 	go test -count=1 ./internal/config -run '^TestDocumentIsInStep$$' -update
 	go test -count=1 ./metrics -run '^TestREADME$$' -update
+	go test -count=1 ./internal/monitoring -run '^TestFilesAreInStep$$' -update
 
 $(GOLANGCI):
 	GOBIN="$(CURDIR)/.cache/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

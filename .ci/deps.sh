@@ -16,6 +16,7 @@ works() {
 	libjpeg) pkg-config --exists libjpeg ;;
 	libpng) pkg-config --exists libpng ;;
 	venv) python3 -c 'import ensurepip, venv' ;;
+	prometheus) command -v prometheus && command -v promtool ;;
 	*) command -v "$1" ;;
 	esac >/dev/null 2>&1
 }
@@ -36,7 +37,7 @@ package() {
 needs=(make g++ pkg-config opencv turbojpeg libjpeg)
 case ${1-} in
 build) ;;
-test) needs+=(ffmpeg chromium venv) ;;
+test) needs+=(ffmpeg chromium venv prometheus) ;;
 lint) needs+=(shellcheck) ;;
 opencv) needs=(make g++ pkg-config cmake dpkg-source libjpeg libpng) ;;
 *)
@@ -64,6 +65,7 @@ explain() {
 	libjpeg) echo "libjpeg: libjpeg-turbo's headers, found by pkg-config libjpeg" ;;
 	libpng) echo "libpng: with its headers, found by pkg-config libpng" ;;
 	venv) echo "venv: Python 3 with its modules venv and ensurepip" ;;
+	prometheus) echo "prometheus: the programs prometheus and promtool" ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -117,3 +119,8 @@ fi
 for need in "${missing[@]}"; do
 	works "$need" || by_hand "$(package "$need") is installed, but $need is still not as needed."
 done
+
+# The tests run their own; Debian's package starts one as a service, too.
+if [[ " ${missing[*]} " == *" prometheus "* && -d /run/systemd/system ]]; then
+	echo "Prometheus now runs on port 9090; the tests do not need it: systemctl disable --now prometheus"
+fi

@@ -34,6 +34,8 @@ type demoOptions struct {
 	length  time.Duration
 	http    string
 	nats    string
+	faults  string
+	seed    uint64
 }
 
 func newDemoCommand() *cobra.Command {
@@ -56,6 +58,8 @@ func newDemoCommand() *cobra.Command {
 	flags.DurationVar(&o.length, "for", 0, "end after this time; 0 runs until Ctrl-C")
 	flags.StringVar(&o.http, "http", "127.0.0.1:9177", "`ADDR` of metrics and health; \"\" for none")
 	flags.StringVar(&o.nats, "nats", "127.0.0.1:4222", "`ADDR` on which the NATS server listens")
+	flags.StringVar(&o.faults, "faults", "", "comma-separated `LIST` of what goes wrong at the service, such as outages=0.1,throttle or all; \"cvfeeder fake --help\" explains it")
+	flags.Uint64Var(&o.seed, "seed", 0, "`number` that decides what of it is random")
 	return cmd
 }
 
@@ -81,11 +85,17 @@ func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 	if err := o.check(); err != nil {
 		return usage(err)
 	}
+	faults, err := kinesistest.ParseFaults(o.faults)
+	if err != nil {
+		return usage(fmt.Errorf("--faults: %w", err))
+	}
 	scene, err := newScene(ctx, o.video, image.Point{})
 	if err != nil {
 		return usage(err)
 	}
-	fake, err := kinesistest.New(kinesistest.Options{Streams: kinesistest.Cameras(o.streams), Scene: scene})
+	fake, err := kinesistest.New(kinesistest.Options{
+		Streams: kinesistest.Cameras(o.streams), Scene: scene, Faults: faults, Seed: o.seed,
+	})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/monitoring"
+	"github.com/cvfeeder/cvfeeder/internal/monitoring/promtest"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+)
+
+const monitoredConfig = `
+aws: {region: us-east-1, endpoint: %q}
+nats: {url: embedded}
+http: {listen: "127.0.0.1:0"}
+streams:
+  - {name: cam-1, interval: 500ms, outputs: [small]}
+  - {name: cam-2, interval: 500ms, outputs: [small]}
+outputs:
+  small: {preset: yolo, size: 32x32, dtype: uint8}
+`
+
+// patience is how long a test waits for what takes seconds on an idle machine.
+const patience = 3 * time.Minute
+
+// TestOutageAlerts: while the service has an outage the alert of stale streams fires,
+// in a real Prometheus with the rules that are delivered, but six times as fast; and it
+// ends with the outage.
+func TestOutageAlerts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes most of a minute")
+	}
+	t.Parallel()
+	text, err := os.ReadFile("../../docker/prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := monitoring.Faster(string(text), 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var outage atomic.Bool
+	r := newRig(t, kinesistest.Options{Scene: grey{}, Intercept: func(kinesistest.Request) *kinesistest.Fault {
+		if outage.Load() {
+			return kinesistest.Unavailable()
+		}
+		return nil
+	}})
+	cfg, err := config.Parse("test.yaml", []byte(fmt.Sprintf(monitoredConfig, r.fakeURL)), noVariables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &feeder{
+		cfg: cfg, log: newLogger(new(bytes.Buffer), cfg.Log), listen: "127.0.0.1:0",
+		accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
+	}
+	p := promtest.Start(t, promtest.Options{Target: background(t, f), Rules: rules})
+
+	promtest.Until(t, patience, "both streams are fresh", func() bool {
+		fresh := p.Query(t, "cvfeeder_freshness_seconds < 8")
+		return len(fresh) == 2 && len(p.Query(t, `cvfeeder_slots_total{outcome="published"} > 0`)) == 2 && len(p.Query(t, "ALERTS")) == 0
+	})
+	begin := time.Now()
+	outage.Store(true)
+	const firing = `ALERTS{alertname="CvfeederStreamStale",alertstate="firing",severity="critical"}`
+	promtest.Until(t, patience, firing, func() bool { return len(p.Query(t, firing)) == 2 })
+	t.Logf("fired after %v", time.Since(begin).Round(time.Second))
+	if down := p.Query(t, `ALERTS{alertname=~"CvfeederDown|CvfeederAbsent|CvfeederBrokerAway"}`); len(down) > 0 {
+		t.Errorf("an outage of Kinesis is not one of cvfeeder or NATS: %v", down)
+	}
+	begin = time.Now()
+	outage.Store(false)
+	promtest.Until(t, patience, "the alert has ended", func() bool { return len(p.Query(t, `ALERTS{alertname="CvfeederStreamStale"}`)) == 0 })
+	t.Logf("over after %v", time.Since(begin).Round(time.Second))
+}
+
+// background runs a feeder until the test ends, and returns the address of its
+// metrics.
+func background(t *testing.T, f *feeder) string {
+	t.Helper()
+	address := make(chan string, 1)
+	f.watch = func(ctx context.Context, r running) {
+		address <- strings.TrimPrefix(r.http, "http://")
+		<-ctx.Done()
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- f.run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case a := <-address:
+		return a
+	case err := <-ended:
+		ended <- err
+		t.Fatal("the feeder has ended")
+	case <-time.After(patience):
+		t.Fatal("the feeder did not start")
+	}
+	return ""
+}
+
+// TestDashboardsHaveData runs every query of every panel and variable on two real
+// Prometheus servers that have scraped a demo with faults, with native histograms and
+// with classic ones, and lists those that return nothing.
+func TestDashboardsHaveData(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
+	t.Parallel()
+	all, err := monitoring.Dashboards()
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := startDemo(t, demoOptions{
+		streams: 2, http: "127.0.0.1:0", nats: "127.0.0.1:0",
+		faults: "outages=0.2,media-errors=0.2,stretch=1s,others=0.8,errors=0.05", seed: 7,
+	})
+	const native = "native histograms"
+	servers := map[string]*promtest.Prometheus{
+		"classic histograms": promtest.Start(t, promtest.Options{Target: target}),
+		native:               promtest.Start(t, promtest.Options{Target: target, NativeHistograms: true}),
+	}
+	for name, p := range servers {
+		promtest.Until(t, patience, "there are gaps and frames", func() bool {
+			return len(p.Query(t, "sum by (stream) (rate(cvfeeder_gap_seconds_total[10s])) > 0 and on (stream) sum by (stream) (rate(cvfeeder_slots_total{outcome=\"published\"}[10s])) > 0")) > 0
+		})
+		if got := len(p.Query(t, "cvfeeder_latency_seconds")) > 0; got != (name == native) {
+			t.Errorf("%s: native ones %v", name, got)
+		}
+		for _, d := range all {
+			queries := checks(t, p, d.JSON)
+			t.Logf("%s, %s: %d queries", name, d.File, len(queries))
+			for what, has := range queries {
+				if !eventually(20*time.Second, has) {
+					t.Errorf("%s, %s: no data for %s", name, d.File, what)
+				}
+			}
+		}
+	}
+}
+
+// checks returns, for each query of a dashboard, whether it has data.
+func checks(t *testing.T, p *promtest.Prometheus, dashboard []byte) map[string]func() bool {
+	t.Helper()
+	var d struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+		Templating struct {
+			List []struct{ Name, Type, Definition string }
+		}
+	}
+	if err := json.Unmarshal(dashboard, &d); err != nil {
+		t.Fatal(err)
+	}
+	// As Grafana does.
+	expand := strings.NewReplacer("$__rate_interval", "10s", "$__range", "20s", `stream="$stream"`, `stream="cam-1"`,
+		"$stream", ".*", "$instance", ".*", "$price", "10").Replace
+	all := map[string]func() bool{}
+	for _, panel := range d.Panels {
+		for _, q := range panel.Targets {
+			expr := expand(q.Expr)
+			all[fmt.Sprintf("%s: %s", panel.Title, expr)] = func() bool { return hasNumber(p.Query(t, expr)) }
+		}
+	}
+	values := regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
+	for _, v := range d.Templating.List {
+		if v.Type != "query" {
+			continue
+		}
+		m := values.FindStringSubmatch(expand(v.Definition))
+		if m == nil {
+			t.Fatalf("the variable %s is %q", v.Name, v.Definition)
+		}
+		all["the variable "+v.Name] = func() bool { return len(p.LabelValues(t, m[2], m[1])) > 0 }
+	}
+	return all
+}
+
+// hasNumber tells whether there is a histogram, or a value other than NaN.
+func hasNumber(series []promtest.Series) bool {
+	return slices.ContainsFunc(series, func(s promtest.Series) bool {
+		return s.Histogram != nil || len(s.Value) == 2 && s.Value[1] != "NaN"
+	})
+}
+
+// eventually tells whether something comes true within a time.
+func eventually(limit time.Duration, holds func() bool) bool {
+	for deadline := time.Now().Add(limit); !holds(); {
+		if time.Now().After(deadline) {
+			return false
+		}
+		<-time.After(500 * time.Millisecond)
+	}
+	return true
+}
+
+// startDemo runs a demo until the test ends, and returns the address of its metrics.
+func startDemo(t *testing.T, o demoOptions) string {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := demo(ctx, o, w, io.Discard)
+		_ = w.CloseWithError(io.EOF)
+		ended <- err
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	address := make(chan string, 1)
+	go func() {
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			if _, rest, ok := strings.Cut(lines.Text(), "http://"); ok && strings.Contains(rest, "/metrics") {
+				a, _, _ := strings.Cut(rest, "/")
+				address <- a
+			}
+		}
+	}()
+	select {
+	case a := <-address:
+		return a
+	case <-time.After(patience):
+		t.Fatal("the demo did not start")
+		return ""
+	}
+}

@@ -1,0 +1,131 @@
+package monitoring
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// A Dashboard is one of Grafana's, in the JSON model of Grafana 11 and later.
+type Dashboard struct {
+	// File is the name of its file below docker/grafana/dashboards.
+	File string
+	// UID is its identity, which links name.
+	UID string
+	// JSON is the file.
+	JSON []byte
+}
+
+// Dashboards returns those of cvfeeder: the fleet, and one stream.
+func Dashboards() ([]Dashboard, error) {
+	var all []Dashboard
+	for _, d := range []dashboard{fleet(), stream()} {
+		var text bytes.Buffer
+		enc := json.NewEncoder(&text)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(d.model()); err != nil {
+			return nil, err
+		}
+		all = append(all, Dashboard{File: d.file, UID: d.uid, JSON: text.Bytes()})
+	}
+	return all, nil
+}
+
+// object is one of JSON's.
+type object = map[string]any
+
+// dashboard is a dashboard without what all of them have.
+type dashboard struct {
+	file, uid, title, description string
+	variables                     []object
+	links                         []object
+	rows                          []row
+}
+
+// row is a heading and what is below it.
+type row struct {
+	title  string
+	panels []panel
+}
+
+// columns of Grafana's grid.
+const columns = 24
+
+func (d dashboard) model() object {
+	var panels []object
+	id, y := 0, 0
+	for _, r := range d.rows {
+		id++
+		panels = append(panels, object{
+			"id": id, "type": "row", "title": r.title, "collapsed": false, "panels": []any{},
+			"gridPos": object{"x": 0, "y": y, "w": columns, "h": 1},
+		})
+		y++
+		x, height := 0, 0
+		for _, p := range r.panels {
+			if x+p.width > columns {
+				x, y, height = 0, y+height, 0
+			}
+			id++
+			panels = append(panels, p.model(id, object{"x": x, "y": y, "w": p.width, "h": p.height}))
+			x, height = x+p.width, max(height, p.height)
+		}
+		y += height
+	}
+	return object{
+		"id": nil, "uid": d.uid, "title": d.title, "description": d.description, "tags": []string{"cvfeeder"},
+		"editable": true, "graphTooltip": 1, "schemaVersion": 39, "version": 1, "timezone": "browser",
+		"fiscalYearStartMonth": 0, "liveNow": false, "weekStart": "",
+		"refresh": "30s", "time": object{"from": "now-1h", "to": "now"},
+		"timepicker": object{"refresh_intervals": []string{"5s", "10s", "30s", "1m", "5m", "15m", "1h"}},
+		"templating": object{"list": d.variables}, "links": d.links, "panels": panels,
+		"annotations": object{"list": []object{alertsAnnotation()}},
+	}
+}
+
+// alertsAnnotation marks on every chart when alerts fired.
+func alertsAnnotation() object {
+	return object{
+		"name": "Alerts", "datasource": source(), "enable": true, "hide": false, "iconColor": "red",
+		"expr": `ALERTS{alertname=~"Cvfeeder.*", alertstate="firing", stream=~"$stream|", instance=~"$instance|"}`,
+		"step": "30s", "titleFormat": "{{alertname}}", "textFormat": "{{stream}} {{instance}}", "tagKeys": "severity",
+	}
+}
+
+// source is the Prometheus that the user has chosen.
+func source() object { return object{"type": "prometheus", "uid": "${datasource}"} }
+
+func datasourceVariable() object {
+	return object{
+		"name": "datasource", "label": "Data source", "description": "The Prometheus that scrapes cvfeeder.", "type": "datasource",
+		"query": "prometheus", "current": object{}, "hide": 0, "includeAll": false, "multi": false, "options": []any{},
+		"refresh": 1, "regex": "", "skipUrlSync": false,
+	}
+}
+
+// queryVariable takes the values of a label.
+func queryVariable(name, label, description, query string, many bool) object {
+	v := object{
+		"name": name, "label": label, "description": description, "type": "query", "datasource": source(),
+		"definition": query, "query": object{"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
+		"current": object{}, "hide": 0, "includeAll": many, "multi": many, "options": []any{},
+		"refresh": 2, "regex": "", "skipUrlSync": false, "sort": 7,
+	}
+	if many {
+		v["allValue"], v["current"] = ".*", object{"selected": true, "text": []string{"All"}, "value": []string{"$__all"}}
+	}
+	return v
+}
+
+func instanceVariable() object {
+	return queryVariable("instance", "Instance", "The cvfeeder processes.", "label_values(cvfeeder_build_info, instance)", true)
+}
+
+func priceVariable() object {
+	current := object{"selected": true, "text": "10", "value": "10"}
+	return object{
+		"name": "price", "label": "Price of a million images", "type": "textbox", "hide": 0, "skipUrlSync": false,
+		"description": "In US dollars; the page of Kinesis Video Streams' prices has that of your region.",
+		"query":       "10", "current": current, "options": []object{current},
+	}
+}

@@ -1,0 +1,179 @@
+package monitoring
+
+import "maps"
+
+// panel is a panel without what all of them have.
+type panel struct {
+	kind               string // Grafana's panel type
+	title, description string
+	width, height      int
+	unit               string
+	decimals           int // 0 leaves it to Grafana
+	min, max           any // nil leaves it to the values
+	noValue            string
+	thresholds         []step
+	mode               string // of the color; "" is the palette
+	queries            []query
+	custom             object // of fieldConfig.defaults
+	options            object
+	overrides          []object
+	transformations    []object
+	links              []object
+	mappings           []object
+}
+
+// query is one of a panel's. Its legend is a template of Grafana's.
+type query struct {
+	expr, legend string
+	table        bool // the value at the end, as a row of a table
+	instant      bool // the value at the end only
+	heatmap      bool
+	exemplars    bool
+}
+
+// step is a threshold: a color from a value on.
+type step struct {
+	from  any // nil for the first
+	color string
+}
+
+func (p panel) model(id int, at object) object {
+	defaults := object{
+		"unit": p.unit, "custom": p.custom, "mappings": orEmpty(p.mappings), "links": orEmpty(p.links),
+		"color": object{"mode": "palette-classic"}, "thresholds": thresholds(p.thresholds),
+	}
+	if p.mode != "" {
+		defaults["color"] = object{"mode": p.mode}
+	}
+	for key, value := range map[string]any{"min": p.min, "max": p.max} {
+		if value != nil {
+			defaults[key] = value
+		}
+	}
+	if p.decimals > 0 {
+		defaults["decimals"] = p.decimals
+	}
+	if p.noValue != "" {
+		defaults["noValue"] = p.noValue
+	}
+	var targets []object
+	for i, q := range p.queries {
+		targets = append(targets, q.model(string(rune('A'+i))))
+	}
+	m := object{
+		"id": id, "type": p.kind, "title": p.title, "description": p.description, "gridPos": at, "datasource": source(),
+		"fieldConfig": object{"defaults": defaults, "overrides": orEmpty(p.overrides)},
+		"options":     p.options, "targets": targets,
+	}
+	if p.transformations != nil {
+		m["transformations"] = p.transformations
+	}
+	return m
+}
+
+func (q query) model(ref string) object {
+	format := "time_series"
+	switch {
+	case q.table:
+		format = "table"
+	case q.heatmap:
+		format = "heatmap"
+	}
+	m := object{
+		"refId": ref, "datasource": source(), "expr": q.expr, "legendFormat": q.legend, "format": format,
+		"editorMode": "code", "instant": q.table || q.instant, "range": !q.table && !q.instant,
+	}
+	if q.exemplars {
+		m["exemplar"] = true
+	}
+	return m
+}
+
+func orEmpty(list []object) []object {
+	if list == nil {
+		return []object{}
+	}
+	return list
+}
+
+func thresholds(steps []step) object {
+	if steps == nil {
+		steps = []step{{nil, "green"}}
+	}
+	list := make([]object, len(steps))
+	for i, s := range steps {
+		list[i] = object{"value": s.from, "color": s.color}
+	}
+	return object{"mode": "absolute", "steps": list}
+}
+
+// stat returns a number, colored by its thresholds.
+func stat(p panel) panel {
+	p.kind, p.width, p.height, p.mode = "stat", 3, 4, "thresholds"
+	p.custom = object{}
+	p.options = object{
+		"colorMode": "value", "graphMode": "area", "justifyMode": "auto", "orientation": "auto", "textMode": "auto",
+		"wideLayout": true, "showPercentChange": false, "percentChangeColorMode": "standard",
+		"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
+	}
+	return p
+}
+
+// chart returns lines over time.
+func chart(p panel) panel {
+	p.kind = "timeseries"
+	if p.width == 0 {
+		p.width = 8
+	}
+	p.height = 8
+	style := object{
+		"drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "gradientMode": "none", "lineInterpolation": "linear",
+		"showPoints": "never", "pointSize": 5, "spanNulls": false, "axisPlacement": "auto", "axisLabel": "", "axisColorMode": "text",
+		"axisBorderShow": false, "axisCenteredZero": false, "barAlignment": 0, "insertNulls": false,
+		"scaleDistribution": object{"type": "linear"}, "hideFrom": object{"legend": false, "tooltip": false, "viz": false},
+		"stacking": object{"mode": "none", "group": "A"}, "thresholdsStyle": object{"mode": "off"},
+	}
+	if p.thresholds != nil {
+		style["thresholdsStyle"] = object{"mode": "dashed"}
+	}
+	maps.Copy(style, p.custom)
+	p.custom = style
+	if p.min == nil {
+		p.min = 0
+	}
+	p.options = object{
+		"legend":  object{"showLegend": true, "displayMode": "table", "placement": "bottom", "calcs": []string{"mean", "max", "lastNotNull"}},
+		"tooltip": object{"mode": "multi", "sort": "desc", "maxHeight": 600},
+	}
+	return p
+}
+
+// stacked returns areas on top of each other, for parts of a whole.
+func stacked(p panel) panel {
+	p.custom = object{"stacking": object{"mode": "normal", "group": "A"}, "fillOpacity": 60, "lineWidth": 0}
+	return chart(p)
+}
+
+// colored gives the series of a name a color.
+func colored(name, color string) object {
+	return object{
+		"matcher":    object{"id": "byName", "options": name},
+		"properties": []object{{"id": "color", "value": object{"mode": "fixed", "fixedColor": color}}},
+	}
+}
+
+// outcomeColors are the same everywhere.
+func outcomeColors() []object {
+	return []object{
+		colored("published", "green"), colored("no_media", "orange"), colored("media_error", "purple"),
+		colored("undecodable", "red"), colored("stale", "yellow"), colored("dropped", "blue"),
+	}
+}
+
+// toStream links a series to its stream's dashboard.
+func toStream(name string) object {
+	return object{
+		"title": "Stream " + name, "targetBlank": false,
+		"url": "/d/" + streamUID + "?var-stream=" + name + "&${datasource:queryparam}&${instance:queryparam}&${price:queryparam}&${__url_time_range}",
+	}
+}

@@ -1,0 +1,207 @@
+// Package promtest runs a real Prometheus for a test.
+//
+//	p := promtest.Start(t, promtest.Options{Target: "127.0.0.1:9177", Rules: rules})
+//	series := p.Query(t, "cvfeeder_freshness_seconds")
+//
+// It is the program "prometheus" of Debian's package of this name, which brings
+// "promtool", too.
+package promtest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Options are what a Prometheus is started with.
+type Options struct {
+	// Target is the address that it scrapes every second, as the job "cvfeeder".
+	Target string
+	// Rules is the text of a file of rules, evaluated every second; "" is none.
+	Rules string
+	// NativeHistograms are scraped in place of the classic ones.
+	NativeHistograms bool
+}
+
+// A Prometheus is one that runs until the test ends.
+type Prometheus struct{ url string }
+
+// Program returns the path of a program of Debian's package prometheus, and ends the
+// test where there is none.
+func Program(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%v: it comes with Debian's package prometheus, which .ci/deps.sh test installs", err)
+	}
+	return path
+}
+
+const config = `
+global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+rule_files: [rules.yml]
+scrape_configs:
+  - job_name: cvfeeder
+    static_configs: [{targets: [%q]}]
+`
+
+// listening finds the address in Prometheus' log.
+var listening = regexp.MustCompile(`msg="Listening on".* address=(\S+)`)
+
+// Start starts a Prometheus on a port of its own.
+func Start(t *testing.T, opts Options) *Prometheus {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"prometheus.yml": fmt.Sprintf(config, opts.Target),
+		"rules.yml":      opts.Rules,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := []string{
+		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"),
+		"--web.listen-address=127.0.0.1:0",
+	}
+	if opts.NativeHistograms {
+		args = append(args, "--enable-feature=native-histograms")
+	}
+	ctx, kill := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, Program(t, "prometheus"), args...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address, ended := make(chan string, 1), make(chan string, 1)
+	go func() { ended <- readLog(stderr, address) }()
+	t.Cleanup(func() {
+		kill()
+		<-ended
+		_ = cmd.Wait() // it was killed
+	})
+	select {
+	case a := <-address:
+		p := &Prometheus{url: "http://" + a}
+		p.wait(t)
+		return p
+	case log := <-ended:
+		ended <- log
+		t.Fatalf("Prometheus has ended:\n%s", log)
+	case <-time.After(time.Minute):
+		t.Fatal("Prometheus did not listen within a minute")
+	}
+	return nil
+}
+
+// readLog sends the address on which Prometheus listens, and returns the rest of its
+// log.
+func readLog(r io.Reader, address chan<- string) string {
+	var log strings.Builder
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+			select {
+			case address <- m[1]:
+			default:
+			}
+		}
+		fmt.Fprintln(&log, lines.Text())
+	}
+	return log.String()
+}
+
+// wait waits until queries are answered.
+func (p *Prometheus) wait(t *testing.T) {
+	t.Helper()
+	Until(t, time.Minute, "Prometheus is ready", func() bool {
+		resp, err := p.request(t, "/-/ready")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+}
+
+// A Series is one of a query's result.
+type Series struct {
+	Metric map[string]string
+	Value  []any // time and value, nil for a histogram
+	// Histogram is set for a native one.
+	Histogram []any
+}
+
+// Query returns the result of an instant query, and ends the test where it is not a
+// valid one.
+func (p *Prometheus) Query(t *testing.T, query string) []Series {
+	t.Helper()
+	var result struct{ Result []Series }
+	p.get(t, "/api/v1/query", url.Values{"query": {query}}, &result)
+	return result.Result
+}
+
+// LabelValues returns the values of a label of the series that match.
+func (p *Prometheus) LabelValues(t *testing.T, label, match string) []string {
+	t.Helper()
+	var values []string
+	p.get(t, "/api/v1/label/"+url.PathEscape(label)+"/values", url.Values{"match[]": {match}}, &values)
+	return values
+}
+
+func (p *Prometheus) request(t *testing.T, path string) (*http.Response, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return http.DefaultClient.Do(req)
+}
+
+func (p *Prometheus) get(t *testing.T, path string, params url.Values, data any) {
+	t.Helper()
+	resp, err := p.request(t, path+"?"+params.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer := struct {
+		Status, Error string
+		Data          any
+	}{Data: data}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		t.Fatalf("%s: %v", params, err)
+	}
+	if answer.Status != "success" {
+		t.Fatalf("%s: %s", params, answer.Error)
+	}
+}
+
+// Until waits until a condition holds, and ends the test when it takes longer than
+// limit.
+func Until(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.After(limit)
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within %v: %s", limit, what)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package monitoring_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/cvfeeder/cvfeeder/internal/monitoring"
+	"github.com/cvfeeder/cvfeeder/internal/monitoring/promtest"
+)
+
+const prometheusDir = "../../docker/prometheus"
+
+// A rule is an alert of alerts.yml.
+type rule struct {
+	Alert, Expr, For    string
+	Labels, Annotations map[string]string
+}
+
+func alerts(t *testing.T) []rule {
+	t.Helper()
+	var file struct{ Groups []struct{ Rules []rule } }
+	if err := yaml.Unmarshal([]byte(read(t, filepath.Join(prometheusDir, "alerts.yml"))), &file); err != nil {
+		t.Fatal(err)
+	}
+	var all []rule
+	for _, g := range file.Groups {
+		all = append(all, g.Rules...)
+	}
+	return all
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestPromtool has Prometheus' own tool check the config and the rules, and run the
+// rules' tests.
+func TestPromtool(t *testing.T) {
+	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"test", "rules", "alerts_test.yml"}} {
+		cmd := exec.CommandContext(t.Context(), promtest.Program(t, "promtool"), args...)
+		cmd.Dir = prometheusDir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	// For "go test" to run this again when one of them has changed.
+	for _, file := range []string{"prometheus.yml", "alerts.yml", "alerts_test.yml"} {
+		read(t, filepath.Join(prometheusDir, file))
+	}
+}
+
+// TestAlertsAreWhole: each tells people what they need, is tested both ways, and has a
+// paragraph in the runbook; and the runbook has no other.
+func TestAlertsAreWhole(t *testing.T) {
+	tests, runbook := read(t, filepath.Join(prometheusDir, "alerts_test.yml")), read(t, "../../docs/runbook.md")
+	headings := strings.Count(runbook, "\n## ")
+	for _, r := range alerts(t) {
+		if s := r.Labels["severity"]; s != "critical" && s != "warning" {
+			t.Errorf("%s: severity %q", r.Alert, s)
+		}
+		if r.For == "" {
+			t.Errorf("%s has no for: it would fire for a single bad scrape", r.Alert)
+		}
+		for _, key := range []string{"summary", "description"} {
+			if text := r.Annotations[key]; !strings.Contains(text, "{{") && r.Alert != "CvfeederAbsent" {
+				t.Errorf("%s: the %s %q names no value", r.Alert, key, text)
+			}
+		}
+		if want := "https://github.com/cvfeeder/cvfeeder/blob/main/docs/runbook.md#" + strings.ToLower(r.Alert); r.Annotations["runbook_url"] != want {
+			t.Errorf("%s: runbook_url is %q, want %q", r.Alert, r.Annotations["runbook_url"], want)
+		}
+		_, paragraph, ok := strings.Cut(runbook, "\n## "+r.Alert+"\n")
+		paragraph, _, _ = strings.Cut(paragraph, "\n## ")
+		if !ok || strings.Count(paragraph, "\n- ") < 2 {
+			t.Errorf("docs/runbook.md has no paragraph %q that says what to look at and what to do", r.Alert)
+		}
+		firing := strings.Contains(tests, "alertname: "+r.Alert+"\n        exp_alerts:\n")
+		if quiet := strings.Contains(tests, "alertname: "+r.Alert+", exp_alerts: []"); !firing || !quiet {
+			t.Errorf("%s is not tested both for firing and for not firing in alerts_test.yml", r.Alert)
+		}
+		headings--
+	}
+	if headings != 0 {
+		t.Errorf("docs/runbook.md has %d paragraphs more than there are alerts", headings)
+	}
+}
+
+func TestFaster(t *testing.T) {
+	const rules = `
+      expr: cvfeeder_freshness_seconds > 60 and rate(x_seconds[2m]) > 0.05
+      for: 1m
+`
+	got, err := monitoring.Faster(rules, 6)
+	want := strings.NewReplacer("> 60", "> 10", "2m", "20s", "1m", "10s").Replace(rules)
+	if err != nil || got != want {
+		t.Errorf("Faster = %s, %v; want %s", got, err, want)
+	}
+	if _, err := monitoring.Faster(rules, 7); err == nil {
+		t.Error("60 s by 7 is not whole, and was taken")
+	}
+}
