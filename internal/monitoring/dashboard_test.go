@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -99,6 +100,38 @@ func TestFilesAreInStep(t *testing.T) {
 	for _, e := range entries {
 		if !slices.Contains(want, e.Name()) {
 			t.Errorf("%s is a file of no dashboard", e.Name())
+		}
+	}
+}
+
+// TestSchema has the types that Grafana generates from its schemas check the files.
+func TestSchema(t *testing.T) {
+	python := os.Getenv("CVFEEDER_PYTHON")
+	if python == "" {
+		t.Skip("CVFEEDER_PYTHON does not name a Python with grafana-foundation-sdk: `make test` makes one")
+	}
+	args := []string{"testdata/schema.py"}
+	for _, d := range dashboards(t) {
+		args = append(args, filepath.Join(grafanaDir, "dashboards", d.File))
+	}
+	check := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), python, args...).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := check(args...); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	// And it finds what is wrong.
+	broken := strings.NewReplacer(`"colorMode": "value"`, `"colorMode": "rainbow"`, `"orientation": `, `"orientatoin": `, `"schemaVersion": 39`, `"schemaVersion": "39"`).
+		Replace(string(dashboards(t)[0].JSON))
+	path := filepath.Join(t.TempDir(), "broken.json")
+	if err := os.WriteFile(path, []byte(broken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := check(args[0], path)
+	for _, want := range []string{"'rainbow' is none of", "orientatoin: the schema has no such field", "'39' is no int"} {
+		if err == nil || !strings.Contains(out, want) {
+			t.Errorf("the check of a broken dashboard does not say %q:\n%s", want, out)
 		}
 	}
 }

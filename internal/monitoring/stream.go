@@ -76,7 +76,7 @@ func gapTimeline() panel {
 		width: columns, height: 8, unit: "percentunit", mode: "thresholds", min: 0, max: 1,
 		thresholds: []step{{nil, "transparent"}, {1e-9, "orange"}, {.5, "red"}},
 		custom: object{
-			"fillOpacity": 80, "lineWidth": 0, "insertNulls": false, "spanNulls": false, "axisPlacement": "auto",
+			"fillOpacity": 80, "lineWidth": 0, "axisPlacement": "auto",
 			"hideFrom": object{"legend": false, "tooltip": false, "viz": false},
 		},
 		queries: []query{{

@@ -16,7 +16,7 @@ func streamTable() panel {
 			{expr: `sum ` + by + `(rate(cvfeeder_images_requested_total{` + these + `}[$__range])) * ` + month + ` * $price / 1e6`, legend: "cost", table: true},
 		},
 		options: object{
-			"showHeader": true, "cellHeight": "sm", "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false, "fields": ""},
+			"showHeader": true, "cellHeight": "sm", "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false},
 			"sortBy": []object{{"displayName": "Freshness", "desc": true}},
 		},
 		transformations: []object{
