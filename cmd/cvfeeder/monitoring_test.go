@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -132,6 +133,11 @@ func TestDashboardsHaveData(t *testing.T) {
 		streams: 2, http: "127.0.0.1:0", nats: "127.0.0.1:0",
 		faults: "outages=0.2,media-errors=0.2,stretch=1s,others=0.8,errors=0.05", seed: 7,
 	})
+	lint := exec.CommandContext(t.Context(), promtest.Program(t, "promtool"), "check", "metrics")
+	lint.Stdin = strings.NewReader(get(t, "http://"+target+"/metrics"))
+	if out, err := lint.CombinedOutput(); err != nil {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
 	const native = "native histograms"
 	servers := map[string]*promtest.Prometheus{
 		"classic histograms": promtest.Start(t, promtest.Options{Target: target}),
@@ -144,6 +150,7 @@ func TestDashboardsHaveData(t *testing.T) {
 		if got := len(p.Query(t, "cvfeeder_latency_seconds")) > 0; got != (name == native) {
 			t.Errorf("%s: native ones %v", name, got)
 		}
+		checkFed(t, p)
 		for _, d := range all {
 			queries := checks(t, p, d.JSON)
 			t.Logf("%s, %s: %d queries", name, d.File, len(queries))
@@ -152,6 +159,29 @@ func TestDashboardsHaveData(t *testing.T) {
 					t.Errorf("%s, %s: no data for %s", name, d.File, what)
 				}
 			}
+		}
+	}
+}
+
+// checkFed finds series of every metric that the README lists, but of those of groups
+// of replicas.
+func checkFed(t *testing.T, p *promtest.Prometheus) {
+	t.Helper()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile("(?m)^\\| `(cvfeeder_\\w+)` \\| (\\w+) \\|").FindAllStringSubmatch(string(readme), -1)
+	if len(rows) < 20 {
+		t.Errorf("README.md lists %d metrics", len(rows))
+	}
+	for _, row := range rows {
+		name := row[1]
+		if row[2] == "histogram" {
+			name = fmt.Sprintf(`{__name__=~"%s|%[1]s_bucket"}`, name)
+		}
+		if !strings.HasPrefix(name, "cvfeeder_cluster_") && len(p.Query(t, name)) == 0 {
+			t.Errorf("the program has no series of %s", row[1])
 		}
 	}
 }
