@@ -51,6 +51,12 @@ type Options struct {
 	// Retention, where set, returns how long the service keeps media: slots older
 	// than that end as [NoMedia] without asking for them. 0 is unknown.
 	Retention func() time.Duration
+	// Spread, where set, returns how far polls that are due at the same time are to be
+	// spread: each is put off by some of it, at random, so that many streams whose
+	// media comes together are not asked for together.
+	Spread func() time.Duration
+	// Late, where set, is told how late each poll begins that was waited for.
+	Late func(time.Duration)
 	// To, unless 0, is the first slot that is not asked for any more: the frames
 	// end when all before it are settled.
 	To Slot
@@ -133,12 +139,30 @@ func (p *Poller) Frames(ctx context.Context) iter.Seq2[Frame, error] {
 				}
 			default:
 				p.fails = 0
-				if !sleep(ctx, p.wait(SlotAt(time.Now()))) {
+				if !p.pause(ctx) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// pause waits for the next round. It returns false when ctx ends first.
+func (p *Poller) pause(ctx context.Context) bool {
+	d := p.wait(SlotAt(time.Now()))
+	if p.opts.Spread != nil {
+		if spread := p.opts.Spread(); spread > 0 && d > 0 {
+			d += rand.N(spread)
+		}
+	}
+	begin := time.Now()
+	if !sleep(ctx, d) {
+		return false
+	}
+	if p.opts.Late != nil && d > 0 {
+		p.opts.Late(time.Since(begin) - d)
+	}
+	return true
 }
 
 // release yields the frames that no earlier slot holds back any more.

@@ -46,6 +46,8 @@ var benchmarks = [...]benchmark{
 	{"page-decode-vs-read", "source/kinesis", "BenchmarkPage", true, 1.3},
 	{"page-decode-vs-sdk", "source/kinesis", "BenchmarkPage", false, 5},
 	{"publish-vs-nats", "publish/natspub", "BenchmarkPublish", false, 0.9},
+	{"streams-10k", "internal/bench/streams", "BenchmarkStreams", true, 32},
+	{"streams-10k-lateness", "internal/bench/streams", "BenchmarkStreams", true, 50},
 	{"pipeline-vs-python", "internal/bench/baseline", "BenchmarkPipeline", false, 1.8},
 	{"pipeline-vs-python-fast", "internal/bench/baseline", "BenchmarkPipeline", false, 2.5},
 	{"pipeline-memory-vs-python", "internal/bench/baseline", "BenchmarkPipeline", true, 0.5},

@@ -143,11 +143,15 @@ func (p *Pipeline) deliver(ctx context.Context, s *stream, queue <-chan *job, st
 		}
 	}
 	gaps := func() error { return p.inline(ctx, s) }
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+	var second <-chan time.Time // which most of many streams can do without
+	if p.opts.Inline {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		second = tick.C
+	}
 	for {
 		select {
-		case <-tick.C:
+		case <-second:
 			try(gaps)
 		case j, more := <-queue:
 			if !more {

@@ -200,7 +200,8 @@ func (p *Pipeline) check(ctx context.Context, s *stream) error {
 	if s.Check == nil {
 		return nil
 	}
-	for first := true; ctx.Err() == nil; first = false {
+	wait := time.Second
+	for first := true; ctx.Err() == nil; first, wait = false, min(2*wait, checkAgain) {
 		err := s.Check(ctx)
 		if err == nil {
 			s.well()
@@ -214,7 +215,7 @@ func (p *Pipeline) check(ctx context.Context, s *stream) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(checkAgain):
+		case <-time.After(wait):
 		}
 	}
 	return nil

@@ -450,7 +450,7 @@ func TestStreamsThatCannotBeRead(t *testing.T) {
 		r.build(t, 3, 0, func(_ *Options, s []Stream) {
 			s[0].Check = func(context.Context) error { return fmt.Errorf("%w: stream cam-1", source.ErrNoStream) }
 			s[1].Check = func(context.Context) error {
-				if checks++; checks < 3 {
+				if checks++; checks < 6 {
 					return fmt.Errorf("%w: stream cam-2", source.ErrRefused)
 				}
 				return nil

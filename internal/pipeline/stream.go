@@ -18,7 +18,7 @@ import (
 
 const (
 	queueLength = 64               // jobs of a stream that wait for their delivery
-	checkAgain  = 15 * time.Second // after a check that failed
+	checkAgain  = 15 * time.Second // after checks that failed, at most
 	logAgain    = time.Minute      // while something goes on to fail
 	logSoon     = 10 * time.Second // where it fails now and then
 	// stalledAfter the grace, a stream whose cursor has not moved is not ready.
@@ -81,7 +81,7 @@ func (p *Pipeline) newStream(s Stream) *stream {
 		}
 	}
 	ledger := source.NewLedger(s.Grid, s.From)
-	s.Poll.Stream = s.Name
+	s.Poll.Stream, s.Poll.Spread = s.Name, p.spread
 	stage := p.opts.Metrics.Stage.WithLabelValues("fetch")
 	for _, o := range s.Outputs {
 		p.opts.Metrics.Output(o.Name)
@@ -100,6 +100,20 @@ func (p *Pipeline) newStream(s Stream) *stream {
 		}
 	}}, ledger, s.Poll)
 	return st
+}
+
+// The polls that many streams have due at the same time are spread.
+const (
+	spreadEach = 20 * time.Millisecond // for each hundred streams
+	spreadMost = 2 * time.Second
+)
+
+// spread returns how far polls are put off at most. As few streams as one machine
+// usually has are not worth it.
+func (p *Pipeline) spread() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return min(time.Duration(len(p.streams)/100)*spreadEach, spreadMost)
 }
 
 // newIdle returns a stream that is not polled.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
@@ -22,10 +24,16 @@ import (
 // static ones, and those that a tool writes into a file, the SDK reads only once.
 const renewAgain = 10 * time.Second
 
+// idleConnections to one host are kept. The SDK's own 10 are fewer than a thousand
+// streams need, which would make a new connection for each request.
+const idleConnections = 256
+
 // A Client holds what the streams of one account share, in any region.
 type Client struct {
 	opts     Options
 	decoders sync.Pool // of *page.Decoder: one for each page that is being read
+	// Of the account: descriptions of streams, and their data endpoints.
+	describes, locates *quota
 
 	mu       sync.Mutex
 	chain    aws.Config // what the SDK's own chain came to
@@ -46,7 +54,7 @@ type service struct {
 func New(ctx context.Context, opts Options) (*Client, error) {
 	c := &Client{
 		opts:     opts,
-		services: map[string]*service{},
+		services: map[string]*service{}, describes: newQuota(), locates: newQuota(),
 		decoders: sync.Pool{New: func() any { return new(page.Decoder) }},
 		loaded:   time.Now(),
 	}
@@ -75,6 +83,12 @@ func load(ctx context.Context, opts Options) (aws.Config, error) {
 	if opts.AccessKey != "" {
 		with = append(with, config.WithCredentialsProvider(
 			credentials.NewStaticCredentialsProvider(opts.AccessKey, opts.Secret, "")))
+	}
+	if opts.HTTPClient == nil {
+		with = append(with, config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			// Many streams have the same host: what they need in turn is kept.
+			t.MaxIdleConns, t.MaxIdleConnsPerHost = 2*idleConnections, idleConnections
+		})))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, with...)
 	if opts.HTTPClient != nil {

@@ -32,6 +32,9 @@ func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]source.
 	s.mu.Lock()
 	known := s.endpoints[control.APINameListFragments] != ""
 	s.mu.Unlock()
+	if !known && !s.client.locates.spare() {
+		return nil, fmt.Errorf("stream %s: no request of the account is left to look where fragments are listed", s)
+	}
 	spans, err := s.listFragments(ctx, from, to)
 	if known && refused(err) {
 		// A dead endpoint may say the same.

@@ -61,6 +61,7 @@ type Stream struct {
 	endpoints map[control.APIName]string // of the data plane, where known
 	seen      time.Time                  // when the stream was last known to exist
 	retention time.Duration
+	unchecked bool // the check has been put off
 }
 
 // Stream returns a stream. Nothing is sent yet.
@@ -71,11 +72,24 @@ func (c *Client) Stream(opts StreamOptions) *Stream {
 // Check asks the service whether the stream can be read. It returns an error that
 // wraps [source.ErrNoStream] where there is no such stream, it is not active, or
 // it keeps no media; [source.ErrRefused] where the credentials do not suffice; and
-// others where there was no answer.
+// others where there was no answer. Where many streams are checked at a time, and the
+// account's requests do not suffice, it returns nil for those that are left, and they
+// are checked along with their images later.
 func (s *Stream) Check(ctx context.Context) error {
+	if !s.client.describes.spare() {
+		s.mu.Lock()
+		s.unchecked = true
+		s.mu.Unlock()
+		return nil
+	}
+	return s.describe(ctx)
+}
+
+func (s *Stream) describe(ctx context.Context) error {
 	out, err := s.service().control.DescribeStream(ctx, &kinesisvideo.DescribeStreamInput{
 		StreamName: s.name(), StreamARN: s.arn(),
 	})
+	s.client.describes.answered(err)
 	if err != nil {
 		return s.explain(err)
 	}
@@ -90,7 +104,7 @@ func (s *Stream) Check(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seen = time.Now()
+	s.seen, s.unchecked = time.Now(), false
 	s.retention = time.Duration(aws.ToInt32(info.DataRetentionInHours)) * time.Hour
 	return nil
 }
@@ -117,6 +131,10 @@ func (s *Stream) DataEndpoint(ctx context.Context) (string, error) {
 // still arrives.
 func (s *Stream) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
 	return func(yield func(source.Image, error) bool) {
+		if err := s.ready(ctx); err != nil {
+			yield(source.Image{}, err)
+			return
+		}
 		ctx, watch := watched(ctx, requestTime)
 		defer watch.stop()
 		stopped := false
@@ -133,6 +151,21 @@ func (s *Stream) Images(ctx context.Context, w source.Window) iter.Seq2[source.I
 			yield(source.Image{}, watch.explain(err))
 		}
 	}
+}
+
+// ready waits until the account has a request left to look for the data endpoint, where
+// it is not known; and makes up for the check that was left out at the start.
+func (s *Stream) ready(ctx context.Context) error {
+	s.mu.Lock()
+	located, unchecked := s.endpoints[control.APINameGetImages] != "", s.unchecked
+	s.mu.Unlock()
+	if !located {
+		return s.client.locates.wait(ctx)
+	}
+	if !unchecked || !s.client.describes.spare() {
+		return nil
+	}
+	return s.describe(ctx)
 }
 
 // pages asks for one page after the other, until there are no more or yield
@@ -201,6 +234,7 @@ func (s *Stream) dataEndpoint(ctx context.Context, api control.APIName) (string,
 	out, err := s.service().control.GetDataEndpoint(ctx, &kinesisvideo.GetDataEndpointInput{
 		APIName: api, StreamName: s.name(), StreamARN: s.arn(),
 	})
+	s.client.locates.answered(err)
 	if err != nil {
 		return "", err
 	}
@@ -226,7 +260,10 @@ func (s *Stream) notFound(ctx context.Context, err error) error {
 	exists := time.Since(s.seen) < existsFor
 	s.mu.Unlock()
 	if !exists {
-		if err := s.Check(ctx); err != nil {
+		if err := s.client.describes.wait(ctx); err != nil {
+			return err
+		}
+		if err := s.describe(ctx); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,206 @@
+package streams
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+const (
+	count10k = 10_000
+	interval = time.Second
+	fragment = 10 * time.Second
+	// settle is how long the start takes: the account lets as many streams be looked up
+	// in a second as it lets, and each then has to learn how its media comes.
+	settle  = 100 * time.Second
+	measure = 30 * time.Second
+)
+
+// worker makes a tensor of one byte: what decoding costs is measured elsewhere.
+type worker struct{ frame source.Frame }
+
+func (w *worker) Decode(f source.Frame, _ []*transform.Output) error { w.frame = f; return nil }
+
+func (w *worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
+	return &transform.Tensor{
+		Stream: w.frame.Stream, Slot: w.frame.Slot, Capture: w.frame.Capture, Output: o,
+		Shape: []int{1}, Data: []byte{0},
+	}, nil
+}
+
+func (*worker) Close() {}
+
+type broker struct{ published atomic.Int64 }
+
+func (b *broker) Publish(context.Context, publish.Message) error { b.published.Add(1); return nil }
+
+// lateness gathers how late polls begin, while it is on.
+type lateness struct {
+	on   atomic.Bool
+	mu   sync.Mutex
+	late []time.Duration
+}
+
+func (l *lateness) add(d time.Duration) {
+	if l.on.Load() {
+		l.mu.Lock()
+		l.late = append(l.late, d)
+		l.mu.Unlock()
+	}
+}
+
+func (l *lateness) quantile(q float64) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.late) == 0 {
+		return 0
+	}
+	slices.Sort(l.late)
+	return l.late[int(q*float64(len(l.late)-1))]
+}
+
+// BenchmarkStreams runs 10,000 streams at one picture a second, against the fake
+// service in a process of its own, with the real client and pipeline.
+//
+//	streams-10k           KiB of resident memory that each stream adds, between its polls
+//	streams-10k-lateness  milliseconds that a poll begins too late, of 99 in 100
+func BenchmarkStreams(b *testing.B) {
+	for range b.N {
+		runStreams(b)
+	}
+}
+
+func runStreams(b *testing.B) {
+	b.Helper()
+	debug.SetGCPercent(40) // as the program does
+	url, end := startFake(b)
+	client, err := kinesis.New(b.Context(), kinesis.Options{
+		Region: kinesistest.Region, Endpoint: url, AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	before := resident(b)
+	begin := time.Now()
+	var late lateness
+	var out broker
+	var checked atomic.Int64
+	var started time.Duration
+	p := pipeline.New(pipeline.Options{
+		Workers: runtime.GOMAXPROCS(0), NewWorker: func() pipeline.Worker { return new(worker) },
+		Publisher: &out, Inflight: 64 << 20, Metrics: metrics.New(metrics.Build{}, metrics.Sources{}),
+		Log: slog.New(slog.DiscardHandler), Drain: time.Second,
+	}, tenThousand(b, client, &late, func() {
+		if checked.Add(1) == count10k {
+			started = time.Since(begin)
+		}
+	}))
+	ctx, stop := context.WithCancel(b.Context())
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	<-time.After(settle - time.Since(begin))
+	late.on.Store(true)
+	from, behind := out.published.Load(), p.Streams()
+	<-time.After(measure)
+	late.on.Store(false)
+	rate := float64(out.published.Load()-from) / measure.Seconds()
+	running := resident(b)
+	debug.FreeOSMemory()
+	idle := resident(b)
+	goroutines := runtime.NumGoroutine()
+	stop()
+	if err := <-done; err != nil {
+		b.Error(err)
+	}
+	requests := end()
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(idle-before)/1024/count10k, "streams-10k")
+	b.ReportMetric(float64(late.quantile(.99).Microseconds())/1000, "streams-10k-lateness")
+	b.ReportMetric(float64(running-before)/1024/count10k, "KiB-running")
+	b.ReportMetric(float64(goroutines)/count10k, "goroutines/stream")
+	b.ReportMetric(float64(late.quantile(.5).Microseconds())/1000, "ms-late-p50")
+	b.ReportMetric(float64(late.quantile(1).Microseconds())/1000, "ms-late-max")
+	b.ReportMetric(started.Seconds(), "s-start")
+	b.ReportMetric(rate, "frames/s")
+	b.Logf("requests %v, of which throttled %v, most in a second %v; after the start, GetImages %.0f a second on average, at most %d in a tenth of one",
+		requests.Total, requests.Throttled, requests.Most, float64(requests.Settled)/(measure.Seconds()+2), requests.Burst)
+	b.Logf("freshness: %s", freshness(behind))
+	if n := requests.Throttled["DescribeStream"] + requests.Throttled["GetDataEndpoint"]; n > 0 {
+		b.Logf("%d requests to the control plane were throttled", n)
+	}
+	if started > 10*time.Second {
+		b.Logf("the start took %v", started)
+	}
+	if rate < 0.9*count10k {
+		b.Logf("only %.0f frames a second of %d", rate, count10k)
+	}
+}
+
+func tenThousand(b *testing.B, client *kinesis.Client, late *lateness, checked func()) []pipeline.Stream {
+	b.Helper()
+	grid, err := source.NewGrid(interval)
+	if err != nil {
+		b.Fatal(err)
+	}
+	output := &transform.Output{Name: "x", Spec: transform.Spec{Width: 1, Height: 1}}
+	names, streams := kinesistest.Cameras(count10k), make([]pipeline.Stream, count10k)
+	for i := range streams {
+		name := names[i].Name
+		s := client.Stream(kinesis.StreamOptions{Name: name})
+		streams[i] = pipeline.Stream{
+			Name: name, Fetcher: s, Grid: grid, From: source.SlotAt(time.Now()),
+			Check: func(ctx context.Context) error { defer checked(); return s.Check(ctx) },
+			Poll: source.Options{
+				Lag: source.Auto, Overlap: source.Auto, Grace: 30 * time.Second, Retention: s.Retention, Late: late.add,
+			},
+			Outputs: []*transform.Output{output}, Subjects: []string{"cvf.t." + name + ".x"},
+		}
+	}
+	return streams
+}
+
+// freshness describes how old the newest pictures are.
+func freshness(all []metrics.Stream) string {
+	now := time.Now()
+	ages := make([]time.Duration, len(all))
+	for i, s := range all {
+		ages[i] = s.Freshness(now).Round(100 * time.Millisecond)
+	}
+	slices.Sort(ages)
+	n := len(ages) - 1
+	return "least " + ages[0].String() + ", median " + ages[n/2].String() + ", 99% " + ages[n*99/100].String() + ", most " + ages[n].String()
+}
+
+// resident returns the bytes of memory that the process has, after a collection.
+func resident(b *testing.B) int64 {
+	b.Helper()
+	runtime.GC()
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Skip("resident memory is read from /proc: ", err)
+	}
+	fields := bytes.Fields(statm)
+	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
