@@ -28,7 +28,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan chaos soak fidelity lint fmt docs bench opencv image clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan chaos simulate soak fidelity lint fmt docs bench opencv image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ test-asan: deps ## test the decoders under the address sanitizer
 
 chaos: deps ## three feeders and three NATS servers for half an hour of kills, stops and cuts; ARGS="-chaos 5m -seed 7"
 	go test -count=1 -v -timeout 3h -tags $(TAGS) -run '^TestChaos$$' ./cmd/cvfeeder -args -chaos 30m $(ARGS)
+
+simulate: ## 100,000 cameras over 200 replicas, on fake time; ARGS="-cameras 1000000 -replicas 2000"
+	@go run ./internal/simulate $(ARGS)
 
 soak: deps ## 100,000 pictures must leave resident memory as it was
 	CVFEEDER_SOAK=100000 go test -count=1 -v -tags $(TAGS) -run '^TestResidentMemoryIsFlat$$' ./transform/opencv

@@ -371,7 +371,12 @@ type cluster struct {
 
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t}
+	return &cluster{t: t, servers: startServers(t)}
+}
+
+// startServers starts three servers in a cluster.
+func startServers(t testing.TB) (servers []*server.Server) {
+	t.Helper()
 	var routes []string
 	for range 3 {
 		routes = append(routes, freeAddress(t))
@@ -392,14 +397,14 @@ func startCluster(t *testing.T) *cluster {
 		}
 		srv.Start()
 		t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-		c.servers = append(c.servers, srv)
+		servers = append(servers, srv)
 	}
-	for _, srv := range c.servers {
+	for _, srv := range servers {
 		if !srv.ReadyForConnections(10 * time.Second) {
 			t.Fatal("the cluster does not start")
 		}
 	}
-	return c
+	return servers
 }
 
 func (c *cluster) urls() string {

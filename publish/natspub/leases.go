@@ -202,7 +202,12 @@ func signal(ch chan struct{}) {
 func (l *Leases) SetStreams(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.pace = min(max(l.opts.Lease/3, time.Duration(n)*time.Second/groupWrites), maxPace)
+	l.pace = CursorPace(l.opts.Lease, n)
+}
+
+// CursorPace returns how often a group of so many streams writes the cursor of each.
+func CursorPace(lease time.Duration, streams int) time.Duration {
+	return min(max(lease/3, time.Duration(streams)*time.Second/groupWrites), maxPace)
 }
 
 // Holds tells whether the stream of a key is owned, at this instant.

@@ -148,7 +148,7 @@ func dropReason(t *testing.T, err error) string {
 }
 
 // freeAddress returns a loopback address that nothing listens on.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -118,7 +118,7 @@ func runStreams(b *testing.B) {
 	go func() { done <- p.Run(ctx) }()
 	<-time.After(settle - time.Since(begin))
 	late.on.Store(true)
-	from, behind := out.published.Load(), p.Streams()
+	from, behind := out.published.Load(), freshness(p.Streams())
 	<-time.After(measure)
 	late.on.Store(false)
 	rate := float64(out.published.Load()-from) / measure.Seconds()
@@ -126,6 +126,8 @@ func runStreams(b *testing.B) {
 	debug.FreeOSMemory()
 	idle := resident(b)
 	goroutines := runtime.NumGoroutine()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
 	stop()
 	if err := <-done; err != nil {
 		b.Error(err)
@@ -142,7 +144,8 @@ func runStreams(b *testing.B) {
 	b.ReportMetric(rate, "frames/s")
 	b.Logf("requests %v, of which throttled %v, most in a second %v; after the start, GetImages %.0f a second on average, at most %d in a tenth of one",
 		requests.Total, requests.Throttled, requests.Most, float64(requests.Settled)/(measure.Seconds()+2), requests.Burst)
-	b.Logf("freshness: %s", freshness(behind))
+	b.Logf("freshness at the start of the measurement: %s", behind)
+	b.Logf("MiB in use: heap %d, stacks %d, of the system %d", mem.HeapInuse>>20, mem.StackInuse>>20, mem.Sys>>20)
 	if n := requests.Throttled["DescribeStream"] + requests.Throttled["GetDataEndpoint"]; n > 0 {
 		b.Logf("%d requests to the control plane were throttled", n)
 	}
