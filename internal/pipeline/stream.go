@@ -201,10 +201,18 @@ func (f watched) Images(ctx context.Context, w source.Window) iter.Seq2[source.I
 		var away time.Duration
 		var last error
 		defer func() { f.answered(time.Since(begin)-away, last) }()
-		for img, err := range f.Fetcher.Images(ctx, w) {
+		// The stack that a request needs is many times that of a stream between its
+		// polls, and would be kept: so a request has one of its own.
+		next, stop := iter.Pull2(f.Fetcher.Images(ctx, w))
+		defer stop()
+		for {
+			img, err, more := next()
+			if !more {
+				return
+			}
 			last = err
 			left := time.Now()
-			more := yield(img, err)
+			more = yield(img, err)
 			away += time.Since(left)
 			if !more {
 				return

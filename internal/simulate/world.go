@@ -156,7 +156,7 @@ func (w *world) give() event {
 				end = max(end, released)
 			}
 			cameras, running[name] = cameras[n:], running[name]-n
-			at = (end/step + 1) * step // the next batch begins when this one has ended
+			at = end.Truncate(step) + step // the next batch begins when this one has ended
 		}
 	}
 	return w.arrive(all)

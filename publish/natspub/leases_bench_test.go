@@ -54,7 +54,7 @@ func BenchmarkLeases(b *testing.B) {
 // benchBucket makes a bucket on one server, or on a cluster of three.
 func benchBucket(b *testing.B, replicas int) jetstream.KeyValue {
 	b.Helper()
-	url := ""
+	var url string
 	if replicas == 1 {
 		srv, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: b.TempDir()})
 		if err != nil {
