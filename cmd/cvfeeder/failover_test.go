@@ -81,7 +81,7 @@ func (w *watchpost) of(client string) []string {
 // last one was.
 func (w *watchpost) moved(t *testing.T, streams []string, from string, begin time.Time) time.Duration {
 	t.Helper()
-	eventually(t, func() error {
+	inTime(t, func() error {
 		for _, s := range w.of(from) {
 			if slices.Contains(streams, s) {
 				return fmt.Errorf("%s is still %s's", s, from)
@@ -98,7 +98,7 @@ func (w *watchpost) moved(t *testing.T, streams []string, from string, begin tim
 	return longest
 }
 
-func eventually(t *testing.T, check func() error) {
+func inTime(t *testing.T, check func() error) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -127,7 +127,7 @@ func TestFailover(t *testing.T) {
 	}
 	a, b := startFailover(t, w)
 	both := func() (ofA []string) {
-		eventually(t, func() error {
+		inTime(t, func() error {
 			if ofA = w.of("a"); len(ofA) == 0 || len(w.of("b")) == 0 {
 				return fmt.Errorf("a has %d streams, b %d", len(ofA), len(w.of("b")))
 			}
