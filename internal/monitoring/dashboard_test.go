@@ -180,7 +180,7 @@ func checkPanel(p panelModel, bad func(string, ...any)) {
 	if !strings.HasSuffix(p.Description, ".") {
 		bad("no description in a sentence")
 	}
-	if u := p.FieldConfig.Defaults.Unit; !slices.Contains(units, u) && !strings.HasPrefix(u, "suffix: ") {
+	if u := p.FieldConfig.Defaults.Unit; !slices.Contains(units, u) && !strings.HasPrefix(u, "suffix:") {
 		bad("unit %q", u)
 	}
 	if p.Datasource.UID != "${datasource}" || p.Datasource.Type != "prometheus" {

@@ -130,7 +130,7 @@ func freshnessOfFleet() panel {
 func fleetThroughput() []panel {
 	return []panel{
 		chart(panel{
-			title: "Frames a second", description: "Slots that are due, and those that are published.", unit: "suffix: frames/s", width: 6,
+			title: "Frames a second", description: "Slots that are due, and those that are published.", unit: "suffix:frames/s", width: 6,
 			queries: []query{
 				{expr: `sum(rate(cvfeeder_slots_expected_total{` + these + `}[$__rate_interval]))`, legend: "due"},
 				{expr: `sum(rate(cvfeeder_slots_total{` + these + `, outcome="published"}[$__rate_interval]))`, legend: "published"},
@@ -167,7 +167,7 @@ func latencyHeatmap() panel {
 			legend: "{{le}}", heatmap: true,
 		}},
 		options: object{
-			"calculate": false, "cellGap": 1, "cellValues": object{"unit": "suffix: frames/s"}, "exemplars": object{"color": "rgba(255,0,255,0.7)"},
+			"calculate": false, "cellGap": 1, "cellValues": object{"unit": "suffix:frames/s"}, "exemplars": object{"color": "rgba(255,0,255,0.7)"},
 			"color":        object{"mode": "scheme", "scheme": "Turbo", "steps": 64, "fill": "dark-orange", "exponent": 0.5, "scale": "exponential", "reverse": false},
 			"filterValues": object{"le": 1e-9}, "legend": object{"show": true}, "rowsFrame": object{"layout": "auto"}, "showValue": "never",
 			"tooltip": object{"mode": "single", "showColorScale": true, "yHistogram": true},

@@ -48,7 +48,7 @@ func streamNow() []panel {
 			queries: []query{{expr: `sum(increase(cvfeeder_gap_seconds_total{` + this + `}[$__range]))`, legend: "time", instant: true}},
 		}),
 		stat(panel{
-			title: "Frames a second", description: "Slots that are published.", unit: "suffix: frames/s", decimals: 2, thresholds: []step{{nil, "blue"}},
+			title: "Frames a second", description: "Slots that are published.", unit: "suffix:frames/s", decimals: 2, thresholds: []step{{nil, "blue"}},
 			queries: []query{{expr: `sum(rate(cvfeeder_slots_total{` + this + `, outcome="published"}[$__rate_interval]))`, legend: "published"}},
 		}),
 		stat(panel{
@@ -92,7 +92,7 @@ func gapTimeline() panel {
 
 func outcomesOfStream() panel {
 	return stacked(panel{
-		title: "Outcomes", description: "How slots ended: published, or without a tensor for a reason.", unit: "suffix: slots/s", width: 12,
+		title: "Outcomes", description: "How slots ended: published, or without a tensor for a reason.", unit: "suffix:slots/s", width: 12,
 		queries:   []query{{expr: `sum by (outcome) (rate(cvfeeder_slots_total{` + this + `}[$__rate_interval]))`, legend: "{{outcome}}"}},
 		overrides: outcomeColors(),
 	})

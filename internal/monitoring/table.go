@@ -33,7 +33,7 @@ func streamTable() panel {
 		overrides: []object{
 			{"matcher": object{"id": "byName", "options": "Stream"}, "properties": []object{{"id": "links", "value": []object{toStream("${__value.text}")}}}},
 			column("Freshness", "s", 1, freshnessSteps), column("Without a tensor", "percentunit", 2, shareSteps(.01, .05)),
-			column("Frames a second", "suffix: frames/s", 2, nil), column("Pending slots", "short", 0, nil),
+			column("Frames a second", "suffix:frames/s", 2, nil), column("Pending slots", "short", 0, nil),
 			column("Throttled", "percentunit", 1, shareSteps(.01, .1)), column("Cost a month", "currencyUSD", 2, nil),
 		},
 	}
