@@ -28,7 +28,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan chaos simulate soak fidelity lint fmt docs bench opencv image clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan chaos simulate soak soak-hour fidelity lint fmt docs bench opencv image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ simulate: ## 100,000 cameras over 200 replicas, on fake time; ARGS="-cameras 100
 
 soak: deps ## 100,000 pictures must leave resident memory as it was
 	CVFEEDER_SOAK=100000 go test -count=1 -v -tags $(TAGS) -run '^TestResidentMemoryIsFlat$$' ./transform/opencv
+
+soak-hour: deps ## an hour at 80% of what the machine decodes must leave memory, goroutines, descriptors and Mats flat; ARGS="-soak 8h"
+	go test -count=1 -v -timeout 24h -tags $(TAGS) -run '^TestSoak$$' ./cmd/cvfeeder -args -soak 1h $(ARGS)
 
 # The golden vectors anew, then tensors by the libraries' own preprocessors. Some
 # gigabytes and minutes the first time, for PyTorch.

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
 	media "github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia"
 	"github.com/aws/smithy-go/middleware"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
@@ -28,12 +29,19 @@ const renewAgain = 10 * time.Second
 // streams need, which would make a new connection for each request.
 const idleConnections = 256
 
+// mostInFlight bounds the requests for images, each of which takes a tenth of a MiB: where
+// cores or the network are too slow for all streams, these wait in turn, and memory does
+// not grow with what is behind.
+const mostInFlight = 512
+
 // A Client holds what the streams of one account share, in any region.
 type Client struct {
 	opts     Options
 	decoders sync.Pool // of *page.Decoder: one for each page that is being read
 	// Of the account: descriptions of streams, and their data endpoints.
 	describes, locates *quota
+	// inFlight are the requests for images that are under way.
+	inFlight *semaphore.Weighted
 
 	mu       sync.Mutex
 	chain    aws.Config // what the SDK's own chain came to
@@ -55,6 +63,7 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 	c := &Client{
 		opts:     opts,
 		services: map[string]*service{}, describes: newQuota(), locates: newQuota(),
+		inFlight: semaphore.NewWeighted(mostInFlight),
 		decoders: sync.Pool{New: func() any { return new(page.Decoder) }},
 		loaded:   time.Now(),
 	}

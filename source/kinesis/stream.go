@@ -135,6 +135,11 @@ func (s *Stream) Images(ctx context.Context, w source.Window) iter.Seq2[source.I
 			yield(source.Image{}, err)
 			return
 		}
+		if err := s.client.inFlight.Acquire(ctx, 1); err != nil {
+			yield(source.Image{}, s.explain(err))
+			return
+		}
+		defer s.client.inFlight.Release(1)
 		ctx, watch := watched(ctx, requestTime)
 		defer watch.stop()
 		stopped := false
