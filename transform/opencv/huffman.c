@@ -98,6 +98,7 @@ static __attribute__((noinline)) reader refill_slowly(j_decompress_ptr info, rea
 			}
 		}
 		if (info->unread_marker) r.made_up += 8;
+		r.bits &= ~(~0ull >> r.count); // they may be of the marker
 		r.bits |= (uint64_t)c << (56 - r.count);
 	}
 	return r;
@@ -108,10 +109,11 @@ static inline INLINE void refill(j_decompress_ptr info, reader *r) {
 	uint64_t v;
 	if (LIKELY(r->end - r->at >= 8)) {
 		memcpy(&v, r->at, sizeof v);
-		// None of the bytes may be 0xff.
-		if (LIKELY(!((~v - 0x0101010101010101) & v & 0x8080808080808080))) {
+		int n = (63 - r->count) >> 3;
+		// None of the n bytes may be 0xff.
+		if (LIKELY(!((~v - 0x0101010101010101) & v & (0x8080808080808080 & ~(~0ull << 8 * n))))) {
 			r->bits |= __builtin_bswap64(v) >> r->count;
-			r->at += (63 - r->count) >> 3;
+			r->at += n;
 			r->count |= 56;
 			return;
 		}
