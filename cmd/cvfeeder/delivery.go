@@ -171,6 +171,7 @@ func (f *feeder) streamOptions(subject publish.SubjectTemplate, m *metrics.Metri
 	if f.cfg.Delivery.Mode == modeDurable {
 		o.MaxBytes = int64(c.MaxBytes)
 	}
+	m.PublishErrors.WithLabelValues(natspub.Conflict) // a series before the first
 	var mu sync.Mutex
 	seldom := map[string]*rate.Sometimes{}
 	o.OnRetry = func(reason string, err error) {

@@ -29,6 +29,7 @@ http: {listen: "127.0.0.1:0"}
 streams:
   - {name: cam-1, interval: 500ms, outputs: [small]}
   - {name: cam-2, interval: 500ms, outputs: [small]}
+  - {name: absent, interval: 500ms, outputs: [small]}
 outputs:
   small: {preset: yolo, size: 32x32, dtype: uint8}
 `
@@ -38,7 +39,8 @@ const patience = 3 * time.Minute
 
 // TestOutageAlerts: while the service has an outage the alert of stale streams fires,
 // in a real Prometheus with the rules that are delivered, but six times as fast; and it
-// ends with the outage.
+// ends with the outage. It fires for a stream that does not exist, too, whose freshness
+// only grows.
 func TestOutageAlerts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes most of a minute")
@@ -70,21 +72,26 @@ func TestOutageAlerts(t *testing.T) {
 	p := promtest.Start(t, promtest.Options{Target: background(t, f), Rules: rules})
 
 	promtest.Until(t, patience, "both streams are fresh", func() bool {
-		fresh := p.Query(t, "cvfeeder_freshness_seconds < 8")
-		return len(fresh) == 2 && len(p.Query(t, `cvfeeder_slots_total{outcome="published"} > 0`)) == 2 && len(p.Query(t, "ALERTS")) == 0
+		fresh := p.Query(t, `cvfeeder_freshness_seconds{stream!="absent"} < 8`)
+		return len(fresh) == 2 && len(p.Query(t, `cvfeeder_slots_total{outcome="published"} > 0`)) == 2 && len(p.Query(t, `ALERTS{stream!="absent"}`)) == 0
 	})
 	begin := time.Now()
 	outage.Store(true)
 	const firing = `ALERTS{alertname="CvfeederStreamStale",alertstate="firing",severity="critical"}`
-	promtest.Until(t, patience, firing, func() bool { return len(p.Query(t, firing)) == 2 })
+	promtest.Until(t, patience, firing, func() bool { return len(p.Query(t, firing)) == 3 })
 	t.Logf("fired after %v", time.Since(begin).Round(time.Second))
 	if down := p.Query(t, `ALERTS{alertname=~"CvfeederDown|CvfeederAbsent|CvfeederBrokerAway"}`); len(down) > 0 {
 		t.Errorf("an outage of Kinesis is not one of cvfeeder or NATS: %v", down)
 	}
 	begin = time.Now()
 	outage.Store(false)
-	promtest.Until(t, patience, "the alert has ended", func() bool { return len(p.Query(t, `ALERTS{alertname="CvfeederStreamStale"}`)) == 0 })
+	promtest.Until(t, patience, "the alert has ended", func() bool {
+		return len(p.Query(t, `ALERTS{alertname="CvfeederStreamStale",stream!="absent"}`)) == 0
+	})
 	t.Logf("over after %v", time.Since(begin).Round(time.Second))
+	if len(p.Query(t, firing)) != 1 || len(p.Query(t, `deriv(cvfeeder_freshness_seconds{stream="absent"}[10s]) > 0.9`)) != 1 {
+		t.Error("the stream that does not exist has no alert, or its freshness does not grow")
+	}
 }
 
 // background runs a feeder until the test ends, and returns the address of its

@@ -261,9 +261,10 @@ func (p *Pipeline) sorted() []*stream {
 
 // Streams returns the state of every stream, by name.
 func (p *Pipeline) Streams() []metrics.Stream {
-	var all []metrics.Stream
-	for _, s := range p.sorted() {
-		all = append(all, s.state())
+	streams := p.sorted()
+	all := make([]metrics.Stream, len(streams))
+	for i, s := range streams {
+		all[i] = s.state()
 	}
 	return all
 }
