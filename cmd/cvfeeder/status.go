@@ -46,6 +46,7 @@ func (f *feeder) handler(l net.Listener, r running, at *atomic.Pointer[pipeline.
 		Waiting:     func() []string { return f.waiting(at.Load()) },
 		Connections: func() []metrics.Connection { return connections(r.conn) },
 		NotReady:    why,
+		Busy:        func() float64 { return at.Load().Busy() },
 		Picture: func(ctx context.Context, stream, output string) (status.Picture, error) {
 			return picture(ctx, at.Load(), views, stream, output)
 		},

@@ -19,8 +19,10 @@ type overview struct {
 	Mode     string   `json:"mode"`
 	Ready    bool     `json:"ready"`
 	NotReady []string `json:"not_ready"`
-	NATS     broker   `json:"nats"`
-	Totals   totals   `json:"totals"`
+	// Busy is the share of the workers' time that they have worked lately.
+	Busy   float64 `json:"workers_busy_ratio"`
+	NATS   broker  `json:"nats"`
+	Totals totals  `json:"totals"`
 	// Found is how many streams the filters let through; Streams are some of them.
 	Found   int   `json:"found"`
 	Offset  int   `json:"offset"`
@@ -108,6 +110,9 @@ func (h *handler) look(now time.Time) (overview, []row) {
 		o.NotReady = why
 	}
 	o.Ready = len(o.NotReady) == 0
+	if h.opts.Busy != nil {
+		o.Busy = h.opts.Busy()
+	}
 	o.NATS = h.broker()
 	var rows []row
 	for _, s := range h.opts.Streams() {

@@ -40,6 +40,9 @@ type Options struct {
 	Connections func() []metrics.Connection
 	// NotReady returns why the process is not ready.
 	NotReady func() []string
+	// Busy returns the share of the workers' time that they have worked lately. nil is
+	// none of it.
+	Busy func() float64
 	// Picture waits for the next frame of a stream, and returns the output's tensor
 	// of it as pictures. Its errors may wrap [ErrNotFound], [ErrBusy] or
 	// [ErrNoFrame]. nil shows no pictures.

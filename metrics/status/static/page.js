@@ -93,8 +93,9 @@ function showHeader(all) {
   set($("rate"), now > t0 ? ((done - n0) / (now - t0)).toFixed(1) : "–");
   const first = all.not_ready.slice(0, 3).map((w) => (w.length > 160 ? `${w.slice(0, 150)} …` : w));
   if (all.not_ready.length > 3) first.push(`and ${count(all.not_ready.length - 3)} more`);
-  set($("notready"), first.length ? `Not ready: ${first.join("\n")}` : "");
-  $("notready").hidden = all.ready;
+  const few = all.workers_busy_ratio >= 0.95 ? "Too few cores: the workers had no pause in the last ten seconds, and frames will be late." : "";
+  set($("notready"), first.length ? `Not ready: ${first.join("\n")}` : few);
+  $("notready").hidden = all.ready && !few;
   const ill = Object.entries(all.totals.states).filter(([s]) => ["bad", "warn"].includes(states[s][2])).reduce((n, [, k]) => n + k, 0);
   document.title = ill ? `(${ill}) cvfeeder` : "cvfeeder";
 }
