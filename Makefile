@@ -11,6 +11,8 @@ IMAGE ?= cvfeeder
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
+KUSTOMIZE_VERSION := v5.8.0
+KUSTOMIZE := .cache/bin/kustomize-$(KUSTOMIZE_VERSION)
 REQUIREMENTS := clients/python/requirements-test.txt
 VENV := .cache/venv
 BASELINE := internal/bench/baseline/requirements.txt
@@ -51,9 +53,9 @@ build: deps ## build bin/cvfeeder
 demo: build ## run everything in one process; make demo ARGS="--for 60s --streams 4"
 	@bin/cvfeeder demo $(ARGS)
 
-test: deps-test $(VENV)/.done ## vet and test everything, with the race detector
+test: deps-test $(VENV)/.done $(KUSTOMIZE) ## vet and test everything, with the race detector
 	go vet -tags $(TAGS) ./...
-	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" go test -race -tags $(TAGS) ./...
+	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" go test -race -tags $(TAGS) ./...
 	go test -race -tags "$(TAGS) matprofile" ./transform/opencv/...
 
 # Leaks are told by the tests themselves; OpenCV keeps some memory to the end.
@@ -122,6 +124,10 @@ docs: ## renew what is generated: the tables of docs/configuration.md, of metric
 $(GOLANGCI):
 	GOBIN="$(CURDIR)/.cache/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv .cache/bin/golangci-lint $@
+
+$(KUSTOMIZE):
+	GOBIN="$(CURDIR)/.cache/bin" go install sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)
+	mv .cache/bin/kustomize $@
 
 bench: deps $(BENCH_VENV)/.done ## measure; ends with one line a result and its budget
 	@CVFEEDER_BENCH_PYTHON="$(CURDIR)/$(BENCH_VENV)/bin/python" go run ./internal/bench

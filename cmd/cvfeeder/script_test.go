@@ -23,7 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"cvfeeder": main, "nats-server": natsServer})
+	testscript.Main(m, map[string]func(){"cvfeeder": main, "nats-server": natsServer, "nats-server-main": natsServerMain})
 }
 
 // TestScripts runs the program as a user does. Besides testscript's own commands

@@ -1,0 +1,284 @@
+// Package deploytest checks what cvfeeder is deployed with, docker/compose.yaml and
+// docker/kubernetes, against what is published of these formats and against cvfeeder
+// itself. It has nothing to call.
+package deploytest
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+)
+
+const docker = "../../docker"
+
+// drain is the time in which cvfeeder finishes what is in flight, with some for its
+// start of stopping.
+const drain = 15 * time.Second
+
+// tool returns what an environment variable of "make test" names.
+func tool(t *testing.T, variable string) string {
+	t.Helper()
+	path := os.Getenv(variable)
+	if path == "" {
+		t.Skipf("%s is not set: `make test` sets it", variable)
+	}
+	return path
+}
+
+// command runs a program and returns what it prints.
+func command(t *testing.T, stdin []byte, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	var out, problems bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &out, &problems
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v: %v\n%s%s", cmd, err, &out, &problems)
+	}
+	return out.Bytes()
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(docker, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// checkConfig holds a config to what cvfeeder takes, and to addresses that probes,
+// Prometheus and health checks can reach.
+func checkConfig(t *testing.T, name string, text []byte) {
+	t.Helper()
+	cfg, err := config.Parse(name, text, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if want := "0.0.0.0:9177"; cfg.HTTP.Listen != want {
+		t.Errorf("%s: http.listen is %q, want %q", name, cfg.HTTP.Listen, want)
+	}
+}
+
+func TestComposeFollowsItsSpecification(t *testing.T) {
+	python := tool(t, "CVFEEDER_PYTHON")
+	compose := filepath.Join(docker, "compose.yaml")
+	command(t, nil, python, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", compose)
+	checkConfig(t, "demo.yaml", read(t, "compose/demo.yaml"))
+}
+
+// TestImagesArePinned finds images that another day would be others.
+func TestImagesArePinned(t *testing.T) {
+	var file struct {
+		Services map[string]struct {
+			Image string `yaml:"image"`
+			Build any    `yaml:"build"`
+		} `yaml:"services"`
+	}
+	if err := yaml.Unmarshal(read(t, "compose.yaml"), &file); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range file.Services {
+		_, tag, _ := strings.Cut(s.Image, ":")
+		if s.Build == nil && (tag == "" || tag == "latest") {
+			t.Errorf("service %s: the image %q has no version", name, s.Image)
+		}
+	}
+}
+
+func TestNATSTakesItsConfigs(t *testing.T) {
+	t.Setenv("POD_NAME", "inference-0")
+	for _, tt := range []struct {
+		file      string
+		jetstream bool
+		leaves    int
+	}{
+		{file: "nats/nats.conf", jetstream: true},
+		{file: "kubernetes/overlays/leaf/nats.conf", leaves: 1},
+	} {
+		opts, err := server.ProcessConfigFile(filepath.Join(docker, tt.file))
+		if err != nil {
+			t.Errorf("%s: %v", tt.file, err)
+			continue
+		}
+		// 640x640 float32, with its headers
+		if least := int32(640*640*3*4 + 4096); opts.MaxPayload < least {
+			t.Errorf("%s: max_payload is %d, below a tensor's %d", tt.file, opts.MaxPayload, least)
+		}
+		if opts.JetStream != tt.jetstream || len(opts.LeafNode.Remotes) != tt.leaves {
+			t.Errorf("%s: JetStream %t, %d leaf nodes", tt.file, opts.JetStream, len(opts.LeafNode.Remotes))
+		}
+	}
+}
+
+// An object is one of Kubernetes, as far as it is looked at here.
+type object struct {
+	Kind     string `yaml:"kind"`
+	Metadata struct {
+		Name string `yaml:"name"`
+	} `yaml:"metadata"`
+	Data map[string]string `yaml:"data"`
+	Spec struct {
+		Selector struct {
+			MatchLabels map[string]string `yaml:"matchLabels"`
+		} `yaml:"selector"`
+		PodSelector struct {
+			MatchLabels map[string]string `yaml:"matchLabels"`
+		} `yaml:"podSelector"`
+		Template struct {
+			Metadata struct {
+				Labels map[string]string `yaml:"labels"`
+			} `yaml:"metadata"`
+			Spec struct {
+				ServiceAccountName string      `yaml:"serviceAccountName"`
+				Grace              int         `yaml:"terminationGracePeriodSeconds"`
+				InitContainers     []container `yaml:"initContainers"`
+				Containers         []container `yaml:"containers"`
+			} `yaml:"spec"`
+		} `yaml:"template"`
+	} `yaml:"spec"`
+}
+
+type container struct {
+	Name            string `yaml:"name"`
+	Image           string `yaml:"image"`
+	StartupProbe    any    `yaml:"startupProbe"`
+	LivenessProbe   any    `yaml:"livenessProbe"`
+	ReadinessProbe  any    `yaml:"readinessProbe"`
+	SecurityContext struct {
+		NonRoot    bool  `yaml:"runAsNonRoot"`
+		ReadOnly   bool  `yaml:"readOnlyRootFilesystem"`
+		Escalation *bool `yaml:"allowPrivilegeEscalation"`
+		Drop       struct {
+			Names []string `yaml:"drop"`
+		} `yaml:"capabilities"`
+		Seccomp struct {
+			Type string `yaml:"type"`
+		} `yaml:"seccompProfile"`
+	} `yaml:"securityContext"`
+	Resources struct {
+		Requests map[string]string `yaml:"requests"`
+		Limits   map[string]string `yaml:"limits"`
+	} `yaml:"resources"`
+}
+
+// TestManifests builds each overlay and holds its objects to Kubernetes' schemas, the
+// oldest that has sidecars and the newest.
+func TestManifests(t *testing.T) {
+	kustomize, python := tool(t, "CVFEEDER_KUSTOMIZE"), tool(t, "CVFEEDER_PYTHON")
+	for _, overlay := range []string{"standalone", "sidecar", "leaf"} {
+		t.Run(overlay, func(t *testing.T) {
+			built := command(t, nil, kustomize, "build", filepath.Join(docker, "kubernetes/overlays", overlay))
+			var objects []object
+			var files []string
+			for i, text := range bytes.Split(built, []byte("\n---\n")) {
+				var o object
+				if err := yaml.Unmarshal(text, &o); err != nil {
+					t.Fatal(err)
+				}
+				objects = append(objects, o)
+				if o.Kind == "PodMonitor" {
+					command(t, text, "go", "run", "-C", "testdata/podmonitor", ".")
+					continue
+				}
+				file := filepath.Join(t.TempDir(), fmt.Sprintf("%d-%s.yaml", i, o.Kind))
+				if err := os.WriteFile(file, text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				files = append(files, file)
+			}
+			for _, version := range []string{"1.29.0", "1.37.0"} {
+				args := append([]string{"-m", "kubernetes_validate", "--strict", "-k", version}, files...)
+				command(t, nil, python, args...)
+			}
+			checkObjects(t, objects)
+		})
+	}
+}
+
+// checkObjects holds the objects of an overlay to each other.
+func checkObjects(t *testing.T, objects []object) {
+	t.Helper()
+	kinds := map[string]object{}
+	for _, o := range objects {
+		kinds[o.Kind] = o
+		if text, ok := o.Data["cvfeeder.yaml"]; ok {
+			checkConfig(t, o.Metadata.Name, []byte(text))
+		}
+	}
+	for _, kind := range []string{"ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "ServiceAccount"} {
+		if kinds[kind].Kind == "" {
+			t.Fatalf("there is no %s", kind)
+		}
+	}
+	pod := kinds["Deployment"].Spec.Template
+	for kind, selector := range map[string]map[string]string{
+		"Deployment":          kinds["Deployment"].Spec.Selector.MatchLabels,
+		"NetworkPolicy":       kinds["NetworkPolicy"].Spec.PodSelector.MatchLabels,
+		"PodDisruptionBudget": kinds["PodDisruptionBudget"].Spec.Selector.MatchLabels,
+		"PodMonitor":          kinds["PodMonitor"].Spec.Selector.MatchLabels,
+	} {
+		for label, value := range selector {
+			if pod.Metadata.Labels[label] != value {
+				t.Errorf("%s selects %s=%s, and the pod has %s", kind, label, value, pod.Metadata.Labels[label])
+			}
+		}
+		if len(selector) == 0 {
+			t.Errorf("%s selects every pod", kind)
+		}
+	}
+	if got := pod.Spec.ServiceAccountName; got != kinds["ServiceAccount"].Metadata.Name {
+		t.Errorf("the pod's service account is %q", got)
+	}
+	if got := time.Duration(pod.Spec.Grace) * time.Second; got < drain {
+		t.Errorf("the pod is killed after %v, before cvfeeder has finished", got)
+	}
+	names := map[string]bool{}
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		names[c.Name] = true
+		checkContainer(t, c)
+	}
+	if !names["cvfeeder"] {
+		t.Errorf("the pod has no cvfeeder, but %v", names)
+	}
+}
+
+func checkContainer(t *testing.T, c container) {
+	t.Helper()
+	s := c.SecurityContext
+	if !s.NonRoot || !s.ReadOnly || s.Escalation == nil || *s.Escalation || s.Seccomp.Type != "RuntimeDefault" {
+		t.Errorf("%s may do more than it needs: %+v", c.Name, s)
+	}
+	if diff := cmp.Diff([]string{"ALL"}, s.Drop.Names); diff != "" {
+		t.Errorf("%s: capabilities dropped (-want +got):\n%s", c.Name, diff)
+	}
+	if c.Resources.Requests["cpu"] == "" || c.Resources.Requests["memory"] == "" || c.Resources.Limits["memory"] == "" {
+		t.Errorf("%s: resources are %+v", c.Name, c.Resources)
+	}
+	if c.Name == "cvfeeder" && (c.StartupProbe == nil || c.LivenessProbe == nil || c.ReadinessProbe == nil) {
+		t.Errorf("%s: a probe is missing", c.Name)
+	}
+}
+
+// TestComposeMountsWhatIsThere finds mounts of files that are not in docker/, for
+// which Docker would make empty directories.
+func TestComposeMountsWhatIsThere(t *testing.T) {
+	for _, found := range regexp.MustCompile(`(?m)(?:- |:-)(\./[^:}]+)`).FindAllSubmatch(read(t, "compose.yaml"), -1) {
+		if _, err := os.Stat(filepath.Join(docker, string(found[1]))); err != nil {
+			t.Errorf("compose.yaml mounts %s: %v", found[1], err)
+		}
+	}
+}
