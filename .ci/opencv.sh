@@ -2,14 +2,21 @@
 # Builds OpenCV's core, imgproc and imgcodecs (JPEG and PNG) from Debian's source
 # package as static libraries, with a pkg-config file that cgo can use:
 #
-#   .ci/opencv.sh DIRECTORY
+#   .ci/opencv.sh DIRECTORY [amd64|arm64]
 #
 # The package lists and the sources are kept apart from the system's; nothing is
-# installed. It takes some minutes.
+# installed. It takes some minutes. For another processor than this machine's it
+# needs Debian's cross compiler, and libjpeg and libpng for that processor. The same
+# sources and compiler make the same libraries, wherever they are built.
 set -euo pipefail
 mkdir -p "${1:?the directory to build into}"
 prefix=$(realpath "$1")
 work=$prefix/work
+case ${2-$(uname -m)} in
+amd64 | x86_64) processor=x86_64 ;;
+arm64 | aarch64) processor=aarch64 ;;
+*) processor=$(uname -m) ;; # with OpenCV's own choices
+esac
 
 command -v apt-get >/dev/null || {
 	echo "This system has no apt-get to download Debian's source package of OpenCV with." >&2
@@ -49,7 +56,14 @@ options=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF "-DBUILD_LIST=core,i
 	-DBUILD_TESTS=OFF -DBUILD_PERF_TESTS=OFF -DBUILD_EXAMPLES=OFF -DBUILD_DOCS=OFF -DBUILD_JAVA=OFF
 	-DBUILD_opencv_python3=OFF -DWITH_IMGCODEC_HDR=OFF -DWITH_IMGCODEC_SUNRASTER=OFF
 	-DWITH_IMGCODEC_PXM=OFF -DWITH_IMGCODEC_PFM=OFF)
-[[ $(uname -m) != x86_64 ]] || options+=(-DCPU_BASELINE=SSE4_2 "-DCPU_DISPATCH=AVX;AVX2")
+# Neither the time nor the place of the build.
+options+=(-DBUILD_INFO_SKIP_TIMESTAMP=ON -DBUILD_INFO_SKIP_SYSTEM_VERSION=ON)
+export CFLAGS="-ffile-prefix-map=$work=." CXXFLAGS="-ffile-prefix-map=$work=."
+if [[ $processor != "$(uname -m)" ]]; then
+	options+=(-DCMAKE_SYSTEM_NAME=Linux "-DCMAKE_SYSTEM_PROCESSOR=$processor"
+		"-DCMAKE_C_COMPILER=$processor-linux-gnu-gcc" "-DCMAKE_CXX_COMPILER=$processor-linux-gnu-g++")
+fi
+[[ $processor != x86_64 ]] || options+=(-DCPU_BASELINE=SSE4_2 "-DCPU_DISPATCH=AVX;AVX2")
 for feature in 1394 ADE DIRECTX EIGEN FFMPEG GDAL GDCM GSTREAMER GTK IPP ITT JASPER LAPACK OPENCL \
 	OPENEXR OPENGL OPENJPEG PROTOBUF QT QUIRC TBB TIFF V4L VA VTK VULKAN WEBP; do
 	options+=("-DWITH_$feature=OFF")
@@ -71,5 +85,6 @@ Libs: -L$prefix/lib -lopencv_imgcodecs -lopencv_imgproc -lopencv_core -ljpeg -lp
 END
 # Last, because it is what tells that the build is whole.
 mv "$work/opencv4.pc" "$prefix/lib/pkgconfig/opencv4.pc"
+cp "${sources[0]}LICENSE" "$prefix/LICENSE"
 rm -rf "$work"
 echo "OpenCV $version is in $prefix"

@@ -1,30 +1,40 @@
 #!/usr/bin/env bash
 # Builds the container image with the first of docker, podman and buildah that
-# works here:
+# works here, or with the one that $BUILDER names:
 #
-#   docker/build.sh IMAGE VERSION
+#   docker/build.sh IMAGE VERSION [OPTION…]
+#
+# OPTION is one of the builder's, such as --platform linux/arm64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 image=${1:?the name of the image}
 version=${2:?the version of the program}
+shift 2
 
 works() { command -v "$1" && "$1" info; } >/dev/null 2>&1
 
-if works docker; then
+for builder in ${BUILDER-docker podman buildah} ""; do
+	[[ -z $builder ]] || ! works "$builder" || break
+done
+# The OCI's own format has no HEALTHCHECK.
+case $builder in
+docker)
 	build=(docker build)
-elif works podman; then
-	build=(podman build)
-elif works buildah; then
-	build=(buildah build)
-else
+	export DOCKER_BUILDKIT=1 # for BUILDPLATFORM, where it is not the default yet
+	;;
+podman | buildah) build=("$builder" build --format docker --layers) ;;
+*)
 	cat >&2 <<-'END'
 		Building the image needs docker (with its daemon running), podman or buildah,
 		and none of them works here: "docker info", "podman info" and "buildah info"
 		say why. On Debian 12: apt-get install buildah
 	END
 	exit 1
-fi
+	;;
+esac
 
+revision=$(git rev-parse HEAD 2>/dev/null || true)
 echo "Building $image ($version) with ${build[0]}"
-exec "${build[@]}" --file docker/Dockerfile --build-arg "VERSION=$version" --tag "$image" .
+exec "${build[@]}" --file docker/Dockerfile --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
+	--tag "$image" "$@" .
