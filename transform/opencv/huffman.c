@@ -5,6 +5,13 @@
 
 #include <jerror.h>
 
+// BMI2 shifts by what is in any register, without flags.
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define CLONES __attribute__((target_clones("arch=haswell", "default")))
+#else
+#define CLONES
+#endif
+
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define INLINE __attribute__((always_inline))
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -206,7 +213,7 @@ static boolean restart(j_decompress_ptr info, cvf_huffman *h) {
 
 // In the place of libjpeg's own. The blocks are zero; there are none where the
 // pixels are not wanted.
-static boolean decode_mcu(j_decompress_ptr info, JBLOCKROW *blocks) {
+CLONES static boolean decode_mcu(j_decompress_ptr info, JBLOCKROW *blocks) {
 	cvf_huffman *h = info->client_data;
 	if (info->restart_interval) {
 		if (h->restart == 0 && !restart(info, h)) return FALSE;
