@@ -126,8 +126,8 @@ func streamKinesis() []panel {
 		chart(panel{
 			title: "Images asked for a frame", description: "Images asked for, by frames published: 1 is the least; retries, overlap and NO_MEDIA cost more.", unit: "short", width: 6,
 			queries: []query{{
-				expr: `sum(rate(cvfeeder_images_requested_total{` + this + `}[$__rate_interval])) / sum(rate(cvfeeder_slots_total{` + this +
-					`, outcome="published"}[$__rate_interval]))`,
+				expr: `sum(rate(cvfeeder_images_requested_total{` + this + `}[$__rate_interval])) / (sum(rate(cvfeeder_slots_total{` + this +
+					`, outcome="published"}[$__rate_interval])) > 0)`,
 				legend: "images",
 			}},
 		}),
