@@ -11,6 +11,8 @@ import json
 import sys
 import types
 import typing
+from collections.abc import Iterator
+from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
@@ -27,7 +29,7 @@ BEYOND = {
 }
 
 
-def lost(given, kept, path=""):
+def lost(given: Any, kept: Any, path: str = "") -> Iterator[str]:
     """Yields the paths of what is not kept by the types."""
     if isinstance(given, dict) and isinstance(kept, dict):
         for key, value in given.items():
@@ -36,13 +38,13 @@ def lost(given, kept, path=""):
             elif value not in (None, {}, [], ""):
                 yield f"{path}.{key}"
     elif isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
-        for a, b in zip(given, kept):
+        for a, b in zip(given, kept, strict=True):
             yield from lost(a, b, f"{path}[]")
     elif given != kept:
         yield path
 
 
-def wrong(value, hint, path=""):
+def wrong(value: Any, hint: Any, path: str = "") -> Iterator[str]:
     """Yields where a value is not of its type."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
@@ -81,7 +83,7 @@ def wrong(value, hint, path=""):
         yield f"{path}: {value!r} is no {hint.__name__}"
 
 
-def problems(file):
+def problems(file: str) -> Iterator[str]:
     with open(file, encoding="utf-8") as f:
         given = json.load(f)
     dashboard = Dashboard.from_json(given)
