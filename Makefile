@@ -30,10 +30,10 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan chaos simulate soak soak-hour fidelity lint fmt docs bench opencv image clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan chaos simulate soak soak-hour fidelity lint fmt docs bench opencv image image-test release clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install the missing Debian packages that building needs
 	@.ci/deps.sh build
@@ -135,5 +135,11 @@ bench: deps $(BENCH_VENV)/.done ## measure; ends with one line a result and its 
 image: ## build the container image with docker, podman or buildah
 	@docker/build.sh "$(IMAGE)" "$(VERSION)"
 
+image-test: ## build the image over a Debian by debootstrap, and run it; needs root, for half an hour
+	@docker/verify.sh "$(VERSION)"
+
+release: ## build archives, bills of materials and checksums into dist
+	@.ci/release.sh "$(VERSION)" dist
+
 clean: ## remove what the other targets made
-	rm -rf bin .cache
+	rm -rf bin dist .cache

@@ -64,7 +64,7 @@ if [[ $processor != "$(uname -m)" ]]; then
 		"-DCMAKE_C_COMPILER=$processor-linux-gnu-gcc" "-DCMAKE_CXX_COMPILER=$processor-linux-gnu-g++")
 fi
 [[ $processor != x86_64 ]] || options+=(-DCPU_BASELINE=SSE4_2 "-DCPU_DISPATCH=AVX;AVX2")
-for feature in 1394 ADE DIRECTX EIGEN FFMPEG GDAL GDCM GSTREAMER GTK IPP ITT JASPER LAPACK OPENCL \
+for feature in 1394 ADE CAROTENE DIRECTX EIGEN FFMPEG GDAL GDCM GSTREAMER GTK IPP ITT JASPER LAPACK OPENCL \
 	OPENEXR OPENGL OPENJPEG PROTOBUF QT QUIRC TBB TIFF V4L VA VTK VULKAN WEBP; do
 	options+=("-DWITH_$feature=OFF")
 done
@@ -80,8 +80,8 @@ cat >"$work/opencv4.pc" <<END
 Name: OpenCV
 Description: OpenCV's core, imgproc and imgcodecs, static
 Version: $version
-Cflags: -I$prefix/include/opencv4
-Libs: -L$prefix/lib -lopencv_imgcodecs -lopencv_imgproc -lopencv_core -ljpeg -lpng -lz -lstdc++ -lpthread -ldl -lm
+Cflags: -I\${pcfiledir}/../../include/opencv4
+Libs: -L\${pcfiledir}/.. -lopencv_imgcodecs -lopencv_imgproc -lopencv_core -ljpeg -lpng -lz -lstdc++ -lpthread -ldl -lm
 END
 # Last, because it is what tells that the build is whole.
 mv "$work/opencv4.pc" "$prefix/lib/pkgconfig/opencv4.pc"

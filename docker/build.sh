@@ -23,7 +23,14 @@ docker)
 	build=(docker build)
 	export DOCKER_BUILDKIT=1 # for BUILDPLATFORM, where it is not the default yet
 	;;
-podman | buildah) build=("$builder" build --format docker --layers) ;;
+podman | buildah)
+	case $(uname -m) in
+	aarch64) own=arm64 ;;
+	*) own=amd64 ;;
+	esac
+	# Some versions do not know the platform that they build on.
+	build=("$builder" build --format docker --layers --build-arg "BUILDPLATFORM=linux/$own")
+	;;
 *)
 	cat >&2 <<-'END'
 		Building the image needs docker (with its daemon running), podman or buildah,

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Makes what a release consists of: for each processor an archive with the program,
+# linked statically, its manual pages and completions, and a bill of materials; and
+# the checksums of all.
+#
+#   .ci/release.sh VERSION DIRECTORY
+#
+# A processor whose compiler and libraries are not there is left out, and it says what
+# to install. The same commit and compilers make the same bytes. OpenCV is built once
+# for each processor, into .cache/release.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+version=${1:?the version}
+out=${2:?the directory to write to}
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH-$(git log -1 --format=%ct)}
+export SOURCE_DATE_EPOCH
+mkdir -p "$out"
+out=$(realpath "$out")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# pkg prints what pkg-config knows of a processor's library.
+pkg() { PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="/usr/lib/$gnu/pkgconfig" pkg-config "$@"; }
+
+# ready tells whether a processor's compiler and libraries are there, or what is not.
+ready() {
+	command -v "$gnu-g++" >/dev/null && pkg --exists libjpeg libturbojpeg libpng zlib && return
+	local compiler=g++
+	[[ $arch == "$(dpkg --print-architecture 2>/dev/null)" ]] || compiler=crossbuild-essential-$arch
+	cat >&2 <<-END
+		$arch is left out: its compiler or libraries are missing. On Debian 12:
+		  dpkg --add-architecture $arch && apt-get update
+		  apt-get install --no-install-recommends cmake dpkg-dev $compiler libjpeg62-turbo-dev:$arch libpng-dev:$arch libturbojpeg0-dev:$arch
+	END
+	return 1
+}
+
+# around writes what is beside the program, which is the same for all processors.
+around() {
+	mkdir -p "$1/completions" "$1/man/man1"
+	cp LICENSE CHANGELOG.md README.md docker/cvfeeder.yaml "$1/"
+	cp "$opencv/LICENSE" "$1/LICENSE.opencv"
+	for package in libjpeg62-turbo-dev libpng-dev zlib1g-dev; do
+		cp "/usr/share/doc/$package/copyright" "$1/copyright.$package"
+	done
+	"$native" completion bash >"$1/completions/cvfeeder.bash"
+	"$native" completion zsh >"$1/completions/_cvfeeder"
+	"$native" completion fish >"$1/completions/cvfeeder.fish"
+	"$native" man "$1/man/man1"
+}
+
+native=$work/cvfeeder
+files=()
+for arch in "$(go env GOHOSTARCH)" amd64 arm64; do
+	case $arch in
+	amd64) gnu=x86_64-linux-gnu ;;
+	arm64) gnu=aarch64-linux-gnu ;;
+	*) continue ;;
+	esac
+	name=cvfeeder-$version-linux-$arch
+	[[ ! -e $work/$name ]] || continue # it was this machine's own, and first
+	if ! ready; then
+		[[ -e $native ]] || exit 1 # without a program of its own this machine makes no manual pages
+		continue
+	fi
+	opencv=$PWD/.cache/release/opencv-$arch
+	[[ -e $opencv/lib/pkgconfig/opencv4.pc ]] || .ci/opencv.sh "$opencv" "$arch"
+	mkdir "$work/$name"
+	.ci/static.sh "$arch" "$opencv" "$work/$name/cvfeeder" "$version"
+	[[ -e $native ]] || cp "$work/$name/cvfeeder" "$native"
+	around "$work/$name"
+	go run ./internal/sbom "$work/$name/cvfeeder" "$version" "opencv=$(<"$opencv/lib/pkgconfig/opencv4.pc" sed -n 's/^Version: //p')" \
+		"libjpeg-turbo=$(pkg --modversion libjpeg)" "libpng=$(pkg --modversion libpng)" "zlib=$(pkg --modversion zlib)" \
+		>"$out/$name.cdx.json"
+	tar -C "$work" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
+		-cf - "$name" | gzip -9n >"$out/$name.tar.gz"
+	files+=("$name.tar.gz" "$name.cdx.json")
+done
+[[ ${#files[@]} -gt 0 ]] || exit 1
+(cd "$out" && sha256sum "${files[@]}" | tee SHA256SUMS)

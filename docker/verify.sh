@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Builds the image and runs it, on a machine without a container engine and without an
+# image registry: over docker/standin.sh, and in namespaces with a read-only root file
+# system and as the image's own user.
+#
+#   docker/verify.sh VERSION
+#
+# Needs root, buildah and debootstrap, and takes half an hour the first time, most of
+# it for OpenCV. What it makes stays in $WORK, by default .cache/image-test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+version=${1:?the version}
+work=${WORK-.cache/image-test}
+mkdir -p "$work"
+work=$(realpath "$work")
+
+export CONTAINERS_STORAGE_CONF=$work/storage.conf STORAGE_DRIVER=${STORAGE_DRIVER-overlay}
+export BUILDAH_ISOLATION=chroot BUILDER=buildah
+printf '[storage]\ndriver = "%s"\ngraphroot = "%s"\nrunroot = "%s"\n' \
+	"$STORAGE_DRIVER" "$work/storage" "$work/run" >"$CONTAINERS_STORAGE_CONF"
+
+base=docker.io/library/golang:1.26-bookworm
+buildah inspect --type image "$base" >/dev/null 2>&1 || docker/standin.sh "$base"
+docker/build.sh cvfeeder:test "$version" --pull-never
+
+container=$(buildah from --pull-never localhost/cvfeeder:test)
+trap 'buildah rm "$container" >/dev/null' EXIT
+root=$(buildah mount "$container")
+
+fail() {
+	echo "$0: $1" >&2
+	exit 1
+}
+
+mebibytes=$(($(du -sb "$root" | cut -f1) / 1000000))
+echo "size: $mebibytes MB"
+[[ $mebibytes -lt 80 ]] || fail "the image has 80 MB or more"
+for program in sh bash busybox apt apk dpkg; do
+	[[ -z $(find "$root" -name "$program" -type f) ]] || fail "the image has a $program"
+done
+[[ $(find "$root" -type f -perm /111 | wc -l) -eq 1 ]] || fail "the image has other programs than cvfeeder"
+buildah inspect --type image localhost/cvfeeder:test | grep -q '"Healthcheck"' || fail "the image has no HEALTHCHECK"
+
+# The image's program as its own user. No function, so that its process is what a
+# signal reaches.
+feeder=(env HOME=/var/lib/cvfeeder chroot --userspec=65532:65532 --groups= "$root" /usr/local/bin/cvfeeder)
+
+# inside runs a function of this script in namespaces of its own, in which the image's
+# root file system is read-only but for /tmp.
+inside() {
+	root=$root unshare --mount --pid --fork --kill-child --net bash -euo pipefail -c "
+		$(declare -f fail "$1")
+		$(declare -p feeder)
+		ip link set lo up
+		mount --bind \"\$root\" \"\$root\"
+		mount -t tmpfs -o size=16m,mode=1777 tmpfs \"\$root/tmp\"
+		mount -o remount,bind,ro \"\$root\"
+		$1" "$0"
+}
+
+works() {
+	if touch "$root/etc/x" 2>/dev/null; then fail "the root file system can be written to"; fi
+	"${feeder[@]}" version
+	"${feeder[@]}" demo --for 20s &
+	demo=$!
+	for _ in {1..100}; do
+		! "${feeder[@]}" health >/dev/null 2>&1 || break
+		sleep 0.1
+	done
+	"${feeder[@]}" health
+	wait "$demo"
+}
+
+# From the start of the program to its first tensor at a subscriber, with pictures that
+# are there already. Each try to subscribe is a start of the program, too.
+coldstart() {
+	export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+	"${feeder[@]}" fake --streams 1 >/dev/null &
+	cat >"$root/tmp/cvfeeder.yaml" <<-END
+		aws: {region: us-east-1, endpoint: "http://127.0.0.1:9178"}
+		nats: {url: embedded}
+		http: {listen: ""}
+		streams: [{name: cam-1, outputs: [detector], from: "$(date -u -d "-1 minute" +%FT%TZ)"}]
+		outputs: {detector: {preset: yolo}}
+	END
+	sleep 2
+	for _ in 1 2 3; do
+		start=$(date +%s%N)
+		"${feeder[@]}" run -c /tmp/cvfeeder.yaml 2>/dev/null &
+		run=$!
+		until "${feeder[@]}" tap --count 1 >/dev/null 2>&1; do kill -0 "$run" || fail "cvfeeder has ended"; done
+		echo "cold start to the first tensor at a subscriber: $((($(date +%s%N) - start) / 1000000)) ms"
+		kill "$run"
+		wait "$run" || true
+	done
+}
+
+inside works
+inside coldstart
+echo "The image works."
