@@ -141,7 +141,10 @@ func near(t time.Time, slot source.Slot, interval time.Duration) bool {
 
 // noMedia says so, and which slot is known to have some.
 func (s *stream) noMedia(slot source.Slot) error {
-	newest := s.ledger.Stats().Newest
+	var newest source.Slot
+	if s.ledger != nil { // it runs here
+		newest = s.ledger.Stats().Newest
+	}
 	switch {
 	case newest == 0:
 		return fmt.Errorf("%w at %v: stream %s has none then, or not yet", source.ErrNoMedia, slot, s.Name)

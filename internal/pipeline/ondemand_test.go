@@ -289,3 +289,23 @@ func TestFrameKeepsToTheBudget(t *testing.T) {
 		end()
 	})
 }
+
+// TestFrameOfAStreamElsewhere asks for what there is none of in a stream that is known
+// here, and not read.
+func TestFrameOfAStreamElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		r.build(t, 1, 0, func(o *Options, streams []Stream) {
+			other := streams[0]
+			other.Name, other.Fetcher = "elsewhere", one{asked: new([]source.Window)}
+			o.Find = func(name string) (Stream, bool) { return other, name == other.Name }
+		})
+		end := r.running(t)
+		output := r.streams[r.Names()[0]].Outputs[0].Name
+		err := r.Frame(t.Context(), "elsewhere", time.Now(), output, func(*transform.Tensor) error { return nil })
+		if !errors.Is(err, source.ErrNoMedia) {
+			t.Errorf("got %v", err)
+		}
+		end()
+	})
+}
