@@ -50,12 +50,15 @@ func (f *feeder) join(ctx context.Context, conn *natspub.Conn, b *builder, opts 
 // firstOf returns where a stream begins that no replica has had yet: where a cvfeeder
 // without a group has stopped, or at the stream's own beginning.
 func firstOf(ctx context.Context, conn *natspub.Conn, stored *natspub.Stored, s pipeline.Stream) (source.Slot, error) {
+	if s.Key == "" {
+		return s.From, nil
+	}
 	cursor, saved, err := conn.SavedCursor(ctx, s.Key)
 	switch {
 	case err != nil:
 		return 0, err
 	case saved:
-		return max(cursor, s.From), nil
+		return cursor, nil
 	case s.Range:
 		return s.From, comesAfter(ctx, stored, s)
 	}

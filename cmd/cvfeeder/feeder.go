@@ -178,7 +178,8 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	shared.Store(b.group)
 	r.pipeline = pipeline.New(opts, b.group.want(streams))
 	at.Store(r.pipeline)
-	defer beside(side, func(ctx context.Context) { b.group.weigh(ctx, r.pipeline) })()
+	// Not while it hands its streams over, which it does by having no weight.
+	defer beside(ctx, func(ctx context.Context) { b.group.weigh(ctx, r.pipeline) })()
 
 	defer beside(side, func(ctx context.Context) { f.serve(ctx, r) })()
 	if f.watch != nil {

@@ -42,8 +42,8 @@ const atOnce = 64
 // Options are those of a cluster.
 type Options struct {
 	Leases *natspub.Leases
-	// First returns where a stream begins that nobody has had yet. Default: at its
-	// From.
+	// First returns where a stream begins that nobody has had yet. One without a Key
+	// begins now, wherever it was before. Default: at its From.
 	First func(context.Context, pipeline.Stream) (source.Slot, error)
 	// Gained, where set, is told of each stream before it runs here.
 	Gained func(pipeline.Stream)
@@ -75,6 +75,7 @@ type want struct {
 	now    bool        // begins now where it was not run lately
 	end    source.Slot // 0 where there is none
 
+	leaving bool      // is being removed, and not started any more
 	mine    bool      // belongs to this replica
 	running bool      // here
 	done    bool      // by whomever
@@ -122,15 +123,19 @@ func (c *Cluster) Add(s pipeline.Stream) {
 func (c *Cluster) Remove(ctx context.Context, name string) (cursor source.Slot, was bool) {
 	c.mu.Lock()
 	w, inner := c.wants[name], c.inner
-	running := w != nil && w.running
-	c.mu.Unlock()
 	if w == nil {
+		c.mu.Unlock()
 		return 0, false
 	}
+	w.leaving = true
+	running := w.running
+	c.mu.Unlock()
 	cursor = w.stream.From
 	if running {
 		// It is still wanted while what it has in flight is finished.
-		cursor, _ = inner.Remove(ctx, name)
+		if at, here := inner.Remove(ctx, name); here {
+			cursor = at
+		}
 	}
 	c.mu.Lock()
 	was = c.wants[name] == w
@@ -299,7 +304,7 @@ func (c *Cluster) take(ctx context.Context) {
 	tries.SetLimit(atOnce)
 	now := time.Now()
 	for _, w := range c.those(func(w *want) bool {
-		return w.mine && !w.running && !w.done && !now.Before(w.try)
+		return w.mine && !w.leaving && !w.running && !w.done && !now.Before(w.try)
 	}) {
 		tries.Go(func() error {
 			if ctx.Err() == nil {
@@ -318,7 +323,7 @@ func (c *Cluster) try(ctx context.Context, w *want) {
 		First: func(ctx context.Context) (source.Slot, error) {
 			first := w.stream
 			if w.now {
-				first.From = max(first.From, source.SlotAt(time.Now()))
+				first.Key, first.From = "", max(first.From, source.SlotAt(time.Now()))
 			}
 			return c.opts.First(ctx, first)
 		},
@@ -346,7 +351,7 @@ func (c *Cluster) try(ctx context.Context, w *want) {
 // start runs a stream that was acquired, unless it is not wanted any more.
 func (c *Cluster) start(ctx context.Context, w *want) {
 	c.mu.Lock()
-	wanted := c.wants[w.stream.Name] == w
+	wanted := c.wants[w.stream.Name] == w && !w.leaving
 	if wanted {
 		w.running, w.owner = true, c.leases.Member()
 		c.inner.Add(w.stream)
