@@ -75,7 +75,7 @@ func (c *checker) checkStore(ctx context.Context, conn *natspub.Conn) {
 			c.fail("jetstream", usage(err))
 			return
 		}
-		o := (&feeder{cfg: c.cfg}).streamOptions(template, nil)
+		o := streamOptions(c.cfg, template)
 		state, err := conn.CheckStream(ctx, o, mode == modeDurable)
 		c.checkState(ctx, conn, state, err, natspub.NeedsCreate(o.Name))
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/cvfeeder/cvfeeder/internal/checkpoint"
+	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
@@ -35,7 +36,8 @@ func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, op
 	case "inline":
 		opts.Inline = true
 	}
-	store := f.streamOptions(b.subject, b.metrics)
+	store := streamOptions(f.cfg, b.subject)
+	store.OnRetry = f.onRetry(b.metrics)
 	var cursors cursorStore
 	switch f.cfg.Delivery.Mode {
 	case modeLive:
@@ -162,19 +164,25 @@ type cursorStore interface {
 	Close() error
 }
 
-func (f *feeder) streamOptions(subject publish.SubjectTemplate, m *metrics.Metrics) natspub.StreamOptions {
-	c := f.cfg.Delivery.Stream
+// streamOptions describes the JetStream stream of a config.
+func streamOptions(cfg *config.Config, subject publish.SubjectTemplate) natspub.StreamOptions {
+	c := cfg.Delivery.Stream
 	o := natspub.StreamOptions{
 		Name: c.Name, Subjects: []string{subject.Wildcard()}, Replicas: c.Replicas,
 		Keep: c.Keep, Limits: c.Retention == "limits",
 	}
-	if f.cfg.Delivery.Mode == modeDurable {
+	if cfg.Delivery.Mode == modeDurable {
 		o.MaxBytes = int64(c.MaxBytes)
 	}
+	return o
+}
+
+// onRetry returns what counts and logs the messages that are tried again.
+func (f *feeder) onRetry(m *metrics.Metrics) func(reason string, err error) {
 	m.PublishErrors.WithLabelValues(natspub.Conflict) // a series before the first
 	var mu sync.Mutex
 	seldom := map[string]*rate.Sometimes{}
-	o.OnRetry = func(reason string, err error) {
+	return func(reason string, err error) {
 		m.PublishErrors.WithLabelValues(reason).Inc()
 		mu.Lock()
 		defer mu.Unlock()
@@ -183,7 +191,6 @@ func (f *feeder) streamOptions(subject publish.SubjectTemplate, m *metrics.Metri
 		}
 		seldom[reason].Do(func() { f.log.Warn(retryText(reason), "err", err) })
 	}
-	return o
 }
 
 func retryText(reason string) string {
