@@ -30,6 +30,7 @@ export CGO_ENABLED=1 GOOS=linux GOARCH=$arch CC=$gnu-gcc CXX=$gnu-g++
 export GOAMD64=v1 GOARM64=v8.0
 export PKG_CONFIG_LIBDIR=$opencv/lib/pkgconfig:/usr/lib/$gnu/pkgconfig:/usr/share/pkgconfig PKG_CONFIG_PATH=
 export CGO_CFLAGS="-O2 -g0 $prefixes" CGO_CXXFLAGS="-O2 -g0 $prefixes" CGO_LDFLAGS="-O2 -L$opencv/lib"
+# Go's build id tells of the paths in the flags, and is left out.
 exec go build -trimpath -buildvcs=false -tags "$tags" \
-	-ldflags "-s -w -X main.linked=$version -linkmode external -extldflags -static" \
+	-ldflags "-s -w -buildid= -X main.linked=$version -linkmode external -extldflags -static" \
 	-o "$output" ./cmd/cvfeeder

@@ -61,9 +61,9 @@ func main() {
 
 func run(args []string, epoch string, out io.Writer) error {
 	if len(args) < 2 {
-		return errors.New("usage: sbom PROGRAM VERSION NAME=VERSION...")
+		return errors.New("usage: sbom PROGRAM VERSION [NAME=VERSION]")
 	}
-	program, err := os.ReadFile(args[0])
+	program, err := os.ReadFile(args[0]) //nolint:gosec // the file that is named is what it reads
 	if err != nil {
 		return err
 	}
