@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"time"
 )
 
 //go:embed login.html
@@ -21,8 +22,11 @@ var login string
 // loginStyle is what the browser must know of the form's style to allow it.
 var loginStyle = regexp.MustCompile(`(?s)<style>(.*)</style>`)
 
-// maxLogin bounds what is read of a form.
-const maxLogin = 4 << 10
+// maxLogin and loginTime bound what is read of a form.
+const (
+	maxLogin  = 4 << 10
+	loginTime = 5 * time.Second
+)
 
 // secured sets what keeps other pages from using these.
 func secured(next http.Handler) http.Handler {
@@ -120,6 +124,8 @@ func equal(a, b string) bool {
 // login lets in who shows the token.
 func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxLogin)
+	// Whoever has no token may not hold a connection for long.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(loginTime))
 	if !equal(strings.TrimSpace(r.PostFormValue("token")), g.token) {
 		g.ask(w, r, "This is not the token.")
 		return

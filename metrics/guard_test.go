@@ -1,13 +1,17 @@
 package metrics_test
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cvfeeder/cvfeeder/metrics"
 )
@@ -167,3 +171,47 @@ func TestSecurityHeaders(t *testing.T) {
 		}
 	}
 }
+
+// TestLoginDoesNotWait sends half of a form, and no more.
+func TestLoginDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New(metrics.Build{}, metrics.Sources{})
+		h := metrics.Handler(m, func() []string { return nil }, metrics.HTTP{Token: token, Status: http.NotFoundHandler()})
+		client, server := net.Pipe()
+		srv := &http.Server{Handler: h}
+		go func() { _ = srv.Serve(&oneConn{conns: []net.Conn{server}, ended: make(chan struct{})}) }()
+		begin := time.Now()
+		go func() {
+			_, _ = io.WriteString(client, "POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\ntoken=")
+		}()
+		resp, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if took := time.Since(begin); resp.StatusCode != http.StatusUnauthorized || took > 10*time.Second {
+			t.Errorf("%d after %v", resp.StatusCode, took)
+		}
+		_ = client.Close()
+		_ = srv.Close()
+	})
+}
+
+// oneConn is a listener of the connections that there are.
+type oneConn struct {
+	conns []net.Conn
+	ended chan struct{}
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	if len(l.conns) == 0 {
+		<-l.ended
+		return nil, net.ErrClosed
+	}
+	c := l.conns[0]
+	l.conns = l.conns[1:]
+	return c, nil
+}
+
+func (l *oneConn) Close() error   { close(l.ended); return nil }
+func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }

@@ -305,7 +305,7 @@ func (f *feeder) listenHTTP() (net.Listener, error) {
 // serveHTTP serves until ctx ends.
 func (f *feeder) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) {
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
 	}
 	var down sync.WaitGroup

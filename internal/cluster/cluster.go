@@ -303,11 +303,14 @@ func (c *Cluster) take(ctx context.Context) {
 	var tries errgroup.Group
 	tries.SetLimit(atOnce)
 	now := time.Now()
+	// What JetStream is too slow for waits for the next round: others are to be
+	// given up or handed over meanwhile.
+	end := now.Add(c.leases.Lease() / 3)
 	for _, w := range c.those(func(w *want) bool {
 		return w.mine && !w.leaving && !w.running && !w.done && !now.Before(w.try)
 	}) {
 		tries.Go(func() error {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && time.Now().Before(end) {
 				c.try(ctx, w)
 			}
 			return nil
@@ -411,7 +414,14 @@ func (c *Cluster) giveAway(leaving []*want) {
 	for _, w := range leaving {
 		all.Go(func() error {
 			c.inner.Remove(ctx, w.stream.Name)
-			c.locked(func() { w.running, w.try = false, time.Now().Add(c.leases.Lease()) })
+			wanted := false
+			c.locked(func() {
+				w.running, w.try = false, time.Now().Add(c.leases.Lease())
+				wanted = c.wants[w.stream.Name] == w
+			})
+			if !wanted {
+				return nil // the lease is that of another in its place
+			}
 			return c.leases.Release(context.WithoutCancel(ctx), w.key)
 		})
 	}

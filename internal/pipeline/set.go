@@ -3,9 +3,13 @@ package pipeline
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
 )
+
+// tellTime bounds the announcing of a removed stream's last gaps.
+const tellTime = time.Second
 
 // run is a pipeline at work, to which streams can be added.
 type run struct {
@@ -57,7 +61,9 @@ func (r *run) Remove(ctx context.Context, name string) (source.Slot, bool) {
 	s.stop()
 	defer context.AfterFunc(ctx, s.giveUp)()
 	<-s.ended
-	r.announceAll(ctx, s)
+	telling, cancel := context.WithTimeout(r.drain, tellTime) // even where ctx has ended
+	defer cancel()
+	r.announceAll(telling, s)
 	cursor := r.cursor(s, s.ledger.Stats())
 	confirmed := r.confirm(ctx) == nil
 	r.mu.Lock()

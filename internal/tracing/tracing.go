@@ -137,7 +137,7 @@ func checkEndpoint() error {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
 		value := os.Getenv(name)
 		if u, err := url.Parse(value); value != "" && (err != nil || u.Scheme == "" || u.Opaque != "") {
-			return fmt.Errorf("%s: %q is no URL like http://collector:4318", name, value)
+			return fmt.Errorf("%s is no URL like http://collector:4318", name) // which may hold a password
 		}
 	}
 	return nil

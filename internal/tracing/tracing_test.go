@@ -232,10 +232,10 @@ func TestSamplerOfTheEnvironment(t *testing.T) {
 }
 
 func TestEndpointsAreURLs(t *testing.T) {
-	for _, endpoint := range []string{"collector:4317", "10.0.0.1:4317", "collector", "http://a b"} {
+	for _, endpoint := range []string{"collector:4317", "10.0.0.1:4317", "collector", "http://a b", "me:secret@collector:4318"} {
 		t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
 		_, err := tracing.Start(t.Context(), tracing.Options{Log: slog.New(slog.DiscardHandler)})
-		if err == nil || !strings.Contains(err.Error(), "is no URL like http://collector:4318") {
+		if err == nil || !strings.Contains(err.Error(), "is no URL like http://collector:4318") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", endpoint, err)
 		}
 	}

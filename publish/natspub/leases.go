@@ -36,6 +36,9 @@ const (
 	// streams it has, the more seldom each is written.
 	groupWrites = 2000
 	maxPace     = time.Minute
+	// maxLeaseWait bounds the wait for the bucket however long the lease is: others
+	// wait for who waits for it.
+	maxLeaseWait = 5 * time.Second
 )
 
 // LeaseOptions are those of [Conn.Leases].
@@ -140,7 +143,7 @@ func (c *Conn) Leases(ctx context.Context, o LeaseOptions) (*Leases, error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrStream, what, err)
 	}
 	l := &Leases{
-		js: js, kv: kv, opts: o, prefix: bucketKey(o.Group) + ".", timeout: o.Lease / 3,
+		js: js, kv: kv, opts: o, prefix: bucketKey(o.Group) + ".", timeout: min(o.Lease/3, maxLeaseWait),
 		changed: make(chan struct{}, 1), renew: make(chan struct{}, 1), weight: o.Weight, pace: o.Lease / 3,
 		records: map[string]*record{},
 	}
@@ -337,7 +340,7 @@ func (l *Leases) lose(key string, r *record) {
 
 // Close releases all streams, leaves the group, and ends all use of the bucket.
 func (l *Leases) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), l.opts.Lease)
+	ctx, cancel := context.WithTimeout(context.Background(), min(l.opts.Lease, maxLeaseWait))
 	defer cancel()
 	err := l.Release(ctx, l.keys()...)
 	l.stop()

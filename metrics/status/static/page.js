@@ -260,7 +260,12 @@ legend();
 tips($("tip"));
 setInterval(tick, 1000);
 // A link to #cam-1 opens that stream.
-const linked = decodeURIComponent(location.hash.slice(1));
+let linked = "";
+try {
+  linked = decodeURIComponent(location.hash.slice(1));
+} catch {
+  // No link of this page's.
+}
 if (linked && linked !== "streams") {
   $("name").value = wanted.name = linked;
   await poll();
