@@ -162,7 +162,7 @@ func TestDashboardsHaveData(t *testing.T) {
 			queries := checks(t, p, d.JSON)
 			t.Logf("%s, %s: %d queries", name, d.File, len(queries))
 			for what, has := range queries {
-				if !eventually(20*time.Second, has) {
+				if !eventually(time.Minute, has) {
 					t.Errorf("%s, %s: no data for %s", name, d.File, what)
 				}
 			}
