@@ -94,7 +94,7 @@ func TestCredentialsRotate(t *testing.T) {
 func TestNkey(t *testing.T) {
 	user := must[nkeys.KeyPair](t)(nkeys.CreateUser())
 	other := must[nkeys.KeyPair](t)(nkeys.CreateUser())
-	url := startStrict(t, &server.Options{Nkeys: []*server.NkeyUser{{Nkey: must[string](t)(user.PublicKey())}}}).ClientURL()
+	url := natspub.StartStrict(t, &server.Options{Nkeys: []*server.NkeyUser{{Nkey: must[string](t)(user.PublicKey())}}}).ClientURL()
 	seed := func(pair nkeys.KeyPair) string {
 		return write(t, filepath.Join(t.TempDir(), "feeder.nk"), must[[]byte](t)(pair.Seed()))
 	}
@@ -116,8 +116,8 @@ func TestTLS(t *testing.T) {
 	config.ClientCAs.AddCert(ca.cert)
 	mutual := config.Clone()
 	mutual.ClientAuth = tls.RequireAndVerifyClientCert
-	oneWay := startStrict(t, &server.Options{TLS: true, TLSConfig: config}).ClientURL()
-	bothWays := startStrict(t, &server.Options{TLS: true, TLSVerify: true, TLSConfig: mutual}).ClientURL()
+	oneWay := natspub.StartStrict(t, &server.Options{TLS: true, TLSConfig: config}).ClientURL()
+	bothWays := natspub.StartStrict(t, &server.Options{TLS: true, TLSVerify: true, TLSConfig: mutual}).ClientURL()
 	plain := startServer(t, natspub.ServerOptions{}).ClientURL()
 
 	for name, o := range map[string]natspub.Options{

@@ -54,7 +54,7 @@ func startUsers(t *testing.T, o *server.Options, users map[string]*server.Permis
 	if o.JetStream {
 		o.StoreDir = t.TempDir()
 	}
-	srv := startStrict(t, o)
+	srv := natspub.StartStrict(t, o)
 	if o.JetStream {
 		if err := must[*server.Account](t)(srv.LookupAccount(account.Name)).EnableJetStream(nil, nil); err != nil {
 			t.Fatal(err)

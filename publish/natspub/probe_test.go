@@ -14,29 +14,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// startPlain starts a server with the given options.
-func startPlain(t *testing.T, o *server.Options) *server.Server {
-	t.Helper()
-	o.Host, o.NoSigs, o.NoLog = "127.0.0.1", true, true
-	if o.Port == 0 {
-		o.Port = server.RANDOM_PORT
-	}
-	srv, err := server.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	return srv
-}
-
 // behindLeaf starts a hub with a smaller limit, and a leaf node of it.
 func behindLeaf(t *testing.T) (leaf, hub string) {
 	t.Helper()
-	h := startPlain(t, &server.Options{MaxPayload: 1 << 20, LeafNode: server.LeafNodeOpts{Host: "127.0.0.1", Port: server.RANDOM_PORT}})
+	h := StartStrict(t, &server.Options{MaxPayload: 1 << 20, LeafNode: server.LeafNodeOpts{Host: "127.0.0.1", Port: server.RANDOM_PORT}})
 	remote, err := url.Parse("nats-leaf://" + h.ClientURL()[len("nats://"):])
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +27,7 @@ func behindLeaf(t *testing.T) (leaf, hub string) {
 		t.Fatal(err)
 	}
 	remote.Host = remote.Hostname() + ":" + strconv.Itoa(v.LeafNode.Port)
-	l := startPlain(t, &server.Options{MaxPayload: 8 << 20, LeafNode: server.LeafNodeOpts{
+	l := StartStrict(t, &server.Options{MaxPayload: 8 << 20, LeafNode: server.LeafNodeOpts{
 		Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{remote}}},
 	}})
 	return l.ClientURL(), h.ClientURL()

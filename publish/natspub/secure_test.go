@@ -17,26 +17,9 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
-)
 
-// startStrict starts a server with options that natspub's own does not have.
-func startStrict(t *testing.T, o *server.Options) *server.Server {
-	t.Helper()
-	o.Host, o.NoSigs, o.NoLog = "127.0.0.1", true, true
-	if o.Port == 0 {
-		o.Port = server.RANDOM_PORT
-	}
-	srv, err := server.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(5 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	return srv
-}
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+)
 
 func write(t *testing.T, path string, data []byte) string {
 	t.Helper()
@@ -77,7 +60,7 @@ func newOperator(t *testing.T) *operator {
 			t.Fatal(err)
 		}
 	}
-	return &operator{account: account, url: startStrict(t, &server.Options{
+	return &operator{account: account, url: natspub.StartStrict(t, &server.Options{
 		TrustedOperators: []*jwt.OperatorClaims{claims}, AccountResolver: resolver, SystemAccount: claims.SystemAccount,
 	}).ClientURL()}
 }
