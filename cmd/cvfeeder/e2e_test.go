@@ -53,11 +53,7 @@ func newRig(t *testing.T, opts kinesistest.Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	endpoint, err := fake.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = endpoint.Close() })
+	endpoint := serveFake(t, fake)
 	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)

@@ -213,16 +213,8 @@ func startFailover(t *testing.T, w *watchpost) (a, b *process) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	endpoint, err := fake.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = endpoint.Close() })
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Shutdown)
+	endpoint := serveFake(t, fake)
+	server := serveNATS(t)
 	w.subscribe(t, server.ClientURL())
 	var streams strings.Builder
 	for i := range failoverStreams {

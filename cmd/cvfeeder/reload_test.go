@@ -82,16 +82,8 @@ func startReloading(t *testing.T, mode string, streams ...string) *reloading {
 	if err != nil {
 		t.Fatal(err)
 	}
-	endpoint, err := fake.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = endpoint.Close() })
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Shutdown)
+	endpoint := serveFake(t, fake)
+	server := serveNATS(t)
 	r := &reloading{
 		t: t, fake: fake, file: filepath.Join(t.TempDir(), "cvfeeder.yaml"), hangup: make(chan os.Signal, 1),
 		seen: &seen{slots: map[string][]time.Time{}},

@@ -75,16 +75,8 @@ func newStopping(t *testing.T, mode string) *stopping {
 	if err != nil {
 		t.Fatal(err)
 	}
-	endpoint, err := fake.Start("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = endpoint.Close() })
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Shutdown)
+	endpoint := serveFake(t, fake)
+	server := serveNATS(t)
 	s := &stopping{natsURL: server.ClientURL()}
 	var natsURL, kinesisURL string
 	s.nats, natsURL = newHole(t, server.ClientURL())
