@@ -5,9 +5,10 @@
 
 #include <jerror.h>
 
-// BMI2 shifts by what is in any register, without flags.
+// BMI2 shifts by what is in any register, without flags. (A variant for "arch=haswell"
+// would be for processors of just that name.)
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define CLONES __attribute__((target_clones("arch=haswell", "default")))
+#define CLONES __attribute__((target_clones("bmi2", "default")))
 #else
 #define CLONES
 #endif
@@ -47,10 +48,15 @@ static int step(const cvf_huffman_table *t, int symbol) {
 // Enters a code of the length into t->look, with each value that fits in.
 static void enter(cvf_huffman_table *t, int code, int length, int symbol) {
 	int rest = CVF_LOOK - length, size = symbol & 15;
-	for (int i = 0; i < 1 << rest && size <= rest; i++) {
+	for (int i = 0; i < 1 << rest; i++) {
+		cvf_huffman_entry *e = &t->look[code << rest | i];
+		if (size > rest) {
+			*e = (cvf_huffman_entry){0, length, {0}, {symbol}};
+			continue;
+		}
 		int16_t value = size ? extend(i >> (rest - size), size) : 0;
 		uint8_t bits = length + size;
-		t->look[code << rest | i] = (cvf_huffman_entry){bits, bits, {step(t, symbol), 0}, {value, value}};
+		*e = (cvf_huffman_entry){bits, bits, {step(t, symbol), 0}, {value, value}};
 	}
 }
 
@@ -136,10 +142,14 @@ static inline INLINE void drop(reader *r, int n) {
 // Reads a code with its value bit by bit. Returns the step to the coefficient.
 static inline INLINE int longer(j_decompress_ptr info, const cvf_huffman_table *t, reader *r, int *value) {
 	refill(info, r);
-	int length = 1;
-	while (length <= 16 && (int)(r->bits >> (64 - length)) > t->last[length]) length++;
-	if (length > 16) ERREXIT(info, r->count - length < r->made_up ? JWRN_HIT_MARKER : JWRN_HUFF_BAD_CODE);
-	int symbol = t->symbols[((int)(r->bits >> (64 - length)) + t->offset[length]) & 255];
+	cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
+	int length = e.first, symbol = e.value[0];
+	if (!length) {
+		length = CVF_LOOK + 1;
+		while (length <= 16 && (int)(r->bits >> (64 - length)) > t->last[length]) length++;
+		if (length > 16) ERREXIT(info, r->count - length < r->made_up ? JWRN_HIT_MARKER : JWRN_HUFF_BAD_CODE);
+		symbol = t->symbols[((int)(r->bits >> (64 - length)) + t->offset[length]) & 255];
+	}
 	drop(r, length);
 	int size = symbol & 15;
 	*value = 0;

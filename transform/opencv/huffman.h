@@ -19,8 +19,9 @@
 
 #define CVF_LOOK 11 // bits that are looked up at once
 
-// An answer to the next bits: one coefficient or two, with their values. All is 0
-// where not even one has a code and a value that fit in.
+// An answer to the next bits: one coefficient or two, with their values. Of a code
+// that fits in without its value there are just the code's length and symbol, as
+// first and value[0]; of a longer one all is 0.
 typedef struct {
 	uint8_t length;   // of the codes and the values
 	uint8_t first;    // of the first one's alone
