@@ -85,7 +85,9 @@ static void FUNCTION(_pad_interleaved)(const cvf_pack_job *j, const T *table, T 
 	FUNCTION(_fill_interleaved)(dst + 3 * (size_t)(j->top + j->h) * j->tw, bottom * j->tw, v0, v1, v2);
 }
 
-static void FUNCTION(_planar)(const cvf_pack_job *j, const T *table, T *dst) {
+// Rows of three channels are laid by row, which is NAME_row_planar or does the same.
+static void FUNCTION(_planar)(const cvf_pack_job *j, const T *table, T *dst,
+                              void (*row)(const uint8_t *, int, int, const T *, T *, size_t)) {
 	size_t plane = (size_t)j->tw * j->th;
 	for (int c = 0; c < j->channels && !j->padded; c++)
 		FUNCTION(_pad)(j, VALUE(c, j->pad), dst + c * plane);
@@ -95,13 +97,13 @@ static void FUNCTION(_planar)(const cvf_pack_job *j, const T *table, T *dst) {
 		if (j->channels == 1)
 			FUNCTION(_row_single)(s, j->step, j->w, table, d);
 		else if (j->step == 3)
-			FUNCTION(_row_planar)(s, j->w, j->reverse, table, d, plane);
+			row(s, j->w, j->reverse, table, d, plane);
 		else
 			for (int x = 0; x < j->w; x += CVF_GATHERED) {
 				uint8_t pixels[3 * CVF_GATHERED];
 				int n = j->w - x < CVF_GATHERED ? j->w - x : CVF_GATHERED;
 				cvf_gather(s + (ptrdiff_t)x * j->step, j->step, n, pixels);
-				FUNCTION(_row_planar)(pixels, n, j->reverse, table, d + x, plane);
+				row(pixels, n, j->reverse, table, d + x, plane);
 			}
 	}
 }
@@ -115,7 +117,7 @@ static void FUNCTION(_interleaved)(const cvf_pack_job *j, const T *table, T *dst
 
 static void NAME(const cvf_pack_job *j, const T *table, T *dst) {
 	if (j->planar || j->channels == 1)
-		FUNCTION(_planar)(j, table, dst);
+		FUNCTION(_planar)(j, table, dst, FUNCTION(_row_planar));
 	else
 		FUNCTION(_interleaved)(j, table, dst);
 }
