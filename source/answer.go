@@ -71,7 +71,7 @@ func (p *Poller) ask(ctx context.Context, a *answer, yield func(Frame, error) bo
 		if img.Err != nil {
 			p.ledger.GiveUp(s, MediaError)
 		} else if p.ledger.Take(s) {
-			p.hold(Frame{Stream: p.opts.Stream, Slot: s, Capture: img.Time, Data: img.Data})
+			p.hold(Frame{Stream: p.opts.Stream, Slot: s, Capture: img.Time, Data: img.Data, Recycle: img.Recycle})
 		}
 		if !p.release(yield) {
 			return false, nil

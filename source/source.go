@@ -43,6 +43,9 @@ type Frame struct {
 	// Data holds the encoded picture (JPEG or PNG), exactly as it was received:
 	// nothing in it has been checked.
 	Data []byte
+	// Recycle, where set, hands Data's memory back for other frames. It may be called
+	// once, when nobody reads Data any more, or left out.
+	Recycle func()
 }
 
 // An Image is one entry of the service's answer: a picture or the reason why
@@ -53,6 +56,8 @@ type Image struct {
 	// Data is the encoded picture, nil where Err is set. It belongs to the
 	// receiver.
 	Data []byte
+	// Recycle is that of [Frame].
+	Recycle func()
 	// Err tells why there is no picture: [ErrNoMedia] or [ErrMedia].
 	Err error
 }

@@ -2,29 +2,8 @@ package transform
 
 import (
 	"image"
-	"sync"
 	"testing"
 )
-
-func TestSizeClass(t *testing.T) {
-	sizes := map[int]int{} // of each class
-	check := func(n int) {
-		class, size := sizeClass(n)
-		if size < n || (n > minBuffer && size > n+n/8+1) {
-			t.Fatalf("%d bytes get a buffer of %d", n, size)
-		}
-		if other, ok := sizes[class]; ok && other != size {
-			t.Fatalf("class %d has buffers of %d and of %d", class, other, size)
-		}
-		sizes[class] = size
-	}
-	for n := range 1 << 14 {
-		check(n)
-	}
-	for n := 1 << 14; n < 1<<40; n += n / 23 {
-		check(n)
-	}
-}
 
 func TestRelease(t *testing.T) {
 	var b Buffers
@@ -77,21 +56,4 @@ func TestPadding(t *testing.T) {
 	if found == 0 {
 		t.Error("no padding was found again")
 	}
-}
-
-// TestBuffersConcurrently writes to every buffer, for the race detector to see
-// one that is given out twice.
-func TestBuffersConcurrently(*testing.T) {
-	var b Buffers
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for i := range 500 {
-				tensor, _ := b.Tensor(100+i%3*100, Padding{})
-				tensor.Data[0]++
-				tensor.Release()
-			}
-		})
-	}
-	wg.Wait()
 }

@@ -27,6 +27,14 @@ type job struct {
 	done    chan struct{}  // closed when tensors and err are set
 }
 
+// drop gives the memory of the frame's picture back, which nobody needs any more.
+func (j *job) drop() {
+	if j.frame.Recycle != nil {
+		j.frame.Recycle()
+	}
+	j.frame.Data, j.frame.Recycle = nil, nil
+}
+
 var errStale = errors.New("older than the freshness limit")
 
 func newJob(f source.Frame, s *stream) *job {
@@ -71,7 +79,7 @@ func (p *Pipeline) work(w Worker) {
 		j.tensors, j.err = p.transform(j.trace.Worker(w), j)
 		p.load.worked(time.Since(begin))
 		if j.views == nil {
-			j.frame.Data = nil
+			j.drop()
 		}
 		close(j.done)
 	}

@@ -64,9 +64,10 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 		opts:     opts,
 		services: map[string]*service{}, describes: newQuota(), locates: newQuota(),
 		inFlight: semaphore.NewWeighted(mostInFlight),
-		decoders: sync.Pool{New: func() any { return new(page.Decoder) }},
 		loaded:   time.Now(),
 	}
+	images := new(source.Buffers[struct{}])
+	c.decoders.New = func() any { return &page.Decoder{Buffers: images} }
 	var err error
 	if c.chain, err = load(ctx, opts); err != nil {
 		return nil, fmt.Errorf("loading the AWS configuration: %w", err)

@@ -129,7 +129,7 @@ func image(img page.Image) source.Image {
 	case img.Data == nil:
 		out.Err = fmt.Errorf("%w: neither content nor error", source.ErrMedia)
 	default:
-		out.Data = img.Data
+		out.Data, out.Recycle = img.Data, img.Recycle
 	}
 	return out
 }

@@ -38,7 +38,7 @@ func (d *Decoder) content(img *Image) error {
 		d.pos += len(chunk)
 		if quote >= 0 {
 			d.pos++
-			img.Data = d.copyImage()
+			d.copyImage(img)
 			return nil
 		}
 		if err := d.fill(); err != nil {
@@ -71,15 +71,18 @@ func (d *Decoder) escaped(img *Image, limit int) error {
 	var tail []byte
 	if tail, img.Err = base64.StdEncoding.DecodeString(text); img.Err == nil {
 		d.image = append(d.image, tail...)
-		img.Data = d.copyImage()
+		d.copyImage(img)
 	}
 	return nil
 }
 
-// copyImage returns the image in memory of its own. Not nil, even if it is empty.
-func (d *Decoder) copyImage() []byte {
-	if len(d.image) == 0 {
-		return []byte{}
+// copyImage gives the image memory of its own. Not nil, even if it is empty.
+func (d *Decoder) copyImage(img *Image) {
+	if d.Buffers == nil || len(d.image) == 0 {
+		img.Data = append([]byte{}, d.image...)
+		return
 	}
-	return append([]byte(nil), d.image...)
+	memory := d.Buffers.Get(len(d.image))
+	copy(memory.Data, d.image)
+	img.Data, img.Recycle = memory.Data, func() { d.Buffers.Put(memory) }
 }

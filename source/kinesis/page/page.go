@@ -27,6 +27,8 @@ import (
 	"time"
 
 	smithytime "github.com/aws/smithy-go/time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // The limits, in bytes as sent where nothing else is said.
@@ -55,6 +57,9 @@ type Image struct {
 	// Data is the decoded ImageContent, of just its size; nil where there is none
 	// or it is no base64. It belongs to the receiver.
 	Data []byte
+	// Recycle, where set, hands the memory of Data back to [Decoder.Buffers]. It may be
+	// left out.
+	Recycle func()
 	// Err tells why the ImageContent could not be decoded.
 	Err error
 }
@@ -62,6 +67,9 @@ type Image struct {
 // A Decoder decodes one answer after the other and keeps its buffers in between.
 // Its zero value is ready to use. It must not be used by two goroutines at once.
 type Decoder struct {
+	// Buffers, where set, are where images get their memory; decoders may share it.
+	Buffers *source.Buffers[struct{}]
+
 	scanner
 	image []byte // what has been decoded of an ImageContent
 }
@@ -150,7 +158,7 @@ func (d *Decoder) entry() (img Image, err error) {
 		case "Error":
 			img.Error, err = d.text("Error")
 		case "ImageContent":
-			img.Data, img.Err = nil, nil
+			img.Data, img.Recycle, img.Err = nil, nil, nil
 			err = d.content(&img)
 		default:
 			err = d.skip(0)
