@@ -284,9 +284,10 @@ func (f *feeder) options(m *metrics.Metrics) pipeline.Options {
 	return pipeline.Options{
 		Workers:   runtime.GOMAXPROCS(0),
 		NewWorker: func() pipeline.Worker { return opencv.NewWorker(opencv.Options{Buffers: buffers}) },
-		Inflight:  int64(f.cfg.Delivery.Inflight),
-		Metrics:   m,
-		Log:       f.log,
+		// What the collector lets lie about before it runs is within the budget, too.
+		Inflight: int64(f.cfg.Delivery.Inflight) * 100 / (100 + gcPercent),
+		Metrics:  m,
+		Log:      f.log,
 	}
 }
 

@@ -107,8 +107,8 @@ type Delivery struct {
 	// Oversize says what becomes of a tensor that is larger than the server takes:
 	// an error at the start, or messages that hold a part each.
 	Oversize string `yaml:"oversize" jsonschema:"enum=reject,enum=chunk"`
-	// Inflight bounds the bytes of pictures and tensors between fetching and
-	// delivery.
+	// Inflight bounds the memory of pictures and tensors between fetching and
+	// delivery: their bytes, and two fifths more for the garbage collector.
 	Inflight Bytes `yaml:"inflight"`
 }
 
