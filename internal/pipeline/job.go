@@ -137,42 +137,25 @@ func (j *job) stale(now time.Time) bool {
 	return !j.asked && limit > 0 && now.Sub(j.frame.Slot.Time()) > limit
 }
 
-// deliver publishes a stream's jobs in order and commits how each ended. After an
-// error that makes no sense of going on it stops the stream, and only gives the
-// jobs back.
-func (p *Pipeline) deliver(ctx context.Context, s *stream, queue <-chan *job, stop func()) error {
-	var fatal error
-	try := func(step func() error) {
-		if fatal == nil {
-			fatal = step()
-		}
-		if fatal != nil {
-			stop()
-		}
+// deliver publishes a job, and commits how it ended; before it the gaps that have
+// passed, where they are told among the tensors, and nothing else where j is nil. After
+// an error that makes no sense of going on, jobs are only given back.
+func (p *Pipeline) deliver(ctx context.Context, s *stream, j *job, on bool) (fatal error) {
+	if j != nil {
+		<-j.done // all that is before it has ended
 	}
-	gaps := func() error { return p.inline(ctx, s) }
-	var second <-chan time.Time // which most of many streams can do without
-	if p.opts.Inline {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		second = tick.C
+	if on {
+		fatal = p.inline(ctx, s)
 	}
-	for {
-		select {
-		case <-second:
-			try(gaps)
-		case j, more := <-queue:
-			if !more {
-				try(gaps)
-				return fatal
-			}
-			<-j.done
-			try(gaps) // all that is before the job has ended
-			try(func() error { return p.finish(ctx, s, j) })
-			j.trace.End(j.outcome, j.err)
-			p.release(j)
-		}
+	if j == nil {
+		return fatal
 	}
+	if on && fatal == nil {
+		fatal = p.finish(ctx, s, j)
+	}
+	j.trace.End(j.outcome, j.err)
+	p.release(j)
+	return fatal
 }
 
 // finish publishes a job's tensors and commits its slot. A slot is published when

@@ -175,9 +175,14 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	queue := make(chan *job, queueLength)
-	delivered := make(chan error, 1)
-	go func() { delivered <- p.deliver(drain, s, queue, stop) }()
+	var fatal error
+	deliver := func(j *job) {
+		if err := p.deliver(drain, s, j, fatal == nil); err != nil {
+			fatal = err
+			stop()
+		}
+	}
+	s.line.begin(deliver)
 	for f, err := range s.poller.Frames(ctx) {
 		if err != nil {
 			s.trouble(err)
@@ -189,10 +194,11 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 			j.trace.End(source.Pending, nil)
 			break
 		}
-		queue <- j
+		s.line.add(j)
 	}
-	close(queue)
-	return <-delivered
+	s.line.end()
+	deliver(nil)
+	return fatal
 }
 
 // check waits until the stream can be read.

@@ -53,8 +53,9 @@ type stream struct {
 	trace   *tracing.Stream
 	log     *slog.Logger
 
+	line  line
 	views views
-	gaps  []source.Gap // to be published among the tensors, of deliver only
+	gaps  []source.Gap // to be published among the tensors, of the line only
 	told  atomic.Int64 // the slot up to which they have been
 
 	stop   context.CancelFunc // asking

@@ -102,10 +102,14 @@ func (p *Pipeline) keep(s *stream, cursor source.Slot) {
 	}
 }
 
-// announceAll announces a stream's gaps since the last time.
+// announceAll announces a stream's gaps since the last time, or has them told among
+// the tensors.
 func (p *Pipeline) announceAll(ctx context.Context, s *stream) {
 	if p.opts.Inline {
-		return // they are announced where the tensors are delivered
+		if s.told.Load() != int64(s.ledger.Stats().Cursor) {
+			s.line.nudge()
+		}
+		return
 	}
 	for _, g := range s.ledger.TakeGaps() {
 		p.announce(ctx, s, g)
