@@ -27,6 +27,13 @@ type job struct {
 	done    chan struct{}  // closed when tensors and err are set
 }
 
+// skip ends a job as stale, without a worker.
+func (j *job) skip() {
+	j.err = errStale
+	j.drop()
+	close(j.done)
+}
+
 // drop gives the memory of the frame's picture back, which nobody needs any more.
 func (j *job) drop() {
 	if j.frame.Recycle != nil {

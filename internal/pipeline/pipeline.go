@@ -183,6 +183,7 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 		}
 	}
 	s.line.begin(deliver)
+	var waited time.Duration // by the last frame, for its turn
 	for f, err := range s.poller.Frames(ctx) {
 		if err != nil {
 			s.trouble(err)
@@ -190,7 +191,14 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 		}
 		j := newJob(f, s)
 		j.trace = s.trace.Frame(f)
-		if !p.admit(ctx, j) {
+		begin := time.Now()
+		if j.stale(begin.Add(waited)) {
+			// It will be when its turn comes, which had better be that of a frame that is not.
+			j.skip()
+			waited /= 2
+		} else if p.admit(ctx, j) {
+			waited = time.Since(begin)
+		} else {
 			j.trace.End(source.Pending, nil)
 			break
 		}

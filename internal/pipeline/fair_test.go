@@ -1,0 +1,79 @@
+package pipeline
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// TestTooFewCores: eight streams want two fifths more than the worker can do. All fall
+// behind alike; how busy the worker is says so long before the first frame is stale;
+// and then all lose alike.
+func TestTooFewCores(t *testing.T) {
+	const (
+		streams   = 8
+		length    = time.Minute
+		freshness = 8 * time.Second
+		decode    = 35 * time.Millisecond // 28 of the 40 frames a second
+	)
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{decode: func(source.Slot) time.Duration { return decode }}
+		begin := time.Now()
+		newest := map[string]time.Duration{} // by subject: the age of the last frame
+		var busyAt, behind time.Duration     // since the beginning; the largest difference of ages
+		r.refuse = func(m publish.Message) error {
+			at, err := time.Parse(time.RFC3339, m.Header["Cvf-Time"][0])
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			newest[m.Subject] = time.Since(at)
+			if busyAt == 0 && r.Busy() > .95 {
+				busyAt = time.Since(begin)
+			}
+			if time.Since(begin) > 5*time.Second && time.Since(begin) < length {
+				ages := slices.Sorted(maps.Values(newest))
+				behind = max(behind, ages[len(ages)-1]-ages[0])
+			}
+			return err
+		}
+		var stale time.Duration // when the first frame was
+		r.build(t, streams, length, func(o *Options, streams []Stream) {
+			o.Workers = 1
+			for i := range streams {
+				streams[i].Poll.Freshness, streams[i].Poll.Lag = freshness, time.Second
+			}
+			o.Gaps = func(_ context.Context, g publish.Gap) error {
+				if stale == 0 && g.Reason == source.Stale.String() {
+					stale = time.Since(begin)
+				}
+				return nil
+			}
+		})
+		if err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var frames []int
+		for _, s := range r.Streams() {
+			frames = append(frames, int(s.Ended[source.Published]))
+			if s.Ended[source.Published]+s.Ended[source.Stale] != s.Expected {
+				t.Errorf("%s: %v of %d slots", s.Name, s.Ended, s.Expected)
+			}
+		}
+		least, most := slices.Min(frames), slices.Max(frames)
+		t.Logf("busy after %v, stale after %v; ages apart by %v at the most; %d to %d frames a stream", busyAt, stale, behind, least, most)
+		if busyAt == 0 || busyAt > stale-freshness/2 {
+			t.Errorf("it was told after %v, and frames were stale after %v", busyAt, stale)
+		}
+		if behind > freshness/2 { // a poll brings the frames of a second or more
+			t.Errorf("the newest frames of two streams were %v apart", behind)
+		}
+		if least < most*3/4 {
+			t.Errorf("%d to %d frames a stream", least, most)
+		}
+	})
+}
