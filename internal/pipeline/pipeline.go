@@ -183,7 +183,8 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 		}
 	}
 	s.line.begin(deliver)
-	var waited time.Duration // by the last frame, for its turn
+	var waited time.Duration // by the last frame that did, for its turn
+	var came time.Time       // when that was
 	for f, err := range s.poller.Frames(ctx) {
 		if err != nil {
 			s.trouble(err)
@@ -192,12 +193,16 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 		j := newJob(f, s)
 		j.trace = s.trace.Frame(f)
 		begin := time.Now()
+		if begin.Sub(came) > s.Poll.Freshness {
+			waited = 0 // what was before it then is done, or stale
+		}
 		if j.stale(begin.Add(waited)) {
 			// It will be when its turn comes, which had better be that of a frame that is not.
 			j.skip()
 			waited /= 2
 		} else if p.admit(ctx, j) {
-			waited = time.Since(begin)
+			came = time.Now()
+			waited = came.Sub(begin)
 		} else {
 			j.trace.End(source.Pending, nil)
 			break
