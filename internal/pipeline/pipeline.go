@@ -120,6 +120,7 @@ func New(opts Options, streams []Stream) *Pipeline {
 	if opts.Drain <= 0 {
 		opts.Drain = 10 * time.Second
 	}
+	opts.Inflight = max(opts.Inflight, 1) // of 0 bytes, frames would take nothing
 	p := &Pipeline{
 		opts: opts, jobs: make(chan *job), budget: semaphore.NewWeighted(opts.Inflight),
 		initial: len(streams), streams: map[string]*stream{},

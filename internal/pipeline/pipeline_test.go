@@ -220,6 +220,25 @@ func TestBudgetBoundsWhatIsInFlight(t *testing.T) {
 	})
 }
 
+// TestSmallestBudget: what is larger than the budget goes alone, however small that is.
+func TestSmallestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var under, most atomic.Int32
+		r := &rig{decode: func(source.Slot) time.Duration {
+			most.Store(max(most.Load(), under.Add(1)))
+			time.AfterFunc(10*time.Millisecond, func() { under.Add(-1) })
+			return 11 * time.Millisecond
+		}}
+		r.build(t, 4, 5*time.Second, func(o *Options, _ []Stream) { o.Inflight = 0 })
+		if err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := most.Load(); n != 1 {
+			t.Errorf("%d frames at once", n)
+		}
+	})
+}
+
 func TestOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := source.SlotAt(time.Now())
