@@ -68,7 +68,8 @@ func (l *line) next() (j *job, more bool) {
 		l.waiting, l.busy = nil, false
 		return nil, false
 	}
-	j, l.waiting = l.waiting[0], l.waiting[1:]
+	j, l.waiting[0] = l.waiting[0], nil // which the rest would keep
+	l.waiting = l.waiting[1:]
 	return j, true
 }
 

@@ -112,6 +112,7 @@ func (j *job) viewed(output int) bool {
 
 // show gives the frame, and its tensors away, to those who wanted to see them.
 func (j *job) show(outcome source.Outcome) {
+	j.frame.Recycle = nil // several may look
 	for _, v := range j.views {
 		seen := View{Frame: j.frame, Outcome: outcome, Err: j.err}
 		for i, t := range j.tensors {
@@ -121,5 +122,5 @@ func (j *job) show(outcome source.Outcome) {
 		}
 		v.seen <- seen
 	}
-	j.views = nil
+	j.views, j.frame.Data = nil, nil
 }

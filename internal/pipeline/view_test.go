@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,6 +85,76 @@ func TestView(t *testing.T) {
 		}
 		if err := <-waiting; !errors.Is(err, ErrNotRunning) {
 			t.Errorf("at the end after %v: %v", time.Since(begin), err)
+		}
+	})
+}
+
+// recycled is a fetcher whose pictures are overwritten when they are given back.
+type recycled struct {
+	live
+	t       *testing.T
+	images  int
+	recycle int
+}
+
+func (r *recycled) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
+	return func(yield func(source.Image, error) bool) {
+		for img, err := range r.live.Images(ctx, w) {
+			r.images++
+			again := false
+			img.Recycle = func() {
+				if again {
+					r.t.Error("given back twice")
+				}
+				again = true
+				r.recycle++
+				clear(img.Data)
+			}
+			if !yield(img, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestRecycle: pictures are given back once, and not before they have been read: those
+// that two look at never are.
+func TestRecycle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{decode: func(source.Slot) time.Duration { return 250 * time.Millisecond }}
+		fetcher := &recycled{t: t}
+		r.build(t, 1, 30*time.Second, func(o *Options, s []Stream) {
+			o.Workers = 1 // too few
+			s[0].Fetcher, s[0].Poll.Freshness = fetcher, 3*time.Second
+		})
+		ran := make(chan error, 1)
+		go func() { ran <- r.Run(t.Context()) }()
+		time.Sleep(5 * time.Second)
+		seen := make(chan View, 2)
+		for _, output := range []string{"a", "b"} {
+			go func() {
+				v, err := r.View(t.Context(), "cam-1", output)
+				if err != nil {
+					t.Error(err)
+				}
+				seen <- v
+			}()
+		}
+		one, two := <-seen, <-seen
+		if err := <-ran; err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range []View{one, two} {
+			if string(v.Frame.Data) != fmt.Sprint(v.Frame.Slot) || v.Frame.Recycle != nil {
+				t.Errorf("looked at: %q of %v, to be given back: %t", v.Frame.Data, v.Frame.Slot, v.Frame.Recycle != nil)
+			}
+		}
+		st := r.Streams()[0]
+		if st.Ended[source.Stale] == 0 || len(r.slots(t, "cam-1.a")) == 0 { // which reads them
+			t.Errorf("%v", st.Ended)
+		}
+		if fetcher.recycle == 0 || fetcher.recycle >= fetcher.images {
+			t.Errorf("%d of %d given back", fetcher.recycle, fetcher.images)
 		}
 	})
 }
