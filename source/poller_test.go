@@ -356,6 +356,35 @@ func TestPollerConfiguredLag(t *testing.T) {
 	})
 }
 
+// TestPollerConfiguredLagOfALongInterval: frames are as old as the lag, whenever the
+// polls began.
+func TestPollerConfiguredLagOfALongInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		grid, err := NewGrid(time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(grid.Ceil(SlotAt(time.Now())).Add(40 * time.Second).Time()))
+		begin := SlotAt(time.Now())
+		l := NewLedger(grid, begin)
+		p := NewPoller(&camera{fragment: time.Second, delay: always(0)}, l, Options{
+			Lag: 3 * time.Second, Overlap: 2 * time.Second, Freshness: 8 * time.Second, To: begin.Add(10 * time.Minute),
+		})
+		for f, err := range p.Frames(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if age := time.Since(f.Slot.Time()); age < 3*time.Second || age > 4*time.Second {
+				t.Errorf("a frame was %v old", age)
+			}
+			l.Resolve(f.Slot, Published)
+		}
+		if got := l.Stats().Ended[Published]; got != 10 {
+			t.Errorf("%d of 10 published", got)
+		}
+	})
+}
+
 func TestPollerFreshness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}

@@ -254,7 +254,13 @@ func (p *Poller) lastOf(first Slot) Slot {
 func (p *Poller) nextPoll(now Slot) Slot {
 	interval := p.ledger.Grid().Interval()
 	if p.opts.Lag != Auto {
-		return now.Add(max(interval, fixedPolls))
+		if interval <= fixedPolls {
+			return now.Add(fixedPolls)
+		}
+		// When the next slot is old enough: an interval after this poll would make all
+		// frames as old as the first one happened to be.
+		grid := p.ledger.Grid()
+		return grid.Step(grid.Floor(now.Add(-p.opts.Lag)), 1).Add(p.opts.Lag)
 	}
 	f, known := p.learned.fragment()
 	due, ok := p.learned.due()
