@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -12,25 +11,6 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
-
-// runServer starts a server with options of its own.
-func runServer(t *testing.T, opts *server.Options) *server.Server {
-	t.Helper()
-	opts.Host, opts.NoSigs, opts.NoLog = "127.0.0.1", true, true
-	if opts.Port == 0 {
-		opts.Port = server.RANDOM_PORT
-	}
-	srv, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server does not start")
-	}
-	return srv
-}
 
 // TestInterest: what nobody listens to is not asked for, but for a trial a second;
 // and a listener is found wherever the servers' connections lead to.
@@ -41,8 +21,8 @@ func TestInterest(t *testing.T) {
 			return srv.ClientURL(), srv.ClientURL()
 		},
 		"cluster": func(t *testing.T) (string, string) {
-			a := runServer(t, &server.Options{ServerName: "a", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1}})
-			b := runServer(t, &server.Options{
+			a := natspub.StartStrict(t, &server.Options{ServerName: "a", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1}})
+			b := natspub.StartStrict(t, &server.Options{
 				ServerName: "b", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1},
 				Routes: server.RoutesFromStr("nats://" + a.ClusterAddr().String()),
 			})
@@ -55,12 +35,12 @@ func TestInterest(t *testing.T) {
 			if _, err := fmt.Sscanf(hubAddress, "127.0.0.1:%d", &hub.LeafNode.Port); err != nil {
 				t.Fatal(err)
 			}
-			h := runServer(t, hub)
+			h := natspub.StartStrict(t, hub)
 			remote, err := url.Parse("nats-leaf://" + hubAddress)
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := runServer(t, &server.Options{ServerName: "leaf", LeafNode: server.LeafNodeOpts{
+			l := natspub.StartStrict(t, &server.Options{ServerName: "leaf", LeafNode: server.LeafNodeOpts{
 				Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{remote}}},
 			}})
 			eventually(t, "the leaf connects", func() bool { return l.NumLeafNodes() == 1 })
