@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	chaosTime = flag.Duration("chaos", 40*time.Second, "how long TestChaos lets chance rage")
+	chaosTime = flag.Duration("chaos", 150*time.Second, "how long TestChaos lets chance rage")
 	chaosSeed = flag.Uint64("seed", 0, "what decides the chance of TestChaos; 0 takes the time")
 )
 
@@ -23,7 +23,7 @@ var (
 // longer than a lease.
 func TestChaos(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes a minute")
+		t.Skip("takes three minutes")
 	}
 	seed := *chaosSeed
 	if seed == 0 {
