@@ -79,7 +79,6 @@ __attribute__((target("avx2,fma"))) static void divide_row_past(const uint8_t *s
 			_mm256_stream_ps(d + (reverse ? 2 - c : c) * plane + x, q);
 		}
 	}
-	_mm_sfence();
 	divide_row_planar(s + 3 * x, w - x, reverse, table, d + x, plane);
 }
 
@@ -106,6 +105,7 @@ void cvf_pack(const cvf_pack_job *job, const void *table, void *dst) {
 #ifdef __x86_64__
 		if (goes_past(job, table, dst)) {
 			divide_planar(job, table, dst, divide_row_past);
+			_mm_sfence(); // once, for what went past the caches to be seen by others
 			break;
 		}
 #endif
