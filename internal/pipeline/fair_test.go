@@ -12,6 +12,44 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
+// TestStreamsShareTheWorkersFairly: one stream catches up with an hour while the
+// others are live, and there is time for all but one. These others must not notice.
+func TestStreamsShareTheWorkersFairly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{decode: func(source.Slot) time.Duration { return 40 * time.Millisecond }}
+		ages := map[string]time.Duration{}
+		r.refuse = func(m publish.Message) error {
+			at, err := time.Parse(time.RFC3339, m.Header["Cvf-Time"][0])
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			ages[m.Subject] = max(ages[m.Subject], time.Since(at))
+			return err
+		}
+		begin := time.Now()
+		r.build(t, 4, time.Minute, func(o *Options, streams []Stream) {
+			o.Workers = 1
+			streams[0].From = streams[0].From.Add(-time.Hour)
+		})
+		if err := r.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, subject := range []string{"cam-2.a", "cam-3.a", "cam-4.a"} {
+			// A stream has a frame waiting while each of the four others has its turn.
+			if age := ages[subject]; age > 2*time.Second {
+				t.Errorf("%s: a frame was %v old", subject, age)
+			}
+			if n := len(r.slots(t, subject)); n != 300 {
+				t.Errorf("stream %d: %d frames", i, n)
+			}
+		}
+		caught := len(r.slots(t, "cam-1.a"))
+		t.Logf("%v for %d frames of the backlog, the others at most %v old", time.Since(begin), caught, ages)
+		if caught != 3600*5+300 {
+			t.Errorf("%d frames of the backlog", caught)
+		}
+	})
+}
+
 // TestTooFewCores: eight streams want two fifths more than the worker can do. All fall
 // behind alike; how busy the worker is says so long before the first frame is stale;
 // and then all lose alike.

@@ -184,8 +184,7 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 		}
 	}
 	s.line.begin(deliver)
-	var waited time.Duration // by the last frame that did, for its turn
-	var came time.Time       // when that was
+	var last turn
 	for f, err := range s.poller.Frames(ctx) {
 		if err != nil {
 			s.trouble(err)
@@ -194,16 +193,10 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 		j := newJob(f, s)
 		j.trace = s.trace.Frame(f)
 		begin := time.Now()
-		if begin.Sub(came) > s.Poll.Freshness {
-			waited = 0 // what was before it then is done, or stale
-		}
-		if j.stale(begin.Add(waited)) {
-			// It will be when its turn comes, which had better be that of a frame that is not.
+		if last.missed(j, begin) {
 			j.skip()
-			waited /= 2
 		} else if p.admit(ctx, j) {
-			came = time.Now()
-			waited = came.Sub(begin)
+			last = turn{waited: time.Since(begin), came: time.Now()}
 		} else {
 			j.trace.End(source.Pending, nil)
 			break
