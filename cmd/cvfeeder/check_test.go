@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -75,28 +74,8 @@ func wantCheck(t *testing.T, out string, err error, code int, lines ...string) {
 // TestCheckBehindLeafNode: the server that cvfeeder connects to takes the tensors, but
 // the one that its readers connect to does not.
 func TestCheckBehindLeafNode(t *testing.T) {
-	start := func(o *server.Options) *server.Server {
-		o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
-		srv, err := server.NewServer(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv.Start()
-		t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-		if !srv.ReadyForConnections(10 * time.Second) {
-			t.Fatal("the server is not ready")
-		}
-		return srv
-	}
-	hub := start(&server.Options{LeafNode: server.LeafNodeOpts{Host: "127.0.0.1", Port: server.RANDOM_PORT}})
-	state, err := hub.Varz(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	remote := &url.URL{Scheme: "nats-leaf", Host: "127.0.0.1:" + strconv.Itoa(state.LeafNode.Port)}
-	leaf := start(&server.Options{MaxPayload: 8 << 20, LeafNode: server.LeafNodeOpts{
-		Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{remote}}},
-	}})
+	hub := natstest.Start(t, &server.Options{LeafNode: natstest.Leafs()})
+	leaf := natstest.StartLeaf(t, natstest.LeafAddress(t, hub), &server.Options{MaxPayload: 8 << 20})
 	out, err := runCheck(t, kinesistest.Options{}, leaf.ClientURL(), "")
 	wantCheck(t, out, err, 0, "arrives at a subscriber there", "try with --reader URL",
 		"from is ", "but the stream keeps 24h0m0s", "there is no media of 20s ago")

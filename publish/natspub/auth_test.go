@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 )
 
 // checkDelivers sends a message over connections of its own.
@@ -94,7 +95,7 @@ func TestCredentialsRotate(t *testing.T) {
 func TestNkey(t *testing.T) {
 	user := must[nkeys.KeyPair](t)(nkeys.CreateUser())
 	other := must[nkeys.KeyPair](t)(nkeys.CreateUser())
-	url := natspub.StartStrict(t, &server.Options{Nkeys: []*server.NkeyUser{{Nkey: must[string](t)(user.PublicKey())}}}).ClientURL()
+	url := natstest.Start(t, &server.Options{Nkeys: []*server.NkeyUser{{Nkey: must[string](t)(user.PublicKey())}}}).ClientURL()
 	seed := func(pair nkeys.KeyPair) string {
 		return write(t, filepath.Join(t.TempDir(), "feeder.nk"), must[[]byte](t)(pair.Seed()))
 	}
@@ -116,8 +117,8 @@ func TestTLS(t *testing.T) {
 	config.ClientCAs.AddCert(ca.cert)
 	mutual := config.Clone()
 	mutual.ClientAuth = tls.RequireAndVerifyClientCert
-	oneWay := natspub.StartStrict(t, &server.Options{TLS: true, TLSConfig: config}).ClientURL()
-	bothWays := natspub.StartStrict(t, &server.Options{TLS: true, TLSVerify: true, TLSConfig: mutual}).ClientURL()
+	oneWay := natstest.Start(t, &server.Options{TLS: true, TLSConfig: config}).ClientURL()
+	bothWays := natstest.Start(t, &server.Options{TLS: true, TLSVerify: true, TLSConfig: mutual}).ClientURL()
 	plain := startServer(t, natspub.ServerOptions{}).ClientURL()
 
 	for name, o := range map[string]natspub.Options{

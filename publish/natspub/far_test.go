@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 )
 
 const tensorSize = 1 << 20
@@ -21,15 +22,11 @@ const tensorSize = 1 << 20
 // hub with JetStream. Their replicas find each other through it; tensors stay on the
 // host, unless somebody at the hub asks for them.
 func TestLeafNodes(t *testing.T) {
-	address := freeAddress(t)
-	options := &server.Options{
-		JetStream: true, StoreDir: t.TempDir(), MaxPayload: 8 << 20, LeafNode: server.LeafNodeOpts{Host: "127.0.0.1"},
+	hub := natstest.Start(t, &server.Options{
+		JetStream: true, StoreDir: t.TempDir(), MaxPayload: 8 << 20, LeafNode: natstest.Leafs(),
 		JsAccDefaultDomain: map[string]string{"$G": ""},
-	}
-	if _, err := fmt.Sscanf(address, "127.0.0.1:%d", &options.LeafNode.Port); err != nil {
-		t.Fatal(err)
-	}
-	hub := natspub.StartStrict(t, options)
+	})
+	address := natstest.LeafAddress(t, hub)
 	one, two := startLeaf(t, address), startLeaf(t, address)
 
 	a, b := join(t, one, "a"), join(t, two, "b")
@@ -100,14 +97,14 @@ func startLeaf(t *testing.T, hub string) string {
 	if !strings.Contains(text, hub) || o.MaxPayload != 8_000_000 && o.MaxPayload != 8<<20 {
 		t.Fatalf("the leaf.conf of the docs has changed:\n%s", text)
 	}
-	return natspub.StartStrict(t, o).ClientURL()
+	return natstest.Start(t, o).ClientURL()
 }
 
 // TestSupercluster: between clusters that gateways connect, tensors cross for those who
 // ask for them only.
 func TestSupercluster(t *testing.T) {
 	gateway := func(name string, remotes ...*server.RemoteGatewayOpts) *server.Server {
-		return natspub.StartStrict(t, &server.Options{
+		return natstest.Start(t, &server.Options{
 			ServerName: name, MaxPayload: 8 << 20,
 			Gateway: server.GatewayOpts{Name: name, Host: "127.0.0.1", Port: -1, Gateways: remotes},
 		})

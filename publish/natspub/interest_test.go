@@ -2,7 +2,6 @@ package natspub_test
 
 import (
 	"fmt"
-	"net/url"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -10,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 )
 
 // TestInterest: what nobody listens to is not asked for, but for a trial a second;
@@ -21,8 +21,8 @@ func TestInterest(t *testing.T) {
 			return srv.ClientURL(), srv.ClientURL()
 		},
 		"cluster": func(t *testing.T) (string, string) {
-			a := natspub.StartStrict(t, &server.Options{ServerName: "a", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1}})
-			b := natspub.StartStrict(t, &server.Options{
+			a := natstest.Start(t, &server.Options{ServerName: "a", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1}})
+			b := natstest.Start(t, &server.Options{
 				ServerName: "b", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1},
 				Routes: server.RoutesFromStr("nats://" + a.ClusterAddr().String()),
 			})
@@ -30,19 +30,8 @@ func TestInterest(t *testing.T) {
 			return a.ClientURL(), b.ClientURL()
 		},
 		"leaf node": func(t *testing.T) (string, string) {
-			hubAddress := freeAddress(t)
-			hub := &server.Options{ServerName: "hub", LeafNode: server.LeafNodeOpts{Host: "127.0.0.1"}}
-			if _, err := fmt.Sscanf(hubAddress, "127.0.0.1:%d", &hub.LeafNode.Port); err != nil {
-				t.Fatal(err)
-			}
-			h := natspub.StartStrict(t, hub)
-			remote, err := url.Parse("nats-leaf://" + hubAddress)
-			if err != nil {
-				t.Fatal(err)
-			}
-			l := natspub.StartStrict(t, &server.Options{ServerName: "leaf", LeafNode: server.LeafNodeOpts{
-				Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{remote}}},
-			}})
+			h := natstest.Start(t, &server.Options{ServerName: "hub", LeafNode: natstest.Leafs()})
+			l := natstest.StartLeaf(t, natstest.LeafAddress(t, h), &server.Options{ServerName: "leaf"})
 			eventually(t, "the leaf connects", func() bool { return l.NumLeafNodes() == 1 })
 			return l.ClientURL(), h.ClientURL()
 		},

@@ -20,6 +20,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -413,14 +414,7 @@ func TestBadURL(t *testing.T) {
 }
 
 func TestRefusedCredentials(t *testing.T) {
-	strict, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, Username: "feeder", Password: "right",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	strict.Start()
-	t.Cleanup(func() { strict.Shutdown(); strict.WaitForShutdown() })
+	strict := natstest.Start(t, &server.Options{Username: "feeder", Password: "right"})
 	address := strings.TrimPrefix(strict.ClientURL(), "nats://")
 	var log logs
 	conn := dial(t, natspub.Options{

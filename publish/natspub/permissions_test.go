@@ -20,6 +20,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 )
 
 var (
@@ -54,7 +55,7 @@ func startUsers(t *testing.T, o *server.Options, users map[string]*server.Permis
 	if o.JetStream {
 		o.StoreDir = t.TempDir()
 	}
-	srv := natspub.StartStrict(t, o)
+	srv := natstest.Start(t, o)
 	if o.JetStream {
 		if err := must[*server.Account](t)(srv.LookupAccount(account.Name)).EnableJetStream(nil, nil); err != nil {
 			t.Fatal(err)

@@ -3,8 +3,6 @@ package natspub
 import (
 	"context"
 	"errors"
-	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,24 +10,14 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 )
 
 // behindLeaf starts a hub with a smaller limit, and a leaf node of it.
 func behindLeaf(t *testing.T) (leaf, hub string) {
 	t.Helper()
-	h := StartStrict(t, &server.Options{MaxPayload: 1 << 20, LeafNode: server.LeafNodeOpts{Host: "127.0.0.1", Port: server.RANDOM_PORT}})
-	remote, err := url.Parse("nats-leaf://" + h.ClientURL()[len("nats://"):])
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := h.Varz(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	remote.Host = remote.Hostname() + ":" + strconv.Itoa(v.LeafNode.Port)
-	l := StartStrict(t, &server.Options{MaxPayload: 8 << 20, LeafNode: server.LeafNodeOpts{
-		Remotes: []*server.RemoteLeafOpts{{URLs: []*url.URL{remote}}},
-	}})
+	h := natstest.Start(t, &server.Options{MaxPayload: 1 << 20, LeafNode: natstest.Leafs()})
+	l := natstest.StartLeaf(t, natstest.LeafAddress(t, h), &server.Options{MaxPayload: 8 << 20})
 	return l.ClientURL(), h.ClientURL()
 }
 

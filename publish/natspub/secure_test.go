@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 )
 
 func write(t *testing.T, path string, data []byte) string {
@@ -60,7 +60,7 @@ func newOperator(t *testing.T) *operator {
 			t.Fatal(err)
 		}
 	}
-	return &operator{account: account, url: natspub.StartStrict(t, &server.Options{
+	return &operator{account: account, url: natstest.Start(t, &server.Options{
 		TrustedOperators: []*jwt.OperatorClaims{claims}, AccountResolver: resolver, SystemAccount: claims.SystemAccount,
 	}).ClientURL()}
 }
