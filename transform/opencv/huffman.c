@@ -139,7 +139,7 @@ static inline INLINE void drop(reader *r, int n) {
 	r->count -= n & 63;
 }
 
-// Reads a code with its value bit by bit. Returns the step to the coefficient.
+// Reads a code that does not fit into a look-up with its value. Returns the step to the coefficient.
 static inline INLINE int longer(j_decompress_ptr info, const cvf_huffman_table *t, reader *r, int *value) {
 	refill(info, r);
 	cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
