@@ -2,8 +2,11 @@ package kinesis
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
+	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
+	"github.com/aws/smithy-go/middleware"
 	"golang.org/x/time/rate"
 )
 
@@ -34,12 +37,28 @@ func (q *quota) wait(ctx context.Context) error { return q.limiter.Wait(ctx) }
 // spare tells whether a request may be sent at once, and takes it to be.
 func (q *quota) spare() bool { return q.limiter.Allow() }
 
-// answered takes note of how a request ended.
-func (q *quota) answered(err error) {
+// observe takes note of how each attempt of a request ends. The account counts them all:
+// those after the first, which the caller has waited for, wait here.
+func (q *quota) observe(o *kinesisvideo.Options) {
+	var failed error // the attempt before
+	o.APIOptions = append(o.APIOptions, observe(q.answered), func(stack *middleware.Stack) error {
+		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Quota",
+			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, meta middleware.Metadata, err error) {
+				if failed != nil && q.wait(ctx) != nil {
+					return out, meta, fmt.Errorf("%v, and there was no time to try again", failed) //nolint:errorlint // it would be tried again
+				}
+				out, meta, failed = next.HandleFinalize(ctx, in)
+				return out, meta, failed
+			}), "Retry", middleware.After)
+	})
+}
+
+// answered takes note of the service's answer to a request.
+func (q *quota) answered(code string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
-	case err != nil && code(err) == codeLimit:
+	case code == codeLimit:
 		q.share = max(q.share/2, leastShare)
 	case q.share < 1:
 		q.share = min(q.share+recovery, 1)

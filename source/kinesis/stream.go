@@ -88,8 +88,7 @@ func (s *Stream) Check(ctx context.Context) error {
 func (s *Stream) describe(ctx context.Context) error {
 	out, err := s.service().control.DescribeStream(ctx, &kinesisvideo.DescribeStreamInput{
 		StreamName: s.name(), StreamARN: s.arn(),
-	})
-	s.client.describes.answered(err)
+	}, s.client.describes.observe)
 	if err != nil {
 		return s.explain(err)
 	}
@@ -238,8 +237,7 @@ func (s *Stream) dataEndpoint(ctx context.Context, api control.APIName) (string,
 	}
 	out, err := s.service().control.GetDataEndpoint(ctx, &kinesisvideo.GetDataEndpointInput{
 		APIName: api, StreamName: s.name(), StreamARN: s.arn(),
-	})
-	s.client.locates.answered(err)
+	}, s.client.locates.observe)
 	if err != nil {
 		return "", err
 	}
