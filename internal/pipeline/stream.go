@@ -105,8 +105,8 @@ func (p *Pipeline) newStream(s Stream) *stream {
 
 // The polls that many streams have due at the same time are spread.
 const (
-	spreadEach = 30 * time.Millisecond // for each hundred streams
-	spreadMost = 3 * time.Second
+	spreadEach = 50 * time.Millisecond // for each hundred streams
+	spreadMost = 5 * time.Second
 )
 
 // spread returns how far polls are put off at most. As few streams as one machine
