@@ -45,31 +45,41 @@ static int step(const cvf_huffman_table *t, int symbol) {
 	return symbol & 15 || run == 15 ? run + 1 : END_OF_BLOCK;
 }
 
+static inline INLINE unsigned length_of(cvf_huffman_entry e) { return e & 255; }
+static inline INLINE unsigned first_of(cvf_huffman_entry e) { return e >> 8 & 255; }
+static inline INLINE unsigned step_of(cvf_huffman_entry e) { return e >> 16 & 255; }
+static inline INLINE unsigned second_step_of(cvf_huffman_entry e) { return e >> 24 & 255; }
+static inline INLINE int16_t value_of(cvf_huffman_entry e) { return (int16_t)(e >> 32); }
+static inline INLINE int16_t second_value_of(cvf_huffman_entry e) { return (int16_t)(e >> 48); }
+
+static cvf_huffman_entry entry(int length, int first, int step, int second_step, int value, int second_value) {
+	return length | first << 8 | step << 16 | (uint64_t)second_step << 24 | (uint64_t)(uint16_t)value << 32 |
+	       (uint64_t)(uint16_t)second_value << 48;
+}
+
 // Enters a code of the length into t->look, with each value that fits in.
 static void enter(cvf_huffman_table *t, int code, int length, int symbol) {
 	int rest = CVF_LOOK - length, size = symbol & 15;
 	for (int i = 0; i < 1 << rest; i++) {
 		cvf_huffman_entry *e = &t->look[code << rest | i];
 		if (size > rest) {
-			*e = (cvf_huffman_entry){0, length, {0}, {symbol}};
+			*e = entry(0, length, 0, 0, symbol, 0);
 			continue;
 		}
-		int16_t value = size ? extend(i >> (rest - size), size) : 0;
-		uint8_t bits = length + size;
-		*e = (cvf_huffman_entry){bits, bits, {step(t, symbol), 0}, {value, value}};
+		int value = size ? extend(i >> (rest - size), size) : 0;
+		*e = entry(length + size, length + size, step(t, symbol), 0, value, value);
 	}
 }
 
 // Adds to entries of one coefficient the next one where that fits in.
 static void pair(cvf_huffman_table *t) {
 	for (int i = 0; i < 1 << CVF_LOOK; i++) {
-		cvf_huffman_entry *e = &t->look[i];
-		if (e->length == 0 || e->step[0] == END_OF_BLOCK) continue;
-		const cvf_huffman_entry *next = &t->look[i << e->first & ((1 << CVF_LOOK) - 1)];
-		if (next->length == 0 || e->first + next->first > CVF_LOOK) continue;
-		e->length = e->first + next->first;
-		e->step[1] = next->step[0];
-		e->value[1] = next->value[0];
+		cvf_huffman_entry e = t->look[i];
+		if (length_of(e) == 0 || step_of(e) == END_OF_BLOCK) continue;
+		int first = first_of(e);
+		cvf_huffman_entry next = t->look[i << first & ((1 << CVF_LOOK) - 1)];
+		if (length_of(next) == 0 || first + first_of(next) > CVF_LOOK) continue;
+		t->look[i] = entry(first + first_of(next), first, step_of(e), step_of(next), value_of(e), value_of(next));
 	}
 }
 
@@ -90,31 +100,37 @@ static void make_table(cvf_huffman_table *t, const JHUFF_TBL *from, int ac) {
 // What is being read, in registers.
 typedef struct {
 	uint64_t bits;
-	int count, made_up;
+	int count;
 	const uint8_t *at, *end; // of the data, up to the first marker that was met
 } reader;
 
+// What a refill makes of them: few enough to be returned in registers.
+typedef struct {
+	uint64_t bits;
+	const uint8_t *at;
+} refilled;
+
 // Adds byte by byte to the bits. From a marker on, zeros are made up.
-static __attribute__((noinline)) reader refill_slowly(j_decompress_ptr info, reader r) {
-	for (; r.count < 56; r.count += 8) {
+static __attribute__((noinline)) refilled refill_slowly(j_decompress_ptr info, uint64_t bits, int count,
+                                                        const uint8_t *at, const uint8_t *end) {
+	bits &= ~(~0ull >> count); // they may be of a marker
+	for (; count < 56; count += 8) {
 		int c = 0;
 		if (info->unread_marker == 0) {
 			do {
-				if (r.at == r.end) ERREXIT(info, JWRN_JPEG_EOF);
-				c = *r.at++;
-			} while (c == 0xff && r.at < r.end && *r.at == 0xff);
+				if (at == end) ERREXIT(info, JWRN_JPEG_EOF);
+				c = *at++;
+			} while (c == 0xff && at < end && *at == 0xff);
 			if (c == 0xff) {
-				if (r.at == r.end) ERREXIT(info, JWRN_JPEG_EOF);
-				info->unread_marker = *r.at++;
+				if (at == end) ERREXIT(info, JWRN_JPEG_EOF);
+				info->unread_marker = *at++;
 				c = info->unread_marker ? 0 : 0xff;
-				if (info->unread_marker) r.end = r.at;
 			}
 		}
-		if (info->unread_marker) r.made_up += 8;
-		r.bits &= ~(~0ull >> r.count); // they may be of the marker
-		r.bits |= (uint64_t)c << (56 - r.count);
+		if (info->unread_marker) ((cvf_huffman *)info->client_data)->made_up += 8;
+		bits |= (uint64_t)c << (56 - count);
 	}
-	return r;
+	return (refilled){bits, at};
 }
 
 // Makes the bits 56 or more. Those behind the count may be there already.
@@ -131,7 +147,11 @@ static inline INLINE void refill(j_decompress_ptr info, reader *r) {
 			return;
 		}
 	}
-	*r = refill_slowly(info, *r);
+	refilled slow = refill_slowly(info, r->bits, r->count, r->at, r->end);
+	r->bits = slow.bits;
+	r->at = slow.at;
+	r->count |= 56;
+	if (UNLIKELY(info->unread_marker)) r->end = r->at;
 }
 
 static inline INLINE void drop(reader *r, int n) {
@@ -143,11 +163,14 @@ static inline INLINE void drop(reader *r, int n) {
 static inline INLINE int longer(j_decompress_ptr info, const cvf_huffman_table *t, reader *r, int *value) {
 	refill(info, r);
 	cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
-	int length = e.first, symbol = e.value[0];
+	int length = first_of(e), symbol = value_of(e);
 	if (!length) {
 		length = CVF_LOOK + 1;
 		while (length <= 16 && (int)(r->bits >> (64 - length)) > t->last[length]) length++;
-		if (length > 16) ERREXIT(info, r->count - length < r->made_up ? JWRN_HIT_MARKER : JWRN_HUFF_BAD_CODE);
+		if (length > 16) {
+			int made_up = ((cvf_huffman *)info->client_data)->made_up;
+			ERREXIT(info, r->count - length < made_up ? JWRN_HIT_MARKER : JWRN_HUFF_BAD_CODE);
+		}
 		symbol = t->symbols[((int)(r->bits >> (64 - length)) + t->offset[length]) & 255];
 	}
 	drop(r, length);
@@ -160,16 +183,21 @@ static inline INLINE int longer(j_decompress_ptr info, const cvf_huffman_table *
 	return step(t, symbol);
 }
 
+// Leaves bits enough for looking up the first coefficients behind it.
 static inline INLINE int decode_dc(j_decompress_ptr info, const cvf_huffman_table *t, reader *r) {
 	refill(info, r);
 	cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
-	int value = e.value[0];
-	if (LIKELY(e.length))
-		drop(r, e.length);
-	else
+	int value = value_of(e);
+	if (LIKELY(length_of(e))) {
+		drop(r, length_of(e));
+	} else {
 		longer(info, t, r, &value);
+		refill(info, r);
+	}
 	return value;
 }
+
+#define AT_ONCE (56 / CVF_LOOK - 1) // look-ups that there are bits for, after one of a DC coefficient
 
 // From here on the second of two coefficients may be behind the last one: of
 // the next block.
@@ -177,32 +205,34 @@ static inline INLINE int decode_dc(j_decompress_ptr info, const cvf_huffman_tabl
 
 static inline INLINE void decode_ac(j_decompress_ptr info, const cvf_huffman_table *t, reader *r,
                                     JCOEF *block) {
-	int k = 0;
-	while (k < ALONE) {
-		refill(info, r);
-		// As many as there are bits for.
-		for (int i = 0; i < 56 / CVF_LOOK && k < ALONE; i++) {
+	unsigned k = 0;
+	for (;;) {
+		for (int i = 0; i < AT_ONCE; i++) {
 			cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
-			if (UNLIKELY(!e.length)) {
+			if (UNLIKELY(!length_of(e))) {
 				int value;
 				k += longer(info, t, r, &value);
 				block[order[k]] = value;
+				if (k >= ALONE) goto alone;
 				break;
 			}
-			drop(r, e.length);
-			k += e.step[0];
-			block[order[k]] = e.value[0];
-			k += e.step[1];
-			block[order[k]] = e.value[1];
+			drop(r, length_of(e));
+			k += step_of(e);
+			block[order[k]] = value_of(e);
+			k += second_step_of(e);
+			block[order[k]] = second_value_of(e);
+			if (k >= ALONE) goto alone;
 		}
+		refill(info, r);
 	}
+alone:
 	while (k < 63) {
 		refill(info, r);
 		cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
-		int value = e.value[0];
-		if (LIKELY(e.length)) {
-			drop(r, e.first);
-			k += e.step[0];
+		int value = value_of(e);
+		if (LIKELY(length_of(e))) {
+			drop(r, first_of(e));
+			k += step_of(e);
 		} else {
 			k += longer(info, t, r, &value);
 		}
@@ -231,7 +261,7 @@ CLONES static boolean decode_mcu(j_decompress_ptr info, JBLOCKROW *blocks) {
 	}
 	struct jpeg_source_mgr *src = info->src;
 	const uint8_t *at = src->next_input_byte;
-	reader r = {h->bits, h->count, h->made_up, at, info->unread_marker ? at : at + src->bytes_in_buffer};
+	reader r = {h->bits, h->count, at, info->unread_marker ? at : at + src->bytes_in_buffer};
 	for (int i = 0; i < info->blocks_in_MCU; i++) {
 		JBLOCK unwanted;
 		JCOEF *block = blocks ? *blocks[i] : unwanted;
@@ -240,10 +270,9 @@ CLONES static boolean decode_mcu(j_decompress_ptr info, JBLOCKROW *blocks) {
 		block[0] = (JCOEF)h->dc[c];
 		decode_ac(info, h->ac_table[c], &r, block);
 	}
-	if (UNLIKELY(r.count < r.made_up)) ERREXIT(info, JWRN_HIT_MARKER);
+	if (UNLIKELY(r.count < h->made_up)) ERREXIT(info, JWRN_HIT_MARKER);
 	h->bits = r.bits;
 	h->count = r.count;
-	h->made_up = r.made_up;
 	src->next_input_byte = r.at;
 	src->bytes_in_buffer -= r.at - at;
 	return TRUE;

@@ -10,24 +10,29 @@
 // A decoder of baseline JPEG's Huffman codes in the place of libjpeg's own, which
 // takes more than half of the time of a picture; this one takes two thirds of that,
 // for it looks up two coefficients at once, with their values. It makes the same
-// coefficients, and the same errors of libjpeg's warnings, with two differences:
+// coefficients, and the same errors of libjpeg's warnings, with three differences, all
+// of them in bad data:
 //
 //   - A code that there is not is always an error. libjpeg takes it for a zero, but
 //     near the end of the data.
 //   - Bytes too many before a marker are passed over where they have been read ahead,
 //     which are others than with libjpeg: a few. No pixel comes of them.
+//   - Bytes 255, 255 and 0 are one of 255. libjpeg takes them for that when it decodes
+//     their blocks a second time, but leaves in these what the first time came to.
 
 #define CVF_LOOK 11 // bits that are looked up at once
 
 // An answer to the next bits: one coefficient or two, with their values. Of a code
 // that fits in without its value there are just the code's length and symbol, as
-// first and value[0]; of a longer one all is 0.
-typedef struct {
-	uint8_t length;   // of the codes and the values
-	uint8_t first;    // of the first one's alone
-	uint8_t step[2];  // from the coefficient before
-	int16_t value[2]; // where there is one only, its value again
-} cvf_huffman_entry;
+// first and value 0; of a longer one all is 0. From the lowest bits on:
+//
+//	 8  length of the codes and the values; lowest, so that one shifts by it as it is
+//	 8  first, the length of the first one's alone
+//	 8  step to the coefficient, from the one before
+//	 8  step to the second one
+//	16  value
+//	16  value of the second one; where there is one only, its value again
+typedef uint64_t cvf_huffman_entry;
 
 typedef struct {
 	cvf_huffman_entry look[1 << CVF_LOOK];

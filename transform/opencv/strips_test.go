@@ -63,6 +63,11 @@ func compareWays(t testing.TB, w *Worker, data []byte, o *transform.Output) bool
 	if rows.err != whole.err {
 		t.Fatalf("%+v of rows: %q, of the picture: %q", o.Spec, rows.err, whole.err)
 	}
+	// Where a byte of 255 is not of a marker and not stuffed either, libjpeg begins an
+	// MCU anew, with what it has made of it before left in it.
+	if bytes.Contains(data, []byte{0xff, 0xff, 0}) {
+		return false
+	}
 	if !bytes.Equal(rows.data, whole.data) {
 		t.Fatalf("%+v: the tensors differ", o.Spec)
 	}
