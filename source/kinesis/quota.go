@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
 	"github.com/aws/smithy-go/middleware"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 )
 
@@ -22,17 +23,27 @@ const (
 // throttling, as with a budget.
 type quota struct {
 	limiter *rate.Limiter
+	// turn is of the one that waits for the limiter. If all did, each for a time of its
+	// own, they would go together after the process has stood still, and as fast as
+	// before when there has been throttling.
+	turn *semaphore.Weighted
 
 	mu    sync.Mutex
 	share float64
 }
 
 func newQuota() *quota {
-	return &quota{limiter: rate.NewLimiter(ownRequests, ownRequests/4), share: 1}
+	return &quota{limiter: rate.NewLimiter(ownRequests, ownRequests/4), turn: semaphore.NewWeighted(1), share: 1}
 }
 
 // wait returns when a request may be sent, or ctx's error.
-func (q *quota) wait(ctx context.Context) error { return q.limiter.Wait(ctx) }
+func (q *quota) wait(ctx context.Context) error {
+	if err := q.turn.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer q.turn.Release(1)
+	return q.limiter.Wait(ctx)
+}
 
 // spare tells whether a request may be sent at once, and takes it to be.
 func (q *quota) spare() bool { return q.limiter.Allow() }

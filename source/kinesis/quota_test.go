@@ -1,45 +1,41 @@
-package kinesis_test
+package kinesis
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
-
-	"github.com/cvfeeder/cvfeeder/source/kinesis"
-	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"time"
 )
 
-// TestRetriesKeepWithinTheAccount has a thousand streams located at once where every
-// second request is throttled, and counts the requests of each second.
-func TestRetriesKeepWithinTheAccount(t *testing.T) {
+// TestThrottlingSlowsThoseWhoWait throttles while a thousand wait for their turn.
+func TestThrottlingSlowsThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cameras := kinesistest.Cameras(1000)
-		s := serve(t, kinesistest.Options{Streams: cameras, Faults: kinesistest.Faults{ThrottleEndpoint: 0.5}}, kinesis.Options{})
-		w := past(1)
+		q := newQuota()
+		var sent atomic.Int64
 		var wg sync.WaitGroup
-		for _, camera := range cameras {
+		defer wg.Wait()
+		for range 1000 {
 			wg.Go(func() {
-				for _, err := range s.stream(camera.Name).Images(t.Context(), w) {
-					if err != nil {
-						return // a few are unlucky for a minute
-					}
+				if err := q.wait(t.Context()); err != nil {
+					t.Error(err)
 				}
+				sent.Add(1)
 			})
 		}
-		wg.Wait()
-		seconds := map[int64]int{}
-		for _, r := range s.Requests() {
-			if r.Operation == "GetDataEndpoint" {
-				seconds[r.Time.Unix()]++
-			}
+		perSecond := func() int64 {
+			before := sent.Load()
+			time.Sleep(time.Second)
+			return sent.Load() - before
 		}
-		for second, n := range seconds {
-			if n > 300 {
-				t.Errorf("%d requests in second %d", n, second)
-			}
+		time.Sleep(time.Second)
+		if n := perSecond(); n < ownRequests-1 || n > ownRequests+1 {
+			t.Errorf("%d a second before, want %d", n, ownRequests)
 		}
-		if n := s.count("GetDataEndpoint"); n <= len(cameras) {
-			t.Errorf("%d requests in all: nothing was tried again", n)
+		q.answered(codeLimit)
+		q.answered(codeLimit)
+		if n := perSecond(); n > ownRequests/4+1 {
+			t.Errorf("%d a second afterwards, want %d", n, ownRequests/4)
 		}
 	})
 }
