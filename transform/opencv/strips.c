@@ -7,6 +7,7 @@
 #include <jpeglib.h>
 
 #include "huffman.h"
+#include "idct.h"
 
 _Static_assert(CVF_MESSAGE >= JMSG_LENGTH_MAX, "libjpeg's messages are longer");
 
@@ -118,6 +119,7 @@ int cvf_strips(cvf_strips_job *job, const uint8_t *data, size_t size, void *scra
 	}
 	uint8_t *rows = (uint8_t *)scratch + align(sizeof(cvf_huffman));
 	cvf_huffman_start(&info, scratch);
+	cvf_idct_start(&info);
 	cvf_linear_start(&job->linear, rows + 2 * row_bytes(job));
 	read_rows(&info, job, rows, dst);
 	jpeg_finish_decompress(&info);

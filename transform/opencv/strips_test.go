@@ -27,7 +27,7 @@ const (
 
 // compareWays makes the output's tensor of the data twice, resized from rows and
 // from the whole picture, which the same output a second time asks for: by way of
-// huffman.c and linear.c, and by libjpeg and OpenCV alone. It fails the test where
+// huffman.c, idct.c and linear.c, and by libjpeg and OpenCV alone. It fails the test where
 // tensors or errors differ, and returns whether there was a tensor from rows.
 func compareWays(t testing.TB, w *Worker, data []byte, o *transform.Output) bool {
 	t.Helper()
