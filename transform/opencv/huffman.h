@@ -8,8 +8,8 @@
 #include <jpeglib.h>
 
 // A decoder of baseline JPEG's Huffman codes in the place of libjpeg's own, which
-// takes more than half of the time of a picture; this one takes less than two thirds of that,
-// for it looks up two coefficients at once, with their values. It makes the same
+// takes more than half of the time of a picture; this one takes less than two thirds of
+// that, for it looks up two coefficients at once, with their values. It makes the same
 // coefficients, and the same errors of libjpeg's warnings, with three differences, all
 // of them in bad data:
 //
