@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,6 +201,38 @@ func TestRetriesKeepWithinTheAccount(t *testing.T) {
 		}
 		if n := s.count("GetDataEndpoint"); n <= len(cameras) {
 			t.Errorf("%d requests in all: nothing was tried again", n)
+		}
+	})
+}
+
+// TestASlowAccountIsNotOverrun has a thousand streams located where each answer takes
+// ten seconds.
+func TestASlowAccountIsNotOverrun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cameras := kinesistest.Cameras(1000)
+		var now, most atomic.Int64
+		s := serve(t, kinesistest.Options{Streams: cameras, Intercept: func(r kinesistest.Request) *kinesistest.Fault {
+			if r.Operation == "GetDataEndpoint" {
+				most.Store(max(most.Load(), now.Add(1)))
+				time.Sleep(10 * time.Second)
+				now.Add(-1)
+			}
+			return nil
+		}}, kinesis.Options{})
+		w := past(1)
+		var wg sync.WaitGroup
+		for _, camera := range cameras {
+			wg.Go(func() {
+				for _, err := range s.stream(camera.Name).Images(t.Context(), w) {
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if n := most.Load(); n > 60 {
+			t.Errorf("%d requests were under way at once", n)
 		}
 	})
 }

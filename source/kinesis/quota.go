@@ -16,6 +16,9 @@ import (
 const (
 	controlRequests = 300
 	ownRequests     = controlRequests * 4 / 5
+	// mostAtOnce are under way at a time. A service that stands still finds no more
+	// when it goes on, which it may count in one second.
+	mostAtOnce = ownRequests / 4
 )
 
 // A quota spreads the requests of one operation of the control plane, of all streams
@@ -26,14 +29,18 @@ type quota struct {
 	// turn is of the one that waits for the limiter. If all did, each for a time of its
 	// own, they would go together after the process has stood still, and as fast as
 	// before when there has been throttling.
-	turn *semaphore.Weighted
+	turn     *semaphore.Weighted
+	underWay *semaphore.Weighted
 
 	mu    sync.Mutex
 	share float64
 }
 
 func newQuota() *quota {
-	return &quota{limiter: rate.NewLimiter(ownRequests, ownRequests/4), turn: semaphore.NewWeighted(1), share: 1}
+	return &quota{
+		limiter: rate.NewLimiter(ownRequests, ownRequests/4),
+		turn:    semaphore.NewWeighted(1), underWay: semaphore.NewWeighted(mostAtOnce), share: 1,
+	}
 }
 
 // wait returns when a request may be sent, or ctx's error.
@@ -42,11 +49,21 @@ func (q *quota) wait(ctx context.Context) error {
 		return err
 	}
 	defer q.turn.Release(1)
+	if err := q.underWay.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	q.underWay.Release(1) // the request takes it
 	return q.limiter.Wait(ctx)
 }
 
 // spare tells whether a request may be sent at once, and takes it to be.
-func (q *quota) spare() bool { return q.limiter.Allow() }
+func (q *quota) spare() bool {
+	if !q.underWay.TryAcquire(1) {
+		return false
+	}
+	q.underWay.Release(1)
+	return q.limiter.Allow()
+}
 
 // observe takes note of how each attempt of a request ends. The account counts them all:
 // those after the first, which the caller has waited for, wait here.
@@ -58,6 +75,10 @@ func (q *quota) observe(o *kinesisvideo.Options) {
 				if failed != nil && q.wait(ctx) != nil {
 					return out, meta, fmt.Errorf("%v, and there was no time to try again", failed) //nolint:errorlint // it would be tried again
 				}
+				if err := q.underWay.Acquire(ctx, 1); err != nil {
+					return out, meta, err
+				}
+				defer q.underWay.Release(1)
 				out, meta, failed = next.HandleFinalize(ctx, in)
 				return out, meta, failed
 			}), "Retry", middleware.After)
