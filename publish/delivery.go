@@ -1,0 +1,38 @@
+package publish
+
+import (
+	"context"
+
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// A Route is where the tensors of one of a stream's outputs go.
+type Route struct {
+	Output  *transform.Output
+	Subject string
+}
+
+// A Delivery brings messages to a broker in one of the delivery modes. Its methods
+// are safe for concurrent use. Calls that follow each other on one subject arrive in
+// that order, whatever the sizes of the messages.
+//
+// Every implementation passes the suite of publish/publishtest.
+type Delivery interface {
+	// Publish returns nil only when m counts as delivered: in the modes with
+	// acknowledgements, when the broker has acknowledged it. m.Data is not used after
+	// Publish returns.
+	//
+	// The error is a [*DropError] where the message was given up, and ctx's where that
+	// ended first. Any other error says that continuing makes no sense.
+	Publish(ctx context.Context, m Message) error
+	// Gap tells consumers of a gap, after everything that was published before it on
+	// the routes of its stream; or does nothing where the delivery announces no gaps.
+	// Errors are those of Publish.
+	Gap(ctx context.Context, g Gap, routes []Route) error
+	// Confirm returns nil when everything that Publish and Gap returned nil for has
+	// reached the broker. Only then may cursors be saved.
+	Confirm(ctx context.Context) error
+	// Watched tells whether anybody listens to a subject, as far as is known: a message
+	// that nobody would receive need not be made.
+	Watched(subject string) bool
+}

@@ -1,0 +1,46 @@
+package source
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// A Feed is the frames of one stream, wherever they come from. It is made with the
+// stream's [Ledger], in which it claims the slots of the frames that it yields.
+//
+// Every implementation passes the suite of source/sourcetest.
+type Feed interface {
+	// Frames yields the frames in slot order, each once, as they become available. It
+	// is called once. Each frame's slot has been claimed by [Ledger.Take]: the receiver
+	// says how it ended with [Ledger.Resolve]. Slots that have no picture are ended by
+	// the feed, with [Ledger.GiveUp].
+	//
+	// A failed request is yielded as an error with an empty frame; continuing the loop
+	// tries again after a growing pause. An error that wraps [ErrRefused] says that the
+	// credentials were refused. The sequence ends when ctx does, or when every slot of
+	// the feed's range has ended or was yielded. Nothing is requested while the caller
+	// works on a frame: that is the back-pressure.
+	Frames(ctx context.Context) iter.Seq2[Frame, error]
+	// Frame fetches the picture of one slot, whether or not Frames has yielded it or is
+	// running. The ledger is left alone. It is safe for concurrent use. Errors wrap
+	// [ErrNoMedia] or [ErrMedia], or are ctx's or those of the request.
+	Frame(ctx context.Context, s Slot) (Frame, error)
+	// State returns how the feed stands. It is safe for concurrent use.
+	State() FeedState
+}
+
+// A FeedState is how a [Feed] stands at one instant.
+type FeedState struct {
+	// HeldBytes counts the bytes of frames that have arrived but wait for an earlier
+	// slot.
+	HeldBytes int64
+	// Lag is how far behind now the feed reads, and Overlap how much it reads twice so
+	// that nothing is missed; 0 where it has no such thing.
+	Lag, Overlap time.Duration
+}
+
+// An OpenFeed makes the feed of a stream, which claims its slots in l. The feed calls
+// fetched after each request, with how long it took and how it ended; nil for a
+// request that was answered, even if it brought no frame.
+type OpenFeed func(l *Ledger, fetched func(took time.Duration, err error)) Feed
