@@ -9,8 +9,6 @@ var (
 	ErrNoMedia = errors.New("no media")
 	// ErrMedia: there is media, but the service could not make a picture of it.
 	ErrMedia = errors.New("media error")
-	// ErrEmptyWindow: the service has no media in the whole window.
-	ErrEmptyWindow = errors.New("no media in the window")
 )
 
 // Why a stream cannot be read at all, which no retry within seconds mends.

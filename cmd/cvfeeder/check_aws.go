@@ -17,6 +17,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 const (
@@ -137,10 +138,10 @@ func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) 
 		return r
 	}
 	end := source.SlotAt(time.Now().Add(-lookBack).Truncate(s.Interval))
-	w := source.Window{Start: end.Add(-source.MaxFragment), End: end, Interval: source.MaxFragment}
+	w := poll.Window{Start: end.Add(-poll.MaxFragment), End: end, Interval: poll.MaxFragment}
 	for img, err := range stream.Images(ctx, w) {
 		switch {
-		case errors.Is(err, source.ErrEmptyWindow):
+		case errors.Is(err, poll.ErrEmptyWindow):
 		case err != nil:
 			return streamResult{err: needing("GetImages", err)}
 		case img.Err == nil:

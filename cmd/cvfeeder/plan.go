@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
-	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -191,7 +191,7 @@ func (c *checker) printMoney(line func(key, format string, args ...any), l load)
 func (c *checker) printQuota(line func(key, format string, args ...any), l load) {
 	asked := mostBilled * float64(time.Second) / float64(l.busiest.Interval)
 	// A window holds the slots of a fragment, and a page 25 of them.
-	requests := max(1/usualFragment.Seconds(), asked/source.PageSlots)
+	requests := max(1/usualFragment.Seconds(), asked/poll.PageSlots)
 	line("quota", "%s of a stream's %d media points a second, %s of its %s metadata points: stream %s",
 		percent(asked/mediaPoints), mediaPoints, percent((requests*requestPoints+asked)/metadataPoints), grouped(metadataPoints),
 		l.busiest.Name+l.busiest.Prefix)

@@ -61,7 +61,7 @@ func TestScripts(t *testing.T) {
 			"port":       freePort,
 			"exits":      exits,
 			"minutesago": minutesAgo,
-			"poll":       poll,
+			"poll":       pollURL,
 		},
 	})
 }
@@ -140,7 +140,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func poll(ts *testscript.TestScript, _ bool, args []string) {
+func pollURL(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := regexp.Compile(args[1])
 	ts.Check(err)
 	body := ""

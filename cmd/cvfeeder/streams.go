@@ -13,6 +13,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -63,7 +64,7 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 	fetch := b.client.Stream(b.options(c))
 	s := pipeline.Stream{
 		Name: c.Name, Fetcher: fetch, Check: fetch.Check, Grid: grid, From: source.SlotAt(now), Key: c.Name,
-		Poll: source.Options{
+		Poll: poll.Options{
 			Lag: time.Duration(c.Lag), Overlap: time.Duration(c.Overlap),
 			Grace: c.Grace, Freshness: c.Freshness, Retention: fetch.Retention,
 		},

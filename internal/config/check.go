@@ -14,6 +14,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -195,8 +196,8 @@ func (d *decoder) checkTimes(s *Stream, path string) {
 	if _, err := source.NewGrid(s.Interval); err != nil {
 		d.reportKey(path+".interval", "%v", err)
 	}
-	if overlap := time.Duration(s.Overlap); overlap > source.MaxFragment {
-		d.reportKey(path+".overlap", "%v is longer than fragments are, and paid for with every window; auto, or at most %v", overlap, source.MaxFragment)
+	if overlap := time.Duration(s.Overlap); overlap > poll.MaxFragment {
+		d.reportKey(path+".overlap", "%v is longer than fragments are, and paid for with every window; auto, or at most %v", overlap, poll.MaxFragment)
 	}
 	if s.Grace < minGrace || s.Grace > maxGrace {
 		d.reportKey(path+".grace", "%v; from %v to %v", s.Grace, minGrace, maxGrace)

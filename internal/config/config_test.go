@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -204,11 +204,11 @@ func TestPresetsAreWhole(t *testing.T) {
 
 func TestAuto(t *testing.T) {
 	s := parseOK(t, minimalFile).Streams[0]
-	if got := time.Duration(s.Lag); got != source.Auto {
-		t.Errorf("lag is %v, want source.Auto", got)
+	if got := time.Duration(s.Lag); got != poll.Auto {
+		t.Errorf("lag is %v, want poll.Auto", got)
 	}
-	if got := time.Duration(s.Overlap); got != source.Auto {
-		t.Errorf("overlap is %v, want source.Auto", got)
+	if got := time.Duration(s.Overlap); got != poll.Auto {
+		t.Errorf("overlap is %v, want poll.Auto", got)
 	}
 }
 

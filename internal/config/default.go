@@ -5,6 +5,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -35,9 +36,9 @@ func (s *Stream) start(func(string) string) {
 	*s = Stream{
 		Interval: source.MinInterval,
 		Selector: "server",
-		Lag:      AutoDuration(source.Auto),
+		Lag:      AutoDuration(poll.Auto),
 		Grace:    10 * time.Second,
-		Overlap:  AutoDuration(source.Auto),
+		Overlap:  AutoDuration(poll.Auto),
 		From:     Start{Kind: StartResume},
 		Request:  Request{Format: "jpeg", Quality: 80},
 	}

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -49,7 +49,7 @@ func (b Bytes) MarshalText() ([]byte, error) {
 
 // MarshalText writes "auto" or a duration.
 func (a AutoDuration) MarshalText() ([]byte, error) {
-	if time.Duration(a) == source.Auto {
+	if time.Duration(a) == poll.Auto {
 		return []byte("auto"), nil
 	}
 	return []byte(time.Duration(a).String()), nil

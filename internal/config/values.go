@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -46,14 +46,14 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// AutoDuration is a duration that is given, or [source.Auto]: learned while
+// AutoDuration is a duration that is given, or [poll.Auto]: learned while
 // running.
 type AutoDuration time.Duration
 
 // UnmarshalText reads "auto" or a duration.
 func (a *AutoDuration) UnmarshalText(text []byte) error {
 	if string(text) == "auto" {
-		*a = AutoDuration(source.Auto)
+		*a = AutoDuration(poll.Auto)
 		return nil
 	}
 	d, err := parseDuration(string(text))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -290,10 +291,10 @@ func TestStalledStreamIsNotReady(t *testing.T) {
 // hanging is a service that never answers.
 type hanging struct{}
 
-func (hanging) Images(ctx context.Context, _ source.Window) iter.Seq2[source.Image, error] {
-	return func(yield func(source.Image, error) bool) {
+func (hanging) Images(ctx context.Context, _ poll.Window) iter.Seq2[poll.Image, error] {
+	return func(yield func(poll.Image, error) bool) {
 		<-ctx.Done()
-		yield(source.Image{}, ctx.Err())
+		yield(poll.Image{}, ctx.Err())
 	}
 }
 

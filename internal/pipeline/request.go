@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -114,11 +115,11 @@ func (s *stream) request(ctx context.Context, slot source.Slot, o *transform.Out
 // fetch asks for the image of a slot. As the service finds media only by fragments
 // that start within the window, that begins a whole fragment earlier; the interval
 // is as long, so that only two images are made.
-func (s *stream) fetch(ctx context.Context, slot source.Slot) (source.Image, error) {
-	w := source.Window{Start: slot.Add(-source.MaxFragment), End: slot, Interval: source.MaxFragment}
+func (s *stream) fetch(ctx context.Context, slot source.Slot) (poll.Image, error) {
+	w := poll.Window{Start: slot.Add(-poll.MaxFragment), End: slot, Interval: poll.MaxFragment}
 	for img, err := range s.Fetcher.Images(ctx, w) {
 		switch {
-		case errors.Is(err, source.ErrEmptyWindow):
+		case errors.Is(err, poll.ErrEmptyWindow):
 			return img, s.noMedia(slot)
 		case err != nil:
 			return img, err
@@ -129,7 +130,7 @@ func (s *stream) fetch(ctx context.Context, slot source.Slot) (source.Image, err
 		}
 		return img, nil
 	}
-	return source.Image{}, s.noMedia(slot)
+	return poll.Image{}, s.noMedia(slot)
 }
 
 // near tells whether an image of time t stands for a slot, as the next is an interval

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -86,16 +87,16 @@ func TestFrameIsThePublishedOne(t *testing.T) {
 // one answers every window with the given images, or an error.
 type one struct {
 	live
-	asked  *[]source.Window
-	images []source.Image
+	asked  *[]poll.Window
+	images []poll.Image
 	err    error
 }
 
-func (o one) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
-	if w.Interval != source.MaxFragment {
+func (o one) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
+	if w.Interval != poll.MaxFragment {
 		return o.live.Images(ctx, w)
 	}
-	return func(yield func(source.Image, error) bool) {
+	return func(yield func(poll.Image, error) bool) {
 		*o.asked = append(*o.asked, w)
 		for _, img := range o.images {
 			if !yield(img, nil) {
@@ -103,7 +104,7 @@ func (o one) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image
 			}
 		}
 		if o.err != nil {
-			yield(source.Image{}, o.err)
+			yield(poll.Image{}, o.err)
 		}
 	}
 }
@@ -111,47 +112,47 @@ func (o one) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image
 func TestFrameErrors(t *testing.T) {
 	begin := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // synctest's
 	at := begin.Add(-time.Minute)
-	picture := func(t time.Time) source.Image {
-		return source.Image{Time: t, Data: fmt.Append(nil, source.SlotAt(t))}
+	picture := func(t time.Time) poll.Image {
+		return poll.Image{Time: t, Data: fmt.Append(nil, source.SlotAt(t))}
 	}
-	missing := func(t time.Time) source.Image { return source.Image{Time: t, Err: source.ErrNoMedia} }
-	early := at.Add(-source.MaxFragment)
+	missing := func(t time.Time) poll.Image { return poll.Image{Time: t, Err: source.ErrNoMedia} }
+	early := at.Add(-poll.MaxFragment)
 	service := errors.New("500")
 	useless := errors.New("of no use")
 	tests := map[string]struct {
 		stream, output string
 		at             time.Time
 		interval       time.Duration
-		images         []source.Image
+		images         []poll.Image
 		err            error // of the fetcher
 		bad            bool
 		use            error
 		want           error
 		text           string
 	}{
-		"found":                {at: at, images: []source.Image{missing(early), picture(at)}},
-		"in any order":         {at: at, images: []source.Image{picture(at), picture(early)}},
-		"some ms off":          {at: at, images: []source.Image{picture(early), picture(at.Add(-99 * time.Millisecond))}},
-		"a long interval":      {at: at.Add(59 * time.Second), interval: time.Minute, images: []source.Image{missing(early), picture(at)}},
-		"not the first":        {at: at, interval: time.Minute, images: []source.Image{picture(early)}, want: source.ErrNoMedia},
-		"another slot":         {at: at, images: []source.Image{picture(at.Add(100 * time.Millisecond))}, want: source.ErrNoMedia},
+		"found":                {at: at, images: []poll.Image{missing(early), picture(at)}},
+		"in any order":         {at: at, images: []poll.Image{picture(at), picture(early)}},
+		"some ms off":          {at: at, images: []poll.Image{picture(early), picture(at.Add(-99 * time.Millisecond))}},
+		"a long interval":      {at: at.Add(59 * time.Second), interval: time.Minute, images: []poll.Image{missing(early), picture(at)}},
+		"not the first":        {at: at, interval: time.Minute, images: []poll.Image{picture(early)}, want: source.ErrNoMedia},
+		"another slot":         {at: at, images: []poll.Image{picture(at.Add(100 * time.Millisecond))}, want: source.ErrNoMedia},
 		"no stream":            {stream: "cam-9", at: at, want: ErrUnknown, text: `unknown stream "cam-9": there is cam-1`},
 		"no output":            {output: "c", at: at, want: ErrUnknown, text: `unknown output "c" of stream cam-1: there is a, b`},
 		"future":               {at: begin.Add(time.Hour), want: source.ErrNoMedia, text: "in the future"},
 		"too old":              {at: begin.Add(-25 * time.Hour), want: source.ErrNoMedia, text: "keeps its media for 24h"},
-		"no media":             {at: at, images: []source.Image{missing(early), missing(at)}, want: source.ErrNoMedia, text: "has none then"},
+		"no media":             {at: at, images: []poll.Image{missing(early), missing(at)}, want: source.ErrNoMedia, text: "has none then"},
 		"nothing":              {at: at, want: source.ErrNoMedia},
-		"empty window":         {at: at, err: fmt.Errorf("404: %w", source.ErrEmptyWindow), want: source.ErrNoMedia},
-		"media error":          {at: at, images: []source.Image{{Time: at, Err: fmt.Errorf("%w: 7", source.ErrMedia)}}, want: source.ErrMedia, text: "cam-1 at 1999-12-31T23:59:00.000Z: media error: 7"},
-		"the service":          {at: at, images: []source.Image{picture(early)}, err: service, want: service},
-		"undecodable":          {at: at, images: []source.Image{picture(at)}, bad: true, text: "undecodable (truncated)"},
-		"use":                  {at: at, images: []source.Image{picture(at)}, use: useless, want: useless},
+		"empty window":         {at: at, err: fmt.Errorf("404: %w", poll.ErrEmptyWindow), want: source.ErrNoMedia},
+		"media error":          {at: at, images: []poll.Image{{Time: at, Err: fmt.Errorf("%w: 7", source.ErrMedia)}}, want: source.ErrMedia, text: "cam-1 at 1999-12-31T23:59:00.000Z: media error: 7"},
+		"the service":          {at: at, images: []poll.Image{picture(early)}, err: service, want: service},
+		"undecodable":          {at: at, images: []poll.Image{picture(at)}, bad: true, text: "undecodable (truncated)"},
+		"use":                  {at: at, images: []poll.Image{picture(at)}, use: useless, want: useless},
 		"beginning of the era": {at: time.Time{}, want: source.ErrNoMedia},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var asked []source.Window
+				var asked []poll.Window
 				r := &rig{bad: func(source.Slot) bool { return tt.bad }}
 				r.build(t, 1, 0, func(_ *Options, streams []Stream) {
 					streams[0].Fetcher = one{asked: &asked, images: tt.images, err: tt.err}
@@ -205,10 +206,10 @@ func must[T any](v T, err error) T {
 // deaf answers no window before its context ends.
 type deaf struct{}
 
-func (deaf) Images(ctx context.Context, _ source.Window) iter.Seq2[source.Image, error] {
-	return func(yield func(source.Image, error) bool) {
+func (deaf) Images(ctx context.Context, _ poll.Window) iter.Seq2[poll.Image, error] {
+	return func(yield func(poll.Image, error) bool) {
 		<-ctx.Done()
-		yield(source.Image{}, ctx.Err())
+		yield(poll.Image{}, ctx.Err())
 	}
 }
 
@@ -297,7 +298,7 @@ func TestFrameOfAStreamElsewhere(t *testing.T) {
 		r := &rig{}
 		r.build(t, 1, 0, func(o *Options, streams []Stream) {
 			other := streams[0]
-			other.Name, other.Fetcher = "elsewhere", one{asked: new([]source.Window)}
+			other.Name, other.Fetcher = "elsewhere", one{asked: new([]poll.Window)}
 			o.Find = func(name string) (Stream, bool) { return other, name == other.Name }
 		})
 		end := r.running(t)

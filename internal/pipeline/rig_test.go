@@ -14,22 +14,23 @@ import (
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // live answers every slot up to now with a picture that names it.
 type live struct{ fail func() error }
 
-func (l live) Images(_ context.Context, w source.Window) iter.Seq2[source.Image, error] {
-	return func(yield func(source.Image, error) bool) {
+func (l live) Images(_ context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
+	return func(yield func(poll.Image, error) bool) {
 		if l.fail != nil {
 			if err := l.fail(); err != nil {
-				yield(source.Image{}, err)
+				yield(poll.Image{}, err)
 				return
 			}
 		}
 		for s := w.Start; s <= w.End && !s.Time().After(time.Now()); s = s.Add(w.Interval) {
-			if !yield(source.Image{Time: s.Time(), Data: fmt.Append(nil, s)}, nil) {
+			if !yield(poll.Image{Time: s.Time(), Data: fmt.Append(nil, s)}, nil) {
 				return
 			}
 		}
@@ -119,7 +120,7 @@ func (r *rig) build(t *testing.T, n int, length time.Duration, change func(*Opti
 		streams[i] = Stream{
 			Name: name, Fetcher: live{}, Grid: grid, From: from, Outputs: outputs,
 			Subjects: []string{name + ".a", name + ".b"},
-			Poll:     source.Options{Lag: source.Auto, Overlap: source.Auto, Grace: 5 * time.Second},
+			Poll:     poll.Options{Lag: poll.Auto, Overlap: poll.Auto, Grace: 5 * time.Second},
 		}
 		if length > 0 {
 			streams[i].Poll.To = from.Add(length)

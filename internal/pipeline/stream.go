@@ -13,6 +13,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/tracing"
 	"github.com/cvfeeder/cvfeeder/metrics/status"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -28,7 +29,7 @@ const (
 // A Stream is one camera and what it is turned into.
 type Stream struct {
 	Name    string
-	Fetcher source.Fetcher
+	Fetcher poll.Fetcher
 	// Check tells whether the stream can be read; nil takes it as read.
 	Check func(context.Context) error
 	Grid  source.Grid
@@ -38,7 +39,7 @@ type Stream struct {
 	Key string
 	// Range tells that From is a time of the user's, not now.
 	Range bool
-	Poll  source.Options
+	Poll  poll.Options
 	// Outputs are made of every frame, and Subjects are theirs, by index.
 	Outputs  []*transform.Output
 	Subjects []string
@@ -48,7 +49,7 @@ type Stream struct {
 type stream struct {
 	Stream
 	ledger  *source.Ledger
-	poller  *source.Poller
+	poller  *poll.Poller
 	history *status.History
 	trace   *tracing.Stream
 	log     *slog.Logger
@@ -94,9 +95,9 @@ func (p *Pipeline) newStream(s Stream) *stream {
 		unsized: firstUnsized, trace: p.opts.Tracer.Stream(s.Name),
 	}
 	st.told.Store(int64(ledger.Stats().Cursor))
-	st.poller = source.NewPoller(watched{st.trace.Fetcher(s.Fetcher), func(d time.Duration, err error) {
+	st.poller = poll.NewPoller(watched{st.trace.Fetcher(s.Fetcher), func(d time.Duration, err error) {
 		stage.Observe(d.Seconds())
-		if err == nil || errors.Is(err, source.ErrEmptyWindow) {
+		if err == nil || errors.Is(err, poll.ErrEmptyWindow) {
 			st.well()
 		}
 	}}, ledger, s.Poll)
@@ -183,21 +184,21 @@ func (s *stream) stalled(now time.Time) bool {
 // watched is a fetcher that tells how each answer ended, and how long it took
 // without the time in which its caller worked on what it yielded.
 type watched struct {
-	source.Fetcher
+	poll.Fetcher
 	answered func(time.Duration, error)
 }
 
-// Fragments implements source.Lister, as far as the fetcher does.
-func (f watched) Fragments(ctx context.Context, from, to source.Slot) ([]source.Span, error) {
-	if lister, ok := f.Fetcher.(source.Lister); ok {
+// Fragments implements poll.Lister, as far as the fetcher does.
+func (f watched) Fragments(ctx context.Context, from, to source.Slot) ([]poll.Span, error) {
+	if lister, ok := f.Fetcher.(poll.Lister); ok {
 		return lister.Fragments(ctx, from, to)
 	}
 	return nil, source.ErrRefused
 }
 
-// Images implements source.Fetcher.
-func (f watched) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
-	return func(yield func(source.Image, error) bool) {
+// Images implements poll.Fetcher.
+func (f watched) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
+	return func(yield func(poll.Image, error) bool) {
 		begin := time.Now()
 		var away time.Duration
 		var last error

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // TestView looks at a stream from several places, and at one that has no frames.
@@ -20,7 +21,7 @@ func TestView(t *testing.T) {
 		begin := time.Now()
 		r.build(t, 2, 30*time.Second, func(o *Options, s []Stream) {
 			o.Interested = func(subject string) bool { return strings.HasSuffix(subject, ".a") }
-			s[1].Fetcher = live{fail: func() error { return source.ErrEmptyWindow }}
+			s[1].Fetcher = live{fail: func() error { return poll.ErrEmptyWindow }}
 		})
 		ran := make(chan error, 1)
 		go func() { ran <- r.Run(t.Context()) }()
@@ -97,8 +98,8 @@ type recycled struct {
 	recycle int
 }
 
-func (r *recycled) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
-	return func(yield func(source.Image, error) bool) {
+func (r *recycled) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
+	return func(yield func(poll.Image, error) bool) {
 		for img, err := range r.live.Images(ctx, w) {
 			r.images++
 			again := false

@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // maxArrivals bounds the pictures of which it is remembered how they came. A stream
@@ -42,28 +42,28 @@ func (t *Tracer) Stream(name string) *Stream {
 }
 
 // Fetcher returns f with a span for each request.
-func (s *Stream) Fetcher(f source.Fetcher) source.Fetcher {
+func (s *Stream) Fetcher(f poll.Fetcher) poll.Fetcher {
 	if s == nil {
 		return f
 	}
 	traced := fetcher{f, s}
-	if lister, ok := f.(source.Lister); ok {
+	if lister, ok := f.(poll.Lister); ok {
 		return struct {
 			fetcher
-			source.Lister
+			poll.Lister
 		}{traced, lister}
 	}
 	return traced
 }
 
 type fetcher struct {
-	fetch  source.Fetcher
+	fetch  poll.Fetcher
 	stream *Stream
 }
 
-// Images implements [source.Fetcher].
-func (f fetcher) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
-	return func(yield func(source.Image, error) bool) {
+// Images implements [poll.Fetcher].
+func (f fetcher) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
+	return func(yield func(poll.Image, error) bool) {
 		begin := time.Now()
 		ctx, span := f.stream.tracer.Start(ctx, "GetImages", trace.WithNewRoot(), trace.WithTimestamp(begin), trace.WithSpanKind(trace.SpanKindClient),
 			trace.WithAttributes(streamKey(f.stream.name), attribute.Int("cvfeeder.slots", w.Slots()),
@@ -75,7 +75,7 @@ func (f fetcher) Images(ctx context.Context, w source.Window) iter.Seq2[source.I
 		}()
 		for img, err := range f.fetch.Images(ctx, w) {
 			switch {
-			case errors.Is(err, source.ErrEmptyWindow):
+			case errors.Is(err, poll.ErrEmptyWindow):
 			case err != nil && ctx.Err() == nil:
 				fail(span, err)
 			case img.Data != nil:

@@ -24,6 +24,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/tracing/tracingtest"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -36,10 +37,10 @@ type camera struct{}
 
 var errThrottled = errors.New("throttled")
 
-func (camera) Images(_ context.Context, w source.Window) iter.Seq2[source.Image, error] {
-	return func(yield func(source.Image, error) bool) {
-		if yield(source.Image{Time: w.Start.Time(), Data: []byte("picture")}, nil) {
-			yield(source.Image{}, errThrottled)
+func (camera) Images(_ context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
+	return func(yield func(poll.Image, error) bool) {
+		if yield(poll.Image{Time: w.Start.Time(), Data: []byte("picture")}, nil) {
+			yield(poll.Image{}, errThrottled)
 		}
 	}
 }
@@ -88,7 +89,7 @@ func frame(t *testing.T, tracer *tracing.Tracer, output string) publish.Message 
 	t.Helper()
 	stream := tracer.Stream("front-door")
 	var f *tracing.Frame
-	for img, err := range stream.Fetcher(camera{}).Images(t.Context(), source.Window{Start: slot, End: slot, Interval: time.Second}) {
+	for img, err := range stream.Fetcher(camera{}).Images(t.Context(), poll.Window{Start: slot, End: slot, Interval: time.Second}) {
 		if err != nil {
 			continue
 		}

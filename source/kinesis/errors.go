@@ -15,6 +15,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // Error codes of the service, matched as strings: not all are modelled.
@@ -117,8 +118,8 @@ func passing(err error) bool {
 // image turns an entry of the answer into ours. An entry without a picture and
 // without an error, or with content that is no base64, is a media error: there is
 // media, but no picture of it.
-func image(img page.Image) source.Image {
-	out := source.Image{Time: img.Time}
+func image(img page.Image) poll.Image {
+	out := poll.Image{Time: img.Time}
 	switch {
 	case img.Error == string(types.ImageErrorNoMedia):
 		out.Err = source.ErrNoMedia

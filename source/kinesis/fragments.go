@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 const (
@@ -24,9 +25,9 @@ const (
 	listTime = 10 * time.Second
 )
 
-// Fragments implements [source.Lister]. It needs the permission
+// Fragments implements [poll.Lister]. It needs the permission
 // kinesisvideo:ListFragments; without, its error wraps [source.ErrRefused].
-func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]source.Span, error) {
+func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]poll.Span, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	s.mu.Lock()
@@ -48,7 +49,7 @@ func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]source.
 	case err != nil:
 		return nil, fmt.Errorf("stream %s: listing fragments: %w", s, err)
 	}
-	slices.SortFunc(spans, func(a, b source.Span) int { return cmp.Compare(a.Start, b.Start) })
+	slices.SortFunc(spans, func(a, b poll.Span) int { return cmp.Compare(a.Start, b.Start) })
 	return spans, nil
 }
 
@@ -60,16 +61,16 @@ func refused(err error) bool {
 }
 
 // listFragments returns the fragments of all pages, in any order.
-func (s *Stream) listFragments(ctx context.Context, from, to source.Slot) ([]source.Span, error) {
+func (s *Stream) listFragments(ctx context.Context, from, to source.Slot) ([]poll.Span, error) {
 	endpoint, err := s.dataEndpoint(ctx, control.APINameListFragments)
 	if err != nil {
 		return nil, err
 	}
 	// They are selected by their starts.
-	in := s.fragmentsInput(from.Add(-source.MaxFragment), to)
+	in := s.fragmentsInput(from.Add(-poll.MaxFragment), to)
 	pages := media.NewListFragmentsPaginator(s.service().media, in,
 		func(o *media.ListFragmentsPaginatorOptions) { o.StopOnDuplicateToken = true })
-	var spans []source.Span
+	var spans []poll.Span
 	for n := 0; pages.HasMorePages(); n++ {
 		if n == maxFragmentsPages {
 			return nil, fmt.Errorf("the list goes on after %d pages", n)
@@ -114,15 +115,15 @@ func (s *Stream) fragmentsInput(from, to source.Slot) *media.ListFragmentsInput 
 
 // span returns the time of a fragment by the clock that the images are asked by,
 // and false where the answer does not tell.
-func (s *Stream) span(f types.Fragment) (source.Span, bool) {
+func (s *Stream) span(f types.Fragment) (poll.Span, bool) {
 	begin := f.ServerTimestamp
 	if s.opts.Producer {
 		begin = f.ProducerTimestamp
 	}
 	length := f.FragmentLengthInMilliseconds
-	if begin == nil || length <= 0 || length > source.MaxWindow.Milliseconds() {
-		return source.Span{}, false
+	if begin == nil || length <= 0 || length > poll.MaxWindow.Milliseconds() {
+		return poll.Span{}, false
 	}
 	start := source.SlotAt(begin.Round(time.Millisecond))
-	return source.Span{Start: start, End: start + source.Slot(length)}, true
+	return poll.Span{Start: start, End: start + source.Slot(length)}, true
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // TestFragments lists pages of fragments, in whatever order they come, from
@@ -45,7 +46,7 @@ func TestFragments(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !slices.IsSortedFunc(spans, func(a, b source.Span) int { return int(a.Start - b.Start) }) {
+				if !slices.IsSortedFunc(spans, func(a, b poll.Span) int { return int(a.Start - b.Start) }) {
 					t.Error("the fragments are not in order")
 				}
 				instants, err := truth("cam-1", from.Time(), to.Time(), time.Second)
@@ -53,7 +54,7 @@ func TestFragments(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, at := range instants {
-					held := slices.ContainsFunc(spans, func(span source.Span) bool {
+					held := slices.ContainsFunc(spans, func(span poll.Span) bool {
 						s := source.SlotAt(at.Time)
 						return span.Start <= s && s < span.End && span.End.Sub(span.Start) == at.End.Sub(at.Start)
 					})
@@ -88,12 +89,12 @@ func TestFragmentsOfOddAnswers(t *testing.T) {
 		return func(int) (int, string) { return http.StatusOK, body }
 	}
 	const good = `{"ServerTimestamp":1000.2,"FragmentLengthInMilliseconds":2000}`
-	span := []source.Span{{Start: 1000_200, End: 1002_200}}
+	span := []poll.Span{{Start: 1000_200, End: 1002_200}}
 	for _, tc := range []struct {
 		name           string
 		denied         bool                    // GetDataEndpoint
 		answer         func(int) (int, string) // to the n-th request
-		want           []source.Span
+		want           []poll.Span
 		fails, refused bool
 	}{
 		{name: "no permission for the endpoint", denied: true, fails: true, refused: true},

@@ -1,10 +1,10 @@
 // Package kinesis reads streams of Amazon Kinesis Video Streams: it is the
-// [source.Fetcher] for the real service, and the only importer of the AWS SDK.
+// [poll.Fetcher] for the real service, and the only importer of the AWS SDK.
 //
 //	client, err := kinesis.New(ctx, kinesis.Options{Region: "eu-west-1"})
 //	stream := client.Stream(kinesis.StreamOptions{Name: "front-door"})
 //	if err := stream.Check(ctx); err != nil { … }
-//	poller := source.NewPoller(stream, ledger, source.Options{Lag: source.Auto, Overlap: source.Auto})
+//	poller := poll.NewPoller(stream, ledger, poll.Options{Lag: poll.Auto, Overlap: poll.Auto})
 //
 // Credentials and region come from the SDK's own chain, but for streams that name
 // their region. Throttling and server

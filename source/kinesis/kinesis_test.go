@@ -17,6 +17,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 func TestMain(m *testing.M) {
@@ -86,13 +87,13 @@ func serve(t *testing.T, opts kinesistest.Options, client kinesis.Options) *serv
 }
 
 // past is a window whose media is visible, with its last fragment.
-func past(slots int) source.Window {
+func past(slots int) poll.Window {
 	end := source.SlotAt(time.Now().Add(-time.Minute).Truncate(2 * time.Second))
 	const interval = 200 * time.Millisecond
-	return source.Window{Start: end.Add(-time.Duration(slots-1) * interval), End: end, Interval: interval}
+	return poll.Window{Start: end.Add(-time.Duration(slots-1) * interval), End: end, Interval: interval}
 }
 
-func collect(t *testing.T, s *kinesis.Stream, w source.Window) (found, missing []source.Slot, err error) {
+func collect(t *testing.T, s *kinesis.Stream, w poll.Window) (found, missing []source.Slot, err error) {
 	t.Helper()
 	for img, err := range s.Images(t.Context(), w) {
 		switch {
@@ -284,7 +285,7 @@ func TestErrors(t *testing.T) {
 		{
 			name: "a window without media", stream: "cam-1",
 			opts: kinesistest.Options{Streams: []kinesistest.Stream{{Name: "cam-1", Since: time.Now()}}},
-			is:   source.ErrEmptyWindow, text: []string{"cam-1"}, again: 1,
+			is:   poll.ErrEmptyWindow, text: []string{"cam-1"}, again: 1,
 		},
 		{
 			name: "throttled without end", stream: "cam-1", client: kinesis.Options{Attempts: 2},

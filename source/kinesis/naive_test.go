@@ -8,6 +8,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // TestNaivePollerLosesFrames keeps the loop that one would write first, for
@@ -27,7 +28,7 @@ func TestNaivePollerLosesFrames(t *testing.T) {
 		for begin := time.Now(); time.Since(begin) < length; {
 			time.Sleep(window)
 			end := time.Now()
-			found, _, err := collect(t, stream, source.Window{
+			found, _, err := collect(t, stream, poll.Window{
 				Start: source.SlotAt(end.Add(-window)), End: source.SlotAt(end.Add(-source.MinInterval)), Interval: source.MinInterval,
 			})
 			if err != nil {

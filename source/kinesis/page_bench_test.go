@@ -17,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	media "github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia"
 
-	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // BenchmarkPage takes a page of 25 images of 390 KB, 13 MB of JSON, from the
@@ -114,7 +114,7 @@ func discardPage(b *testing.B, srv *httptest.Server) {
 	}
 }
 
-func streamPage(b *testing.B, stream source.Fetcher) {
+func streamPage(b *testing.B, stream poll.Fetcher) {
 	n := 0
 	for img, err := range stream.Images(b.Context(), past(25)) {
 		if err != nil || img.Err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // plain is a scene of one small grey picture.
@@ -36,8 +37,8 @@ func TestPollTheService(t *testing.T) {
 			t.Fatal(err)
 		}
 		ledger := source.NewLedger(grid, source.SlotAt(begin))
-		poller := source.NewPoller(s.stream("cam-1"), ledger, source.Options{
-			Lag: source.Auto, Overlap: source.Auto, Grace: grace, To: source.SlotAt(begin.Add(length)),
+		poller := poll.NewPoller(s.stream("cam-1"), ledger, poll.Options{
+			Lag: poll.Auto, Overlap: poll.Auto, Grace: grace, To: source.SlotAt(begin.Add(length)),
 		})
 		next := source.SlotAt(begin)
 		for f, err := range poller.Frames(t.Context()) {

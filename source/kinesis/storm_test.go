@@ -13,6 +13,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 var (
@@ -117,8 +118,8 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 		time.Sleep(time.Second)
 	}
 	ledger := source.NewLedger(grid, source.SlotAt(begin))
-	poller := source.NewPoller(stream, ledger, source.Options{
-		Lag: source.Auto, Overlap: source.Auto, Grace: grace, To: source.SlotAt(end), Retention: stream.Retention,
+	poller := poll.NewPoller(stream, ledger, poll.Options{
+		Lag: poll.Auto, Overlap: poll.Auto, Grace: grace, To: source.SlotAt(end), Retention: stream.Retention,
 	})
 	arrived := map[source.Slot]time.Time{}
 	last := source.Slot(0)
@@ -154,7 +155,7 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 			passed = when
 		}
 		// The poller keeps away from what is about to be deleted.
-		kept := at.Gone.After(passed.Add(source.MaxFragment + 10*time.Second + w.longest))
+		kept := at.Gone.After(passed.Add(poll.MaxFragment + 10*time.Second + w.longest))
 		inTime := at.Exists && !at.Visible.IsZero() && !at.Visible.After(at.Time.Add(grace)) && kept
 		switch {
 		case inTime && at.MediaError:

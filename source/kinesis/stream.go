@@ -17,6 +17,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 const (
@@ -50,8 +51,8 @@ type StreamOptions struct {
 	Observe func(code string, images int)
 }
 
-// A Stream is one stream of the service. It implements [source.Fetcher] and
-// [source.Lister].
+// A Stream is one stream of the service. It implements [poll.Fetcher] and
+// [poll.Lister].
 type Stream struct {
 	client *Client
 	opts   StreamOptions
@@ -126,16 +127,16 @@ func (s *Stream) DataEndpoint(ctx context.Context) (string, error) {
 	return endpoint, nil
 }
 
-// Images implements [source.Fetcher]. Images are yielded while the service's answer
+// Images implements [poll.Fetcher]. Images are yielded while the service's answer
 // still arrives.
-func (s *Stream) Images(ctx context.Context, w source.Window) iter.Seq2[source.Image, error] {
-	return func(yield func(source.Image, error) bool) {
+func (s *Stream) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
+	return func(yield func(poll.Image, error) bool) {
 		if err := s.ready(ctx); err != nil {
-			yield(source.Image{}, err)
+			yield(poll.Image{}, err)
 			return
 		}
 		if err := s.client.inFlight.Acquire(ctx, 1); err != nil {
-			yield(source.Image{}, s.explain(err))
+			yield(poll.Image{}, s.explain(err))
 			return
 		}
 		defer s.client.inFlight.Release(1)
@@ -152,7 +153,7 @@ func (s *Stream) Images(ctx context.Context, w source.Window) iter.Seq2[source.I
 			return !stopped
 		})
 		if err != nil && !stopped {
-			yield(source.Image{}, watch.explain(err))
+			yield(poll.Image{}, watch.explain(err))
 		}
 	}
 }
@@ -174,13 +175,13 @@ func (s *Stream) ready(ctx context.Context) error {
 
 // pages asks for one page after the other, until there are no more or yield
 // returns false.
-func (s *Stream) pages(ctx context.Context, w source.Window, yield func(page.Image) bool) error {
+func (s *Stream) pages(ctx context.Context, w poll.Window, yield func(page.Image) bool) error {
 	in := s.input(w)
 	for n := 0; ; n++ {
-		if n > w.Slots()/source.PageSlots+sparePages {
+		if n > w.Slots()/poll.PageSlots+sparePages {
 			return fmt.Errorf("stream %s: GetImages goes on after %d pages for %d images", s, n, w.Slots())
 		}
-		token, err := s.getImages(ctx, in, w.Slots()-n*source.PageSlots, yield)
+		token, err := s.getImages(ctx, in, w.Slots()-n*poll.PageSlots, yield)
 		if err != nil || token == "" {
 			return err
 		}
@@ -196,7 +197,7 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images
 	if err != nil {
 		return "", s.explain(err)
 	}
-	images = min(max(images, 0), source.PageSlots)
+	images = min(max(images, 0), poll.PageSlots)
 	if err := s.budget.wait(ctx, images); err != nil {
 		return "", s.explain(err)
 	}
@@ -270,10 +271,10 @@ func (s *Stream) notFound(ctx context.Context, err error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("stream %s: %w: %w", s, source.ErrEmptyWindow, err)
+	return fmt.Errorf("stream %s: %w: %w", s, poll.ErrEmptyWindow, err)
 }
 
-func (s *Stream) input(w source.Window) *media.GetImagesInput {
+func (s *Stream) input(w poll.Window) *media.GetImagesInput {
 	in := &media.GetImagesInput{
 		StreamName:        s.name(),
 		StreamARN:         s.arn(),
@@ -282,7 +283,7 @@ func (s *Stream) input(w source.Window) *media.GetImagesInput {
 		SamplingInterval:  aws.Int32(int32(w.Interval.Milliseconds())),
 		ImageSelectorType: types.ImageSelectorTypeServerTimestamp,
 		Format:            types.FormatJpeg,
-		MaxResults:        aws.Int64(source.PageSlots),
+		MaxResults:        aws.Int64(poll.PageSlots),
 	}
 	if s.opts.Producer {
 		in.ImageSelectorType = types.ImageSelectorTypeProducerTimestamp

@@ -20,6 +20,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -171,8 +172,8 @@ func tenThousand(b *testing.B, client *kinesis.Client, late *lateness, checked f
 		streams[i] = pipeline.Stream{
 			Name: name, Fetcher: s, Grid: grid, From: source.SlotAt(time.Now()),
 			Check: func(ctx context.Context) error { defer checked(); return s.Check(ctx) },
-			Poll: source.Options{
-				Lag: source.Auto, Overlap: source.Auto, Grace: 30 * time.Second, Retention: s.Retention, Late: late.add,
+			Poll: poll.Options{
+				Lag: poll.Auto, Overlap: poll.Auto, Grace: 30 * time.Second, Retention: s.Retention, Late: late.add,
 			},
 			Outputs: []*transform.Output{output}, Subjects: []string{"cvf.t." + name + ".x"},
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // media knows which fragments of a stream exist, and from when to when they can
@@ -119,7 +120,7 @@ func (m media) find(t, opened source.Slot, producer bool, now time.Time) (fragme
 }
 
 // any tells whether any visible fragment starts within the window.
-func (m media) any(w source.Window, producer bool, now time.Time) bool {
+func (m media) any(w poll.Window, producer bool, now time.Time) bool {
 	for f := range m.starting(w.Start, w.End, producer) {
 		if m.visible(f, now) {
 			return true

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 const (
@@ -14,7 +15,7 @@ const (
 
 // An imagesQuery is what GetImages asks for, checked.
 type imagesQuery struct {
-	window   source.Window
+	window   poll.Window
 	selector string
 	format   pictureFormat
 	wanted   int // MaxResults
@@ -57,14 +58,14 @@ func parseImagesQuery(f *fields) (imagesQuery, error) {
 }
 
 // parseWindow reads the range and the sampling interval.
-func parseWindow(f *fields) (source.Window, error) {
+func parseWindow(f *fields) (poll.Window, error) {
 	start, hasStart := f.instant("StartTimestamp")
 	end, hasEnd := f.instant("EndTimestamp")
 	ms, ok := field[int32](f, "SamplingInterval")
 	if !ok {
 		ms = 3000
 	}
-	w := source.Window{Start: start, End: end, Interval: time.Duration(ms) * time.Millisecond}
+	w := poll.Window{Start: start, End: end, Interval: time.Duration(ms) * time.Millisecond}
 	switch {
 	case f.err != nil:
 		return w, f.err

@@ -1,6 +1,10 @@
-package source
+package poll
 
-import "time"
+import (
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
 
 // What GetImages takes in one request.
 const (
@@ -20,9 +24,9 @@ const (
 // A Need says what the next window has to take into account.
 type Need struct {
 	// Horizon is the newest slot worth asking for.
-	Horizon Slot
+	Horizon source.Slot
 	// From is the first slot to look at: earlier ones have had their turn.
-	From Slot
+	From source.Slot
 	// Overlap is how far before the first wanted slot the window has to start,
 	// so that the fragment holding that slot starts within the window.
 	Overlap time.Duration
@@ -37,7 +41,7 @@ type Need struct {
 // the window opens it returns nothing. So a window starts before the first wanted
 // slot, by at least one slot and by the overlap that is needed. It ends where
 // what is wanted ends, at the horizon, or where one answer is full.
-func Plan(l *Ledger, n Need) (Window, bool) {
+func Plan(l *source.Ledger, n Need) (Window, bool) {
 	grid := l.Grid()
 	first, ok := l.Wanted(n.From)
 	horizon := grid.Floor(n.Horizon)
@@ -71,7 +75,7 @@ func Plan(l *Ledger, n Need) (Window, bool) {
 // page full of images, or some pages where more than a page makes it cheaper: the
 // window that follows one that ends inside of a fragment overlaps by a fragment,
 // which is to be a fifth of it at the most. It is never beyond the longest range.
-func lastSlot(grid Grid, start, first Slot, fragment time.Duration) Slot {
+func lastSlot(grid source.Grid, start, first source.Slot, fragment time.Duration) source.Slot {
 	page := grid.Step(start, PageSlots-1)
 	cheap := grid.Floor(first.Add(overlapShare * max(first.Sub(start), fragment)))
 	pages := max(grid.Step(start, maxPages*PageSlots-1), grid.Step(first, PageSlots))

@@ -1,18 +1,20 @@
-package source
+package poll
 
 import (
 	"testing"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 func TestPlan(t *testing.T) {
-	const sec = Slot(1000)
+	const sec = source.Slot(1000)
 	for _, tc := range []struct {
 		name       string
 		interval   time.Duration
-		ended      [][2]Slot // from, to (exclusive)
+		ended      [][2]source.Slot // from, to (exclusive)
 		need       Need
-		start, end Slot
+		start, end source.Slot
 		none       bool
 	}{
 		{name: "a page full, one slot before", need: Need{Horizon: 60 * sec}, start: -200, end: 4600},
@@ -25,24 +27,24 @@ func TestPlan(t *testing.T) {
 			start: -200, end: 99*200 - 200,
 		},
 		{
-			name: "not beyond the horizon", ended: [][2]Slot{{0, 50 * sec}},
+			name: "not beyond the horizon", ended: [][2]source.Slot{{0, 50 * sec}},
 			need: Need{Horizon: 53*sec + 199}, start: 50*sec - 200, end: 53 * sec,
 		},
 		{
-			name: "never shorter than a second", ended: [][2]Slot{{0, 50 * sec}},
+			name: "never shorter than a second", ended: [][2]source.Slot{{0, 50 * sec}},
 			need: Need{Horizon: 50 * sec}, start: 49 * sec, end: 50 * sec,
 		},
 		{
-			name: "nothing wanted", ended: [][2]Slot{{0, 60 * sec}},
+			name: "nothing wanted", ended: [][2]source.Slot{{0, 60 * sec}},
 			need: Need{Horizon: 60 * sec}, none: true,
 		},
-		{name: "the horizon lies before", ended: [][2]Slot{{0, 50 * sec}}, need: Need{Horizon: 49 * sec}, none: true},
+		{name: "the horizon lies before", ended: [][2]source.Slot{{0, 50 * sec}}, need: Need{Horizon: 49 * sec}, none: true},
 		{
-			name: "a small hole is bridged", ended: [][2]Slot{{0, 10 * sec}, {10*sec + 200, 10*sec + 400}},
+			name: "a small hole is bridged", ended: [][2]source.Slot{{0, 10 * sec}, {10*sec + 200, 10*sec + 400}},
 			need: Need{Horizon: 11 * sec}, start: 10*sec - 200, end: 11 * sec,
 		},
 		{
-			name: "a large one is not", ended: [][2]Slot{{0, 10 * sec}, {10*sec + 200, 13 * sec}},
+			name: "a large one is not", ended: [][2]source.Slot{{0, 10 * sec}, {10*sec + 200, 13 * sec}},
 			need: Need{Horizon: 14 * sec}, start: 9 * sec, end: 10 * sec,
 		},
 		{
@@ -53,7 +55,7 @@ func TestPlan(t *testing.T) {
 			need: Need{Horizon: 3600 * sec, Overlap: 70 * time.Second}, start: -120 * sec, end: 0,
 		},
 		{
-			name: "the longest interval", interval: MaxInterval,
+			name: "the longest interval", interval: source.MaxInterval,
 			need: Need{Horizon: 3600 * sec}, start: -300 * sec, end: 0,
 		},
 	} {
@@ -61,15 +63,15 @@ func TestPlan(t *testing.T) {
 			if tc.interval == 0 {
 				tc.interval = step
 			}
-			grid, err := NewGrid(tc.interval)
+			grid, err := source.NewGrid(tc.interval)
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := NewLedger(grid, 0)
+			l := source.NewLedger(grid, 0)
 			l.Extend(60 * sec)
 			for _, r := range tc.ended {
 				for s := r[0]; s < r[1]; s = grid.Step(s, 1) {
-					l.Resolve(s, Published)
+					l.Resolve(s, source.Published)
 				}
 			}
 			w, ok := Plan(l, tc.need)

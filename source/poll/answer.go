@@ -1,10 +1,12 @@
-package source
+package poll
 
 import (
 	"context"
 	"errors"
 	"maps"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // An entry is what an answer says of a slot.
@@ -18,7 +20,7 @@ const (
 // An answer is what came of asking for a window.
 type answer struct {
 	Window
-	asked   Slot
+	asked   source.Slot
 	live    bool    // reaches the newest slot worth asking for
 	entries []entry // of the window's slots
 }
@@ -26,15 +28,15 @@ type answer struct {
 // at returns the index of the slot that an image of time t stands for. Images may
 // be some milliseconds off, or outside of what was asked.
 func (a *answer) at(t time.Time) (int, bool) {
-	off := SlotAt(t).Sub(a.Start) + a.Interval/2
+	off := source.SlotAt(t).Sub(a.Start) + a.Interval/2
 	i := int(off / a.Interval)
 	return i, off >= 0 && i < len(a.entries)
 }
 
-func (a *answer) slot(i int) Slot { return a.Start.Add(time.Duration(i) * a.Interval) }
+func (a *answer) slot(i int) source.Slot { return a.Start.Add(time.Duration(i) * a.Interval) }
 
 // newest returns the last slot of which there is media, false where there is none.
-func (a *answer) newest() (Slot, bool) {
+func (a *answer) newest() (source.Slot, bool) {
 	for i := len(a.entries) - 1; i >= 0; i-- {
 		if a.entries[i] == found {
 			return a.slot(i), true
@@ -44,7 +46,7 @@ func (a *answer) newest() (Slot, bool) {
 }
 
 // begin returns where the media begins that is without a hole until s.
-func (a *answer) begin(s Slot) Slot {
+func (a *answer) begin(s source.Slot) source.Slot {
 	for i := len(a.entries) - 1; i >= 0; i-- {
 		if a.slot(i) < s && a.entries[i] == silent {
 			return a.slot(i + 1)
@@ -54,7 +56,7 @@ func (a *answer) begin(s Slot) Slot {
 }
 
 // ask fetches a window. Frames are passed on while the answer still arrives.
-func (p *Poller) ask(ctx context.Context, a *answer, yield func(Frame, error) bool) (more bool, err error) {
+func (p *Poller) ask(ctx context.Context, a *answer, yield func(source.Frame, error) bool) (more bool, err error) {
 	for img, err := range p.fetch.Images(ctx, a.Window) {
 		if errors.Is(err, ErrEmptyWindow) {
 			break // an answer like others
@@ -63,15 +65,15 @@ func (p *Poller) ask(ctx context.Context, a *answer, yield func(Frame, error) bo
 			return true, err
 		}
 		i, ok := a.at(img.Time)
-		if !ok || errors.Is(img.Err, ErrNoMedia) {
+		if !ok || errors.Is(img.Err, source.ErrNoMedia) {
 			continue
 		}
 		s := a.slot(i)
 		a.entries[i] = found
 		if img.Err != nil {
-			p.ledger.GiveUp(s, MediaError)
+			p.ledger.GiveUp(s, source.MediaError)
 		} else if p.ledger.Take(s) {
-			p.hold(Frame{Stream: p.opts.Stream, Slot: s, Capture: img.Time, Data: img.Data, Recycle: img.Recycle})
+			p.hold(source.Frame{Stream: p.opts.Stream, Slot: s, Capture: img.Time, Data: img.Data, Recycle: img.Recycle})
 		}
 		if !p.release(yield) {
 			return false, nil
@@ -91,13 +93,13 @@ func (p *Poller) ask(ctx context.Context, a *answer, yield func(Frame, error) bo
 // started within the window: when there is media before it in the same answer,
 // or when the window starts a whole fragment earlier. Otherwise the fragment may
 // have been running already when the window opened.
-func (p *Poller) settle(a *answer) (next Slot) {
+func (p *Poller) settle(a *answer) (next source.Slot) {
 	grid := p.ledger.Grid()
 	next = grid.Step(a.End, 1)
 	if newest, ok := a.newest(); ok {
 		p.newest = max(p.newest, newest)
 	}
-	sure, after := false, Slot(0)
+	sure, after := false, source.Slot(0)
 	for i, e := range a.entries {
 		s := a.slot(i)
 		if e == found {
@@ -119,7 +121,7 @@ func (p *Poller) settle(a *answer) (next Slot) {
 			sure = sure || !over && a.Start <= after
 		}
 		if sure && over {
-			p.ledger.GiveUp(s, NoMedia)
+			p.ledger.GiveUp(s, source.NoMedia)
 		}
 		if wide := p.wider(s.Sub(a.Start), over); !sure && wide > s.Sub(a.Start) && (over || p.newest > s) {
 			p.widened[s] = wide
@@ -127,8 +129,8 @@ func (p *Poller) settle(a *answer) (next Slot) {
 		}
 	}
 	first, waiting := p.ledger.Wanted(0)
-	maps.DeleteFunc(p.widened, func(s Slot, _ time.Duration) bool { return !waiting || s < first })
-	maps.DeleteFunc(p.after, func(s, _ Slot) bool { return !waiting || s < first })
+	maps.DeleteFunc(p.widened, func(s source.Slot, _ time.Duration) bool { return !waiting || s < first })
+	maps.DeleteFunc(p.after, func(s, _ source.Slot) bool { return !waiting || s < first })
 	p.learn(a)
 	return next
 }
@@ -143,7 +145,7 @@ func (p *Poller) wider(overlap time.Duration, over bool) time.Duration {
 }
 
 // deadline returns when a slot's grace is over.
-func (p *Poller) deadline(s Slot) Slot {
+func (p *Poller) deadline(s source.Slot) source.Slot {
 	if p.newest < s {
 		return s.Add(p.edgeGrace())
 	}
@@ -179,7 +181,7 @@ func (p *Poller) learn(a *answer) {
 
 // learnEdge takes note of the newest visible slot, 0 where there is none. The media
 // from begin on is without a hole.
-func (p *Poller) learnEdge(begin, newest, asked Slot) {
+func (p *Poller) learnEdge(begin, newest, asked source.Slot) {
 	if newest > p.learned.edge {
 		p.learned.advance(begin, newest, asked)
 		p.misses = 0

@@ -1,24 +1,26 @@
-package source
+package poll
 
 import (
 	"context"
 	"errors"
 	"iter"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // A Span is the time of a fragment: from Start up to, not including, End.
-type Span struct{ Start, End Slot }
+type Span struct{ Start, End source.Slot }
 
 // A Lister is a [Fetcher] that can also tell which fragments there are.
 //
 // Fragments returns the visible fragments that hold any of the time from one
 // instant to another, in the order of their starts, by the clock that the images
-// are asked by. An error that wraps [ErrRefused] says that it is not permitted; a
+// are asked by. An error that wraps [source.ErrRefused] says that it is not permitted; a
 // [Poller] then does without for good. After other errors it does without for a
 // while.
 type Lister interface {
-	Fragments(ctx context.Context, from, to Slot) ([]Span, error)
+	Fragments(ctx context.Context, from, to source.Slot) ([]Span, error)
 }
 
 // lists tells whether to ask for the fragments before the images of a pass: where
@@ -26,7 +28,7 @@ type Lister interface {
 // of a stream of steady fragments it does not.
 func (p *Poller) lists(part pass) bool {
 	first, ok := p.ledger.Wanted(part.from)
-	if !ok || first > part.to || p.lister == nil || SlotAt(time.Now()) < p.listAgain {
+	if !ok || first > part.to || p.lister == nil || source.SlotAt(time.Now()) < p.listAgain {
 		return false
 	}
 	return !part.live || part.to.Sub(first) > MaxFragment || p.listsEdge()
@@ -40,20 +42,20 @@ func (p *Poller) listsEdge() bool {
 // listed asks for what visible fragments hold of a pass, or of its beginning where
 // it is long, and takes that off the pass. Where the fragments cannot be listed,
 // it leaves the pass as it is.
-func (p *Poller) listed(ctx context.Context, part *pass, yield func(Frame, error) bool) (more bool, err error) {
+func (p *Poller) listed(ctx context.Context, part *pass, yield func(source.Frame, error) bool) (more bool, err error) {
 	first, _ := p.ledger.Wanted(part.from)
 	to := min(part.to, first.Add(MaxWindow))
-	now := SlotAt(time.Now())
+	now := source.SlotAt(time.Now())
 	spans, err := p.lister.Fragments(ctx, first, to)
 	switch {
 	case ctx.Err() != nil:
 		return false, nil
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, source.ErrRefused):
 		p.lister = nil
 		return true, nil
 	case err != nil:
 		p.listFails++
-		p.listAgain = SlotAt(time.Now()).Add(backoff(p.listFails))
+		p.listAgain = source.SlotAt(time.Now()).Add(backoff(p.listFails))
 		return true, nil
 	}
 	p.listFails = 0
@@ -80,17 +82,17 @@ func (p *Poller) listed(ctx context.Context, part *pass, yield func(Frame, error
 
 // giveUpListed ends the slots up to an end whose grace was over when the
 // fragments were listed: no fragment holds them, or it has no image of them.
-func (p *Poller) giveUpListed(from, end, listed Slot) {
+func (p *Poller) giveUpListed(from, end, listed source.Slot) {
 	for s, ok := p.ledger.Wanted(from); ok && s < end; s, ok = p.ledger.Wanted(s + 1) {
 		if listed >= p.deadline(s) {
-			p.ledger.GiveUp(s, NoMedia)
+			p.ledger.GiveUp(s, source.NoMedia)
 		}
 	}
 }
 
 // learnListed takes note of where the visible media ends.
-func (p *Poller) learnListed(spans []Span, listed Slot) {
-	var begin, newest Slot
+func (p *Poller) learnListed(spans []Span, listed source.Slot) {
+	var begin, newest source.Slot
 	grid := p.ledger.Grid()
 	for _, span := range spans {
 		if end := grid.Floor(span.End - 1); end > newest {
@@ -105,7 +107,7 @@ func (p *Poller) learnListed(spans []Span, listed Slot) {
 // begins with a fragment, or the slot before it, and ends with one: so the service
 // generates no image twice. Fragments share a window as long as that costs no more
 // than one for each, and an answer holds them.
-func PlanListed(l *Ledger, spans []Span, from, to Slot) iter.Seq[Window] {
+func PlanListed(l *source.Ledger, spans []Span, from, to source.Slot) iter.Seq[Window] {
 	grid := l.Grid()
 	return func(yield func(Window) bool) {
 		var w Window // what the fragments so far need, nothing where Interval is 0
@@ -133,7 +135,7 @@ func PlanListed(l *Ledger, spans []Span, from, to Slot) iter.Seq[Window] {
 }
 
 // wantedOf returns the first and the last wanted slot from one instant to another.
-func wantedOf(l *Ledger, from, to Slot) (first, last Slot, ok bool) {
+func wantedOf(l *source.Ledger, from, to source.Slot) (first, last source.Slot, ok bool) {
 	for s, more := l.Wanted(from); more && s <= to; s, more = l.Wanted(s + 1) {
 		if !ok {
 			first = s

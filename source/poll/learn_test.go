@@ -1,8 +1,10 @@
-package source
+package poll
 
 import (
 	"testing"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // TestLearnNoLength has media that begins after the newest slot, as is listed where
@@ -10,7 +12,7 @@ import (
 func TestLearnNoLength(t *testing.T) {
 	const interval = 10 * time.Second
 	l := learned{interval: interval}
-	edge := Slot(1767323040000)
+	edge := source.Slot(1767323040000)
 	for range sample {
 		edge = edge.Add(interval)
 		l.advance(edge.Add(interval+time.Second), edge, edge.Add(3*time.Second))

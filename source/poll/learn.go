@@ -1,8 +1,10 @@
-package source
+package poll
 
 import (
 	"slices"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 // visible slot, where an answer showed that there is nothing after it.
 type learned struct {
 	interval time.Duration // of the slots
-	edge     Slot
+	edge     source.Slot
 	advances []time.Duration // between successive edges, newest last
 	record   time.Duration   // the longest of all
 	delay    time.Duration   // from the edge's time until it was visible; 0 while unknown
@@ -37,7 +39,7 @@ type learned struct {
 
 // advance takes note of a new edge, seen in the answer to a question asked at the
 // time asked, with media from begin on that is without a hole.
-func (l *learned) advance(begin, edge, asked Slot) {
+func (l *learned) advance(begin, edge, asked source.Slot) {
 	length := edge.Sub(max(l.edge, begin.Add(-l.interval)))
 	// Where slots are longer than fragments, media can begin after the newest slot: its
 	// length is not known then.
@@ -146,7 +148,7 @@ func (l *learned) steady() bool {
 }
 
 // due returns when new media should become visible, false while unknown.
-func (l *learned) due() (Slot, bool) {
+func (l *learned) due() (source.Slot, bool) {
 	f, ok := l.fragment()
 	if !ok || l.delay == 0 {
 		return 0, false

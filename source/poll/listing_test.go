@@ -1,4 +1,4 @@
-package source
+package poll
 
 import (
 	"cmp"
@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // A listingCamera tells which fragments it has.
@@ -19,14 +21,14 @@ type listingCamera struct {
 	listings int
 }
 
-func (c *listingCamera) Fragments(_ context.Context, from, to Slot) ([]Span, error) {
+func (c *listingCamera) Fragments(_ context.Context, from, to source.Slot) ([]Span, error) {
 	c.listings++
 	if c.refuse != nil {
 		if err := c.refuse(c.listings); err != nil {
 			return nil, err
 		}
 	}
-	now := SlotAt(time.Now())
+	now := source.SlotAt(time.Now())
 	var spans []Span
 	for span := c.span(from); span.Start <= to && span.End < now; span = c.span(span.End) {
 		if c.visible(span.Start, span.Start, now) {
@@ -40,8 +42,8 @@ func (c *listingCamera) Fragments(_ context.Context, from, to Slot) ([]Span, err
 func varying(seed uint64) camera {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	c := camera{delay: always(1500 * time.Millisecond)}
-	for at := SlotAt(time.Now().Add(-90 * time.Minute)); at < SlotAt(time.Now().Add(30*time.Minute)); {
-		end := at + 1000 + Slot(rng.IntN(6001))
+	for at := source.SlotAt(time.Now().Add(-90 * time.Minute)); at < source.SlotAt(time.Now().Add(30*time.Minute)); {
+		end := at + 1000 + source.Slot(rng.IntN(6001))
 		c.spans = append(c.spans, Span{at, end})
 		at = end
 	}
@@ -61,14 +63,14 @@ func TestPollerLists(t *testing.T) {
 		{name: "an hour behind", from: -time.Hour, length: 59 * time.Minute, cost: 1.3},
 		{name: "steady", cost: 1.5, change: func(c *listingCamera) { c.camera = camera{fragment: 2 * time.Second, delay: c.delay} }},
 		{name: "late fragments", cost: 1.7, change: func(c *listingCamera) {
-			c.delay = func(start Slot) time.Duration { return time.Second + time.Duration(start%4)*time.Second }
+			c.delay = func(start source.Slot) time.Duration { return time.Second + time.Duration(start%4)*time.Second }
 		}},
 		{name: "fragments that never come", cost: 1.5, lost: true, change: func(c *listingCamera) {
-			c.media = func(s Slot) bool { return c.span(s).Start%10 != 0 }
+			c.media = func(s source.Slot) bool { return c.span(s).Start%10 != 0 }
 		}},
 		{name: "fragments without images", cost: 7, lost: true, change: func(c *listingCamera) {
 			// The first image of each is enough to list it.
-			c.media = func(s Slot) bool { span := c.span(s); return span.Start%10 != 0 || s == span.Start }
+			c.media = func(s source.Slot) bool { span := c.span(s); return span.Start%10 != 0 || s == span.Start }
 		}},
 		{name: "slow answers", cost: 1.5, change: func(c *listingCamera) { c.latency = time.Second }},
 		{name: "failing answers", cost: 2.2, change: func(c *listingCamera) { c.fail = everyThird }},
@@ -99,7 +101,7 @@ func TestPollerLists(t *testing.T) {
 							want++
 						}
 					}
-					if got := int(l.Stats().Ended[Published]); got != want || tc.lost != (want < int(length/step)) {
+					if got := int(l.Stats().Ended[source.Published]); got != want || tc.lost != (want < int(length/step)) {
 						t.Errorf("seed %d: %d of %d published: %+v", seed, got, want, l.Stats())
 					}
 					cost := float64(c.asked) / float64(len(slots))
@@ -122,13 +124,13 @@ func TestPollerWithoutListing(t *testing.T) {
 	var asked, requests [2]int
 	for i := range 2 {
 		synctest.Test(t, func(t *testing.T) {
-			c := &listingCamera{camera: varying(1), refuse: func(int) error { return ErrRefused }}
+			c := &listingCamera{camera: varying(1), refuse: func(int) error { return source.ErrRefused }}
 			var fetch Fetcher = c
 			if i == 1 {
 				fetch = &c.camera
 			}
 			l, _, _, _ := poll(t, fetch, 0, 10*time.Minute, auto())
-			if got := l.Stats().Ended[Published]; got != 3000 {
+			if got := l.Stats().Ended[source.Published]; got != 3000 {
 				t.Errorf("%d of 3000 published", got)
 			}
 			if c.listings != 1-i {
@@ -144,47 +146,47 @@ func TestPollerWithoutListing(t *testing.T) {
 }
 
 func TestPlanListed(t *testing.T) {
-	const sec = Slot(1000)
+	const sec = source.Slot(1000)
 	for _, tc := range []struct {
 		name  string
-		ended [][2]Slot // from, to (exclusive)
+		ended [][2]source.Slot // from, to (exclusive)
 		spans []Span
-		to    Slot
-		want  [][2]Slot
+		to    source.Slot
+		want  [][2]source.Slot
 	}{
 		{name: "nothing listed", to: 60 * sec},
-		{name: "one fragment", spans: []Span{{2 * sec, 4 * sec}}, to: 60 * sec, want: [][2]Slot{{2 * sec, 4*sec - 200}}},
+		{name: "one fragment", spans: []Span{{2 * sec, 4 * sec}}, to: 60 * sec, want: [][2]source.Slot{{2 * sec, 4*sec - 200}}},
 		{
 			name: "off the grid, it begins a slot before", spans: []Span{{2*sec + 50, 4*sec + 50}}, to: 60 * sec,
-			want: [][2]Slot{{2 * sec, 4 * sec}},
+			want: [][2]source.Slot{{2 * sec, 4 * sec}},
 		},
 		{
 			name: "a page full of fragments", spans: []Span{{0, 2 * sec}, {2 * sec, 4 * sec}, {4 * sec, 6 * sec}}, to: 60 * sec,
-			want: [][2]Slot{{0, 4*sec - 200}, {4 * sec, 6*sec - 200}},
+			want: [][2]source.Slot{{0, 4*sec - 200}, {4 * sec, 6*sec - 200}},
 		},
 		{
 			name: "a hole between fragments", spans: []Span{{0, sec}, {3 * sec, 4*sec + 1}}, to: 60 * sec,
-			want: [][2]Slot{{-200, 800}, {3 * sec, 4 * sec}},
+			want: [][2]source.Slot{{-200, 800}, {3 * sec, 4 * sec}},
 		},
-		{name: "a long fragment", spans: []Span{{0, 12 * sec}}, to: 60 * sec, want: [][2]Slot{{0, 12*sec - 200}}},
+		{name: "a long fragment", spans: []Span{{0, 12 * sec}}, to: 60 * sec, want: [][2]source.Slot{{0, 12*sec - 200}}},
 		{
-			name: "what has ended is not asked for", ended: [][2]Slot{{0, 4 * sec}}, to: 60 * sec,
-			spans: []Span{{0, 3 * sec}, {3 * sec, 5 * sec}}, want: [][2]Slot{{3 * sec, 5*sec - 200}},
+			name: "what has ended is not asked for", ended: [][2]source.Slot{{0, 4 * sec}}, to: 60 * sec,
+			spans: []Span{{0, 3 * sec}, {3 * sec, 5 * sec}}, want: [][2]source.Slot{{3 * sec, 5*sec - 200}},
 		},
-		{name: "not beyond the end", spans: []Span{{2 * sec, 8 * sec}}, to: 5 * sec, want: [][2]Slot{{2 * sec, 5 * sec}}},
-		{name: "all at the same time", spans: []Span{{0, 3 * sec}, {sec, 2 * sec}}, to: 5 * sec, want: [][2]Slot{{0, 3*sec - 200}}},
+		{name: "not beyond the end", spans: []Span{{2 * sec, 8 * sec}}, to: 5 * sec, want: [][2]source.Slot{{2 * sec, 5 * sec}}},
+		{name: "all at the same time", spans: []Span{{0, 3 * sec}, {sec, 2 * sec}}, to: 5 * sec, want: [][2]source.Slot{{0, 3*sec - 200}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			l := NewLedger(testGrid(t), 0)
+			l := source.NewLedger(testGrid(t), 0)
 			l.Extend(60 * sec)
 			for _, r := range tc.ended {
 				for s := r[0]; s < r[1]; s += 200 {
-					l.Resolve(s, Published)
+					l.Resolve(s, source.Published)
 				}
 			}
-			var got [][2]Slot
+			var got [][2]source.Slot
 			for w := range PlanListed(l, tc.spans, 0, tc.to) {
-				got = append(got, [2]Slot{w.Start, w.End})
+				got = append(got, [2]source.Slot{w.Start, w.End})
 			}
 			if !slices.Equal(got, tc.want) {
 				t.Errorf("windows %v, want %v", got, tc.want)

@@ -1,4 +1,27 @@
-package source
+// Package poll reads a stream's frames from a service that answers questions about
+// windows of time, as GetImages of Amazon Kinesis Video Streams does.
+//
+// A [Poller] asks a [Fetcher] for windows of slots and yields the frames in slot order.
+// Where to look for a slot, and when to give it up, is decided by [Plan], a pure
+// function; how long fragments are and how late they become visible is learned from the
+// answers.
+//
+//	ledger := source.NewLedger(grid, source.SlotAt(time.Now()))
+//	poller := poll.NewPoller(fetcher, ledger, poll.Options{
+//		Stream: "front-door", Lag: poll.Auto, Overlap: poll.Auto,
+//	})
+//	for frame, err := range poller.Frames(ctx) {
+//		if err != nil {
+//			log.Print(err) // continuing the loop tries again
+//			continue
+//		}
+//		// Use frame.Data, then say how the slot ended:
+//		ledger.Resolve(frame.Slot, source.Published)
+//	}
+//
+// The package imports the standard library and package source only. The fetcher of the
+// real service is source/kinesis; a fake of it for tests is source/kinesis/kinesistest.
+package poll
 
 import (
 	"context"
@@ -7,6 +30,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // Auto as [Options.Lag] or [Options.Overlap] learns it from the answers.
@@ -45,11 +70,11 @@ type Options struct {
 	// Grace is how long after its instant a missing slot may still turn up. 0 stands
 	// for [DefaultGrace].
 	Grace time.Duration
-	// Freshness ends slots older than this as [Stale], without asking for them;
+	// Freshness ends slots older than this as [source.Stale], without asking for them;
 	// 0 keeps all.
 	Freshness time.Duration
 	// Retention, where set, returns how long the service keeps media: slots older
-	// than that end as [NoMedia] without asking for them. 0 is unknown.
+	// than that end as [source.NoMedia] without asking for them. 0 is unknown.
 	Retention func() time.Duration
 	// Spread, where set, returns how far polls that are due at the same time are to be
 	// spread: each is put off by some of it, at random, so that many streams whose
@@ -59,7 +84,7 @@ type Options struct {
 	Late func(time.Duration)
 	// To, unless 0, is the first slot that is not asked for any more: the frames
 	// end when all before it are settled.
-	To Slot
+	To source.Slot
 }
 
 // A Poller asks for windows of slots and yields their frames in order. It is used
@@ -68,38 +93,38 @@ type Options struct {
 type Poller struct {
 	fetch  Fetcher
 	lister Lister // nil where fragments cannot be listed
-	ledger *Ledger
+	ledger *source.Ledger
 	opts   Options
 
 	learned learned
 	guess   time.Duration // overlap that sufficed, where no fragment length is known
-	widened map[Slot]time.Duration
-	after   map[Slot]Slot // of a missing slot: its fragment starts after this one
-	newest  Slot          // the newest slot of which there was media
-	asked   Slot          // what was asked for at least once ends here
-	reask   Slot          // when to ask again for what is missing
-	held    []Frame       // arrived, but behind a slot that may still turn up; in order
-	polls   int           // at the live edge
-	misses  int           // successive polls without anything new
-	fails   int           // successive failed requests
+	widened map[source.Slot]time.Duration
+	after   map[source.Slot]source.Slot // of a missing slot: its fragment starts after this one
+	newest  source.Slot                 // the newest slot of which there was media
+	asked   source.Slot                 // what was asked for at least once ends here
+	reask   source.Slot                 // when to ask again for what is missing
+	held    []source.Frame              // arrived, but behind a slot that may still turn up; in order
+	polls   int                         // at the live edge
+	misses  int                         // successive polls without anything new
+	fails   int                         // successive failed requests
 
-	listFails int  // successive failed listings
-	listAgain Slot // when to list again
+	listFails int         // successive failed listings
+	listAgain source.Slot // when to list again
 
 	lag, overlap, heldBytes atomic.Int64
 }
 
 // NewPoller returns a poller of the ledger's wanted slots. Where the fetcher is a
 // [Lister] too, fragments are listed where that costs less.
-func NewPoller(fetch Fetcher, ledger *Ledger, opts Options) *Poller {
+func NewPoller(fetch Fetcher, ledger *source.Ledger, opts Options) *Poller {
 	if opts.Grace == 0 {
 		opts.Grace = DefaultGrace
 	}
 	p := &Poller{
 		fetch: fetch, ledger: ledger, opts: opts,
 		guess:   firstOverlap,
-		widened: map[Slot]time.Duration{},
-		after:   map[Slot]Slot{},
+		widened: map[source.Slot]time.Duration{},
+		after:   map[source.Slot]source.Slot{},
 		learned: learned{interval: ledger.Grid().Interval()},
 	}
 	p.lister, _ = fetch.(Lister)
@@ -119,14 +144,14 @@ func (p *Poller) HeldBytes() int64 { return p.heldBytes.Load() }
 
 // Frames yields the frames in slot order, each once, as they become available,
 // and claims their slots in the ledger: whoever receives a frame says how it ended
-// by [Ledger.Resolve]. Slots without a picture are ended by the poller.
+// by [source.Ledger.Resolve]. Slots without a picture are ended by the poller.
 //
 // A failed request is yielded as an error with an empty frame. To go on is to try
 // again after a pause that grows. The sequence ends when ctx does, or when all
 // slots before [Options.To] are settled. While the caller works on a frame nothing
 // is asked: that is the back-pressure.
-func (p *Poller) Frames(ctx context.Context) iter.Seq2[Frame, error] {
-	return func(yield func(Frame, error) bool) {
+func (p *Poller) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
+	return func(yield func(source.Frame, error) bool) {
 		for ctx.Err() == nil {
 			more, err := p.round(ctx, yield)
 			switch {
@@ -134,7 +159,7 @@ func (p *Poller) Frames(ctx context.Context) iter.Seq2[Frame, error] {
 				return
 			case err != nil:
 				p.fails++
-				if !yield(Frame{}, err) || !sleep(ctx, backoff(p.fails)) {
+				if !yield(source.Frame{}, err) || !sleep(ctx, backoff(p.fails)) {
 					return
 				}
 			default:
@@ -149,7 +174,7 @@ func (p *Poller) Frames(ctx context.Context) iter.Seq2[Frame, error] {
 
 // pause waits for the next round. It returns false when ctx ends first.
 func (p *Poller) pause(ctx context.Context) bool {
-	d := p.wait(SlotAt(time.Now()))
+	d := p.wait(source.SlotAt(time.Now()))
 	if p.opts.Spread != nil {
 		if spread := p.opts.Spread(); spread > 0 && d > 0 {
 			d += rand.N(spread)
@@ -166,7 +191,7 @@ func (p *Poller) pause(ctx context.Context) bool {
 }
 
 // release yields the frames that no earlier slot holds back any more.
-func (p *Poller) release(yield func(Frame, error) bool) bool {
+func (p *Poller) release(yield func(source.Frame, error) bool) bool {
 	first, waiting := p.ledger.Wanted(0)
 	for len(p.held) > 0 && (!waiting || p.held[0].Slot < first) {
 		f := p.held[0]
@@ -180,8 +205,8 @@ func (p *Poller) release(yield func(Frame, error) bool) bool {
 }
 
 // hold keeps a frame until its turn comes.
-func (p *Poller) hold(f Frame) {
-	i, _ := slices.BinarySearchFunc(p.held, f.Slot, func(h Frame, s Slot) int { return int(h.Slot - s) })
+func (p *Poller) hold(f source.Frame) {
+	i, _ := slices.BinarySearchFunc(p.held, f.Slot, func(h source.Frame, s source.Slot) int { return int(h.Slot - s) })
 	p.held = slices.Insert(p.held, i, f)
 	p.heldBytes.Add(int64(len(f.Data)))
 }

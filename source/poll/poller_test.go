@@ -1,4 +1,4 @@
-package source
+package poll
 
 import (
 	"context"
@@ -10,38 +10,52 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
+
+// step is the interval of testGrid.
+const step = 200 * time.Millisecond
+
+func testGrid(t testing.TB) source.Grid {
+	t.Helper()
+	g, err := source.NewGrid(step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
 
 // camera answers as the service does: media comes in fragments that become
 // visible some time after their end, and of the fragment that is running when the
 // window opens there are no images.
 type camera struct {
 	fragment time.Duration
-	spans    []Span                         // of the fragments, where their lengths vary
-	delay    func(start Slot) time.Duration // from a fragment's end until it is visible
-	media    func(Slot) bool                // whether there is media; nil is always
-	fail     func(n int) error              // what the n-th request fails with
-	broken   func(Slot) bool                // MEDIA_ERROR
-	latency  time.Duration                  // of an answer
-	keeps    time.Duration                  // how long media is kept; a window before is refused
+	spans    []Span                                // of the fragments, where their lengths vary
+	delay    func(start source.Slot) time.Duration // from a fragment's end until it is visible
+	media    func(source.Slot) bool                // whether there is media; nil is always
+	fail     func(n int) error                     // what the n-th request fails with
+	broken   func(source.Slot) bool                // MEDIA_ERROR
+	latency  time.Duration                         // of an answer
+	keeps    time.Duration                         // how long media is kept; a window before is refused
 
 	requests, asked int
-	countFrom       Slot // asked counts from here
+	countFrom       source.Slot // asked counts from here
 	shuffle         *rand.Rand
 }
 
-func (c *camera) visible(s, windowStart, now Slot) bool {
+func (c *camera) visible(s, windowStart, now source.Slot) bool {
 	span := c.span(s)
 	return span.Start >= windowStart && now >= span.End.Add(c.delay(span.Start)) && (c.media == nil || c.media(s))
 }
 
 // span returns the fragment that holds s.
-func (c *camera) span(s Slot) Span {
+func (c *camera) span(s source.Slot) Span {
 	if c.spans == nil {
-		start := s - s%Slot(c.fragment.Milliseconds())
+		start := s - s%source.Slot(c.fragment.Milliseconds())
 		return Span{start, start.Add(c.fragment)}
 	}
-	i, found := slices.BinarySearchFunc(c.spans, s, func(span Span, s Slot) int { return int(span.Start - s) })
+	i, found := slices.BinarySearchFunc(c.spans, s, func(span Span, s source.Slot) int { return int(span.Start - s) })
 	if !found {
 		i--
 	}
@@ -58,7 +72,7 @@ func (c *camera) Images(_ context.Context, w Window) iter.Seq2[Image, error] {
 			}
 		}
 		time.Sleep(c.latency)
-		now := SlotAt(time.Now())
+		now := source.SlotAt(time.Now())
 		if c.keeps > 0 && w.Start < now.Add(-c.keeps) {
 			yield(Image{}, errors.New("400: before retention"))
 			return
@@ -68,11 +82,11 @@ func (c *camera) Images(_ context.Context, w Window) iter.Seq2[Image, error] {
 		}
 		var images []Image
 		for s := w.Start; s <= w.End; s = s.Add(w.Interval) {
-			img := Image{Time: s.Time(), Err: ErrNoMedia}
+			img := Image{Time: s.Time(), Err: source.ErrNoMedia}
 			if c.visible(s, w.Start, now) {
 				img.Err, img.Data = nil, fmt.Append(nil, s)
 				if c.broken != nil && c.broken(s) {
-					img.Err, img.Data = ErrMedia, nil
+					img.Err, img.Data = source.ErrMedia, nil
 				}
 			}
 			images = append(images, img)
@@ -94,16 +108,18 @@ func (c *camera) Images(_ context.Context, w Window) iter.Seq2[Image, error] {
 	}
 }
 
-func always(d time.Duration) func(Slot) time.Duration { return func(Slot) time.Duration { return d } }
+func always(d time.Duration) func(source.Slot) time.Duration {
+	return func(source.Slot) time.Duration { return d }
+}
 
 // worlds are cameras and configurations of many kinds: all that becomes visible
 // must arrive, at a bounded cost.
 func worlds() map[string]world {
-	from := func(d time.Duration) func(Slot) bool {
-		begin := SlotAt(time.Now()).Add(d)
-		return func(s Slot) bool { return s >= begin }
+	from := func(d time.Duration) func(source.Slot) bool {
+		begin := source.SlotAt(time.Now()).Add(d)
+		return func(s source.Slot) bool { return s >= begin }
 	}
-	never := func(Slot) bool { return false }
+	never := func(source.Slot) bool { return false }
 	return map[string]world{
 		"fragments of 10s":               {camera: camera{fragment: 10 * time.Second}, cost: 1.6},
 		"fragments of 15s":               {camera: camera{fragment: 15 * time.Second}, cost: 1.6},
@@ -153,7 +169,7 @@ func TestPollerWorlds(t *testing.T) {
 func runWorld(t *testing.T, w world) {
 	c := &w.camera
 	c.delay = always(1500 * time.Millisecond)
-	grid, err := NewGrid(max(w.interval, step))
+	grid, err := source.NewGrid(max(w.interval, step))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,14 +179,14 @@ func runWorld(t *testing.T, w world) {
 	if w.opts.Lag == 0 && w.opts.Overlap == 0 {
 		w.opts = Options{Lag: Auto, Overlap: Auto}
 	}
-	start := SlotAt(time.Now().Add(w.from))
+	start := source.SlotAt(time.Now().Add(w.from))
 	w.opts.To = start.Add(w.length)
-	l := NewLedger(grid, start)
+	l := source.NewLedger(grid, start)
 	p := NewPoller(c, l, w.opts)
 	held := 0
 	for f, err := range p.Frames(t.Context()) {
 		if err == nil {
-			l.Resolve(f.Slot, Published)
+			l.Resolve(f.Slot, source.Published)
 		}
 		held = max(held, len(p.held))
 	}
@@ -182,9 +198,9 @@ func runWorld(t *testing.T, w world) {
 		}
 	}
 	t.Logf("%.2f images a slot, %d of %d published, at most %d held back, lag %v",
-		float64(c.asked)/float64(st.Expected), st.Ended[Published], there, held, p.Lag())
-	if st.Ended[Published] != there || st.Pending != 0 {
-		t.Errorf("%d of %d published: %+v", st.Ended[Published], there, st)
+		float64(c.asked)/float64(st.Expected), st.Ended[source.Published], there, held, p.Lag())
+	if st.Ended[source.Published] != there || st.Pending != 0 {
+		t.Errorf("%d of %d published: %+v", st.Ended[source.Published], there, st)
 	}
 	if cost := float64(c.asked) / float64(st.Expected); cost > w.cost {
 		t.Errorf("%.2f images asked for a slot, want at most %.2f", cost, w.cost)
@@ -196,13 +212,13 @@ func runWorld(t *testing.T, w world) {
 
 // poll runs a poller over the given time and returns its ledger and the frames,
 // each with the time it came at.
-func poll(t *testing.T, c Fetcher, from, length time.Duration, opts Options) (*Ledger, *Poller, []Slot, []time.Duration) {
+func poll(t *testing.T, c Fetcher, from, length time.Duration, opts Options) (*source.Ledger, *Poller, []source.Slot, []time.Duration) {
 	t.Helper()
-	start := SlotAt(time.Now().Add(from))
-	l := NewLedger(testGrid(t), start)
+	start := source.SlotAt(time.Now().Add(from))
+	l := source.NewLedger(testGrid(t), start)
 	opts.To = start.Add(length)
 	p := NewPoller(c, l, opts)
-	var slots []Slot
+	var slots []source.Slot
 	var ages []time.Duration
 	for f, err := range p.Frames(t.Context()) {
 		if err != nil {
@@ -211,9 +227,9 @@ func poll(t *testing.T, c Fetcher, from, length time.Duration, opts Options) (*L
 		if string(f.Data) != fmt.Sprint(f.Slot) {
 			t.Fatalf("slot %v got the frame of %s", f.Slot, f.Data)
 		}
-		l.Resolve(f.Slot, Published)
+		l.Resolve(f.Slot, source.Published)
 		slots = append(slots, f.Slot)
-		ages = append(ages, SlotAt(time.Now()).Sub(f.Slot))
+		ages = append(ages, source.SlotAt(time.Now()).Sub(f.Slot))
 	}
 	if !slices.IsSorted(slots) || len(slices.Compact(slices.Clone(slots))) != len(slots) {
 		t.Error("frames are out of order or come twice")
@@ -235,9 +251,9 @@ func TestPollerLive(t *testing.T) {
 				opts := auto()
 				opts.Grace = 15 * time.Second
 				const warmUp = time.Minute
-				c.countFrom = SlotAt(time.Now().Add(warmUp))
+				c.countFrom = source.SlotAt(time.Now().Add(warmUp))
 				l, p, slots, ages := poll(t, c, 0, 5*time.Minute, opts)
-				if got := l.Stats().Ended[Published]; got != 1500 {
+				if got := l.Stats().Ended[source.Published]; got != 1500 {
 					t.Fatalf("%d of 1500 slots published: %+v", got, l.Stats())
 				}
 				cost := float64(c.asked) / float64(len(slots)-int(warmUp/step))
@@ -262,7 +278,7 @@ func TestPollerCatchesUp(t *testing.T) {
 		c := &camera{fragment: 3 * time.Second, delay: always(time.Second)}
 		begin := time.Now()
 		l, _, _, _ := poll(t, c, -time.Hour, time.Hour-time.Minute, auto())
-		if got := l.Stats().Ended[Published]; got != 59*60*5 {
+		if got := l.Stats().Ended[source.Published]; got != 59*60*5 {
 			t.Errorf("%d slots published, want %d", got, 59*60*5)
 		}
 		if d := time.Since(begin); d > time.Second {
@@ -286,7 +302,7 @@ func TestPollerHostileAnswers(t *testing.T) {
 				},
 			}
 			l, _, _, _ := poll(t, c, 0, 2*time.Minute, auto())
-			if got := l.Stats().Ended[Published]; got != 600 {
+			if got := l.Stats().Ended[source.Published]; got != 600 {
 				t.Errorf("seed %d: %d of 600 published: %+v", seed, got, l.Stats())
 			}
 		})
@@ -295,24 +311,24 @@ func TestPollerHostileAnswers(t *testing.T) {
 
 func TestPollerGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		start := SlotAt(time.Now())
-		outage := func(s Slot) bool { d := s.Sub(start); return d >= 40*time.Second && d < 70*time.Second }
-		broken := func(s Slot) bool { d := s.Sub(start); return d >= 20*time.Second && d < 21*time.Second }
+		start := source.SlotAt(time.Now())
+		outage := func(s source.Slot) bool { d := s.Sub(start); return d >= 40*time.Second && d < 70*time.Second }
+		broken := func(s source.Slot) bool { d := s.Sub(start); return d >= 20*time.Second && d < 21*time.Second }
 		c := &camera{
 			fragment: 2 * time.Second, delay: always(time.Second),
-			media: func(s Slot) bool { return !outage(s) }, broken: broken,
+			media: func(s source.Slot) bool { return !outage(s) }, broken: broken,
 		}
 		l, _, _, ages := poll(t, c, 0, 2*time.Minute, auto())
 		st := l.Stats()
-		if st.Ended[NoMedia] != 150 || st.Ended[MediaError] != 5 || st.Ended[Published] != 600-155 {
+		if st.Ended[source.NoMedia] != 150 || st.Ended[source.MediaError] != 5 || st.Ended[source.Published] != 600-155 {
 			t.Errorf("%+v", st)
 		}
 		if oldest := slices.Max(ages); oldest > 10*time.Second+3*time.Second {
 			t.Errorf("a frame was held back until it was %v old", oldest)
 		}
-		want := []Gap{
-			{From: start.Add(20 * time.Second), To: start.Add(20800 * time.Millisecond), Slots: 5, Reason: MediaError},
-			{From: start.Add(40 * time.Second), To: start.Add(69800 * time.Millisecond), Slots: 150, Reason: NoMedia},
+		want := []source.Gap{
+			{From: start.Add(20 * time.Second), To: start.Add(20800 * time.Millisecond), Slots: 5, Reason: source.MediaError},
+			{From: start.Add(40 * time.Second), To: start.Add(69800 * time.Millisecond), Slots: 150, Reason: source.NoMedia},
 		}
 		if got := l.TakeGaps(); !slices.Equal(got, want) {
 			t.Errorf("gaps %+v, want %+v", got, want)
@@ -323,15 +339,15 @@ func TestPollerGaps(t *testing.T) {
 func TestPollerLateFragments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(4, 4))
-		late := map[Slot]time.Duration{}
-		c := &camera{fragment: 2 * time.Second, delay: func(start Slot) time.Duration {
+		late := map[source.Slot]time.Duration{}
+		c := &camera{fragment: 2 * time.Second, delay: func(start source.Slot) time.Duration {
 			if _, ok := late[start]; !ok {
 				late[start] = time.Second + time.Duration(rng.Int64N(int64(3*time.Second)))
 			}
 			return late[start]
 		}}
 		l, _, _, _ := poll(t, c, 0, 3*time.Minute, auto())
-		if got := l.Stats().Ended[Published]; got != 900 {
+		if got := l.Stats().Ended[source.Published]; got != 900 {
 			t.Errorf("%d of 900 published: media came within the grace", got)
 		}
 		t.Logf("%.2f images a frame", float64(c.asked)/900)
@@ -344,7 +360,7 @@ func TestPollerConfiguredLag(t *testing.T) {
 		l, p, _, ages := poll(t, c, 0, time.Minute, Options{
 			Lag: 4 * time.Second, Overlap: 2 * time.Second, Grace: 10 * time.Second,
 		})
-		if got := l.Stats().Ended[Published]; got != 300 {
+		if got := l.Stats().Ended[source.Published]; got != 300 {
 			t.Errorf("%d of 300 published", got)
 		}
 		if youngest := slices.Min(ages); youngest < 4*time.Second {
@@ -360,13 +376,13 @@ func TestPollerConfiguredLag(t *testing.T) {
 // polls began.
 func TestPollerConfiguredLagOfALongInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		grid, err := NewGrid(time.Minute)
+		grid, err := source.NewGrid(time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Until(grid.Ceil(SlotAt(time.Now())).Add(40 * time.Second).Time()))
-		begin := SlotAt(time.Now())
-		l := NewLedger(grid, begin)
+		time.Sleep(time.Until(grid.Ceil(source.SlotAt(time.Now())).Add(40 * time.Second).Time()))
+		begin := source.SlotAt(time.Now())
+		l := source.NewLedger(grid, begin)
 		p := NewPoller(&camera{fragment: time.Second, delay: always(0)}, l, Options{
 			Lag: 3 * time.Second, Overlap: 2 * time.Second, Freshness: 8 * time.Second, To: begin.Add(10 * time.Minute),
 		})
@@ -377,9 +393,9 @@ func TestPollerConfiguredLagOfALongInterval(t *testing.T) {
 			if age := time.Since(f.Slot.Time()); age < 3*time.Second || age > 4*time.Second {
 				t.Errorf("a frame was %v old", age)
 			}
-			l.Resolve(f.Slot, Published)
+			l.Resolve(f.Slot, source.Published)
 		}
-		if got := l.Stats().Ended[Published]; got != 10 {
+		if got := l.Stats().Ended[source.Published]; got != 10 {
 			t.Errorf("%d of 10 published", got)
 		}
 	})
@@ -391,7 +407,7 @@ func TestPollerFreshness(t *testing.T) {
 		opts := auto()
 		opts.Freshness = 30 * time.Second
 		l, _, _, ages := poll(t, c, -10*time.Minute, 10*time.Minute, opts)
-		if st := l.Stats(); st.Ended[Stale] != 9*300+150 || st.Ended[Published] != 150 {
+		if st := l.Stats(); st.Ended[source.Stale] != 9*300+150 || st.Ended[source.Published] != 150 {
 			t.Errorf("%+v", st)
 		}
 		if oldest := slices.Max(ages); oldest > 31*time.Second {
@@ -408,10 +424,10 @@ func TestPollerBeginsAtWhatIsKept(t *testing.T) {
 		opts.Retention = func() time.Duration { return keeps }
 		l, _, _, _ := poll(t, c, -3*time.Hour, 2*time.Hour+30*time.Minute, opts)
 		st := l.Stats()
-		if got, all := st.Ended[Published], uint64(30*time.Minute/step); got < all-uint64(time.Minute/step) || got > all {
+		if got, all := st.Ended[source.Published], uint64(30*time.Minute/step); got < all-uint64(time.Minute/step) || got > all {
 			t.Errorf("%d of the %d slots that are kept were published", got, all)
 		}
-		if st.Ended[NoMedia]+st.Ended[Published] != st.Expected {
+		if st.Ended[source.NoMedia]+st.Ended[source.Published] != st.Expected {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -422,25 +438,25 @@ func TestPollerReportsErrorsAndGoesOn(t *testing.T) {
 		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
 		c.fail = func(n int) error {
 			if n < 8 {
-				return ErrNoStream
+				return source.ErrNoStream
 			}
 			return nil
 		}
-		l := NewLedger(testGrid(t), SlotAt(time.Now()))
+		l := source.NewLedger(testGrid(t), source.SlotAt(time.Now()))
 		opts := auto()
-		opts.To = SlotAt(time.Now()).Add(time.Minute)
+		opts.To = source.SlotAt(time.Now()).Add(time.Minute)
 		failed := 0
 		for f, err := range NewPoller(c, l, opts).Frames(t.Context()) {
 			if err != nil {
-				if !errors.Is(err, ErrNoStream) {
+				if !errors.Is(err, source.ErrNoStream) {
 					t.Errorf("error %v", err)
 				}
 				failed++
 				continue
 			}
-			l.Resolve(f.Slot, Published)
+			l.Resolve(f.Slot, source.Published)
 		}
-		if failed != 7 || l.Stats().Ended[Published] != 300 {
+		if failed != 7 || l.Stats().Ended[source.Published] != 300 {
 			t.Errorf("%d errors, %+v", failed, l.Stats())
 		}
 	})
@@ -450,7 +466,7 @@ func TestPollerEmptyWindowIsAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &camera{fragment: 2 * time.Second, fail: func(int) error { return fmt.Errorf("404: %w", ErrEmptyWindow) }}
 		l, _, _, _ := poll(t, c, 0, time.Minute, auto())
-		if got := l.Stats().Ended[NoMedia]; got != 300 {
+		if got := l.Stats().Ended[source.NoMedia]; got != 300 {
 			t.Errorf("%d of 300 no_media", got)
 		}
 	})
@@ -461,7 +477,7 @@ func TestPollerStops(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
-		p := NewPoller(c, NewLedger(testGrid(t), SlotAt(time.Now())), auto())
+		p := NewPoller(c, source.NewLedger(testGrid(t), source.SlotAt(time.Now())), auto())
 		n := 0
 		for _, err := range p.Frames(ctx) {
 			if err != nil {

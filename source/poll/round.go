@@ -1,8 +1,10 @@
-package source
+package poll
 
 import (
 	"context"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 const (
@@ -14,14 +16,14 @@ const (
 
 // A pass is a part of a round: the wanted slots from one up to another.
 type pass struct {
-	from, to Slot
+	from, to source.Slot
 	live     bool // reaches the newest slot worth asking for
 }
 
 // round asks once for what is wanted now. It returns false when the caller wants
 // no more frames.
-func (p *Poller) round(ctx context.Context, yield func(Frame, error) bool) (more bool, err error) {
-	now := SlotAt(time.Now())
+func (p *Poller) round(ctx context.Context, yield func(source.Frame, error) bool) (more bool, err error) {
+	now := source.SlotAt(time.Now())
 	p.extend(now)
 	for _, part := range p.passes(now) {
 		for p.lists(part) {
@@ -40,7 +42,7 @@ func (p *Poller) round(ctx context.Context, yield func(Frame, error) bool) (more
 // passes returns what to ask for: what has to be decided because its grace is
 // over, or was never asked for; from time to time what is missing amidst media;
 // and what may be new, unless too much is held back already.
-func (p *Poller) passes(now Slot) []pass {
+func (p *Poller) passes(now source.Slot) []pass {
 	live := p.edge(now)
 	old := min(p.decided(now), live.to)
 	var all []pass
@@ -59,7 +61,7 @@ func (p *Poller) passes(now Slot) []pass {
 }
 
 // decided returns the newest slot whose grace is over.
-func (p *Poller) decided(now Slot) Slot {
+func (p *Poller) decided(now source.Slot) source.Slot {
 	amidst := min(now.Add(-p.opts.Grace), p.newest)
 	return max(amidst, now.Add(-p.edgeGrace()))
 }
@@ -79,7 +81,7 @@ func (p *Poller) reaskEvery() time.Duration {
 }
 
 // edge returns the pass over what may be new.
-func (p *Poller) edge(now Slot) pass {
+func (p *Poller) edge(now source.Slot) pass {
 	grid := p.ledger.Grid()
 	e := pass{from: p.newest, live: true}
 	f, known := p.learned.fragment()
@@ -109,7 +111,7 @@ func (p *Poller) edge(now Slot) pass {
 func (p *Poller) probing() bool { return p.polls%probe == probe-1 && p.learned.steady() }
 
 // run asks for the wanted slots of a pass, window by window.
-func (p *Poller) run(ctx context.Context, part pass, yield func(Frame, error) bool) (more bool, err error) {
+func (p *Poller) run(ctx context.Context, part pass, yield func(source.Frame, error) bool) (more bool, err error) {
 	grid := p.ledger.Grid()
 	from, done := part.from, part.from // done is what has been asked for
 	for {
@@ -126,7 +128,7 @@ func (p *Poller) run(ctx context.Context, part pass, yield func(Frame, error) bo
 		case !ok:
 			return true, nil
 		}
-		now := SlotAt(time.Now())
+		now := source.SlotAt(time.Now())
 		a := answer{
 			Window: w, asked: now, entries: make([]entry, w.Slots()),
 			live: part.live && !again && w.End >= grid.Floor(part.to),
@@ -156,27 +158,27 @@ func (p *Poller) note(w Window) {
 }
 
 // extend brings the ledger up to now, and gives up what is older than wanted.
-func (p *Poller) extend(now Slot) {
+func (p *Poller) extend(now source.Slot) {
 	end := now + 1
 	if p.opts.To != 0 {
 		end = min(end, p.opts.To)
 	}
 	p.ledger.Extend(end)
 	if p.opts.Freshness > 0 {
-		p.ledger.GiveUpBefore(now.Add(-p.opts.Freshness), Stale)
+		p.ledger.GiveUpBefore(now.Add(-p.opts.Freshness), source.Stale)
 	}
 	if p.opts.Retention != nil {
 		if kept := p.opts.Retention(); kept > 0 {
 			// The windows begin some time before the first wanted slot, and the service
 			// refuses one that begins before all media.
 			margin := max(MaxFragment+10*time.Second, 2*p.ledger.Grid().Interval())
-			p.ledger.GiveUpBefore(now.Add(margin-kept), NoMedia)
+			p.ledger.GiveUpBefore(now.Add(margin-kept), source.NoMedia)
 		}
 	}
 }
 
 // need returns what the next window has to take into account.
-func (p *Poller) need(from, to Slot) Need {
+func (p *Poller) need(from, to source.Slot) Need {
 	n := Need{From: from, Horizon: to, Fragment: MaxFragment, Overlap: p.overlapOf(from)}
 	if f, ok := p.learned.fragment(); ok {
 		n.Fragment = f
@@ -188,7 +190,7 @@ func (p *Poller) need(from, to Slot) Need {
 	return n
 }
 
-func (p *Poller) overlapOf(from Slot) time.Duration {
+func (p *Poller) overlapOf(from source.Slot) time.Duration {
 	grid := p.ledger.Grid()
 	first, ok := p.ledger.Wanted(from)
 	if !ok {
@@ -206,7 +208,7 @@ func (p *Poller) overlapOf(from Slot) time.Duration {
 		return grid.Interval()
 	}
 	// The last look does not rely on what earlier answers told.
-	if after, ok := p.after[first]; ok && SlotAt(time.Now()) < p.deadline(first) {
+	if after, ok := p.after[first]; ok && source.SlotAt(time.Now()) < p.deadline(first) {
 		return min(first.Sub(after), p.usual())
 	}
 	return p.usual()
@@ -219,7 +221,7 @@ func (p *Poller) usual() time.Duration {
 }
 
 // wait returns how long to wait for the next round.
-func (p *Poller) wait(now Slot) time.Duration {
+func (p *Poller) wait(now source.Slot) time.Duration {
 	interval := p.ledger.Grid().Interval()
 	next := p.nextPoll(now)
 	first, waiting := p.ledger.Wanted(0)
@@ -237,7 +239,7 @@ func (p *Poller) wait(now Slot) time.Duration {
 
 // lastOf returns the last slot that is missing together with the first one, in a
 // row, or in a fragment.
-func (p *Poller) lastOf(first Slot) Slot {
+func (p *Poller) lastOf(first source.Slot) source.Slot {
 	f, _ := p.learned.fragment()
 	grid := p.ledger.Grid()
 	last := first
@@ -251,7 +253,7 @@ func (p *Poller) lastOf(first Slot) Slot {
 }
 
 // nextPoll returns when something new may be there.
-func (p *Poller) nextPoll(now Slot) Slot {
+func (p *Poller) nextPoll(now source.Slot) source.Slot {
 	interval := p.ledger.Grid().Interval()
 	if p.opts.Lag != Auto {
 		if interval <= fixedPolls {

@@ -1,0 +1,55 @@
+package poll
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// An Image is one entry of the service's answer: a picture or the reason why
+// there is none.
+type Image struct {
+	// Time is the timestamp that the service gave the entry.
+	Time time.Time
+	// Data is the encoded picture, nil where Err is set. It belongs to the
+	// receiver.
+	Data []byte
+	// Recycle is that of [source.Frame].
+	Recycle func()
+	// Err tells why there is no picture: [source.ErrNoMedia] or [source.ErrMedia].
+	Err error
+}
+
+// A Fetcher asks the service for images.
+//
+// Images asks for the slots of w and yields what the service answers, in any
+// order, perhaps more than once, perhaps off the grid: a caller trusts none of
+// it. An error ends the sequence, and what was yielded before it stands. The
+// sequence may be abandoned at any point. A Fetcher retries what can be retried
+// and returns errors that wrap [ErrEmptyWindow] where the service has nothing at
+// all in the window.
+type Fetcher interface {
+	Images(ctx context.Context, w Window) iter.Seq2[Image, error]
+}
+
+// A Window is a run of slots to ask for: Start, Start+Interval, … up to and
+// including End.
+type Window struct {
+	Start, End source.Slot
+	Interval   time.Duration
+}
+
+// Slots returns the number of slots in the window.
+func (w Window) Slots() int {
+	if w.End < w.Start || w.Interval <= 0 {
+		return 0
+	}
+	return int(w.End.Sub(w.Start)/w.Interval) + 1
+}
+
+// ErrEmptyWindow is the error of a [Fetcher] where the service has no media in the whole
+// window.
+var ErrEmptyWindow = errors.New("no media in the window")
