@@ -23,10 +23,14 @@ import (
 
 const module = "github.com/cvfeeder/cvfeeder"
 
+// common is what all packages of the module may import.
+const common = "internal/pacing"
+
 // layers says which packages of the module each of its trees may import, apart
-// from those in the tree itself. cmd and internal are not listed: they compose
+// from those in the tree itself and the common one. cmd and internal are not listed: they compose
 // the rest and may import all of it.
 var layers = map[string][]string{
+	common:             {},
 	"source":           {},
 	"source/poll":      {"source"},
 	"source/kinesis":   {"source", "source/poll"},
@@ -40,7 +44,7 @@ var layers = map[string][]string{
 
 // pure are the packages that import nothing but the standard library and the
 // module.
-var pure = []string{"source", "source/poll", "transform", "publish", "publish/tensor"}
+var pure = []string{common, "source", "source/poll", "transform", "publish", "publish/tensor"}
 
 // owners are the only importers of a dependency, with the packages below them.
 var owners = map[string]string{
@@ -166,7 +170,7 @@ func direction(name string, p listed) []string {
 // does not import the adapters below it.
 func mayImport(tree, target string) bool {
 	targetTree, _ := treeOf(target)
-	return targetTree == tree || slices.Contains(layers[tree], target)
+	return targetTree == tree || target == common || slices.Contains(layers[tree], target)
 }
 
 // ownership checks that a dependency is imported by its owner only.
@@ -230,7 +234,15 @@ func TestCheck(t *testing.T) {
 		pkg  listed
 		want []string
 	}{
-		"fine": {pkg: listed{ImportPath: module + "/publish", Imports: []string{"fmt", module + "/transform"}}},
+		"fine":   {pkg: listed{ImportPath: module + "/publish", Imports: []string{"fmt", module + "/transform"}}},
+		"common": {pkg: listed{ImportPath: module + "/source", Imports: []string{module + "/internal/pacing"}}},
+		"common and layers": {
+			listed{ImportPath: module + "/internal/pacing", Imports: []string{"golang.org/x/time/rate", module + "/source"}},
+			[]string{
+				`internal/pacing imports golang.org/x/time/rate: it may import the standard library only`,
+				`internal/pacing imports source: imports follow the data, and internal/pacing may import only []`,
+			},
+		},
 		"against the data": {
 			listed{ImportPath: module + "/source", Imports: []string{module + "/transform"}},
 			[]string{`source imports transform: imports follow the data, and source may import only []`},
