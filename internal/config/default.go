@@ -37,7 +37,7 @@ func (s *Stream) start(func(string) string) {
 		Interval: source.MinInterval,
 		Selector: "server",
 		Lag:      AutoDuration(poll.Auto),
-		Grace:    10 * time.Second,
+		Grace:    poll.DefaultGrace,
 		Overlap:  AutoDuration(poll.Auto),
 		From:     Start{Kind: StartResume},
 		Request:  Request{Format: "jpeg", Quality: 80},

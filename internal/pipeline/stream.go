@@ -95,7 +95,7 @@ func (p *Pipeline) newStream(s Stream) *stream {
 		unsized: firstUnsized, trace: p.opts.Tracer.Stream(s.Name),
 	}
 	st.told.Store(int64(ledger.Stats().Cursor))
-	st.poller = poll.NewPoller(watched{st.trace.Fetcher(s.Fetcher), func(d time.Duration, err error) {
+	st.poller = poll.New(watched{st.trace.Fetcher(s.Fetcher), func(d time.Duration, err error) {
 		stage.Observe(d.Seconds())
 		if err == nil || errors.Is(err, poll.ErrEmptyWindow) {
 			st.well()

@@ -4,7 +4,7 @@
 //	client, err := kinesis.New(ctx, kinesis.Options{Region: "eu-west-1"})
 //	stream := client.Stream(kinesis.StreamOptions{Name: "front-door"})
 //	if err := stream.Check(ctx); err != nil { … }
-//	poller := poll.NewPoller(stream, ledger, poll.Options{Lag: poll.Auto, Overlap: poll.Auto})
+//	poller := poll.New(stream, ledger, poll.Options{Lag: poll.Auto, Overlap: poll.Auto})
 //
 // Credentials and region come from the SDK's own chain, but for streams that name
 // their region. Throttling and server

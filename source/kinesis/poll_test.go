@@ -37,7 +37,7 @@ func TestPollTheService(t *testing.T) {
 			t.Fatal(err)
 		}
 		ledger := source.NewLedger(grid, source.SlotAt(begin))
-		poller := poll.NewPoller(s.stream("cam-1"), ledger, poll.Options{
+		poller := poll.New(s.stream("cam-1"), ledger, poll.Options{
 			Lag: poll.Auto, Overlap: poll.Auto, Grace: grace, To: source.SlotAt(begin.Add(length)),
 		})
 		next := source.SlotAt(begin)

@@ -118,7 +118,7 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 		time.Sleep(time.Second)
 	}
 	ledger := source.NewLedger(grid, source.SlotAt(begin))
-	poller := poll.NewPoller(stream, ledger, poll.Options{
+	poller := poll.New(stream, ledger, poll.Options{
 		Lag: poll.Auto, Overlap: poll.Auto, Grace: grace, To: source.SlotAt(end), Retention: stream.Retention,
 	})
 	arrived := map[source.Slot]time.Time{}

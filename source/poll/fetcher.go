@@ -9,13 +9,12 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// An Image is one entry of the service's answer: a picture or the reason why
-// there is none.
+// An Image is one entry of the service's answer: a picture, or the reason why there is
+// none.
 type Image struct {
 	// Time is the timestamp that the service gave the entry.
 	Time time.Time
-	// Data is the encoded picture, nil where Err is set. It belongs to the
-	// receiver.
+	// Data is the encoded picture, nil where Err is set. It belongs to the receiver.
 	Data []byte
 	// Recycle is that of [source.Frame].
 	Recycle func()
@@ -23,20 +22,23 @@ type Image struct {
 	Err error
 }
 
-// A Fetcher asks the service for images.
+// A Fetcher asks the service for images. It is safe for concurrent use.
 //
-// Images asks for the slots of w and yields what the service answers, in any
-// order, perhaps more than once, perhaps off the grid: a caller trusts none of
-// it. An error ends the sequence, and what was yielded before it stands. The
-// sequence may be abandoned at any point. A Fetcher retries what can be retried
-// and returns errors that wrap [ErrEmptyWindow] where the service has nothing at
-// all in the window.
+// Images asks for the slots of w and yields what the service answers: in any order,
+// perhaps more than once, perhaps off the grid; callers check all of it. An error ends
+// the sequence, and what was yielded before it stands. The sequence may be abandoned at
+// any point. A Fetcher retries what can be retried, and yields an error that wraps
+// [ErrEmptyWindow] where the service has nothing at all in the window.
 type Fetcher interface {
 	Images(ctx context.Context, w Window) iter.Seq2[Image, error]
 }
 
-// A Window is a run of slots to ask for: Start, Start+Interval, … up to and
-// including End.
+// ErrEmptyWindow is the error of a [Fetcher] if the service has no media in the whole
+// window.
+var ErrEmptyWindow = errors.New("no media in the window")
+
+// A Window is a run of slots to ask for: Start, Start+Interval, … up to and including
+// End.
 type Window struct {
 	Start, End source.Slot
 	Interval   time.Duration
@@ -49,7 +51,3 @@ func (w Window) Slots() int {
 	}
 	return int(w.End.Sub(w.Start)/w.Interval) + 1
 }
-
-// ErrEmptyWindow is the error of a [Fetcher] where the service has no media in the whole
-// window.
-var ErrEmptyWindow = errors.New("no media in the window")

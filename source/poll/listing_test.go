@@ -94,7 +94,7 @@ func TestPollerLists(t *testing.T) {
 					opts := auto()
 					opts.Grace = 20 * time.Second
 					begin, length := time.Now(), cmp.Or(tc.length, 10*time.Minute)
-					l, p, slots, ages := poll(t, c, tc.from, length, opts)
+					l, p, slots, ages := pollFor(t, c, tc.from, length, opts)
 					want := 0
 					for s := l.Stats().Start; s < l.End(); s = l.Grid().Step(s, 1) {
 						if c.media == nil || c.media(s) {
@@ -129,7 +129,7 @@ func TestPollerWithoutListing(t *testing.T) {
 			if i == 1 {
 				fetch = &c.camera
 			}
-			l, _, _, _ := poll(t, fetch, 0, 10*time.Minute, auto())
+			l, _, _, _ := pollFor(t, fetch, 0, 10*time.Minute, auto())
 			if got := l.Stats().Ended[source.Published]; got != 3000 {
 				t.Errorf("%d of 3000 published", got)
 			}
@@ -185,7 +185,7 @@ func TestPlanListed(t *testing.T) {
 				}
 			}
 			var got [][2]source.Slot
-			for w := range PlanListed(l, tc.spans, 0, tc.to) {
+			for w := range planListed(l, tc.spans, 0, tc.to) {
 				got = append(got, [2]source.Slot{w.Start, w.End})
 			}
 			if !slices.Equal(got, tc.want) {

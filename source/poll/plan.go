@@ -6,60 +6,62 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// What GetImages takes in one request.
+// The limits of one GetImages request.
 const (
 	// MaxWindow is the longest range.
 	MaxWindow = 300 * time.Second
-	// PageSlots is how many images come in one answer, so that no continuation
-	// token is needed.
+	// PageSlots is how many images come in one page, without a continuation token.
 	PageSlots = 25
-	// minWindow: shorter windows were sometimes rejected.
+	// minWindow is the shortest range: shorter ones were sometimes rejected.
 	minWindow = time.Second
-	// overlapShare is how many new slots a long window has for each that overlaps.
-	overlapShare = 4
-	// maxPages is how many pages a long window has.
+)
+
+const (
+	// newPerOverlap is how many new slots a long window has for each that overlaps.
+	newPerOverlap = 4
+	// maxPages is how many pages a long window has at most.
 	maxPages = 4
 )
 
-// A Need says what the next window has to take into account.
-type Need struct {
-	// Horizon is the newest slot worth asking for.
-	Horizon source.Slot
-	// From is the first slot to look at: earlier ones have had their turn.
-	From source.Slot
-	// Overlap is how far before the first wanted slot the window has to start,
-	// so that the fragment holding that slot starts within the window.
-	Overlap time.Duration
-	// Fragment is the expected length of a fragment, 0 where unknown. A window that
-	// ends inside of one makes the next overlap it.
-	Fragment time.Duration
+// A need says what the next window has to take into account.
+type need struct {
+	// from is the first slot to look at: earlier ones have been asked for already.
+	from source.Slot
+	// horizon is the newest slot worth asking for.
+	horizon source.Slot
+	// overlap is how long before the first wanted slot the window has to start, so
+	// that the fragment holding that slot starts within the window.
+	overlap time.Duration
+	// fragment is the expected length of a fragment, 0 where unknown. After a window
+	// that ends inside of a fragment, the next one has to overlap it.
+	fragment time.Duration
 }
 
-// Plan returns the next window to ask for, and false where nothing is wanted.
+// plan returns the next window to ask for, and false where nothing is wanted.
 //
-// The service selects fragments by their start: of the one that is running when
-// the window opens it returns nothing. So a window starts before the first wanted
-// slot, by at least one slot and by the overlap that is needed. It ends where
-// what is wanted ends, at the horizon, or where one answer is full.
-func Plan(l *source.Ledger, n Need) (Window, bool) {
+// The service selects fragments by their start: of a fragment that is already running
+// when the window opens it returns nothing. So a window starts before the first wanted
+// slot, by at least one slot and by the overlap that is needed. It ends where what is
+// wanted ends, at the horizon, or where one answer is full.
+func plan(l *source.Ledger, n need) (Window, bool) {
 	grid := l.Grid()
-	first, ok := l.Wanted(n.From)
-	horizon := grid.Floor(n.Horizon)
+	first, ok := l.Wanted(n.from)
+	horizon := grid.Floor(n.horizon)
 	if !ok || first > horizon {
 		return Window{}, false
 	}
-	back := max(n.Overlap, grid.Interval())
+	back := max(n.overlap, grid.Interval())
 	start := max(grid.Floor(first.Add(-back)), grid.Ceil(first.Add(-MaxWindow)))
 
-	last := min(horizon, lastSlot(grid, start, first, n.Fragment))
+	last := min(horizon, lastSlot(grid, start, first, n.fragment))
 	end := first
 	for {
 		next, ok := l.Wanted(grid.Step(end, 1))
 		if !ok || next > last {
 			break
 		}
-		// What lies between two wanted slots is paid for again: where that is more
-		// than a new window's overlap would cost, a new window is cheaper.
+		// What lies between two wanted slots is paid for again. If that costs more than
+		// the overlap of a new window, a new window is cheaper.
 		if next.Sub(end) > back+grid.Interval() {
 			break
 		}
@@ -71,13 +73,13 @@ func Plan(l *source.Ledger, n Need) (Window, bool) {
 	return Window{Start: start, End: end, Interval: grid.Interval()}, true
 }
 
-// lastSlot returns the last slot that fits into a window from start. That is a
-// page full of images, or some pages where more than a page makes it cheaper: the
-// window that follows one that ends inside of a fragment overlaps by a fragment,
-// which is to be a fifth of it at the most. It is never beyond the longest range.
+// lastSlot returns the last slot that fits into a window from start. Normally that is
+// one page of images. It is a few pages where that is cheaper: the window after one that
+// ends inside of a fragment overlaps it by a fragment, and that overlap should be at most
+// a fifth of the window. It is never beyond the longest range.
 func lastSlot(grid source.Grid, start, first source.Slot, fragment time.Duration) source.Slot {
 	page := grid.Step(start, PageSlots-1)
-	cheap := grid.Floor(first.Add(overlapShare * max(first.Sub(start), fragment)))
+	cheap := grid.Floor(first.Add(newPerOverlap * max(first.Sub(start), fragment)))
 	pages := max(grid.Step(start, maxPages*PageSlots-1), grid.Step(first, PageSlots))
 	return min(max(page, cheap), pages, grid.Floor(start.Add(MaxWindow)))
 }

@@ -182,7 +182,7 @@ func runWorld(t *testing.T, w world) {
 	start := source.SlotAt(time.Now().Add(w.from))
 	w.opts.To = start.Add(w.length)
 	l := source.NewLedger(grid, start)
-	p := NewPoller(c, l, w.opts)
+	p := New(c, l, w.opts)
 	held := 0
 	for f, err := range p.Frames(t.Context()) {
 		if err == nil {
@@ -210,14 +210,14 @@ func runWorld(t *testing.T, w world) {
 	}
 }
 
-// poll runs a poller over the given time and returns its ledger and the frames,
+// pollFor runs a poller over the given time and returns its ledger and the frames,
 // each with the time it came at.
-func poll(t *testing.T, c Fetcher, from, length time.Duration, opts Options) (*source.Ledger, *Poller, []source.Slot, []time.Duration) {
+func pollFor(t *testing.T, c Fetcher, from, length time.Duration, opts Options) (*source.Ledger, *Poller, []source.Slot, []time.Duration) {
 	t.Helper()
 	start := source.SlotAt(time.Now().Add(from))
 	l := source.NewLedger(testGrid(t), start)
 	opts.To = start.Add(length)
-	p := NewPoller(c, l, opts)
+	p := New(c, l, opts)
 	var slots []source.Slot
 	var ages []time.Duration
 	for f, err := range p.Frames(t.Context()) {
@@ -252,7 +252,7 @@ func TestPollerLive(t *testing.T) {
 				opts.Grace = 15 * time.Second
 				const warmUp = time.Minute
 				c.countFrom = source.SlotAt(time.Now().Add(warmUp))
-				l, p, slots, ages := poll(t, c, 0, 5*time.Minute, opts)
+				l, p, slots, ages := pollFor(t, c, 0, 5*time.Minute, opts)
 				if got := l.Stats().Ended[source.Published]; got != 1500 {
 					t.Fatalf("%d of 1500 slots published: %+v", got, l.Stats())
 				}
@@ -277,7 +277,7 @@ func TestPollerCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &camera{fragment: 3 * time.Second, delay: always(time.Second)}
 		begin := time.Now()
-		l, _, _, _ := poll(t, c, -time.Hour, time.Hour-time.Minute, auto())
+		l, _, _, _ := pollFor(t, c, -time.Hour, time.Hour-time.Minute, auto())
 		if got := l.Stats().Ended[source.Published]; got != 59*60*5 {
 			t.Errorf("%d slots published, want %d", got, 59*60*5)
 		}
@@ -301,7 +301,7 @@ func TestPollerHostileAnswers(t *testing.T) {
 					return nil
 				},
 			}
-			l, _, _, _ := poll(t, c, 0, 2*time.Minute, auto())
+			l, _, _, _ := pollFor(t, c, 0, 2*time.Minute, auto())
 			if got := l.Stats().Ended[source.Published]; got != 600 {
 				t.Errorf("seed %d: %d of 600 published: %+v", seed, got, l.Stats())
 			}
@@ -318,7 +318,7 @@ func TestPollerGaps(t *testing.T) {
 			fragment: 2 * time.Second, delay: always(time.Second),
 			media: func(s source.Slot) bool { return !outage(s) }, broken: broken,
 		}
-		l, _, _, ages := poll(t, c, 0, 2*time.Minute, auto())
+		l, _, _, ages := pollFor(t, c, 0, 2*time.Minute, auto())
 		st := l.Stats()
 		if st.Ended[source.NoMedia] != 150 || st.Ended[source.MediaError] != 5 || st.Ended[source.Published] != 600-155 {
 			t.Errorf("%+v", st)
@@ -346,7 +346,7 @@ func TestPollerLateFragments(t *testing.T) {
 			}
 			return late[start]
 		}}
-		l, _, _, _ := poll(t, c, 0, 3*time.Minute, auto())
+		l, _, _, _ := pollFor(t, c, 0, 3*time.Minute, auto())
 		if got := l.Stats().Ended[source.Published]; got != 900 {
 			t.Errorf("%d of 900 published: media came within the grace", got)
 		}
@@ -357,7 +357,7 @@ func TestPollerLateFragments(t *testing.T) {
 func TestPollerConfiguredLag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
-		l, p, _, ages := poll(t, c, 0, time.Minute, Options{
+		l, p, _, ages := pollFor(t, c, 0, time.Minute, Options{
 			Lag: 4 * time.Second, Overlap: 2 * time.Second, Grace: 10 * time.Second,
 		})
 		if got := l.Stats().Ended[source.Published]; got != 300 {
@@ -383,7 +383,7 @@ func TestPollerConfiguredLagOfALongInterval(t *testing.T) {
 		time.Sleep(time.Until(grid.Ceil(source.SlotAt(time.Now())).Add(40 * time.Second).Time()))
 		begin := source.SlotAt(time.Now())
 		l := source.NewLedger(grid, begin)
-		p := NewPoller(&camera{fragment: time.Second, delay: always(0)}, l, Options{
+		p := New(&camera{fragment: time.Second, delay: always(0)}, l, Options{
 			Lag: 3 * time.Second, Overlap: 2 * time.Second, Freshness: 8 * time.Second, To: begin.Add(10 * time.Minute),
 		})
 		for f, err := range p.Frames(t.Context()) {
@@ -406,7 +406,7 @@ func TestPollerFreshness(t *testing.T) {
 		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
 		opts := auto()
 		opts.Freshness = 30 * time.Second
-		l, _, _, ages := poll(t, c, -10*time.Minute, 10*time.Minute, opts)
+		l, _, _, ages := pollFor(t, c, -10*time.Minute, 10*time.Minute, opts)
 		if st := l.Stats(); st.Ended[source.Stale] != 9*300+150 || st.Ended[source.Published] != 150 {
 			t.Errorf("%+v", st)
 		}
@@ -422,7 +422,7 @@ func TestPollerBeginsAtWhatIsKept(t *testing.T) {
 		c := &camera{fragment: 2 * time.Second, delay: always(time.Second), keeps: keeps, latency: 20 * time.Millisecond}
 		opts := auto()
 		opts.Retention = func() time.Duration { return keeps }
-		l, _, _, _ := poll(t, c, -3*time.Hour, 2*time.Hour+30*time.Minute, opts)
+		l, _, _, _ := pollFor(t, c, -3*time.Hour, 2*time.Hour+30*time.Minute, opts)
 		st := l.Stats()
 		if got, all := st.Ended[source.Published], uint64(30*time.Minute/step); got < all-uint64(time.Minute/step) || got > all {
 			t.Errorf("%d of the %d slots that are kept were published", got, all)
@@ -446,7 +446,7 @@ func TestPollerReportsErrorsAndGoesOn(t *testing.T) {
 		opts := auto()
 		opts.To = source.SlotAt(time.Now()).Add(time.Minute)
 		failed := 0
-		for f, err := range NewPoller(c, l, opts).Frames(t.Context()) {
+		for f, err := range New(c, l, opts).Frames(t.Context()) {
 			if err != nil {
 				if !errors.Is(err, source.ErrNoStream) {
 					t.Errorf("error %v", err)
@@ -465,7 +465,7 @@ func TestPollerReportsErrorsAndGoesOn(t *testing.T) {
 func TestPollerEmptyWindowIsAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &camera{fragment: 2 * time.Second, fail: func(int) error { return fmt.Errorf("404: %w", ErrEmptyWindow) }}
-		l, _, _, _ := poll(t, c, 0, time.Minute, auto())
+		l, _, _, _ := pollFor(t, c, 0, time.Minute, auto())
 		if got := l.Stats().Ended[source.NoMedia]; got != 300 {
 			t.Errorf("%d of 300 no_media", got)
 		}
@@ -477,7 +477,7 @@ func TestPollerStops(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
-		p := NewPoller(c, source.NewLedger(testGrid(t), source.SlotAt(time.Now())), auto())
+		p := New(c, source.NewLedger(testGrid(t), source.SlotAt(time.Now())), auto())
 		n := 0
 		for _, err := range p.Frames(ctx) {
 			if err != nil {

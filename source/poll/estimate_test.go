@@ -7,13 +7,13 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// TestLearnNoLength has media that begins after the newest slot, as is listed where
+// TestEstimateWithoutLength has media that begins after the newest slot, as is listed where
 // slots are longer than fragments: nothing can be learned of its length.
-func TestLearnNoLength(t *testing.T) {
+func TestEstimateWithoutLength(t *testing.T) {
 	const interval = 10 * time.Second
-	l := learned{interval: interval}
+	l := estimate{interval: interval}
 	edge := source.Slot(1767323040000)
-	for range sample {
+	for range sampleSize {
 		edge = edge.Add(interval)
 		l.advance(edge.Add(interval+time.Second), edge, edge.Add(3*time.Second))
 		l.advance(edge.Add(interval), edge, edge.Add(3*time.Second))
