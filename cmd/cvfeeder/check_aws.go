@@ -95,7 +95,7 @@ func (c *checker) findStreams(ctx context.Context) {
 			have[publish.SubjectToken(s.Name)] = true
 		}
 	}
-	for _, s := range prefixes(c.cfg) {
+	for _, s := range c.cfg.Prefixes() {
 		names, err := c.client.List(ctx, s.Prefix)
 		if err != nil {
 			c.fail("prefix "+s.Prefix, err)

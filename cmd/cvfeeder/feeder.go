@@ -43,7 +43,7 @@ type feeder struct {
 	length time.Duration
 	// file, where set, is where the config came from, and may change to another one;
 	// hangup tells to look at once.
-	file   *watchedFile
+	file   *config.File
 	hangup <-chan os.Signal
 	// watch, where set, runs beside the pipeline, until it ends.
 	watch func(context.Context, running)

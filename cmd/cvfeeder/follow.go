@@ -45,7 +45,7 @@ type follower struct {
 	log     *slog.Logger
 	// file and hangup, where set, tell of another config; accept refuses one that
 	// cannot be, and told is called with how each ended.
-	file   *watchedFile
+	file   *config.File
 	hangup <-chan os.Signal
 	accept func(context.Context, *config.Config) error
 	told   func(error)
@@ -66,15 +66,11 @@ func newFollower(b *builder, cfg *config.Config, log *slog.Logger) *follower {
 }
 
 // idle tells whether there is nothing to follow.
-func (f *follower) idle() bool { return f.file == nil && len(prefixes(f.cfg)) == 0 }
-
-func prefixes(cfg *config.Config) []config.Stream {
-	return slices.DeleteFunc(slices.Clone(cfg.Streams), func(s config.Stream) bool { return s.Prefix == "" })
-}
+func (f *follower) idle() bool { return f.file == nil && len(f.cfg.Prefixes()) == 0 }
 
 // follow keeps the streams of a set until ctx ends.
 func (f *follower) follow(ctx context.Context, set pipeline.Set) {
-	list, look := time.NewTicker(listEvery), time.NewTicker(lookEvery)
+	list, look := time.NewTicker(listEvery), time.NewTicker(config.PollInterval)
 	defer list.Stop()
 	defer look.Stop()
 	f.update(ctx, set)
@@ -85,11 +81,14 @@ func (f *follower) follow(ctx context.Context, set pipeline.Set) {
 		case <-list.C:
 			f.update(ctx, set)
 		case <-look.C:
-			if text, changed := f.file.changed(); changed {
+			if f.file == nil {
+				continue
+			}
+			if text, changed := f.file.Changed(); changed {
 				f.reload(ctx, set, text, nil)
 			}
 		case <-f.hangup:
-			text, err := f.file.read()
+			text, err := f.file.Read()
 			f.reload(ctx, set, text, err)
 		}
 	}
@@ -97,7 +96,7 @@ func (f *follower) follow(ctx context.Context, set pipeline.Set) {
 
 // update looks all prefixes up, then starts what is new and stops what is gone.
 func (f *follower) update(ctx context.Context, set pipeline.Set) {
-	for _, c := range prefixes(f.cfg) {
+	for _, c := range f.cfg.Prefixes() {
 		f.find(ctx, c.Prefix)
 	}
 	f.bring(ctx, set)
@@ -125,7 +124,7 @@ func (f *follower) want() map[string]wanted {
 		}
 	}
 	found := map[string]config.Stream{}
-	for _, c := range prefixes(f.cfg) {
+	for _, c := range f.cfg.Prefixes() {
 		for _, name := range f.found[c.Prefix] {
 			if _, taken := found[name]; !taken {
 				found[name] = c
@@ -243,7 +242,7 @@ func (f *follower) add(ctx context.Context, set pipeline.Set, w wanted, left *le
 // check fails where no prefix can be looked up at the start because of the
 // credentials: what a later look-up cannot mend.
 func (f *follower) check(ctx context.Context) error {
-	for _, c := range prefixes(f.cfg) {
+	for _, c := range f.cfg.Prefixes() {
 		if _, err := f.list(ctx, c.Prefix); errors.Is(err, source.ErrRefused) {
 			return err
 		}

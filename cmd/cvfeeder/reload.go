@@ -22,7 +22,7 @@ import (
 func (f *follower) reload(ctx context.Context, set pipeline.Set, text []byte, err error) {
 	var cfg *config.Config
 	if err == nil {
-		cfg, err = config.Parse(f.file.path, text, os.LookupEnv)
+		cfg, err = config.Parse(f.file.Path(), text, os.LookupEnv)
 	}
 	var diff config.Difference
 	if err == nil {
@@ -42,12 +42,12 @@ func (f *follower) reload(ctx context.Context, set pipeline.Set, text []byte, er
 		}
 		return
 	}
-	f.log.Info("the config file is read again", "file", f.file.path, "changes", len(diff.Changes))
+	f.log.Info("the config file is read again", "file", f.file.Path(), "changes", len(diff.Changes))
 	for _, change := range diff.Changes {
 		f.log.Info("the config has changed", "what", change)
 	}
 	f.use(cfg)
-	for _, c := range prefixes(cfg) {
+	for _, c := range cfg.Prefixes() {
 		if _, known := f.found[c.Prefix]; !known {
 			f.find(ctx, c.Prefix)
 		}
@@ -60,7 +60,7 @@ func replaceable(cfg *config.Config, diff config.Difference) error {
 	switch {
 	case len(diff.Restart) > 0:
 		return fmt.Errorf("needs a restart: %s", strings.Join(diff.Restart, ", "))
-	case finite(cfg):
+	case cfg.Finite():
 		return errors.New("needs a restart: with all streams having an end (to), the process would have one")
 	}
 	return nil
@@ -107,7 +107,7 @@ func (f *follower) use(cfg *config.Config) {
 func (f *feeder) follow(ctx context.Context, b *builder, m *metrics.Metrics, accept func(context.Context, *config.Config) error, opts *pipeline.Options) error {
 	d := newFollower(b, f.cfg, f.log)
 	m.Config.Loaded(time.Now())
-	if !finite(f.cfg) {
+	if !f.cfg.Finite() {
 		d.file, d.hangup, d.accept = f.file, f.hangup, accept
 	}
 	d.told = func(err error) {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -93,7 +94,7 @@ func startReloading(t *testing.T, mode string, streams ...string) *reloading {
 	}
 	r.listen(server.ClientURL())
 	r.replace(r.text("32x32", streams...))
-	cfg, watch, err := loadWatched(r.file)
+	cfg, watch, err := config.LoadWatched(r.file, os.LookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,14 +31,17 @@ func newRunCommand() *cobra.Command {
 			"docker/cvfeeder.yaml in the repository shows every key of the file.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, watch, err := loadWatched(file)
+			if file == "" {
+				return usage(errNoFile)
+			}
+			cfg, watch, err := config.LoadWatched(file, os.LookupEnv)
 			if err != nil {
 				return usage(err)
 			}
 			log, endLog := beginLog(cmd.ErrOrStderr(), cfg.Log)
 			defer endLog()
 			f := &feeder{cfg: cfg, file: watch, log: log}
-			if !finite(cfg) {
+			if !cfg.Finite() {
 				hangup := make(chan os.Signal, 1)
 				signal.Notify(hangup, syscall.SIGHUP)
 				defer signal.Stop(hangup)
@@ -49,7 +52,7 @@ func newRunCommand() *cobra.Command {
 			if err := f.run(cmd.Context()); err != nil {
 				return err
 			}
-			if finite(cfg) {
+			if cfg.Finite() {
 				return p.summary()
 			}
 			return nil
@@ -65,31 +68,6 @@ func loadConfig(file string) (*config.Config, error) {
 		return nil, errNoFile
 	}
 	return config.Load(file, os.LookupEnv)
-}
-
-// loadWatched reads the config file that a user named, and returns what tells of
-// other contents.
-func loadWatched(file string) (*config.Config, *watchedFile, error) {
-	if file == "" {
-		return nil, nil, errNoFile
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		_, err = config.Load(file, os.LookupEnv) // says it kindly
-		return nil, nil, err
-	}
-	cfg, err := config.Parse(file, text, os.LookupEnv)
-	return cfg, watchFile(file, text), err
-}
-
-// finite tells whether all streams have an end.
-func finite(cfg *config.Config) bool {
-	for _, s := range cfg.Streams {
-		if s.To.Time.IsZero() {
-			return false
-		}
-	}
-	return true
 }
 
 func newLogger(w io.Writer, cfg config.Log) *slog.Logger {

@@ -24,6 +24,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -55,6 +56,17 @@ type Config struct {
 	Streams []Stream `yaml:"streams" jsonschema:"required,minItems=1"`
 	// Outputs are the kinds of tensor by name, at least one.
 	Outputs map[string]Output `yaml:"outputs" jsonschema:"required"`
+}
+
+// Finite reports whether every stream has an end, so that the process ends with them.
+func (c *Config) Finite() bool {
+	return !slices.ContainsFunc(c.Streams, func(s Stream) bool { return s.To.Time.IsZero() })
+}
+
+// Prefixes returns those of the streams that stand for all whose names start with a
+// prefix.
+func (c *Config) Prefixes() []Stream {
+	return slices.DeleteFunc(slices.Clone(c.Streams), func(s Stream) bool { return s.Prefix == "" })
 }
 
 // AWS says how to reach Kinesis Video Streams.

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"os"
@@ -16,11 +16,11 @@ func TestWatchedFile(t *testing.T) {
 		}
 	}
 	write(path, "a")
-	w := watchFile(path, []byte("a"))
+	w := watch(path, []byte("a"))
 	looks := func(what string, want ...string) {
 		t.Helper()
 		for i, text := range want {
-			got, changed := w.changed()
+			got, changed := w.Changed()
 			if string(got) != text || changed != (text != "") {
 				t.Errorf("%s: look %d found %q, %v, want %q", what, i+1, got, changed, text)
 			}
@@ -51,7 +51,7 @@ func TestWatchedFile(t *testing.T) {
 	looks("back", "", "")
 
 	write(path, "f")
-	if text, err := w.read(); string(text) != "f" || err != nil {
+	if text, err := w.Read(); string(text) != "f" || err != nil {
 		t.Errorf("read %q, %v", text, err)
 	}
 	looks("read already", "", "")
@@ -81,13 +81,13 @@ func TestWatchedConfigMap(t *testing.T) {
 	if err := os.Symlink("..data/cvfeeder.yaml", path); err != nil {
 		t.Fatal(err)
 	}
-	w := watchFile(path, []byte("a"))
-	if _, changed := w.changed(); changed {
+	w := watch(path, []byte("a"))
+	if _, changed := w.Changed(); changed {
 		t.Error("changed at first")
 	}
 	version("..2", "b")
-	w.changed()
-	if text, changed := w.changed(); !changed || string(text) != "b" {
+	w.Changed()
+	if text, changed := w.Changed(); !changed || string(text) != "b" {
 		t.Errorf("after the swap: %q, %v", text, changed)
 	}
 }

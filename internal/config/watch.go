@@ -1,0 +1,79 @@
+package config
+
+import (
+	"crypto/sha256"
+	"os"
+	"time"
+)
+
+// PollInterval is how often a watched file should be checked with [File.Changed]. A
+// file that is still being written differs between two checks, and is only taken once
+// two checks in a row have found the same contents.
+const PollInterval = time.Second
+
+// A File detects when the contents of a config file change, however that comes about:
+// by writing to it, by renaming another file over it, or by a symbolic link on the way
+// to it that is switched, as Kubernetes does with config maps.
+//
+// It is not safe for concurrent use.
+type File struct {
+	path string
+
+	info      os.FileInfo // of the last check that read the file
+	current   [sha256.Size]byte
+	candidate [sha256.Size]byte
+	pending   bool // candidate has been seen once
+}
+
+// LoadWatched is like [Load], and also returns the file, with which later changes are
+// detected.
+func LoadWatched(path string, env func(string) (string, bool)) (*Config, *File, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		_, err = Load(path, env) // whose error explains it better
+		return nil, nil, err
+	}
+	cfg, err := Parse(path, text, env)
+	return cfg, watch(path, text), err
+}
+
+// watch returns a file whose present contents are known.
+func watch(path string, text []byte) *File {
+	return &File{path: path, current: sha256.Sum256(text)}
+}
+
+// Path returns the name of the file as it was given.
+func (f *File) Path() string { return f.path }
+
+// Read returns the contents now, without waiting for a second check. [File.Changed]
+// does not report them again.
+func (f *File) Read() ([]byte, error) {
+	text, err := os.ReadFile(f.path)
+	if err == nil {
+		f.current, f.pending = sha256.Sum256(text), false
+	}
+	return text, err
+}
+
+// Changed checks the file, and returns its contents where they are new and were the
+// same at the previous check. A missing file has not changed: it is about to be
+// replaced.
+func (f *File) Changed() ([]byte, bool) {
+	info, err := os.Stat(f.path)
+	if err != nil || !f.pending && f.info != nil && os.SameFile(info, f.info) &&
+		info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size() {
+		return nil, false
+	}
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		return nil, false
+	}
+	sum := sha256.Sum256(text)
+	settled := f.pending && sum == f.candidate
+	f.info, f.candidate, f.pending = info, sum, sum != f.current && !settled
+	if !settled || sum == f.current {
+		return nil, false
+	}
+	f.current = sum
+	return text, true
+}
