@@ -92,7 +92,7 @@ func manyStreams(tb testing.TB, n int) (*metrics.Metrics, *httptest.Server) {
 			m.Requested(name, code, i)
 		}
 	}
-	return m, httptest.NewServer(metrics.Handler(m, func() []string { return nil }, metrics.HTTP{}))
+	return m, httptest.NewServer(m)
 }
 
 func scrapeBytes(tb testing.TB, srv *httptest.Server, accept string) int64 {

@@ -1,5 +1,4 @@
-// Package metrics shows what a feeder does: Prometheus metrics and health, over
-// HTTP.
+// Package metrics shows what a feeder does, as Prometheus metrics.
 //
 // What is counted per stream is read from the streams' ledgers when Prometheus
 // scrapes, so the metrics cannot disagree with them, and a stalled stream shows as
@@ -7,7 +6,7 @@
 //
 //	m := metrics.New(metrics.Build{Version: "v1.2.3"}, metrics.Sources{Streams: pipeline.Streams})
 //	m.Latency.WithLabelValues("detector").Observe(1.5)
-//	http.Handle("/", metrics.Handler(m, pipeline.NotReady, metrics.HTTP{}))
+//	http.Handle("/metrics", m)
 package metrics
 
 import (

@@ -217,59 +217,13 @@ func TestHistogramsAreNativeAndClassic(t *testing.T) {
 	t.Error("no latency histogram")
 }
 
-func TestHandler(t *testing.T) {
-	var why []string
-	m := metrics.New(metrics.Build{Version: "v1"}, sources(t))
-	srv := httptest.NewServer(metrics.Handler(m, func() []string { return why }, metrics.HTTP{}))
-	defer srv.Close()
-	for _, tc := range []struct {
-		path   string
-		why    []string
-		status int
-		body   string
-	}{
-		{path: "/healthz", status: 200, body: "ok\n"},
-		{path: "/readyz", status: 200, body: "ready\n"},
-		{path: "/readyz", why: []string{"NATS: away", "stream cam: stalled"}, status: 503, body: "NATS: away\nstream cam: stalled\n"},
-		{path: "/healthz", why: []string{"NATS: away"}, status: 200, body: "ok\n"},
-		{path: "/metrics", status: 200, body: `cvfeeder_slots_total{outcome="no_media",stream="cam"} 2`},
-		{path: "/", status: 200, body: "/metrics"},
-		{path: "/nothing", status: 404},
-		{path: "/debug/pprof/", status: 404},
-	} {
-		why = tc.why
-		if status, body := get(t, srv, tc.path); status != tc.status || !strings.Contains(body, tc.body) {
-			t.Errorf("GET %s: %d %q", tc.path, status, body)
-		}
-	}
-	profiled := httptest.NewServer(metrics.Handler(m, func() []string { return nil }, metrics.HTTP{Pprof: true}))
-	defer profiled.Close()
-	if status, body := get(t, profiled, "/debug/pprof/"); status != http.StatusOK {
-		t.Errorf("pprof: %d %q", status, body)
-	}
-}
-
-func get(t *testing.T, srv *httptest.Server, path string) (status int, body string) {
-	t.Helper()
-	resp, err := srv.Client().Get(srv.URL + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(data)
-}
-
 // TestExemplar: whoever scrapes OpenMetrics finds a trace of each latency.
 func TestExemplar(t *testing.T) {
 	m := metrics.New(metrics.Build{}, metrics.Sources{})
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	m.Delivered("traced", 1500*time.Millisecond, id)
 	m.Delivered("other", 1500*time.Millisecond, "")
-	server := httptest.NewServer(metrics.Handler(m, func() []string { return nil }, metrics.HTTP{}))
+	server := httptest.NewServer(m)
 	defer server.Close()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/metrics", nil)
 	if err != nil {

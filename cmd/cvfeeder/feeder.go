@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"runtime"
 	"sync"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
@@ -134,16 +133,16 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	if server != nil {
 		r.nats = server.ClientURL()
 	}
-	listener, err := f.listenHTTP()
-	if err != nil {
-		return err
-	}
 	// Metrics and health can be read from the beginning to the very end.
 	side := context.WithoutCancel(ctx)
-	if listener != nil {
+	if f.cfg.HTTP.Listen != "" {
+		listener, err := web.Listen(f.cfg.HTTP.Listen)
+		if err != nil {
+			return err
+		}
 		r.http = "http://" + listener.Addr().String()
 		handler := f.handler(listener, r, &at)
-		defer beside(side, func(ctx context.Context) { f.serveHTTP(ctx, listener, handler) })()
+		defer beside(side, func(ctx context.Context) { web.Serve(ctx, listener, handler, f.log) })()
 	}
 	defer beside(side, func(ctx context.Context) {
 		if err := f.checkNATS(ctx, conn); err != nil {
@@ -289,37 +288,4 @@ func (f *feeder) options(m *metrics.Metrics) pipeline.Options {
 		Metrics:  m,
 		Log:      f.log,
 	}
-}
-
-// listenHTTP returns the listener of metrics and health, nil where it is off.
-func (f *feeder) listenHTTP() (net.Listener, error) {
-	if f.cfg.HTTP.Listen == "" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", f.cfg.HTTP.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("metrics and health: %w: choose another address with http.listen (--http for the demo), or \"\" for none", err)
-	}
-	return l, nil
-}
-
-// serveHTTP serves until ctx ends.
-func (f *feeder) serveHTTP(ctx context.Context, l net.Listener, h http.Handler) {
-	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
-	}
-	var down sync.WaitGroup
-	down.Go(func() {
-		<-ctx.Done()
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-		defer cancel()
-		if srv.Shutdown(closing) != nil {
-			_ = srv.Close()
-		}
-	})
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		f.log.Error("metrics and health have stopped", "err", err)
-	}
-	down.Wait()
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/metrics/status"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -197,7 +198,7 @@ func TestPageOfManyStreams(t *testing.T) {
 		Connections: func() []metrics.Connection { return []metrics.Connection{{Name: "data", Connected: true}} },
 		NotReady:    func() []string { return nil },
 	})
-	srv := httptest.NewServer(metrics.Handler(metrics.New(metrics.Build{}, metrics.Sources{}), func() []string { return nil }, metrics.HTTP{Status: page}))
+	srv := httptest.NewServer(web.Handler(web.Options{Metrics: metrics.New(metrics.Build{}, metrics.Sources{}), NotReady: func() []string { return nil }, Status: page}))
 	defer srv.Close()
 	b.do(chromedp.EmulateViewport(1280, 900), chromedp.Navigate(srv.URL))
 	const rows = `document.querySelectorAll("#streams > li").length`

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
+	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/metrics/status"
 	"github.com/cvfeeder/cvfeeder/publish"
@@ -35,7 +36,7 @@ const (
 // ready.
 func (f *feeder) handler(l net.Listener, r running, at *atomic.Pointer[pipeline.Pipeline]) http.Handler {
 	why := func() []string { return notReady(r.conn, at.Load()) }
-	local := loopback(l)
+	local := web.IsLoopback(l)
 	if !local && f.cfg.HTTP.Token == "" {
 		f.log.Warn("the status page, with pictures, and the metrics are open to everybody who can connect: set http.token, or listen on 127.0.0.1", "http", r.http)
 	}
@@ -51,15 +52,10 @@ func (f *feeder) handler(l net.Listener, r running, at *atomic.Pointer[pipeline.
 			return picture(ctx, at.Load(), views, stream, output)
 		},
 	})
-	return metrics.Handler(r.metrics, why, metrics.HTTP{
-		Pprof: f.cfg.HTTP.Pprof, Token: f.cfg.HTTP.Token, Loopback: local, Status: page,
+	return web.Handler(web.Options{
+		Metrics: r.metrics, NotReady: why, Status: page,
+		Pprof: f.cfg.HTTP.Pprof, Token: f.cfg.HTTP.Token, Loopback: local,
 	})
-}
-
-// loopback tells whether only this machine can connect.
-func loopback(l net.Listener) bool {
-	addr, ok := l.Addr().(*net.TCPAddr)
-	return ok && addr.IP.IsLoopback()
 }
 
 // waiting returns the names of the config's streams while there is no pipeline.

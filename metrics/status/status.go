@@ -8,7 +8,7 @@
 //		NotReady:    notReady,
 //		Picture:     picture,
 //	})
-//	http.Handle("/", metrics.Handler(m, notReady, metrics.HTTP{Status: page}))
+//	http.Handle("/", page)
 //
 // The page is three files in the program, and asks for nothing from elsewhere. It
 // reads /api/streams, which is there for everybody: see [Handler]. A [History] for

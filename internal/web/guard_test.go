@@ -1,4 +1,4 @@
-package metrics_test
+package web_test
 
 import (
 	"bufio"
@@ -13,16 +13,18 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
 )
 
 const token = "a token of some length"
 
-func guarded(t *testing.T, opts metrics.HTTP) *httptest.Server {
+func guarded(t *testing.T, opts web.Options) *httptest.Server {
 	t.Helper()
 	opts.Status = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the page") })
-	m := metrics.New(metrics.Build{}, metrics.Sources{})
-	srv := httptest.NewServer(metrics.Handler(m, func() []string { return nil }, opts))
+	opts.Metrics = metrics.New(metrics.Build{}, metrics.Sources{})
+	opts.NotReady = func() []string { return nil }
+	srv := httptest.NewServer(web.Handler(opts))
 	t.Cleanup(srv.Close)
 	return srv
 }
@@ -51,7 +53,7 @@ func fetch(t *testing.T, srv *httptest.Server, path, host string, header ...stri
 }
 
 func TestToken(t *testing.T) {
-	srv := guarded(t, metrics.HTTP{Token: token, Pprof: true})
+	srv := guarded(t, web.Options{Token: token, Pprof: true})
 	for _, tc := range []struct {
 		path, authorization string
 		status              int
@@ -90,7 +92,7 @@ func TestToken(t *testing.T) {
 
 // TestLogin shows the token as a browser does.
 func TestLogin(t *testing.T) {
-	srv := guarded(t, metrics.HTTP{Token: token})
+	srv := guarded(t, web.Options{Token: token})
 	resp, form := fetch(t, srv, "/", "", "Accept", "text/html")
 	if resp.StatusCode != http.StatusUnauthorized || !strings.Contains(form, `action="/login"`) || !strings.Contains(resp.Header.Get("Content-Security-Policy"), "style-src 'sha256-") {
 		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, form)
@@ -124,18 +126,18 @@ func TestLogin(t *testing.T) {
 		t.Fatalf("%v", cookies)
 	}
 	// Of the cookie of another token nothing is believed.
-	other := guarded(t, metrics.HTTP{Token: token + "2"})
+	other := guarded(t, web.Options{Token: token + "2"})
 	if resp, _ := fetch(t, other, "/", "", "Cookie", cookies[0].String()); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("another server: %d", resp.StatusCode)
 	}
-	again := guarded(t, metrics.HTTP{Token: token})
+	again := guarded(t, web.Options{Token: token})
 	if resp, _ := fetch(t, again, "/", "", "Cookie", cookies[0].String()); resp.StatusCode != http.StatusOK {
 		t.Errorf("after a restart: %d", resp.StatusCode)
 	}
 }
 
 func TestHostNames(t *testing.T) {
-	srv := guarded(t, metrics.HTTP{Loopback: true})
+	srv := guarded(t, web.Options{Loopback: true})
 	for host, status := range map[string]int{
 		"": 200, "localhost": 200, "LOCALHOST:9177": 200, "cvf.localhost:9177": 200, "127.0.0.1:9177": 200,
 		"[::1]:9177": 200, "[::1]": 200, "10.0.0.1": 200,
@@ -148,7 +150,7 @@ func TestHostNames(t *testing.T) {
 	if resp, _ := fetch(t, srv, "/healthz", "example.com"); resp.StatusCode != http.StatusOK {
 		t.Errorf("health: %d", resp.StatusCode)
 	}
-	for _, srv := range []*httptest.Server{guarded(t, metrics.HTTP{}), guarded(t, metrics.HTTP{Token: token, Loopback: true})} {
+	for _, srv := range []*httptest.Server{guarded(t, web.Options{}), guarded(t, web.Options{Token: token, Loopback: true})} {
 		if resp, _ := fetch(t, srv, "/", "example.com", "Authorization", "Bearer "+token); resp.StatusCode != http.StatusOK {
 			t.Errorf("with a token, or beyond loopback: %d", resp.StatusCode)
 		}
@@ -157,7 +159,7 @@ func TestHostNames(t *testing.T) {
 
 func TestSecurityHeaders(t *testing.T) {
 	for _, path := range []string{"/", "/metrics", "/healthz"} {
-		resp, _ := fetch(t, guarded(t, metrics.HTTP{}), path, "")
+		resp, _ := fetch(t, guarded(t, web.Options{}), path, "")
 		for header, want := range map[string]string{
 			"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 				"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -175,8 +177,7 @@ func TestSecurityHeaders(t *testing.T) {
 // TestLoginDoesNotWait sends half of a form, and no more.
 func TestLoginDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := metrics.New(metrics.Build{}, metrics.Sources{})
-		h := metrics.Handler(m, func() []string { return nil }, metrics.HTTP{Token: token, Status: http.NotFoundHandler()})
+		h := web.Handler(web.Options{Metrics: http.NotFoundHandler(), Token: token, Status: http.NotFoundHandler()})
 		client, server := net.Pipe()
 		srv := &http.Server{Handler: h}
 		go func() { _ = srv.Serve(&oneConn{conns: []net.Conn{server}, ended: make(chan struct{})}) }()

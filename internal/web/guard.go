@@ -1,4 +1,4 @@
-package metrics
+package web
 
 import (
 	"crypto/hmac"
@@ -19,16 +19,16 @@ import (
 //go:embed login.html
 var login string
 
-// loginStyle is what the browser must know of the form's style to allow it.
+// loginStyle finds the form's style sheet, whose hash the browser needs to allow it.
 var loginStyle = regexp.MustCompile(`(?s)<style>(.*)</style>`)
 
-// maxLogin and loginTime bound what is read of a form.
+// maxLogin (bytes) and loginTime limit the login form that is read.
 const (
 	maxLogin  = 4 << 10
 	loginTime = 5 * time.Second
 )
 
-// secured sets what keeps other pages from using these.
+// secured sets the headers that keep pages of other sites from using these.
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -41,8 +41,9 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
-// local refuses host names: a page elsewhere could have its own resolve to this
-// machine, and read the answers. Addresses and localhost cannot be taken over so.
+// local refuses host names: a page of another site could make its own name resolve to
+// this machine, and read the answers. IP addresses and localhost cannot be abused that
+// way.
 func local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocal(r.Host) {
@@ -54,7 +55,7 @@ func local(next http.Handler) http.Handler {
 	})
 }
 
-// isLocal tells whether a Host header is an IP address or localhost, with or
+// isLocal reports whether a Host header is an IP address or localhost, with or
 // without a port.
 func isLocal(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -68,12 +69,12 @@ func isLocal(host string) bool {
 	return err == nil
 }
 
-// A guard asks for the token.
+// A guard lets only those through who have the token.
 type guard struct {
 	token string
-	// cookie and session are the name and the value of the cookie of who has shown
-	// it. They are made of the token, so that they outlast the process and not the
-	// token, and do not tell it.
+	// cookie and session are the name and the value of the cookie of a browser that
+	// has shown the token. They are derived from the token: they survive a restart of
+	// the process, are worthless once the token changes, and do not reveal it.
 	cookie, session string
 	style           string
 	next            http.Handler
@@ -87,7 +88,7 @@ func newGuard(token string, next http.Handler) *guard {
 	}
 }
 
-// derive returns a text that only who has the token can make.
+// derive returns a text that only somebody with the token can make.
 func derive(token, purpose string) string {
 	mac := hmac.New(sha256.New, []byte(token))
 	_, _ = mac.Write([]byte("cvfeeder " + purpose))
@@ -105,7 +106,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// knows tells whether a request comes from somebody who has the token.
+// knows reports whether a request comes from somebody who has the token.
 func (g *guard) knows(r *http.Request) bool {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") && equal(strings.TrimSpace(token), g.token) {
@@ -115,16 +116,17 @@ func (g *guard) knows(r *http.Request) bool {
 	return err == nil && equal(c.Value, g.session)
 }
 
-// equal compares without telling by its time how much is right.
+// equal compares in constant time, so that how long it takes does not reveal how much
+// of a guess is right.
 func equal(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// login lets in who shows the token.
+// login sets the cookie for somebody who enters the token.
 func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxLogin)
-	// Whoever has no token may not hold a connection for long.
+	// Somebody without the token must not hold a connection open for long.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(loginTime))
 	if !equal(strings.TrimSpace(r.PostFormValue("token")), g.token) {
 		g.ask(w, r, "This is not the token.")
@@ -137,7 +139,7 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// ask answers with a form to those who can fill it in.
+// ask answers with the login form for a browser, and with an explanation for others.
 func (g *guard) ask(w http.ResponseWriter, r *http.Request, problem string) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="cvfeeder"`)
 	if !strings.Contains(r.Header.Get("Accept"), "text/html") {

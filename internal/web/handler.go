@@ -1,4 +1,4 @@
-package metrics
+package web
 
 import (
 	"fmt"
@@ -6,18 +6,23 @@ import (
 	"net/http/pprof"
 )
 
-// HTTP says what is served besides metrics and health.
-type HTTP struct {
+// Options say what is served.
+type Options struct {
+	// Metrics serves /metrics.
+	Metrics http.Handler
+	// NotReady returns what keeps frames from flowing, one reason each; nothing when
+	// they can.
+	NotReady func() []string
+	// Status serves /, /static/ and /api/. Where it is nil, / lists the other paths.
+	Status http.Handler
 	// Pprof serves /debug/pprof/.
 	Pprof bool
-	// Status serves /, /static/ and /api/. nil makes / the list of what there is.
-	Status http.Handler
 	// Token is required of every request but the health checks, as a bearer token or
-	// by a form; "" requires none.
+	// through a login form; "" requires none.
 	Token string
-	// Loopback tells that only this machine can connect. Without a token, requests
-	// by host names other than localhost are refused then, because a page elsewhere
-	// can have its own name resolve to this machine.
+	// Loopback says that only this machine can connect. Without a token, requests
+	// by host names other than localhost are then refused, because a page on the web
+	// can make its own name resolve to this machine.
 	Loopback bool
 }
 
@@ -25,22 +30,30 @@ type HTTP struct {
 //
 //   - /metrics
 //   - /healthz: 200 while the process works
-//   - /readyz: 200 when notReady returns nothing, else 503 with its reasons, a
-//     line each
+//   - /readyz: 200 when NotReady returns nothing, otherwise 503 with its reasons, one
+//     to a line
 //   - /, /static/ and /api/: the status page, where there is one
-func Handler(m *Metrics, notReady func() []string, opts HTTP) http.Handler {
-	mux, health := http.NewServeMux(), http.NewServeMux()
-	mux.Handle("GET /metrics", m)
+//   - /debug/pprof/, where it is asked for
+func Handler(o Options) http.Handler {
+	health := http.NewServeMux()
 	health.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	health.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := notReady(); len(why) > 0 {
+		if why := o.NotReady(); len(why) > 0 {
 			text(w, http.StatusServiceUnavailable, why...)
 			return
 		}
 		text(w, http.StatusOK, "ready")
 	})
+	health.Handle("/", o.guarded(o.pages()))
+	return secured(health)
+}
+
+// pages serves everything but the health checks.
+func (o Options) pages() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", o.Metrics)
 	index := []string{"cvfeeder", "", "/metrics  Prometheus metrics", "/healthz  the process works", "/readyz   frames can flow"}
-	if opts.Pprof {
+	if o.Pprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -48,19 +61,18 @@ func Handler(m *Metrics, notReady func() []string, opts HTTP) http.Handler {
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 		index = append(index, "/debug/pprof/  Go profiles")
 	}
-	if opts.Status == nil {
+	if o.Status == nil {
 		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index...) })
-	} else {
-		for _, path := range []string{"GET /{$}", "GET /static/", "GET /api/"} {
-			mux.Handle(path, opts.Status)
-		}
+		return mux
 	}
-	health.Handle("/", opts.guarded(mux))
-	return secured(health)
+	for _, path := range []string{"GET /{$}", "GET /static/", "GET /api/"} {
+		mux.Handle(path, o.Status)
+	}
+	return mux
 }
 
-// guarded keeps out who should not see.
-func (o HTTP) guarded(next http.Handler) http.Handler {
+// guarded refuses requests from those who may not see the pages.
+func (o Options) guarded(next http.Handler) http.Handler {
 	switch {
 	case o.Token != "":
 		return newGuard(o.Token, next)

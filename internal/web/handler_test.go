@@ -1,0 +1,63 @@
+package web_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/cvfeeder/cvfeeder/internal/web"
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+func TestHandler(t *testing.T) {
+	var why []string
+	m := metrics.New(metrics.Build{Version: "v1"}, metrics.Sources{Streams: func() []metrics.Stream {
+		s := metrics.Stream{Name: "cam"}
+		s.Ended[source.NoMedia] = 2
+		return []metrics.Stream{s}
+	}})
+	srv := httptest.NewServer(web.Handler(web.Options{Metrics: m, NotReady: func() []string { return why }}))
+	defer srv.Close()
+	for _, tc := range []struct {
+		path   string
+		why    []string
+		status int
+		body   string
+	}{
+		{path: "/healthz", status: 200, body: "ok\n"},
+		{path: "/readyz", status: 200, body: "ready\n"},
+		{path: "/readyz", why: []string{"NATS: away", "stream cam: stalled"}, status: 503, body: "NATS: away\nstream cam: stalled\n"},
+		{path: "/healthz", why: []string{"NATS: away"}, status: 200, body: "ok\n"},
+		{path: "/metrics", status: 200, body: `cvfeeder_slots_total{outcome="no_media",stream="cam"} 2`},
+		{path: "/", status: 200, body: "/metrics"},
+		{path: "/nothing", status: 404},
+		{path: "/debug/pprof/", status: 404},
+	} {
+		why = tc.why
+		if status, body := get(t, srv, tc.path); status != tc.status || !strings.Contains(body, tc.body) {
+			t.Errorf("GET %s: %d %q", tc.path, status, body)
+		}
+	}
+	profiled := httptest.NewServer(web.Handler(web.Options{Metrics: m, NotReady: func() []string { return nil }, Pprof: true}))
+	defer profiled.Close()
+	if status, body := get(t, profiled, "/debug/pprof/"); status != http.StatusOK {
+		t.Errorf("pprof: %d %q", status, body)
+	}
+}
+
+func get(t *testing.T, srv *httptest.Server, path string) (status int, body string) {
+	t.Helper()
+	resp, err := srv.Client().Get(srv.URL + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(data)
+}
