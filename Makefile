@@ -48,7 +48,7 @@ deps-opencv:
 	@.ci/deps.sh opencv
 
 build: deps ## build bin/cvfeeder
-	go build -tags $(TAGS) -ldflags "-X main.linked=$(VERSION)" -o bin/cvfeeder ./cmd/cvfeeder
+	go build -tags $(TAGS) -ldflags "-X github.com/cvfeeder/cvfeeder/internal/feeder.linked=$(VERSION)" -o bin/cvfeeder ./cmd/cvfeeder
 
 demo: build ## run everything in one process; make demo ARGS="--for 60s --streams 4"
 	@bin/cvfeeder demo $(ARGS)

@@ -32,5 +32,5 @@ export PKG_CONFIG_LIBDIR=$opencv/lib/pkgconfig:/usr/lib/$gnu/pkgconfig:/usr/shar
 export CGO_CFLAGS="-O2 -g0 $prefixes" CGO_CXXFLAGS="-O2 -g0 $prefixes" CGO_LDFLAGS="-O2 -L$opencv/lib"
 # Go's build id tells of the paths in the flags, and is left out.
 exec go build -trimpath -buildvcs=false -tags "$tags" \
-	-ldflags "-s -w -buildid= -X main.linked=$version -linkmode external -extldflags -static" \
+	-ldflags "-s -w -buildid= -X github.com/cvfeeder/cvfeeder/internal/feeder.linked=$version -linkmode external -extldflags -static" \
 	-o "$output" ./cmd/cvfeeder

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -83,15 +84,15 @@ func (o demoOptions) check() error {
 
 func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 	if err := o.check(); err != nil {
-		return usage(err)
+		return feeder.Usage(err)
 	}
 	faults, err := kinesistest.ParseFaults(o.faults)
 	if err != nil {
-		return usage(fmt.Errorf("--faults: %w", err))
+		return feeder.Usage(fmt.Errorf("--faults: %w", err))
 	}
 	scene, err := newScene(ctx, o.video, image.Point{})
 	if err != nil {
-		return usage(err)
+		return feeder.Usage(err)
 	}
 	fake, err := kinesistest.New(kinesistest.Options{
 		Streams: kinesistest.Cameras(o.streams), Scene: scene, Faults: faults, Seed: o.seed,
@@ -112,16 +113,16 @@ func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 	log, endLog := beginLog(errOut, cfg.Log)
 	defer endLog()
 	p := newProgress(out)
-	f := &feeder{
-		cfg: cfg, log: log,
-		accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
-		listen: o.nats, length: o.length,
-		watch: func(ctx context.Context, r running) {
+	f := feeder.New(feeder.Options{
+		Config: cfg, Log: log,
+		AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
+		Listen: o.nats, Length: o.length,
+		Started: func(ctx context.Context, r feeder.Running) {
 			p.begin(endpoint.URL, r)
-			p.watch(ctx, r)
+			p.show(ctx, r)
 		},
-	}
-	if err := f.run(ctx); err != nil {
+	})
+	if err := f.Run(ctx); err != nil {
 		return err
 	}
 	return p.summary()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -273,8 +273,8 @@ func TestDurableRanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		f := &feeder{cfg: cfg, log: newLogger(&log, cfg.Log), accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey}
-		return f.run(t.Context())
+		o := feeder.Options{Config: cfg, Log: newLogger(&log, cfg.Log), AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey}
+		return feeder.New(o).Run(t.Context())
 	}
 	for range 2 {
 		if err := read(noon, noon.Add(20*time.Second)); err != nil {
@@ -287,8 +287,7 @@ func TestDurableRanges(t *testing.T) {
 		}
 	}
 	err = read(noon.Add(-time.Minute), noon)
-	var exit *exitError
-	if !errors.As(err, &exit) || exit.code != exitUsage || !strings.Contains(err.Error(), "cannot come in order") {
+	if feeder.ExitCode(err) != feeder.ExitUsage || !strings.Contains(err.Error(), "cannot come in order") {
 		t.Errorf("an older range: %v", err)
 	}
 	if err := read(noon.Add(20*time.Second), noon.Add(30*time.Second)); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
@@ -75,16 +76,16 @@ func runRig(t *testing.T, length time.Duration, opts kinesistest.Options) *rig {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	f := &feeder{
-		cfg: cfg, log: newLogger(&log, cfg.Log),
-		accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
-		length: length,
-		watch: func(ctx context.Context, run running) {
+	o := feeder.Options{
+		Config: cfg, Log: newLogger(&log, cfg.Log),
+		AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
+		Length: length,
+		Started: func(ctx context.Context, run feeder.Running) {
 			<-ctx.Done()
-			r.scrape = get(t, run.http+"/metrics")
+			r.scrape = get(t, run.HTTP+"/metrics")
 		},
 	}
-	r.err = f.run(t.Context())
+	r.err = feeder.New(o).Run(t.Context())
 	r.collected()
 	r.log = log.String()
 	if t.Failed() || testing.Verbose() {

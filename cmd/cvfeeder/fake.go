@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -72,15 +73,15 @@ the same decisions. Shares are from 0 to 1.
 func runFake(ctx context.Context, f fakeFlags, out io.Writer) (err error) {
 	opts, size, err := f.check()
 	if err != nil {
-		return usage(err)
+		return feeder.Usage(err)
 	}
 	if opts.Scene, err = newScene(ctx, f.video, size); err != nil {
-		return usage(err)
+		return feeder.Usage(err)
 	}
 	if f.requests != "" {
 		requests, err := newRequestLog(f.requests)
 		if err != nil {
-			return usage(fmt.Errorf("--requests: %w", err))
+			return feeder.Usage(fmt.Errorf("--requests: %w", err))
 		}
 		defer func() { err = errors.Join(err, requests.Close()) }()
 		opts.Observe = requests.add

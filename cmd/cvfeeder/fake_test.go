@@ -3,12 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 )
 
 func fakeArgs(args ...string) []string { return append([]string{"fake", "--size", "320x180"}, args...) }
@@ -87,8 +88,7 @@ func TestFakeRefuses(t *testing.T) {
 		cmd := newCommand()
 		cmd.SetArgs(fakeArgs(tt.flag, tt.value))
 		err := cmd.ExecuteContext(t.Context())
-		var exit *exitError
-		if err == nil || !strings.Contains(err.Error(), tt.want) || (errors.As(err, &exit) && exit.code == exitUsage) != tt.usage {
+		if err == nil || !strings.Contains(err.Error(), tt.want) || (feeder.ExitCode(err) == feeder.ExitUsage) != tt.usage {
 			t.Errorf("%s %s: %v, want %q", tt.flag, tt.value, err, tt.want)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 )
 
 const (
@@ -31,10 +33,10 @@ func newHealthCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-				return usage(fmt.Errorf("--url %q: a URL is like %s", address, defaultHealthURL))
+				return feeder.Usage(fmt.Errorf("--url %q: a URL is like %s", address, defaultHealthURL))
 			}
 			if timeout <= 0 {
-				return usage(fmt.Errorf("--timeout %v: it must be above 0", timeout))
+				return feeder.Usage(fmt.Errorf("--timeout %v: it must be above 0", timeout))
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()

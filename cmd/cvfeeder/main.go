@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,35 +15,16 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 )
-
-// The exit codes.
-const (
-	exitFailed  = 1 // failed while running
-	exitUsage   = 2 // wrong usage or config
-	exitRefused = 3 // credentials or permission refused
-)
-
-// An exitError is an error that decides the exit code.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string { return e.err.Error() }
-func (e *exitError) Unwrap() error { return e.err }
-
-// gcPercent takes the place of Go's 100. Nearly all of the memory is pictures and
-// tensors, which cost the collector nothing to look at, so that it may well run
-// more often: a quarter of the resident memory less, for no CPU time to speak of.
-const gcPercent = 40
 
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		debug.SetGCPercent(feeder.GCPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// Once the first signal is taken, the second has its usual effect.
+	// After the first signal, the second one has its usual effect: it kills the process.
 	context.AfterFunc(ctx, stop)
 	endWithin(ctx, endTime, os.Stderr, os.Exit)
 	code := run(ctx, newCommand())
@@ -52,18 +32,18 @@ func main() {
 	os.Exit(code)
 }
 
-// endTime is what the end of the process may take, all of its steps together: less
-// than the 30 seconds after which Kubernetes kills it. Usually it takes none of that,
-// and with a broker that hangs, about half.
+// endTime is how long the process may take to end, all steps together. It is less than
+// the 30 seconds after which Kubernetes kills it. Usually it takes no time at all, and
+// with a broker that hangs, about half of it.
 const endTime = 25 * time.Second
 
-// endWithin has the process end some time after ctx has, whatever hangs. What is in
-// flight then was not acknowledged, and will be repeated.
+// endWithin ends the process when the limit has passed after the end of ctx, whatever
+// hangs. Frames that are in flight then were not acknowledged, and will be repeated.
 func endWithin(ctx context.Context, limit time.Duration, out io.Writer, exit func(int)) {
 	context.AfterFunc(ctx, func() {
 		time.AfterFunc(limit, func() {
 			_, _ = fmt.Fprintf(out, "cvfeeder: not at the end %v after the signal: what is in flight is left to be repeated\n", limit)
-			exit(exitFailed)
+			exit(feeder.ExitFailed)
 		})
 	})
 }
@@ -77,11 +57,7 @@ func run(ctx context.Context, cmd *cobra.Command) int {
 	for line := range strings.Lines(strings.TrimSpace(err.Error())) {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "cvfeeder: %s\n", strings.TrimSuffix(line, "\n"))
 	}
-	var exit *exitError
-	if errors.As(err, &exit) {
-		return exit.code
-	}
-	return exitFailed
+	return feeder.ExitCode(err)
 }
 
 func newCommand() *cobra.Command {
@@ -97,7 +73,7 @@ func newCommand() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w: see %q", err, cmd.CommandPath()+" --help"))
+		return feeder.Usage(fmt.Errorf("%w: see %q", err, cmd.CommandPath()+" --help"))
 	})
 	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newPreviewCommand(), newTapCommand(), newFakeCommand(),
 		newSchemaCommand(), newHealthCommand(), newManCommand(), newVersionCommand())
@@ -108,8 +84,8 @@ func newCommand() *cobra.Command {
 	return root
 }
 
-// addCompletion adds cobra's command that writes the shells' completions. Without a
-// function of its own it would show its help for a shell that there is not.
+// addCompletion adds cobra's command that writes the completions of a shell. The command
+// needs a function of its own to refuse a shell that it does not know.
 func addCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -119,17 +95,14 @@ func addCompletion(root *cobra.Command) {
 	}
 }
 
-// usage makes err one of wrong usage.
-func usage(err error) error { return &exitError{exitUsage, err} }
-
-// usageArgs makes a refusal of arguments one of wrong usage.
+// usageArgs makes an error of check one of wrong usage.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if check == nil {
 			check = cobra.ArbitraryArgs
 		}
 		if err := check(cmd, args); err != nil {
-			return usage(fmt.Errorf("%w: see %q", err, cmd.CommandPath()+" --help"))
+			return feeder.Usage(fmt.Errorf("%w: see %q", err, cmd.CommandPath()+" --help"))
 		}
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 )
 
 // newManCommand returns the command that a release makes its manual pages with. It
@@ -22,7 +24,7 @@ func newManCommand() *cobra.Command {
 				return err
 			}
 			cmd.Root().DisableAutoGenTag = true
-			header := &doc.GenManHeader{Section: "1", Source: "cvfeeder " + version, Manual: "cvfeeder"}
+			header := &doc.GenManHeader{Section: "1", Source: "cvfeeder " + feeder.Version(), Manual: "cvfeeder"}
 			if err := doc.GenManTree(cmd.Root(), header, args[0]); err != nil {
 				return fmt.Errorf("manual pages: %w", err)
 			}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/monitoring"
 	"github.com/cvfeeder/cvfeeder/internal/monitoring/promtest"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
@@ -65,11 +66,11 @@ func TestOutageAlerts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &feeder{
-		cfg: cfg, log: newLogger(new(bytes.Buffer), cfg.Log), listen: "127.0.0.1:0",
-		accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
+	o := feeder.Options{
+		Config: cfg, Log: newLogger(new(bytes.Buffer), cfg.Log), Listen: "127.0.0.1:0",
+		AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
 	}
-	p := promtest.Start(t, promtest.Options{Target: background(t, f), Rules: rules})
+	p := promtest.Start(t, promtest.Options{Target: background(t, o), Rules: rules})
 
 	promtest.Until(t, patience, "both streams are fresh", func() bool {
 		fresh := p.Query(t, `cvfeeder_freshness_seconds{stream!="absent"} < 8`)
@@ -96,16 +97,16 @@ func TestOutageAlerts(t *testing.T) {
 
 // background runs a feeder until the test ends, and returns the address of its
 // metrics.
-func background(t *testing.T, f *feeder) string {
+func background(t *testing.T, o feeder.Options) string {
 	t.Helper()
 	address := make(chan string, 1)
-	f.watch = func(ctx context.Context, r running) {
-		address <- strings.TrimPrefix(r.http, "http://")
+	o.Started = func(ctx context.Context, r feeder.Running) {
+		address <- strings.TrimPrefix(r.HTTP, "http://")
 		<-ctx.Done()
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
-	go func() { ended <- f.run(ctx) }()
+	go func() { ended <- feeder.New(o).Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -49,12 +50,12 @@ func TestTenSecondsWithoutBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	var last running
+	var last feeder.Running
 	var down, up time.Time
-	f := &feeder{
-		cfg: cfg, log: newLogger(&log, cfg.Log), accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
-		length: 25 * time.Second,
-		watch: func(ctx context.Context, run running) {
+	o := feeder.Options{
+		Config: cfg, Log: newLogger(&log, cfg.Log), AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
+		Length: 25 * time.Second,
+		Started: func(ctx context.Context, run feeder.Running) {
 			last = run
 			for _, step := range []struct {
 				after time.Duration
@@ -73,11 +74,11 @@ func TestTenSecondsWithoutBroker(t *testing.T) {
 		},
 	}
 	arrivals := r.watchAges(t)
-	if err := f.run(t.Context()); err != nil {
+	if err := feeder.New(o).Run(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
 	r.collected()
-	st := last.pipeline.Streams()[0]
+	st := last.Streams()[0]
 	dropped, published := int(st.Ended[source.Dropped]), int(st.Ended[source.Published])
 	received := 0
 	usual, first := time.Duration(0), time.Duration(-1)

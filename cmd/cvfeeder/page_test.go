@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/metrics/status"
@@ -51,13 +52,13 @@ func serveFeeder(t *testing.T, r *rig, listen string) served {
 	}
 	var log bytes.Buffer
 	at := make(chan string, 1)
-	f := &feeder{
-		cfg: cfg, log: newLogger(&log, cfg.Log), accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
-		watch: func(_ context.Context, run running) { at <- run.http },
+	o := feeder.Options{
+		Config: cfg, Log: newLogger(&log, cfg.Log), AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
+		Started: func(_ context.Context, run feeder.Running) { at <- run.HTTP },
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- f.run(ctx) }()
+	go func() { ended <- feeder.New(o).Run(ctx) }()
 	var s served
 	select {
 	case s.http = <-at:
@@ -290,7 +291,8 @@ func TestPageLeavesNothing(t *testing.T) {
 	if status, body := picture("cam-3"); status != http.StatusNotFound || !strings.Contains(body, "cam-1, cam-2") {
 		t.Errorf("%d %s", status, body)
 	}
-	// One more than may wait at a time: when it is refused, the others do.
+	const maxViews = 4 // requests that may wait at the same time
+	// One more than that: once it is refused, the others wait.
 	ends := make(chan int, maxViews+1)
 	for range maxViews + 1 {
 		go func() {

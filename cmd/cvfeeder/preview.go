@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -42,11 +43,11 @@ each channel and the affine back to the picture's pixels are printed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			output, err := p.find()
 			if err != nil {
-				return usage(err)
+				return feeder.Usage(err)
 			}
 			data, err := p.read()
 			if err != nil {
-				return usage(err)
+				return feeder.Usage(err)
 			}
 			return p.show(cmd.OutOrStdout(), output, data)
 		},
@@ -65,7 +66,7 @@ func (p *preview) find() (*transform.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	outputs := transforms(cfg)
+	outputs := feeder.Outputs(cfg)
 	o := outputs[p.output]
 	if o == nil {
 		why := fmt.Sprintf("%s has no output %q", p.config, p.output)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/source"
 )
@@ -25,8 +26,8 @@ type progress struct {
 	out      io.Writer
 	terminal bool
 	start    time.Time
-	counts   []uint64 // published slots, a second apart, newest last
-	last     running
+	counts   []uint64        // published slots, a second apart, newest last
+	last     *feeder.Running // nil before the streams run
 }
 
 func newProgress(out io.Writer) *progress {
@@ -38,22 +39,22 @@ func newProgress(out io.Writer) *progress {
 }
 
 // begin prints where everything is.
-func (p *progress) begin(endpoint string, r running) {
-	p.start, p.last = time.Now(), r
+func (p *progress) begin(endpoint string, r feeder.Running) {
+	p.start, p.last = time.Now(), &r
 	for _, l := range [][2]string{
 		{"Kinesis Video (fake)", endpoint},
-		{"NATS", r.nats + "  subjects cvf.t.> and cvf.gap.>"},
-		{"status page", r.http + "/  and /metrics  /healthz  /readyz"},
+		{"NATS", r.NATS + "  subjects cvf.t.> and cvf.gap.>"},
+		{"status page", r.HTTP + "/  and /metrics  /healthz  /readyz"},
 	} {
-		if l[0] == "status page" && r.http == "" {
+		if l[0] == "status page" && r.HTTP == "" {
 			continue
 		}
 		p.printf("%-21s %s\n", l[0], l[1])
 	}
 }
 
-// watch prints a line a second until ctx ends.
-func (p *progress) watch(ctx context.Context, r running) {
+// show prints a line a second until ctx ends.
+func (p *progress) show(ctx context.Context, r feeder.Running) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	for {
@@ -64,7 +65,7 @@ func (p *progress) watch(ctx context.Context, r running) {
 			}
 			return
 		case now := <-t.C:
-			line := p.line(now, r.pipeline.Streams())
+			line := p.line(now, r.Streams())
 			if p.terminal {
 				p.printf("\r\033[K%s", line)
 			} else {
@@ -117,10 +118,10 @@ func gaps(st source.Stats) (n uint64) {
 
 // summary prints the ledger of every stream, and whether it adds up.
 func (p *progress) summary() error {
-	if p.last.pipeline == nil {
+	if p.last == nil {
 		return nil
 	}
-	streams := p.last.pipeline.Streams()
+	streams := p.last.Streams()
 	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := []string{"stream", "expected"}
 	for _, o := range source.Outcomes() {

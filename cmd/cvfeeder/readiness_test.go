@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -56,12 +57,12 @@ func TestReadiness(t *testing.T) {
 	}
 	proxy.Stop() // it has its address now
 	var log bytes.Buffer
-	f := &feeder{
-		cfg: cfg, log: newLogger(&log, cfg.Log), accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
+	o := feeder.Options{
+		Config: cfg, Log: newLogger(&log, cfg.Log), AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	f.watch = func(ctx context.Context, run running) {
+	o.Started = func(ctx context.Context, run feeder.Running) {
 		defer cancel()
 		for _, step := range []struct {
 			do     func()
@@ -76,15 +77,15 @@ func TestReadiness(t *testing.T) {
 			{func() { _ = proxy.Start() }, http.StatusOK, "ready"},
 		} {
 			step.do()
-			if last := untilAnswer(ctx, run.http+"/readyz", step.status, step.body); last != "" {
+			if last := untilAnswer(ctx, run.HTTP+"/readyz", step.status, step.body); last != "" {
 				t.Errorf("never %d %q, but %s", step.status, step.body, last)
 			}
-			if last := untilAnswer(ctx, run.http+"/healthz", http.StatusOK, "ok"); last != "" {
+			if last := untilAnswer(ctx, run.HTTP+"/healthz", http.StatusOK, "ok"); last != "" {
 				t.Errorf("not healthy: %s", last)
 			}
 		}
 	}
-	if err := f.run(ctx); err != nil {
+	if err := feeder.New(o).Run(ctx); err != nil {
 		t.Errorf("%v\n%s", err, log.String())
 	}
 	r.collected()

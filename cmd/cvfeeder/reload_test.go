@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -99,17 +100,17 @@ func startReloading(t *testing.T, mode string, streams ...string) *reloading {
 		t.Fatal(err)
 	}
 	started := make(chan struct{})
-	f := &feeder{
-		cfg: cfg, file: watch, hangup: r.hangup, log: newLogger(&r.log, cfg.Log),
-		accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
-		watch: func(_ context.Context, run running) {
-			r.http = run.http
+	o := feeder.Options{
+		Config: cfg, File: watch, Hangup: r.hangup, Log: newLogger(&r.log, cfg.Log),
+		AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
+		Started: func(_ context.Context, run feeder.Running) {
+			r.http = run.HTTP
 			close(started)
 		},
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- f.run(ctx) }()
+	go func() { done <- feeder.New(o).Run(ctx) }()
 	select {
 	case <-started:
 	case err := <-done:
@@ -221,8 +222,8 @@ func (r *reloading) asked(operation, stream string) (n int) {
 // if nothing had happened; in every mode, without a state directory.
 func TestReload(t *testing.T) {
 	for name, mode := range map[string]string{
-		modeLive: modeLive, modeRing: modeRing, modeDurable: modeDurable,
-		"a replica": modeDurable + "}\ncluster: {group: yard, lease: 3s",
+		config.ModeLive: config.ModeLive, config.ModeRing: config.ModeRing, config.ModeDurable: config.ModeDurable,
+		"a replica": config.ModeDurable + "}\ncluster: {group: yard, lease: 3s",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -278,7 +279,7 @@ func TestReload(t *testing.T) {
 func TestReloadRefuses(t *testing.T) {
 	t.Parallel()
 	const cam = "  - {name: cam-1, outputs: [other]}"
-	r := startReloading(t, modeLive, cam)
+	r := startReloading(t, config.ModeLive, cam)
 	r.comes("cvf.t.cam-1.other")
 	good := r.text("32x32", cam)
 	refused := 0
@@ -325,7 +326,7 @@ func TestReloadRefuses(t *testing.T) {
 // prefix has found goes on when it is named.
 func TestReloadPrefixes(t *testing.T) {
 	t.Parallel()
-	r := startReloading(t, modeLive, "  - {name: cam-1, outputs: [other]}")
+	r := startReloading(t, config.ModeLive, "  - {name: cam-1, outputs: [other]}")
 	r.comes("cvf.t.cam-1.other")
 	r.replace(r.text("32x32", "  - {name: cam-1, outputs: [other]}", "  - {prefix: cam-, outputs: [small]}"))
 	r.hangup <- os.Interrupt
@@ -353,7 +354,7 @@ func TestReloadPrefixes(t *testing.T) {
 // of a config map.
 func TestHangup(t *testing.T) {
 	t.Parallel()
-	s := newStopping(t, modeLive)
+	s := newStopping(t, config.ModeLive)
 	text, err := os.ReadFile(s.direct)
 	if err != nil {
 		t.Fatal(err)

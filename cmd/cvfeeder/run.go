@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/logging"
 	"github.com/cvfeeder/cvfeeder/internal/tracing"
 )
@@ -26,30 +27,32 @@ func newRunCommand() *cobra.Command {
 		Long: "Run polls the streams of the config file and publishes their tensors until it is\n" +
 			"told to stop. The first SIGINT or SIGTERM stops asking and finishes what is in\n" +
 			"flight, the second ends at once. When the file changes, or by SIGHUP, streams and\n" +
-			"outputs are added, removed and changed while the others go on. When every stream has an end (to), run ends when all\n" +
-			"is done, with a summary.\n\n" +
+			"outputs are added, removed and changed while the others go on. When every stream has\n" +
+			"an end (to), run ends when all is done, with a summary.\n\n" +
 			"docker/cvfeeder.yaml in the repository shows every key of the file.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
-				return usage(errNoFile)
+				return feeder.Usage(errNoFile)
 			}
 			cfg, watch, err := config.LoadWatched(file, os.LookupEnv)
 			if err != nil {
-				return usage(err)
+				return feeder.Usage(err)
 			}
 			log, endLog := beginLog(cmd.ErrOrStderr(), cfg.Log)
 			defer endLog()
-			f := &feeder{cfg: cfg, file: watch, log: log}
+			p := newProgress(cmd.OutOrStdout())
+			o := feeder.Options{
+				Config: cfg, File: watch, Log: log,
+				Started: func(_ context.Context, r feeder.Running) { p.last = &r },
+			}
 			if !cfg.Finite() {
 				hangup := make(chan os.Signal, 1)
 				signal.Notify(hangup, syscall.SIGHUP)
 				defer signal.Stop(hangup)
-				f.hangup = hangup
+				o.Hangup = hangup
 			}
-			p := newProgress(cmd.OutOrStdout())
-			f.watch = func(_ context.Context, r running) { p.last = r }
-			if err := f.run(cmd.Context()); err != nil {
+			if err := feeder.New(o).Run(cmd.Context()); err != nil {
 				return err
 			}
 			if cfg.Finite() {
@@ -77,8 +80,8 @@ func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
 	return logging.New(w, logging.Options{Level: level, JSON: cfg.Format == "json"})
 }
 
-// beginLog makes the log a command's, and that of libraries that write to Go's own. What
-// it returns ends its use.
+// beginLog makes the log of a command, which libraries that use Go's own logger write to
+// as well. Call end when the command is done.
 func beginLog(w io.Writer, cfg config.Log) (log *slog.Logger, end func()) {
 	log = newLogger(w, cfg)
 	slog.SetDefault(log)

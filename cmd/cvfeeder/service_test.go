@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -35,6 +36,25 @@ outputs:
   thumbnail: {preset: yolo, size: 64x64, decode: fast}
   plain: {preset: none, size: 480x270, fit: stretch, dtype: uint8, layout: nhwc, color: bgr}
 `
+
+// A streamState is what a client reads of the service's answer about a stream.
+type streamState struct {
+	Stream    string            `json:"stream"`
+	Interval  string            `json:"interval"`
+	Outputs   []outputState     `json:"outputs"`
+	Cursor    string            `json:"cursor"`
+	Newest    string            `json:"newest"`
+	Freshness float64           `json:"freshness_seconds"`
+	Lag       float64           `json:"lag_seconds"`
+	Expected  uint64            `json:"expected"`
+	Pending   uint64            `json:"pending"`
+	Outcomes  map[string]uint64 `json:"outcomes"`
+}
+
+type outputState struct {
+	Output  string `json:"output"`
+	Subject string `json:"subject"`
+}
 
 // An asking is a plain NATS client of a feeder at work.
 type asking struct {
@@ -133,16 +153,16 @@ func TestService(t *testing.T) {
 	var log bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	f := &feeder{
-		cfg: cfg, log: newLogger(&log, cfg.Log), accessKey: kinesistest.AccessKey, secret: kinesistest.SecretKey,
-		watch: func(context.Context, running) {
+	o := feeder.Options{
+		Config: cfg, Log: newLogger(&log, cfg.Log), AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
+		Started: func(context.Context, feeder.Running) {
 			defer cancel()
 			a.waitForService()
 			a.askForTensors()
 			a.askInVain()
 		},
 	}
-	if err := f.run(ctx); err != nil {
+	if err := feeder.New(o).Run(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
 	if _, err := nc.Request("$SRV.PING.cvfeeder", nil, time.Second); !errors.Is(err, nats.ErrNoResponders) {

@@ -16,6 +16,8 @@ import (
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
 
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -136,7 +138,7 @@ func TestShutdown(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	for _, mode := range []string{modeLive, modeRing, modeDurable} {
+	for _, mode := range []string{config.ModeLive, config.ModeRing, config.ModeDurable} {
 		for _, away := range []string{"nothing", "NATS", "Kinesis"} {
 			t.Run(mode+" without "+away, func(t *testing.T) {
 				t.Parallel()
@@ -157,7 +159,7 @@ func TestShutdown(t *testing.T) {
 				if away == "nothing" && (s.err != nil || took > 10*time.Second) {
 					t.Errorf("it took %v, and ended with %v\n%s", took, s.err, s.out)
 				}
-				if mode == modeDurable {
+				if mode == config.ModeDurable {
 					s.run(t, s.direct)
 					s.terminate(t)
 					s.checkStored(t)
@@ -170,7 +172,7 @@ func TestShutdown(t *testing.T) {
 // TestShutdownBeforeTheStart ends the feeder while it still waits for NATS.
 func TestShutdownBeforeTheStart(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{modeLive, modeDurable} {
+	for _, mode := range []string{config.ModeLive, config.ModeDurable} {
 		s := newStopping(t, mode)
 		s.nats.swallow(t)
 		s.process = &process{t: t, args: []string{"cvfeeder", "run", "-c", s.file}}
@@ -199,7 +201,7 @@ func (s *stopping) checkStored(t *testing.T) {
 // TestSecondSignal: who cannot wait for the end sends the signal again.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
-	s := newStopping(t, modeDurable)
+	s := newStopping(t, config.ModeDurable)
 	s.run(t, s.file)
 	s.nats.swallow(t)
 	<-time.After(time.Second)
@@ -230,7 +232,7 @@ func TestEndWithin(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if code.Load() != exitFailed || !strings.Contains(out.String(), "left to be repeated") {
+		if code.Load() != feeder.ExitFailed || !strings.Contains(out.String(), "left to be repeated") {
 			t.Errorf("exit code %d, %q", code.Load(), out.String())
 		}
 	})

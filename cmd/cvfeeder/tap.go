@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/tap"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
@@ -28,11 +29,11 @@ The default is ` + tap.DefaultSubject + `, all tensors.`,
 			}
 			o.Out, o.Err = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if err := o.Check(); err != nil {
-				return usage(err)
+				return feeder.Usage(err)
 			}
 			seen, err := tap.Run(cmd.Context(), o)
 			if err != nil {
-				return exitCode(err)
+				return feeder.Refused(err)
 			}
 			_, err = fmt.Fprintln(cmd.ErrOrStderr(), seen)
 			return err

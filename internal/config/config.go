@@ -124,6 +124,13 @@ type Delivery struct {
 	Inflight Bytes `yaml:"inflight"`
 }
 
+// The delivery modes.
+const (
+	ModeLive    = "live"
+	ModeRing    = "ring"
+	ModeDurable = "durable"
+)
+
 // JetStream describes the stream that tensors are stored in.
 type JetStream struct {
 	// Name is the name of the JetStream stream, which is made where it does not exist.

@@ -1,7 +1,8 @@
-package main
+package feeder
 
 import (
 	"bytes"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -46,8 +47,8 @@ func TestOpenToEverybody(t *testing.T) {
 	} {
 		var log bytes.Buffer
 		cfg := &config.Config{HTTP: config.HTTP{Token: tc.token}}
-		f := &feeder{cfg: cfg, log: newLogger(&log, config.Log{Level: "info"})}
-		r := running{metrics: metrics.New(metrics.Build{}, metrics.Sources{})}
+		f := &Feeder{cfg: cfg, log: slog.New(slog.NewTextHandler(&log, nil))}
+		r := Running{metrics: metrics.New(metrics.Build{}, metrics.Sources{})}
 		h := f.handler(listening{addr: tc.addr}, r, new(atomic.Pointer[pipeline.Pipeline]))
 		if warns := strings.Contains(log.String(), "set http.token"); warns != tc.warns {
 			t.Errorf("%s with the token %q: %q", tc.addr, tc.token, log.String())

@@ -1,4 +1,4 @@
-package main
+package feeder
 
 import (
 	"cmp"
@@ -24,38 +24,39 @@ const (
 	// listEvery is how often the prefixes are looked up: ListStreams is allowed
 	// five times a second for the whole account.
 	listEvery = 30 * time.Second
-	// listWait bounds one look-up.
+	// listWait limits one look-up.
 	listWait = 20 * time.Second
-	// removeAtOnce is how many streams are stopped at the same time: each may have
-	// to wait for what it has in flight.
+	// removeAtOnce is how many streams are stopped at the same time: each may have to
+	// wait for its frames in flight.
 	removeAtOnce = 64
 )
 
-// A wanted stream is one that is to run: of the config, or found by a prefix of it.
+// A wanted stream is one that should run: listed in the config, or found by one of its
+// prefixes.
 type wanted struct {
-	stream  config.Stream // with its name
+	stream  config.Stream // has a name, also where a prefix found it
 	outputs []config.Output
 }
 
-// A follower keeps the running streams those that the config wants: what its
-// prefixes find changes with time, and the config with its file.
+// A follower starts and stops streams so that those run that the config wants. What the
+// prefixes find changes over time, and the config changes with its file.
 type follower struct {
 	builder *builder
 	cfg     *config.Config
 	log     *slog.Logger
-	// file and hangup, where set, tell of another config; accept refuses one that
-	// cannot be, and told is called with how each ended.
+	// file and hangup, where set, say when to read the config again. accept, where set,
+	// returns why a new config cannot be used; told is called with the outcome.
 	file   *config.File
 	hangup <-chan os.Signal
 	accept func(context.Context, *config.Config) error
 	told   func(error)
 
 	running map[string]wanted
-	found   map[string][]string // names by prefix, as they were found last
-	refused map[string]bool     // names that were logged as refused
+	found   map[string][]string // names by prefix, as of the last look-up
+	refused map[string]bool     // names that have been logged as refused
 }
 
-// newFollower returns one of a config whose named streams are running.
+// newFollower returns a follower for a config whose named streams are running already.
 func newFollower(b *builder, cfg *config.Config, log *slog.Logger) *follower {
 	f := &follower{
 		builder: b, cfg: cfg, log: log,
@@ -65,10 +66,10 @@ func newFollower(b *builder, cfg *config.Config, log *slog.Logger) *follower {
 	return f
 }
 
-// idle tells whether there is nothing to follow.
+// idle reports whether nothing can change.
 func (f *follower) idle() bool { return f.file == nil && len(f.cfg.Prefixes()) == 0 }
 
-// follow keeps the streams of a set until ctx ends.
+// follow keeps the streams of set up to date until ctx ends.
 func (f *follower) follow(ctx context.Context, set pipeline.Set) {
 	list, look := time.NewTicker(listEvery), time.NewTicker(config.PollInterval)
 	defer list.Stop()
@@ -94,15 +95,15 @@ func (f *follower) follow(ctx context.Context, set pipeline.Set) {
 	}
 }
 
-// update looks all prefixes up, then starts what is new and stops what is gone.
+// update looks up all prefixes, then starts new streams and stops those that are gone.
 func (f *follower) update(ctx context.Context, set pipeline.Set) {
 	for _, c := range f.cfg.Prefixes() {
 		f.find(ctx, c.Prefix)
 	}
-	f.bring(ctx, set)
+	f.apply(ctx, set)
 }
 
-// find looks a prefix up. Where that fails it keeps what it had.
+// find looks up a prefix. Where that fails, the streams of the last look-up stay.
 func (f *follower) find(ctx context.Context, prefix string) {
 	names, err := f.list(ctx, prefix)
 	switch {
@@ -113,9 +114,9 @@ func (f *follower) find(ctx context.Context, prefix string) {
 	}
 }
 
-// want returns the streams that are to run, by name: those that the config names,
-// and those that its prefixes have found, unless they would share the subjects of
-// another.
+// want returns the streams that should run, by name: those that the config lists, and
+// those that its prefixes have found, except those whose NATS subjects another stream
+// uses already.
 func (f *follower) want() map[string]wanted {
 	want, tokens := map[string]wanted{}, map[string]string{}
 	for _, c := range f.cfg.Streams {
@@ -131,7 +132,7 @@ func (f *follower) want() map[string]wanted {
 			}
 		}
 	}
-	// Those that are running stay.
+	// Of two streams with the same subjects, the one that is running already stays.
 	names := slices.SortedFunc(maps.Keys(found), func(a, b string) int {
 		return cmp.Or(cmp.Compare(f.rank(a), f.rank(b)), cmp.Compare(a, b))
 	})
@@ -167,9 +168,9 @@ func (f *follower) wanted(c config.Stream) wanted {
 	return w
 }
 
-// bring makes the running streams those that are wanted. One that has changed is
-// stopped, and goes on at its cursor.
-func (f *follower) bring(ctx context.Context, set pipeline.Set) {
+// apply stops and starts streams until those that are wanted run. A stream whose config
+// has changed is stopped and started again at its cursor.
+func (f *follower) apply(ctx context.Context, set pipeline.Set) {
 	if ctx.Err() != nil {
 		return
 	}
@@ -188,38 +189,38 @@ func (f *follower) bring(ctx context.Context, set pipeline.Set) {
 	}
 }
 
-// A legacy is what a stream that was stopped leaves to the one that takes its place.
-type legacy struct {
+// A stopped stream has left off at its cursor, where a stream of the same name resumes.
+type stopped struct {
 	cursor source.Slot
 	from   config.Start
 }
 
-// remove stops streams, and returns up to where they came.
-func (f *follower) remove(ctx context.Context, set pipeline.Set, names []string) map[string]*legacy {
+// remove stops streams, and returns where they left off, by name.
+func (f *follower) remove(ctx context.Context, set pipeline.Set, names []string) map[string]*stopped {
 	var mu sync.Mutex
 	var all errgroup.Group
 	all.SetLimit(removeAtOnce)
-	left := map[string]*legacy{}
+	left := map[string]*stopped{}
 	for _, name := range names {
 		from := f.running[name].stream.From
 		delete(f.running, name)
 		all.Go(func() error {
-			// What is in flight may be finished when the process is to end, too.
+			// Frames in flight are finished even when the process is ending.
 			if cursor, ok := set.Remove(context.WithoutCancel(ctx), name); ok {
 				mu.Lock()
 				defer mu.Unlock()
-				left[name] = &legacy{cursor, from}
+				left[name] = &stopped{cursor, from}
 			}
 			return nil
 		})
 	}
-	_ = all.Wait() // none returns an error
+	_ = all.Wait() // none of them returns an error
 	return left
 }
 
-// add starts a stream, where another one left off unless it is told to begin
-// elsewhere.
-func (f *follower) add(ctx context.Context, set pipeline.Set, w wanted, left *legacy) {
+// add starts a stream. It resumes where the stopped one left off, unless its config now
+// says to begin elsewhere.
+func (f *follower) add(ctx context.Context, set pipeline.Set, w wanted, left *stopped) {
 	c := w.stream
 	s, err := f.builder.stream(c, time.Now())
 	if err == nil {
@@ -239,8 +240,8 @@ func (f *follower) add(ctx context.Context, set pipeline.Set, w wanted, left *le
 	set.Add(s)
 }
 
-// check fails where no prefix can be looked up at the start because of the
-// credentials: what a later look-up cannot mend.
+// check returns an error where the credentials do not allow looking up a prefix, which
+// trying again would not change.
 func (f *follower) check(ctx context.Context) error {
 	for _, c := range f.cfg.Prefixes() {
 		if _, err := f.list(ctx, c.Prefix); errors.Is(err, source.ErrRefused) {

@@ -1,4 +1,4 @@
-package main
+package feeder
 
 import (
 	"bytes"
@@ -23,26 +23,26 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// Bounds of what people look at.
+// The limits of pictures for the status page.
 const (
-	maxViews    = 4 // at the same time
+	maxViews    = 4 // requests that wait for a picture at the same time
 	viewTime    = 15 * time.Second
 	viewSide    = 1280 // pixels
 	viewQuality = 85
 	maxSource   = 16 << 20 // bytes
 )
 
-// handler returns what is served over HTTP. The pipeline is nil until NATS is
+// handler serves the status page, metrics and health. The pipeline is nil until NATS is
 // ready.
-func (f *feeder) handler(l net.Listener, r running, at *atomic.Pointer[pipeline.Pipeline]) http.Handler {
+func (f *Feeder) handler(l net.Listener, r Running, at *atomic.Pointer[pipeline.Pipeline]) http.Handler {
 	why := func() []string { return notReady(r.conn, at.Load()) }
 	local := web.IsLoopback(l)
 	if !local && f.cfg.HTTP.Token == "" {
-		f.log.Warn("the status page, with pictures, and the metrics are open to everybody who can connect: set http.token, or listen on 127.0.0.1", "http", r.http)
+		f.log.Warn("the status page, with pictures, and the metrics are open to everybody who can connect: set http.token, or listen on 127.0.0.1", "http", r.HTTP)
 	}
 	views := semaphore.NewWeighted(maxViews)
 	page := status.Handler(status.Options{
-		Version: version, Mode: f.cfg.Delivery.Mode, NATS: natsAt(f.cfg, r),
+		Version: Version(), Mode: f.cfg.Delivery.Mode, NATS: natsAt(f.cfg, r),
 		Streams:     func() []status.Stream { return at.Load().Status() },
 		Waiting:     func() []string { return f.waiting(at.Load()) },
 		Connections: func() []metrics.Connection { return connections(r.conn) },
@@ -59,7 +59,7 @@ func (f *feeder) handler(l net.Listener, r running, at *atomic.Pointer[pipeline.
 }
 
 // waiting returns the names of the config's streams while there is no pipeline.
-func (f *feeder) waiting(p *pipeline.Pipeline) []string {
+func (f *Feeder) waiting(p *pipeline.Pipeline) []string {
 	var names []string
 	for _, s := range f.cfg.Streams {
 		switch {
@@ -73,7 +73,7 @@ func (f *feeder) waiting(p *pipeline.Pipeline) []string {
 	return names
 }
 
-// picture waits for the next frame of a stream, and shows what becomes of it.
+// picture waits for the next frame of a stream, and returns it with its tensor.
 func picture(ctx context.Context, p *pipeline.Pipeline, views *semaphore.Weighted, stream, output string) (status.Picture, error) {
 	if p == nil {
 		return status.Picture{}, errors.New("the streams have not begun: NATS is not ready")
@@ -118,14 +118,15 @@ func render(v pipeline.View, output string) (status.Picture, error) {
 	}
 	pic.Affine = v.Tensor.Affine
 	pic.Shape = fmt.Sprintf("%s %s %s", strings.Trim(fmt.Sprint(v.Tensor.Shape), "[]"), v.Tensor.Output.Spec.DType, v.Tensor.Output.Spec.Color)
-	// It has been decoded, so it is a picture.
+	// The data has been decoded, so it is a valid picture.
 	if kind := http.DetectContentType(v.Frame.Data); len(v.Frame.Data) <= maxSource && (kind == "image/jpeg" || kind == "image/png") {
 		pic.Source = &status.Image{Width: v.Tensor.Source.X, Height: v.Tensor.Source.Y, Type: kind, Data: v.Frame.Data}
 	}
 	return pic, nil
 }
 
-// tensorImage shows a tensor as the message that a model gets.
+// tensorImage returns a tensor as a picture, by way of the message, so that it shows
+// what a consumer gets.
 func tensorImage(t *transform.Tensor) (*status.Image, error) {
 	m := publish.NewMessage("", t)
 	envelope, err := publish.ParseEnvelope(m.Header)

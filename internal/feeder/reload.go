@@ -1,4 +1,4 @@
-package main
+package feeder
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
-// reload puts the config of a file in place of the one at work, or refuses it whole.
+// reload replaces the config with the text of its file, or refuses all of it.
 func (f *follower) reload(ctx context.Context, set pipeline.Set, text []byte, err error) {
 	var cfg *config.Config
 	if err == nil {
@@ -52,10 +52,10 @@ func (f *follower) reload(ctx context.Context, set pipeline.Set, text []byte, er
 			f.find(ctx, c.Prefix)
 		}
 	}
-	f.bring(ctx, set)
+	f.apply(ctx, set)
 }
 
-// replaceable tells whether a config can be put in the place of the one at work.
+// replaceable returns why a config cannot replace the present one without a restart.
 func replaceable(cfg *config.Config, diff config.Difference) error {
 	switch {
 	case len(diff.Restart) > 0:
@@ -66,16 +66,16 @@ func replaceable(cfg *config.Config, diff config.Difference) error {
 	return nil
 }
 
-// acceptable tells whether the streams of a config can be delivered.
+// acceptable returns why the streams of a config cannot be delivered.
 func (f *follower) acceptable(ctx context.Context, cfg *config.Config) error {
 	if f.accept != nil {
 		if err := f.accept(ctx, cfg); err != nil {
 			return err
 		}
 	}
-	// Last, because a stream that may be delivered has its beginning noted.
+	// This comes last because it saves where each stream begins.
 	trial := *f.builder
-	trial.outputs = transforms(cfg)
+	trial.outputs = Outputs(cfg)
 	streams, err := trial.named(cfg.Streams)
 	if err != nil {
 		return err
@@ -91,11 +91,10 @@ func (f *follower) acceptable(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// use makes a config the one at work. Streams that run go on with the outputs that
-// they have.
+// use makes cfg the present config. Running streams keep the outputs that they have.
 func (f *follower) use(cfg *config.Config) {
 	b := *f.builder
-	b.outputs = transforms(cfg)
+	b.outputs = Outputs(cfg)
 	f.cfg, f.builder = cfg, &b
 	clear(f.refused)
 	maps.DeleteFunc(f.found, func(prefix string, _ []string) bool {
@@ -103,8 +102,8 @@ func (f *follower) use(cfg *config.Config) {
 	})
 }
 
-// follow has the pipeline follow the config, where that can lead to other streams.
-func (f *feeder) follow(ctx context.Context, b *builder, m *metrics.Metrics, accept func(context.Context, *config.Config) error, opts *pipeline.Options) error {
+// follow makes the pipeline follow the config, where its streams can change.
+func (f *Feeder) follow(ctx context.Context, b *builder, m *metrics.Metrics, accept func(context.Context, *config.Config) error, opts *pipeline.Options) error {
 	d := newFollower(b, f.cfg, f.log)
 	m.Config.Loaded(time.Now())
 	if !f.cfg.Finite() {
@@ -124,11 +123,11 @@ func (f *feeder) follow(ctx context.Context, b *builder, m *metrics.Metrics, acc
 	return d.check(ctx)
 }
 
-// fitting returns what tells whether NATS takes the messages of another config, and
-// notes the largest of one that it takes.
-func (f *feeder) fitting(conn *natspub.Conn, most *atomic.Pointer[largestOf], more int) func(context.Context, *config.Config) error {
+// fitting returns a function that returns why NATS would not take the messages of a new
+// config. Where it would, the function stores the size of the largest in most.
+func (f *Feeder) fitting(conn *natspub.Conn, most *atomic.Pointer[largestOf], more int) func(context.Context, *config.Config) error {
 	return func(ctx context.Context, cfg *config.Config) error {
-		size, which, err := largest(cfg, transforms(cfg))
+		size, which, err := LargestMessage(cfg, Outputs(cfg))
 		if err != nil {
 			return err
 		}
@@ -137,7 +136,7 @@ func (f *feeder) fitting(conn *natspub.Conn, most *atomic.Pointer[largestOf], mo
 				return fmt.Errorf("%s: %w", which, err)
 			}
 		}
-		if err := conn.CheckPermissions(ctx, needs(cfg)); errors.Is(err, natspub.ErrRefused) {
+		if err := conn.CheckPermissions(ctx, Needs(cfg)); errors.Is(err, natspub.ErrRefused) {
 			return err
 		}
 		most.Store(&largestOf{size + more, which})

@@ -1,4 +1,4 @@
-package main
+package preflight
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
-	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
@@ -21,23 +21,23 @@ import (
 )
 
 const (
-	// checkAtOnce is how many streams are tried at the same time: each costs some
+	// checkAtOnce is how many streams are tried at the same time: each takes several
 	// requests, of which the account has 300 a second.
 	checkAtOnce = 16
-	// pictureOf is of how many streams a picture is asked for, which costs money.
-	pictureOf = 20
-	// shownOf is how many streams have a line of their own where all is well.
-	shownOf = 20
-	// lookBack is how far behind now there must be media.
+	// maxPictures is for how many streams a picture is fetched, which costs money.
+	maxPictures = 20
+	// maxShown is how many streams without a problem get a line of their own.
+	maxShown = 20
+	// lookBack is the age at which media must be visible.
 	lookBack = 20 * time.Second
 )
 
 // checkAWS tries the credentials, and all streams.
 func (c *checker) checkAWS(ctx context.Context) {
-	client, err := kinesis.New(ctx, kinesis.Options{Region: region(c.cfg), Endpoint: c.cfg.AWS.Endpoint, Attempts: 3})
+	client, err := kinesis.New(ctx, kinesis.Options{Region: feeder.Region(c.cfg), Endpoint: c.cfg.AWS.Endpoint, Attempts: 3})
 	if err != nil {
 		if !errors.Is(err, source.ErrRefused) {
-			err = usage(err)
+			err = feeder.Usage(err)
 		}
 		c.fail("aws", err)
 		return
@@ -60,11 +60,11 @@ func (c *checker) checkAWS(ctx context.Context) {
 	all.SetLimit(checkAtOnce)
 	for i, s := range c.streams {
 		all.Go(func() error {
-			results[i] = c.tryStream(ctx, s.Stream, i < pictureOf)
+			results[i] = c.tryStream(ctx, s.Stream, i < maxPictures)
 			return nil
 		})
 	}
-	_ = all.Wait() // none returns an error
+	_ = all.Wait() // none of them returns an error
 	well := 0
 	for i, r := range results {
 		c.streams[i].picture = r.picture
@@ -73,19 +73,19 @@ func (c *checker) checkAWS(ctx context.Context) {
 			c.fail(what, r.err)
 			continue
 		}
-		if well++; well <= shownOf {
+		if well++; well <= maxShown {
 			c.pass(what, "%s", r.text)
 		}
 		for _, note := range r.notes {
 			c.note(what, "%s", note)
 		}
 	}
-	if well > shownOf {
-		c.pass("streams", "and %s more", grouped(float64(well-shownOf)))
+	if well > maxShown {
+		c.pass("streams", "and %s more", grouped(float64(well-maxShown)))
 	}
 }
 
-// findStreams puts the streams of the prefixes in their place.
+// findStreams replaces the prefixes by the streams that they find.
 func (c *checker) findStreams(ctx context.Context) {
 	var all []checked
 	have := map[string]bool{}
@@ -114,7 +114,7 @@ func (c *checker) findStreams(ctx context.Context) {
 	c.streams = all
 }
 
-// A streamResult is what was found out of one stream.
+// A streamResult is what was found out about one stream.
 type streamResult struct {
 	text    string
 	notes   []string
@@ -122,10 +122,10 @@ type streamResult struct {
 	err     error
 }
 
-// tryStream asks for what run will ask for.
+// tryStream makes the requests that "cvfeeder run" will make. A picture is asked for
+// only where wanted.
 func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) streamResult {
-	b := builder{client: c.client, metrics: metrics.New(metrics.Build{}, metrics.Sources{})}
-	stream := c.client.Stream(b.options(s))
+	stream := c.client.Stream(feeder.ClientOptions(s, nil))
 	if err := stream.Check(ctx); err != nil {
 		return streamResult{err: needing("DescribeStream", err)}
 	}
@@ -159,7 +159,7 @@ func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) 
 	return r
 }
 
-// needing names the permission where one is refused.
+// needing adds the name of the missing permission to an error that refuses it.
 func needing(operation string, err error) error {
 	if errors.Is(err, source.ErrRefused) {
 		return fmt.Errorf("%s is refused: allow kinesisvideo:%s on the stream's ARN: %w", operation, operation, err)
@@ -167,7 +167,7 @@ func needing(operation string, err error) error {
 	return err
 }
 
-// outlived tells what the config asks for that the stream does not keep.
+// outlived returns notes on what the config asks for that the stream no longer keeps.
 func outlived(s config.Stream, keeps time.Duration) []string {
 	var notes []string
 	if age := time.Since(s.From.Time); s.From.Kind == config.StartAt && age > keeps {

@@ -1,4 +1,4 @@
-package main
+package feeder
 
 import (
 	"context"
@@ -10,29 +10,29 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
-// checkNATS waits for the connection and asks what its user is allowed. The error,
-// if any, is that something is refused; other trouble the connection mends itself.
-func (f *feeder) checkNATS(ctx context.Context, conn *natspub.Conn) error {
+// checkNATS waits for the connection and checks the permissions of its user. It returns
+// an error only where something is refused: the connection recovers from other trouble.
+func (f *Feeder) checkNATS(ctx context.Context, conn *natspub.Conn) error {
 	err := conn.WaitConnected(ctx)
 	if err == nil {
-		err = conn.CheckPermissions(ctx, needs(f.cfg))
+		err = conn.CheckPermissions(ctx, Needs(f.cfg))
 	}
 	switch {
 	case errors.Is(err, natspub.ErrRefused):
-		return exitCode(err)
+		return Refused(err)
 	case err != nil && ctx.Err() == nil:
 		f.log.Warn("the NATS permissions are not checked", "err", err)
 	}
 	return nil
 }
 
-// needs returns the permissions that the config leads to.
-func needs(cfg *config.Config) natspub.Needs {
+// Needs returns the NATS permissions that a config needs.
+func Needs(cfg *config.Config) natspub.Needs {
 	var tensors, gaps []string
-	// The config's own check lets no wrong template get here.
+	// An invalid template does not get past the check of the config.
 	template, _ := publish.ParseSubject(cfg.Delivery.Subject)
 	for _, s := range cfg.Streams {
-		// A prefix stands for streams that are not known yet, so for any.
+		// The streams of a prefix are not known yet, so they may have any name.
 		gap := publish.GapPrefix + "*"
 		subject := template.AnyStream
 		if s.Prefix == "" {
@@ -58,9 +58,9 @@ func needs(cfg *config.Config) natspub.Needs {
 
 func modeNeeds(cfg *config.Config, tensors, gaps []string) natspub.Needs {
 	switch stream := cfg.Delivery.Stream.Name; cfg.Delivery.Mode {
-	case modeRing:
+	case config.ModeRing:
 		return natspub.NeedsRing(stream, tensors, gaps)
-	case modeDurable:
+	case config.ModeDurable:
 		return natspub.NeedsDurable(stream, natspub.CursorBucket, tensors, gaps)
 	default:
 		return natspub.NeedsLive(tensors, gaps)

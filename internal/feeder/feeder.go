@@ -1,4 +1,11 @@
-package main
+// Package feeder puts a config to work: it builds the parts that the config asks for
+// (the client of Kinesis, the connection to NATS, the delivery, the pipeline, the page),
+// connects them, runs them, and ends them in the right order. It is the one place where
+// the adapters meet.
+//
+//	err := feeder.New(feeder.Options{Config: cfg, Log: log}).Run(ctx)
+//	os.Exit(feeder.ExitCode(err))
+package feeder
 
 import (
 	"context"
@@ -23,46 +30,80 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform/opencv"
 )
 
-// maxDataConnections is how many connections carry tensors. One writes several
-// gigabytes a second; more of them keep a stalled one from holding up all streams.
+// maxDataConnections is how many NATS connections carry tensors at most. A single one
+// can write several gigabytes a second; having more keeps one that stalls from holding
+// up all streams.
 const maxDataConnections = 4
 
-// closeTime bounds the end of each part after the pipeline has drained.
+// closeTime limits how long each part may take to close once the pipeline has drained.
 const closeTime = 5 * time.Second
 
-// A feeder is a config at work: the one place where the adapters meet.
-type feeder struct {
-	cfg *config.Config
-	log *slog.Logger
-	// accessKey and secret are used instead of the SDK's own chain, where set.
-	accessKey, secret string
-	// listen is where an embedded NATS server listens; default 127.0.0.1:4222.
-	listen string
-	// length, unless 0, is the time after which the streams end.
-	length time.Duration
-	// file, where set, is where the config came from, and may change to another one;
-	// hangup tells to look at once.
-	file   *config.File
-	hangup <-chan os.Signal
-	// watch, where set, runs beside the pipeline, until it ends.
-	watch func(context.Context, running)
+// GCPercent is the program's setting of the garbage collector, in place of Go's 100.
+// Nearly all of the memory holds pictures and tensors, which the collector need not scan.
+// Running it more often therefore costs hardly any CPU time, and saves a quarter of the
+// resident memory.
+const GCPercent = 40
+
+// Options are those of a [Feeder].
+type Options struct {
+	Config *config.Config
+	Log    *slog.Logger
+	// AccessKey and Secret are used instead of the SDK's own chain, where set.
+	AccessKey, Secret string
+	// Listen is the address of the embedded NATS server; default 127.0.0.1:4222.
+	Listen string
+	// Length, unless 0, is the time after which the streams end.
+	Length time.Duration
+	// File, where set, is where the config came from. When its contents change, or when
+	// Hangup delivers a signal, the config is read again.
+	File   *config.File
+	Hangup <-chan os.Signal
+	// Started, where set, is called in a goroutine of its own once the streams run. Its
+	// context ends after they have ended, and [Feeder.Run] waits for it to return.
+	Started func(context.Context, Running)
 }
 
-// running is what there is to see of a feeder at work.
-type running struct {
+// A Feeder runs a config: it connects the cameras of the config to NATS.
+type Feeder struct {
+	cfg               *config.Config
+	log               *slog.Logger
+	accessKey, secret string
+	listen            string
+	length            time.Duration
+	file              *config.File
+	hangup            <-chan os.Signal
+	started           func(context.Context, Running)
+}
+
+// New returns a feeder, which does nothing before [Feeder.Run].
+func New(o Options) *Feeder {
+	return &Feeder{
+		cfg: o.Config, log: o.Log, accessKey: o.AccessKey, secret: o.Secret, listen: o.Listen, length: o.Length,
+		file: o.File, hangup: o.Hangup, started: o.Started,
+	}
+}
+
+// Running is the view of a feeder whose streams run.
+type Running struct {
+	// NATS and HTTP are the URLs of the embedded NATS server and of the status page, ""
+	// where there is none.
+	NATS, HTTP string
+
 	pipeline *pipeline.Pipeline
 	metrics  *metrics.Metrics
 	conn     *natspub.Conn
-	// nats and http are the URLs of the embedded server and of metrics and health,
-	// "" where there is none.
-	nats, http string
 }
 
-// run runs until ctx ends, the streams are done, or going on makes no sense.
-func (f *feeder) run(ctx context.Context) (err error) {
+// Streams returns the state of each stream now. It may be called after the end, too,
+// and then returns the final state.
+func (r Running) Streams() []metrics.Stream { return r.pipeline.Streams() }
+
+// Run runs until ctx ends, all streams have reached their end, or an error makes it
+// pointless to go on. [ExitCode] returns the exit code for the error.
+func (f *Feeder) Run(ctx context.Context) (err error) {
 	asked := ctx
 	defer func() {
-		// To end before all is ready is no failure.
+		// Being stopped before everything is ready is not a failure.
 		if asked.Err() != nil && errors.Is(err, context.Canceled) {
 			err = nil
 		}
@@ -71,27 +112,27 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	defer stop(nil)
 
 	client, err := kinesis.New(ctx, kinesis.Options{
-		Region: region(f.cfg), Endpoint: f.cfg.AWS.Endpoint,
+		Region: Region(f.cfg), Endpoint: f.cfg.AWS.Endpoint,
 		AccessKey: f.accessKey, Secret: f.secret, Logger: f.log,
 	})
 	if errors.Is(err, source.ErrRefused) {
-		return exitCode(err)
+		return Refused(err)
 	}
 	if err != nil {
-		return usage(err)
+		return Usage(err)
 	}
 	tracer, endTraces := f.startTraces(ctx)
 	defer endTraces()
-	outputs := transforms(f.cfg)
-	size, which, err := largest(f.cfg, outputs)
+	outputs := Outputs(f.cfg)
+	size, which, err := LargestMessage(f.cfg, outputs)
 	if err != nil {
-		return usage(err)
+		return Usage(err)
 	}
 	more := 0
 	if tracer != nil {
 		more += publish.TraceOverhead
 	}
-	if f.cfg.Delivery.Mode != modeLive {
+	if f.cfg.Delivery.Mode != config.ModeLive {
 		more += natspub.StoredOverhead
 	}
 	var most atomic.Pointer[largestOf]
@@ -110,7 +151,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 		switch denied := conn.Denied(); {
 		case err != nil:
 		case denied != nil:
-			err = exitCode(denied)
+			err = Refused(denied)
 		case e != nil:
 			f.log.Warn("the last messages may not have arrived", "err", e)
 		}
@@ -118,7 +159,7 @@ func (f *feeder) run(ctx context.Context) (err error) {
 
 	var at atomic.Pointer[pipeline.Pipeline] // nil until NATS is ready
 	var shared atomic.Pointer[group]
-	r := running{conn: conn}
+	r := Running{conn: conn}
 	sources := metrics.Sources{
 		Streams:       func() []metrics.Stream { return at.Load().Streams() },
 		Connections:   func() []metrics.Connection { return connections(conn) },
@@ -129,18 +170,18 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	if f.cfg.Cluster.Group != "" {
 		sources.Group = func() (members, streams int) { return shared.Load().counts() }
 	}
-	r.metrics = metrics.New(metrics.Build{Version: version, OpenCV: opencv.Engine()}, sources)
+	r.metrics = metrics.New(metrics.Build{Version: Version(), OpenCV: opencv.Engine()}, sources)
 	if server != nil {
-		r.nats = server.ClientURL()
+		r.NATS = server.ClientURL()
 	}
-	// Metrics and health can be read from the beginning to the very end.
+	// Metrics and health are served from the beginning to the very end.
 	side := context.WithoutCancel(ctx)
 	if f.cfg.HTTP.Listen != "" {
 		listener, err := web.Listen(f.cfg.HTTP.Listen)
 		if err != nil {
 			return err
 		}
-		r.http = "http://" + listener.Addr().String()
+		r.HTTP = "http://" + listener.Addr().String()
 		handler := f.handler(listener, r, &at)
 		defer beside(side, func(ctx context.Context) { web.Serve(ctx, listener, handler, f.log) })()
 	}
@@ -152,17 +193,17 @@ func (f *feeder) run(ctx context.Context) (err error) {
 
 	subject, err := publish.ParseSubject(f.cfg.Delivery.Subject)
 	if err != nil {
-		return usage(fmt.Errorf("delivery.subject: %w", err))
+		return Usage(fmt.Errorf("delivery.subject: %w", err))
 	}
 	b := &builder{client: client, outputs: outputs, subject: subject, metrics: r.metrics, length: f.length}
 	streams, err := b.named(f.cfg.Streams)
 	if err != nil {
-		return usage(err)
+		return Usage(err)
 	}
 	opts := f.options(r.metrics)
 	opts.Tracer = tracer
 	if err := f.follow(ctx, b, r.metrics, f.fitting(conn, &most, more), &opts); err != nil {
-		return exitCode(err)
+		return Refused(err)
 	}
 	end, err := f.deliver(ctx, conn, b, &opts)
 	if err != nil {
@@ -177,23 +218,24 @@ func (f *feeder) run(ctx context.Context) (err error) {
 	shared.Store(b.group)
 	r.pipeline = pipeline.New(opts, b.group.want(streams))
 	at.Store(r.pipeline)
-	// Not while it hands its streams over, which it does by having no weight.
+	// The weight is no longer adjusted once ctx has ended: the replica then hands over its
+	// streams by setting its weight to zero, which a new weight would undo.
 	defer beside(ctx, func(ctx context.Context) { b.group.weigh(ctx, r.pipeline) })()
 
 	defer beside(side, func(ctx context.Context) { f.serve(ctx, r) })()
-	if f.watch != nil {
-		defer beside(side, func(ctx context.Context) { f.watch(ctx, r) })()
+	if f.started != nil {
+		defer beside(side, func(ctx context.Context) { f.started(ctx, r) })()
 	}
-	f.log.Info("running", "version", version, "streams", len(f.cfg.Streams), "http", r.http, "nats", natsAt(f.cfg, r))
+	f.log.Info("running", "version", Version(), "streams", len(f.cfg.Streams), "http", r.HTTP, "nats", natsAt(f.cfg, r))
 	if err := r.pipeline.Run(ctx); err != nil {
-		return exitCode(err)
+		return Refused(err)
 	}
 	f.log.Info("stopped")
 	return nil
 }
 
-// beside runs f until the function that it returns is called, which waits for its
-// end.
+// beside runs f in the background. Call the returned function to stop it and wait for
+// it to return.
 func beside(ctx context.Context, f func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -204,26 +246,18 @@ func beside(ctx context.Context, f func(context.Context)) (stop func()) {
 	}
 }
 
-func natsAt(cfg *config.Config, r running) string {
-	if r.nats != "" {
-		return r.nats
+func natsAt(cfg *config.Config, r Running) string {
+	if r.NATS != "" {
+		return r.NATS
 	}
 	return natspub.Redact(cfg.NATS.URL)
 }
 
-// exitCode gives an error the exit code of its class.
-func exitCode(err error) error {
-	if errors.Is(err, source.ErrRefused) || errors.Is(err, natspub.ErrRefused) {
-		return &exitError{exitRefused, err}
-	}
-	return err
-}
-
-// connect connects to NATS, which may be a server of our own.
-func (f *feeder) connect(onConnect func(int), onDenied func(error)) (*natspub.Conn, *natspub.Server, error) {
+// connect connects to NATS. It returns the server where that is embedded, else nil.
+func (f *Feeder) connect(onConnect func(int), onDenied func(error)) (*natspub.Conn, *natspub.Server, error) {
 	opts := natspub.Options{
 		URL: f.cfg.NATS.URL, Credentials: f.cfg.NATS.Credentials, TLS: natspub.TLS(f.cfg.NATS.TLS),
-		DataConnections: dataConnections(),
+		DataConnections: DataConnections(),
 		Chunk:           f.cfg.Delivery.Oversize == "chunk", Logger: f.log, OnConnect: onConnect, OnDenied: onDenied,
 	}
 	if opts.URL == config.Embedded {
@@ -238,7 +272,7 @@ func (f *feeder) connect(onConnect func(int), onDenied func(error)) (*natspub.Co
 		if opts.Server != nil {
 			opts.Server.Shutdown()
 		}
-		return nil, nil, usage(err)
+		return nil, nil, Usage(err)
 	}
 	return conn, opts.Server, nil
 }
@@ -252,7 +286,8 @@ func connections(conn *natspub.Conn) []metrics.Connection {
 	return all
 }
 
-// notReady returns what is not ready. The pipeline is nil while it waits for NATS.
+// notReady returns the reasons why frames cannot flow. The pipeline is nil while it
+// waits for NATS.
 func notReady(conn *natspub.Conn, p *pipeline.Pipeline) []string {
 	var why []string
 	for _, s := range conn.States() {
@@ -269,8 +304,8 @@ func notReady(conn *natspub.Conn, p *pipeline.Pipeline) []string {
 	return append(why, p.NotReady()...)
 }
 
-// transforms returns the config's outputs with their fingerprints.
-func transforms(cfg *config.Config) map[string]*transform.Output {
+// Outputs returns the outputs of a config by name, with their fingerprints.
+func Outputs(cfg *config.Config) map[string]*transform.Output {
 	outputs := cfg.Transforms()
 	for _, o := range outputs {
 		o.Fingerprint = o.Spec.Fingerprint(opencv.Engine())
@@ -278,13 +313,13 @@ func transforms(cfg *config.Config) map[string]*transform.Output {
 	return outputs
 }
 
-func (f *feeder) options(m *metrics.Metrics) pipeline.Options {
+func (f *Feeder) options(m *metrics.Metrics) pipeline.Options {
 	buffers := new(transform.Buffers)
 	return pipeline.Options{
 		Workers:   runtime.GOMAXPROCS(0),
 		NewWorker: func() pipeline.Worker { return opencv.NewWorker(opencv.Options{Buffers: buffers}) },
-		// What the collector lets lie about before it runs is within the budget, too.
-		Inflight: int64(f.cfg.Delivery.Inflight) * 100 / (100 + gcPercent),
+		// Garbage that has not been collected yet counts against the budget, too.
+		Inflight: int64(f.cfg.Delivery.Inflight) * 100 / (100 + GCPercent),
 		Metrics:  m,
 		Log:      f.log,
 	}

@@ -1,7 +1,10 @@
-package main
+package feeder
 
 import (
+	"os"
+	"reflect"
 	"runtime/debug"
+	"strings"
 	"testing"
 )
 
@@ -26,5 +29,20 @@ func TestVersionIsTheTagOrWhatGoKnows(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// TestBuildsSetTheVersion: the linker ignores a variable that does not exist, so that
+// a program built with a wrong name would not know its version.
+func TestBuildsSetTheVersion(t *testing.T) {
+	flag := "-X " + reflect.TypeFor[Feeder]().PkgPath() + ".linked="
+	for _, file := range []string{"../../Makefile", "../../.ci/static.sh"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), flag) {
+			t.Errorf("%s does not build with %s", file, flag)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package feeder
 
 import (
 	"context"
@@ -14,11 +14,11 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// serve answers requests over NATS until ctx ends. The tensors do without: what is
-// wrong is logged.
-func (f *feeder) serve(ctx context.Context, r running) {
+// serve answers requests over NATS until ctx ends. Tensors are delivered without it, so
+// errors are only logged.
+func (f *Feeder) serve(ctx context.Context, r Running) {
 	err := r.conn.Serve(ctx, natspub.ServiceOptions{
-		Version: version,
+		Version: Version(),
 		Frame: func(ctx context.Context, req natspub.FrameRequest, answer func(publish.Message) error) error {
 			err := r.pipeline.Frame(ctx, req.Stream, req.Time, req.Output, func(t *transform.Tensor) error {
 				return answer(publish.NewMessage("", t))
@@ -30,14 +30,14 @@ func (f *feeder) serve(ctx context.Context, r running) {
 	})
 	var denied *natspub.PermissionError
 	if errors.Is(err, natspub.ErrRefused) && !errors.As(err, &denied) {
-		return // which ends the run
+		return // the connection was refused, which ends the run
 	}
 	if err != nil && ctx.Err() == nil {
 		f.log.Warn("there is no NATS service to ask for frames", "err", err)
 	}
 }
 
-// serviceError gives an error of the pipeline its code.
+// serviceError gives an error of the pipeline the code of the answer.
 func serviceError(err error) error {
 	var own *natspub.ServiceError
 	var undecodable *transform.DecodeError
@@ -55,7 +55,7 @@ func serviceError(err error) error {
 	return &natspub.ServiceError{Code: code, Text: err.Error()}
 }
 
-// A streamState is what is answered of a stream.
+// A streamState is what the service answers about a stream.
 type streamState struct {
 	Stream   string        `json:"stream"`
 	Interval string        `json:"interval"`

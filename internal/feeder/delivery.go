@@ -1,4 +1,4 @@
-package main
+package feeder
 
 import (
 	"context"
@@ -20,34 +20,27 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
-// Delivery modes of the config.
-const (
-	modeLive    = "live"
-	modeRing    = "ring"
-	modeDurable = "durable"
-)
-
-// deliver sets how the pipeline delivers, and where its cursors are. In the modes
-// that store tensors it waits for NATS. What it returns ends the cursors' use.
-func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, opts *pipeline.Options) (end func() error, err error) {
+// deliver sets how the pipeline delivers, and where it keeps its cursors. In the modes
+// that store tensors it waits for NATS. The returned function closes the cursors.
+func (f *Feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, opts *pipeline.Options) (end func() error, err error) {
 	switch f.cfg.Delivery.Gaps {
 	case "events":
 		opts.Gaps = conn.Live().PublishGap
 	case "inline":
 		opts.Inline = true
 	}
-	store := streamOptions(f.cfg, b.subject)
+	store := StoreOptions(f.cfg, b.subject)
 	store.OnRetry = f.onRetry(b.metrics)
 	var cursors cursorStore
 	switch f.cfg.Delivery.Mode {
-	case modeLive:
+	case config.ModeLive:
 		opts.Publisher, opts.Confirm, opts.Interested = conn.Live(), conn.Flush, conn.Live().Interested
 		cursors, err = f.cursorFile()
-	case modeRing:
+	case config.ModeRing:
 		if opts.Publisher, err = conn.Ring(ctx, store); err == nil {
 			cursors, err = f.cursorFile()
 		}
-	case modeDurable:
+	case config.ModeDurable:
 		cursors, err = f.durable(ctx, conn, b, store, opts)
 	}
 	if err == nil && f.cfg.Cluster.Group != "" {
@@ -63,58 +56,61 @@ func (f *feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, op
 	return cursors.Close, nil
 }
 
-func dataConnections() int { return min(runtime.GOMAXPROCS(0), maxDataConnections) }
+// DataConnections returns how many NATS connections carry tensors on this machine.
+func DataConnections() int { return min(runtime.GOMAXPROCS(0), maxDataConnections) }
 
-// A largestOf is the largest message that a config leads to, and of what it is.
+// A largestOf is the size of the largest message of a config, and which stream and
+// output it belongs to.
 type largestOf struct {
 	size int
 	what string
 }
 
-// fits returns what is told the max_payload of each connection. At the start, one that
-// is too small ends the run. Later, with another server or another config of it, the
-// tensors that do not fit are dropped, others not.
-func (f *feeder) fits(largest *atomic.Pointer[largestOf], stop func(error)) func(limit int) {
-	made := 0 // connections
+// fits returns a function to call with the max_payload of the server at each new
+// connection. Where the largest message does not fit, it stops the run during the start;
+// later, when a reconnect leads to a server with a smaller limit, it logs an error, and
+// only the tensors that do not fit are dropped.
+func (f *Feeder) fits(largest *atomic.Pointer[largestOf], stop func(error)) func(limit int) {
+	connects := 0
 	return func(limit int) {
-		made++
+		connects++
 		most := largest.Load()
 		err := publish.CheckSize(most.size, limit)
 		switch {
 		case err == nil || f.cfg.Delivery.Oversize == "chunk":
-		case made <= dataConnections():
-			stop(usage(fmt.Errorf("%s: %w", most.what, err)))
+		case connects <= DataConnections():
+			stop(Usage(fmt.Errorf("%s: %w", most.what, err)))
 		default:
 			f.log.Error("tensors are dropped until this is mended", "output", most.what, "err", err)
 		}
 	}
 }
 
-// startError gives an error before the first frame its exit code: it is one of the
-// config where trying again would not mend it.
+// startError gives an error before the first frame its exit code: it is the config's
+// fault where trying again would not help.
 func startError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, natspub.ErrStream), errors.Is(err, errRange):
-		return usage(err)
+		return Usage(err)
 	}
-	return exitCode(err)
+	return Refused(err)
 }
 
-// errRange says that a range cannot be published in order.
+// errRange says that the frames of a range (from: TIME) would come after newer ones.
 var errRange = errors.New("the range cannot come in order")
 
-// durable opens the JetStream stream and the cursors, and has the streams' ranges
-// claimed.
-func (f *feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, store natspub.StreamOptions, opts *pipeline.Options) (cursorStore, error) {
+// durable opens the JetStream stream and the cursors, and makes the builder claim each
+// stream's range.
+func (f *Feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, store natspub.StreamOptions, opts *pipeline.Options) (cursorStore, error) {
 	stored, err := conn.Durable(ctx, store)
 	if err != nil {
 		return nil, err
 	}
 	opts.Publisher = stored
 	if f.cfg.Cluster.Group != "" {
-		return nil, nil // the leases are the cursors
+		return nil, nil // the leases hold the cursors
 	}
 	cursors, err := conn.Cursors(ctx, store.Replicas)
 	if err != nil {
@@ -124,10 +120,10 @@ func (f *feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, st
 	return cursors, nil
 }
 
-// claim keeps where a stream begins, from which it goes on after a crash; and makes
-// sure that a range (from: TIME) which begins now comes after all that its subjects
-// hold: what is not newer would be taken for delivered already. Once there is a
-// cursor, what the subjects hold may be of the range itself.
+// claim saves where a stream begins, so that it resumes there after a crash. For a range
+// (from: TIME) that has no cursor yet, it first makes sure that the range is newer than
+// everything its subjects hold: older slots would be taken for delivered already. Once
+// there is a cursor, the subjects may hold tensors of the range itself.
 func claim(ctx context.Context, conn *natspub.Conn, stored *natspub.Stored, cursors *natspub.Cursors, s pipeline.Stream) error {
 	if _, begun := cursors.Load(s.Key); begun || s.Key == "" {
 		return nil
@@ -142,8 +138,8 @@ func claim(ctx context.Context, conn *natspub.Conn, stored *natspub.Stored, curs
 	return conn.Retry(ctx, "cursor of stream "+s.Name, func(context.Context) error { return cursors.Close() })
 }
 
-// comesAfter returns an error where a range does not come after what its subjects
-// hold. To look costs a tensor for each.
+// comesAfter returns an error unless a range is newer than what its subjects hold. The
+// check reads one tensor of each subject.
 func comesAfter(ctx context.Context, stored *natspub.Stored, s pipeline.Stream) error {
 	for _, subject := range s.Subjects {
 		last, some, err := stored.Last(ctx, subject)
@@ -158,28 +154,29 @@ func comesAfter(ctx context.Context, stored *natspub.Stored, s pipeline.Stream) 
 	return nil
 }
 
-// A cursorStore is a file, or a bucket of NATS.
+// A cursorStore is a file, or a key-value bucket of NATS.
 type cursorStore interface {
 	pipeline.Cursors
 	Close() error
 }
 
-// streamOptions describes the JetStream stream of a config.
-func streamOptions(cfg *config.Config, subject publish.SubjectTemplate) natspub.StreamOptions {
+// StoreOptions returns the JetStream stream that a config asks for, with the subjects
+// of the template.
+func StoreOptions(cfg *config.Config, subject publish.SubjectTemplate) natspub.StreamOptions {
 	c := cfg.Delivery.Stream
 	o := natspub.StreamOptions{
 		Name: c.Name, Subjects: []string{subject.Wildcard()}, Replicas: c.Replicas,
 		Keep: c.Keep, Limits: c.Retention == "limits",
 	}
-	if cfg.Delivery.Mode == modeDurable {
+	if cfg.Delivery.Mode == config.ModeDurable {
 		o.MaxBytes = int64(c.MaxBytes)
 	}
 	return o
 }
 
-// onRetry returns what counts and logs the messages that are tried again.
-func (f *feeder) onRetry(m *metrics.Metrics) func(reason string, err error) {
-	m.PublishErrors.WithLabelValues(natspub.Conflict) // a series before the first
+// onRetry returns a function that counts and logs messages that are published again.
+func (f *Feeder) onRetry(m *metrics.Metrics) func(reason string, err error) {
+	m.PublishErrors.WithLabelValues(natspub.Conflict) // the series exists before the first conflict
 	var mu sync.Mutex
 	seldom := map[string]*rate.Sometimes{}
 	return func(reason string, err error) {
@@ -204,8 +201,9 @@ func retryText(reason string) string {
 	}
 }
 
-// cursorFile opens the state directory, nil where there is none.
-func (f *feeder) cursorFile() (cursorStore, error) {
+// cursorFile opens the cursors in the state directory. It returns nil where the config
+// has none.
+func (f *Feeder) cursorFile() (cursorStore, error) {
 	if f.cfg.State == "" {
 		return nil, nil
 	}
@@ -219,9 +217,10 @@ func (f *feeder) cursorFile() (cursorStore, error) {
 	return store, nil
 }
 
-// storeDir returns where an embedded server keeps what is stored, "" for nowhere.
-func (f *feeder) storeDir() string {
-	if f.cfg.Delivery.Mode == modeLive || f.cfg.State == "" {
+// storeDir returns the directory in which an embedded server stores messages, "" where
+// it stores none.
+func (f *Feeder) storeDir() string {
+	if f.cfg.Delivery.Mode == config.ModeLive || f.cfg.State == "" {
 		return ""
 	}
 	return filepath.Join(f.cfg.State, "nats")

@@ -1,4 +1,4 @@
-package main
+package feeder
 
 import (
 	"context"
@@ -7,14 +7,14 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/tracing"
 )
 
-// tracesTime bounds the export of the last traces.
+// tracesTime limits the export of the last traces.
 const tracesTime = 3 * time.Second
 
-// startTraces returns the tracer that the environment asks for, nil where it asks for
-// none, and what exports the last of the traces. The tensors do without: what is wrong
-// is logged.
-func (f *feeder) startTraces(ctx context.Context) (*tracing.Tracer, func()) {
-	tracer, err := tracing.Start(ctx, tracing.Options{Version: version, Log: f.log})
+// startTraces returns the tracer that the environment asks for, or nil, and a function
+// that exports the last traces. Tensors are delivered without it, so errors are only
+// logged.
+func (f *Feeder) startTraces(ctx context.Context) (*tracing.Tracer, func()) {
+	tracer, err := tracing.Start(ctx, tracing.Options{Version: Version(), Log: f.log})
 	if err != nil {
 		f.log.Warn("there are no traces", "err", err)
 	}

@@ -1,4 +1,4 @@
-package main
+package preflight
 
 import (
 	"context"
@@ -8,12 +8,16 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
 // probeName stands for the stream in the subject of a test message.
 const probeName = "cvfeeder-check"
+
+// closeTime limits how long closing a connection may take.
+const closeTime = 5 * time.Second
 
 // checkNATS tries each of the servers.
 func (c *checker) checkNATS(ctx context.Context) {
@@ -26,24 +30,24 @@ func (c *checker) checkNATS(ctx context.Context) {
 	}
 }
 
-// checkServer tries one server: the first one wholly, and others as far as they may
-// differ.
+// checkServer tries one server: the first one completely, and the others only where they
+// may differ from it.
 func (c *checker) checkServer(ctx context.Context, server string, first bool) {
 	opts := c.natsOptions()
-	opts.URL, opts.DataConnections = server, dataConnections()
+	opts.URL, opts.DataConnections = server, feeder.DataConnections()
 	opts.Chunk = c.cfg.Delivery.Oversize == "chunk"
 	what := "nats " + natspub.Redact(server)
 	conn, err := natspub.Dial(opts)
 	if err != nil {
-		c.fail(what, usage(err))
+		c.fail(what, feeder.Usage(err))
 		return
 	}
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
-		_ = conn.Close(closing) // nothing that matters is left to be sent
+		_ = conn.Close(closing) // what is lost does not matter
 	}()
-	if err := within(ctx, c.flags.wait, conn.WaitConnected); err != nil {
+	if err := within(ctx, c.opts.Wait, conn.WaitConnected); err != nil {
 		c.fail(what, err)
 		return
 	}
@@ -56,7 +60,7 @@ func (c *checker) checkServer(ctx context.Context, server string, first bool) {
 }
 
 func (c *checker) checkPermissions(ctx context.Context, what string, conn *natspub.Conn) {
-	if err := conn.CheckPermissions(ctx, needs(c.cfg)); err != nil {
+	if err := conn.CheckPermissions(ctx, feeder.Needs(c.cfg)); err != nil {
 		c.fail(what, err)
 		return
 	}
@@ -66,36 +70,36 @@ func (c *checker) checkPermissions(ctx context.Context, what string, conn *natsp
 	}
 }
 
-// checkStore looks at what JetStream has to hold.
+// checkStore checks the JetStream stream and the key-value bucket that the mode uses.
 func (c *checker) checkStore(ctx context.Context, conn *natspub.Conn) {
 	mode, group := c.cfg.Delivery.Mode, c.cfg.Cluster.Group
-	if mode != modeLive {
+	if mode != config.ModeLive {
 		template, err := publish.ParseSubject(c.cfg.Delivery.Subject)
 		if err != nil {
-			c.fail("jetstream", usage(err))
+			c.fail("jetstream", feeder.Usage(err))
 			return
 		}
-		o := streamOptions(c.cfg, template)
-		state, err := conn.CheckStream(ctx, o, mode == modeDurable)
+		o := feeder.StoreOptions(c.cfg, template)
+		state, err := conn.CheckStream(ctx, o, mode == config.ModeDurable)
 		c.checkState(ctx, conn, state, err, natspub.NeedsCreate(o.Name))
 	}
 	bucket := natspub.CursorBucket
 	switch {
 	case group != "":
 		bucket = natspub.LeaseBucket
-	case mode != modeDurable:
+	case mode != config.ModeDurable:
 		return
 	}
 	state, err := conn.CheckBucket(ctx, bucket)
 	c.checkState(ctx, conn, state, err, natspub.NeedsCreate(c.cfg.Delivery.Stream.Name, bucket))
 }
 
-// checkState tells what there is, or whether it can be made.
+// checkState reports whether a stream or bucket exists, or else can be created.
 func (c *checker) checkState(ctx context.Context, conn *natspub.Conn, s natspub.StoreState, err error, needs natspub.Needs) {
 	what := "jetstream " + s.Name
 	switch {
 	case errors.Is(err, natspub.ErrStream):
-		c.fail(what, usage(err))
+		c.fail(what, feeder.Usage(err))
 	case err != nil:
 		c.fail(what, err)
 	case s.Exists:
@@ -109,27 +113,27 @@ func (c *checker) checkState(ctx context.Context, conn *natspub.Conn, s natspub.
 	}
 }
 
-// checkSize sends a message as large as the largest tensor to a subscriber.
+// checkSize sends a message as large as the largest tensor to a subscriber of its own.
 func (c *checker) checkSize(ctx context.Context, what string, conn *natspub.Conn, opts natspub.Options) {
 	size, which, err := c.largest()
 	if err != nil {
-		return // told already
+		return // reported already
 	}
 	if limit := conn.MaxPayload(); size > limit && c.cfg.Delivery.Oversize == "chunk" {
 		c.note(what, "tensors of %s go in parts of up to %s", bytesText(float64(size)), bytesText(float64(limit)))
 		size = limit
 	}
 	if err := conn.CheckSize(size); err != nil {
-		c.fail(what, usage(fmt.Errorf("%s: %w", which, err)))
+		c.fail(what, feeder.Usage(fmt.Errorf("%s: %w", which, err)))
 		return
 	}
 	reader := opts
 	reader.DataConnections = 1
 	where := "a subscriber there"
-	if c.flags.reader.URL != "" {
-		reader.URL, where = c.flags.reader.URL, "a subscriber at "+natspub.Redact(c.flags.reader.URL)
-		if c.flags.reader.Credentials != "" {
-			reader.Credentials = c.flags.reader.Credentials
+	if c.opts.Reader != "" {
+		reader.URL, where = c.opts.Reader, "a subscriber at "+natspub.Redact(c.opts.Reader)
+		if c.opts.ReaderCredentials != "" {
+			reader.Credentials = c.opts.ReaderCredentials
 		}
 	}
 	subject, err := c.probeSubject(ctx, conn, reader)
@@ -141,35 +145,35 @@ func (c *checker) checkSize(ctx context.Context, what string, conn *natspub.Conn
 		c.note(what, "no subject that the user may publish to can be subscribed to: name a reader with --reader and --reader-creds to have the way of a large message tried")
 		return
 	}
-	err = within(ctx, 2*c.flags.wait, func(ctx context.Context) error { return conn.Probe(ctx, reader, subject, size) })
+	err = within(ctx, 2*c.opts.Wait, func(ctx context.Context) error { return conn.Probe(ctx, reader, subject, size) })
 	switch {
 	case errors.Is(err, natspub.ErrNotArrived):
-		c.fail(what, usage(fmt.Errorf("%s: a message of %s does not arrive at %s: a server on the way takes less; raise max_payload there, too (the hub of a leaf node), "+
+		c.fail(what, feeder.Usage(fmt.Errorf("%s: a message of %s does not arrive at %s: a server on the way takes less; raise max_payload there, too (the hub of a leaf node), "+
 			"or make the tensor smaller, or use delivery.oversize: chunk: %w", which, bytesText(float64(size)), where, err)))
 	case err != nil:
 		c.fail(what, err)
 	default:
 		c.pass(what, "a message of %s, as large as the largest tensor, arrives at %s, over each of %s",
 			bytesText(float64(size)), where, count(opts.DataConnections, "connection"))
-		if c.flags.reader.URL == "" {
+		if c.opts.Reader == "" {
 			c.note(what, "behind another server, such as a hub, it may still be too large: try with --reader URL")
 		}
 	}
 }
 
-// probeSubject returns a subject that the one may publish to and the other may
-// subscribe to, which no stream stores; "" where there is none.
+// probeSubject returns a subject to which conn may publish and the reader may subscribe,
+// and which no JetStream stream stores; "" where there is none.
 func (c *checker) probeSubject(ctx context.Context, conn *natspub.Conn, reader natspub.Options) (string, error) {
 	other, err := natspub.Dial(reader)
 	if err != nil {
-		return "", usage(err)
+		return "", feeder.Usage(err)
 	}
 	defer func() { _ = other.Close(context.WithoutCancel(ctx)) }() // nothing was sent
-	if err := within(ctx, c.flags.wait, other.WaitConnected); err != nil {
+	if err := within(ctx, c.opts.Wait, other.WaitConnected); err != nil {
 		return "", fmt.Errorf("the reader: %w", err)
 	}
 	subjects := []string{natspub.ProbeInbox()}
-	if template, err := publish.ParseSubject(c.cfg.Delivery.Subject); err == nil && c.cfg.Delivery.Mode == modeLive {
+	if template, err := publish.ParseSubject(c.cfg.Delivery.Subject); err == nil && c.cfg.Delivery.Mode == config.ModeLive {
 		subjects = append(subjects, template.Subject(probeName, "probe"))
 	}
 	subjects = append(subjects, publish.GapSubject(probeName))
@@ -182,7 +186,7 @@ func (c *checker) probeSubject(ctx context.Context, conn *natspub.Conn, reader n
 	return "", nil
 }
 
-// within calls f with some time for it.
+// within calls f with a context that ends after the limit.
 func within(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

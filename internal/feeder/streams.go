@@ -1,4 +1,4 @@
-package main
+package feeder
 
 import (
 	"context"
@@ -17,19 +17,20 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// A builder makes streams as the pipeline takes them out of those of the config.
+// A builder turns streams of the config into streams of the pipeline.
 type builder struct {
 	client  *kinesis.Client
 	outputs map[string]*transform.Output
 	subject publish.SubjectTemplate
 	metrics *metrics.Metrics
-	length  time.Duration // after which they end, unless 0
+	length  time.Duration // after which the streams end, unless 0
 	group   *group        // nil where the streams are not shared
 	// claim, where set, makes sure that a stream can be delivered.
 	claim func(context.Context, pipeline.Stream) error
 }
 
-// check makes sure that a stream can be delivered, before it is started.
+// check makes sure that a stream can be delivered. It must be called before the stream
+// starts.
 func (b *builder) check(ctx context.Context, s pipeline.Stream) error {
 	if b.claim == nil {
 		return nil
@@ -37,7 +38,7 @@ func (b *builder) check(ctx context.Context, s pipeline.Stream) error {
 	return b.claim(ctx, s)
 }
 
-// named returns the streams that the config names.
+// named returns the streams that the config lists by name or ARN.
 func (b *builder) named(streams []config.Stream) ([]pipeline.Stream, error) {
 	now := time.Now()
 	var all []pipeline.Stream
@@ -54,14 +55,14 @@ func (b *builder) named(streams []config.Stream) ([]pipeline.Stream, error) {
 	return all, nil
 }
 
-// stream returns the pipeline's stream, whose time begins at now unless the config
-// says otherwise.
+// stream returns a stream for the pipeline. It begins at now unless the config says
+// otherwise.
 func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error) {
 	grid, err := source.NewGrid(c.Interval)
 	if err != nil {
 		return pipeline.Stream{}, fmt.Errorf("stream %s: %w", c.Name, err)
 	}
-	fetch := b.client.Stream(b.options(c))
+	fetch := b.client.Stream(ClientOptions(c, func(code string, images int) { b.metrics.Requested(c.Name, code, images) }))
 	s := pipeline.Stream{
 		Name: c.Name, Fetcher: fetch, Check: fetch.Check, Grid: grid, From: source.SlotAt(now), Key: c.Name,
 		Poll: poll.Options{
@@ -72,7 +73,7 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 	switch {
 	case c.From.Kind == config.StartAt:
 		s.From = source.SlotAt(c.From.Time)
-		// A range has a cursor of its own, beside that of the live stream.
+		// A range has a cursor of its own, apart from the cursor of the live stream.
 		s.Key += "@" + s.From.String()
 		s.Range = true
 	case c.From.Kind == config.StartNow:
@@ -91,14 +92,14 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 	return s, nil
 }
 
-func (b *builder) options(c config.Stream) kinesis.StreamOptions {
+// ClientOptions returns how a stream is read from Kinesis. The observer is called with
+// the code and the number of images of each request.
+func ClientOptions(c config.Stream, observe func(code string, images int)) kinesis.StreamOptions {
 	opts := kinesis.StreamOptions{
 		Name: c.Name, Producer: c.Selector == "producer",
 		PNG: c.Request.Format == "png", Quality: c.Request.Quality,
 		Width: c.Request.Size.Width, Height: c.Request.Size.Height,
-		Observe: func(code string, images int) {
-			b.metrics.Requested(c.Name, code, images)
-		},
+		Observe: observe,
 	}
 	if c.ARN != "" {
 		opts.Name, opts.ARN, opts.Region = "", c.ARN, c.Region
@@ -106,9 +107,9 @@ func (b *builder) options(c config.Stream) kinesis.StreamOptions {
 	return opts
 }
 
-// region returns that of the config, or where nothing needs one but streams that name
-// their own, the first of theirs; "" leaves it to the SDK.
-func region(cfg *config.Config) string {
+// Region returns the AWS region of a config. Where the config has none and every stream
+// has its own (in its ARN), it is that of the first stream; "" leaves it to the SDK.
+func Region(cfg *config.Config) string {
 	named := func(s config.Stream) bool { return s.Region != "" }
 	if cfg.AWS.Region != "" || !named(cfg.Streams[0]) || slices.ContainsFunc(cfg.Streams, func(s config.Stream) bool { return !named(s) }) {
 		return cfg.AWS.Region
@@ -116,12 +117,13 @@ func region(cfg *config.Config) string {
 	return cfg.Streams[0].Region
 }
 
-// largest returns the size of the largest message that the config can lead to, as
-// far as it is known before the first picture, and which that is.
-func largest(cfg *config.Config, outputs map[string]*transform.Output) (size int, which string, err error) {
+// LargestMessage returns the size in bytes of the largest message that a config can lead
+// to, as far as it is known before the first picture, and which stream and output that
+// is. See [MessageSize].
+func LargestMessage(cfg *config.Config, outputs map[string]*transform.Output) (size int, which string, err error) {
 	for _, c := range cfg.Streams {
 		for _, name := range c.Outputs {
-			n, err := largestMessage(c.Name, outputs[name])
+			n, err := MessageSize(c.Name, outputs[name])
 			if err != nil {
 				return 0, "", fmt.Errorf("output %s: %w", name, err)
 			}
@@ -133,16 +135,15 @@ func largest(cfg *config.Config, outputs map[string]*transform.Output) (size int
 	return size, which, nil
 }
 
-// largestMessage returns the size of an output's message, with headers as long as
-// they get. Where the size of the tensor is that of the picture, only the headers
-// are known.
-func largestMessage(stream string, o *transform.Output) (int, error) {
+// MessageSize returns the size in bytes of an output's message with the longest possible
+// headers. Where the size of the tensor depends on the picture, only the headers count.
+func MessageSize(stream string, o *transform.Output) (int, error) {
 	const side = 8192
 	g, err := o.Spec.Geometry(image.Pt(side, side))
 	if err != nil {
 		return 0, err
 	}
-	long := -1.0 / 3 * 1e-5 // as long a decimal as any
+	long := -1.0 / 3 * 1e-5 // no number has a longer decimal
 	t := &transform.Tensor{
 		Stream: stream, Slot: source.SlotAt(time.Now()), Capture: time.Now(), Output: o,
 		Shape: o.Spec.Shape(g), Source: image.Pt(side, side), Affine: transform.Affine{long, long, long, long, long, long},

@@ -1,10 +1,11 @@
-package main
+package feeder
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,20 +26,20 @@ func TestFits(t *testing.T) {
 		{"reject", func(tell func(int)) { tell(100) }, false, ""},
 		{"chunk", func(tell func(int)) { tell(99) }, false, ""},
 		{"reject", func(tell func(int)) {
-			for range dataConnections() {
+			for range DataConnections() {
 				tell(100)
 			}
 			tell(99)
 		}, false, "cam-1 detector"},
 	} {
 		var log bytes.Buffer
-		f := &feeder{cfg: &config.Config{Delivery: config.Delivery{Oversize: tt.oversize}}, log: newLogger(&log, config.Log{Level: "info"})}
+		f := &Feeder{cfg: &config.Config{Delivery: config.Delivery{Oversize: tt.oversize}}, log: slog.New(slog.NewTextHandler(&log, nil))}
 		var ended error
 		var largest atomic.Pointer[largestOf]
 		largest.Store(&largestOf{100, "cam-1 detector"})
 		tt.limits(f.fits(&largest, func(err error) { ended = err }))
-		var exit *exitError
-		if ends := errors.As(ended, &exit) && exit.code == exitUsage; ends != tt.ends || (tt.logs == "") != (log.Len() == 0) || !strings.Contains(log.String(), tt.logs) {
+		var exit *ExitError
+		if ends := errors.As(ended, &exit) && exit.Code == ExitUsage; ends != tt.ends || (tt.logs == "") != (log.Len() == 0) || !strings.Contains(log.String(), tt.logs) {
 			t.Errorf("%s: ended with %v, logged %q", tt.oversize, ended, log.String())
 		}
 	}
@@ -54,9 +55,9 @@ func TestStartError(t *testing.T) {
 		ended bool
 		code  int
 	}{
-		{fmt.Errorf("x: %w", natspub.ErrStream), false, exitUsage},
-		{fmt.Errorf("x: %w", errRange), false, exitUsage},
-		{&natspub.PermissionError{Missing: []natspub.Permission{{Verb: "publish", Subject: "x"}}}, false, exitRefused},
+		{fmt.Errorf("x: %w", natspub.ErrStream), false, ExitUsage},
+		{fmt.Errorf("x: %w", errRange), false, ExitUsage},
+		{&natspub.PermissionError{Missing: []natspub.Permission{{Verb: "publish", Subject: "x"}}}, false, ExitRefused},
 		{natspub.ErrNotConnected, false, 0},
 		{natspub.ErrStream, true, 0},
 	} {
@@ -66,8 +67,8 @@ func TestStartError(t *testing.T) {
 		}
 		err := startError(ctx, tt.err)
 		code := 0
-		if exit := (*exitError)(nil); errors.As(err, &exit) {
-			code = exit.code
+		if exit := (*ExitError)(nil); errors.As(err, &exit) {
+			code = exit.Code
 		}
 		if code != tt.code || tt.ended && !errors.Is(err, cause) {
 			t.Errorf("%v: %v with the code %d", tt.err, err, code)

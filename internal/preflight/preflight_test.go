@@ -1,8 +1,7 @@
-package main
+package preflight
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"image"
 	"strings"
@@ -12,10 +11,20 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
+
+// grey is a scene that costs nothing to draw.
+type grey struct{}
+
+func (grey) Key(string, time.Time) string { return "" }
+
+func (grey) Picture(string, time.Time) (image.Image, error) {
+	return image.NewGray(image.Rect(0, 0, 32, 32)), nil
+}
 
 const checkConfig = `
 aws: {region: us-east-1, endpoint: %q}
@@ -27,7 +36,7 @@ outputs:
   detector: {size: 512x512}
 `
 
-// checked runs check --connect.
+// runCheck runs "check --connect".
 func runCheck(t *testing.T, fake kinesistest.Options, nats, reader string) (string, error) {
 	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", kinesistest.AccessKey)
@@ -44,24 +53,18 @@ func runCheck(t *testing.T, fake kinesistest.Options, nats, reader string) (stri
 	}
 	defer func() { _ = endpoint.Close() }()
 	text := fmt.Sprintf(checkConfig, endpoint.URL, nats, time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339))
-	cfg, err := config.Parse("test.yaml", []byte(text), noVariables)
+	cfg, err := config.Parse("test.yaml", []byte(text), func(string) (string, bool) { return "", false })
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	f := checkFlags{file: "test.yaml", connect: true, wait: 3 * time.Second, reader: natspub.Options{URL: reader}}
-	err = f.run(t.Context(), cfg, &out)
+	err = Run(t.Context(), cfg, Options{File: "test.yaml", Connect: true, Wait: 3 * time.Second, Reader: reader}, &out)
 	return out.String(), err
 }
 
 func wantCheck(t *testing.T, out string, err error, code int, lines ...string) {
 	t.Helper()
-	got := 0
-	var exit *exitError
-	if errors.As(err, &exit) {
-		got = exit.code
-	}
-	if got != code || (err == nil) != (code == 0) {
+	if got := feeder.ExitCode(err); got != code {
 		t.Errorf("exit code %d (%v), want %d", got, err, code)
 	}
 	for _, line := range lines {
@@ -80,7 +83,7 @@ func TestCheckBehindLeafNode(t *testing.T) {
 	wantCheck(t, out, err, 0, "arrives at a subscriber there", "try with --reader URL",
 		"from is ", "but the stream keeps 24h0m0s", "there is no media of 20s ago")
 	out, err = runCheck(t, kinesistest.Options{}, leaf.ClientURL(), hub.ClientURL())
-	wantCheck(t, out, err, exitUsage, "does not arrive at a subscriber at "+hub.ClientURL(), "raise max_payload there, too")
+	wantCheck(t, out, err, feeder.ExitUsage, "does not arrive at a subscriber at "+hub.ClientURL(), "raise max_payload there, too")
 }
 
 func TestCheckAWS(t *testing.T) {
@@ -96,14 +99,14 @@ func TestCheckAWS(t *testing.T) {
 			}
 			return nil
 		}}, nats.ClientURL(), "")
-		wantCheck(t, out, err, exitRefused, "FAIL  stream cam-1", operation+" is refused: allow kinesisvideo:"+operation+" on the stream's ARN")
+		wantCheck(t, out, err, feeder.ExitRefused, "FAIL  stream cam-1", operation+" is refused: allow kinesisvideo:"+operation+" on the stream's ARN")
 	}
 	out, err := runCheck(t, kinesistest.Options{Faults: kinesistest.Faults{DenyListFragments: true}}, nats.ClientURL(), "")
 	wantCheck(t, out, err, 0, "without the permission kinesisvideo:ListFragments")
 }
 
-// TestCheckJetStream: what would be made is told and not made, and what is there and
-// does not fit is told with the mending command.
+// TestCheckJetStream: what does not exist is reported and not created, and what exists
+// and does not fit is reported with the command to fix it.
 func TestCheckJetStream(t *testing.T) {
 	nats, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	if err != nil {
@@ -123,7 +126,7 @@ func TestCheckJetStream(t *testing.T) {
 		t.Fatal(err) // nothing had been made
 	}
 	out, err = runCheck(t, kinesistest.Options{}, url, "")
-	wantCheck(t, out, err, exitUsage, "nats stream rm yard")
+	wantCheck(t, out, err, feeder.ExitUsage, "nats stream rm yard")
 }
 
 // TestSyntheticPicture: what the CPU is measured with is about as large as pictures

@@ -1,4 +1,4 @@
-package main
+package feeder
 
 import (
 	"context"
@@ -6,20 +6,21 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/cluster"
+	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// A group is this replica's part in sharing the streams with others; nil shares none.
+// A group shares the streams with other replicas. A nil group has all streams to itself.
 type group struct {
 	*cluster.Cluster
 	leases *natspub.Leases
 }
 
-// join makes the pipeline run those streams that this replica has the lease of. The
-// leases are the cursors.
-func (f *feeder) join(ctx context.Context, conn *natspub.Conn, b *builder, opts *pipeline.Options) (cursorStore, error) {
+// join makes the pipeline run those streams that this replica has the lease of. It
+// returns the leases, which also hold the cursors.
+func (f *Feeder) join(ctx context.Context, conn *natspub.Conn, b *builder, opts *pipeline.Options) (cursorStore, error) {
 	leases, err := conn.Leases(ctx, natspub.LeaseOptions{
 		Group: f.cfg.Cluster.Group, Lease: f.cfg.Cluster.Lease,
 		Replicas: f.cfg.Delivery.Stream.Replicas, Weight: cluster.Capacity(runtime.GOMAXPROCS(0)), Logger: f.log,
@@ -28,7 +29,7 @@ func (f *feeder) join(ctx context.Context, conn *natspub.Conn, b *builder, opts 
 		return nil, err
 	}
 	o := cluster.Options{Leases: leases, Log: f.log}
-	if stored, durable := opts.Publisher.(*natspub.Stored); durable && f.cfg.Delivery.Mode == modeDurable {
+	if stored, durable := opts.Publisher.(*natspub.Stored); durable && f.cfg.Delivery.Mode == config.ModeDurable {
 		o.First = func(ctx context.Context, s pipeline.Stream) (source.Slot, error) {
 			return firstOf(ctx, conn, stored, s)
 		}
@@ -47,8 +48,8 @@ func (f *feeder) join(ctx context.Context, conn *natspub.Conn, b *builder, opts 
 	return leases, nil
 }
 
-// firstOf returns where a stream begins that no replica has had yet: where a cvfeeder
-// without a group has stopped, or at the stream's own beginning.
+// firstOf returns where to begin a stream that no replica has run yet: where a cvfeeder
+// without a group left off, or else at the stream's own beginning.
 func firstOf(ctx context.Context, conn *natspub.Conn, stored *natspub.Stored, s pipeline.Stream) (source.Slot, error) {
 	if s.Key == "" {
 		return s.From, nil
@@ -65,8 +66,8 @@ func firstOf(ctx context.Context, conn *natspub.Conn, stored *natspub.Stored, s 
 	return s.From, nil
 }
 
-// want leaves the streams to the group, where there is one. It returns those that run
-// here from the beginning.
+// want hands the streams to the group, where there is one. It returns the streams that
+// run here from the beginning.
 func (g *group) want(streams []pipeline.Stream) []pipeline.Stream {
 	if g == nil {
 		return streams
@@ -77,10 +78,11 @@ func (g *group) want(streams []pipeline.Stream) []pipeline.Stream {
 	return nil
 }
 
-// weighEvery is how often this replica's part of the streams is reckoned anew.
+// weighEvery is how often this replica's share of the streams is adjusted.
 const weighEvery = 30 * time.Second
 
-// weigh gives this replica the part of the streams that it can decode, until ctx ends.
+// weigh adjusts this replica's share of the streams to what it can decode, until ctx
+// ends.
 func (g *group) weigh(ctx context.Context, p *pipeline.Pipeline) {
 	if g == nil {
 		return

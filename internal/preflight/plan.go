@@ -1,4 +1,4 @@
-package main
+package preflight
 
 import (
 	"bytes"
@@ -14,51 +14,53 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// What the plan reckons with.
+// The figures that the plan is calculated with.
 const (
 	// month is AWS's: 730 hours.
 	month = 730 * time.Hour
-	// mostBilled is how many entries the answers hold for each frame at most, with
-	// fragments of two seconds: what windows overlap by is asked for twice.
+	// mostBilled is how many images are billed for each frame at most, with fragments of
+	// two seconds: windows overlap, and images in the overlap are asked for twice.
 	mostBilled = 1.25
 	// usualFragment is the time between two requests at the live edge.
 	usualFragment = 2 * time.Second
-	// The points of a stream a second, and what a request costs of them beside its
-	// images.
+	// The service's points of a stream a second, and the points that a request costs
+	// besides its images.
 	mediaPoints, metadataPoints, requestPoints = 500, 10000, 400
 	// accountRate is how often DescribeStream, and GetDataEndpoint, are allowed a
 	// second.
 	accountRate = 300
-	// baseMemory is that of a process without streams, streamMemory of each.
+	// baseMemory is the memory of a process without streams, streamMemory that of each
+	// stream.
 	baseMemory, streamMemory = 40 << 20, 32 << 10
 )
 
-// assumed is the size of pictures that nobody has seen yet.
+// assumed is the size of pictures where it is not known.
 var assumed = image.Pt(1920, 1080) //nolint:gochecknoglobals // a constant, if Go had such
 
-// A load is what streams lead to, all together.
+// A load is the sum of what the streams cause.
 type load struct {
 	streams       int
 	frames, bytes float64 // a second
 	cores         float64
-	images        float64            // of streams without end, a month
-	once          float64            // of streams with an end
+	images        float64            // a month, of streams without an end
+	once          float64            // in total, of streams with an end
 	sent          map[string]float64 // bytes a second by output
 	busiest       config.Stream
-	largest       int64 // bytes of one frame's picture and tensors
+	largest       int64 // bytes of a frame: its picture and tensors
 }
 
-// plan prints what the config will cost.
+// plan prints what the config will cost in bytes, images, money, CPU and memory.
 func (c *checker) plan(out io.Writer) error {
 	l := load{sent: map[string]float64{}}
 	costs := map[string]time.Duration{}
 	for _, s := range c.streams {
 		if err := c.add(&l, s, costs); err != nil {
-			return usage(err)
+			return feeder.Usage(err)
 		}
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -82,7 +84,8 @@ func (c *checker) plan(out io.Writer) error {
 	return w.Flush()
 }
 
-// add adds a stream to a load. What frames cost is measured once for each kind.
+// add adds a stream to a load. The CPU time of a frame is measured once for each kind of
+// stream.
 func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error {
 	size, known := s.size()
 	rate := float64(time.Second) / float64(s.Interval)
@@ -127,7 +130,7 @@ func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error 
 	return nil
 }
 
-// size returns that of a stream's pictures, and whether it is known.
+// size returns the size of a stream's pictures, and whether it is known or assumed.
 func (s checked) size() (image.Point, bool) {
 	if header, _, err := image.DecodeConfig(bytes.NewReader(s.picture)); err == nil {
 		return image.Pt(header.Width, header.Height), true
@@ -138,9 +141,9 @@ func (s checked) size() (image.Point, bool) {
 	return assumed, false
 }
 
-// messageSize returns the size of an output's message of a picture.
+// messageSize returns the size in bytes of an output's message for a picture of a size.
 func messageSize(stream string, o *transform.Output, picture image.Point) (int, error) {
-	size, err := largestMessage(stream, o)
+	size, err := feeder.MessageSize(stream, o)
 	if _, known := o.Spec.Bytes(); known || err != nil {
 		return size, err
 	}
@@ -190,7 +193,7 @@ func (c *checker) printMoney(line func(key, format string, args ...any), l load)
 
 func (c *checker) printQuota(line func(key, format string, args ...any), l load) {
 	asked := mostBilled * float64(time.Second) / float64(l.busiest.Interval)
-	// A window holds the slots of a fragment, and a page 25 of them.
+	// A window holds the slots of one fragment, and a page of the answer 25 of them.
 	requests := max(1/usualFragment.Seconds(), asked/poll.PageSlots)
 	line("quota", "%s of a stream's %d media points a second, %s of its %s metadata points: stream %s",
 		percent(asked/mediaPoints), mediaPoints, percent((requests*requestPoints+asked)/metadataPoints), grouped(metadataPoints),
@@ -207,7 +210,8 @@ func costText(costs map[string]time.Duration) string {
 	return strings.Join(parts, "; ")
 }
 
-// number writes a number with three digits, or all of its whole ones.
+// number formats a number with three significant digits, or as a whole number from 1000
+// on.
 func number(v float64) string {
 	if v >= 1000 {
 		return grouped(v)
@@ -215,7 +219,7 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
-// grouped writes a whole number as 12,345.
+// grouped formats a whole number as 12,345.
 func grouped(v float64) string {
 	digits := strconv.FormatFloat(v, 'f', 0, 64)
 	for i := len(digits) - 3; i > 0; i -= 3 {
@@ -226,7 +230,7 @@ func grouped(v float64) string {
 
 func percent(share float64) string { return strconv.FormatFloat(share*100, 'g', 2, 64) + "%" }
 
-// bytesText writes bytes for people.
+// bytesText formats a number of bytes with a unit that suits its size.
 func bytesText(n float64) string {
 	for _, unit := range []struct {
 		name string

@@ -1,0 +1,182 @@
+// Package preflight tries what a config needs before it runs, and reckons what it will
+// cost: the command "cvfeeder check".
+//
+// Nothing is created. With [Options.Connect], test messages are published, and GetImages
+// is asked for two images of some of the streams.
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// Options say what to check.
+type Options struct {
+	// File is the name of the config file, for the output.
+	File string
+	// Connect tries AWS and NATS, too.
+	Connect bool
+	// Reader is the URL of a NATS server that readers connect to, and ReaderCredentials
+	// the path of a credentials file for it; default: those of the config.
+	Reader, ReaderCredentials string
+	// Wait is how long connecting to NATS may take, and half of what a test message may.
+	Wait time.Duration
+}
+
+// A checker collects what was checked.
+type checker struct {
+	opts Options
+	cfg  *config.Config
+	out  *tabwriter.Writer
+
+	outputs map[string]*transform.Output
+	client  *kinesis.Client
+	streams []checked // those that will be read; with Connect, of prefixes too
+	failed  []error
+	lines   int // written about what failed
+}
+
+// A checked stream is one that will be read, with what is known of it.
+type checked struct {
+	config.Stream
+	picture []byte // one of its pictures, where one was fetched
+}
+
+// Run checks cfg and writes to out a line for each check, and the plan. The error says
+// how many problems there were; [feeder.ExitCode] has its exit code.
+func Run(ctx context.Context, cfg *config.Config, o Options, out io.Writer) error {
+	c := &checker{opts: o, cfg: cfg, out: tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), outputs: feeder.Outputs(cfg)}
+	for _, s := range cfg.Streams {
+		c.streams = append(c.streams, checked{Stream: s})
+	}
+	c.pass("config", "%s: %s, %s", o.File, count(len(cfg.Streams), "stream"), count(len(cfg.Outputs), "output"))
+	c.offline()
+	if o.Connect && len(c.failed) == 0 {
+		c.checkAWS(ctx)
+		c.checkNATS(ctx)
+	}
+	if err := c.out.Flush(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := c.plan(out); err != nil {
+		return err
+	}
+	return c.verdict()
+}
+
+// count formats a number of things: "1 stream", "2 streams".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return grouped(float64(n)) + " " + what
+}
+
+func (c *checker) pass(what, format string, args ...any) { c.line("ok", what, format, args...) }
+func (c *checker) note(what, format string, args ...any) { c.line("note", what, format, args...) }
+
+// fail reports an error, one line of it at a time.
+func (c *checker) fail(what string, err error) {
+	c.failed = append(c.failed, err)
+	for line := range strings.Lines(err.Error()) {
+		c.lines++
+		c.line("FAIL", what, "%s", strings.TrimSpace(line))
+	}
+}
+
+func (c *checker) line(how, what, format string, args ...any) {
+	_, _ = fmt.Fprintf(c.out, "%s\t%s\t%s\n", how, what, fmt.Sprintf(format, args...))
+}
+
+// verdict returns the error for what failed, with the exit code of the worst.
+func (c *checker) verdict() error {
+	if len(c.failed) == 0 {
+		return nil
+	}
+	code := feeder.ExitFailed
+	for _, err := range c.failed {
+		var exit *feeder.ExitError
+		switch {
+		case errors.Is(err, source.ErrRefused), errors.Is(err, natspub.ErrRefused):
+			code = feeder.ExitRefused
+		case errors.As(err, &exit) && code != feeder.ExitRefused:
+			code = exit.Code
+		}
+	}
+	return &feeder.ExitError{Code: code, Err: fmt.Errorf("%s: see FAIL above", count(c.lines, "problem"))}
+}
+
+// offline checks what needs no network.
+func (c *checker) offline() {
+	if c.cfg.NATS.URL != config.Embedded {
+		if err := c.natsOptions().Check(); err != nil {
+			c.fail("nats", feeder.Usage(err))
+		}
+	}
+	size, which, err := c.largest()
+	if err != nil {
+		c.fail("outputs", feeder.Usage(err))
+	}
+	if err := publish.CheckSize(size, publish.MaxServerPayload); err != nil && c.cfg.Delivery.Oversize == "reject" {
+		c.fail("outputs", feeder.Usage(fmt.Errorf("%s: %w", which, err)))
+	}
+	if dir := c.cfg.State; dir != "" {
+		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+			c.fail("state", feeder.Usage(fmt.Errorf("%s is a file: name a directory", dir)))
+		}
+	}
+	for _, s := range c.cfg.Streams {
+		if to := s.To.Time; !to.IsZero() && s.From.Kind != config.StartAt && to.Before(time.Now()) {
+			c.fail("stream "+s.Name, feeder.Usage(fmt.Errorf("to is %s, which has passed, and the stream begins later: set from", to.Format(time.RFC3339))))
+		}
+	}
+}
+
+// largest returns the size in bytes of the largest message, including everything that
+// may be added to it, and which stream and output it belongs to. Outputs as large as the
+// picture count where the size of the pictures is known.
+func (c *checker) largest() (size int, which string, err error) {
+	size, which, err = feeder.LargestMessage(c.cfg, c.outputs)
+	for _, s := range c.streams {
+		pixels, known := s.size()
+		if !known || err != nil {
+			continue
+		}
+		for _, name := range s.Outputs {
+			var n int
+			if n, err = messageSize(s.Name, c.outputs[name], pixels); n > size {
+				size, which = n, fmt.Sprintf("stream %s%s, output %s", s.Name, s.Prefix, name)
+			}
+		}
+	}
+	size += publish.TraceOverhead
+	if c.cfg.Delivery.Mode != config.ModeLive {
+		size += natspub.StoredOverhead
+	}
+	return size, which, err
+}
+
+func (c *checker) natsOptions() natspub.Options {
+	n := c.cfg.NATS
+	return natspub.Options{
+		URL: n.URL, Credentials: n.Credentials, TLS: natspub.TLS(n.TLS), Logger: slog.New(slog.DiscardHandler),
+	}
+}
