@@ -27,8 +27,8 @@ const module = "github.com/cvfeeder/cvfeeder"
 const common = "internal/pacing"
 
 // layers says which packages of the module each of its trees may import, apart
-// from those in the tree itself and the common one. cmd and internal are not listed: they compose
-// the rest and may import all of it.
+// from those in the tree itself and the common one. cmd and internal are not listed:
+// they may import all of it but the adapters.
 var layers = map[string][]string{
 	common:             {},
 	"source":           {},
@@ -54,12 +54,24 @@ var owners = map[string]string{
 	"go.opentelemetry.io/": "internal/tracing",
 }
 
+// composers are the packages that may import adapters: they choose and connect them.
+var composers = []string{"cmd/cvfeeder", "internal/feeder", "internal/preflight"}
+
+// adapters are the packages that reach the world outside, with those below them. Besides
+// the composers, only the packages listed may import them: the cluster shares leases that
+// are kept in NATS, the simulation runs the cluster, and tap is a reader.
+var adapters = map[string][]string{
+	"source/kinesis":   nil,
+	"transform/opencv": nil,
+	"publish/natspub":  {"internal/cluster", "internal/simulate", "internal/tap"},
+}
+
 // cgo is the only package of the module that is partly in C.
 const cgo = "transform/opencv"
 
 // native are the packages that may need OpenCV, and with it cgo, to build or to
 // test.
-var native = []string{cgo, "cmd/cvfeeder"}
+var native = append([]string{cgo}, composers...)
 
 // A listed is what "go list -json" says of a package.
 type listed struct {
@@ -140,6 +152,7 @@ func check(packages map[string]listed) []string {
 		if p.ForTest == "" && !strings.HasSuffix(p.ImportPath, ".test") {
 			problems = append(problems, direction(name, p)...)
 			problems = append(problems, ownership(name, p)...)
+			problems = append(problems, composition(name, p)...)
 		}
 		problems = append(problems, purity(name, p, packages)...)
 	}
@@ -180,6 +193,20 @@ func ownership(name string, p listed) []string {
 		for dependency, owner := range owners {
 			if strings.HasPrefix(imp, dependency) && !within(name, owner) {
 				problems = append(problems, fmt.Sprintf("%s imports %s: only %s may", name, imp, owner))
+			}
+		}
+	}
+	return problems
+}
+
+// composition checks that adapters are imported by composers only.
+func composition(name string, p listed) []string {
+	var problems []string
+	for _, imp := range p.Imports {
+		target, _ := strings.CutPrefix(imp, module+"/")
+		for adapter, others := range adapters {
+			if within(target, adapter) && !within(name, adapter) && !slices.Contains(composers, name) && !slices.Contains(others, name) {
+				problems = append(problems, fmt.Sprintf("%s imports %s: only %q may import adapters", name, target, composers))
 			}
 		}
 	}
@@ -249,7 +276,10 @@ func TestCheck(t *testing.T) {
 		},
 		"parent imports adapter": {
 			listed{ImportPath: module + "/publish", Imports: []string{module + "/publish/natspub"}},
-			[]string{`publish imports publish/natspub: imports follow the data, and publish may import only ["source" "transform"]`},
+			[]string{
+				`publish imports publish/natspub: imports follow the data, and publish may import only ["source" "transform"]`,
+				`publish imports publish/natspub: only ["cmd/cvfeeder" "internal/feeder" "internal/preflight"] may import adapters`,
+			},
 		},
 		"adapter imports internal": {
 			listed{ImportPath: module + "/source/kinesis/kinesistest", Imports: []string{module + "/internal/config"}},
@@ -268,13 +298,20 @@ func TestCheck(t *testing.T) {
 			[]string{"metrics imports github.com/nats-io/nats.go: only publish/natspub may"},
 		},
 		"owner's child": {pkg: listed{ImportPath: module + "/source/kinesis/kinesistest", Imports: []string{"github.com/aws/smithy-go"}}},
+		"imports an adapter": {
+			listed{ImportPath: module + "/internal/pipeline", Imports: []string{module + "/source/kinesis"}},
+			[]string{`internal/pipeline imports source/kinesis: only ["cmd/cvfeeder" "internal/feeder" "internal/preflight"] may import adapters`},
+		},
+		"composes": {pkg: listed{ImportPath: module + "/internal/feeder", Imports: []string{
+			module + "/publish/natspub", module + "/source/kinesis/kinesistest", module + "/transform/opencv",
+		}}},
 		"own cgo": {
 			listed{ImportPath: module + "/metrics", CgoFiles: []string{"a.go"}},
 			[]string{"metrics uses cgo: only transform/opencv may"},
 		},
 		"test needs OpenCV": {
 			listed{ImportPath: module + "/metrics_test [" + module + "/metrics.test]", ForTest: module + "/metrics", Deps: []string{gocv}},
-			[]string{`metrics or its tests depend on gocv.io/x/gocv, which needs cgo: only ["transform/opencv" "cmd/cvfeeder"] may`},
+			[]string{`metrics or its tests depend on gocv.io/x/gocv, which needs cgo: only ["transform/opencv" "cmd/cvfeeder" "internal/feeder" "internal/preflight"] may`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
