@@ -63,7 +63,7 @@ var composers = []string{"cmd/cvfeeder", "internal/feeder", "internal/preflight"
 var adapters = map[string][]string{
 	"source/kinesis":   nil,
 	"transform/opencv": nil,
-	"publish/natspub":  {"internal/cluster", "internal/simulate", "internal/tap"},
+	"publish/natspub":  {"internal/cluster", "internal/simulate", "internal/tap", "examples/consume-durable", "examples/consume-newest"},
 }
 
 // cgo is the only package of the module that is partly in C.
