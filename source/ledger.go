@@ -2,15 +2,12 @@ package source
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
 
-// maxGaps bounds the gaps that a ledger keeps for [Ledger.TakeGaps]: a ledger
-// that nobody asks must not grow.
-const maxGaps = 1024
-
-// taken is the state of a slot whose picture has arrived and is on its way. It
+// taken is the state of a slot whose picture has arrived and is being worked on. It
 // counts as pending, but is not asked for again.
 const taken = outcomes
 
@@ -18,10 +15,10 @@ const taken = outcomes
 //
 //	expected = published + no_media + media_error + undecodable + stale + dropped + pending
 //
-// It has no clock and does no I/O: [Ledger.Extend] tells it how far time has
-// come. It keeps a state only for slots between the cursor and the last one
-// touched, so a long backlog costs no memory. Its methods may be called
-// concurrently.
+// It has no clock and does no I/O: [Ledger.Extend] tells it how far time has come. It
+// keeps runs of slots rather than slots, so that its memory, and the time that each
+// method takes, do not depend on how long a backlog is. Its methods are safe for
+// concurrent use.
 type Ledger struct {
 	grid Grid
 
@@ -30,44 +27,44 @@ type Ledger struct {
 	mu     sync.Mutex
 	cursor Slot // the first slot that has not ended
 	end    Slot // the first slot that is not expected yet
-	// states are those of the slots from cursor on; slots beyond its length are
-	// pending.
-	states   []Outcome
+	// runs hold the states of the slots from cursor up to end. Neighbours differ, and
+	// the slots of the first one have not ended.
+	runs     []run
 	expected uint64
 	ended    [outcomes]uint64
 	newest   Slot // the newest published slot, 0 before the first
 
-	passed func(Slot, Outcome) // see Watch
+	passed func(from Slot, n int, o Outcome) // see Watch
 
 	open     Outcome // the reason of the gap that ends at the cursor; Pending outside of gaps
 	gaps     [outcomes]uint64
 	gapSlots [outcomes]uint64
-	unread   []Gap
+	untold   []Gap // up to the cursor, in order
 }
 
-// A Gap is a run of slots without a delivered picture, for one reason.
-type Gap struct {
-	// From and To are its first and last slot.
-	From, To Slot
-	// Slots is the number of slots.
-	Slots int
-	// Reason is the outcome of all of them.
-	Reason Outcome
+// A run is slots in a row that are in the same state. It ends where the next run begins,
+// the last one at the end of the ledger.
+type run struct {
+	from  Slot
+	state Outcome
 }
 
 // Stats are the figures of a ledger at one instant.
 type Stats struct {
-	// Expected counts the slots between the start and now; Pending those of them
-	// that have not ended.
+	// Expected counts the slots between the start and now; Pending those of them that
+	// have not ended.
 	Expected, Pending uint64
 	// Ended counts the slots by outcome; the entry of Pending is 0.
 	Ended [outcomes]uint64
-	// Gaps counts runs of slots that ended in the same outcome other than
-	// Published, and GapTime is how long they were.
+	// Gaps counts runs of slots that ended in the same outcome other than Published,
+	// and GapTime is how long they were.
 	Gaps    [outcomes]uint64
 	GapTime [outcomes]time.Duration
 	// Start is the ledger's first slot, Cursor the first that has not ended.
 	Start, Cursor Slot
+	// Told is the first slot that has not ended or belongs to a gap that was not told:
+	// see [Ledger.Told].
+	Told Slot
 	// Newest is the newest published slot, 0 before the first.
 	Newest Slot
 }
@@ -81,20 +78,25 @@ func NewLedger(grid Grid, start Slot) *Ledger {
 // Grid returns the grid of the ledger's slots.
 func (l *Ledger) Grid() Grid { return l.grid }
 
-// Watch has passed called with every slot that the cursor passes and how it ended:
-// in order, each once. It is called while the ledger is locked, so it must be quick
-// and leave the ledger alone. Watch comes before any other use of the ledger.
-func (l *Ledger) Watch(passed func(Slot, Outcome)) { l.passed = passed }
+// Watch sets a function that is called whenever the cursor passes slots: with the first
+// of n slots in a row, and how all of them ended. Every slot is reported once, in order.
+// The function is called while the ledger is locked, so it must be quick and must not
+// use the ledger. Watch is called before anything else is done with the ledger.
+func (l *Ledger) Watch(passed func(from Slot, n int, o Outcome)) { l.passed = passed }
 
 // Extend makes every slot before end expected. It never takes one back.
 func (l *Ledger) Extend(end Slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	end = l.grid.Ceil(end)
-	if end > l.end {
-		l.expected += uint64(l.grid.Count(l.end, end))
-		l.end = end
+	if end <= l.end {
+		return
 	}
+	l.expected += uint64(l.grid.Count(l.end, end))
+	if last := len(l.runs) - 1; last < 0 || l.runs[last].state != Pending {
+		l.runs = append(l.runs, run{l.end, Pending})
+	}
+	l.end = end
 }
 
 // End returns the first slot that is not expected yet.
@@ -104,68 +106,83 @@ func (l *Ledger) End() Slot {
 	return l.end
 }
 
-// Take claims a slot whose picture has arrived, so that it is not asked for
-// again. It returns false for a slot that is not expected, off the grid, taken
-// already, or ended: such a picture is to be thrown away.
+// Take claims a slot whose picture has arrived, so that it is not asked for again. It
+// returns false for a slot that is not expected, off the grid, taken already, or ended:
+// such a picture is to be thrown away.
 func (l *Ledger) Take(s Slot) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.set(s, taken)
+	i, ok := l.find(s)
+	if !ok || l.runs[i].state != Pending {
+		return false
+	}
+	l.set(i, s, l.grid.Step(s, 1), taken)
+	l.tidy()
+	return true
 }
 
-// Resolve ends a slot. It returns false, and changes nothing, for a slot that is
-// not expected or has ended already: the first outcome stands.
+// Resolve ends a slot. It returns false, and changes nothing, for a slot that is not
+// expected or has ended already: the first outcome stands.
 func (l *Ledger) Resolve(s Slot, o Outcome) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.resolve(s, o)
+	i, ok := l.find(s)
+	if !ok || l.runs[i].ended() {
+		return false
+	}
+	l.finish(i, s, l.grid.Step(s, 1), o)
+	l.tidy()
+	return true
 }
 
-// GiveUp ends a slot that nobody has taken. It returns false, and changes
-// nothing, where the slot's picture is on its way, or the slot has ended.
+// GiveUp ends a slot that nobody has taken. It returns false, and changes nothing, if the
+// slot has been taken or has ended.
 func (l *Ledger) GiveUp(s Slot, o Outcome) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return s >= l.cursor && l.state(s) == Pending && l.resolve(s, o)
+	i, ok := l.find(s)
+	if !ok || l.runs[i].state != Pending {
+		return false
+	}
+	l.finish(i, s, l.grid.Step(s, 1), o)
+	l.tidy()
+	return true
 }
 
-// GiveUpBefore ends every slot before end that is neither taken nor ended, and
-// returns how many those were.
+// GiveUpBefore ends every slot before end that is neither taken nor ended, and returns
+// how many there were.
 func (l *Ledger) GiveUpBefore(end Slot, o Outcome) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	end = min(l.grid.Ceil(end), l.end)
 	n := 0
-	for s := l.cursor; s < end; s = l.grid.Step(s, 1) {
-		if l.state(s) == Pending && l.resolve(s, o) {
-			n++
+	for i := 0; i < len(l.runs) && l.runs[i].from < end; i++ {
+		if l.runs[i].state == Pending {
+			from, to := l.runs[i].from, min(l.runEnd(i), end)
+			l.finish(i, from, to, o)
+			n += l.grid.Count(from, to)
 		}
 	}
+	l.tidy()
 	return n
 }
 
-// Wanted returns the first slot at or after from that is neither taken nor
-// ended, and false where there is none.
+// Wanted returns the first slot at or after from that is neither taken nor ended, and
+// false where there is none.
 func (l *Ledger) Wanted(from Slot) (Slot, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for s := max(l.cursor, l.grid.Ceil(from)); s < l.end; s = l.grid.Step(s, 1) {
-		if l.state(s) == Pending {
-			return s, true
+	from = max(l.cursor, l.grid.Ceil(from))
+	i, ok := l.find(from)
+	if !ok {
+		return 0, false
+	}
+	for ; i < len(l.runs); i++ {
+		if l.runs[i].state == Pending {
+			return max(from, l.runs[i].from), true
 		}
 	}
 	return 0, false
-}
-
-// TakeGaps returns the gaps that the cursor has passed since the last call, in
-// order. A gap that goes on is told in pieces. Of more than 1024 only the newest
-// are kept.
-func (l *Ledger) TakeGaps() []Gap {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	gaps := l.unread
-	l.unread = nil
-	return gaps
 }
 
 // Stats returns the figures, all of one instant.
@@ -173,15 +190,15 @@ func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// Counted by itself, so that the sum can be checked.
-	pending := uint64(l.grid.Count(l.cursor, l.end))
-	for _, o := range l.states {
-		if o != Pending && o != taken {
-			pending--
+	pending := uint64(0)
+	for i, r := range l.runs {
+		if !r.ended() {
+			pending += uint64(l.grid.Count(r.from, l.runEnd(i)))
 		}
 	}
 	st := Stats{
 		Expected: l.expected, Pending: pending, Ended: l.ended,
-		Gaps: l.gaps, Start: l.start, Cursor: l.cursor, Newest: l.newest,
+		Gaps: l.gaps, Start: l.start, Cursor: l.cursor, Told: l.toldTo(), Newest: l.newest,
 	}
 	for o := range l.ended {
 		st.GapTime[o] = time.Duration(l.gapSlots[o]) * l.grid.Interval()
@@ -189,87 +206,82 @@ func (l *Ledger) Stats() Stats {
 	return st
 }
 
-// state returns the state of a slot in [cursor, end).
-func (l *Ledger) state(s Slot) Outcome {
-	if i := l.grid.Count(l.cursor, s); i < len(l.states) {
-		return l.states[i]
+func (r run) ended() bool { return r.state != Pending && r.state != taken }
+
+// runEnd returns the first slot after run i.
+func (l *Ledger) runEnd(i int) Slot {
+	if i+1 < len(l.runs) {
+		return l.runs[i+1].from
 	}
-	return Pending
+	return l.end
 }
 
-// set changes the state of a slot, where the change is one that can be.
-func (l *Ledger) set(s Slot, to Outcome) bool {
+// find returns the index of the run that holds s, false where s is off the grid or
+// outside of [cursor, end).
+func (l *Ledger) find(s Slot) (int, bool) {
 	if s < l.cursor || s >= l.end || s != l.grid.Floor(s) {
-		return false
+		return 0, false
 	}
-	switch l.state(s) {
-	case Pending:
-	case taken:
-		if to == taken {
-			return false
-		}
-	default:
-		return false
+	i, exact := slices.BinarySearchFunc(l.runs, s, func(r run, s Slot) int { return int(r.from - s) })
+	if !exact {
+		i--
 	}
-	i := l.grid.Count(l.cursor, s)
-	for len(l.states) <= i {
-		l.states = append(l.states, Pending)
-	}
-	l.states[i] = to
-	return true
+	return i, true
 }
 
-// resolve ends a slot and moves the cursor at once, so that passing over a
-// backlog of days keeps no states.
-func (l *Ledger) resolve(s Slot, o Outcome) bool {
+// finish ends the slots of [from, to), which belong to run i.
+func (l *Ledger) finish(i int, from, to Slot, o Outcome) {
 	if o == Pending || o >= outcomes {
 		panic(fmt.Sprintf("source: a slot cannot end as %v", o))
 	}
-	if !l.set(s, o) {
-		return false
-	}
-	l.ended[o]++
+	l.set(i, from, to, o)
+	l.ended[o] += uint64(l.grid.Count(from, to))
 	if o == Published {
-		l.newest = max(l.newest, s)
+		l.newest = max(l.newest, l.grid.Step(to, -1))
 	}
-	l.advance()
-	return true
 }
 
-// advance moves the cursor over what has ended, and notes the gaps on the way:
-// only here are slots seen in order.
-func (l *Ledger) advance() {
+// set puts the slots of [from, to), which belong to run i, into a state.
+func (l *Ledger) set(i int, from, to Slot, state Outcome) {
+	old := l.runs[i]
+	parts := make([]run, 0, 3)
+	if old.from < from {
+		parts = append(parts, old)
+	}
+	parts = append(parts, run{from, state})
+	if to < l.runEnd(i) {
+		parts = append(parts, run{to, old.state})
+	}
+	l.runs = slices.Replace(l.runs, i, i+1, parts...)
+}
+
+// tidy merges neighbouring runs of the same state, and moves the cursor over those that
+// have ended. It notes the gaps on the way: only here are slots seen in order.
+func (l *Ledger) tidy() {
+	l.runs = slices.CompactFunc(l.runs, func(a, b run) bool { return a.state == b.state })
 	n := 0
-	for n < len(l.states) && l.states[n] != Pending && l.states[n] != taken {
-		l.pass(l.states[n])
+	for n < len(l.runs) && l.runs[n].ended() {
+		l.pass(l.runs[n].from, l.runEnd(n), l.runs[n].state)
 		n++
 	}
-	l.states = append(l.states[:0], l.states[n:]...)
+	l.runs = slices.Delete(l.runs, 0, n)
 }
 
-func (l *Ledger) pass(o Outcome) {
-	s := l.cursor
-	l.cursor = l.grid.Step(s, 1)
+// pass moves the cursor over the slots of [from, to), which ended as o.
+func (l *Ledger) pass(from, to Slot, o Outcome) {
+	n := l.grid.Count(from, to)
+	l.cursor = to
 	if l.passed != nil {
-		l.passed(s, o)
+		l.passed(from, n, o)
 	}
 	if o == Published {
 		l.open = Pending
 		return
 	}
-	l.gapSlots[o]++
-	goesOn := o == l.open
-	if !goesOn {
+	l.gapSlots[o] += uint64(n)
+	if o != l.open {
 		l.gaps[o]++
 		l.open = o
 	}
-	if last := len(l.unread) - 1; goesOn && last >= 0 {
-		l.unread[last].To = s
-		l.unread[last].Slots++
-		return
-	}
-	if len(l.unread) == maxGaps {
-		l.unread = append(l.unread[:0], l.unread[1:]...)
-	}
-	l.unread = append(l.unread, Gap{From: s, To: s, Slots: 1, Reason: o})
+	l.noteGap(Gap{From: from, To: l.grid.Step(to, -1), Slots: n, Reason: o})
 }

@@ -79,7 +79,7 @@ func TestLedgerOutcomes(t *testing.T) {
 	l.Resolve(1600, Undecodable)
 
 	got := l.Stats()
-	want := Stats{Expected: 5, Pending: 1, Start: 1000, Cursor: 1800, Newest: 1000}
+	want := Stats{Expected: 5, Pending: 1, Start: 1000, Cursor: 1800, Told: 1200, Newest: 1000}
 	want.Ended = [outcomes]uint64{Published: 1, NoMedia: 2, Undecodable: 1}
 	want.Gaps = [outcomes]uint64{NoMedia: 1, Undecodable: 1}
 	want.GapTime = [outcomes]time.Duration{NoMedia: 2 * step, Undecodable: step}
@@ -90,15 +90,117 @@ func TestLedgerOutcomes(t *testing.T) {
 		{From: 1200, To: 1400, Slots: 2, Reason: NoMedia},
 		{From: 1600, To: 1600, Slots: 1, Reason: Undecodable},
 	}
-	if d := cmp.Diff(wantGaps, l.TakeGaps()); d != "" {
+	if d := cmp.Diff(wantGaps, tellGaps(l)); d != "" {
 		t.Errorf("gaps (-want +got):\n%s", d)
 	}
 	l.Resolve(1800, Undecodable)
-	if d := cmp.Diff([]Gap{{From: 1800, To: 1800, Slots: 1, Reason: Undecodable}}, l.TakeGaps()); d != "" {
+	if d := cmp.Diff([]Gap{{From: 1800, To: 1800, Slots: 1, Reason: Undecodable}}, tellGaps(l)); d != "" {
 		t.Errorf("the rest of a gap (-want +got):\n%s", d)
 	}
 	if got := l.Stats().Gaps[Undecodable]; got != 1 {
 		t.Errorf("a gap told in pieces counts as %d gaps", got)
+	}
+}
+
+// tellGaps returns the gaps that were not told, and says that they were.
+func tellGaps(l *Ledger) []Gap {
+	var gaps []Gap
+	for g, ok := l.NextGap(); ok; g, ok = l.NextGap() {
+		gaps = append(gaps, g)
+		l.Told(g)
+	}
+	return gaps
+}
+
+// TestTold tells a gap that grows meanwhile.
+func TestTold(t *testing.T) {
+	l := NewLedger(testGrid(t), 0)
+	l.Extend(60 * 1000)
+	told := func(want Slot) {
+		t.Helper()
+		if got := l.Stats().Told; got != want {
+			t.Errorf("told up to %d, want %d", got, want)
+		}
+	}
+	told(0)
+	l.Resolve(0, Published)
+	told(200)
+	l.GiveUpBefore(1000, NoMedia)
+	told(200)
+	g, ok := l.NextGap()
+	if want := (Gap{From: 200, To: 800, Slots: 4, Reason: NoMedia}); !ok || g != want {
+		t.Fatalf("gap %+v, %v, want %+v", g, ok, want)
+	}
+	l.GiveUpBefore(2000, NoMedia)
+	l.GiveUpBefore(3000, Stale)
+	l.Told(g)
+	told(1000)
+	l.Told(g) // again: nothing more
+	told(1000)
+	want := []Gap{
+		{From: 1000, To: 1800, Slots: 5, Reason: NoMedia},
+		{From: 2000, To: 2800, Slots: 5, Reason: Stale},
+	}
+	if d := cmp.Diff(want, tellGaps(l)); d != "" {
+		t.Errorf("gaps (-want +got):\n%s", d)
+	}
+	told(3000)
+	l.Resolve(3200, NoMedia) // behind the cursor's slot
+	told(3000)
+	if g, ok := l.NextGap(); ok {
+		t.Errorf("gap %+v lies after a pending slot", g)
+	}
+}
+
+// TestUntoldGapsAreBounded has nobody ask for the gaps.
+func TestUntoldGapsAreBounded(t *testing.T) {
+	l := NewLedger(testGrid(t), 0)
+	const gaps = 3000
+	l.Extend(2 * gaps * 200)
+	for i := range Slot(gaps) {
+		l.Resolve(2*i*200, NoMedia)
+		l.Resolve((2*i+1)*200, Published)
+	}
+	const first = 2 * (gaps - maxUntold) * 200
+	if got := l.Stats().Told; got != first {
+		t.Errorf("told up to %d, want %d", got, first)
+	}
+	if got := tellGaps(l); len(got) != maxUntold || got[0].From != first {
+		t.Errorf("%d gaps from %d on", len(got), got[0].From)
+	}
+}
+
+// TestLongBacklog begins in 1970: what takes time for each slot would take minutes.
+func TestLongBacklog(t *testing.T) {
+	l := NewLedger(testGrid(t), 0)
+	passed := 0
+	l.Watch(func(_ Slot, n int, _ Outcome) { passed += n })
+	const now, year = Slot(1767323040000), Slot(365 * 24 * 3600 * 1000)
+	l.Extend(now)
+	l.Take(400)
+	l.Take(10 * year)
+	for range 1000 {
+		l.GiveUpBefore(50*year, NoMedia)
+		if s, ok := l.Wanted(0); !ok || s != 50*year {
+			t.Fatalf("Wanted = %d, %v", s, ok)
+		}
+		l.Stats()
+	}
+	l.Resolve(400, Published)
+	l.Resolve(10*year, Published)
+	want := Stats{
+		Expected: uint64(now / 200), Pending: uint64((now - 50*year) / 200),
+		Cursor: 50 * year, Newest: 10 * year,
+	}
+	lost := 50*year/200 - 2
+	want.Ended = [outcomes]uint64{Published: 2, NoMedia: uint64(lost)}
+	want.Gaps = [outcomes]uint64{NoMedia: 3}
+	want.GapTime = [outcomes]time.Duration{NoMedia: time.Duration(lost) * step}
+	if d := cmp.Diff(want, l.Stats()); d != "" {
+		t.Errorf("stats (-want +got):\n%s", d)
+	}
+	if passed != int(lost)+2 {
+		t.Errorf("%d slots were passed, want %d", passed, lost+2)
 	}
 }
 
@@ -116,8 +218,8 @@ func TestGiveUpBefore(t *testing.T) {
 	if got := l.Stats().Cursor; got != 3600*1000 {
 		t.Errorf("cursor = %d, want it after the hour", got)
 	}
-	if len(l.states) != 0 {
-		t.Errorf("%d states are kept for nothing", len(l.states))
+	if len(l.runs) != 1 {
+		t.Errorf("%d runs are kept for what is pending", len(l.runs))
 	}
 }
 

@@ -235,7 +235,7 @@ func manyStreams(t *testing.T, n int) []status.Stream {
 	for i := range all {
 		ledger := source.NewLedger(grid, start)
 		h := status.NewHistory(grid, start)
-		ledger.Watch(func(s source.Slot, o source.Outcome) { h.Add(s, o, s.Add(3*time.Second).Time()) })
+		ledger.Watch(func(s source.Slot, n int, o source.Outcome) { h.Add(s, n, o, s.Add(3*time.Second).Time()) })
 		ledger.Extend(end)
 		for s, k := start, 0; s < end; s, k = grid.Step(s, 1), k+1 {
 			o := source.Published

@@ -16,9 +16,11 @@ func (p *Pipeline) inline(ctx context.Context, s *stream) error {
 		return nil
 	}
 	cursor := s.ledger.Stats().Cursor
-	s.gaps = append(s.gaps, s.ledger.TakeGaps()...)
-	for len(s.gaps) > 0 {
-		g := s.gaps[0]
+	for {
+		g, ok := s.ledger.NextGap()
+		if !ok || g.From >= cursor {
+			break
+		}
 		gap := publish.Gap{Stream: s.Name, From: g.From, To: g.To, Slots: g.Slots, Reason: g.Reason.String()}
 		for i, o := range s.Outputs {
 			err := p.opts.Publisher.Publish(ctx, publish.NewInlineGap(s.Subjects[i], gap, o))
@@ -33,7 +35,7 @@ func (p *Pipeline) inline(ctx context.Context, s *stream) error {
 				return fmt.Errorf("stream %s: publishing a gap: %w", s.Name, err)
 			}
 		}
-		s.gaps = s.gaps[1:]
+		s.ledger.Told(g)
 	}
 	s.told.Store(int64(cursor))
 	return nil

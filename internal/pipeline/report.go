@@ -111,8 +111,10 @@ func (p *Pipeline) announceAll(ctx context.Context, s *stream) {
 		}
 		return
 	}
-	for _, g := range s.ledger.TakeGaps() {
+	cursor := s.ledger.Stats().Cursor
+	for g, ok := s.ledger.NextGap(); ok && g.From < cursor; g, ok = s.ledger.NextGap() {
 		p.announce(ctx, s, g)
+		s.ledger.Told(g)
 	}
 }
 

@@ -56,7 +56,6 @@ type stream struct {
 
 	line  line
 	views views
-	gaps  []source.Gap // to be published among the tensors, of the line only
 	told  atomic.Int64 // the slot up to which they have been
 
 	stop   context.CancelFunc // asking
@@ -89,7 +88,7 @@ func (p *Pipeline) newStream(s Stream) *stream {
 		p.opts.Metrics.Output(o.Name)
 	}
 	history := status.NewHistory(s.Grid, ledger.Stats().Start)
-	ledger.Watch(func(s source.Slot, o source.Outcome) { history.Add(s, o, time.Now()) })
+	ledger.Watch(func(from source.Slot, n int, o source.Outcome) { history.Add(from, n, o, time.Now()) })
 	st := &stream{
 		Stream: s, ledger: ledger, history: history, log: log, moved: time.Now(), ended: make(chan struct{}),
 		unsized: firstUnsized, trace: p.opts.Tracer.Stream(s.Name),

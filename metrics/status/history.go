@@ -70,49 +70,63 @@ func NewHistory(grid source.Grid, start source.Slot) *History {
 	return &History{grid: grid, first: first, cell: first - 1, next: start}
 }
 
-// Add notes how the next slot ended, and when.
-func (h *History) Add(s source.Slot, o source.Outcome, at time.Time) {
+// Add notes how the next n slots ended, and when. The time that it takes is bounded by
+// what a history keeps, however many slots those are.
+func (h *History) Add(from source.Slot, n int, o source.Outcome, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.slots[h.index(s)] = o
-	h.n = min(h.n+1, Slots)
-	h.next = h.grid.Step(s, 1)
+	h.next = h.grid.Step(from, n)
+	for k := max(0, n-Slots); k < n; k++ {
+		h.slots[h.index(h.grid.Step(from, k))] = o
+	}
+	h.n = min(h.n+n, Slots)
 	// A slot lasts until the next one.
-	from, to := s/cellSlots, (h.next-1)/cellSlots
-	for h.cell < to {
+	last := (h.next - 1) / cellSlots
+	for h.cell = max(h.cell, last-Cells); h.cell < last; {
 		h.cell++
 		i := h.cell % Cells
 		h.worst[i], h.lost[i], h.latency[i] = source.Pending, 0, 0
 	}
-	for c := max(from, to-Cells+1); c <= to; c++ {
-		if i := c % Cells; rank[o] > rank[h.worst[i]] {
-			h.worst[i] = o
-		}
+	for c := max(from/cellSlots, last-Cells+1); c <= last; c++ {
+		h.addCell(c, from, o, at)
 	}
-	if o == source.Published {
-		i := from % Cells
-		h.latency[i] = max(h.latency[i], float32(at.Sub(s.Time()).Seconds()))
-		return
+	if o != source.Published {
+		h.addGap(source.Gap{From: from, To: h.grid.Step(h.next, -1), Slots: n, Reason: o}, source.SlotAt(at))
 	}
-	h.lost[from%Cells]++
-	h.lose(s, o, source.SlotAt(at))
 }
 
-// lose notes a slot without a tensor.
-func (h *History) lose(s source.Slot, o source.Outcome, at source.Slot) {
+// addCell notes in a cell how the slots from one up to next ended, and when.
+func (h *History) addCell(c, from source.Slot, o source.Outcome, at time.Time) {
+	i := c % Cells
+	if rank[o] > rank[h.worst[i]] {
+		h.worst[i] = o
+	}
+	first := h.grid.Ceil(max(from, c*cellSlots))
+	n := h.grid.Count(first, h.grid.Ceil(min(h.next, (c+1)*cellSlots)))
+	switch {
+	case n == 0: // an earlier slot lasts until here
+	case o == source.Published:
+		h.latency[i] = max(h.latency[i], float32(at.Sub(first.Time()).Seconds()))
+	default:
+		h.lost[i] += uint16(n)
+	}
+}
+
+// addGap notes slots without a tensor.
+func (h *History) addGap(g source.Gap, at source.Slot) {
 	if at.Sub(h.lostAt) > calm {
-		h.since = s
+		h.since = g.From
 	}
 	h.lostAt = at
-	if last := len(h.gaps) - 1; last >= 0 && h.gaps[last].Reason == o && h.grid.Step(h.gaps[last].To, 1) == s {
-		h.gaps[last].To = s
-		h.gaps[last].Slots++
+	if last := len(h.gaps) - 1; last >= 0 && h.gaps[last].Reason == g.Reason && h.grid.Step(h.gaps[last].To, 1) == g.From {
+		h.gaps[last].To = g.To
+		h.gaps[last].Slots += g.Slots
 		return
 	}
 	if len(h.gaps) == keptGaps {
 		h.gaps = append(h.gaps[:0], h.gaps[1:]...)
 	}
-	h.gaps = append(h.gaps, source.Gap{From: s, To: s, Slots: 1, Reason: o})
+	h.gaps = append(h.gaps, g)
 }
 
 func (h *History) index(s source.Slot) int {

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func fill(t testing.TB, h *History, from source.Slot, all string) source.Slot {
 	t.Helper()
 	for _, l := range []byte(all) {
 		o := source.Outcome(strings.IndexByte(string(letters[:]), l))
-		h.Add(from, o, from.Add(2*time.Second).Time())
+		h.Add(from, 1, o, from.Add(2*time.Second).Time())
 		from = h.grid.Step(from, 1)
 	}
 	return from
@@ -109,6 +110,50 @@ func TestSinceIsAfterACalmTime(t *testing.T) {
 	}
 }
 
+// TestHistoryOfRuns adds the same slots in runs and one by one.
+func TestHistoryOfRuns(t *testing.T) {
+	for seed := range uint64(30) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		interval := []time.Duration{200 * time.Millisecond, 1300 * time.Millisecond, 7 * time.Second, 300 * time.Second}[seed%4]
+		runs := NewHistory(grid(t, interval), at)
+		single := NewHistory(grid(t, interval), at)
+		s := runs.grid.Ceil(at)
+		for range 40 {
+			n := 1 + rng.IntN(4)
+			if rng.IntN(3) == 0 {
+				n = 1 + rng.IntN(5000)
+			}
+			o := source.Outcomes()[rng.IntN(len(source.Outcomes()))]
+			when := runs.grid.Step(s, n).Time().Add(2 * time.Second)
+			runs.Add(s, n, o, when)
+			for range n {
+				single.Add(s, 1, o, when)
+				s = single.grid.Step(s, 1)
+			}
+			for _, end := range []source.Slot{s - 1, s.Add(time.Minute), s.Add(-3 * time.Minute)} {
+				if d := cmp.Diff(single.at(end), runs.at(end), cmp.AllowUnexported(past{})); d != "" {
+					t.Fatalf("seed %d (-one by one +in runs):\n%s", seed, d)
+				}
+			}
+			_, want := single.each()
+			if _, got := runs.each(); got != want {
+				t.Fatalf("seed %d: each slot %s, want %s", seed, got, want)
+			}
+		}
+	}
+}
+
+// TestHistoryOfALongRun adds the slots since 1970: what takes time for each would take
+// minutes.
+func TestHistoryOfALongRun(t *testing.T) {
+	h := NewHistory(grid(t, 200*time.Millisecond), 0)
+	h.Add(0, int(at/200), source.NoMedia, at.Time())
+	want := strings.Repeat("N", Cells)
+	if p := h.at(at - 1); p.cells != want || p.lost != Cells*25 || p.gaps[0].Slots != int(at/200) {
+		t.Errorf("%d lost, gaps %v: %s", p.lost, p.gaps, p.cells)
+	}
+}
+
 func TestHistoryIsSmall(t *testing.T) {
 	if size := unsafe.Sizeof(History{}); size > 1536 {
 		t.Errorf("%d bytes a stream", size)
@@ -120,7 +165,7 @@ func BenchmarkHistoryAdd(b *testing.B) {
 	s := at
 	when := at.Time()
 	for b.Loop() {
-		h.Add(s, source.Published, when)
+		h.Add(s, 1, source.Published, when)
 		s += 200
 	}
 }
