@@ -5,39 +5,56 @@ import (
 	"sync"
 
 	"golang.org/x/time/rate"
+
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 )
 
-// The points that a stream has a second, for all of its readers together, and
-// what a GetImages request costs of them: the images asked for of the media
-// points, and these and a base of the metadata points.
+// The points that the service grants a stream each second, shared by all its readers.
+// A GetImages request costs one media point for each image it asks for, and
+// requestPoints plus one for each image of the metadata points.
 const (
 	mediaPoints    = 500
 	metadataPoints = 10000
 	requestPoints  = 400
 
-	leastShare = 1.0 / 16  // what is left of the points after much throttling
+	leastShare = 1.0 / 16  // of the points, however much throttling there is
 	recovery   = 1.0 / 200 // of the points, regained with each answer
 )
 
-// A budget spreads a stream's requests so that they keep within its points. Those
-// that others use show as throttling: then it halves its share, and regains it
-// little by little (additive increase, multiplicative decrease).
+// newShare returns a share of points or requests that others use as well, and show only
+// by throttling.
+func newShare() pacing.Share { return pacing.Share{Min: leastShare, Step: recovery} }
+
+// adapt changes a share after an answer of the service, and tells whether that made a
+// difference.
+func adapt(share *pacing.Share, code string) bool {
+	before := share.Value()
+	if code == codeLimit {
+		share.Throttled()
+	} else {
+		share.Succeeded()
+	}
+	return share.Value() != before
+}
+
+// A budget spreads a stream's requests so that they keep within its share of the
+// points.
 type budget struct {
 	media, metadata *rate.Limiter
 
 	mu    sync.Mutex
-	share float64
+	share pacing.Share
 }
 
 func newBudget() *budget {
 	return &budget{
 		media:    rate.NewLimiter(mediaPoints, mediaPoints),
 		metadata: rate.NewLimiter(metadataPoints, metadataPoints),
-		share:    1,
+		share:    newShare(),
 	}
 }
 
-// wait returns when a request for so many images may be sent, or ctx's error.
+// wait waits until a request for so many images may be sent. Its error is ctx's.
 func (b *budget) wait(ctx context.Context, images int) error {
 	if err := b.media.WaitN(ctx, min(images, mediaPoints)); err != nil {
 		return err
@@ -45,24 +62,18 @@ func (b *budget) wait(ctx context.Context, images int) error {
 	return b.metadata.WaitN(ctx, min(requestPoints+images, metadataPoints))
 }
 
-// waitListing returns when a request for so many fragments may be sent, or ctx's
-// error.
+// waitListing waits until a request for so many fragments may be sent. Its error is
+// ctx's.
 func (b *budget) waitListing(ctx context.Context, fragments int) error {
 	return b.metadata.WaitN(ctx, min(fragments, metadataPoints))
 }
 
-// answered takes note of the service's answer to a request.
+// answered adapts the share to the service's answer to a request.
 func (b *budget) answered(code string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case code == codeLimit:
-		b.share = max(b.share/2, leastShare)
-	case b.share < 1:
-		b.share = min(b.share+recovery, 1)
-	default:
-		return
+	if adapt(&b.share, code) {
+		b.media.SetLimit(rate.Limit(b.share.Value() * mediaPoints))
+		b.metadata.SetLimit(rate.Limit(b.share.Value() * metadataPoints))
 	}
-	b.media.SetLimit(rate.Limit(b.share * mediaPoints))
-	b.metadata.SetLimit(rate.Limit(b.share * metadataPoints))
 }

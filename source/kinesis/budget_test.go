@@ -69,8 +69,8 @@ func TestBudgetYieldsToOthers(t *testing.T) {
 		for begin := time.Now(); time.Since(begin) < time.Minute; {
 			ask(mediaPoints)
 		}
-		if b.share != 1 {
-			t.Errorf("the share is %.2f a minute after the others have gone", b.share)
+		if share := b.share.Value(); share != 1 {
+			t.Errorf("the share is %.2f a minute after the others have gone", share)
 		}
 	})
 }

@@ -9,54 +9,55 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
+
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 )
 
-// The requests that an account has a second of each operation of the control plane,
-// and what of them is used here: others have streams to read, too.
+// The requests a second that the service grants an account for each operation of the
+// control plane, and how many of them are used here: others have streams to read, too.
 const (
 	controlRequests = 300
 	ownRequests     = controlRequests * 4 / 5
-	// mostAtOnce are under way at a time. A service that stands still finds no more
-	// when it goes on, which it may count in one second.
+	// mostAtOnce bounds the requests under way. A service that has stalled receives no
+	// more than these when it recovers, and may count them all in one second.
 	mostAtOnce = ownRequests / 4
 )
 
-// A quota spreads the requests of one operation of the control plane, of all streams
-// together, so that they keep within the account's. Those that others use show as
-// throttling, as with a budget.
+// A quota spreads the requests for one operation of the control plane, of all streams
+// together, so that they keep within this process's share of the account's.
 type quota struct {
 	limiter *rate.Limiter
-	// turn is of the one that waits for the limiter. If all did, each for a time of its
-	// own, they would go together after the process has stood still, and as fast as
-	// before when there has been throttling.
-	turn     *semaphore.Weighted
+	// next admits one caller at a time to the limiter. If all waited there, each for a
+	// time reserved beforehand, they would all go at once after the process has been
+	// suspended, and no slower after throttling.
+	next     *semaphore.Weighted
 	underWay *semaphore.Weighted
 
 	mu    sync.Mutex
-	share float64
+	share pacing.Share
 }
 
 func newQuota() *quota {
 	return &quota{
 		limiter: rate.NewLimiter(ownRequests, ownRequests/4),
-		turn:    semaphore.NewWeighted(1), underWay: semaphore.NewWeighted(mostAtOnce), share: 1,
+		next:    semaphore.NewWeighted(1), underWay: semaphore.NewWeighted(mostAtOnce), share: newShare(),
 	}
 }
 
-// wait returns when a request may be sent, or ctx's error.
+// wait waits until a request may be sent. Its error is ctx's.
 func (q *quota) wait(ctx context.Context) error {
-	if err := q.turn.Acquire(ctx, 1); err != nil {
+	if err := q.next.Acquire(ctx, 1); err != nil {
 		return err
 	}
-	defer q.turn.Release(1)
+	defer q.next.Release(1)
 	if err := q.underWay.Acquire(ctx, 1); err != nil {
 		return err
 	}
-	q.underWay.Release(1) // the request takes it
+	q.underWay.Release(1) // the request acquires it again
 	return q.limiter.Wait(ctx)
 }
 
-// spare tells whether a request may be sent at once, and takes it to be.
+// spare tells whether a request may be sent at once, and counts it as sent.
 func (q *quota) spare() bool {
 	if !q.underWay.TryAcquire(1) {
 		return false
@@ -65,15 +66,15 @@ func (q *quota) spare() bool {
 	return q.limiter.Allow()
 }
 
-// observe takes note of how each attempt of a request ends. The account counts them all:
-// those after the first, which the caller has waited for, wait here.
+// observe watches how each attempt of a request ends. The account counts every attempt:
+// the caller has waited for the first one, and the others wait here.
 func (q *quota) observe(o *kinesisvideo.Options) {
 	var failed error // the attempt before
 	o.APIOptions = append(o.APIOptions, observe(q.answered), func(stack *middleware.Stack) error {
 		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Quota",
 			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, meta middleware.Metadata, err error) {
 				if failed != nil && q.wait(ctx) != nil {
-					return out, meta, fmt.Errorf("%v, and there was no time to try again", failed) //nolint:errorlint // it would be tried again
+					return out, meta, fmt.Errorf("%v, and there was no time to try again", failed) //nolint:errorlint // the SDK would retry it
 				}
 				if err := q.underWay.Acquire(ctx, 1); err != nil {
 					return out, meta, err
@@ -85,17 +86,11 @@ func (q *quota) observe(o *kinesisvideo.Options) {
 	})
 }
 
-// answered takes note of the service's answer to a request.
+// answered adapts the share to the service's answer to a request.
 func (q *quota) answered(code string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	switch {
-	case code == codeLimit:
-		q.share = max(q.share/2, leastShare)
-	case q.share < 1:
-		q.share = min(q.share+recovery, 1)
-	default:
-		return
+	if adapt(&q.share, code) {
+		q.limiter.SetLimit(rate.Limit(q.share.Value() * ownRequests))
 	}
-	q.limiter.SetLimit(rate.Limit(q.share * ownRequests))
 }
