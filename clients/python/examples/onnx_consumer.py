@@ -1,12 +1,12 @@
-"""Runs an ONNX model on what cvfeeder publishes, and draws what it finds.
+"""Runs an ONNX model on what cvfeeder publishes, and draws what the model finds.
 
     pip install cvfeeder onnx onnxruntime
     cvfeeder demo                             # in another terminal
     python onnx_consumer.py --count 5         # writes found-cam-1.png, …
 
-The model is made here, so that there is nothing to download: it finds the window with the
+The model is built here, so that there is nothing to download. It finds the window with the
 most contrast, and returns it as a box in pixels of the tensor. The tensor's affine map
-takes the box back to the camera's picture.
+maps the box back to the camera's picture.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _mean_of_windows(of: str, name: str) -> NodeProto:
 
 
 def source_picture(t: cvfeeder.Tensor) -> NDArray[np.uint8]:
-    """Return the camera's picture (H, W, 3) in RGB as far as the tensor shows it, 0 elsewhere."""
+    """Return the part of the camera's picture that the tensor shows, (H, W, 3) in RGB, else 0."""
     pixels = t.array[0] if t.layout == "NHWC" else t.array[0].transpose(1, 2, 0)
     if t.normalized:
         pixels = (pixels * np.array(t.std) + np.array(t.mean)) / t.scale
@@ -127,7 +127,7 @@ async def main() -> None:
             draw_box(picture, box)
             save_png(args.output / f"found-{t.stream}.png", picture)
             print(f"{t.time:%H:%M:%S.%f} {t.stream}: {box.round().tolist()} of {t.source}")
-        print(f"{tensors.skipped} newer ones took another's place")
+        print(f"{tensors.skipped} tensors were skipped for newer ones")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the tests share: messages as the contract has them, and the feeder's controls."""
+"""What the tests share: messages as cvfeeder publishes them, and the feeder's controls."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def publish(client: Client, subject: str, *messages: tuple[dict[str, str],
 
 
 async def ask(path: str, **request: Any) -> Any:
-    """Have the feeder do something, and return what it says of it."""
+    """Make the feeder do something, and return its answer."""
 
     def post() -> Any:
         call = urllib.request.Request(FEEDER + path, json.dumps(request).encode())  # noqa: S310
@@ -84,7 +84,7 @@ async def ask(path: str, **request: Any) -> Any:
 
 
 async def feed(stream: str, count: int = 1, **changes: Any) -> Any:
-    """Have the feeder publish count tensors of a stream, from 2026-01-02T03:04:05.200Z on."""
+    """Make the feeder publish count tensors of a stream, from 2026-01-02T03:04:05.200Z on."""
     request = {
         "Stream": stream,
         "Output": "detector",

@@ -1,4 +1,4 @@
-"""The requests, by the protocol's text and by the client that NVIDIA publishes."""
+"""The requests, compared with the protocol's text and with NVIDIA's own client."""
 
 from __future__ import annotations
 

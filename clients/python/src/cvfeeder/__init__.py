@@ -6,10 +6,10 @@
         boxes = model(t.normalize())            # or t.array, t.to_torch(), t.to_oip(...)
         print(t.stream, t.time, t.to_source(boxes))
 
-`subscribe` reads core NATS, `pull` a JetStream stream with acknowledgements, and
-`subscribe_gaps` the events that tell which frames are missing, and why. The connection
-has a thread of its own, so a model may keep the event loop busy; it reconnects by itself.
-Headers and sizes are checked before anything is made of a message.
+`subscribe` reads core NATS, `pull` reads a JetStream stream with acknowledgements, and
+`subscribe_gaps` reads the events that say which frames are missing, and why. The
+connection runs in its own thread, so a model may keep the event loop busy; it reconnects
+by itself. Headers and sizes are checked before a message is used.
 """
 
 from ._decoder import parse

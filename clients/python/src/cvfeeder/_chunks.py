@@ -1,4 +1,4 @@
-"""Putting tensors together that came in several messages."""
+"""Joining tensors that come in several messages."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Whole:
 
 @dataclass(slots=True)
 class _Assembly:
-    """The parts of one tensor that have come, by their number from 1."""
+    """The parts of one tensor that have arrived, by their number from 1."""
 
     headers: dict[str, str]  # of the whole tensor
     tensor: Identity
@@ -45,35 +45,35 @@ class _Assembly:
     parts: dict[int, Msg] = field(default_factory=dict)
     have: int = 0  # bytes
     done: bool = False
-    passed: bool = False  # something later has come on the subject
+    passed: bool = False  # something later has arrived on the subject
 
 
 class Joiner:
-    """Puts parts together.
+    """Joins parts.
 
-    On a plain subscription anything else on a subject ends the tensor whose parts are not
-    all there. From JetStream, parts that were not acknowledged in time come again between
-    others: there a tensor is given up when later ones have come and then its own parts
-    again, as by then every part that there is would have come. What is kept is bounded,
-    whatever the sender says.
+    On a plain subscription, any other message on the subject means that the missing parts
+    of a tensor will not come. JetStream delivers parts again that were not acknowledged in
+    time, between others. There, a tensor is given up when later ones have arrived and then
+    its own parts again: by then, every part that exists would have arrived. What is kept
+    is bounded, whatever the sender says.
     """
 
     def __init__(self, limit: int, *, repeats: bool) -> None:
         """Keep at most limit bytes of parts.
 
         With repeats the messages are JetStream's, and a complete tensor may come a second
-        time; without, its parts that do are ignored.
+        time. Without, parts that come again are ignored.
         """
         self.incomplete = 0
         self.given_up: list[Msg] = []  # parts of tensors that will never be complete
         self._limit = limit
         self._repeats = repeats
         self._bytes = 0
-        # By subject, and where messages repeat by the tensor, too.
+        # By subject and, with repeats, by tensor.
         self._assemblies: dict[tuple[str, Identity], _Assembly] = {}
 
     def add(self, msg: Msg) -> Whole | None:
-        """Return the whole that msg is or completes, or None while parts are missing."""
+        """Return the whole message that msg is or completes, None while parts are missing."""
         headers = msg.headers or {}
         key: tuple[str, Identity] = (msg.subject, ())
         if "Cvf-Chunk" not in headers:
@@ -111,7 +111,7 @@ class Joiner:
         return None
 
     def _pass(self, key: tuple[str, Identity]) -> None:
-        """Take note that something else has come on a subject."""
+        """Note that something else has arrived on a subject."""
         if not self._repeats:
             self._drop(key)
             return
@@ -134,7 +134,7 @@ class Joiner:
             self.incomplete += 1
 
     def _shrink(self) -> None:
-        """Forget the tensors that were opened first where there is too much."""
+        """Drop the tensors that were begun first while too much is kept."""
         while self._bytes > self._limit or len(self._assemblies) > MAX_SUBJECTS:
             self._drop(next(iter(self._assemblies)))
 
@@ -151,9 +151,10 @@ def _read(headers: dict[str, str]) -> tuple[int, int, dict[str, str]]:
 
 
 def _identity(whole: dict[str, str], total: int) -> Identity:
-    """Return what tells a tensor's parts from others.
+    """Return what distinguishes a tensor's parts from those of others.
 
-    That is not the trace, which tells the attempt, nor what JetStream adds to each message.
+    The trace does not belong to it, since it differs between attempts, nor do the headers
+    that JetStream adds to each message.
     """
     ours = (kv for kv in whole.items() if kv[0].startswith("Cvf-") or kv[0] == "Nats-Msg-Id")
     return (*sorted(ours), ("Cvf-Chunk", str(total)))

@@ -1,4 +1,4 @@
-"""From messages to tensors and gaps."""
+"""Turning messages into tensors and gaps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ log = logging.getLogger("cvfeeder")
 def parse(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Tensor | Gap:
     """Return the tensor, or the gap in its place, that one whole message carries.
 
-    For those who read NATS themselves. Raises InvalidMessage; a part of a tensor is one.
+    For programs that read NATS themselves. Raises InvalidMessage, also for a part of a
+    tensor.
     """
     if headers and "Cvf-Chunk" in headers:
         raise InvalidMessage("header Cvf-Chunk: the message is only a part of a tensor")
@@ -80,7 +81,7 @@ class Decoder:
         return self._with_reply(item, whole.messages)
 
     def tolerate(self, subject: str, err: InvalidMessage) -> None:
-        """Count an invalid message and log it, at most once a second; raise it where strict."""
+        """Count an invalid message and log it, at most once a second; raise it if strict."""
         self.invalid += 1
         if self._strict:
             raise err

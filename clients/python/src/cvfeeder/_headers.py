@@ -1,4 +1,4 @@
-"""Reading headers, which are hostile until they have been checked."""
+"""Reading headers, which are not trusted until they have been checked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Headers:
             self._fail("Cvf-Version", version, f"not the version {VERSION} that this package reads")
 
     def __contains__(self, name: str) -> bool:
-        """Tell whether there is such a header."""
+        """Return whether there is such a header."""
         return name in self._values
 
     def text(self, name: str) -> str:
@@ -101,19 +101,19 @@ class Headers:
 
 
 def traceparent(headers: Mapping[str, str] | None) -> str:
-    """Return W3C's trace context, "" unless it is there and well-formed.
+    """Return the W3C trace context, "" if it is missing or malformed.
 
-    What is wrong with a trace is no reason to refuse a tensor.
+    A malformed trace context is no reason to reject a tensor.
     """
     value = (headers or {}).get("traceparent", "")
     return value if _TRACE.fullmatch(value) else ""
 
 
 def parse_time(text: object) -> datetime:
-    """Return the instant, in UTC and exact to the millisecond, that RFC 3339 text tells."""
+    """Return the instant of an RFC 3339 text, in UTC and exact to the millisecond."""
     if not isinstance(text, str) or not _TIME.fullmatch(text):
         raise ValueError("not a time like 2026-01-02T03:04:05.200Z")
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
-    except OverflowError as err:  # the years 1 and 9999 with an offset
+    except OverflowError as err:  # an offset that leaves the years 1 to 9999
         raise ValueError(str(err)) from None

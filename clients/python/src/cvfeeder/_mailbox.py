@@ -1,4 +1,4 @@
-"""Where the connection's thread leaves what the consumer's event loop takes."""
+"""The queue between the connection's thread and the consumer's event loop."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OVERHEAD = 4 << 10  # bytes that an item is counted with beside its payload
+OVERHEAD = 4 << 10  # bytes that each item counts in addition to its payload
 
 
 class Mailbox(Generic[T]):
-    """A queue that is bounded in bytes, between a thread and an event loop.
+    """A queue between a thread and an event loop, bounded in bytes.
 
-    When it is full the oldest items go. An item with the key of one that waits takes
-    its place, and its turn.
+    When it is full, the oldest items are dropped. An item with the same key as a waiting
+    one replaces it, and keeps its place in the queue.
     """
 
     def __init__(self, limit: int) -> None:
@@ -33,7 +33,7 @@ class Mailbox(Generic[T]):
         self._lock = threading.Lock()
 
     def put(self, item: T, size: int = 0, key: Hashable | None = None) -> None:
-        """Add an item of so many bytes, from any thread. Without a key it replaces none."""
+        """Add an item of size bytes, from any thread. Without a key it replaces no other."""
         size += OVERHEAD
         with self._lock:
             if key is None:
@@ -49,13 +49,13 @@ class Mailbox(Generic[T]):
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """Make get raise an error once it has returned all that is there."""
+        """Make get raise an error once it has returned all items."""
         with self._lock:
             self._error = self._error or error
         self._wake()
 
     async def get(self) -> T:
-        """Return the oldest item as soon as there is one. Nothing is lost if this is cancelled."""
+        """Return the oldest item, once there is one. Nothing is lost if this is cancelled."""
         while True:
             event = asyncio.Event()
             with self._lock:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
     from ._decoder import Decoder
 
-T = TypeVar("T", covariant=True)  # noqa: PLC0105 - it says all
+T = TypeVar("T", covariant=True)  # noqa: PLC0105 - T is the usual name
 
 
 class Reader(ABC, Generic[T]):
     """An endless source of tensors or gaps: iterate over it, or await `get`.
 
-    It connects when it is first read or entered with ``async with``, which also closes
-    it. An ``async for`` on its own closes it as soon as the loop is left.
+    It connects when it is first read, or entered with ``async with``, which also closes
+    it. An ``async for`` without ``async with`` closes it when the loop is left.
     """
 
     def __init__(self, decoder: Decoder, options: dict[str, Any]) -> None:
@@ -32,16 +32,16 @@ class Reader(ABC, Generic[T]):
 
     @property
     def incomplete(self) -> int:
-        """How many tensors in parts were dropped because parts of them did not come."""
+        """How many tensors were dropped because some of their parts did not arrive."""
         return self._decoder.joiner.incomplete
 
     @property
     def invalid(self) -> int:
-        """How many messages were not what cvfeeder publishes."""
+        """How many messages were not what cvfeeder would publish."""
         return self._decoder.invalid
 
     async def __aenter__(self) -> Self:
-        """Connect and subscribe; what is published from here on is seen."""
+        """Connect and subscribe; everything published from here on is received."""
         if self._session is not None:
             raise RuntimeError("this is open already")
         session = Session(self._options, self._fail)
@@ -59,7 +59,7 @@ class Reader(ABC, Generic[T]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection. What was delivered stays valid."""
+        """Close the connection. Tensors that were delivered stay valid."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -90,4 +90,4 @@ class Reader(ABC, Generic[T]):
 
     @abstractmethod
     def _fail(self, error: Exception) -> None:
-        """Make _next raise an error, from the connection's loop."""
+        """Make _next raise an error; called on the connection's loop."""

@@ -1,8 +1,8 @@
 """A NATS connection on a thread of its own.
 
-A model keeps an event loop busy for as long as it runs. On that loop messages would
-not be read meanwhile: they would pile up in the server, which then takes the reader
-for dead. So the connection has a loop and a thread to itself.
+A model keeps an event loop busy for as long as it runs. On the same loop, messages would
+not be read in the meantime. They would pile up in the server, which would then take the
+reader for dead. So the connection has a loop and a thread of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Session:
     """One connection, which reconnects for as long as it is open."""
 
     def __init__(self, options: dict[str, Any], on_end: Callable[[Exception], None]) -> None:
-        """Prepare a connection with nats-py's options; on_end is told if it ends for good."""
+        """Prepare a connection with nats-py's options; on_end is called if it ends for good."""
         self._options = {
             "name": "cvfeeder-python",
             "max_reconnect_attempts": -1,
@@ -48,7 +48,7 @@ class Session:
         self._thread = threading.Thread(target=self._run, name="cvfeeder", daemon=True)
 
     async def open(self) -> Client:
-        """Connect, however long it takes for a server to be there."""
+        """Connect, however long it takes until a server is there."""
         self._thread.start()
         try:
             return await asyncio.shield(asyncio.wrap_future(self._started))
@@ -93,10 +93,10 @@ class Session:
                 self._started.cancel()
 
     async def _on_error(self, err: Exception) -> None:
-        if str(err) != str(self._last_error):  # and not at each attempt to reconnect
+        if str(err) != str(self._last_error):  # not again for each attempt to reconnect
             log.warning("NATS: %s", str(err) or type(err).__name__)
         self._last_error = err
-        # Waiting for a server makes sense; for other credentials it does not.
+        # A server may come up later; credentials will not become valid by waiting.
         if not self._started.done() and "authorization" in str(err).lower():
             raise CvfeederError(f"NATS refuses the connection: {err}") from err
 

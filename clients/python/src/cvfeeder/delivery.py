@@ -1,4 +1,4 @@
-"""What everything that was delivered has in common: a subject, and acknowledgement."""
+"""What all deliveries have in common: a subject, and acknowledgement."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Delivered:
-    """Something that a subject delivered."""
+    """Something that was delivered on a subject."""
 
     #: The NATS subject, for example ``cvf.t.front-door.detector``.
     subject: str
     _reply: Callable[[bytes], Awaitable[None]] | None = field(default=None, repr=False)
 
     async def ack(self) -> None:
-        """Tell JetStream that this is done with, so that it is not delivered again.
+        """Acknowledge this to JetStream, so that it is not delivered again.
 
-        Without JetStream there is nothing to tell, and nothing is done.
+        Without JetStream this does nothing.
         """
         await self._answer(b"+ACK")
 
@@ -29,7 +29,7 @@ class Delivered:
         await self._answer(b'-NAK {"delay": %d}' % int(delay * 1e9) if delay > 0 else b"-NAK")
 
     async def in_progress(self) -> None:
-        """Ask JetStream for more time: its wait for the acknowledgement starts anew."""
+        """Ask JetStream for more time: its wait for the acknowledgement starts again."""
         await self._answer(b"+WPI")
 
     async def _answer(self, answer: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The errors that the package raises on its own account."""
+"""The errors that the package itself raises."""
 
 
 class CvfeederError(Exception):
@@ -10,4 +10,4 @@ class InvalidMessage(CvfeederError, ValueError):  # noqa: N818 - it names what i
 
 
 class SpecMismatch(CvfeederError):  # noqa: N818 - it names what it is about
-    """A tensor was made with another preprocessing than the one the consumer expects."""
+    """A tensor was made with other preprocessing than the consumer expects."""

@@ -22,12 +22,12 @@ class Gap(Delivered):
     """A run of slots of one stream that all ended in the same way, without a tensor."""
 
     stream: str
-    #: The output whose subject told the gap; "" for an event, which is for all of them.
+    #: The output whose subject the gap came on; "" for an event, which is about all outputs.
     output: str = ""
-    #: The first and the last slot of the run, in UTC. Both belong to it.
+    #: The first and the last slot of the run, both inclusive, in UTC.
     start: datetime
     end: datetime
-    #: How many slots it has, at least 1.
+    #: How many slots the run has, at least 1.
     slots: int
     #: Why: no_media, media_error, undecodable, stale or dropped.
     reason: str
@@ -36,7 +36,7 @@ class Gap(Delivered):
 
 
 def parse_inline(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Gap:
-    """Return the gap that a message on a tensor's subject tells, in place of a tensor."""
+    """Return the gap in a message that comes in place of a tensor, on its subject."""
     if data:
         raise InvalidMessage(f"header Cvf-Gap: with a payload of {len(data)} bytes")
     h = Headers(headers)
@@ -56,7 +56,7 @@ def parse_inline(subject: str, headers: Mapping[str, str] | None, data: bytes) -
 
 
 def parse_event(subject: str, data: bytes) -> Gap:
-    """Return the gap that an event on ``cvf.gap.<stream>`` tells in JSON."""
+    """Return the gap in an event on ``cvf.gap.<stream>``, which is JSON."""
     if len(data) > MAX_EVENT:
         raise InvalidMessage(f"gap event: {len(data)} bytes are more than {MAX_EVENT}")
     try:

@@ -48,11 +48,11 @@ class InferRequest:
 
     @property
     def buffers(self) -> list[memoryview]:
-        """The parts of the body, to send one after the other: JSON, then the payload itself."""
+        """The pieces of the body, in order: the JSON, then the payload itself."""
         return [memoryview(self._json()), memoryview(self.payload)]
 
     def body(self) -> bytes:
-        """Return the body in one piece, which does copy the payload."""
+        """Return the body in one piece. This copies the payload."""
         return b"".join(self.buffers)
 
     def grpc(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def infer_request(
     model_version: str = "",
     request_id: str = "",
 ) -> InferRequest:
-    """Return the request that has tensor as its only input; see `Tensor.to_oip`."""
+    """Return the request with tensor as its only input; see `Tensor.to_oip`."""
     return InferRequest(
         model_name=model_name,
         model_version=model_version,

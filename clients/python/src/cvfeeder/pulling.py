@@ -1,4 +1,4 @@
-"""JetStream: what a stream keeps, each message until it is acknowledged."""
+"""Reading a JetStream stream, with acknowledgements."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from .tensor import Tensor
 
-T = TypeVar("T", covariant=True)  # noqa: PLC0105 - it says all
+T = TypeVar("T", covariant=True)  # noqa: PLC0105 - T is the usual name
 
 BATCH = 4  # messages
 BATCH_BYTES = 32 << 20
 EXPIRES = 10.0  # seconds that a request waits for messages
-HEARTBEAT = 2.0  # seconds between signs of life while it does
+HEARTBEAT = 2.0  # seconds between the server's heartbeats meanwhile
 
 log = logging.getLogger("cvfeeder")
 
@@ -38,8 +38,8 @@ log = logging.getLogger("cvfeeder")
 class Pull(Reader[T]):
     """A durable consumer of a JetStream stream; made by `pull`.
 
-    Messages are asked for in small batches, the next one when the last has been used up,
-    so that megabytes neither pile up nor wait for so long that they are delivered again.
+    Messages are fetched in small batches, the next one when the last has been used up. So
+    megabytes neither pile up, nor wait for so long that they are delivered again.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Pull(Reader[T]):
         self._inbox = ""
         self._request = 0  # the number of the last request
         self._open = 0  # messages that it may still bring
-        self._asked = 0  # messages that it was for
-        self._single = False  # the next message is larger than a batch may be
+        self._asked = 0  # messages that it asked for
+        self._single = False  # the next message is larger than batch_bytes
 
     async def _subscribe(self, client: Client) -> None:
         self._client = client
@@ -119,7 +119,7 @@ class Pull(Reader[T]):
         )
 
     async def _message(self) -> Msg:
-        """Return the next message, asking for more where none is on its way."""
+        """Return the next message; ask for more if none is on its way."""
         while True:
             if self._open <= 0:
                 await self._run(self._ask())
@@ -137,7 +137,7 @@ class Pull(Reader[T]):
                 await self._on_status(status, (msg.headers or {}).get("Description", ""))
 
     async def _on_status(self, status: str, text: str) -> None:
-        """Take note of how the last request goes."""
+        """Handle the server's status of the last request."""
         if status == "100":  # still waiting
             return
         brought = self._asked - self._open
@@ -145,7 +145,7 @@ class Pull(Reader[T]):
         if "exceeds maxbytes" in text.lower():
             self._single = brought == 0
         elif status == "503" or "leadership change" in text.lower():
-            await asyncio.sleep(0.5)  # JetStream is not there at the moment
+            await asyncio.sleep(0.5)  # JetStream is not available at the moment
         elif status not in ("404", "408") and "batch completed" not in text.lower():
             raise CvfeederError(
                 f"consumer {self._durable!r} of stream {self._stream!r}: {status} {text}"
@@ -157,7 +157,7 @@ class Pull(Reader[T]):
             try:
                 item = self._decoder.decode(msg)
             except InvalidMessage as err:
-                await self._answer([msg], b"+TERM")  # it will never be better
+                await self._answer([msg], b"+TERM")  # it would be just as invalid the next time
                 self._decoder.tolerate(msg.subject, err)
                 continue
             if given_up := self._decoder.joiner.given_up:
@@ -178,7 +178,7 @@ class Pull(Reader[T]):
     async def _run(self, work: Coroutine[Any, Any, None]) -> None:
         if self._session is None:
             work.close()
-            raise CvfeederError("the consumer has been closed: JetStream delivers again")
+            raise CvfeederError("the consumer has been closed: JetStream will deliver this again")
         await self._session.run(work)
 
     def _fail(self, error: Exception) -> None:
@@ -232,15 +232,15 @@ def pull(
 ) -> Pull[Any]:
     """Return the tensors of a JetStream stream, with a durable consumer of the given name.
 
-    The consumer is made where it is missing, and remembers what was acknowledged: call
-    `Tensor.ack` when done with a tensor. One that is not acknowledged within the
-    consumer's ack_wait (30 s unless set otherwise) is delivered again, as is one that
-    `Tensor.nak` gives back. Several processes may share a consumer, unless tensors come
-    in parts, of which each would get some.
+    The consumer is created if it is missing, and remembers what was acknowledged: call
+    `Tensor.ack` when done with a tensor. A tensor that is not acknowledged within the
+    consumer's ack_wait (30 s by default) is delivered again, as is one that `Tensor.nak`
+    gives back. Several processes may share a consumer, unless tensors come in parts: each
+    process would get only some of the parts.
 
-    A batch is at most batch messages and batch_bytes bytes; one message that is larger
-    comes alone. The other parameters are those of `subscribe`; without gaps, inline
-    gaps are acknowledged and passed over.
+    A batch is at most batch messages and batch_bytes bytes; a larger message comes on its
+    own. The other parameters are those of `subscribe`. Without gaps, inline gaps are
+    acknowledged and skipped.
     """
     return Pull(
         stream,

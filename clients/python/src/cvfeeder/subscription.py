@@ -1,4 +1,4 @@
-"""Core NATS: what is published while one listens."""
+"""Reading core NATS: what is published while the subscription is open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
-T = TypeVar("T", covariant=True)  # noqa: PLC0105 - it says all
+T = TypeVar("T", covariant=True)  # noqa: PLC0105 - T is the usual name
 
 URL = "nats://127.0.0.1:4222"
 BUFFER = 256 << 20  # bytes
@@ -45,18 +45,18 @@ class Subscription(Reader[T]):
 
     @property
     def skipped(self) -> int:
-        """How many were dropped because the consumer was too slow for them."""
+        """How many items were dropped because the consumer was too slow."""
         return self._mailbox.skipped
 
     async def _subscribe(self, client: Client) -> None:
         await client.subscribe(self._subject, cb=self._receive)
-        # The PING of nats-py's flush goes out ahead of what is still queued (2.16), here the
-        # subscription: the second one is behind it.
+        # In nats-py 2.16, the PING of flush overtakes what is still queued, here the
+        # subscription. The PING of the second flush comes after it.
         await client.flush()
         await client.flush()
 
     async def _receive(self, msg: Msg) -> None:
-        """Take a message, on the connection's thread; errors are for the consumer to raise."""
+        """Take a message, on the connection's thread; errors are raised in the consumer."""
         try:
             item = self._decoder.decode(msg)
         except InvalidMessage as err:
@@ -125,15 +125,15 @@ def subscribe(
 ) -> Subscription[Any]:
     """Return the tensors that are published on a subject from now on.
 
-    A consumer that is slower than its cameras loses the oldest tensors that wait, once
-    they have more than buffer bytes. With newest it is left the newest tensor of each
-    subject, and no other. `Subscription.skipped` counts what it did not get.
+    If a consumer is slower than its cameras, the oldest waiting tensors are dropped once
+    more than buffer bytes wait. With newest, only the newest tensor of each subject waits.
+    `Subscription.skipped` counts what was dropped.
 
-    With gaps, inline gaps come in their order as `Gap`. With expect_spec, one
-    fingerprint or several, a tensor with another raises SpecMismatch. An invalid message
-    is counted, logged and passed over; with strict it raises InvalidMessage.
+    With gaps, inline gaps come in order, as `Gap`. With expect_spec, one fingerprint or
+    several, a tensor with any other raises SpecMismatch. An invalid message is counted,
+    logged and skipped; with strict it raises InvalidMessage.
 
-    The other options are those of nats.connect, for example user_credentials, nkeys_seed,
+    The other options are passed to nats.connect, for example user_credentials, nkeys_seed,
     tls, user, password or token. Their callbacks run on the connection's own thread.
     """
     return Subscription(

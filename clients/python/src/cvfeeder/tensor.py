@@ -1,4 +1,4 @@
-"""Tensors, as their messages carry them."""
+"""Tensors, as messages carry them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Tensor(Delivered):
-    """One preprocessed picture of one camera, and what is known of it."""
+    """One preprocessed picture of one camera, and what is known about it."""
 
     stream: str
     output: str
@@ -53,16 +53,16 @@ class Tensor(Delivered):
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    #: False where the elements are pixels that the consumer is to normalize.
+    #: False if the elements are pixels that the consumer has to normalize.
     normalized: bool
-    #: The fingerprint of the preprocessing and of the libraries that did it.
+    #: The fingerprint of the preprocessing and of the versions of the libraries that did it.
     spec: str
     #: The message's identity, the same on every attempt.
     id: str
     #: The elements, little-endian, in C order.
     payload: bytes = field(repr=False)
-    #: The trace context of the span that published it, "" where it is not traced:
-    #: opentelemetry.propagate.extract({"traceparent": t.traceparent}) is a span's parent.
+    #: The trace context of the span that published it, "" if it is not traced. Use
+    #: opentelemetry.propagate.extract({"traceparent": t.traceparent}) as a span's context.
     traceparent: str = ""
 
     @property
@@ -71,7 +71,7 @@ class Tensor(Delivered):
         return np.frombuffer(self.payload, _DTYPES[self.datatype]).reshape(self.shape)
 
     def age(self, now: datetime | None = None) -> float:
-        """Return the seconds from the slot until now."""
+        """Return the seconds from the slot until now, or until the given time."""
         return ((now or datetime.now(UTC)) - self.time).total_seconds()
 
     def to_source(self, points: ArrayLike, *, clip: bool = False) -> NDArray[np.float64]:
@@ -79,7 +79,7 @@ class Tensor(Delivered):
 
         Points have the shape (..., 2), as x, y; boxes have (..., 4), as x1, y1, x2, y2.
         The result has the same shape. A box stays upright: it is the smallest one that
-        holds its four mapped corners. With clip, coordinates are moved into the picture.
+        holds its four mapped corners. With clip, coordinates are limited to the picture.
         """
         p = np.asarray(points, np.float64)
         if p.ndim == 0 or p.shape[-1] not in (2, 4):
@@ -101,12 +101,12 @@ class Tensor(Delivered):
         return np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)
 
     def normalize(self) -> NDArray[Any]:
-        """Return what a model takes: float32, normalized; the array itself where it already is."""
+        """Return the normalized elements: float32 made from uint8, otherwise the array itself."""
         if self.normalized:
             return self.array
         axes = (1, -1, 1, 1) if self.layout == "NCHW" else (1, 1, 1, -1)
         mean, std = (np.array(v).reshape(axes) for v in (self.mean, self.std))
-        # One multiplication and one addition a pixel: pixel*(scale/std) - mean/std.
+        # One multiplication and one addition per pixel: pixel*(scale/std) - mean/std.
         normalized = self.array * np.float32(self.scale / std)
         normalized -= np.float32(mean / std)
         return normalized
@@ -114,11 +114,11 @@ class Tensor(Delivered):
     def to_torch(self, *, copy: bool = True) -> torch.Tensor:
         """Return the elements as a PyTorch tensor of the same shape and type, on the CPU.
 
-        Without a copy it shares the message's memory, which must not be written to; PyTorch
-        cannot know that, and warns of it.
+        Without a copy it shares the message's memory, which must not be written to. PyTorch
+        cannot enforce that, and warns about it.
         """
         try:
-            import torch  # noqa: PLC0415 - it takes seconds, and is not for all
+            import torch  # noqa: PLC0415 - importing it takes seconds, and is optional
         except ImportError as err:
             raise ImportError(
                 "Tensor.to_torch needs PyTorch, which is not installed: pip install torch"
@@ -136,7 +136,7 @@ class Tensor(Delivered):
     ) -> oip.InferRequest:
         """Return an inference request for Triton or KServe that holds the payload as it is.
 
-        Outputs are asked for in binary form; without names, all of the model's are.
+        Outputs are requested in binary form: those named, or all of the model's.
         """
         return oip.infer_request(
             self,
@@ -180,7 +180,7 @@ def parse_tensor(subject: str, headers: Mapping[str, str] | None, data: bytes) -
 
 
 def announced_size(headers: Mapping[str, str] | None) -> int:
-    """Return the bytes of the whole tensor that the headers of a message, or a part, announce."""
+    """Return the size in bytes of the whole tensor, as a message's or a part's headers say."""
     h = Headers(headers)
     return _size(h.counts("Cvf-Shape", ",", 4), h.one_of("Cvf-Dtype", *_DTYPES))
 
@@ -193,7 +193,7 @@ def _size(shape: tuple[int, ...], datatype: str) -> int:
 
 
 def _check(t: Tensor, channels: int) -> None:
-    """Check what no single header shows."""
+    """Check what takes more than one header."""
     c = t.shape[1] if t.layout == "NCHW" else t.shape[3]
     if t.shape[0] != 1 or c != channels:
         raise InvalidMessage(
