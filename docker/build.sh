@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the container image with the first of docker, podman and buildah that
+# Builds the container image with docker, podman or buildah, the first of them that
 # works here, or with the one that $BUILDER names:
 #
 #   docker/build.sh IMAGE VERSION [OPTION…]
 #
-# OPTION is one of the builder's, such as --platform linux/arm64.
+# OPTION is passed to the builder, such as --platform linux/arm64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,7 @@ works() { command -v "$1" && "$1" info; } >/dev/null 2>&1
 for builder in ${BUILDER-docker podman buildah} ""; do
 	[[ -z $builder ]] || ! works "$builder" || break
 done
-# The OCI's own format has no HEALTHCHECK.
+# The OCI image format has no HEALTHCHECK, hence --format docker below.
 case $builder in
 docker)
 	build=(docker build)
@@ -28,7 +28,7 @@ podman | buildah)
 	aarch64) own=arm64 ;;
 	*) own=amd64 ;;
 	esac
-	# Some versions do not know the platform that they build on.
+	# Some versions do not set BUILDPLATFORM.
 	build=("$builder" build --format docker --layers --build-arg "BUILDPLATFORM=linux/$own")
 	;;
 *)

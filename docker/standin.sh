@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Makes a stand-in for the official image of Go, for machines that reach Debian's
+# Makes a stand-in for the official Go image, for machines that can reach Debian's
 # packages but no image registry:
 #
 #   docker/standin.sh [NAME]    default: docker.io/library/golang:1.26-bookworm
 #
-# It is a Debian 12 by debootstrap with what the official image has of gcc, git and
-# make, and this machine's Go toolchain and certificate authorities. Needs root,
-# buildah and debootstrap; STORAGE_DRIVER and CONTAINERS_STORAGE_CONF say where the
-# image goes.
+# It is a Debian 12 made by debootstrap, with gcc, git and make as in the official image,
+# and this machine's Go toolchain and certificate authorities. Needs root, buildah and
+# debootstrap. STORAGE_DRIVER and CONTAINERS_STORAGE_CONF say where the image is stored.
 set -euo pipefail
 name=${1-docker.io/library/golang:1.26-bookworm}
 

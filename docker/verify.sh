@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the image and runs it, on a machine without a container engine and without an
-# image registry: over docker/standin.sh, and in namespaces with a read-only root file
+# Builds the image and runs it, on a machine without a container engine or an image
+# registry: on top of docker/standin.sh, and in namespaces, with a read-only root file
 # system and as the image's own user.
 #
 #   docker/verify.sh VERSION
 #
 # Needs root, buildah and debootstrap, and takes half an hour the first time, most of
-# it for OpenCV. What it makes stays in $WORK, by default .cache/image-test.
+# it for OpenCV. Its results stay in $WORK, by default .cache/image-test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=${1:?the version}
@@ -41,12 +41,12 @@ done
 [[ $(find "$root" -type f -perm /111 | wc -l) -eq 1 ]] || fail "the image has other programs than cvfeeder"
 buildah inspect --type image localhost/cvfeeder:test | grep -q '"Healthcheck"' || fail "the image has no HEALTHCHECK"
 
-# The image's program as its own user. No function, so that its process is what a
-# signal reaches.
+# The image's program, run as the image's user. It is not a function, so that signals
+# reach the program itself.
 feeder=(env HOME=/var/lib/cvfeeder chroot --userspec=65532:65532 --groups= "$root" /usr/local/bin/cvfeeder)
 
-# inside runs a function of this script in namespaces of its own, in which the image's
-# root file system is read-only but for /tmp.
+# inside runs a function of this script in new namespaces, in which the image's root file
+# system is read-only except for /tmp.
 inside() {
 	root=$root unshare --mount --pid --fork --kill-child --net bash -euo pipefail -c "
 		$(declare -f fail "$1")
@@ -71,8 +71,8 @@ works() {
 	wait "$demo"
 }
 
-# From the start of the program to its first tensor at a subscriber, with pictures that
-# are there already. Each try to subscribe is a start of the program, too.
+# The time from the start of the program to its first tensor at a subscriber, with
+# pictures that exist already. Each attempt to subscribe starts the program as well.
 coldstart() {
 	export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
 	"${feeder[@]}" fake --streams 1 >/dev/null &

@@ -1,4 +1,4 @@
-"""Prints a line for each tensor: a place to put a model."""
+"""Prints a line for each tensor. Put your model here."""
 
 import asyncio
 import os
