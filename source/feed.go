@@ -41,6 +41,6 @@ type FeedState struct {
 }
 
 // An OpenFeed makes the feed of a stream, which claims its slots in l. The feed calls
-// fetched after each request, with how long it took and how it ended; nil for a
+// fetched after each request of Frames, with how long it took and how it ended: nil for a
 // request that was answered, even if it brought no frame.
 type OpenFeed func(l *Ledger, fetched func(took time.Duration, err error)) Feed

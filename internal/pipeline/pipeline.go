@@ -308,7 +308,7 @@ func (p *Pipeline) InflightBytes() int64 {
 	}
 	n := p.inflight.Load()
 	for _, s := range p.sorted() {
-		n += s.poller.HeldBytes()
+		n += s.poller.State().HeldBytes
 	}
 	return n
 }

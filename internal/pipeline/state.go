@@ -20,7 +20,7 @@ func (p *Pipeline) Status() []status.Stream {
 }
 
 func (s *stream) state() metrics.Stream {
-	return metrics.Stream{Name: s.Name, Stats: s.ledger.Stats(), Lag: s.poller.Lag(), Overlap: s.poller.Overlap()}
+	return metrics.Stream{Name: s.Name, Stats: s.ledger.Stats(), Lag: s.poller.State().Lag, Overlap: s.poller.State().Overlap}
 }
 
 func (s *stream) status(now time.Time) status.Stream {

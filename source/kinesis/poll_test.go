@@ -62,7 +62,7 @@ func TestPollTheService(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 		asked, published := s.Totals()["cam-1"].Asked, st.Ended[source.Published]
-		t.Logf("asked for %.2f images a frame, lag %v", float64(asked)/float64(published), poller.Lag())
+		t.Logf("asked for %.2f images a frame, lag %v", float64(asked)/float64(published), poller.State().Lag)
 		if limit := 1.75; float64(asked) > limit*float64(published) {
 			t.Errorf("asked for %d images to publish %d", asked, published)
 		}

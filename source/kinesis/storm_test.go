@@ -179,6 +179,6 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 	total := s.Totals()[name]
 	t.Logf("%s: %d of %d arrived, %d failed polls, for each %.3f images asked and not refused, %.3f made, lag %v",
 		name, len(arrived), len(truth), failed, float64(total.Answered)/float64(len(arrived)),
-		float64(total.Made)/float64(len(arrived)), poller.Lag())
+		float64(total.Made)/float64(len(arrived)), poller.State().Lag)
 	return len(arrived)
 }

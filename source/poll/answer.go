@@ -53,7 +53,7 @@ func (a *answer) begin(s source.Slot) source.Slot {
 // fetch asks for the window of an answer and fills the answer in. Frames are released
 // while the rest is still arriving.
 func (p *Poller) fetch(ctx context.Context, a *answer, yield func(source.Frame, error) bool) (more bool, err error) {
-	for img, err := range p.fetcher.Images(ctx, a.Window) {
+	for img, err := range p.images(ctx, a.Window) {
 		if errors.Is(err, ErrEmptyWindow) {
 			break // an answer like others
 		}
@@ -76,7 +76,7 @@ func (p *Poller) fetch(ctx context.Context, a *answer, yield func(source.Frame, 
 		}
 	}
 	if _, ok := a.newest(); ok {
-		p.failures = 0 // in a long cycle, what failed long ago is no reason for a long pause
+		p.answered() // a cycle can be long
 	}
 	return true, nil
 }

@@ -53,11 +53,10 @@ func (p *Poller) fetchListed(ctx context.Context, r *slotRange, yield func(sourc
 		p.lister = nil
 		return true, nil
 	case err != nil:
-		p.listFailures++
-		p.listAgain = source.SlotAt(time.Now()).Add(backoff(p.listFailures))
+		p.listAgain = source.SlotAt(time.Now()).Add(p.listRetry.Next())
 		return true, nil
 	}
-	p.listFailures = 0
+	p.listRetry.Reset()
 
 	from := first
 	for w := range planListed(p.ledger, spans, first, to) {

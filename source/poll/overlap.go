@@ -15,7 +15,7 @@ func (p *Poller) need(from, to source.Slot) need {
 	if f, ok := p.estimate.fragment(); ok {
 		n.fragment = f
 	}
-	if p.failures > 0 {
+	if p.failing {
 		// Continuation tokens sometimes fail: a single page needs none.
 		n.fragment = 0
 	}

@@ -21,8 +21,8 @@
 //		ledger.Resolve(frame.Slot, source.Published)
 //	}
 //
-// The package imports the standard library and package source only. The fetcher for the
-// real service is source/kinesis; a fake of that service for tests is
+// The package imports the standard library, source and internal/pacing only. The fetcher
+// for the real service is source/kinesis; a fake of that service for tests is
 // source/kinesis/kinesistest.
 package poll
 
@@ -34,6 +34,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -41,18 +42,15 @@ import (
 // the answers.
 const Auto time.Duration = -1
 
-const (
-	// MaxFragment is the longest fragment that is expected. A slot that has no media in
-	// a window starting this long before it has none at all.
-	MaxFragment = 20 * time.Second
-
-	maxHeld    = 32 << 20 // bytes of held frames above which nothing new is asked for
-	minBackoff = 500 * time.Millisecond
-	maxBackoff = 30 * time.Second
-)
+// MaxFragment is the longest fragment that is expected. A slot that has no media in a
+// window starting this long before it has none at all.
+const MaxFragment = 20 * time.Second
 
 // DefaultGrace is the default of [Options.Grace].
 const DefaultGrace = 10 * time.Second
+
+// maxHeld is how many bytes of frames may be held before nothing new is asked for.
+const maxHeld = 32 << 20
 
 // Options configure a [Poller]. The zero values of Lag and Overlap mean none at all:
 // most callers want [Auto].
@@ -64,6 +62,9 @@ type Options struct {
 	// Overlap is how long before the first wanted slot a window starts; [Auto] learns
 	// it.
 	Overlap time.Duration
+	// Check, where set, tells whether the stream may be read. Frames waits until it
+	// returns nil, and yields each failure as an error.
+	Check func(context.Context) error
 	// Grace is how long after its instant a missing slot may still turn up. 0 means
 	// [DefaultGrace].
 	Grace time.Duration
@@ -77,6 +78,10 @@ type Options struct {
 	// so that many streams whose media becomes visible together are not asked for
 	// together.
 	Spread func() time.Duration
+	// Fetched, where set, is called after each request of Frames: with how long it took,
+	// without the time in which the receiver worked on frames of its answer, and how it
+	// ended. An answer without any media is an answer: its err is nil.
+	Fetched func(took time.Duration, err error)
 	// Late, where set, is told after each wait how much longer it took than planned.
 	Late func(time.Duration)
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when
@@ -84,8 +89,8 @@ type Options struct {
 	To source.Slot
 }
 
-// A Poller asks for windows of slots and yields their frames in order. Frames is for one
-// goroutine; Lag, Overlap and HeldBytes may be called from others.
+// A Poller asks for windows of slots and yields their frames in order. It implements
+// [source.Feed].
 type Poller struct {
 	fetcher Fetcher
 	lister  Lister // nil where fragments cannot be listed
@@ -102,10 +107,11 @@ type Poller struct {
 	held        []source.Frame                // arrived, but after a slot that may still turn up; in slot order
 	polls       int                           // of the live edge
 	misses      int                           // consecutive polls of the live edge that found nothing new
-	failures    int                           // consecutive failed requests
+	failing     bool                          // the last request failed
+	retry       pacing.Backoff                // of failed requests
 
-	listFailures int         // consecutive
-	listAgain    source.Slot // fragments are not listed before this instant
+	listRetry pacing.Backoff // of failed listings
+	listAgain source.Slot    // fragments are not listed before this instant
 
 	lag, overlap, heldBytes atomic.Int64
 }
@@ -118,6 +124,8 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 	}
 	p := &Poller{
 		fetcher: fetcher, ledger: ledger, opts: opts,
+		retry:       pacing.Backoff{Min: minRetry, Max: maxRetry},
+		listRetry:   pacing.Backoff{Min: minRetry, Max: maxRetry},
 		guess:       firstOverlap,
 		widened:     map[source.Slot]time.Duration{},
 		startsAfter: map[source.Slot]source.Slot{},
@@ -129,14 +137,16 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 	return p
 }
 
-// Lag returns how far behind now the poller asks, as configured or learned.
-func (p *Poller) Lag() time.Duration { return time.Duration(p.lag.Load()) }
-
-// Overlap returns how long before the first wanted slot the last window started.
-func (p *Poller) Overlap() time.Duration { return time.Duration(p.overlap.Load()) }
-
-// HeldBytes returns the bytes of the frames that wait for an earlier slot.
-func (p *Poller) HeldBytes() int64 { return p.heldBytes.Load() }
+// State returns the bytes of the frames that wait for an earlier slot; how far behind
+// now the poller asks, as configured or learned; and how long before the first wanted
+// slot the last window started.
+func (p *Poller) State() source.FeedState {
+	return source.FeedState{
+		HeldBytes: p.heldBytes.Load(),
+		Lag:       time.Duration(p.lag.Load()),
+		Overlap:   time.Duration(p.overlap.Load()),
+	}
+}
 
 // Frames yields the frames in slot order, each once, as they become available, and
 // claims their slots in the ledger: the receiver says how each ended with
@@ -148,24 +158,34 @@ func (p *Poller) HeldBytes() int64 { return p.heldBytes.Load() }
 // is the back-pressure.
 func (p *Poller) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
 	return func(yield func(source.Frame, error) bool) {
+		if !p.waitReadable(ctx, yield) {
+			return
+		}
 		for ctx.Err() == nil {
 			more, err := p.cycle(ctx, yield)
 			switch {
 			case ctx.Err() != nil || !more || p.done():
 				return
 			case err != nil:
-				p.failures++
-				if !yield(source.Frame{}, err) || !sleep(ctx, backoff(p.failures)) {
+				p.failing = true
+				if !yield(source.Frame{}, err) || pacing.Sleep(ctx, p.retry.Next()) != nil {
 					return
 				}
 			default:
-				p.failures = 0
+				p.answered()
 				if !p.pause(ctx) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// answered takes note that the service answers: what failed before is no reason for a
+// long pause after the next failure.
+func (p *Poller) answered() {
+	p.failing = false
+	p.retry.Reset()
 }
 
 // pause waits until the next cycle is due. It returns false when ctx ends first.
@@ -177,7 +197,7 @@ func (p *Poller) pause(ctx context.Context) bool {
 		}
 	}
 	begin := time.Now()
-	if !sleep(ctx, d) {
+	if pacing.Sleep(ctx, d) != nil {
 		return false
 	}
 	if p.opts.Late != nil && d > 0 {
@@ -215,22 +235,4 @@ func (p *Poller) done() bool {
 	}
 	_, missing := p.ledger.Wanted(0)
 	return !missing
-}
-
-// backoff returns the pause after n consecutive failures. It doubles, and has jitter so
-// that many streams do not come back at once.
-func backoff(n int) time.Duration {
-	d := min(minBackoff<<min(n-1, 10), maxBackoff)
-	return d/2 + rand.N(d)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

@@ -198,7 +198,7 @@ func runWorld(t *testing.T, w world) {
 		}
 	}
 	t.Logf("%.2f images a slot, %d of %d published, at most %d held back, lag %v",
-		float64(c.asked)/float64(st.Expected), st.Ended[source.Published], there, held, p.Lag())
+		float64(c.asked)/float64(st.Expected), st.Ended[source.Published], there, held, p.State().Lag)
 	if st.Ended[source.Published] != there || st.Pending != 0 {
 		t.Errorf("%d of %d published: %+v", st.Ended[source.Published], there, st)
 	}
@@ -259,7 +259,7 @@ func TestPollerLive(t *testing.T) {
 				cost := float64(c.asked) / float64(len(slots)-int(warmUp/step))
 				newest := slices.Min(ages[len(ages)*4/5:])
 				t.Logf("cost %.2f images a frame, %d requests, lag %v, overlap %v, newest frame's age %v",
-					cost, c.requests, p.Lag(), p.Overlap(), newest)
+					cost, c.requests, p.State().Lag, p.State().Overlap, newest)
 				// A slot before each fragment shows that it starts there; a twentieth of the
 				// polls may be early, and some look for shorter fragments.
 				if limit := 1.2 * (1 + float64(step)/float64(fragment)); cost > limit {
@@ -371,8 +371,8 @@ func TestPollerConfiguredLag(t *testing.T) {
 		if youngest := slices.Min(ages); youngest < 4*time.Second {
 			t.Errorf("asked for a slot %v after its instant", youngest)
 		}
-		if p.Lag() != 4*time.Second {
-			t.Errorf("Lag() = %v", p.Lag())
+		if p.State().Lag != 4*time.Second {
+			t.Errorf("Lag() = %v", p.State().Lag)
 		}
 	})
 }

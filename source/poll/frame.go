@@ -1,0 +1,74 @@
+package poll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// Frame fetches the picture of one slot, whether or not Frames has yielded it or is
+// running. The ledger, the grace and the freshness limit have no part in it. Each call
+// costs two images of the service. It is safe for concurrent use.
+//
+// Errors wrap [source.ErrNoMedia] or [source.ErrMedia], or are those of the fetcher. A
+// slot in the future, or older than the retention, is refused without asking.
+func (p *Poller) Frame(ctx context.Context, s source.Slot) (source.Frame, error) {
+	age := time.Since(s.Time())
+	if age < 0 {
+		return source.Frame{}, fmt.Errorf("%w at %v, which is in the future", source.ErrNoMedia, s)
+	}
+	if p.opts.Retention != nil {
+		if kept := p.opts.Retention(); kept > 0 && age > kept {
+			return source.Frame{}, fmt.Errorf("%w at %v: stream %s keeps its media for %v", source.ErrNoMedia, s, p.opts.Stream, kept)
+		}
+	}
+	img, err := p.fetchOne(ctx, s)
+	if err != nil {
+		return source.Frame{}, err
+	}
+	return source.Frame{Stream: p.opts.Stream, Slot: s, Capture: img.Time, Data: img.Data, Recycle: img.Recycle}, nil
+}
+
+// fetchOne asks for the image of a slot. The service finds only media of fragments that
+// start within the window, so the window begins a whole fragment earlier. Its interval is
+// as long, so that only two images are made.
+func (p *Poller) fetchOne(ctx context.Context, s source.Slot) (Image, error) {
+	w := Window{Start: s.Add(-MaxFragment), End: s, Interval: MaxFragment}
+	for img, err := range p.fetcher.Images(ctx, w) {
+		switch {
+		case errors.Is(err, ErrEmptyWindow):
+			return Image{}, p.noMedia(s)
+		case err != nil:
+			return Image{}, err
+		case !near(img.Time, s, min(p.ledger.Grid().Interval(), w.Interval)) || errors.Is(img.Err, source.ErrNoMedia):
+			continue
+		case img.Err != nil:
+			return Image{}, fmt.Errorf("stream %s at %v: %w", p.opts.Stream, s, img.Err)
+		}
+		return img, nil
+	}
+	return Image{}, p.noMedia(s)
+}
+
+// near tells whether an image of time t stands for a slot, if the next slot is an
+// interval away.
+func near(t time.Time, s source.Slot, interval time.Duration) bool {
+	off := source.SlotAt(t).Sub(s) + interval/2
+	return off >= 0 && off < interval
+}
+
+// noMedia returns the error of a slot without media, and says which slot is known to have
+// some.
+func (p *Poller) noMedia(s source.Slot) error {
+	newest := p.ledger.Stats().Newest
+	switch {
+	case newest == 0:
+		return fmt.Errorf("%w at %v: stream %s has none then, or not yet", source.ErrNoMedia, s, p.opts.Stream)
+	case s > newest:
+		return fmt.Errorf("%w at %v: stream %s has none then, or not yet: its newest tensor is of %v", source.ErrNoMedia, s, p.opts.Stream, newest)
+	}
+	return fmt.Errorf("%w at %v: stream %s has none then", source.ErrNoMedia, s, p.opts.Stream)
+}
