@@ -78,7 +78,7 @@ func (s *seen) count(subject string) int {
 	return len(s.slots[subject])
 }
 
-func startReloading(t *testing.T, mode string, streams ...string) *reloading {
+func startReloading(t *testing.T, mode config.Mode, streams ...string) *reloading {
 	t.Helper()
 	fake, err := kinesistest.New(kinesistest.Options{Scene: grey{}, Streams: kinesistest.Cameras(4), Fragment: time.Second})
 	if err != nil {
@@ -221,8 +221,8 @@ func (r *reloading) asked(operation, stream string) (n int) {
 // TestReload changes one stream, adds one and removes one, while another goes on as
 // if nothing had happened; in every mode, without a state directory.
 func TestReload(t *testing.T) {
-	for name, mode := range map[string]string{
-		config.ModeLive: config.ModeLive, config.ModeRing: config.ModeRing, config.ModeDurable: config.ModeDurable,
+	for name, mode := range map[string]config.Mode{
+		"live": config.ModeLive, "ring": config.ModeRing, "durable": config.ModeDurable,
 		"a replica": config.ModeDurable + "}\ncluster: {group: yard, lease: 3s",
 	} {
 		t.Run(name, func(t *testing.T) {

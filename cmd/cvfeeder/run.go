@@ -74,10 +74,7 @@ func loadConfig(file string) (*config.Config, error) {
 }
 
 func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
-	var level slog.Level
-	// The config holds one of slog's own names.
-	_ = level.UnmarshalText([]byte(cfg.Level))
-	return logging.New(w, logging.Options{Level: level, JSON: cfg.Format == "json"})
+	return logging.New(w, logging.Options{Level: cfg.Level.Level(), JSON: cfg.Format == config.LogJSON})
 }
 
 // beginLog makes the log of a command, which libraries that use Go's own logger write to

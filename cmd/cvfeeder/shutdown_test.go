@@ -71,7 +71,7 @@ type stopping struct {
 	file, direct  string // config files: by way of the holes, and past them
 }
 
-func newStopping(t *testing.T, mode string) *stopping {
+func newStopping(t *testing.T, mode config.Mode) *stopping {
 	t.Helper()
 	fake, err := kinesistest.New(kinesistest.Options{Scene: grey{}, Streams: kinesistest.Cameras(2), Fragment: time.Second})
 	if err != nil {
@@ -138,9 +138,9 @@ func TestShutdown(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	for _, mode := range []string{config.ModeLive, config.ModeRing, config.ModeDurable} {
+	for _, mode := range []config.Mode{config.ModeLive, config.ModeRing, config.ModeDurable} {
 		for _, away := range []string{"nothing", "NATS", "Kinesis"} {
-			t.Run(mode+" without "+away, func(t *testing.T) {
+			t.Run(string(mode)+" without "+away, func(t *testing.T) {
 				t.Parallel()
 				s := newStopping(t, mode)
 				s.run(t, s.file)
@@ -172,7 +172,7 @@ func TestShutdown(t *testing.T) {
 // TestShutdownBeforeTheStart ends the feeder while it still waits for NATS.
 func TestShutdownBeforeTheStart(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{config.ModeLive, config.ModeDurable} {
+	for _, mode := range []config.Mode{config.ModeLive, config.ModeDurable} {
 		s := newStopping(t, mode)
 		s.nats.swallow(t)
 		s.process = &process{t: t, args: []string{"cvfeeder", "run", "-c", s.file}}

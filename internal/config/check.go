@@ -29,7 +29,7 @@ func (d *decoder) check(c *Config) {
 	if name := c.Delivery.Stream.Name; name == "" || strings.ContainsAny(name, " \t\r\n.*>/\\") {
 		d.reportKey("delivery.stream.name", "%q cannot name a JetStream stream: no spaces, dots, wildcards or slashes; such as cvfeeder", name)
 	}
-	if c.Delivery.Mode != "live" && c.NATS.URL == Embedded && c.State == "" {
+	if c.Delivery.Mode.Stored() && c.NATS.URL == Embedded && c.State == "" {
 		d.reportKey("delivery.mode", "the embedded server needs a directory for what it stores: set state")
 	}
 	if c.Delivery.Inflight == 0 {
@@ -224,7 +224,7 @@ func (d *decoder) checkRequest(r Request, path string) {
 		d.reportKey(path+".size", `%dx%d is more than GetImages makes; at most %dx%d, or "" for the picture's own size`,
 			r.Size.Width, r.Size.Height, maxRequestWidth, maxRequestHeight)
 	}
-	if r.Format == "png" && d.isSet(path+".quality") {
+	if r.Format == FormatPNG && d.isSet(path+".quality") {
 		d.reportKey(path+".quality", "a PNG has no quality; leave it out, or use format jpeg")
 	}
 }

@@ -108,28 +108,21 @@ type TLS struct {
 type Delivery struct {
 	// Mode is what carries the messages: live (core NATS, at most once), ring (JetStream
 	// in memory) or durable (JetStream on disk, every slot once).
-	Mode string `yaml:"mode" jsonschema:"enum=live,enum=ring,enum=durable"`
+	Mode Mode `yaml:"mode" jsonschema:"enum=live,enum=ring,enum=durable"`
 	// Subject is the template of a tensor's subject, with {stream} and {output}.
 	Subject string `yaml:"subject"`
 	// Stream is the JetStream stream of the modes ring and durable.
 	Stream JetStream `yaml:"stream"`
 	// Gaps says how a gap is announced: an event on a subject of its own, an
 	// empty message among the tensors, or not at all.
-	Gaps string `yaml:"gaps" jsonschema:"enum=events,enum=inline,enum=none"`
+	Gaps Gaps `yaml:"gaps" jsonschema:"enum=events,enum=inline,enum=none"`
 	// Oversize says what becomes of a tensor that is larger than the server takes:
 	// an error at the start, or messages that hold a part each.
-	Oversize string `yaml:"oversize" jsonschema:"enum=reject,enum=chunk"`
+	Oversize Oversize `yaml:"oversize" jsonschema:"enum=reject,enum=chunk"`
 	// Inflight bounds the memory of pictures and tensors between fetching and
 	// delivery: their bytes, and two fifths more for the garbage collector.
 	Inflight Bytes `yaml:"inflight"`
 }
-
-// The delivery modes.
-const (
-	ModeLive    = "live"
-	ModeRing    = "ring"
-	ModeDurable = "durable"
-)
 
 // JetStream describes the stream that tensors are stored in.
 type JetStream struct {
@@ -139,7 +132,7 @@ type JetStream struct {
 	Keep int `yaml:"keep" jsonschema:"minimum=1"`
 	// Retention says when a durable stream lets a message go: when it was consumed
 	// (workqueue), or not before somebody purges it (limits).
-	Retention string `yaml:"retention" jsonschema:"enum=workqueue,enum=limits"`
+	Retention Retention `yaml:"retention" jsonschema:"enum=workqueue,enum=limits"`
 	// MaxBytes bounds a durable stream; when it is full, nothing more is asked of
 	// the cameras.
 	MaxBytes Bytes `yaml:"max_bytes"`
@@ -160,9 +153,9 @@ type HTTP struct {
 // Log says what is logged to standard error.
 type Log struct {
 	// Level is the least level that is logged.
-	Level string `yaml:"level" jsonschema:"enum=debug,enum=info,enum=warn,enum=error"`
+	Level LogLevel `yaml:"level" jsonschema:"enum=debug,enum=info,enum=warn,enum=error"`
 	// Format is that of the log's lines.
-	Format string `yaml:"format" jsonschema:"enum=text,enum=json"`
+	Format LogFormat `yaml:"format" jsonschema:"enum=text,enum=json"`
 }
 
 // Cluster shares the streams between replicas.
@@ -194,7 +187,7 @@ type Stream struct {
 	Interval time.Duration `yaml:"interval"`
 	// Selector says whose timestamps count: server (when the service received
 	// the media) or producer (what the camera says).
-	Selector string `yaml:"selector" jsonschema:"enum=server,enum=producer"`
+	Selector Selector `yaml:"selector" jsonschema:"enum=server,enum=producer"`
 	// Lag is how far behind now to ask; auto learns it.
 	Lag AutoDuration `yaml:"lag"`
 	// Grace is how long a missing slot may still turn up.
@@ -218,7 +211,7 @@ type Stream struct {
 // Request says what picture the service makes.
 type Request struct {
 	// Format is the picture's encoding.
-	Format string `yaml:"format" jsonschema:"enum=jpeg,enum=png"`
+	Format PictureFormat `yaml:"format" jsonschema:"enum=jpeg,enum=png"`
 	// Quality is the JPEG's; a PNG has none.
 	Quality int `yaml:"quality" jsonschema:"minimum=1,maximum=100"`
 	// Size is what the service stretches the picture to, in pixels; empty keeps

@@ -92,25 +92,44 @@ func keys(t reflect.Type, prefix string) []string {
 	return all
 }
 
-// TestEnums compares the words of the tags with those of package transform.
+// TestEnums compares the words of the tags with the constants of their types.
 func TestEnums(t *testing.T) {
 	words := map[string]string{}
-	for f := range fieldsOf(reflect.TypeFor[Output]()) {
-		words[f.Tag.Get("yaml")] = f.Tag.Get("jsonschema")
+	var collect func(path string, of reflect.Type)
+	collect = func(path string, of reflect.Type) {
+		for f := range fieldsOf(of) {
+			key := path + f.Tag.Get("yaml")
+			words[key] = f.Tag.Get("jsonschema")
+			if f.Type.Kind() == reflect.Struct && mapped(f.Type) == nil {
+				collect(key+".", f.Type)
+			}
+		}
 	}
+	collect("", reflect.TypeFor[Config]())
+	collect("outputs.*.", reflect.TypeFor[Output]())
+	collect("streams[].", reflect.TypeFor[Stream]())
 	tag := func(names ...string) string { return "enum=" + strings.Join(names, ",enum=") }
 	want := map[string]string{
-		"preset": tag(transform.PresetNames()...),
-		"fit":    tag(names(transform.Fits())...),
-		"resize": tag(names(transform.Resizes())...),
-		"color":  tag(names(transform.Colors())...),
-		"dtype":  tag(names(transform.DTypes())...),
-		"layout": tag(names(transform.Layouts())...),
-		"decode": tag(names(transform.DecodeModes())...),
+		"outputs.*.preset": tag(transform.PresetNames()...),
+		"outputs.*.fit":    tag(names(transform.Fits())...),
+		"outputs.*.resize": tag(names(transform.Resizes())...),
+		"outputs.*.color":  tag(names(transform.Colors())...),
+		"outputs.*.dtype":  tag(names(transform.DTypes())...),
+		"outputs.*.layout": tag(names(transform.Layouts())...),
+		"outputs.*.decode": tag(names(transform.DecodeModes())...),
+
+		"delivery.mode":             tag(names([]Mode{ModeLive, ModeRing, ModeDurable})...),
+		"delivery.gaps":             tag(names([]Gaps{GapsEvents, GapsInline, GapsNone})...),
+		"delivery.oversize":         tag(names([]Oversize{OversizeReject, OversizeChunk})...),
+		"delivery.stream.retention": tag(names([]Retention{RetentionWorkQueue, RetentionLimits})...),
+		"log.level":                 tag(names([]LogLevel{LevelDebug, LevelInfo, LevelWarn, LevelError})...),
+		"log.format":                tag(names([]LogFormat{LogText, LogJSON})...),
+		"streams[].selector":        tag(names([]Selector{SelectorServer, SelectorProducer})...),
+		"streams[].request.format":  tag(names([]PictureFormat{FormatJPEG, FormatPNG})...),
 	}
 	for key, want := range want {
 		if words[key] != want {
-			t.Errorf("outputs.*.%s allows %q, want %q", key, words[key], want)
+			t.Errorf("%s allows %q, want %q", key, words[key], want)
 		}
 	}
 }

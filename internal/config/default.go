@@ -17,15 +17,15 @@ func defaults() *Config {
 	return &Config{
 		NATS: NATS{URL: "nats://127.0.0.1:4222"},
 		Delivery: Delivery{
-			Mode:     "live",
+			Mode:     ModeLive,
 			Subject:  publish.DefaultSubject,
-			Stream:   JetStream{Name: "cvfeeder", Keep: 8, Retention: "workqueue", MaxBytes: 8 << 30, Replicas: 1},
-			Gaps:     "events",
-			Oversize: "reject",
+			Stream:   JetStream{Name: "cvfeeder", Keep: 8, Retention: RetentionWorkQueue, MaxBytes: 8 << 30, Replicas: 1},
+			Gaps:     GapsEvents,
+			Oversize: OversizeReject,
 			Inflight: 64 << 20,
 		},
 		HTTP:    HTTP{Listen: "127.0.0.1:9177"},
-		Log:     Log{Level: "info", Format: "text"},
+		Log:     Log{Level: LevelInfo, Format: LogText},
 		Cluster: Cluster{Lease: 6 * time.Second},
 		Price:   Price{PerMillionImages: 10},
 	}
@@ -35,12 +35,12 @@ func defaults() *Config {
 func (s *Stream) start(func(string) string) {
 	*s = Stream{
 		Interval: source.MinInterval,
-		Selector: "server",
+		Selector: SelectorServer,
 		Lag:      AutoDuration(poll.Auto),
 		Grace:    poll.DefaultGrace,
 		Overlap:  AutoDuration(poll.Auto),
 		From:     Start{Kind: StartResume},
-		Request:  Request{Format: "jpeg", Quality: 80},
+		Request:  Request{Format: FormatJPEG, Quality: 80},
 	}
 }
 

@@ -74,7 +74,7 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 		s := text(only(factor))
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, {Type: "number", Not: &zero}}}
 	case reflect.TypeFor[Start]():
-		return text(only("resume", "now", instant))
+		return text(only(string(StartResume), string(StartNow), instant))
 	case reflect.TypeFor[End]():
 		return text(only("", instant))
 	}

@@ -24,9 +24,9 @@ import (
 // that store tensors it waits for NATS. The returned function closes the cursors.
 func (f *Feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, opts *pipeline.Options) (end func() error, err error) {
 	switch f.cfg.Delivery.Gaps {
-	case "events":
+	case config.GapsEvents:
 		opts.Gaps = conn.Live().PublishGap
-	case "inline":
+	case config.GapsInline:
 		opts.Inline = true
 	}
 	store := StoreOptions(f.cfg, b.subject)
@@ -56,8 +56,8 @@ func (f *Feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, op
 	return cursors.Close, nil
 }
 
-// DataConnections returns how many NATS connections carry tensors on this machine.
-func DataConnections() int { return min(runtime.GOMAXPROCS(0), maxDataConnections) }
+// dataConnections returns how many NATS connections carry tensors on this machine.
+func dataConnections() int { return min(runtime.GOMAXPROCS(0), maxDataConnections) }
 
 // A largestOf is the size of the largest message of a config, and which stream and
 // output it belongs to.
@@ -75,10 +75,10 @@ func (f *Feeder) fits(largest *atomic.Pointer[largestOf], stop func(error)) func
 	return func(limit int) {
 		connects++
 		most := largest.Load()
-		err := publish.CheckSize(most.size, limit)
+		err := f.cfg.Delivery.Oversize.CheckSize(most.size, limit)
 		switch {
-		case err == nil || f.cfg.Delivery.Oversize == "chunk":
-		case connects <= DataConnections():
+		case err == nil:
+		case connects <= dataConnections():
 			stop(Usage(fmt.Errorf("%s: %w", most.what, err)))
 		default:
 			f.log.Error("tensors are dropped until this is mended", "output", most.what, "err", err)
@@ -166,7 +166,7 @@ func StoreOptions(cfg *config.Config, subject publish.SubjectTemplate) natspub.S
 	c := cfg.Delivery.Stream
 	o := natspub.StreamOptions{
 		Name: c.Name, Subjects: []string{subject.Wildcard()}, Replicas: c.Replicas,
-		Keep: c.Keep, Limits: c.Retention == "limits",
+		Keep: c.Keep, Limits: c.Retention == config.RetentionLimits,
 	}
 	if cfg.Delivery.Mode == config.ModeDurable {
 		o.MaxBytes = int64(c.MaxBytes)
@@ -220,7 +220,7 @@ func (f *Feeder) cursorFile() (cursorStore, error) {
 // storeDir returns the directory in which an embedded server stores messages, "" where
 // it stores none.
 func (f *Feeder) storeDir() string {
-	if f.cfg.Delivery.Mode == config.ModeLive || f.cfg.State == "" {
+	if !f.cfg.Delivery.Mode.Stored() || f.cfg.State == "" {
 		return ""
 	}
 	return filepath.Join(f.cfg.State, "nats")

@@ -17,16 +17,16 @@ import (
 // TestFits: a server that takes too little ends the run at the start only.
 func TestFits(t *testing.T) {
 	for _, tt := range []struct {
-		oversize string
+		oversize config.Oversize
 		limits   func(tell func(int))
 		ends     bool
 		logs     string
 	}{
-		{"reject", func(tell func(int)) { tell(99) }, true, ""},
-		{"reject", func(tell func(int)) { tell(100) }, false, ""},
-		{"chunk", func(tell func(int)) { tell(99) }, false, ""},
-		{"reject", func(tell func(int)) {
-			for range DataConnections() {
+		{config.OversizeReject, func(tell func(int)) { tell(99) }, true, ""},
+		{config.OversizeReject, func(tell func(int)) { tell(100) }, false, ""},
+		{config.OversizeChunk, func(tell func(int)) { tell(99) }, false, ""},
+		{config.OversizeReject, func(tell func(int)) {
+			for range dataConnections() {
 				tell(100)
 			}
 			tell(99)

@@ -132,7 +132,7 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 	if tracer != nil {
 		more += publish.TraceOverhead
 	}
-	if f.cfg.Delivery.Mode != config.ModeLive {
+	if f.cfg.Delivery.Mode.Stored() {
 		more += natspub.StoredOverhead
 	}
 	var most atomic.Pointer[largestOf]
@@ -255,11 +255,8 @@ func natsAt(cfg *config.Config, r Running) string {
 
 // connect connects to NATS. It returns the server where that is embedded, else nil.
 func (f *Feeder) connect(onConnect func(int), onDenied func(error)) (*natspub.Conn, *natspub.Server, error) {
-	opts := natspub.Options{
-		URL: f.cfg.NATS.URL, Credentials: f.cfg.NATS.Credentials, TLS: natspub.TLS(f.cfg.NATS.TLS),
-		DataConnections: DataConnections(),
-		Chunk:           f.cfg.Delivery.Oversize == "chunk", Logger: f.log, OnConnect: onConnect, OnDenied: onDenied,
-	}
+	opts := NATSOptions(f.cfg)
+	opts.Logger, opts.OnConnect, opts.OnDenied = f.log, onConnect, onDenied
 	if opts.URL == config.Embedded {
 		server, err := natspub.StartServer(natspub.ServerOptions{Listen: f.listen, StoreDir: f.storeDir(), Logger: f.log})
 		if err != nil {
@@ -275,6 +272,16 @@ func (f *Feeder) connect(onConnect func(int), onDenied func(error)) (*natspub.Co
 		return nil, nil, Usage(err)
 	}
 	return conn, opts.Server, nil
+}
+
+// NATSOptions returns how a config connects to NATS, except for what depends on the
+// feeder at work: logger, callbacks and an embedded server.
+func NATSOptions(cfg *config.Config) natspub.Options {
+	return natspub.Options{
+		URL: cfg.NATS.URL, Credentials: cfg.NATS.Credentials, TLS: natspub.TLS(cfg.NATS.TLS),
+		DataConnections: dataConnections(),
+		Chunk:           cfg.Delivery.Oversize == config.OversizeChunk,
+	}
 }
 
 func connections(conn *natspub.Conn) []metrics.Connection {

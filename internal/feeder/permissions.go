@@ -39,7 +39,7 @@ func Needs(cfg *config.Config) natspub.Needs {
 			gap = publish.GapSubject(s.Name)
 			subject = func(output string) string { return template.Subject(s.Name, output) }
 		}
-		if cfg.Delivery.Gaps == "events" {
+		if cfg.Delivery.Gaps == config.GapsEvents {
 			gaps = append(gaps, gap)
 		}
 		for _, output := range s.Outputs {

@@ -14,7 +14,6 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
-	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
@@ -131,8 +130,8 @@ func (f *Feeder) fitting(conn *natspub.Conn, most *atomic.Pointer[largestOf], mo
 		if err != nil {
 			return err
 		}
-		if limit := conn.MaxPayload(); limit > 0 && cfg.Delivery.Oversize == "reject" {
-			if err := publish.CheckSize(size+more, limit); err != nil {
+		if limit := conn.MaxPayload(); limit > 0 {
+			if err := cfg.Delivery.Oversize.CheckSize(size+more, limit); err != nil {
 				return fmt.Errorf("%s: %w", which, err)
 			}
 		}

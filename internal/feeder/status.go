@@ -42,7 +42,7 @@ func (f *Feeder) handler(l net.Listener, r Running, at *atomic.Pointer[pipeline.
 	}
 	views := semaphore.NewWeighted(maxViews)
 	page := status.Handler(status.Options{
-		Version: Version(), Mode: f.cfg.Delivery.Mode, NATS: natsAt(f.cfg, r),
+		Version: Version(), Mode: string(f.cfg.Delivery.Mode), NATS: natsAt(f.cfg, r),
 		Streams:     func() []status.Stream { return at.Load().Status() },
 		Waiting:     func() []string { return f.waiting(at.Load()) },
 		Connections: func() []metrics.Connection { return connections(r.conn) },

@@ -96,8 +96,8 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 // the code and the number of images of each request.
 func ClientOptions(c config.Stream, observe func(code string, images int)) kinesis.StreamOptions {
 	opts := kinesis.StreamOptions{
-		Name: c.Name, Producer: c.Selector == "producer",
-		PNG: c.Request.Format == "png", Quality: c.Request.Quality,
+		Name: c.Name, Producer: c.Selector == config.SelectorProducer,
+		PNG: c.Request.Format == config.FormatPNG, Quality: c.Request.Quality,
 		Width: c.Request.Size.Width, Height: c.Request.Size.Height,
 		Observe: observe,
 	}

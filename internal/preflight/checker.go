@@ -135,7 +135,7 @@ func (c *checker) offline() {
 	if err != nil {
 		c.fail("outputs", feeder.Usage(err))
 	}
-	if err := publish.CheckSize(size, publish.MaxServerPayload); err != nil && c.cfg.Delivery.Oversize == "reject" {
+	if err := c.cfg.Delivery.Oversize.CheckSize(size, publish.MaxServerPayload); err != nil {
 		c.fail("outputs", feeder.Usage(fmt.Errorf("%s: %w", which, err)))
 	}
 	if dir := c.cfg.State; dir != "" {
@@ -168,15 +168,16 @@ func (c *checker) largest() (size int, which string, err error) {
 		}
 	}
 	size += publish.TraceOverhead
-	if c.cfg.Delivery.Mode != config.ModeLive {
+	if c.cfg.Delivery.Mode.Stored() {
 		size += natspub.StoredOverhead
 	}
 	return size, which, err
 }
 
+// natsOptions returns how the config connects to NATS. Nothing is logged: what matters
+// is in the output.
 func (c *checker) natsOptions() natspub.Options {
-	n := c.cfg.NATS
-	return natspub.Options{
-		URL: n.URL, Credentials: n.Credentials, TLS: natspub.TLS(n.TLS), Logger: slog.New(slog.DiscardHandler),
-	}
+	opts := feeder.NATSOptions(c.cfg)
+	opts.Logger = slog.New(slog.DiscardHandler)
+	return opts
 }

@@ -73,7 +73,7 @@ func synthetic(size image.Point, request config.Request) ([]byte, error) {
 		img.Cb[i], img.Cr[i] = uint8(118+rng.IntN(4)), uint8(132+rng.IntN(4))
 	}
 	var out bytes.Buffer
-	if request.Format == "png" {
+	if request.Format == config.FormatPNG {
 		err := png.Encode(&out, img)
 		return out.Bytes(), err
 	}

@@ -34,8 +34,7 @@ func (c *checker) checkNATS(ctx context.Context) {
 // may differ from it.
 func (c *checker) checkServer(ctx context.Context, server string, first bool) {
 	opts := c.natsOptions()
-	opts.URL, opts.DataConnections = server, feeder.DataConnections()
-	opts.Chunk = c.cfg.Delivery.Oversize == "chunk"
+	opts.URL = server
 	what := "nats " + natspub.Redact(server)
 	conn, err := natspub.Dial(opts)
 	if err != nil {
@@ -73,7 +72,7 @@ func (c *checker) checkPermissions(ctx context.Context, what string, conn *natsp
 // checkStore checks the JetStream stream and the key-value bucket that the mode uses.
 func (c *checker) checkStore(ctx context.Context, conn *natspub.Conn) {
 	mode, group := c.cfg.Delivery.Mode, c.cfg.Cluster.Group
-	if mode != config.ModeLive {
+	if mode.Stored() {
 		template, err := publish.ParseSubject(c.cfg.Delivery.Subject)
 		if err != nil {
 			c.fail("jetstream", feeder.Usage(err))
@@ -119,7 +118,7 @@ func (c *checker) checkSize(ctx context.Context, what string, conn *natspub.Conn
 	if err != nil {
 		return // reported already
 	}
-	if limit := conn.MaxPayload(); size > limit && c.cfg.Delivery.Oversize == "chunk" {
+	if limit := conn.MaxPayload(); size > limit && c.cfg.Delivery.Oversize == config.OversizeChunk {
 		c.note(what, "tensors of %s go in parts of up to %s", bytesText(float64(size)), bytesText(float64(limit)))
 		size = limit
 	}
@@ -173,7 +172,7 @@ func (c *checker) probeSubject(ctx context.Context, conn *natspub.Conn, reader n
 		return "", fmt.Errorf("the reader: %w", err)
 	}
 	subjects := []string{natspub.ProbeInbox()}
-	if template, err := publish.ParseSubject(c.cfg.Delivery.Subject); err == nil && c.cfg.Delivery.Mode == config.ModeLive {
+	if template, err := publish.ParseSubject(c.cfg.Delivery.Subject); err == nil && !c.cfg.Delivery.Mode.Stored() {
 		subjects = append(subjects, template.Subject(probeName, "probe"))
 	}
 	subjects = append(subjects, publish.GapSubject(probeName))

@@ -132,14 +132,14 @@ func TestCheckJetStream(t *testing.T) {
 // TestSyntheticPicture: what the CPU is measured with is about as large as pictures
 // of cameras are: 0.15 bytes a pixel.
 func TestSyntheticPicture(t *testing.T) {
-	data, err := synthetic(image.Pt(1280, 720), config.Request{Format: "jpeg", Quality: 80})
+	data, err := synthetic(image.Pt(1280, 720), config.Request{Format: config.FormatJPEG, Quality: 80})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if perPixel := float64(len(data)) / (1280 * 720); perPixel < 0.1 || perPixel > 0.25 {
 		t.Errorf("%.3f bytes a pixel", perPixel)
 	}
-	if _, err := synthetic(image.Pt(33, 17), config.Request{Format: "png"}); err != nil {
+	if _, err := synthetic(image.Pt(33, 17), config.Request{Format: config.FormatPNG}); err != nil {
 		t.Error(err)
 	}
 }

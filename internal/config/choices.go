@@ -1,0 +1,116 @@
+package config
+
+import (
+	"log/slog"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+)
+
+// The types below are keys that take one of a few words. The decoder checks the words,
+// so a [Config] holds no others.
+
+// A Mode is the way in which messages are delivered.
+type Mode string
+
+// The modes of delivery.
+const (
+	// ModeLive publishes over core NATS: at most once, the newest wins.
+	ModeLive Mode = "live"
+	// ModeRing keeps the newest messages of each subject in a JetStream stream in
+	// memory.
+	ModeRing Mode = "ring"
+	// ModeDurable keeps messages in a JetStream stream on disk: every slot once.
+	ModeDurable Mode = "durable"
+)
+
+// Stored reports whether messages are stored in a JetStream stream.
+func (m Mode) Stored() bool { return m != ModeLive }
+
+// Gaps says how gaps are announced.
+type Gaps string
+
+// The ways to announce a gap.
+const (
+	GapsEvents Gaps = "events" // an event on a subject of its own
+	GapsInline Gaps = "inline" // an empty message among the tensors
+	GapsNone   Gaps = "none"
+)
+
+// Oversize says what becomes of a tensor that is larger than the server takes.
+type Oversize string
+
+// What becomes of a tensor that is too large.
+const (
+	OversizeReject Oversize = "reject" // an error at the start
+	OversizeChunk  Oversize = "chunk"  // messages that hold a part each
+)
+
+// CheckSize returns an error where a message of size bytes cannot be delivered by a
+// server that takes messages of up to limit bytes.
+func (o Oversize) CheckSize(size, limit int) error {
+	if o == OversizeChunk {
+		return nil
+	}
+	return publish.CheckSize(size, limit)
+}
+
+// A Retention says when a durable stream lets a message go.
+type Retention string
+
+// The kinds of retention.
+const (
+	RetentionWorkQueue Retention = "workqueue" // when it was consumed
+	RetentionLimits    Retention = "limits"    // not before somebody purges it
+)
+
+// A Selector says whose timestamps count.
+type Selector string
+
+// The selectors.
+const (
+	SelectorServer   Selector = "server"   // when the service received the media
+	SelectorProducer Selector = "producer" // what the camera says
+)
+
+// A PictureFormat is the encoding of the pictures that the service makes.
+type PictureFormat string
+
+// The encodings.
+const (
+	FormatJPEG PictureFormat = "jpeg"
+	FormatPNG  PictureFormat = "png"
+)
+
+// A LogLevel is the lowest level that is logged.
+type LogLevel string
+
+// The levels.
+const (
+	LevelDebug LogLevel = "debug"
+	LevelInfo  LogLevel = "info"
+	LevelWarn  LogLevel = "warn"
+	LevelError LogLevel = "error"
+)
+
+// Level implements [slog.Leveler].
+func (l LogLevel) Level() slog.Level {
+	switch l {
+	case LevelDebug:
+		return slog.LevelDebug
+	case LevelWarn:
+		return slog.LevelWarn
+	case LevelError:
+		return slog.LevelError
+	default:
+		return slog.LevelInfo
+	}
+}
+
+// A LogFormat is the form of the lines of the log.
+type LogFormat string
+
+// The forms.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
