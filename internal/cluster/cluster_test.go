@@ -243,10 +243,20 @@ func TestTheEnd(t *testing.T) {
 	}
 }
 
-// A sink is a publisher that counts.
-type sink struct{ n int }
+// A sink counts what it is given.
+type sink struct{ messages, gaps, confirmed int }
 
-func (s *sink) Publish(context.Context, publish.Message) error { s.n++; return nil }
+// Publish implements publish.Delivery.
+func (s *sink) Publish(context.Context, publish.Message) error { s.messages++; return nil }
+
+// Gap implements publish.Delivery.
+func (s *sink) Gap(context.Context, publish.Gap, []publish.Route) error { s.gaps++; return nil }
+
+// Confirm implements publish.Delivery.
+func (s *sink) Confirm(context.Context) error { s.confirmed++; return nil }
+
+// Watched implements publish.Delivery.
+func (s *sink) Watched(subject string) bool { return subject == "cvf.t.cam-0.x" }
 
 // TestNothingPassesWithoutALease: what a paused process wakes up with stays behind.
 func TestNothingPassesWithoutALease(t *testing.T) {
@@ -255,24 +265,46 @@ func TestNothingPassesWithoutALease(t *testing.T) {
 	a := y.start("a", 1, 0)
 	y.wait(1, a)
 	var out sink
-	p := a.cluster.Publisher(&out)
+	p, d := a.cluster.Publisher(&out), a.cluster.Delivery(&out)
 	m := publish.Message{Subject: "cvf.t.cam-0.x", Header: map[string][]string{publish.HeaderStream: {"cam-0"}}}
-	if err := p.Publish(t.Context(), m); err != nil || out.n != 1 {
-		t.Fatalf("with the lease: %v, %d passed", err, out.n)
+	gap := publish.Gap{Stream: "cam-0"}
+	gaps := a.cluster.Gaps(func(ctx context.Context, g publish.Gap) error { return out.Gap(ctx, g, nil) })
+	for name, call := range map[string]func() error{
+		"publisher": func() error { return p.Publish(t.Context(), m) },
+		"delivery":  func() error { return d.Publish(t.Context(), m) },
+		"gaps":      func() error { return gaps(t.Context(), gap) },
+		"gap":       func() error { return d.Gap(t.Context(), gap, nil) },
+		"confirm":   func() error { return d.Confirm(t.Context()) },
+	} {
+		if err := call(); err != nil {
+			t.Errorf("%s, with the lease: %v", name, err)
+		}
 	}
-	told := 0
-	gaps := a.cluster.Gaps(func(context.Context, publish.Gap) error { told++; return nil })
-	if err := gaps(t.Context(), publish.Gap{Stream: "cam-0"}); err != nil || told != 1 {
-		t.Errorf("a gap with the lease: %v, %d told", err, told)
+	passed := sink{messages: 2, gaps: 2, confirmed: 1}
+	if out != passed {
+		t.Errorf("with the lease: %+v passed", out)
+	}
+	if !d.Watched(m.Subject) || d.Watched("other") {
+		t.Error("who listens is not asked")
 	}
 	a.stop()
 	<-a.ended
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if err := p.Publish(ctx, m); !errors.Is(err, context.DeadlineExceeded) || out.n != 1 {
-		t.Errorf("without the lease: %v, %d passed", err, out.n)
+	for name, call := range map[string]func() error{
+		"publisher": func() error { return p.Publish(ctx, m) },
+		"delivery":  func() error { return d.Publish(ctx, m) },
+		"gap":       func() error { return d.Gap(ctx, gap, nil) },
+		"no stream": func() error { return d.Publish(ctx, publish.Message{Subject: m.Subject}) },
+	} {
+		if err := call(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s, without the lease: %v", name, err)
+		}
 	}
-	if err := gaps(ctx, publish.Gap{Stream: "cam-0"}); err != nil || told != 1 {
-		t.Errorf("a gap without the lease: %v, %d told", err, told)
+	if err := gaps(ctx, gap); err != nil {
+		t.Errorf("gaps, without the lease: %v", err)
+	}
+	if out != passed {
+		t.Errorf("without the lease: %+v passed", out)
 	}
 }

@@ -7,17 +7,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
-// A Placement says which member each stream belongs to: by rendezvous hashing
-// (Thaler and Ravishankar 1998), so that every member comes to the same result by
-// itself, and a member that joins or leaves moves only the streams that it gets or
-// had. Weights are those of Schindelhauer and Schomaker's logarithmic method (2005):
-// a member's part of the streams is its part of the weight.
+// A Placement says which member each stream belongs to. It is a rendezvous hash (Thaler
+// and Ravishankar 1998): all members come to the same result independently, and when one
+// joins or leaves, only the streams that it gains or had are moved. Weights follow the
+// logarithmic method of Schindelhauer and Schomaker (2005): a member's share of the
+// streams is its share of the total weight.
 type Placement struct {
 	members []natspub.Member
 	hashes  []uint64
 }
 
-// NewPlacement returns that of some members. Those without weight get nothing.
+// NewPlacement returns the placement for some members. Those without weight get nothing.
 func NewPlacement(members []natspub.Member) Placement {
 	var p Placement
 	for _, m := range members {
@@ -29,12 +29,13 @@ func NewPlacement(members []natspub.Member) Placement {
 	return p
 }
 
-// Owner returns the name of the member that a key belongs to, "" where there is none.
+// Owner returns the name of the member that the stream of a key belongs to, "" where no
+// member has any weight.
 func (p Placement) Owner(key string) string {
 	best, least := "", math.Inf(1)
 	of := hash(key)
 	for i, m := range p.members {
-		// In (0, 1), the same for this pair wherever it is reckoned.
+		// In (0, 1), and the same for this pair on every member.
 		u := (float64(mix(of^p.hashes[i])>>11) + 0.5) / (1 << 53)
 		if d := -math.Log(u) / m.Weight; d < least {
 			best, least = m.Name, d
@@ -43,8 +44,8 @@ func (p Placement) Owner(key string) string {
 	return best
 }
 
-// Few returns how many of a member's streams may be on their way to others at a time.
-func Few(running int) int { return min(max(running/20, 2), 50) }
+// MaxMoves returns how many streams a member that runs so many gives away at a time.
+func MaxMoves(running int) int { return min(max(running/20, 2), 50) }
 
 func hash(s string) uint64 {
 	h := fnv.New64a()

@@ -47,9 +47,9 @@ func TestPlacement(t *testing.T) {
 	}
 }
 
-func TestFew(t *testing.T) {
+func TestMaxMoves(t *testing.T) {
 	for running, want := range map[int]int{0: 2, 10: 2, 100: 5, 100_000: 50} {
-		if got := cluster.Few(running); got != want {
+		if got := cluster.MaxMoves(running); got != want {
 			t.Errorf("of %d, %d at a time", running, got)
 		}
 	}

@@ -6,50 +6,50 @@ import (
 )
 
 const (
-	// usual is how many frames a core decodes in a second while none has been
-	// measured: 1080p to a model's input.
-	usual = 80
-	// leastFrames are enough for a measurement.
-	leastFrames = 100
-	// step is the least factor by which a weight changes: each change moves streams.
+	// usualRate is how many 1080p frames a core is taken to turn into tensors in a second
+	// until that has been measured.
+	usualRate = 80
+	// minFrames are enough for a measurement.
+	minFrames = 100
+	// step is the smallest factor by which a weight changes: each change moves streams.
 	step = 1.5
 )
 
-// Capacity returns the weight of a replica of so many cores that has measured nothing
-// yet, in frames a second.
-func Capacity(cores int) float64 { return float64(cores) * usual }
+// Capacity returns the weight, in frames a second, of a replica with so many cores that
+// has measured nothing yet.
+func Capacity(cores int) float64 { return float64(cores) * usualRate }
 
-// A Scale reckons a replica's weight, the frames a second that it can decode, from what
-// its workers have done. The weight changes in large steps only, and when two
-// measurements in a row agree, as replicas on equal machines are to keep equal ones.
+// A Scale derives a replica's weight, the frames a second that it can process, from what
+// its workers have done. Replicas on equal machines should keep equal weights, so the
+// weight changes only in large steps, and only when two measurements in a row agree.
 type Scale struct {
 	cores  int
 	weight float64
-	next   float64 // what the measurement before would have had
+	last   float64 // what was measured last, in steps
 	busy   time.Duration
 	frames uint64
 }
 
-// NewScale returns the scale of a replica of so many cores.
+// NewScale returns the scale of a replica with so many cores.
 func NewScale(cores int) *Scale { return &Scale{cores: cores, weight: Capacity(cores)} }
 
-// Weigh returns the weight, where the workers have worked for so long, on so many
-// frames, since the beginning.
+// Weigh returns the weight. It is given how long the workers have worked since the
+// process started, all of them together, and on how many frames.
 func (s *Scale) Weigh(busy time.Duration, frames uint64) float64 {
 	n, took := frames-s.frames, busy-s.busy
-	if n < leastFrames || took <= 0 {
+	if n < minFrames || took <= 0 {
 		return s.weight
 	}
 	s.busy, s.frames = busy, frames
-	measured := quantum(float64(s.cores) * float64(n) / took.Seconds())
-	if measured == s.next && math.Abs(math.Log(measured/s.weight)) >= math.Log(step)*0.999 {
+	measured := inSteps(float64(s.cores) * float64(n) / took.Seconds())
+	if measured == s.last && math.Abs(math.Log(measured/s.weight)) >= math.Log(step)*0.999 {
 		s.weight = measured
 	}
-	s.next = measured
+	s.last = measured
 	return s.weight
 }
 
-// quantum rounds to a power of the step, times the usual.
-func quantum(x float64) float64 {
-	return usual * math.Pow(step, math.Round(math.Log(x/usual)/math.Log(step)))
+// inSteps rounds a rate to the usual one times a power of step.
+func inSteps(rate float64) float64 {
+	return usualRate * math.Pow(step, math.Round(math.Log(rate/usualRate)/math.Log(step)))
 }

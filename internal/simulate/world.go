@@ -148,7 +148,7 @@ func (w *world) give() event {
 		// They see the change within a renewal's time on the network, each at its own.
 		at := w.chance(step)
 		for len(cameras) > 0 {
-			n := min(cluster.Few(running[name]), len(cameras))
+			n := min(cluster.MaxMoves(running[name]), len(cameras))
 			end := at
 			for _, camera := range cameras[:n] {
 				released := at + leastDrain + w.chance(mostDrain-leastDrain) + writeTime
