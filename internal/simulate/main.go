@@ -1,13 +1,13 @@
-// Command simulate lets many replicas share very many cameras, on fake time: "make
+// Command simulate lets many replicas share very many cameras, in simulated time: "make
 // simulate".
 //
 //	go run ./internal/simulate -cameras 100000 -replicas 200
 //
-// Where a camera belongs, how many move at a time and how often cursors are written is
-// decided by the code that the replicas run. What the simulation adds is time: how long
-// a write takes, how long a camera needs to finish what it has in flight, and when the
-// server's clock ends a lease. It prints how even the placement is, what moves when
-// replicas join, leave and die, how long that takes, and how much is written.
+// The code that the replicas run decides where a camera belongs, how many move at a time
+// and how often cursors are written. The simulation adds the time that things take: a
+// write, finishing what a camera has in flight, and the end of a lease by the server's
+// clock. It prints how even the placement is, what moves when replicas join, leave and
+// die, how long that takes, and how much is written.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
-// An options is what is simulated.
+// options are what is simulated.
 type options struct {
 	cameras, replicas int
 	lease             time.Duration
@@ -31,17 +31,17 @@ func main() {
 	var o options
 	flag.IntVar(&o.cameras, "cameras", 100_000, "`number` of cameras")
 	flag.IntVar(&o.replicas, "replicas", 200, "`number` of replicas")
-	flag.DurationVar(&o.lease, "lease", 6*time.Second, "`time` after which others take over from a replica that is gone")
-	flag.Uint64Var(&o.seed, "seed", 1, "`number` that decides what is random")
+	flag.DurationVar(&o.lease, "lease", 6*time.Second, "`time` after which others take over from a replica that has died")
+	flag.Uint64Var(&o.seed, "seed", 1, "`number` that seeds the randomness: the same seed gives the same report")
 	flag.Parse()
 	if o.cameras < 1 || o.replicas < 2 || o.lease < natspub.MinLease {
-		fmt.Fprintln(os.Stderr, "simulate: at least 1 camera, 2 replicas, and a lease of", natspub.MinLease)
+		fmt.Fprintln(os.Stderr, "simulate: it needs at least 1 camera, 2 replicas, and a lease of", natspub.MinLease)
 		os.Exit(2)
 	}
 	report(os.Stdout, o)
 }
 
-// report simulates what happens to a group, one event after the other.
+// report simulates one event after the other, and prints what came of each.
 func report(out io.Writer, o options) {
 	w := newWorld(o)
 	fmt.Fprintf(out, "%d cameras, %d replicas, a lease of %v\n\n", o.cameras, o.replicas, o.lease)
@@ -62,7 +62,7 @@ func report(out io.Writer, o options) {
 		{fmt.Sprintf("%d die at once", tenth), func() event { return w.die(tenth) }},
 		{fmt.Sprintf("%d join at once", tenth), func() event { return w.join(tenth) }},
 		{fmt.Sprintf("%d are stopped at once", tenth), func() event { return w.leave(tenth) }},
-		{"one becomes twice as fast", func() event { return w.weigh(2) }},
+		{"one becomes twice as fast", func() event { return w.speedUp(2) }},
 	} {
 		r := e.do()
 		fmt.Fprintf(out, "%-28s %8d %8d %9d %9.1fs %8.1fs %8.1fs %9.0f\n", e.name, r.fair, r.moved, r.atOnce,
@@ -70,10 +70,10 @@ func report(out io.Writer, o options) {
 	}
 	fmt.Fprintf(out, "\nafter all that: %s\n", w.balance())
 	fmt.Fprintln(out, `
-fair      cameras that the replicas have gained or lost, where all parts are even
-moved     cameras that another replica runs than before
-at once   the most cameras on their way from one replica to another at the same time
-done in   from the event until each camera runs where it belongs
-without   the longest time that a camera was run by nobody
-writes/s  the most leases written in a second, cursors and renewals besides`)
+fair      cameras that would have to move if all shares were even
+moved     cameras that have moved to another replica
+at once   the most cameras that were moving at the same time
+done in   from the event until every camera runs where it belongs
+without   the longest time for which no replica ran a camera
+writes/s  the most leases written in one second, not counting cursors and renewals`)
 }

@@ -13,31 +13,32 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
-// What things take; docs/scaling.md tells from which measurements.
+// How long things take, as measured: see docs/scaling.md.
 const (
-	writeTime  = 3 * time.Millisecond // a read or write of a lease, R3
-	parallel   = 64                   // of one replica at a time, as in internal/cluster
-	leastDrain = 50 * time.Millisecond
-	mostDrain  = time.Second // to finish what a camera has in flight
-	markLate   = 330 * time.Millisecond
+	writeTime = 3 * time.Millisecond // to read or write a lease that three servers keep
+	atOnce    = 64                   // cameras that a replica acquires or releases at a time, as in internal/cluster
+	minDrain  = 50 * time.Millisecond
+	maxDrain  = time.Second            // to finish what a camera has in flight
+	maxExpiry = 330 * time.Millisecond // from the end of a lease until the server tells of it
 )
 
 // A world is a group of replicas that run cameras.
 type world struct {
 	options
 	rng     *rand.Rand
-	keys    []string
-	owner   []string // by camera: who runs it
+	keys    []string // of the cameras
+	owner   []string // by camera: the replica that runs it
 	members []natspub.Member
 	next    int // number of the next replica
 }
 
-// An event is what came of something that happened to the group.
+// An event is what came of something that happened to the group. The fields are the
+// columns of the report.
 type event struct {
 	fair, moved, atOnce int
 	took                time.Duration
-	longest, median     time.Duration // that cameras were run by nobody
-	writes              float64       // the most in a second
+	longest, median     time.Duration // for which no replica ran a camera
+	writes              float64       // the most in one second
 }
 
 func newWorld(o options) *world {
@@ -57,7 +58,7 @@ func (w *world) add(n int) {
 	}
 }
 
-// placed returns to whom each camera belongs.
+// placed returns the replica that each camera belongs to.
 func (w *world) placed() []string {
 	p := cluster.NewPlacement(w.members)
 	owners := make([]string, len(w.keys))
@@ -99,39 +100,40 @@ func (w *world) balance() string {
 
 func (w *world) join(n int) event {
 	w.add(n)
-	e := w.give()
+	e := w.rebalance()
 	e.fair = n * w.cameras / len(w.members)
 	return e
 }
 
-// weigh changes the weight of one replica.
-func (w *world) weigh(factor float64) event {
+// speedUp multiplies the weight of one replica.
+func (w *world) speedUp(factor float64) event {
 	m := &w.members[w.rng.IntN(len(w.members))]
-	before := m.Weight / w.weight()
+	before := m.Weight / w.totalWeight()
 	m.Weight *= factor
-	e := w.give()
-	e.fair = int(math.Abs(m.Weight/w.weight()-before) * float64(w.cameras))
+	e := w.rebalance()
+	e.fair = int(math.Abs(m.Weight/w.totalWeight()-before) * float64(w.cameras))
 	return e
 }
 
-func (w *world) weight() (sum float64) {
+func (w *world) totalWeight() (sum float64) {
 	for _, m := range w.members {
 		sum += m.Weight
 	}
 	return sum
 }
 
-// A transfer is a camera on its way.
+// A transfer is the move of a camera. Its times are since the event.
 type transfer struct {
-	camera         int
-	to             string
-	begin          time.Duration // when it stopped where it was
-	released, runs time.Duration
+	camera   int
+	to       string
+	stopped  time.Duration // where it ran before
+	released time.Duration
+	started  time.Duration // where it belongs
 }
 
-// give has those replicas that have cameras of others give them away, a few at each
+// rebalance has the replicas give away the cameras that belong to others, a few at each
 // step.
-func (w *world) give() event {
+func (w *world) rebalance() event {
 	want := w.placed()
 	leaving := map[string][]int{} // by replica
 	running := map[string]int{}
@@ -145,14 +147,13 @@ func (w *world) give() event {
 	var all []transfer
 	for _, name := range slices.Sorted(maps.Keys(leaving)) {
 		cameras := leaving[name]
-		// They see the change within a renewal's time on the network, each at its own.
-		at := w.chance(step)
+		at := w.random(step) // when the replica looks at the members next
 		for len(cameras) > 0 {
 			n := min(cluster.MaxMoves(running[name]), len(cameras))
 			end := at
 			for _, camera := range cameras[:n] {
-				released := at + leastDrain + w.chance(mostDrain-leastDrain) + writeTime
-				all = append(all, transfer{camera: camera, to: want[camera], begin: at, released: released})
+				released := at + w.drain()
+				all = append(all, transfer{camera: camera, to: want[camera], stopped: at, released: released})
 				end = max(end, released)
 			}
 			cameras, running[name] = cameras[n:], running[name]-n
@@ -162,36 +163,34 @@ func (w *world) give() event {
 	return w.arrive(all)
 }
 
-// leave has replicas be stopped, which give away all that they have.
+// leave stops replicas, which give away all of their cameras.
 func (w *world) leave(n int) (e event) {
 	defer func() { e.fair = n * w.cameras / (len(w.members) + n) }()
 	gone := w.remove(n)
 	want := w.placed()
 	var all []transfer
-	free := map[string][]time.Duration{} // when each of a replica's hands is free
+	free := map[string]pool{} // of each replica that leaves
 	for i, o := range w.owner {
 		if !gone[o] {
 			continue
 		}
 		if free[o] == nil {
-			free[o] = make([]time.Duration, parallel)
+			free[o] = make(pool, atOnce)
 		}
-		hand := slices.Index(free[o], slices.Min(free[o]))
-		begin := free[o][hand]
-		free[o][hand] += leastDrain + w.chance(mostDrain-leastDrain) + writeTime
-		all = append(all, transfer{camera: i, to: want[i], begin: begin, released: free[o][hand]})
+		stopped, released := free[o].run(0, w.drain())
+		all = append(all, transfer{camera: i, to: want[i], stopped: stopped, released: released})
 	}
 	return w.arrive(all)
 }
 
-// die has replicas vanish. The server's clock ends their leases.
+// die kills replicas. Their leases end by the server's clock.
 func (w *world) die(n int) (e event) {
 	defer func() { e.fair = n * w.cameras / (len(w.members) + n) }()
 	gone := w.remove(n)
 	want := w.placed()
 	ends := map[string]time.Duration{}
 	for _, name := range slices.Sorted(maps.Keys(gone)) {
-		ends[name] = w.lease - w.chance(w.lease/3) + w.chance(markLate)
+		ends[name] = w.lease - w.random(w.lease/3) + w.random(maxExpiry)
 	}
 	var all []transfer
 	for i, o := range w.owner {
@@ -202,35 +201,32 @@ func (w *world) die(n int) (e event) {
 	return w.arrive(all)
 }
 
-// arrive has the cameras taken by those that they belong to, as many at a time as they
-// can, and sums up.
+// arrive has the replicas that the cameras belong to acquire them, as many at a time as
+// they can, and sums up.
 func (w *world) arrive(all []transfer) event {
 	e := event{moved: len(all)}
 	slices.SortFunc(all, func(a, b transfer) int {
 		return cmp.Or(cmp.Compare(a.released, b.released), cmp.Compare(a.camera, b.camera))
 	})
-	free := map[string][]time.Duration{}
+	free := map[string]pool{}
 	var without []time.Duration
 	writes := map[time.Duration]float64{}
 	for i := range all {
 		t := &all[i]
 		if free[t.to] == nil {
-			free[t.to] = make([]time.Duration, parallel)
+			free[t.to] = make(pool, atOnce)
 		}
-		hands := free[t.to]
-		hand := slices.Index(hands, slices.Min(hands))
-		t.runs = max(hands[hand], t.released) + 2*writeTime // read, then written
-		hands[hand] = t.runs
+		_, t.started = free[t.to].run(t.released, 2*writeTime) // a read, then a write
 		w.owner[t.camera] = t.to
-		without = append(without, t.runs-t.begin)
-		e.took = max(e.took, t.runs)
+		without = append(without, t.started-t.stopped)
+		e.took = max(e.took, t.started)
 		writes[t.released.Truncate(time.Second)]++
-		writes[t.runs.Truncate(time.Second)]++
+		writes[t.started.Truncate(time.Second)]++
 	}
 	for _, n := range writes {
 		e.writes = max(e.writes, n)
 	}
-	e.atOnce = most(all)
+	e.atOnce = mostAtOnce(all)
 	if len(without) > 0 {
 		slices.Sort(without)
 		e.longest, e.median = without[len(without)-1], without[len(without)/2]
@@ -238,15 +234,15 @@ func (w *world) arrive(all []transfer) event {
 	return e
 }
 
-// most returns how many were on their way at the same time, at the most.
-func most(all []transfer) int {
+// mostAtOnce returns the largest number of transfers at the same time.
+func mostAtOnce(all []transfer) int {
 	type change struct {
 		at time.Duration
 		by int
 	}
 	var changes []change
 	for _, t := range all {
-		changes = append(changes, change{t.begin, 1}, change{t.runs, -1})
+		changes = append(changes, change{t.stopped, 1}, change{t.started, -1})
 	}
 	slices.SortFunc(changes, func(a, b change) int { return cmp.Or(cmp.Compare(a.at, b.at), b.by-a.by) })
 	n, top := 0, 0
@@ -257,7 +253,23 @@ func most(all []transfer) int {
 	return top
 }
 
-// chance returns a duration below d.
-func (w *world) chance(d time.Duration) time.Duration {
+// drain returns how long a camera takes to finish what it has in flight and to be
+// released.
+func (w *world) drain() time.Duration { return minDrain + w.random(maxDrain-minDrain) + writeTime }
+
+// random returns a duration below d.
+func (w *world) random(d time.Duration) time.Duration {
 	return time.Duration(w.rng.Int64N(int64(d)))
+}
+
+// A pool is the calls that a replica makes at the same time: when each of them ends.
+type pool []time.Duration
+
+// run makes a call as soon as one of the others has ended, but not before earliest. It
+// returns when the call begins and ends.
+func (p pool) run(earliest, takes time.Duration) (begin, end time.Duration) {
+	i := slices.Index(p, slices.Min(p))
+	begin = max(p[i], earliest)
+	p[i] = begin + takes
+	return begin, p[i]
 }
