@@ -57,7 +57,7 @@ func (worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	return &transform.Tensor{Output: o, Data: make([]byte, 12)}, nil
 }
 
-// A logged text is written beside the test.
+// A logged is a log that is written while the test reads it.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -136,7 +136,7 @@ func TestFrameIsATrace(t *testing.T) {
 			m := frame(t, tracer, "detector")
 			frame(t, tracer, "bad")
 			shutDown(t, tracer)
-			if warned := strings.Contains(log.String(), "not understood"); warned != (protocol == "unknown") {
+			if warned := strings.Contains(log.String(), "neither http/protobuf nor grpc"); warned != (protocol == "unknown") {
 				t.Errorf("log: %s", &log)
 			}
 
@@ -236,7 +236,7 @@ func TestEndpointsAreURLs(t *testing.T) {
 	for _, endpoint := range []string{"collector:4317", "10.0.0.1:4317", "collector", "http://a b", "me:secret@collector:4318"} {
 		t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
 		_, err := tracing.Start(t.Context(), tracing.Options{Log: slog.New(slog.DiscardHandler)})
-		if err == nil || !strings.Contains(err.Error(), "is no URL like http://collector:4318") || strings.Contains(err.Error(), "secret") {
+		if err == nil || !strings.Contains(err.Error(), "is not a URL such as http://collector:4318") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", endpoint, err)
 		}
 	}
@@ -244,10 +244,10 @@ func TestEndpointsAreURLs(t *testing.T) {
 
 func TestOffCostsNothing(t *testing.T) {
 	for name, env := range map[string]map[string]string{
-		"by default":   {},
-		"by none":      {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
-		"disabled":     {"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
-		"not had here": {"OTEL_TRACES_EXPORTER": "zipkin"},
+		"by default":    {},
+		"by none":       {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
+		"disabled":      {"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
+		"not supported": {"OTEL_TRACES_EXPORTER": "zipkin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for k, v := range env {
@@ -258,7 +258,7 @@ func TestOffCostsNothing(t *testing.T) {
 			if tracer != nil {
 				t.Fatal("it is on")
 			}
-			if got, want := strings.Contains(log.String(), "use otlp or none"), name == "not had here"; got != want {
+			if got, want := strings.Contains(log.String(), "neither otlp nor none"), name == "not supported"; got != want {
 				t.Errorf("log: %s", &log)
 			}
 			m := publish.Message{Header: map[string][]string{}}
@@ -278,7 +278,7 @@ func off(tracer *tracing.Tracer, m publish.Message) {
 	f.End(source.Published, nil)
 }
 
-// TestUnreachable: a collector that is away, or hangs, holds nothing up.
+// TestUnreachable: a collector that is away or hangs delays nothing.
 func TestUnreachable(t *testing.T) {
 	away, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -3,7 +3,7 @@
 //
 //	r := tracingtest.Start(t)
 //	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", r.HTTP)
-//	// what is traced, until its exporter has been shut down, then:
+//	// trace something, shut its exporter down, then:
 //	spans := r.Spans()
 package tracingtest
 
@@ -26,7 +26,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A Receiver keeps the spans that it is sent.
+// A Receiver keeps the spans that are sent to it.
 type Receiver struct {
 	collector.UnimplementedTraceServiceServer
 	// HTTP and GRPC are the URLs of its endpoints.
@@ -36,8 +36,8 @@ type Receiver struct {
 	spans []Span
 }
 
-// A Span is what a test compares. Its ids are hexadecimal, as in a traceparent; its
-// attributes are the texts and whole numbers.
+// A Span is what a test compares. Its ids are hexadecimal, as in a traceparent. Of its
+// attributes there are the strings and integers.
 type Span struct {
 	Name               string
 	Trace, ID, Parent  string
@@ -74,7 +74,7 @@ func Start(t testing.TB) *Receiver {
 	return r
 }
 
-// Spans returns what has come so far, in the order in which it came.
+// Spans returns the spans received so far, in the order of their arrival.
 func (r *Receiver) Spans() []Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -104,7 +104,7 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request) {
 		err = proto.Unmarshal(body, &request)
 	}
 	if err != nil || req.URL.Path != "/v1/traces" || req.Header.Get("Content-Type") != "application/x-protobuf" {
-		http.Error(w, "no OTLP", http.StatusBadRequest)
+		http.Error(w, "not OTLP", http.StatusBadRequest)
 		return
 	}
 	answer, _ := r.Export(req.Context(), &request)
