@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Most is how many lines an event may have in a second.
+// Most is how many lines of an event are written in a second.
 const Most = 10
 
 // maxEvents bounds the events that are told apart.
@@ -19,20 +19,20 @@ type event struct {
 	message string
 }
 
-// A second is what became of an event since its first line.
-type second struct {
+// A window is the second that begins with an event's first line.
+type window struct {
 	begin   time.Time
-	lines   int
-	more    int // that were not written
-	streams map[string]bool
+	written int
+	leftOut int
+	streams map[string]bool // of the lines that were left out
 }
 
 // A limit is shared by the handlers of a logger.
 type limit struct {
-	out    slog.Handler // without attributes, for what is told of many lines
+	out    slog.Handler // without attributes, for the lines about many others
 	mu     sync.Mutex
-	events map[event]*second
-	timer  *time.Timer // runs while lines are left out
+	events map[event]*window
+	timer  *time.Timer // runs while a window has lines that were left out
 	ended  bool
 }
 
@@ -61,46 +61,52 @@ func (h *limited) WithGroup(name string) slog.Handler {
 
 // Handle implements [slog.Handler].
 func (h *limited) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level < slog.LevelInfo || h.limit.take(h, r) {
+	if r.Level < slog.LevelInfo || h.limit.admit(h, r) {
 		return h.Handler.Handle(ctx, r)
 	}
 	return nil
 }
 
-// take tells whether a line is to be written, or counts it.
-func (l *limit) take(h *limited, r slog.Record) bool {
+// admit tells whether a line is to be written. It counts the line otherwise.
+func (l *limit) admit(h *limited, r slog.Record) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	of, now := event{r.Level, r.Message}, time.Now()
-	if l.events[of] == nil && len(l.events) >= maxEvents {
-		l.flush(now)
-		if len(l.events) >= maxEvents {
-			of.message = "many different messages"
-		}
-	}
-	s := l.events[of]
-	if s != nil && now.Sub(s.begin) >= time.Second {
-		l.tell(of, s, now)
-		s = nil
-	}
-	if s == nil {
-		s = &second{begin: now}
-		l.events[of] = s
-	}
-	if s.lines < Most || l.ended {
-		s.lines++
+	w := l.window(event{r.Level, r.Message}, time.Now())
+	if w.written < Most || l.ended {
+		w.written++
 		return true
 	}
-	if s.more++; s.streams == nil {
-		s.streams = map[string]bool{}
+	if w.leftOut++; w.streams == nil {
+		w.streams = map[string]bool{}
 	}
 	if stream := streamOf(h, r); stream != "" {
-		s.streams[stream] = true
+		w.streams[stream] = true
 	}
 	if l.timer == nil {
 		l.timer = time.AfterFunc(time.Second, l.tick)
 	}
 	return false
+}
+
+// window returns the current window of an event. Where there are too many different
+// events, it is the one that they share.
+func (l *limit) window(of event, now time.Time) *window {
+	if l.events[of] == nil && len(l.events) >= maxEvents {
+		l.closeOver(now)
+		if len(l.events) >= maxEvents {
+			of.message = "many different messages"
+		}
+	}
+	w := l.events[of]
+	if w != nil && now.Sub(w.begin) >= time.Second {
+		l.summarize(of, w, now)
+		w = nil
+	}
+	if w == nil {
+		w = &window{begin: now}
+		l.events[of] = w
+	}
+	return w
 }
 
 func streamOf(h *limited, r slog.Record) string {
@@ -114,44 +120,44 @@ func streamOf(h *limited, r slog.Record) string {
 	return stream
 }
 
-// tick tells what was left out, also where nothing more happens.
+// tick closes windows that no later line would close.
 func (l *limit) tick() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.timer = nil
-	if l.flush(time.Now()) && !l.ended {
+	if l.closeOver(time.Now()) && !l.ended {
 		l.timer = time.AfterFunc(time.Second, l.tick)
 	}
 }
 
-// flush tells of the events whose second is over, and forgets them. It reports whether
-// some have left out lines since.
-func (l *limit) flush(now time.Time) (more bool) {
-	for of, s := range l.events {
-		if now.Sub(s.begin) < time.Second {
-			more = more || s.more > 0
+// closeOver closes the windows that are over. It tells whether lines were left out of any
+// of the others.
+func (l *limit) closeOver(now time.Time) (more bool) {
+	for of, w := range l.events {
+		if now.Sub(w.begin) < time.Second {
+			more = more || w.leftOut > 0
 			continue
 		}
-		l.tell(of, s, now)
+		l.summarize(of, w, now)
 		delete(l.events, of)
 	}
 	return more
 }
 
-func (l *limit) tell(of event, s *second, now time.Time) {
-	if s.more == 0 {
+// summarize logs how many lines a window has left out.
+func (l *limit) summarize(of event, w *window, now time.Time) {
+	if w.leftOut == 0 {
 		return
 	}
 	r := slog.NewRecord(now, of.level, "more of the same, left out", 0)
-	r.Add("what", of.message, "lines", s.more)
-	if len(s.streams) > 0 {
-		r.Add("streams", len(s.streams))
+	r.Add("what", of.message, "lines", w.leftOut)
+	if len(w.streams) > 0 {
+		r.Add("streams", len(w.streams))
 	}
-	// There is nobody to tell that the log cannot be written.
-	_ = l.out.Handle(context.Background(), r)
+	_ = l.out.Handle(context.Background(), r) // there is nobody to tell
 }
 
-// end tells what was left out so far. Later lines are not limited.
+// end closes all windows. Later lines are not limited.
 func (l *limit) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -160,5 +166,5 @@ func (l *limit) end() {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	l.flush(time.Now().Add(time.Second))
+	l.closeOver(time.Now().Add(time.Second))
 }

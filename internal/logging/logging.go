@@ -1,12 +1,12 @@
-// Package logging makes the program's logger: text or JSON, a line an event.
+// Package logging makes the program's logger, which writes text or JSON.
 //
 //	log := logging.New(os.Stderr, logging.Options{Level: slog.LevelInfo, JSON: true})
 //	defer logging.End(log)
 //
-// A storm does not fill a disk: of each event, which is a level and a message, a second
-// has at most [Most] lines, and then one that tells how many more there were, and of how
-// many streams. Events below [slog.LevelInfo] are not limited. Users, passwords and
-// tokens in URLs are not written.
+// A burst of errors does not fill the disk: of each event, which is a level and a
+// message, at most [Most] lines are written in a second. Then one line tells how many more
+// there were, and of how many streams. Events below [slog.LevelInfo] are not limited.
+// Users, passwords and tokens in URLs are not written.
 package logging
 
 import (
@@ -16,10 +16,12 @@ import (
 	"strings"
 )
 
-// Options are those of [New].
+// Options configure the logger of [New].
 type Options struct {
+	// Level is the lowest level that is logged.
 	Level slog.Level
-	JSON  bool
+	// JSON writes JSON instead of text.
+	JSON bool
 }
 
 // New returns a logger that writes to w.
@@ -29,21 +31,22 @@ func New(w io.Writer, o Options) *slog.Logger {
 	if o.JSON {
 		h = slog.NewJSONHandler(w, options)
 	}
-	l := &limit{out: h, events: map[event]*second{}}
+	l := &limit{out: h, events: map[event]*window{}}
 	return slog.New(&limited{Handler: h, limit: l})
 }
 
-// End writes what a logger of [New] has still to tell. Later lines are not limited.
+// End writes how many lines a logger of [New] has left out so far. Later lines are not
+// limited.
 func End(log *slog.Logger) {
 	if h, ok := log.Handler().(*limited); ok {
 		h.limit.end()
 	}
 }
 
-// userOfURL is what comes between the scheme and the host.
+// userOfURL matches a URL up to its host, with the user and the password in it.
 var userOfURL = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@"']+@`)
 
-// withoutSecrets takes the user out of every URL in an attribute.
+// withoutSecrets masks the user and the password of every URL in an attribute.
 func withoutSecrets(a slog.Attr) slog.Attr {
 	var text string
 	switch v := a.Value.Resolve(); v.Kind() {

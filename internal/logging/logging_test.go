@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A sink is written by the limit's timer, too.
+// A sink is written by the test and by the limit's timer.
 type sink struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -47,7 +47,7 @@ func (s *sink) lines(t *testing.T) []map[string]any {
 	return all
 }
 
-// TestStorm: 10,000 streams fail at once, and go on to fail each second.
+// TestStorm: 10,000 streams fail at once, and again each second.
 func TestStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
@@ -85,7 +85,7 @@ func TestStorm(t *testing.T) {
 	})
 }
 
-// TestBurst: what was left out is told though nothing happens any more.
+// TestBurst: what was left out is logged although nothing else happens.
 func TestBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
@@ -107,7 +107,7 @@ func TestBurst(t *testing.T) {
 	})
 }
 
-// TestEndTellsTheRest, and what comes later is written.
+// TestEndTellsTheRest: later lines are all written.
 func TestEndTellsTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
@@ -125,7 +125,7 @@ func TestEndTellsTheRest(t *testing.T) {
 	})
 }
 
-// TestManyMessages: what has no bound of its own, as others' messages, has one.
+// TestManyMessages: texts that come from outside, and never repeat, are limited too.
 func TestManyMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
