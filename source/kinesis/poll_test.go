@@ -10,6 +10,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 	"github.com/cvfeeder/cvfeeder/source/poll"
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 )
 
 // plain is a scene of one small grey picture.
@@ -65,6 +66,30 @@ func TestPollTheService(t *testing.T) {
 		t.Logf("asked for %.2f images a frame, lag %v", float64(asked)/float64(published), poller.State().Lag)
 		if limit := 1.75; float64(asked) > limit*float64(published) {
 			t.Errorf("asked for %d images to publish %d", asked, published)
+		}
+	})
+}
+
+// TestFeed runs the suite of feeds over the fake service and the SDK.
+func TestFeed(t *testing.T) {
+	sourcetest.TestFeed(t, func(t *testing.T, s sourcetest.Stream) source.OpenFeed {
+		camera := kinesistest.Stream{Name: s.Name}
+		if s.Outage.To != 0 {
+			camera.Outages = []kinesistest.Interval{{From: s.Outage.From.Time(), To: s.Outage.To.Time()}}
+		}
+		srv := serve(t, kinesistest.Options{
+			Streams: []kinesistest.Stream{camera},
+			Intercept: func(r kinesistest.Request) *kinesistest.Fault {
+				if r.Operation == "GetImages" && s.Failing() {
+					return kinesistest.NotAuthorized("kinesisvideo:GetImages")
+				}
+				return nil
+			},
+		}, kinesis.Options{})
+		return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
+			return poll.New(srv.stream(s.Name), l, poll.Options{
+				Stream: s.Name, Lag: poll.Auto, Overlap: poll.Auto, To: s.To, Fetched: fetched,
+			})
 		}
 	})
 }

@@ -158,6 +158,7 @@ func (p *Poller) State() source.FeedState {
 // is the back-pressure.
 func (p *Poller) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
 	return func(yield func(source.Frame, error) bool) {
+		defer p.discard()
 		if !p.waitReadable(ctx, yield) {
 			return
 		}
@@ -226,6 +227,17 @@ func (p *Poller) release(yield func(source.Frame, error) bool) bool {
 		}
 	}
 	return true
+}
+
+// discard drops the frames that are still held when the sequence ends.
+func (p *Poller) discard() {
+	for _, f := range p.held {
+		p.heldBytes.Add(-int64(len(f.Data)))
+		if f.Recycle != nil {
+			f.Recycle()
+		}
+	}
+	p.held = nil
 }
 
 // done tells whether all slots before To are settled.
