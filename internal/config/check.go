@@ -126,7 +126,7 @@ func checkAddress(address string) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return fmt.Errorf(`%q is not host:port; such as 127.0.0.1:9177, or "" to turn it off`, address)
+		return fmt.Errorf(`%q is not host:port; such as %s, or "" to turn it off`, address, DefaultListen)
 	}
 	return nil
 }
@@ -213,16 +213,10 @@ func (d *decoder) checkTimes(s *Stream, path string) {
 	}
 }
 
-// GetImages makes no larger pictures.
-const (
-	maxRequestWidth  = 3840
-	maxRequestHeight = 2160
-)
-
 func (d *decoder) checkRequest(r Request, path string) {
-	if r.Size.Width > maxRequestWidth || r.Size.Height > maxRequestHeight {
+	if r.Size.Width > poll.MaxWidth || r.Size.Height > poll.MaxHeight {
 		d.reportKey(path+".size", `%dx%d is more than GetImages makes; at most %dx%d, or "" for the picture's own size`,
-			r.Size.Width, r.Size.Height, maxRequestWidth, maxRequestHeight)
+			r.Size.Width, r.Size.Height, poll.MaxWidth, poll.MaxHeight)
 	}
 	if r.Format == FormatPNG && d.isSet(path+".quality") {
 		d.reportKey(path+".quality", "a PNG has no quality; leave it out, or use format jpeg")

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// listEvery is how often the prefixes are looked up: ListStreams is allowed
-	// five times a second for the whole account.
+	// listEvery is how often the prefixes are looked up. The quota of ListStreams is the
+	// account's, which others use as well.
 	listEvery = 30 * time.Second
 	// listWait limits one look-up.
 	listWait = 20 * time.Second

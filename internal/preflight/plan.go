@@ -15,6 +15,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -28,12 +29,6 @@ const (
 	mostBilled = 1.25
 	// usualFragment is the time between two requests at the live edge.
 	usualFragment = 2 * time.Second
-	// The service's points of a stream a second, and the points that a request costs
-	// besides its images.
-	mediaPoints, metadataPoints, requestPoints = 500, 10000, 400
-	// accountRate is how often DescribeStream, and GetDataEndpoint, are allowed a
-	// second.
-	accountRate = 300
 	// baseMemory is the memory of a process without streams, streamMemory that of each
 	// stream.
 	baseMemory, streamMemory = 40 << 20, 32 << 10
@@ -196,10 +191,10 @@ func (c *checker) printQuota(line func(key, format string, args ...any), l load)
 	// A window holds the slots of one fragment, and a page of the answer 25 of them.
 	requests := max(1/usualFragment.Seconds(), asked/poll.PageSlots)
 	line("quota", "%s of a stream's %d media points a second, %s of its %s metadata points: stream %s",
-		percent(asked/mediaPoints), mediaPoints, percent((requests*requestPoints+asked)/metadataPoints), grouped(metadataPoints),
+		percent(asked/limits.MediaPoints), limits.MediaPoints, percent((requests*limits.RequestPoints+asked)/limits.MetadataPoints), grouped(limits.MetadataPoints),
 		l.busiest.Name+l.busiest.Prefix)
 	line("", "at the start, %s of DescribeStream and of GetDataEndpoint each: %s at the account's %d a second",
-		count(l.streams, "request"), (time.Duration(float64(l.streams)/accountRate*1000)*time.Millisecond + time.Millisecond).Round(time.Millisecond), accountRate)
+		count(l.streams, "request"), (time.Duration(float64(l.streams)/limits.AccountRequests*1000)*time.Millisecond + time.Millisecond).Round(time.Millisecond), limits.AccountRequests)
 }
 
 func costText(costs map[string]time.Duration) string {

@@ -7,16 +7,10 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 )
 
-// The points that the service grants a stream each second, shared by all its readers.
-// A GetImages request costs one media point for each image it asks for, and
-// requestPoints plus one for each image of the metadata points.
 const (
-	mediaPoints    = 500
-	metadataPoints = 10000
-	requestPoints  = 400
-
 	leastShare = 1.0 / 16  // of the points, however much throttling there is
 	recovery   = 1.0 / 200 // of the points, regained with each answer
 )
@@ -48,24 +42,24 @@ type budget struct {
 
 func newBudget() *budget {
 	return &budget{
-		media:    rate.NewLimiter(mediaPoints, mediaPoints),
-		metadata: rate.NewLimiter(metadataPoints, metadataPoints),
+		media:    rate.NewLimiter(limits.MediaPoints, limits.MediaPoints),
+		metadata: rate.NewLimiter(limits.MetadataPoints, limits.MetadataPoints),
 		share:    newShare(),
 	}
 }
 
 // wait waits until a request for so many images may be sent. Its error is ctx's.
 func (b *budget) wait(ctx context.Context, images int) error {
-	if err := b.media.WaitN(ctx, min(images, mediaPoints)); err != nil {
+	if err := b.media.WaitN(ctx, min(images, limits.MediaPoints)); err != nil {
 		return err
 	}
-	return b.metadata.WaitN(ctx, min(requestPoints+images, metadataPoints))
+	return b.metadata.WaitN(ctx, min(limits.RequestPoints+images, limits.MetadataPoints))
 }
 
 // waitListing waits until a request for so many fragments may be sent. Its error is
 // ctx's.
 func (b *budget) waitListing(ctx context.Context, fragments int) error {
-	return b.metadata.WaitN(ctx, min(fragments, metadataPoints))
+	return b.metadata.WaitN(ctx, min(fragments, limits.MetadataPoints))
 }
 
 // answered adapts the share to the service's answer to a request.
@@ -73,7 +67,7 @@ func (b *budget) answered(code string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if adapt(&b.share, code) {
-		b.media.SetLimit(rate.Limit(b.share.Value() * mediaPoints))
-		b.metadata.SetLimit(rate.Limit(b.share.Value() * metadataPoints))
+		b.media.SetLimit(rate.Limit(b.share.Value() * limits.MediaPoints))
+		b.metadata.SetLimit(rate.Limit(b.share.Value() * limits.MetadataPoints))
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 )
 
 // TestBudgetKeepsWithinThePoints asks as fast as the budget lets, and counts the
@@ -23,10 +25,10 @@ func TestBudgetKeepsWithinThePoints(t *testing.T) {
 			}
 			// A full bucket at the start is one second more.
 			media, metadata := float64(requests*images)/61, float64(requests*(400+images))/61
-			if media > mediaPoints+2 || metadata > metadataPoints+20 {
+			if media > limits.MediaPoints+2 || metadata > limits.MetadataPoints+20 {
 				t.Errorf("%d images a request: %.0f media and %.0f metadata points a second", images, media, metadata)
 			}
-			if media < 0.9*mediaPoints && metadata < 0.9*metadataPoints {
+			if media < 0.9*limits.MediaPoints && metadata < 0.9*limits.MetadataPoints {
 				t.Errorf("%d images a request: only %.0f media and %.0f metadata points a second", images, media, metadata)
 			}
 		})
@@ -57,17 +59,17 @@ func TestBudgetYieldsToOthers(t *testing.T) {
 			b.answered("OK")
 		}
 		for begin := time.Now(); time.Since(begin) < 2*time.Minute; {
-			ask(mediaPoints / 5)
+			ask(limits.MediaPoints / 5)
 		}
 		if share := float64(throttled) / float64(throttled+answered); share > 0.1 {
 			t.Errorf("%.0f%% of the requests were throttled", 100*share)
 		}
-		if got := float64(answered) * 25 / 120; got < 0.5*mediaPoints/5 {
-			t.Errorf("only %.0f of %d points a second were used", got, mediaPoints/5)
+		if got := float64(answered) * 25 / 120; got < 0.5*limits.MediaPoints/5 {
+			t.Errorf("only %.0f of %d points a second were used", got, limits.MediaPoints/5)
 		}
 		throttled = 0
 		for begin := time.Now(); time.Since(begin) < time.Minute; {
-			ask(mediaPoints)
+			ask(limits.MediaPoints)
 		}
 		if share := b.share.Value(); share != 1 {
 			t.Errorf("the share is %.2f a minute after the others have gone", share)

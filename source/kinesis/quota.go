@@ -11,13 +11,13 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 )
 
-// The requests a second that the service grants an account for each operation of the
-// control plane, and how many of them are used here: others have streams to read, too.
+// How many of the requests that the service grants an account each second, for each
+// operation of the control plane, are used here: others have streams to read, too.
 const (
-	controlRequests = 300
-	ownRequests     = controlRequests * 4 / 5
+	ownRequests = limits.AccountRequests * 4 / 5
 	// mostAtOnce bounds the requests under way. A service that has stalled receives no
 	// more than these when it recovers, and may count them all in one second.
 	mostAtOnce = ownRequests / 4

@@ -12,6 +12,10 @@ const (
 	MaxWindow = 300 * time.Second
 	// PageSlots is how many images come in one page, without a continuation token.
 	PageSlots = 25
+	// MaxWidth is the largest width in pixels that can be asked for.
+	MaxWidth = 3840
+	// MaxHeight is the largest height.
+	MaxHeight = 2160
 	// minWindow is the shortest range: shorter ones were sometimes rejected.
 	minWindow = time.Second
 )

@@ -38,8 +38,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// Auto, as [Options.Lag] or [Options.Overlap], stands for a value that is learned from
-// the answers.
+// Auto stands for a value that is learned from the answers, as [Options.Lag] or
+// [Options.Overlap].
 const Auto time.Duration = -1
 
 // MaxFragment is the longest fragment that is expected. A slot that has no media in a

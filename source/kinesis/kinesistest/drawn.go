@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // Drawn is a street on which cars pass by, with the stream's name and the
@@ -26,7 +28,7 @@ type Drawn struct {
 // NewDrawn returns a scene of that size in pixels: 320x180 to 3840x2160, and not
 // narrower than 9:16 or wider than 2:1, so that a centre crop keeps the time code.
 func NewDrawn(size image.Point) (*Drawn, error) {
-	if size.X < 320 || size.Y < 180 || size.X > 3840 || size.Y > 2160 {
+	if size.X < 320 || size.Y < 180 || size.X > poll.MaxWidth || size.Y > poll.MaxHeight {
 		return nil, fmt.Errorf("size %dx%d: a drawn scene has 320x180 to 3840x2160 pixels", size.X, size.Y)
 	}
 	if size.X > 2*size.Y || 16*size.X < 9*size.Y {

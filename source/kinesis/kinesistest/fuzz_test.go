@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // Whatever a body says, it is refused with an error of the service's kind, or it
@@ -25,7 +27,7 @@ func FuzzParseImagesQuery(f *testing.F) {
 			var q imagesQuery
 			if q, err = parseImagesQuery(fields); err == nil {
 				n := q.window.Slots()
-				if n < 1 || n > 1501 || q.limit < 1 || q.limit > pageSize || len(q.page()) != min(n, q.limit) {
+				if n < 1 || n > 1501 || q.limit < 1 || q.limit > poll.PageSlots || len(q.page()) != min(n, q.limit) {
 					t.Errorf("%+v: %d slots, a page of %d", q, n, len(q.page()))
 				}
 				return

@@ -12,12 +12,6 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-const (
-	maxRange   = 300 * time.Second
-	pageSize   = 25
-	maxContent = 6_291_456 // characters of base64, as the service's model says
-)
-
 func (s *Server) getImages(c *call) (answer, error) {
 	q, err := parseImagesQuery(c.fields)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 )
 
 // An entry is one element of GetImages's answer: a picture or an error.
@@ -84,7 +85,7 @@ func (p *pager) entry(slot source.Slot) entry {
 // picture returns the encoded picture at t, nil where none can be made.
 func (p *pager) picture(t time.Time) []byte {
 	data, err := p.server.pictures.get(p.stream.Name, t, p.query.format)
-	if err != nil || base64.StdEncoding.EncodedLen(len(data)) > maxContent {
+	if err != nil || base64.StdEncoding.EncodedLen(len(data)) > limits.MaxContent {
 		return nil
 	}
 	if p.server.opts.Corrupt != nil {

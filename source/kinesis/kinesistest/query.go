@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
@@ -48,7 +49,7 @@ func parseImagesQuery(f *fields) (imagesQuery, error) {
 	if q.wanted, err = parseLimit(f); err != nil {
 		return q, err
 	}
-	q.limit = min(q.wanted, pageSize)
+	q.limit = min(q.wanted, poll.PageSlots)
 	if q.selector != serverTimestamp && q.selector != producerTimestamp {
 		return q, firstError(f, invalidValue("imageSelectorType", q.selector,
 			"Member must satisfy enum value set: [SERVER_TIMESTAMP, PRODUCER_TIMESTAMP]"))
@@ -77,7 +78,7 @@ func parseWindow(f *fields) (poll.Window, error) {
 		return w, invalidArgument("SamplingInterval %d is below the minimum of 200 milliseconds.", ms)
 	case start > end:
 		return w, invalidArgument("StartTimestamp must not be after EndTimestamp.")
-	case end.Sub(start) > maxRange:
+	case end.Sub(start) > poll.MaxWindow:
 		return w, &Fault{
 			Code:    "IllegalArgumentException",
 			Message: "The time range between StartTimestamp and EndTimestamp is more than 300 seconds.",
@@ -89,9 +90,9 @@ func parseWindow(f *fields) (poll.Window, error) {
 func parseLimit(f *fields) (int, error) {
 	limit, ok := field[int64](f, "MaxResults")
 	if !ok {
-		return pageSize, f.err
+		return poll.PageSlots, f.err
 	}
-	if limit < 1 || limit > 100 {
+	if limit < 1 || limit > limits.MaxResults {
 		return 0, firstError(f, invalidValue("maxResults", limit, "Member must have value between 1 and 100"))
 	}
 	return int(limit), nil
@@ -111,9 +112,9 @@ func parsePictureFormat(f *fields) (pictureFormat, error) {
 		return p, invalidValue("format", p.encoding, "Member must satisfy enum value set: [JPEG, PNG]")
 	case hasWidth != hasHeight:
 		return p, invalidValue("widthPixels, heightPixels", "one alone", "Member must come with the other")
-	case hasWidth && (width < 1 || width > 3840):
+	case hasWidth && (width < 1 || width > poll.MaxWidth):
 		return p, invalidValue("widthPixels", width, "Member must have value between 1 and 3840")
-	case hasHeight && (height < 1 || height > 2160):
+	case hasHeight && (height < 1 || height > poll.MaxHeight):
 		return p, invalidValue("heightPixels", height, "Member must have value between 1 and 2160")
 	}
 	for key, value := range config {

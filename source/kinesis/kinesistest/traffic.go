@@ -3,6 +3,8 @@ package kinesistest
 import (
 	"sync"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 )
 
 // traffic is what the service remembers of the requests for one stream, or for the
@@ -79,28 +81,18 @@ func (b *bucket) fill(rate float64, now time.Time) {
 	b.last = now
 }
 
-// The documented limits, a second.
-const (
-	mediaPoints     = 500
-	metadataPoints  = 10_000
-	imagesMetadata  = 400 // of a GetImages request, besides one for each image
-	requestsStream  = 5   // of GetDataEndpoint, DescribeStream
-	requestsAccount = 300
-	listsAccount    = 50
-)
-
 // tolls returns what the request takes of the limits of its stream and of the
 // account.
 func tolls(operation string, points int) (stream, account []toll) {
 	cost := float64(points)
 	switch operation {
 	case "GetImages":
-		return []toll{{"media", mediaPoints, cost}, {"metadata", metadataPoints, imagesMetadata + cost}}, nil
+		return []toll{{"media", limits.MediaPoints, cost}, {"metadata", limits.MetadataPoints, limits.RequestPoints + cost}}, nil
 	case "ListFragments":
-		return []toll{{"metadata", metadataPoints, cost}}, nil
+		return []toll{{"metadata", limits.MetadataPoints, cost}}, nil
 	case "ListStreams":
-		return nil, []toll{{operation, listsAccount, 1}}
+		return nil, []toll{{operation, limits.AccountLists, 1}}
 	default:
-		return []toll{{operation, requestsStream, 1}}, []toll{{operation, requestsAccount, 1}}
+		return []toll{{operation, limits.StreamRequests, 1}}, []toll{{operation, limits.AccountRequests, 1}}
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // What is kept of a video, at most.
@@ -44,7 +46,7 @@ func NewVideo(ctx context.Context, file string, size image.Point) (*Video, error
 			"(Debian, Ubuntu: apt-get install ffmpeg; macOS: brew install ffmpeg): %w", file, err)
 	}
 	size = cmp.Or(size, image.Pt(1920, 1080))
-	if size.X < 16 || size.Y < 16 || size.X > 3840 || size.Y > 2160 {
+	if size.X < 16 || size.Y < 16 || size.X > poll.MaxWidth || size.Y > poll.MaxHeight {
 		return nil, fmt.Errorf("video %s: its frames cannot be brought to %dx%d: from 16x16 to 3840x2160 is possible",
 			file, size.X, size.Y)
 	}

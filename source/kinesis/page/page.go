@@ -29,15 +29,16 @@ import (
 	smithytime "github.com/aws/smithy-go/time"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 )
 
 // The limits, in bytes as sent where nothing else is said.
 const (
-	maxContent = 6_291_456 // an ImageContent: the service's own limit
-	maxText    = 16 << 10  // a key, an Error, a NextToken
+	maxContent = limits.MaxContent
+	maxText    = 16 << 10 // a key, an Error, a NextToken
 	maxNumber  = 64
-	maxImages  = 100 // entries of a page: the largest MaxResults
-	maxDepth   = 32  // of a value that is skipped
+	maxImages  = limits.MaxResults // entries of a page
+	maxDepth   = 32                // of a value that is skipped
 )
 
 var (
