@@ -19,6 +19,9 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
+// defaultFake is the address of the fake service.
+const defaultFake = "127.0.0.1:9178"
+
 // fakeFlags are those of the fake command.
 type fakeFlags struct {
 	listen, video, size   string
@@ -55,7 +58,7 @@ the same decisions. Shares are from 0 to 1.
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.listen, "listen", "127.0.0.1:9178", "`address` to serve on")
+	flags.StringVar(&f.listen, "listen", defaultFake, "`address` to serve on")
 	flags.StringVar(&f.video, "video", "", "`file` that the cameras see, looped, read by the program ffmpeg (default: a drawn street)")
 	flags.IntVar(&f.streams, "streams", 4, "`number` of streams, named cam-1, cam-2, ...")
 	flags.StringVar(&f.size, "size", "", "pictures' size in pixels, as `WxH` (default: 1280x720; a video's own, shrunk to fit into 1920x1080)")
@@ -121,7 +124,7 @@ func (f fakeFlags) check() (opts kinesistest.Options, size image.Point, err erro
 		return opts, size, fmt.Errorf("--delay %v: it must not be negative", f.delay)
 	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
-		return opts, size, fmt.Errorf("--listen: %w: an address is like 127.0.0.1:9178", err)
+		return opts, size, fmt.Errorf("--listen: %w: an address is like %s", err, defaultFake)
 	}
 	if opts.Faults, err = kinesistest.ParseFaults(f.faults); err != nil {
 		return opts, size, fmt.Errorf("--faults: %w", err)

@@ -12,11 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 )
 
 const (
-	defaultHealthURL = "http://127.0.0.1:9177/healthz"
+	defaultHealthURL = "http://" + config.DefaultListen + "/healthz"
 	maxHealthBody    = 4 << 10
 )
 

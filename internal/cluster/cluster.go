@@ -32,9 +32,6 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// DefaultDrain is that of [Options].
-const DefaultDrain = 10 * time.Second
-
 const (
 	// atOnce bounds the streams that are acquired or released at the same time.
 	atOnce = 64
@@ -52,7 +49,7 @@ type Options struct {
 	// Gained, where set, is called with each stream before it runs here.
 	Gained func(pipeline.Stream)
 	// Drain is how long a stream that is given away may take to finish what it has in
-	// flight. Default: [DefaultDrain].
+	// flight. Default: [pipeline.DefaultDrain].
 	Drain time.Duration
 	Log   *slog.Logger
 }
@@ -75,7 +72,7 @@ type Cluster struct {
 // New returns a cluster without streams.
 func New(o Options) *Cluster {
 	if o.Drain <= 0 {
-		o.Drain = DefaultDrain
+		o.Drain = pipeline.DefaultDrain
 	}
 	if o.First == nil {
 		o.First = func(_ context.Context, s pipeline.Stream) (source.Slot, error) { return s.From, nil }

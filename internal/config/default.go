@@ -9,7 +9,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// defaultPreset is that of an output that names none.
+// DefaultListen is the default of http.listen.
+const DefaultListen = "127.0.0.1:9177"
+
+// defaultPreset is the preset of an output that names none.
 const defaultPreset = "yolo"
 
 // defaults returns the config of a file without streams and outputs.
@@ -24,7 +27,7 @@ func defaults() *Config {
 			Oversize: OversizeReject,
 			Inflight: 64 << 20,
 		},
-		HTTP:    HTTP{Listen: "127.0.0.1:9177"},
+		HTTP:    HTTP{Listen: DefaultListen},
 		Log:     Log{Level: LevelInfo, Format: LogText},
 		Cluster: Cluster{Lease: 6 * time.Second},
 		Price:   Price{PerMillionImages: 10},

@@ -68,8 +68,8 @@ type Options struct {
 	Inline bool
 	// Inflight bounds the bytes of frames and tensors between fetching and delivery.
 	Inflight int64
-	// Drain is how long what is in flight may take to finish at the end. Default
-	// 10s.
+	// Drain is how long what is in flight may take to finish at the end. Default:
+	// [DefaultDrain].
 	Drain time.Duration
 	// Cursors are where streams go on; nil keeps none.
 	Cursors Cursors
@@ -115,10 +115,13 @@ type Pipeline struct {
 	asked requests
 }
 
+// DefaultDrain is the default of [Options.Drain].
+const DefaultDrain = 10 * time.Second
+
 // New returns a pipeline of the given streams, whose time begins now.
 func New(opts Options, streams []Stream) *Pipeline {
 	if opts.Drain <= 0 {
-		opts.Drain = 10 * time.Second
+		opts.Drain = DefaultDrain
 	}
 	opts.Inflight = max(opts.Inflight, 1) // of 0 bytes, frames would take nothing
 	p := &Pipeline{
