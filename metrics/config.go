@@ -6,23 +6,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Config tells whether the config at work is the one of the file, in the gauges that
-// Prometheus has for its own.
+// Config tells whether the current config is that of the file, with the gauges that
+// Prometheus has for its own config.
 type Config struct{ successful, time prometheus.Gauge }
 
 func newConfig(f *families) *Config {
 	return &Config{
 		successful: f.gauge("cvfeeder_config_last_reload_successful",
-			"Whether the config file was taken when it was read last: 1, or 0 where it was refused and the one before stays.").WithLabelValues(),
-		time: f.gauge("cvfeeder_config_last_reload_success_timestamp_seconds", "When the config file was last taken.").WithLabelValues(),
+			"1 if the config file was accepted when it was last read, 0 if it was refused and the config before it still applies.").WithLabelValues(),
+		time: f.gauge("cvfeeder_config_last_reload_success_timestamp_seconds", "When the config file was last accepted, in seconds since the Unix epoch.").WithLabelValues(),
 	}
 }
 
-// Loaded says that the config file was taken.
+// Loaded notes that the config file was accepted.
 func (c *Config) Loaded(now time.Time) {
 	c.successful.Set(1)
 	c.time.Set(float64(now.UnixMilli()) / 1000)
 }
 
-// Refused says that the config file was refused, and the one before stays.
+// Refused notes that the config file was refused, and the config before it still applies.
 func (c *Config) Refused() { c.successful.Set(0) }

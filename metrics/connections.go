@@ -5,8 +5,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// connections reads those to the broker at every scrape: each of the two metrics is a
-// value of every connection.
+// connections is a metric with one value for each connection to the broker, which is read
+// at every scrape.
 type connections struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
@@ -14,8 +14,7 @@ type connections struct {
 	value func(Connection) float64
 }
 
-// addConnections adds the metrics of the connections, unless there is nothing that
-// tells of them.
+// addConnections adds the metrics of the connections. read may be nil, for none.
 func (f *families) addConnections(read func() []Connection) {
 	if read == nil {
 		return
@@ -25,14 +24,14 @@ func (f *families) addConnections(read func() []Connection) {
 		f.add(&connections{prometheus.NewDesc(name, help, labels, nil), kind, read, value}, typ, name, help, labels)
 	}
 	add("cvfeeder_nats_connected",
-		"1 where the connection to NATS is up, else 0: `data`, `data-2` … for tensors, a stream always on the same one; `control` for the rest.",
-		func(c Connection) float64 { return truth(c.Connected) }, prometheus.GaugeValue, dto.MetricType_GAUGE)
+		"1 if the connection to NATS is up, else 0. `data`, `data-2` … carry the tensors, those of a stream always the same one; `control` carries the rest.",
+		func(c Connection) float64 { return oneIf(c.Connected) }, prometheus.GaugeValue, dto.MetricType_GAUGE)
 	add("cvfeeder_nats_reconnects_total", "Reconnections to NATS.",
 		func(c Connection) float64 { return float64(c.Reconnects) }, prometheus.CounterValue, dto.MetricType_COUNTER)
 }
 
-func truth(is bool) float64 {
-	if is {
+func oneIf(condition bool) float64 {
+	if condition {
 		return 1
 	}
 	return 0

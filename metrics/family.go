@@ -11,11 +11,10 @@ import (
 type Family struct {
 	Name, Help string
 	Type       dto.MetricType
-	// Labels are the names of its labels.
-	Labels []string
+	Labels     []string // their names
 }
 
-// families registers metrics and notes what they are.
+// families registers metrics and keeps their descriptions.
 type families struct {
 	registry *prometheus.Registry
 	all      []Family
@@ -38,8 +37,8 @@ func (f *families) gauge(name, help string, labels ...string) *prometheus.GaugeV
 	return g
 }
 
-// histogram returns a histogram that is native and classic at once, so that both
-// old and new Prometheus servers can chart it.
+// histogram returns a histogram that is native and classic at once, so that old and new
+// Prometheus servers can chart it.
 func (f *families) histogram(name, help string, buckets []float64, label string) *prometheus.HistogramVec {
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: name, Help: help, Buckets: buckets,
@@ -51,7 +50,7 @@ func (f *families) histogram(name, help string, buckets []float64, label string)
 	return h
 }
 
-// read adds a metric without labels whose value is asked for at every scrape.
-func (f *families) read(name, help string, value func() float64) {
+// gaugeFunc adds a gauge without labels whose value is read at every scrape.
+func (f *families) gaugeFunc(name, help string, value func() float64) {
 	f.add(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value), dto.MetricType_GAUGE, name, help, nil)
 }

@@ -1,8 +1,7 @@
-// Package metrics shows what a feeder does, as Prometheus metrics.
+// Package metrics exports what a feeder does as Prometheus metrics.
 //
-// What is counted per stream is read from the streams' ledgers when Prometheus
-// scrapes, so the metrics cannot disagree with them, and a stalled stream shows as
-// growing freshness. Nothing is global.
+// The metrics of a stream are read from its ledger at each scrape, so they cannot disagree
+// with it, and the freshness of a stalled stream grows. Nothing is global.
 //
 //	m := metrics.New(metrics.Build{Version: "v1.2.3"}, metrics.Sources{Streams: pipeline.Streams})
 //	m.Latency.WithLabelValues("detector").Observe(1.5)
@@ -24,23 +23,23 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// Build tells which program this is.
+// Build is the versions of the program.
 type Build struct {
-	// Version of cvfeeder, and of OpenCV.
+	// Version is that of cvfeeder, OpenCV that of the library.
 	Version, OpenCV string
 }
 
 // A Stream is the state of one stream at one instant.
 type Stream struct {
 	Name string
-	// Stats are the ledger's.
+	// Stats are those of the ledger.
 	source.Stats
 	// Lag and Overlap are as configured or learned.
 	Lag, Overlap time.Duration
 }
 
-// Freshness returns the age of the newest published slot, or the time since the
-// start where nothing has been published.
+// Freshness returns the age of the newest published slot, or the time since the start if
+// nothing has been published yet.
 func (s Stream) Freshness(now time.Time) time.Duration {
 	newest := s.Newest
 	if newest == 0 {
@@ -56,61 +55,63 @@ type Connection struct {
 	Reconnects uint64
 }
 
-// Sources are asked at every scrape. Those that are nil have nothing to tell.
+// Sources are the functions that are called at every scrape. Metrics whose source is nil
+// are left out.
 type Sources struct {
 	// Streams returns the state of every stream of this process.
 	Streams func() []Stream
-	// Connections returns those to the broker.
+	// Connections returns the state of every connection to the broker.
 	Connections func() []Connection
 	// InflightBytes returns the bytes of frames and tensors between fetching and
 	// delivery.
 	InflightBytes func() int64
-	// MatsOpen returns the number of OpenCV Mats.
+	// MatsOpen returns the number of open OpenCV matrices.
 	MatsOpen func() int
-	// BusyRatio returns the share of the workers' time that they have worked lately.
+	// BusyRatio returns the share of the last ten seconds that the workers were busy.
 	BusyRatio func() float64
-	// Group returns how many replicas share the streams, and how many streams.
+	// Group returns the numbers of replicas and streams in the group.
 	Group func() (members, streams int)
 }
 
-// Metrics are all metrics of a feeder. Its fields are observed by the stages;
-// what is not among them is read from [Sources]. It is a prometheus.Gatherer, and the
-// handler of scrapes.
+// Metrics are all metrics of a feeder. The stages update its fields; everything else is
+// read from [Sources]. It is a prometheus.Gatherer, and the HTTP handler of scrapes.
 type Metrics struct {
-	// Latency in seconds from the slot's instant until it was delivered, by output.
+	// Latency is the seconds from a slot's instant to its delivery, by output.
 	Latency *prometheus.HistogramVec
 	// Stage is the seconds that a stage took, by stage: fetch, decode, transform,
 	// publish.
 	Stage *prometheus.HistogramVec
-	// PublishBytes counts delivered bytes, by output, and PublishErrors the messages
-	// that were not delivered, by reason.
-	PublishBytes, PublishErrors *prometheus.CounterVec
-	// Config tells of the config file.
+	// PublishBytes counts the delivered bytes, by output.
+	PublishBytes *prometheus.CounterVec
+	// PublishErrors counts the messages that were not delivered, or not at the first
+	// attempt, by reason.
+	PublishErrors *prometheus.CounterVec
+	// Config is the state of the config file.
 	Config *Config
 
-	registry *prometheus.Registry // of all but what the streams have
-	families []Family
+	registry *prometheus.Registry // of all metrics but those of the streams
+	families []Family             // the same
 	streams  func() []Stream
 	requests requests
 }
 
-// New returns the metrics on a registry of their own, with those of the Go
-// runtime and the process.
+// New returns the metrics, among them those of the Go runtime and the process, on a
+// registry of their own.
 func New(build Build, src Sources) *Metrics {
 	f := &families{registry: prometheus.NewRegistry()}
 	m := &Metrics{
 		registry: f.registry,
 		streams:  src.Streams,
-		Latency: f.histogram("cvfeeder_latency_seconds", "Time from a slot's instant until its tensor was delivered.",
+		Latency: f.histogram("cvfeeder_latency_seconds", "Time from a slot's instant to the delivery of its tensor.",
 			[]float64{.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 300}, "output"),
-		Stage: f.histogram("cvfeeder_stage_seconds", "Time that a stage took: `fetch` of one window; `decode`, `transform` and `publish` of one frame.",
+		Stage: f.histogram("cvfeeder_stage_seconds", "Duration of a stage: `fetch` of one window; `decode`, `transform` and `publish` of one frame.",
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "stage"),
 		PublishBytes: f.counter("cvfeeder_publish_bytes_total", "Bytes of delivered messages, headers included.", "output"),
 		PublishErrors: f.counter("cvfeeder_publish_errors_total", "Messages that were not delivered, or not at the first attempt: "+
-			"`disconnected`, `slow`, `full`, `refused`, `conflict` (another cvfeeder has the same cameras), `too_large`, `closed`.", "reason"),
+			"`disconnected`, `slow`, `full`, `refused`, `conflict` (another cvfeeder publishes the same cameras), `too_large`, `closed`.", "reason"),
 		Config: newConfig(f),
 	}
-	f.gauge("cvfeeder_build_info", "Always 1; the labels tell the versions.", "version", "opencv", "go").
+	f.gauge("cvfeeder_build_info", "Always 1; the labels are the versions.", "version", "opencv", "go").
 		WithLabelValues(build.Version, build.OpenCV, runtime.Version()).Set(1)
 	f.addSources(src)
 	f.addConnections(src.Connections)
@@ -119,7 +120,7 @@ func New(build Build, src Sources) *Metrics {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.families = f.all
-	// Series from the start, so that a rate sees the first count.
+	// These series exist from the start, so that a rate includes their first count.
 	for _, stage := range []string{"fetch", "decode", "transform", "publish"} {
 		m.Stage.WithLabelValues(stage)
 	}
@@ -129,32 +130,33 @@ func New(build Build, src Sources) *Metrics {
 	return m
 }
 
-// addSources adds what is read at the scrape, of those sources that there are.
+// addSources adds the gauges whose source is not nil.
 func (f *families) addSources(src Sources) {
 	if src.InflightBytes != nil {
-		f.read("cvfeeder_inflight_bytes", "Bytes of frames and tensors between fetching and delivery.",
+		f.gaugeFunc("cvfeeder_inflight_bytes", "Bytes of frames and tensors between fetching and delivery.",
 			func() float64 { return float64(src.InflightBytes()) })
 	}
 	if src.MatsOpen != nil {
-		f.read("cvfeeder_mats_open", "OpenCV matrices that are open.", func() float64 { return float64(src.MatsOpen()) })
+		f.gaugeFunc("cvfeeder_mats_open", "Open OpenCV matrices.", func() float64 { return float64(src.MatsOpen()) })
 	}
 	if src.BusyRatio != nil {
-		f.read("cvfeeder_workers_busy_ratio",
-			"Share of the workers' time that they worked in the last ten seconds. Near 1 there are too few cores, before frames are late.", src.BusyRatio)
+		f.gaugeFunc("cvfeeder_workers_busy_ratio",
+			"Share of the last ten seconds that the workers were busy. Near 1 there are too few cores, and frames will be late soon.", src.BusyRatio)
 	}
 	if src.Group != nil {
-		f.read("cvfeeder_cluster_members", "Replicas of the group that share the streams, as this one sees them.", func() float64 {
+		f.gaugeFunc("cvfeeder_cluster_members", "Replicas in the group, as this one sees them.", func() float64 {
 			members, _ := src.Group()
 			return float64(members)
 		})
-		f.read("cvfeeder_cluster_streams", "Streams that the replicas share, whoever has them.", func() float64 {
+		f.gaugeFunc("cvfeeder_cluster_streams", "Streams that the group shares, whichever replica runs them.", func() float64 {
 			_, streams := src.Group()
 			return float64(streams)
 		})
 	}
 }
 
-// Families describes all metrics but those of the Go runtime and the process, by name.
+// Families describes all metrics except those of the Go runtime and the process, in the
+// order of their names.
 func (m *Metrics) Families() []Family {
 	all := slices.Clone(m.families)
 	for _, f := range streamFamilies {
@@ -164,7 +166,7 @@ func (m *Metrics) Families() []Family {
 	return all
 }
 
-// Gather implements prometheus.Gatherer. A scrape by [Metrics.ServeHTTP] costs less.
+// Gather implements prometheus.Gatherer. [Metrics.ServeHTTP] needs less time and memory.
 func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 	all, err := m.registry.Gather()
 	for f := range m.streamMetrics() {
@@ -174,18 +176,18 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 	return all, err
 }
 
-// Requested counts a GetImages request of a stream, by the service's answer, and the
-// images that it asked for.
+// Requested counts a GetImages request for so many images of a stream. code is the
+// service's answer.
 func (m *Metrics) Requested(stream, code string, images int) { m.requests.add(stream, code, images) }
 
-// Output makes the series of an output, before its first tensor.
+// Output creates the series of an output before its first tensor.
 func (m *Metrics) Output(name string) {
 	m.Latency.WithLabelValues(name)
 	m.PublishBytes.WithLabelValues(name)
 }
 
-// Delivered observes the latency of a tensor. The id of its trace, unless "", becomes
-// the exemplar.
+// Delivered observes the latency of a delivered tensor. The id of its trace becomes the
+// exemplar, unless it is "".
 func (m *Metrics) Delivered(output string, latency time.Duration, trace string) {
 	observer := m.Latency.WithLabelValues(output)
 	if with, ok := observer.(prometheus.ExemplarObserver); ok && trace != "" {
@@ -195,5 +197,5 @@ func (m *Metrics) Delivered(output string, latency time.Duration, trace string) 
 	observer.Observe(latency.Seconds())
 }
 
-// Forget drops what was counted for a stream that is not read any more.
+// Forget drops the counts of a stream that is no longer read.
 func (m *Metrics) Forget(stream string) { m.requests.forget(stream) }

@@ -16,7 +16,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// sources returns one stream whose ledger has something of everything.
+// sources returns one stream, whose ledger has some slots with each outcome.
 func sources(t *testing.T) metrics.Sources {
 	t.Helper()
 	grid, err := source.NewGrid(time.Second)
@@ -48,14 +48,14 @@ func sources(t *testing.T) metrics.Sources {
 }
 
 const wantStates = `
-# HELP cvfeeder_gap_seconds_total How long the gaps were in sum, by reason.
+# HELP cvfeeder_gap_seconds_total Total length of the gaps, by reason.
 # TYPE cvfeeder_gap_seconds_total counter
 cvfeeder_gap_seconds_total{reason="dropped",stream="cam"} 1
 cvfeeder_gap_seconds_total{reason="media_error",stream="cam"} 1
 cvfeeder_gap_seconds_total{reason="no_media",stream="cam"} 2
 cvfeeder_gap_seconds_total{reason="stale",stream="cam"} 1
 cvfeeder_gap_seconds_total{reason="undecodable",stream="cam"} 1
-# HELP cvfeeder_gaps_total Gaps: runs of slots without a tensor for the same reason, which is the outcome of the slots.
+# HELP cvfeeder_gaps_total Gaps, by reason. A gap is a run of slots without a tensor that ended with the same outcome, which is its reason.
 # TYPE cvfeeder_gaps_total counter
 cvfeeder_gaps_total{reason="dropped",stream="cam"} 1
 cvfeeder_gaps_total{reason="media_error",stream="cam"} 1
@@ -65,13 +65,13 @@ cvfeeder_gaps_total{reason="undecodable",stream="cam"} 1
 # HELP cvfeeder_inflight_bytes Bytes of frames and tensors between fetching and delivery.
 # TYPE cvfeeder_inflight_bytes gauge
 cvfeeder_inflight_bytes 4711
-# HELP cvfeeder_lag_seconds How far behind now the stream is asked for, as configured or learned.
+# HELP cvfeeder_lag_seconds How far behind now the stream is read, as configured or learned.
 # TYPE cvfeeder_lag_seconds gauge
 cvfeeder_lag_seconds{stream="cam"} 1.5
-# HELP cvfeeder_mats_open OpenCV matrices that are open.
+# HELP cvfeeder_mats_open Open OpenCV matrices.
 # TYPE cvfeeder_mats_open gauge
 cvfeeder_mats_open 2
-# HELP cvfeeder_nats_connected 1 where the connection to NATS is up, else 0: 'data', 'data-2' … for tensors, a stream always on the same one; 'control' for the rest.
+# HELP cvfeeder_nats_connected 1 if the connection to NATS is up, else 0. 'data', 'data-2' … carry the tensors, those of a stream always the same one; 'control' carries the rest.
 # TYPE cvfeeder_nats_connected gauge
 cvfeeder_nats_connected{connection="control"} 0
 cvfeeder_nats_connected{connection="data"} 1
@@ -79,16 +79,16 @@ cvfeeder_nats_connected{connection="data"} 1
 # TYPE cvfeeder_nats_reconnects_total counter
 cvfeeder_nats_reconnects_total{connection="control"} 0
 cvfeeder_nats_reconnects_total{connection="data"} 3
-# HELP cvfeeder_overlap_seconds How far before the first wanted slot the last window began, as configured or learned.
+# HELP cvfeeder_overlap_seconds How far before the first wanted slot the last window started, as configured or learned.
 # TYPE cvfeeder_overlap_seconds gauge
 cvfeeder_overlap_seconds{stream="cam"} 1
-# HELP cvfeeder_slots_expected_total Slots between the start and now: the sum of 'cvfeeder_slots_total' and 'cvfeeder_slots_pending'.
+# HELP cvfeeder_slots_expected_total Slots from the start until now: the sum of 'cvfeeder_slots_total' and 'cvfeeder_slots_pending'.
 # TYPE cvfeeder_slots_expected_total counter
 cvfeeder_slots_expected_total{stream="cam"} 10
 # HELP cvfeeder_slots_pending Slots that have not ended yet.
 # TYPE cvfeeder_slots_pending gauge
 cvfeeder_slots_pending{stream="cam"} 2
-# HELP cvfeeder_slots_total Slots that ended, by outcome: 'published', or without a tensor as 'no_media', 'media_error', 'undecodable', 'stale' or 'dropped'.
+# HELP cvfeeder_slots_total Slots that have ended, by outcome: 'published', or without a tensor as 'no_media', 'media_error', 'undecodable', 'stale' or 'dropped'.
 # TYPE cvfeeder_slots_total counter
 cvfeeder_slots_total{outcome="dropped",stream="cam"} 1
 cvfeeder_slots_total{outcome="media_error",stream="cam"} 1
@@ -96,7 +96,7 @@ cvfeeder_slots_total{outcome="no_media",stream="cam"} 2
 cvfeeder_slots_total{outcome="published",stream="cam"} 2
 cvfeeder_slots_total{outcome="stale",stream="cam"} 1
 cvfeeder_slots_total{outcome="undecodable",stream="cam"} 1
-# HELP cvfeeder_stream_owned 1 where this process has the stream.
+# HELP cvfeeder_stream_owned 1 for each stream that this process runs.
 # TYPE cvfeeder_stream_owned gauge
 cvfeeder_stream_owned{stream="cam"} 1
 `
@@ -145,7 +145,7 @@ var contract = map[string]string{
 	"cvfeeder_config_last_reload_success_timestamp_seconds": "gauge ",
 }
 
-// TestContract holds what is gathered, and what is said of it, to the contract.
+// TestContract compares what is gathered, and how it is described, with the contract.
 func TestContract(t *testing.T) {
 	m := metrics.New(metrics.Build{}, sources(t))
 	m.Output("detector")
@@ -217,7 +217,7 @@ func TestHistogramsAreNativeAndClassic(t *testing.T) {
 	t.Error("no latency histogram")
 }
 
-// TestExemplar: whoever scrapes OpenMetrics finds a trace of each latency.
+// TestExemplar: a scrape of OpenMetrics has the trace of a latency.
 func TestExemplar(t *testing.T) {
 	m := metrics.New(metrics.Build{}, metrics.Sources{})
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"

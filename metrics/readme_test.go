@@ -13,7 +13,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/metrics"
 )
 
-var update = flag.Bool("update", false, "renew the table of metrics in README.md")
+var update = flag.Bool("update", false, "rewrite the table of metrics in README.md")
 
 const (
 	readme     = "../README.md"
@@ -21,8 +21,8 @@ const (
 	endTable   = "<!-- end of metrics -->\n"
 )
 
-// TestREADME compares the table of metrics with those that there are, or with
-// -update writes it.
+// TestREADME compares the table in README.md with the metrics. With -update it rewrites
+// the table.
 func TestREADME(t *testing.T) {
 	have, err := os.ReadFile(readme)
 	if err != nil {
@@ -41,7 +41,7 @@ func TestREADME(t *testing.T) {
 		return
 	}
 	if diff := cmp.Diff(want, string(have)); diff != "" {
-		t.Errorf("the table of metrics in README.md is not that of the program: run make docs (-want +have):\n%s", diff)
+		t.Errorf("the table of metrics in README.md is out of date: run make docs (-want +have):\n%s", diff)
 	}
 }
 

@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// alwaysCodes are the answers of GetImages that have a series before the first of
-// them, for rates to begin at 0.
+// alwaysCodes are the answers of GetImages that have a series from the start, so that a
+// rate includes the first of them.
 var alwaysCodes = []string{"OK", "ClientLimitExceededException"}
 
-// requests counts what the streams asked GetImages for.
+// requests counts the GetImages requests of each stream.
 type requests struct {
 	mu      sync.Mutex
 	streams map[string]*requested
@@ -42,8 +42,8 @@ func (r *requests) forget(stream string) {
 	delete(r.streams, stream)
 }
 
-// read returns the images asked for by each of the streams, by index, and their
-// requests by code.
+// read returns the images that each of the streams has requested, by index, and its
+// requests, by code and index.
 func (r *requests) read(streams []Stream) (images []uint64, codes map[string][]uint64) {
 	images, codes = make([]uint64, len(streams)), map[string][]uint64{}
 	for _, code := range alwaysCodes {

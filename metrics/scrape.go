@@ -11,9 +11,9 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// ServeHTTP answers a scrape, in the format that is asked for: text, OpenMetrics or
-// protobuf. What streams have is written metric by metric as it is made, so that many
-// streams need little memory.
+// ServeHTTP answers a scrape in the format that the client prefers: text, OpenMetrics or
+// protobuf. The metrics of the streams are written one at a time, so that many streams
+// need little memory.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	own, err := m.registry.Gather()
 	if err != nil {
@@ -25,12 +25,12 @@ func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Accept, Accept-Encoding")
 	var out io.Writer = w
 	finish := func() error { return nil }
-	if takesGzip(r.Header.Get("Accept-Encoding")) {
+	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
 		w.Header().Set("Content-Encoding", "gzip")
 		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is a valid one
 		out, finish = z, z.Close
 	}
-	// All names are valid in any scheme; escaping them would copy every metric.
+	// All names are valid in every scheme, and escaping would copy every metric.
 	format = format.WithEscapingScheme(model.NoEscaping)
 	if m.write(expfmt.NewEncoder(out, format), own) != nil || finish() != nil {
 		panic(http.ErrAbortHandler) // a scrape that is cut short must not look whole
@@ -55,9 +55,9 @@ func (m *Metrics) write(enc expfmt.Encoder, own []*dto.MetricFamily) error {
 	return nil
 }
 
-// takesGzip tells whether a client does, by its header Accept-Encoding.
-func takesGzip(accepts string) bool {
-	for part := range strings.SplitSeq(accepts, ",") {
+// acceptsGzip tells whether the header Accept-Encoding allows gzip.
+func acceptsGzip(header string) bool {
+	for part := range strings.SplitSeq(header, ",") {
 		coding, quality, _ := strings.Cut(part, ";")
 		if strings.TrimSpace(coding) != "gzip" {
 			continue

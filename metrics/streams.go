@@ -16,7 +16,7 @@ type snapshot struct {
 	now     time.Time
 	streams []Stream
 	images  []uint64            // by stream
-	codes   map[string][]uint64 // by code and stream; 0 for one that the stream never got
+	codes   map[string][]uint64 // by code and stream; 0 where a stream never got the code
 }
 
 func (m *Metrics) snapshot() *snapshot {
@@ -28,23 +28,23 @@ func (m *Metrics) snapshot() *snapshot {
 	return s
 }
 
-// A streamFamily is a metric of every stream. Its labels are in alphabetic order, and
-// so are the series that it emits: by value of the other label, then by stream.
+// A streamFamily is a metric of every stream. Its labels are in alphabetical order. series
+// emits its values in the order of the other label, if there is one, then of the streams.
 type streamFamily struct {
 	Family
 	series func(*snapshot, func(value string, stream int, v float64))
 }
 
-// streamFamilies are the metrics that every stream has, by name.
+// streamFamilies are the metrics that every stream has, in the order of their names.
 var streamFamilies = []streamFamily{
-	byReason("cvfeeder_gap_seconds_total", "How long the gaps were in sum, by reason.",
+	byReason("cvfeeder_gap_seconds_total", "Total length of the gaps, by reason.",
 		func(s *Stream, o source.Outcome) float64 { return s.GapTime[o].Seconds() }),
-	byReason("cvfeeder_gaps_total", "Gaps: runs of slots without a tensor for the same reason, which is the outcome of the slots.",
+	byReason("cvfeeder_gaps_total", "Gaps, by reason. A gap is a run of slots without a tensor that ended with the same outcome, which is its reason.",
 		func(s *Stream, o source.Outcome) float64 { return float64(s.Gaps[o]) }),
 	{
 		Family{
 			"cvfeeder_freshness_seconds",
-			"Age of the newest published slot at the scrape; time since the start where there is none. It grows while a stream stalls or is absent.",
+			"Age of the newest published slot when scraped, or the time since the start if there is none. It grows while a stream stalls or is absent.",
 			dto.MetricType_GAUGE,
 			[]string{"stream"},
 		},
@@ -57,7 +57,7 @@ var streamFamilies = []streamFamily{
 	{
 		Family{
 			"cvfeeder_getimages_requests_total",
-			"GetImages requests, retries included, by the service's answer: `OK`, `ClientLimitExceededException` (throttled) or another error code, `HTTP` and a status, `error` where there was none.",
+			"GetImages requests, retries included, by the service's answer: `OK`, `ClientLimitExceededException` (throttled) or another error code, `HTTP` and a status, or `error` if there was no answer.",
 			dto.MetricType_COUNTER,
 			[]string{"code", "stream"},
 		},
@@ -75,7 +75,7 @@ var streamFamilies = []streamFamily{
 	{
 		Family{
 			"cvfeeder_images_requested_total",
-			"Images asked for, retries included. AWS bills the images generated, which may be fewer.",
+			"Images requested, retries included. AWS bills the images that it generates, which may be fewer.",
 			dto.MetricType_COUNTER,
 			[]string{"stream"},
 		},
@@ -85,21 +85,21 @@ var streamFamilies = []streamFamily{
 			}
 		},
 	},
-	each("cvfeeder_lag_seconds", "How far behind now the stream is asked for, as configured or learned.",
+	each("cvfeeder_lag_seconds", "How far behind now the stream is read, as configured or learned.",
 		dto.MetricType_GAUGE, func(s *Stream) float64 { return s.Lag.Seconds() }),
-	each("cvfeeder_overlap_seconds", "How far before the first wanted slot the last window began, as configured or learned.",
+	each("cvfeeder_overlap_seconds", "How far before the first wanted slot the last window started, as configured or learned.",
 		dto.MetricType_GAUGE, func(s *Stream) float64 { return s.Overlap.Seconds() }),
-	each("cvfeeder_slots_expected_total", "Slots between the start and now: the sum of `cvfeeder_slots_total` and `cvfeeder_slots_pending`.",
+	each("cvfeeder_slots_expected_total", "Slots from the start until now: the sum of `cvfeeder_slots_total` and `cvfeeder_slots_pending`.",
 		dto.MetricType_COUNTER, func(s *Stream) float64 { return float64(s.Expected) }),
 	each("cvfeeder_slots_pending", "Slots that have not ended yet.",
 		dto.MetricType_GAUGE, func(s *Stream) float64 { return float64(s.Pending) }),
-	byOutcome("cvfeeder_slots_total", "Slots that ended, by outcome: `published`, or without a tensor as `no_media`, `media_error`, `undecodable`, `stale` or `dropped`.",
+	byOutcome("cvfeeder_slots_total", "Slots that have ended, by outcome: `published`, or without a tensor as `no_media`, `media_error`, `undecodable`, `stale` or `dropped`.",
 		"outcome", source.Outcomes(), func(s *Stream, o source.Outcome) float64 { return float64(s.Ended[o]) }),
-	each("cvfeeder_stream_owned", "1 where this process has the stream.",
+	each("cvfeeder_stream_owned", "1 for each stream that this process runs.",
 		dto.MetricType_GAUGE, func(*Stream) float64 { return 1 }),
 }
 
-// each returns a metric with one value a stream.
+// each returns a metric with one value for each stream.
 func each(name, help string, kind dto.MetricType, value func(*Stream) float64) streamFamily {
 	return streamFamily{Family{name, help, kind, []string{"stream"}}, func(s *snapshot, emit func(string, int, float64)) {
 		for i := range s.streams {
@@ -108,13 +108,13 @@ func each(name, help string, kind dto.MetricType, value func(*Stream) float64) s
 	}}
 }
 
-// byReason returns a counter of what is counted for each reason of a gap.
+// byReason returns a counter with one value for each stream and reason of a gap.
 func byReason(name, help string, value func(*Stream, source.Outcome) float64) streamFamily {
 	return byOutcome(name, help, "reason", slices.DeleteFunc(source.Outcomes(), func(o source.Outcome) bool { return o == source.Published }), value)
 }
 
-// byOutcome returns a counter with one value a stream and outcome, from 0: a series
-// that began at its first count would hide it from rates.
+// byOutcome returns a counter with one value for each stream and outcome. Its series start
+// at 0, so that a rate includes their first count.
 func byOutcome(name, help, label string, outcomes []source.Outcome, value func(*Stream, source.Outcome) float64) streamFamily {
 	slices.SortFunc(outcomes, func(a, b source.Outcome) int { return strings.Compare(a.String(), b.String()) })
 	return streamFamily{Family{name, help, dto.MetricType_COUNTER, []string{label, "stream"}}, func(s *snapshot, emit func(string, int, float64)) {
@@ -126,8 +126,8 @@ func byOutcome(name, help, label string, outcomes []source.Outcome, value func(*
 	}}
 }
 
-// streamMetrics yields the metrics of the streams, one at a time: each is gone with
-// the next.
+// streamMetrics yields the metrics of the streams one at a time. Each is valid only until
+// the next one.
 func (m *Metrics) streamMetrics() iter.Seq[*dto.MetricFamily] {
 	return func(yield func(*dto.MetricFamily) bool) {
 		s := m.snapshot()

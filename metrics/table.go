@@ -7,18 +7,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// A table builds one metric of all streams after the other, in memory that it uses
-// again. The registry of client_golang would make every series of its own, and then
-// hash and sort them: for 10,000 streams that is three times the time, and ten times
-// the memory.
+// A table builds the metrics of all streams one after the other, in the same memory. The
+// registry of client_golang would allocate, hash and sort every series: for 10,000 streams
+// that takes three times as long, and ten times as much memory.
 type table struct {
-	streams []*dto.LabelPair // the label of each
-	cells   [][]cell         // what there is room for, in chunks
-	used    int
+	streams []*dto.LabelPair // the label of each stream
+	cells   [][]cell         // in chunks, which stay where they are
+	used    int              // cells of the current family
 	metrics []*dto.Metric
 }
 
-// A cell is the memory of one series.
+// A cell holds one series.
 type cell struct {
 	metric  dto.Metric
 	counter dto.Counter
@@ -41,10 +40,10 @@ func newTable(streams []Stream) *table {
 	return t
 }
 
-// family returns a metric, which is good until the next call.
+// family returns a metric of all streams, which is valid until the next call.
 func (t *table) family(f *streamFamily, s *snapshot) *dto.MetricFamily {
 	t.used, t.metrics = 0, t.metrics[:0]
-	var label *dto.LabelPair // the other one, shared by the series that have it
+	var label *dto.LabelPair // the other label, shared by the series with the same value
 	f.series(s, func(value string, stream int, v float64) {
 		c := t.next()
 		labels := c.labels[:0]
@@ -60,7 +59,7 @@ func (t *table) family(f *streamFamily, s *snapshot) *dto.MetricFamily {
 	return &dto.MetricFamily{Name: &f.Name, Help: &f.Help, Type: f.Type.Enum(), Metric: t.metrics}
 }
 
-// next returns a cell that this family has not used yet.
+// next returns a cell that the current family has not used yet.
 func (t *table) next() *cell {
 	if t.used == len(t.cells)*chunk {
 		t.cells = append(t.cells, make([]cell, chunk))
