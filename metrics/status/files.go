@@ -13,11 +13,11 @@ import (
 //go:embed static
 var embedded embed.FS
 
-// Files are what the page is made of.
+// files are what the page is made of, by name.
 type files struct {
 	content map[string][]byte
 	etag    map[string]string
-	version string // changes with any of them
+	version string // changes when any of them does
 }
 
 func newFiles() files {
@@ -25,7 +25,7 @@ func newFiles() files {
 	all := sha256.New()
 	entries, err := fs.ReadDir(embedded, "static")
 	if err != nil {
-		panic(err) // they are in the program
+		panic(err) // the files are part of the program
 	}
 	for _, e := range entries {
 		data, err := embedded.ReadFile("static/" + e.Name())
@@ -46,7 +46,7 @@ func (f files) index(w http.ResponseWriter, r *http.Request) { f.write(w, r, "in
 // serve serves a file of /static/.
 func (f files) serve(w http.ResponseWriter, r *http.Request) { f.write(w, r, r.PathValue("file")) }
 
-// write answers with a file, which the browser may keep but has to ask for.
+// write answers with a file. The browser may cache it, but must ask whether it has changed.
 func (f files) write(w http.ResponseWriter, r *http.Request, name string) {
 	data, ok := f.content[name]
 	if !ok {

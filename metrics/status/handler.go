@@ -8,19 +8,18 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 )
 
-// Why [Options.Picture] has none.
+// Reasons why [Options.Picture] returns no picture.
 var (
-	// ErrNotFound: there is no such stream, or it has no such output.
+	// ErrNotFound: there is no such stream, or the stream has no such output.
 	ErrNotFound = errors.New("not found")
-	// ErrBusy: as many pictures as may be are being made.
+	// ErrBusy: the largest allowed number of pictures is being made already.
 	ErrBusy = errors.New("busy")
-	// ErrNoFrame: no frame came within the time.
+	// ErrNoFrame: no frame came in time.
 	ErrNoFrame = errors.New("no frame")
 )
 
@@ -31,14 +30,15 @@ type handler struct {
 
 // Handler serves
 //
-//   - /: the page; a table as text for who does not ask for HTML
-//   - /api/streams: how the streams are, see below
-//   - /api/streams/{name}: one of them, with its slots
+//   - /: the page, or a plain text table for clients that do not accept HTML
+//   - /api/streams: the state of the streams, see below
+//   - /api/streams/{name}: that of one stream, with its last slots
 //   - /api/streams/{name}/picture?output=NAME: the next frame as the model sees it
-//   - /static/: what the page is made of
+//   - /static/: the files of the page
 //
-// /api/streams takes name (a part of it, in any case), state (comma-separated), sort
-// (name, state, age, gaps or latency), order (asc or desc), limit and offset.
+// The parameters of /api/streams are name (a part of the name, in upper or lower case),
+// state (comma-separated), sort (name, state, age, gaps or latency), order (asc or desc),
+// limit and offset.
 func Handler(opts Options) http.Handler {
 	if opts.Started.IsZero() {
 		opts.Started = time.Now()
@@ -53,7 +53,7 @@ func Handler(opts Options) http.Handler {
 	return mux
 }
 
-// page serves people and their terminals.
+// page answers a browser with the page, and other clients with a table.
 func (h *handler) page(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
@@ -65,9 +65,9 @@ func (h *handler) page(w http.ResponseWriter, r *http.Request) {
 	h.table(w, time.Now())
 }
 
-// table writes the streams as text.
+// table writes the streams as plain text.
 func (h *handler) table(out http.ResponseWriter, now time.Time) {
-	o, rows := h.look(now)
+	o, rows := h.overview(now)
 	order(rows, "state", false)
 	ready := "ready"
 	if !o.Ready {
@@ -75,19 +75,19 @@ func (h *handler) table(out http.ResponseWriter, now time.Time) {
 	}
 	_, _ = fmt.Fprintf(out, "cvfeeder %s, %s, %s\n\n", o.Version, o.Mode, ready)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(w, "STATE\tSTREAM\tNEWEST TENSOR\tLOST IN %s\tREASON\n", short(Cells*Cell))
+	_, _ = fmt.Fprintf(w, "STATE\tSTREAM\tNEWEST TENSOR\tLOST IN %s\tREASON\n", short(timelineLength))
 	for _, r := range rows {
 		age, since := "none", ""
 		if r.Newest != "" {
 			age = short(time.Duration(r.Freshness*float64(time.Second))) + " old"
 		}
-		if r.Since != "" && r.State != OK {
+		if r.Since != "" && r.State != stateOK {
 			since = ", since " + r.Since
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s%s\n", r.State, r.Stream, age, r.Lost, r.Reason, since)
 	}
 	_ = w.Flush()
-	_, _ = fmt.Fprint(out, "\n/metrics  Prometheus metrics\n/healthz  the process works\n/readyz   frames can flow\n/api/streams  this as JSON\n")
+	_, _ = fmt.Fprint(out, "\n/metrics  Prometheus metrics\n/healthz  the process works\n/readyz   frames can flow\n/api/streams  this table as JSON\n")
 }
 
 // streams answers /api/streams.
@@ -97,7 +97,7 @@ func (h *handler) streams(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	o, rows := h.look(time.Now())
+	o, rows := h.overview(time.Now())
 	rows = slices.DeleteFunc(rows, func(r row) bool { return !q.matches(r) })
 	order(rows, q.sort, q.reverse)
 	o.Found, o.Offset = len(rows), min(q.offset, len(rows))
@@ -117,7 +117,7 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		one := newRow(s, now, h.broker().Connected)
-		from, cells := s.History.each()
+		from, cells := s.History.lastSlots()
 		one.Slots = &timeline{from.String(), s.Interval.Seconds(), cells}
 		writeJSON(w, r, one)
 		return
@@ -147,61 +147,7 @@ func (h *handler) picture(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A query is what /api/streams is asked for.
-type query struct {
-	name          string
-	states        []string
-	sort          string
-	reverse       bool
-	limit, offset int
-}
-
-func parseQuery(values map[string][]string) (q query, err error) {
-	for key, all := range values {
-		v := all[len(all)-1]
-		switch key {
-		case "name":
-			q.name = strings.ToLower(v)
-		case "state":
-			if v != "" {
-				q.states = strings.Split(v, ",")
-			}
-			for _, s := range q.states {
-				if !slices.Contains(States(), State(s)) {
-					return q, fmt.Errorf("state %.40q is none of %v", s, States())
-				}
-			}
-		case "sort":
-			if q.sort = v; !slices.Contains([]string{"name", "state", "age", "gaps", "latency"}, v) {
-				return q, fmt.Errorf("sort %.40q is none of name, state, age, gaps, latency", v)
-			}
-		case "order":
-			if q.reverse = v == "desc"; !q.reverse && v != "asc" {
-				return q, fmt.Errorf("order %.40q is neither asc nor desc", v)
-			}
-		case "limit", "offset":
-			n, err := strconv.ParseUint(v, 10, 31)
-			if err != nil {
-				return q, fmt.Errorf("%s %.40q is not a number", key, v)
-			}
-			if key == "limit" {
-				q.limit = int(n)
-			} else {
-				q.offset = int(n)
-			}
-		default:
-			return q, fmt.Errorf("%.40q is none of name, state, sort, order, limit, offset", key)
-		}
-	}
-	return q, nil
-}
-
-func (q query) matches(r row) bool {
-	return strings.Contains(strings.ToLower(r.Stream), q.name) &&
-		(q.states == nil || slices.Contains(q.states, string(r.State)))
-}
-
-// writeJSON answers with v, compressed where that is welcome: for a page on a phone.
+// writeJSON answers with v, compressed if the client accepts that: it may be a phone.
 func writeJSON(w http.ResponseWriter, r *http.Request, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

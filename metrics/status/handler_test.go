@@ -18,7 +18,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/metrics"
 )
 
-// testOptions are those of a page with four streams, one of which has not begun.
+// testOptions are those of a page with four streams, one of which has not started.
 func testOptions(t *testing.T) Options {
 	streams := []Stream{example(t, "cam-1", "PPP"), example(t, "cam-2", "PPNNPP"), example(t, "door", "P")}
 	streams[2].Problem = "no permission"
@@ -45,7 +45,7 @@ func testOptions(t *testing.T) Options {
 	}
 }
 
-// ask answers a request within the bubble of a test whose time is that of the slots.
+// ask returns the answer to a request.
 func ask(t *testing.T, h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, path, nil)
@@ -111,12 +111,12 @@ const wantStream = `{
  "slots": {"from": "2026-01-02T03:04:05.000Z", "cell_seconds": 1, "cells": "PPNNPP"}
 }`
 
-// TestStreamIsStable holds the names of the API.
+// TestStreamIsStable: the names in the API stay as they are.
 func TestStreamIsStable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(at.Add(8 * time.Second).Time()))
 		w := ask(t, Handler(testOptions(t)), "/api/streams/cam-2")
-		text := strings.NewReplacer("CELLS", strings.Repeat("-", Cells-2)+"NP", "POINTS", strings.Repeat("0,", 59)+"2").Replace(wantStream)
+		text := strings.NewReplacer("CELLS", strings.Repeat("-", cellCount-2)+"NP", "POINTS", strings.Repeat("0,", 59)+"2").Replace(wantStream)
 		var got, want any
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatal(err)
@@ -169,9 +169,9 @@ func TestPageAndText(t *testing.T) {
 	}
 	page := ask(t, h, "/", "Accept", "text/html,*/*").Body.String()
 	if !strings.Contains(page, "read-only") {
-		t.Error("the page does not tell that it is read-only")
+		t.Error("the page does not say that it is read-only")
 	}
-	// All that the page needs is there, and nothing is elsewhere or inline.
+	// The page loads nothing from elsewhere, and has nothing inline.
 	files := regexp.MustCompile(`(?:src|href)="(/static/[^"]+)"`).FindAllStringSubmatch(page, -1)
 	if len(files) != 3 || strings.Contains(page, "style=") || regexp.MustCompile(`<script>|https?://`).MatchString(page) {
 		t.Errorf("files %v in %s", files, page)

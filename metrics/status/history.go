@@ -10,27 +10,27 @@ import (
 
 // How much of a stream's past is kept.
 const (
-	// Cell is the time that a cell of the timeline stands for, and Cells how many
-	// there are: the last ten minutes.
-	Cell  = 5 * time.Second
-	Cells = 120
-	// Slots is how many slots are kept one by one: two minutes at the shortest
-	// interval.
-	Slots = 600
+	// The timeline covers the last ten minutes.
+	cellTime       = 5 * time.Second
+	cellCount      = 120
+	timelineLength = cellCount * cellTime
 
-	cellSlots  = source.Slot(Cell / time.Millisecond) // a cell in the slots' unit
-	keptGaps   = 8
-	calm       = time.Minute // without a lost slot, after which gaps are over
-	perLatency = 2           // cells for each point of the latency
+	keptSlots = 600 // two minutes at the shortest interval
+	keptGaps  = 8
+
+	cellSlots  = source.Slot(cellTime / time.Millisecond) // a cell in the slots' unit
+	calm       = time.Minute                              // without a lost slot, after which gaps are over
+	perLatency = 2                                        // cells for each point of the latency
 )
 
-// The letters of a timeline, besides those of the outcomes.
+// The letters of a timeline besides those of the outcomes.
 const (
 	letterNothing = '-' // before the stream's start
 	letterPending = '_' // not ended yet
 )
 
-// letters are those of the outcomes, and rank tells which is the worst.
+// letters are those of the outcomes. Of the outcomes in a cell, the one with the highest
+// rank is shown.
 var (
 	letters = [...]byte{
 		source.Pending: letterPending, source.Published: 'P', source.NoMedia: 'N', source.MediaError: 'M',
@@ -42,26 +42,26 @@ var (
 	}
 )
 
-// A History is what a page shows of a stream's last minutes, in about 1.5 KiB. Its
+// A History keeps what the page shows of a stream's last minutes, in about 1.5 KiB. Its
 // methods may be called concurrently.
 type History struct {
 	grid source.Grid
 
 	mu    sync.Mutex
 	first source.Slot // the number of the first cell
-	cell  source.Slot // the number of the newest
-	worst [Cells]source.Outcome
-	lost  [Cells]uint16
-	// latency is the longest of the cell in seconds, 0 where nothing was published.
-	latency [Cells]float32
+	cell  source.Slot // the number of the newest cell
+	worst [cellCount]source.Outcome
+	lost  [cellCount]uint16
+	// latency is the longest in each cell, in seconds; 0 where nothing was published.
+	latency [cellCount]float32
 
-	slots [Slots]source.Outcome
+	slots [keptSlots]source.Outcome
 	next  source.Slot // after the newest slot
-	n     int         // slots so far, at most Slots
+	n     int         // slots so far, at most keptSlots
 
 	gaps   []source.Gap // the newest, oldest first
-	since  source.Slot  // the first slot lost after a calm time
-	lostAt source.Slot  // when a slot was lost last: the time, not which
+	since  source.Slot  // the first slot that was lost after a calm time
+	lostAt source.Slot  // when the newest loss was noted
 }
 
 // NewHistory returns a history of the slots from start on.
@@ -76,18 +76,18 @@ func (h *History) Add(from source.Slot, n int, o source.Outcome, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.next = h.grid.Step(from, n)
-	for k := max(0, n-Slots); k < n; k++ {
+	for k := max(0, n-keptSlots); k < n; k++ {
 		h.slots[h.index(h.grid.Step(from, k))] = o
 	}
-	h.n = min(h.n+n, Slots)
+	h.n = min(h.n+n, keptSlots)
 	// A slot lasts until the next one.
 	last := (h.next - 1) / cellSlots
-	for h.cell = max(h.cell, last-Cells); h.cell < last; {
+	for h.cell = max(h.cell, last-cellCount); h.cell < last; {
 		h.cell++
-		i := h.cell % Cells
+		i := h.cell % cellCount
 		h.worst[i], h.lost[i], h.latency[i] = source.Pending, 0, 0
 	}
-	for c := max(from/cellSlots, last-Cells+1); c <= last; c++ {
+	for c := max(from/cellSlots, last-cellCount+1); c <= last; c++ {
 		h.addCell(c, from, o, at)
 	}
 	if o != source.Published {
@@ -97,7 +97,7 @@ func (h *History) Add(from source.Slot, n int, o source.Outcome, at time.Time) {
 
 // addCell notes in a cell how the slots from one up to next ended, and when.
 func (h *History) addCell(c, from source.Slot, o source.Outcome, at time.Time) {
-	i := c % Cells
+	i := c % cellCount
 	if rank[o] > rank[h.worst[i]] {
 		h.worst[i] = o
 	}
@@ -130,40 +130,40 @@ func (h *History) addGap(g source.Gap, at source.Slot) {
 }
 
 func (h *History) index(s source.Slot) int {
-	return int(s/source.Slot(h.grid.Interval().Milliseconds())) % Slots
+	return int(s/source.Slot(h.grid.Interval().Milliseconds())) % keptSlots
 }
 
-// A past is a history up to one instant.
-type past struct {
+// A summary is what a history holds up to one instant.
+type summary struct {
 	from     source.Slot // the start of the first cell
-	cells    string      // a letter a cell
+	cells    string      // one letter for each
 	lost     int         // slots in the cells
-	latest   float64     // seconds: the newest latency, 0 for none
-	latency  []float64   // seconds by points of perLatency cells, 0 for none
+	latest   float64     // the newest latency in seconds, 0 for none
+	latency  []float64   // in seconds, one for each perLatency cells; 0 for none
 	gaps     []source.Gap
 	since    source.Slot
 	lostAt   source.Slot
 	newestAt source.Slot // the newest slot that ended, 0 for none
 }
 
-// at returns the past of the cells up to that which holds end.
-func (h *History) at(end source.Slot) past {
+// summary returns what the history holds up to the cell with the slot end.
+func (h *History) summary(end source.Slot) summary {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	begin := end/cellSlots - Cells + 1
-	p := past{
-		from: begin * cellSlots, latency: make([]float64, Cells/perLatency),
+	begin := end/cellSlots - cellCount + 1
+	s := summary{
+		from: begin * cellSlots, latency: make([]float64, cellCount/perLatency),
 		gaps: append([]source.Gap(nil), h.gaps...), since: h.since, lostAt: h.lostAt,
 	}
 	if h.n > 0 {
-		p.newestAt = h.grid.Step(h.next, -1)
+		s.newestAt = h.grid.Step(h.next, -1)
 	}
 	var cells strings.Builder
-	for k := range Cells {
+	for k := range cellCount {
 		c := begin + source.Slot(k)
-		i := c % Cells
+		i := c % cellCount
 		switch {
-		case c < h.first || c <= h.cell-Cells:
+		case c < h.first || c <= h.cell-cellCount:
 			cells.WriteByte(letterNothing)
 			continue
 		case c > h.cell:
@@ -171,18 +171,18 @@ func (h *History) at(end source.Slot) past {
 			continue
 		}
 		cells.WriteByte(letters[h.worst[i]])
-		p.lost += int(h.lost[i])
+		s.lost += int(h.lost[i])
 		if l := float64(h.latency[i]); l > 0 {
-			p.latest = l
-			p.latency[k/perLatency] = max(p.latency[k/perLatency], l)
+			s.latest = l
+			s.latency[k/perLatency] = max(s.latency[k/perLatency], l)
 		}
 	}
-	p.cells = cells.String()
-	return p
+	s.cells = cells.String()
+	return s
 }
 
-// each returns a letter for each of the last slots, and the first of them.
-func (h *History) each() (from source.Slot, cells string) {
+// lastSlots returns a letter for each of the last slots, the first of which is from.
+func (h *History) lastSlots() (from source.Slot, cells string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	from = h.grid.Step(h.next, -h.n)

@@ -38,12 +38,12 @@ func fill(t testing.TB, h *History, from source.Slot, all string) source.Slot {
 func TestTimelineShowsTheWorst(t *testing.T) {
 	h := NewHistory(grid(t, time.Second), at)
 	fill(t, h, at, "PPPPP"+"PNPPP"+"PNUPN"+"SDPPP"+"PP")
-	p := h.at(at.Add(29 * time.Second)) // in the sixth cell
-	want := strings.Repeat("-", Cells-6) + "PNUDP_"
+	p := h.summary(at.Add(29 * time.Second)) // in the sixth cell
+	want := strings.Repeat("-", cellCount-6) + "PNUDP_"
 	if diff := cmp.Diff(want, p.cells); diff != "" {
 		t.Error(diff)
 	}
-	if p.lost != 6 || p.latest != 2 || p.from != at.Add(30*time.Second-Cells*Cell) {
+	if p.lost != 6 || p.latest != 2 || p.from != at.Add(30*time.Second-timelineLength) {
 		t.Errorf("lost %d, latency %v, from %v", p.lost, p.latest, p.from)
 	}
 	gaps := []source.Gap{
@@ -57,45 +57,45 @@ func TestTimelineShowsTheWorst(t *testing.T) {
 	if diff := cmp.Diff(gaps, p.gaps); diff != "" {
 		t.Error(diff)
 	}
-	from, cells := h.each()
+	from, cells := h.lastSlots()
 	if from != at || cells != "PPPPPPNPPPPNUPNSDPPPPP" {
 		t.Errorf("each slot from %v: %s", from, cells)
 	}
 }
 
-// TestHistoryForgets goes far beyond what is kept, and over a jump of the time asked.
+// TestHistoryForgets adds far more than is kept, and asks for times before and after it.
 func TestHistoryForgets(t *testing.T) {
 	h := NewHistory(grid(t, 200*time.Millisecond), at)
 	next := fill(t, h, at, strings.Repeat("N", 300)+strings.Repeat("P", 20*60*5))
-	p := h.at(next - 1)
-	if want := strings.Repeat("P", Cells); p.cells != want || p.lost != 0 {
+	p := h.summary(next - 1)
+	if want := strings.Repeat("P", cellCount); p.cells != want || p.lost != 0 {
 		t.Errorf("%d lost: %s", p.lost, p.cells)
 	}
-	if _, cells := h.each(); cells != strings.Repeat("P", Slots) {
+	if _, cells := h.lastSlots(); cells != strings.Repeat("P", keptSlots) {
 		t.Errorf("%d slots: %s", len(cells), cells)
 	}
-	if got := h.at(next.Add(time.Hour)).cells; got != strings.Repeat("_", Cells) {
+	if got := h.summary(next.Add(time.Hour)).cells; got != strings.Repeat("_", cellCount) {
 		t.Errorf("an hour later: %s", got)
 	}
-	if got := h.at(at.Add(-time.Hour)).cells; got != strings.Repeat("-", Cells) {
+	if got := h.summary(at.Add(-time.Hour)).cells; got != strings.Repeat("-", cellCount) {
 		t.Errorf("an hour before: %s", got)
 	}
 	for range 100 { // as many gaps
 		next = fill(t, h, next, "PN")
 	}
-	if p := h.at(next); len(p.gaps) != keptGaps || p.gaps[keptGaps-1].To != next-200 {
+	if p := h.summary(next); len(p.gaps) != keptGaps || p.gaps[keptGaps-1].To != next-200 {
 		t.Errorf("%d gaps: %v", len(p.gaps), p.gaps)
 	}
 }
 
-// TestSlowSlotsLast has slots that are longer than cells.
+// TestSlowSlotsLast: a slot that is longer than a cell fills several.
 func TestSlowSlotsLast(t *testing.T) {
 	h := NewHistory(grid(t, 15*time.Second), at)
 	next := fill(t, h, h.grid.Ceil(at), "PNP")
-	if got := h.at(next - 1).cells; !strings.HasSuffix(got, "PPPNNNPPP") {
+	if got := h.summary(next - 1).cells; !strings.HasSuffix(got, "PPPNNNPPP") {
 		t.Error(got)
 	}
-	if got := h.at(next - 1).lost; got != 1 {
+	if got := h.summary(next - 1).lost; got != 1 {
 		t.Errorf("%d slots lost", got)
 	}
 }
@@ -105,7 +105,7 @@ func TestSinceIsAfterACalmTime(t *testing.T) {
 	next := fill(t, h, at, "N"+strings.Repeat("P", 90))
 	again := next
 	next = fill(t, h, next, "NP"+strings.Repeat("PN", 5))
-	if p := h.at(next); p.since != again {
+	if p := h.summary(next); p.since != again {
 		t.Errorf("since %v, want %v", p.since, again)
 	}
 }
@@ -131,12 +131,12 @@ func TestHistoryOfRuns(t *testing.T) {
 				s = single.grid.Step(s, 1)
 			}
 			for _, end := range []source.Slot{s - 1, s.Add(time.Minute), s.Add(-3 * time.Minute)} {
-				if d := cmp.Diff(single.at(end), runs.at(end), cmp.AllowUnexported(past{})); d != "" {
+				if d := cmp.Diff(single.summary(end), runs.summary(end), cmp.AllowUnexported(summary{})); d != "" {
 					t.Fatalf("seed %d (-one by one +in runs):\n%s", seed, d)
 				}
 			}
-			_, want := single.each()
-			if _, got := runs.each(); got != want {
+			_, want := single.lastSlots()
+			if _, got := runs.lastSlots(); got != want {
 				t.Fatalf("seed %d: each slot %s, want %s", seed, got, want)
 			}
 		}
@@ -148,8 +148,8 @@ func TestHistoryOfRuns(t *testing.T) {
 func TestHistoryOfALongRun(t *testing.T) {
 	h := NewHistory(grid(t, 200*time.Millisecond), 0)
 	h.Add(0, int(at/200), source.NoMedia, at.Time())
-	want := strings.Repeat("N", Cells)
-	if p := h.at(at - 1); p.cells != want || p.lost != Cells*25 || p.gaps[0].Slots != int(at/200) {
+	want := strings.Repeat("N", cellCount)
+	if p := h.summary(at - 1); p.cells != want || p.lost != cellCount*25 || p.gaps[0].Slots != int(at/200) {
 		t.Errorf("%d lost, gaps %v: %s", p.lost, p.gaps, p.cells)
 	}
 }

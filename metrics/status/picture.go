@@ -4,25 +4,25 @@ package status
 type Picture struct {
 	Stream string `json:"stream"`
 	Output string `json:"output"`
-	// Time is the slot, and Capture the service's own time of the picture.
+	// Time is the slot, and Capture the service's own timestamp of the image.
 	Time    string `json:"time"`
 	Capture string `json:"capture"`
-	// Outcome is how the slot ended; where that is not "published", Reason may tell
-	// more. Without a tensor, there is no picture of it.
+	// Outcome is how the slot ended; unless that is "published", Reason may tell more.
+	// Source and Tensor are nil where there is no tensor.
 	Outcome string `json:"outcome"`
 	Reason  string `json:"reason,omitempty"`
 	Source  *Image `json:"source,omitempty"`
 	Tensor  *Image `json:"tensor,omitempty"`
 	// Affine maps the tensor's pixels to the source's: a, b, c, d, e, f.
 	Affine [6]float64 `json:"affine"`
-	// Shape is the tensor's, such as 1x3x640x640 float32 NCHW RGB.
+	// Shape is that of the tensor, such as "1 3 640 640 float32 rgb".
 	Shape string `json:"shape,omitempty"`
 }
 
 // An Image is an encoded picture.
 type Image struct {
-	// Width and Height are those of the frame or tensor; the encoded picture may be
-	// smaller.
+	// Width and Height are those of the frame or tensor, in pixels; the encoded picture
+	// may be smaller.
 	Width  int `json:"width"`
 	Height int `json:"height"`
 	// Type is image/jpeg or image/png.

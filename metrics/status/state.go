@@ -8,72 +8,77 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// A State is the answer to "how is this stream?".
-type State string
+// A state is the answer to "how is this stream?".
+type state string
 
-// The states, the worst first. A stream is in the first that applies.
+// The states, worst first. A stream is in the first one that applies.
 const (
-	Unreadable State = "cannot_be_read"   // its Problem tells why
-	Waiting    State = "waiting_for_nats" // NATS is away
-	Stalled    State = "stalled"          // no slot ends
-	NoFrames   State = "no_frames"        // slots end, but all without a tensor
-	Gaps       State = "gaps"             // slots were lost within the last minute
-	CatchingUp State = "catching_up"      // tensors come, but of the past
-	Starting   State = "starting"         // nothing has been due yet
-	OK         State = "ok"
-	Done       State = "done" // its range (to) is
+	stateUnreadable state = "cannot_be_read"   // its Problem says why
+	stateWaiting    state = "waiting_for_nats" // there is no connection for tensors
+	stateStalled    state = "stalled"          // no slot ends
+	stateNoFrames   state = "no_frames"        // slots end, but all without a tensor
+	stateGaps       state = "gaps"             // slots were lost within the last minute
+	stateCatchingUp state = "catching_up"      // tensors arrive, but older than lag and grace explain
+	stateStarting   state = "starting"         // nothing is due yet
+	stateOK         state = "ok"
+	stateDone       state = "done" // its range has ended
 )
 
-// States returns all of them, the worst first.
-func States() []State {
-	return []State{Unreadable, Waiting, Stalled, NoFrames, Gaps, CatchingUp, Starting, OK, Done}
+// states returns all states, worst first.
+func states() []state {
+	return []state{
+		stateUnreadable, stateWaiting, stateStalled, stateNoFrames, stateGaps, stateCatchingUp, stateStarting, stateOK, stateDone,
+	}
 }
 
-// late is how much later than its lag and its grace a stream may be.
+// late is how much later than its lag and grace explain a stream may be.
 const late = 10 * time.Second
 
-// A verdict is a state, why, and since when, zero where that is not known.
-type verdict struct {
-	state  State
+// A condition is a state, the reason for it, and since when it has lasted, zero where
+// that is not known.
+type condition struct {
+	state  state
 	reason string
 	since  time.Time
 }
 
-// judge tells how a stream is.
-func judge(s Stream, p past, now time.Time, nats bool) verdict {
+// conditionOf tells how a stream is.
+func conditionOf(s Stream, recent summary, now time.Time, connected bool) condition {
 	allowed := s.Lag + s.Grace + s.Interval + late
 	behind := now.Sub(s.Cursor.Time())
-	lost := p.lostAt != 0 && now.Sub(p.lostAt.Time()) < max(calm, 2*s.Interval)
-	silent := s.Newest
-	if silent == 0 {
-		silent = s.Start
+	lost := recent.lostAt != 0 && now.Sub(recent.lostAt.Time()) < max(calm, 2*s.Interval)
+	newest := s.Newest
+	if newest == 0 {
+		newest = s.Start
 	}
 	switch {
 	case s.To != 0 && s.Cursor >= s.To:
-		return verdict{Done, "everything up to " + clock(s.To.Time(), now) + " has ended", time.Time{}}
+		return condition{stateDone, "all slots up to " + clock(s.To.Time(), now) + " have ended", time.Time{}}
 	case s.Problem != "":
-		return verdict{Unreadable, s.Problem, s.ProblemSince}
-	case !nats:
-		return verdict{Waiting, "NATS is away", time.Time{}}
+		return condition{stateUnreadable, s.Problem, s.ProblemSince}
+	case !connected:
+		return condition{stateWaiting, "NATS is not connected", time.Time{}}
 	case !s.StalledSince.IsZero():
-		return verdict{Stalled, "no slot has ended since", s.StalledSince}
-	case lost && p.newestAt.Sub(silent) >= max(late, 3*s.Interval):
-		return verdict{NoFrames, "every slot since ended as " + lastReason(p), silent.Time()}
+		return condition{stateStalled, "no slot has ended", s.StalledSince}
+	case lost && recent.newestAt.Sub(newest) >= max(late, 3*s.Interval):
+		return condition{stateNoFrames, "every slot has ended without a tensor: " + lastReason(recent), newest.Time()}
 	case lost:
-		return verdict{Gaps, fmt.Sprintf("%s lost in the last %s: %s", slots(p.lost), short(Cells*Cell), lastReason(p)), p.since.Time()}
+		reason := fmt.Sprintf("%s lost in the last %s: %s", slots(recent.lost), short(timelineLength), lastReason(recent))
+		return condition{stateGaps, reason, recent.since.Time()}
 	case behind > allowed:
-		return verdict{CatchingUp, "is at " + clock(s.Cursor.Time(), now) + ", " + short(behind) + " behind", time.Time{}}
+		return condition{stateCatchingUp, "at " + clock(s.Cursor.Time(), now) + ", " + short(behind) + " behind", time.Time{}}
 	case s.Newest == 0:
-		return verdict{Starting, "the first frames are awaited", s.Start.Time()}
+		return condition{stateStarting, "waiting for the first frames", s.Start.Time()}
 	}
-	return verdict{OK, "", time.Time{}}
+	return condition{stateOK, "", time.Time{}}
 }
 
-func lastReason(p past) string {
-	if len(p.gaps) == 0 {
+// lastReason explains the newest gap.
+func lastReason(recent summary) string {
+	if len(recent.gaps) == 0 {
 		return ""
 	}
-	return reasonText(p.gaps[len(p.gaps)-1].Reason)
+	return reasonText(recent.gaps[len(recent.gaps)-1].Reason)
 }
 
 // reasonText explains an outcome.
@@ -82,9 +87,9 @@ func reasonText(o source.Outcome) string {
 	case source.NoMedia:
 		return "no media from the camera"
 	case source.MediaError:
-		return "Kinesis could not make a picture (media error)"
+		return "Kinesis could not make an image (media error)"
 	case source.Undecodable:
-		return "undecodable pictures"
+		return "undecodable images"
 	case source.Stale:
 		return "stale: older than the freshness limit"
 	case source.Dropped:
@@ -100,7 +105,7 @@ func slots(n int) string {
 	return fmt.Sprintf("%d slots", n)
 }
 
-// clock returns the time of day in UTC, with the date where that is another one.
+// clock returns the time of day in UTC, with the date unless that is today's.
 func clock(t, now time.Time) string {
 	if t.UTC().Format(time.DateOnly) == now.UTC().Format(time.DateOnly) {
 		return t.UTC().Format("15:04:05 UTC")
@@ -108,7 +113,7 @@ func clock(t, now time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
-// short returns a duration as people say it: 8 s, 3 min, 2.5 h, 4 days.
+// short returns a duration as people write it: 8 s, 3 min, 2.5 h, 4 days.
 func short(d time.Duration) string {
 	var text string
 	switch {

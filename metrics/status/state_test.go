@@ -8,8 +8,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// example returns a stream with an interval of a second whose slots from the start
-// on ended as the letters say.
+// example returns a stream with an interval of a second. Its slots have ended as the
+// letters say, one for each slot from the start.
 func example(t testing.TB, name, all string) Stream {
 	t.Helper()
 	s := Stream{Interval: time.Second, Grace: 10 * time.Second}
@@ -36,29 +36,29 @@ func TestStates(t *testing.T) {
 		change func(*Stream)
 		after  time.Duration // the cursor
 		away   bool          // NATS
-		want   State
+		want   state
 		reason string
 		since  source.Slot
 	}{
-		{name: "well", slots: good, after: 3 * time.Second, want: OK},
-		{name: "new", want: Starting, since: at, reason: "awaited"},
-		{name: "gap", slots: good + "NNPP", after: 3 * time.Second, want: Gaps, since: at + 60_000, reason: "2 slots lost in the last 10 min: no media"},
-		{name: "one slot", slots: good + "UPP", after: 3 * time.Second, want: Gaps, since: at + 60_000, reason: "1 slot lost in the last 10 min: undecodable"},
-		{name: "gap long ago", slots: good + "N" + good + good, after: 3 * time.Second, want: OK},
-		{name: "dark", slots: good + strings.Repeat("N", 20), after: 3 * time.Second, want: NoFrames, since: at + 59_000, reason: "no media"},
-		{name: "never light", slots: strings.Repeat("N", 20), after: 3 * time.Second, want: NoFrames, since: at, reason: "no media"},
-		{name: "behind", slots: good, after: time.Hour, want: CatchingUp, reason: "60 min behind"},
-		{name: "days behind", slots: good, after: 72 * time.Hour, want: CatchingUp, reason: "2026-01-02 03:05:05 UTC, 3 days behind"},
+		{name: "well", slots: good, after: 3 * time.Second, want: stateOK},
+		{name: "new", want: stateStarting, since: at, reason: "waiting for the first frames"},
+		{name: "gap", slots: good + "NNPP", after: 3 * time.Second, want: stateGaps, since: at + 60_000, reason: "2 slots lost in the last 10 min: no media"},
+		{name: "one slot", slots: good + "UPP", after: 3 * time.Second, want: stateGaps, since: at + 60_000, reason: "1 slot lost in the last 10 min: undecodable"},
+		{name: "gap long ago", slots: good + "N" + good + good, after: 3 * time.Second, want: stateOK},
+		{name: "dark", slots: good + strings.Repeat("N", 20), after: 3 * time.Second, want: stateNoFrames, since: at + 59_000, reason: "no media"},
+		{name: "never light", slots: strings.Repeat("N", 20), after: 3 * time.Second, want: stateNoFrames, since: at, reason: "no media"},
+		{name: "behind", slots: good, after: time.Hour, want: stateCatchingUp, reason: "60 min behind"},
+		{name: "days behind", slots: good, after: 72 * time.Hour, want: stateCatchingUp, reason: "2026-01-02 03:05:05 UTC, 3 days behind"},
 		{
-			name: "stalled", slots: good, after: time.Minute, want: Stalled, since: at + 5000,
+			name: "stalled", slots: good, after: time.Minute, want: stateStalled, since: at + 5000,
 			change: func(s *Stream) { s.StalledSince = (at + 5000).Time() }, reason: "no slot has ended",
 		},
-		{name: "broker away", slots: good, after: time.Minute, away: true, want: Waiting, reason: "NATS is away", change: func(s *Stream) { s.StalledSince = at.Time() }},
+		{name: "broker away", slots: good, after: time.Minute, away: true, want: stateWaiting, reason: "NATS is not connected", change: func(s *Stream) { s.StalledSince = at.Time() }},
 		{
-			name: "refused", slots: good, after: time.Minute, want: Unreadable, since: at + 7000, reason: "no permission",
+			name: "refused", slots: good, after: time.Minute, want: stateUnreadable, since: at + 7000, reason: "no permission",
 			change: func(s *Stream) { s.Problem, s.ProblemSince = "no permission", (at + 7000).Time() },
 		},
-		{name: "range", slots: good, after: time.Hour, want: Done, change: func(s *Stream) { s.To = s.Cursor }, reason: "everything up to 03:05:05 UTC"},
+		{name: "range", slots: good, after: time.Hour, want: stateDone, change: func(s *Stream) { s.To = s.Cursor }, reason: "all slots up to 03:05:05 UTC"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := example(t, "cam", tc.slots)
@@ -66,7 +66,7 @@ func TestStates(t *testing.T) {
 				tc.change(&s)
 			}
 			now := s.Cursor.Add(tc.after)
-			v := judge(s, s.History.at(min(now, s.Cursor.Add(time.Minute))), now.Time(), !tc.away)
+			v := conditionOf(s, s.History.summary(min(now, s.Cursor.Add(time.Minute))), now.Time(), !tc.away)
 			if v.state != tc.want || !strings.Contains(v.reason, tc.reason) || stamp(v.since) != since(tc.since) {
 				t.Errorf("%s (%s) since %s, want %s (%s) since %s", v.state, v.reason, stamp(v.since), tc.want, tc.reason, since(tc.since))
 			}

@@ -1,5 +1,5 @@
-// Package status is the page for the person on call: which camera has gaps, since
-// when, why, how old its newest tensor is, and what the model sees. It is read-only.
+// Package status is the page for the person on call. It shows which camera has gaps, since
+// when and why, how old its newest tensor is, and what the model sees. It is read-only.
 //
 //	page := status.Handler(status.Options{
 //		Version: "v1.2.3", Mode: "live",
@@ -10,9 +10,9 @@
 //	})
 //	http.Handle("/", page)
 //
-// The page is three files in the program, and asks for nothing from elsewhere. It
-// reads /api/streams, which is there for everybody: see [Handler]. A [History] for
-// each stream keeps its last minutes; pictures are taken only for who asks.
+// The files of the page are part of the program, and load nothing from other sites. The
+// page reads /api/streams, as any program may: see [Handler]. A [History] for each stream
+// keeps its last minutes. Pictures are made only while somebody looks at them.
 package status
 
 import (
@@ -23,52 +23,54 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// Options are where the page looks.
+// Options say where the page gets what it shows.
 type Options struct {
 	// Version of the program.
 	Version string
 	// Mode is the delivery mode, and NATS the server's URL without secrets.
 	Mode, NATS string
-	// Started is when the program was. Default: now.
+	// Started is when the program was started. Default: now.
 	Started time.Time
-	// Streams returns how every stream stands, by name. It is called for each answer.
+	// Streams returns the state of every stream, in the order of their names. It is called
+	// for each answer.
 	Streams func() []Stream
-	// Waiting returns the names of the streams that are not there yet, because NATS
-	// is not ready. nil returns none.
+	// Waiting returns the names of the streams that have not started because NATS is not
+	// ready. Default: none.
 	Waiting func() []string
-	// Connections returns those to NATS.
+	// Connections returns the connections to NATS. Those for tensors have names that begin
+	// with "data".
 	Connections func() []metrics.Connection
 	// NotReady returns why the process is not ready.
 	NotReady func() []string
-	// Busy returns the share of the workers' time that they have worked lately. nil is
-	// none of it.
+	// Busy returns the share of the last ten seconds that the workers were busy. Default:
+	// 0.
 	Busy func() float64
-	// Picture waits for the next frame of a stream, and returns the output's tensor
-	// of it as pictures. Its errors may wrap [ErrNotFound], [ErrBusy] or
-	// [ErrNoFrame]. nil shows no pictures.
+	// Picture waits for the next frame of a stream, and returns the frame and the output's
+	// tensor as pictures. Its errors may wrap [ErrNotFound], [ErrBusy] or [ErrNoFrame].
+	// Default: there are no pictures.
 	Picture func(ctx context.Context, stream, output string) (Picture, error)
 }
 
-// A Stream is how one stream stands at one instant.
+// A Stream is the state of one stream at one instant.
 type Stream struct {
 	metrics.Stream
 	Interval, Grace time.Duration
 	// To is the slot at which the stream ends, 0 for never.
 	To source.Slot
-	// Problem is why the stream cannot be read at present, "" where it can, and
-	// ProblemSince since when.
+	// Problem is why the stream cannot be read at present, and ProblemSince since when;
+	// "" where it can.
 	Problem      string
 	ProblemSince time.Time
-	// StalledSince is when the last slot ended, where the stream has stalled.
+	// StalledSince is when the last slot ended, if the stream has stalled; otherwise zero.
 	StalledSince time.Time
 	Outputs      []Output
 	History      *History
 }
 
-// An Output is one of a stream's.
+// An Output is one of the outputs of a stream.
 type Output struct {
 	Name    string `json:"output"`
 	Subject string `json:"subject"`
-	// Spec is the output's shape and type as text.
+	// Spec is the shape and type of its tensors, as text for people.
 	Spec string `json:"spec,omitempty"`
 }
