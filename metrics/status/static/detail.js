@@ -1,8 +1,8 @@
-// What is shown of the stream that is open: its slots, gaps, facts and pictures.
+// The stream that is open: its slots, gaps, facts and pictures.
 import { clock, count, make, outcomes, reason, set, span } from "./words.js";
 import { grid, svg } from "./draw.js";
 
-// A Detail asks for its stream and its pictures only between open and close.
+// A Detail loads pictures from when it is made until it is closed.
 export class Detail {
   constructor(name, stream) {
     this.name = name;
@@ -28,7 +28,7 @@ export class Detail {
       b.addEventListener("click", () => this.choose(o.output));
       this.outputs.append(b);
     }
-    this.look();
+    this.loadPictures();
   }
 
   close() {
@@ -42,11 +42,11 @@ export class Detail {
     this.stop.abort();
     this.stop = new AbortController();
     set(this.say, "Waiting for the next frame …");
-    this.look();
+    this.loadPictures();
   }
 
-  // look asks for one picture after the other, while the page is seen.
-  async look() {
+  // loadPictures loads one picture after the other, while the page is visible.
+  async loadPictures() {
     const { signal } = this.stop;
     while (!signal.aborted && this.output) {
       let pause = 1000;
@@ -73,12 +73,12 @@ export class Detail {
     const [a, , c, , e, f] = p.affine;
     const t = p.tensor;
     this.tensor.show(t, `${p.shape.replace(/^(\S+) (\S+) (\S+) (\S+)/, "$1×$2×$3×$4")}`);
-    // Where the picture is in the tensor: the rest is padding.
+    // The part of the tensor that the picture fills; the rest is padding.
     const size = p.source ?? { width: a * t.width, height: e * t.height };
     const inTensor = clip(-c / a, -f / e, (size.width - c) / a, (size.height - f) / e, t.width, t.height);
     this.tensor.mark(inTensor, t, false);
     if (!p.source) return;
-    this.source.show(p.source, `${p.source.width}×${p.source.height}; the model sees what is inside the dashes`);
+    this.source.show(p.source, `${p.source.width}×${p.source.height}; the model sees the part inside the dashed line`);
     this.source.mark(clip(c, f, a * t.width + c, e * t.height + f, p.source.width, p.source.height), p.source, true);
   }
 
@@ -114,7 +114,8 @@ export class Detail {
   showFacts(s) {
     const facts = [
       ["sampled", `every ${span(s.interval_seconds)}`],
-      ["asked", `${span(s.lag_seconds)} behind now, from ${span(s.overlap_seconds)} before`],
+      ["lag", `${span(s.lag_seconds)} behind now`],
+      ["overlap", `${span(s.overlap_seconds)} before the first wanted slot`],
       ["cursor", clock(s.cursor, 3)],
       ["slots", `${count(s.expected)} expected, ${count(s.pending)} pending`],
       ...Object.entries(s.outcomes).filter(([, n]) => n).map(([o, n]) => [reason(o), count(n)]),
@@ -132,7 +133,7 @@ const clip = (x0, y0, x1, y1, w, h) => ({
   width: Math.min(x1, w) - Math.max(x0, 0), height: Math.min(y1, h) - Math.max(y0, 0),
 });
 
-// figure is a picture with a region drawn into it.
+// figure shows a picture with a region marked in it.
 function figure(title) {
   const img = make("img", { alt: title });
   const marks = svg("svg", { preserveAspectRatio: "none", "aria-hidden": "true" });
@@ -143,14 +144,14 @@ function figure(title) {
     element,
     show(image, text) {
       element.hidden = false;
-      // Side by side they are equally high.
+      // Two figures side by side have the same height.
       const ratio = image.width / image.height;
       element.style.flex = `${ratio} 1 ${Math.max(ratio * 11, 9)}rem`;
       frame.style.aspectRatio = ratio;
       img.src = `data:${image.type};base64,${image.data}`;
       caption.replaceChildren(make("b", {}, title), ` ${text}`);
     },
-    // mark draws a region, and shades what is outside of it.
+    // mark outlines a region, and may shade what is outside of it.
     mark(r, size, shade) {
       marks.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
       if (r.width >= size.width - 0.5 && r.height >= size.height - 0.5 && !shade) {

@@ -1,4 +1,4 @@
-// Timelines and spark lines, as SVG, so that the theme is the style sheet's.
+// Timelines and sparklines, in SVG so that their colours come from the style sheet.
 import { outcomes, clock } from "./words.js";
 
 export function svg(tag, attributes = {}, ...children) {
@@ -8,8 +8,8 @@ export function svg(tag, attributes = {}, ...children) {
   return e;
 }
 
-// A cell that was published is low, one that was lost is full: gaps show by their
-// shape, too.
+// Cells without a loss are low, the others fill the height: gaps show by their shape as
+// well as by their colour.
 const low = new Set(["P", "_"]);
 
 function cell(letter, x, y, width) {
@@ -18,7 +18,7 @@ function cell(letter, x, y, width) {
     : svg("rect", { class: letter, x, y, width, height: 1 });
 }
 
-// timeline draws a line of cells, where it has changed.
+// timeline draws cells side by side, if they have changed.
 export function timeline(el, line, label) {
   el.line = line;
   el.setAttribute("aria-label", label);
@@ -28,7 +28,7 @@ export function timeline(el, line, label) {
   el.replaceChildren(...line.cells.matchAll(/([^-])\1*/g).map((m) => cell(m[1], m.index, 0, m[0].length)));
 }
 
-// grid draws a cell for each slot, so many in a row.
+// grid draws one cell for each slot, in rows.
 export function grid(el, line) {
   const seconds = line.cell_seconds;
   const row = [20, 60, 300, 1800, 7200, 18000].map((s) => Math.round(s / seconds)).find((n) => n >= 40) ?? 60;
@@ -46,7 +46,7 @@ export function grid(el, line) {
   }));
 }
 
-// spark draws seconds; a hole where there are none.
+// spark draws durations as a curve, with a hole where there are none.
 export function spark(el, points, label) {
   el.setAttribute("aria-label", label);
   const key = points.seconds.join();
@@ -67,8 +67,8 @@ export function spark(el, points, label) {
   el.replaceChildren(...lines.map((p) => svg("polyline", { points: p })));
 }
 
-// what the cell under the pointer says
-function told(el, x, y) {
+// tipText describes the cell under the pointer.
+function tipText(el, x, y) {
   const box = el.getBoundingClientRect();
   const { cells, from, cell_seconds: seconds } = el.line;
   let i = Math.floor(((x - box.left) / box.width) * cells.length);
@@ -83,11 +83,11 @@ function told(el, x, y) {
   return `${time}\n${worst}${outcomes[cells[i]][1]}`;
 }
 
-// tips shows what is under the pointer, for all timelines there are and will be.
+// tips describes the cell under the pointer in all timelines, present and future.
 export function tips(tip) {
   document.addEventListener("pointermove", (e) => {
     const el = e.target.closest?.("svg.timeline, svg.slots");
-    const text = el?.line ? told(el, e.clientX, e.clientY) : "";
+    const text = el?.line ? tipText(el, e.clientX, e.clientY) : "";
     tip.hidden = !text;
     if (!text) return;
     tip.textContent = text;

@@ -1,4 +1,4 @@
-// The list of streams: asks every two seconds, and changes what has changed.
+// The list of streams. It is loaded every two seconds, and only what has changed is redrawn.
 import { clock, count, make, outcomes, set, span, states } from "./words.js";
 import { spark, svg, timeline, tips } from "./draw.js";
 import { Detail } from "./detail.js";
@@ -10,7 +10,7 @@ const $ = (id) => document.getElementById(id);
 const rows = new Map(); // by name
 const wanted = { name: "", sort: "state", state: "", limit: page };
 let detail = null;
-let last = null; // the newest answer, with when it came
+let last = null; // the newest answer, and when it arrived
 let version = ""; // of the page's files
 let lostSince = null; // when the connection was lost
 const published = []; // [time, slots], for the rate
@@ -20,7 +20,7 @@ let asking = null;
 async function poll() {
   clearTimeout(timer);
   asking?.abort();
-  if (document.hidden) return; // visibilitychange goes on
+  if (document.hidden) return; // visibilitychange calls poll again
   const mine = asking = new AbortController();
   const late = setTimeout(() => mine.abort("late"), 10000);
   try {
@@ -32,7 +32,7 @@ async function poll() {
     show(all);
     if (one && detail?.name === one.stream) detail.update(one);
   } catch (e) {
-    if (mine !== asking) return; // another one has taken over
+    if (mine !== asking) return; // a later poll has taken over
     disconnected(e);
   } finally {
     clearTimeout(late);
@@ -42,7 +42,7 @@ async function poll() {
 
 async function ask(url, signal) {
   const r = await fetch(url, { signal, headers: { Accept: "application/json" } });
-  if (r.status === 401) location.reload(); // to the form for the token
+  if (r.status === 401) location.reload(); // shows the form for the token
   if (!r.ok) throw Object.assign(new Error(`${r.status} ${(await r.text()).trim()}`), { gone: r.status === 404 });
   return r.json();
 }
@@ -56,7 +56,7 @@ function connected() {
 function disconnected(e) {
   lostSince ??= new Date();
   const why = e instanceof TypeError || e === "late" ? "cvfeeder does not answer" : e.message ?? e;
-  set($("offline"), `Disconnected since ${clock(lostSince)} UTC: ${why}. What is below is old. Trying again …`);
+  set($("offline"), `Disconnected since ${clock(lostSince)} UTC: ${why}. The data below is old. Retrying …`);
   $("offline").hidden = false;
   document.body.classList.add("away");
   set($("ready"), "disconnected");
@@ -76,9 +76,9 @@ function show(all) {
 function showHeader(all) {
   set($("ready"), all.ready ? "ready" : "not ready");
   $("ready").className = `pill ${all.ready ? "good" : "bad"}`;
-  set($("nats"), all.nats.connected ? "connected" : "away");
+  set($("nats"), all.nats.connected ? "connected" : "disconnected");
   $("nats").className = all.nats.connected ? "" : "bad";
-  $("nats").title = [all.nats.url, ...all.nats.connections.map((c) => `${c.name}: ${c.connected ? "connected" : "away"}, ${c.reconnects} reconnects`)].join("\n");
+  $("nats").title = [all.nats.url, ...all.nats.connections.map((c) => `${c.name}: ${c.connected ? "connected" : "disconnected"}, ${c.reconnects} reconnects`)].join("\n");
   set($("mode"), all.mode);
   set($("uptime"), span(all.uptime_seconds));
   set($("version"), all.version);
@@ -93,7 +93,7 @@ function showHeader(all) {
   set($("rate"), now > t0 ? ((done - n0) / (now - t0)).toFixed(1) : "–");
   const first = all.not_ready.slice(0, 3).map((w) => (w.length > 160 ? `${w.slice(0, 150)} …` : w));
   if (all.not_ready.length > 3) first.push(`and ${count(all.not_ready.length - 3)} more`);
-  const few = all.workers_busy_ratio >= 0.95 ? "Too few cores: the workers had no pause in the last ten seconds, and frames will be late." : "";
+  const few = all.workers_busy_ratio >= 0.95 ? "Too few cores: the workers have been busy for ten seconds without a pause, and frames will be late." : "";
   set($("notready"), first.length ? `Not ready: ${first.join("\n")}` : few);
   $("notready").hidden = all.ready && !few;
   const ill = Object.entries(all.totals.states).filter(([s]) => ["bad", "warn"].includes(states[s][2])).reduce((n, [, k]) => n + k, 0);
@@ -136,7 +136,7 @@ function showRows(all) {
     else list.insertBefore(row.element, at);
   }
   if (focused !== document.activeElement && list.contains(focused)) focused.focus({ preventScroll: true });
-  set($("none"), all.totals.streams ? "No stream fits the filter." : "There are no streams yet.");
+  set($("none"), all.totals.streams ? "No stream matches the filter." : "There are no streams yet.");
   $("none").hidden = all.streams.length > 0;
   const of = all.found === all.totals.streams ? "" : ` (${count(all.totals.streams)} in all)`;
   set($("found"), `${count(all.streams.length)} of ${count(all.found)} streams${of}`);
@@ -173,7 +173,7 @@ function newRow(name) {
     set(latency, s.latency_seconds ? span(s.latency_seconds) : "–");
     if (!s.timeline) return;
     timeline(line, s.timeline, `Timeline of ten minutes: ${s.lost ? `${s.lost} slots lost` : "no slot lost"}`);
-    spark(curve, s.latencies, `Latency: ${s.latency_seconds ? span(s.latency_seconds) : "not known"}`);
+    spark(curve, s.latencies, `Latency: ${s.latency_seconds ? span(s.latency_seconds) : "unknown"}`);
   };
   row.why = (p) => {
     const { reason, since, state: now } = row.stream;
@@ -187,7 +187,7 @@ function newRow(name) {
   return row;
 }
 
-// tick writes what grows by itself.
+// tick updates the clock and the ages between two answers.
 function tick() {
   if (!last) return;
   const more = (performance.now() - last.at) / 1000;
@@ -205,7 +205,7 @@ function toggle(name) {
   }
   close();
   const row = rows.get(name);
-  if (!row.stream.timeline) return; // it has not begun
+  if (!row.stream.timeline) return; // it has not started
   detail = new Detail(name, row.stream);
   row.element.append(detail.element);
   row.element.classList.add("open");
@@ -264,7 +264,7 @@ let linked = "";
 try {
   linked = decodeURIComponent(location.hash.slice(1));
 } catch {
-  // No link of this page's.
+  // The link is not one of this page's.
 }
 if (linked && linked !== "streams") {
   $("name").value = wanted.name = linked;

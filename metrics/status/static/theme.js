@@ -1,2 +1,2 @@
-// Before the page is painted, so that it does not flash.
+// This runs before the page is painted, so that it does not flash.
 document.documentElement.dataset.theme = localStorage.getItem("cvfeeder-theme") ?? "system";

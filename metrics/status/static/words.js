@@ -1,5 +1,6 @@
-// The words for what the API says, and how times and numbers are written.
+// Words for the values of the API, and the formats of times and numbers.
 
+// By letter of a timeline: the name in the API, and what is shown.
 export const outcomes = {
   P: ["published", "published"],
   N: ["no_media", "no media"],
@@ -11,7 +12,7 @@ export const outcomes = {
   "-": ["nothing", "before the start"],
 };
 
-// state: [words, mark, kind]
+// By state: what is shown, its mark, and its kind, which decides the colour.
 export const states = {
   cannot_be_read: ["Cannot be read", "✕", "bad"],
   waiting_for_nats: ["Waiting for NATS", "…", "bad"],
@@ -24,11 +25,12 @@ export const states = {
   done: ["Done", "✓", "good"],
 };
 
+// The words for an outcome.
 export const reason = (name) => Object.values(outcomes).find(([n]) => n === name)?.[1] ?? name;
 
 export const count = (n) => n.toLocaleString("en");
 
-// seconds as people say it: 4.2 s, 3 min, 2.5 h, 4 days
+// Seconds as people write them: 4.2 s, 3 min, 2.5 h, 4 days.
 export function span(s) {
   if (s < 9.95) return `${Math.max(s, 0).toFixed(1)} s`;
   if (s < 120) return `${Math.round(s)} s`;
@@ -37,14 +39,14 @@ export function span(s) {
   return `${Math.round(s / 86400)} days`;
 }
 
-// the time of day of a Date or a text, with the date where it is not today's
+// The time of day in UTC of a Date or a string, with the date unless that is today's.
 export function clock(t, digits = 0) {
   const iso = new Date(t).toISOString();
   const day = iso.slice(0, 10) === new Date().toISOString().slice(0, 10) ? "" : iso.slice(0, 10) + " ";
   return day + iso.slice(11, digits ? 23 : 19);
 }
 
-// an element with attributes and children
+// Makes an element with attributes and children.
 export function make(tag, attributes = {}, ...children) {
   const e = document.createElement(tag);
   for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
@@ -52,7 +54,7 @@ export function make(tag, attributes = {}, ...children) {
   return e;
 }
 
-// set changes text only where it differs, to leave the rest of the page alone
+// Sets the text of an element if it differs, so that the browser need not redraw it.
 export function set(e, text) {
   if (e.textContent !== String(text)) e.textContent = text;
 }
