@@ -5,17 +5,17 @@ import (
 	"encoding/json"
 )
 
-// A Dashboard is one of Grafana's, in the JSON model of Grafana 11 and later.
+// A Dashboard is a Grafana dashboard, in the JSON model of Grafana 11 and later.
 type Dashboard struct {
-	// File is the name of its file below docker/grafana/dashboards.
+	// File is the name of its file in docker/grafana/dashboards.
 	File string
-	// UID is its identity, which links name.
+	// UID identifies it in links.
 	UID string
-	// JSON is the file.
+	// JSON is the content of the file.
 	JSON []byte
 }
 
-// Dashboards returns those of cvfeeder: the fleet, and one stream.
+// Dashboards returns the dashboards of cvfeeder: the fleet, and one stream.
 func Dashboards() ([]Dashboard, error) {
 	var all []Dashboard
 	for _, d := range []dashboard{fleet(), stream()} {
@@ -31,10 +31,10 @@ func Dashboards() ([]Dashboard, error) {
 	return all, nil
 }
 
-// object is one of JSON's.
+// An object is one in JSON.
 type object = map[string]any
 
-// dashboard is a dashboard without what all of them have.
+// A dashboard holds what differs between the dashboards.
 type dashboard struct {
 	file, uid, title, description string
 	variables                     []object
@@ -42,13 +42,13 @@ type dashboard struct {
 	rows                          []row
 }
 
-// row is a heading and what is below it.
+// A row is a heading and the panels below it.
 type row struct {
 	title  string
 	panels []panel
 }
 
-// columns of Grafana's grid.
+// columns is the width of Grafana's grid.
 const columns = 24
 
 func (d dashboard) model() object {
@@ -83,17 +83,17 @@ func (d dashboard) model() object {
 	}
 }
 
-// alertsAnnotation marks on every chart when alerts fired.
+// alertsAnnotation marks the times at which alerts fired, in every chart.
 func alertsAnnotation() object {
 	return object{
-		"name": "Alerts", "datasource": source(), "enable": true, "hide": false, "iconColor": "red",
+		"name": "Alerts", "datasource": datasource(), "enable": true, "hide": false, "iconColor": "red",
 		"expr": `ALERTS{alertname=~"Cvfeeder.*", alertstate="firing", stream=~"$stream|", instance=~"$instance|"}`,
 		"step": "30s", "titleFormat": "{{alertname}}", "textFormat": "{{stream}} {{instance}}", "tagKeys": "severity",
 	}
 }
 
-// source is the Prometheus that the user has chosen.
-func source() object { return object{"type": "prometheus", "uid": "${datasource}"} }
+// datasource is the Prometheus that the user has chosen.
+func datasource() object { return object{"type": "prometheus", "uid": "${datasource}"} }
 
 func datasourceVariable() object {
 	return object{
@@ -103,10 +103,10 @@ func datasourceVariable() object {
 	}
 }
 
-// queryVariable takes the values of a label.
+// queryVariable offers the values of a label.
 func queryVariable(name, label, description, query string, many bool) object {
 	v := object{
-		"name": name, "label": label, "description": description, "type": "query", "datasource": source(),
+		"name": name, "label": label, "description": description, "type": "query", "datasource": datasource(),
 		"definition": query, "query": object{"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
 		"current": object{}, "hide": 0, "includeAll": many, "multi": many, "options": []any{},
 		"refresh": 2, "regex": "", "skipUrlSync": false, "sort": 7,
@@ -124,8 +124,8 @@ func instanceVariable() object {
 func priceVariable() object {
 	current := object{"selected": true, "text": "10", "value": "10"}
 	return object{
-		"name": "price", "label": "Price of a million images", "type": "textbox", "hide": 0, "skipUrlSync": false,
-		"description": "In US dollars; the page of Kinesis Video Streams' prices has that of your region.",
+		"name": "price", "label": "Price per million images", "type": "textbox", "hide": 0, "skipUrlSync": false,
+		"description": "In US dollars. The pricing page of Kinesis Video Streams has the price for your region.",
 		"query":       "10", "current": current, "options": []object{current},
 	}
 }

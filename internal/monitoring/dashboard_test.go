@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write the dashboards below docker/grafa
 
 const grafanaDir = "../../docker/grafana"
 
-// A model is what the tests look at of a dashboard's JSON.
+// A model is the part of a dashboard's JSON that the tests look at.
 type model struct {
 	UID, Title, Description, Refresh string
 	SchemaVersion                    int
@@ -76,7 +76,7 @@ func parse(t *testing.T, d monitoring.Dashboard) model {
 	return m
 }
 
-// TestFilesAreInStep compares the files with the code, or with -update writes them.
+// TestFilesAreInStep compares the files with the code. With -update it writes them.
 func TestFilesAreInStep(t *testing.T) {
 	dir := filepath.Join(grafanaDir, "dashboards")
 	var want []string
@@ -90,7 +90,7 @@ func TestFilesAreInStep(t *testing.T) {
 			continue
 		}
 		if diff := cmp.Diff(string(d.JSON), read(t, path)); diff != "" {
-			t.Errorf("%s is not in step with internal/monitoring: run make docs (-want +have):\n%s", path, diff)
+			t.Errorf("%s is out of date: run make docs (-want +have):\n%s", path, diff)
 		}
 	}
 	entries, err := os.ReadDir(dir)
@@ -99,12 +99,12 @@ func TestFilesAreInStep(t *testing.T) {
 	}
 	for _, e := range entries {
 		if !slices.Contains(want, e.Name()) {
-			t.Errorf("%s is a file of no dashboard", e.Name())
+			t.Errorf("%s does not belong to any dashboard", e.Name())
 		}
 	}
 }
 
-// TestSchema has the types that Grafana generates from its schemas check the files.
+// TestSchema checks the files with the types that Grafana generates from its schemas.
 func TestSchema(t *testing.T) {
 	python := os.Getenv("CVFEEDER_PYTHON")
 	if python == "" {
@@ -121,7 +121,7 @@ func TestSchema(t *testing.T) {
 	if out, err := check(args...); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	// And it finds what is wrong.
+	// The check finds what is wrong in a broken one.
 	broken := strings.NewReplacer(`"colorMode": "value"`, `"colorMode": "rainbow"`, `"orientation": `, `"orientatoin": `, `"schemaVersion": 39`, `"schemaVersion": "39"`).
 		Replace(string(dashboards(t)[0].JSON))
 	path := filepath.Join(t.TempDir(), "broken.json")
@@ -139,8 +139,8 @@ func TestSchema(t *testing.T) {
 // units are those of Grafana that the dashboards use.
 var units = []string{"short", "none", "s", "percentunit", "bytes", "Bps", "reqps", "ops", "currencyUSD"}
 
-// TestPanels holds each to what makes it readable: the rules of Grafana's
-// dashboard-linter, and some of our own.
+// TestPanels checks the panels by the rules of Grafana's dashboard-linter, and some of our
+// own.
 func TestPanels(t *testing.T) {
 	for _, d := range dashboards(t) {
 		ids := map[int]bool{}
@@ -178,7 +178,7 @@ func TestPanels(t *testing.T) {
 
 func checkPanel(p panelModel, bad func(string, ...any)) {
 	if !strings.HasSuffix(p.Description, ".") {
-		bad("no description in a sentence")
+		bad("the description is not a sentence")
 	}
 	if u := p.FieldConfig.Defaults.Unit; !slices.Contains(units, u) && !strings.HasPrefix(u, "suffix:") {
 		bad("unit %q", u)
@@ -215,7 +215,7 @@ var (
 	selector = regexp.MustCompile(`\b(cvfeeder_\w+|process_\w+)(?:\{([^}]*)\})?`)
 )
 
-// checkQuery holds a query to what works at any zoom, and for the chosen instances.
+// checkQuery checks that a query works at any zoom, and only for the chosen instances.
 func checkQuery(expr string, bad func(string, ...any)) {
 	for _, m := range overTime.FindAllStringSubmatch(expr, -1) {
 		if m[1] != "$__rate_interval" && m[1] != "$__range" {
@@ -232,7 +232,7 @@ func checkQuery(expr string, bad func(string, ...any)) {
 	}
 }
 
-// TestVariables: every variable is used, and each that is used is there.
+// TestVariables: every variable is used, and every one that is used exists.
 func TestVariables(t *testing.T) {
 	for _, d := range dashboards(t) {
 		names := map[string]bool{}
@@ -262,8 +262,8 @@ func TestVariables(t *testing.T) {
 	}
 }
 
-// TestLinks: the two dashboards lead to each other, and a row or a line of a camera to
-// that camera.
+// TestLinks: the two dashboards link to each other, and a row or a line of a camera links
+// to that camera.
 func TestLinks(t *testing.T) {
 	all := dashboards(t)
 	fleet, stream := all[0], all[1]
@@ -282,7 +282,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestHeader: both open with a sensible range, and have what an import needs.
+// TestHeader: both open with a sensible time range, and can be imported.
 func TestHeader(t *testing.T) {
 	titles := map[string]bool{}
 	for _, d := range dashboards(t) {
@@ -297,7 +297,7 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// TestMetricsExist: the dashboards and alerts ask only for metrics that there are.
+// TestMetricsExist: the dashboards and alerts only use metrics that exist.
 func TestMetricsExist(t *testing.T) {
 	m := metrics.New(metrics.Build{}, metrics.Sources{
 		Connections: func() []metrics.Connection { return nil }, InflightBytes: func() int64 { return 0 },
@@ -321,7 +321,7 @@ func TestMetricsExist(t *testing.T) {
 	for file, text := range texts {
 		for _, name := range regexp.MustCompile(`\bcvfeeder_\w+`).FindAllString(text, -1) {
 			if !known[name] {
-				t.Errorf("%s asks for %s, which is no metric", file, name)
+				t.Errorf("%s uses %s, which is not a metric", file, name)
 			}
 		}
 	}

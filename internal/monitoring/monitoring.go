@@ -1,5 +1,6 @@
-// Package monitoring is what Grafana and Prometheus show of cvfeeder.
+// Package monitoring makes the Grafana dashboards of cvfeeder, and tests them and the
+// alerts of docker/prometheus.
 //
-// [Dashboards] are the files below docker/grafana/dashboards, which its tests keep in
-// step; [Faster] makes the alerts of docker/prometheus quick enough for a test.
+// [Dashboards] returns the files below docker/grafana/dashboards; a test compares them.
+// [Faster] makes the alerts quick enough for a test.
 package monitoring

@@ -2,7 +2,7 @@ package monitoring
 
 import "maps"
 
-// panel is a panel without what all of them have.
+// A panel holds what differs between the panels.
 type panel struct {
 	kind               string // Grafana's panel type
 	title, description string
@@ -12,7 +12,7 @@ type panel struct {
 	min, max           any // nil leaves it to the values
 	noValue            string
 	thresholds         []step
-	mode               string // of the color; "" is the palette
+	mode               string // how colors are chosen; "" takes them from the palette
 	queries            []query
 	custom             object // of fieldConfig.defaults
 	options            object
@@ -22,16 +22,16 @@ type panel struct {
 	mappings           []object
 }
 
-// query is one of a panel's. Its legend is a template of Grafana's.
+// A query is one of a panel's. Its legend is a Grafana template.
 type query struct {
 	expr, legend string
-	table        bool // the value at the end, as a row of a table
-	instant      bool // the value at the end only
+	table        bool // only the value at the end, as a row of a table
+	instant      bool // only the value at the end
 	heatmap      bool
 	exemplars    bool
 }
 
-// step is a threshold: a color from a value on.
+// A step is a threshold: the color from a value on.
 type step struct {
 	from  any // nil for the first
 	color string
@@ -61,7 +61,7 @@ func (p panel) model(id int, at object) object {
 		targets = append(targets, q.model(string(rune('A'+i))))
 	}
 	m := object{
-		"id": id, "type": p.kind, "title": p.title, "description": p.description, "gridPos": at, "datasource": source(),
+		"id": id, "type": p.kind, "title": p.title, "description": p.description, "gridPos": at, "datasource": datasource(),
 		"fieldConfig": object{"defaults": defaults, "overrides": orEmpty(p.overrides)},
 		"options":     p.options, "targets": targets,
 	}
@@ -80,7 +80,7 @@ func (q query) model(ref string) object {
 		format = "heatmap"
 	}
 	m := object{
-		"refId": ref, "datasource": source(), "expr": q.expr, "legendFormat": q.legend, "format": format,
+		"refId": ref, "datasource": datasource(), "expr": q.expr, "legendFormat": q.legend, "format": format,
 		"editorMode": "code", "instant": q.table || q.instant, "range": !q.table && !q.instant,
 	}
 	if q.exemplars {
@@ -107,7 +107,7 @@ func thresholds(steps []step) object {
 	return object{"mode": "absolute", "steps": list}
 }
 
-// stat returns a number, colored by its thresholds.
+// stat returns a panel that shows one number, colored by its thresholds.
 func stat(p panel) panel {
 	p.kind, p.width, p.height, p.mode = "stat", 3, 4, "thresholds"
 	p.custom = object{}
@@ -119,7 +119,7 @@ func stat(p panel) panel {
 	return p
 }
 
-// chart returns lines over time.
+// chart returns a panel that shows lines over time.
 func chart(p panel) panel {
 	p.kind = "timeseries"
 	if p.width == 0 {
@@ -148,13 +148,13 @@ func chart(p panel) panel {
 	return p
 }
 
-// stacked returns areas on top of each other, for parts of a whole.
+// stacked returns a chart of areas on top of each other, for the parts of a whole.
 func stacked(p panel) panel {
 	p.custom = object{"stacking": object{"mode": "normal", "group": "A"}, "fillOpacity": 60, "lineWidth": 0}
 	return chart(p)
 }
 
-// colored gives the series of a name a color.
+// colored gives the series of a name a fixed color.
 func colored(name, color string) object {
 	return object{
 		"matcher":    object{"id": "byName", "options": name},
@@ -162,7 +162,7 @@ func colored(name, color string) object {
 	}
 }
 
-// outcomeColors are the same everywhere.
+// outcomeColors are the colors of the outcomes, the same in every panel.
 func outcomeColors() []object {
 	return []object{
 		colored("published", "green"), colored("no_media", "orange"), colored("media_error", "purple"),
@@ -170,7 +170,7 @@ func outcomeColors() []object {
 	}
 }
 
-// toStream links a series to its stream's dashboard.
+// toStream links a series to the dashboard of its stream.
 func toStream(name string) object {
 	return object{
 		"title": "Stream " + name, "targetBlank": false,

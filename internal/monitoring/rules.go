@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// durations are those of a file of rules: in brackets, or after for, with a unit; or
-// compared with a metric in seconds.
+// durations matches the durations in a file of rules: with a unit, in brackets or after
+// "for:", or as a number that a metric in seconds is compared with.
 var durations = regexp.MustCompile(`(\[|for: )([0-9]+[smh])|(_seconds > )([0-9]+)`)
 
-// Faster returns a file of alerting rules in which all durations are shorter by a
-// factor, for tests that cannot wait.
+// Faster returns a file of alerting rules with all durations divided by a factor, for
+// tests. The error says which of them would not be whole seconds.
 func Faster(rules string, factor int) (string, error) {
 	var bad error
 	shorter := func(text string) time.Duration {

@@ -59,8 +59,8 @@ func TestPromtool(t *testing.T) {
 	}
 }
 
-// TestAlertsAreWhole: each tells people what they need, is tested both ways, and has a
-// paragraph in the runbook; and the runbook has no other.
+// TestAlertsAreWhole: each alert says what people need to know, is tested for firing and
+// for not firing, and has a section in the runbook. The runbook has no other sections.
 func TestAlertsAreWhole(t *testing.T) {
 	tests, runbook := read(t, filepath.Join(prometheusDir, "alerts_test.yml")), read(t, "../../docs/runbook.md")
 	headings := strings.Count(runbook, "\n## ")
@@ -82,7 +82,7 @@ func TestAlertsAreWhole(t *testing.T) {
 		_, paragraph, ok := strings.Cut(runbook, "\n## "+r.Alert+"\n")
 		paragraph, _, _ = strings.Cut(paragraph, "\n## ")
 		if !ok || strings.Count(paragraph, "\n- ") < 2 {
-			t.Errorf("docs/runbook.md has no paragraph %q that says what to look at and what to do", r.Alert)
+			t.Errorf("docs/runbook.md has no section %q that says what to look at and what to do", r.Alert)
 		}
 		firing := strings.Contains(tests, "alertname: "+r.Alert+"\n        exp_alerts:\n")
 		if quiet := strings.Contains(tests, "alertname: "+r.Alert+", exp_alerts: []"); !firing || !quiet {
@@ -91,7 +91,7 @@ func TestAlertsAreWhole(t *testing.T) {
 		headings--
 	}
 	if headings != 0 {
-		t.Errorf("docs/runbook.md has %d paragraphs more than there are alerts", headings)
+		t.Errorf("docs/runbook.md has %d more sections than there are alerts", headings)
 	}
 }
 
@@ -106,6 +106,6 @@ func TestFaster(t *testing.T) {
 		t.Errorf("Faster = %s, %v; want %s", got, err, want)
 	}
 	if _, err := monitoring.Faster(rules, 7); err == nil {
-		t.Error("60 s by 7 is not whole, and was taken")
+		t.Error("60 s divided by 7 is not whole, but there is no error")
 	}
 }

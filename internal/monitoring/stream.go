@@ -1,13 +1,13 @@
 package monitoring
 
-// this is the series of the stream that was chosen.
-const this = `instance=~"$instance", stream="$stream"`
+// this selects the series of the stream that the user has chosen.
+const chosenStream = `instance=~"$instance", stream="$stream"`
 
-// stream is one camera.
+// stream is the dashboard of one camera.
 func stream() dashboard {
 	return dashboard{
 		file: "stream.json", uid: streamUID, title: "cvfeeder: Stream",
-		description: "One camera: when it had gaps and why, how old its tensors are, and what was learned of it.",
+		description: "One camera: when it had gaps and why, how old its tensors are, and what cvfeeder has learned about it.",
 		variables: []object{
 			datasourceVariable(), instanceVariable(),
 			queryVariable("stream", "Stream", "The camera.", `label_values(cvfeeder_stream_owned{instance=~"$instance"}, stream)`, false),
@@ -29,50 +29,50 @@ func streamNow() []panel {
 	return []panel{
 		stat(panel{
 			title: "Freshness", description: "Age of the newest tensor.", unit: "s", decimals: 1, thresholds: freshnessSteps,
-			queries: []query{{expr: `min(cvfeeder_freshness_seconds{` + this + `})`, legend: "freshness"}},
+			queries: []query{{expr: `min(cvfeeder_freshness_seconds{` + chosenStream + `})`, legend: "freshness"}},
 		}),
 		stat(panel{
-			title: "Slots without a tensor", description: "Share of the slots of the time range that ended without a tensor. The alert is at 5%.",
+			title: "Slots without a tensor", description: "Share of the slots in the time range that ended without a tensor. The alert fires at 5%.",
 			unit: "percentunit", decimals: 2, thresholds: shareSteps(.01, .05),
 			queries: []query{{
-				expr:   `sum(rate(cvfeeder_slots_total{` + this + `, outcome!="published"}[$__range])) / sum(rate(cvfeeder_slots_total{` + this + `}[$__range]))`,
+				expr:   `sum(rate(cvfeeder_slots_total{` + chosenStream + `, outcome!="published"}[$__range])) / sum(rate(cvfeeder_slots_total{` + chosenStream + `}[$__range]))`,
 				legend: "share", instant: true,
 			}},
 		}),
 		stat(panel{
-			title: "Gaps", description: "Gaps in the time range.", unit: "short", thresholds: []step{{nil, "green"}, {1, "orange"}},
-			queries: []query{{expr: `ceil(sum(increase(cvfeeder_gaps_total{` + this + `}[$__range])))`, legend: "gaps", instant: true}},
+			title: "Gaps", description: "Number of gaps in the time range.", unit: "short", thresholds: []step{{nil, "green"}, {1, "orange"}},
+			queries: []query{{expr: `ceil(sum(increase(cvfeeder_gaps_total{` + chosenStream + `}[$__range])))`, legend: "gaps", instant: true}},
 		}),
 		stat(panel{
-			title: "Time in gaps", description: "How long the gaps of the time range were, together.", unit: "s", decimals: 1, thresholds: []step{{nil, "green"}, {1, "orange"}},
-			queries: []query{{expr: `sum(increase(cvfeeder_gap_seconds_total{` + this + `}[$__range]))`, legend: "time", instant: true}},
+			title: "Time in gaps", description: "Total length of the gaps in the time range.", unit: "s", decimals: 1, thresholds: []step{{nil, "green"}, {1, "orange"}},
+			queries: []query{{expr: `sum(increase(cvfeeder_gap_seconds_total{` + chosenStream + `}[$__range]))`, legend: "time", instant: true}},
 		}),
 		stat(panel{
-			title: "Frames a second", description: "Slots that are published.", unit: "suffix:frames/s", decimals: 2, thresholds: []step{{nil, "blue"}},
-			queries: []query{{expr: `sum(rate(cvfeeder_slots_total{` + this + `, outcome="published"}[$__rate_interval]))`, legend: "published"}},
+			title: "Frames per second", description: "Slots that are published.", unit: "suffix:frames/s", decimals: 2, thresholds: []step{{nil, "blue"}},
+			queries: []query{{expr: `sum(rate(cvfeeder_slots_total{` + chosenStream + `, outcome="published"}[$__rate_interval]))`, legend: "published"}},
 		}),
 		stat(panel{
-			title: "Throttled", description: "Share of the GetImages requests that Kinesis refuses for the quota. The alert is at 10%.",
+			title: "Throttled", description: "Share of the GetImages requests that Kinesis refuses because of the quota. The alert fires at 10%.",
 			unit: "percentunit", decimals: 1, thresholds: shareSteps(.01, .1),
-			queries: []query{{expr: throttled(this, ""), legend: "throttled"}},
+			queries: []query{{expr: throttled(chosenStream, ""), legend: "throttled"}},
 		}),
 		stat(panel{
-			title: "Read by", description: "Instances that have the stream: one, unless it changes hands, or two have it by mistake.", unit: "short",
+			title: "Read by", description: "Instances that read the stream. It is one, except while the stream moves, or if two read it by mistake.", unit: "short",
 			thresholds: []step{{nil, "red"}, {1, "green"}, {2, "orange"}},
-			queries:    []query{{expr: `count(cvfeeder_stream_owned{` + this + `} == 1) or vector(0)`, legend: "instances"}},
+			queries:    []query{{expr: `count(cvfeeder_stream_owned{` + chosenStream + `} == 1) or vector(0)`, legend: "instances"}},
 		}),
 		stat(panel{
-			title: "Cost a month", description: "Images asked for in the time range, as a month at the price above. AWS bills the images that it generates, which may be fewer.",
+			title: "Cost per month", description: "Cost of a month with as many images as were requested in the time range, at the price above. AWS bills the images that it generates, which may be fewer.",
 			unit: "currencyUSD", decimals: 2, thresholds: []step{{nil, "blue"}},
-			queries: []query{{expr: `sum(rate(cvfeeder_images_requested_total{` + this + `}[$__range])) * ` + month + ` * $price / 1e6`, legend: "a month", instant: true}},
+			queries: []query{{expr: `sum(rate(cvfeeder_images_requested_total{` + chosenStream + `}[$__range])) * ` + month + ` * $price / 1e6`, legend: "per month", instant: true}},
 		}),
 	}
 }
 
-// gapTimeline shows when there were gaps, a band for each reason.
+// gapTimeline shows when there were gaps, with one band for each reason.
 func gapTimeline() panel {
 	return panel{
-		kind: "state-timeline", title: "Gap timeline", description: "When slots ended without a tensor, and why: orange for some, red for most of the slots.",
+		kind: "state-timeline", title: "Gap timeline", description: "When slots ended without a tensor, and why. Orange means some of the slots, red most of them.",
 		width: columns, height: 8, unit: "percentunit", mode: "thresholds", min: 0, max: 1,
 		thresholds: []step{{nil, "transparent"}, {1e-9, "orange"}, {.5, "red"}},
 		custom: object{
@@ -80,7 +80,7 @@ func gapTimeline() panel {
 			"hideFrom": object{"legend": false, "tooltip": false, "viz": false},
 		},
 		queries: []query{{
-			expr: `clamp_max(sum by (reason) (rate(cvfeeder_gap_seconds_total{` + this + `}[$__rate_interval])), 1)`, legend: "{{reason}}",
+			expr: `clamp_max(sum by (reason) (rate(cvfeeder_gap_seconds_total{` + chosenStream + `}[$__rate_interval])), 1)`, legend: "{{reason}}",
 		}},
 		options: object{
 			"alignValue": "left", "mergeValues": true, "rowHeight": 0.8, "showValue": "never",
@@ -92,41 +92,41 @@ func gapTimeline() panel {
 
 func outcomesOfStream() panel {
 	return stacked(panel{
-		title: "Outcomes", description: "How slots ended: published, or without a tensor for a reason.", unit: "suffix:slots/s", width: 12,
-		queries:   []query{{expr: `sum by (outcome) (rate(cvfeeder_slots_total{` + this + `}[$__rate_interval]))`, legend: "{{outcome}}"}},
+		title: "Outcomes", description: "How slots ended: published, or without a tensor, by reason.", unit: "suffix:slots/s", width: 12,
+		queries:   []query{{expr: `sum by (outcome) (rate(cvfeeder_slots_total{` + chosenStream + `}[$__rate_interval]))`, legend: "{{outcome}}"}},
 		overrides: outcomeColors(),
 	})
 }
 
 func freshnessOfStream() panel {
 	return chart(panel{
-		title: "Freshness", description: "Age of the newest tensor. Usual are a fragment's length and some seconds; the alert is at a minute.", unit: "s", width: 12,
+		title: "Freshness", description: "Age of the newest tensor. The usual value is the length of a fragment plus some seconds. The alert fires at a minute.", unit: "s", width: 12,
 		thresholds: []step{{nil, "transparent"}, {60, "red"}},
-		queries:    []query{{expr: `cvfeeder_freshness_seconds{` + this + `}`, legend: "{{instance}}"}},
+		queries:    []query{{expr: `cvfeeder_freshness_seconds{` + chosenStream + `}`, legend: "{{instance}}"}},
 	})
 }
 
 func streamKinesis() []panel {
 	return []panel{
 		chart(panel{
-			title: "Lag and overlap", description: "How far behind now is asked, and how far before the first wanted slot a window begins; learned unless configured.", unit: "s", width: 6,
+			title: "Lag and overlap", description: "How far behind now the stream is read, and how far before the first wanted slot a window starts; learned unless configured.", unit: "s", width: 6,
 			queries: []query{
-				{expr: `cvfeeder_lag_seconds{` + this + `}`, legend: "lag"},
-				{expr: `cvfeeder_overlap_seconds{` + this + `}`, legend: "overlap"},
+				{expr: `cvfeeder_lag_seconds{` + chosenStream + `}`, legend: "lag"},
+				{expr: `cvfeeder_overlap_seconds{` + chosenStream + `}`, legend: "overlap"},
 			},
 		}),
 		chart(panel{
-			title: "Pending slots", description: "Slots that have not ended yet. They grow where media is late, requests fail, or NATS takes nothing.", unit: "short", width: 6,
-			queries: []query{{expr: `cvfeeder_slots_pending{` + this + `}`, legend: "{{instance}}"}},
+			title: "Pending slots", description: "Slots that have not ended yet. Their number grows when media is late, requests fail, or NATS accepts nothing.", unit: "short", width: 6,
+			queries: []query{{expr: `cvfeeder_slots_pending{` + chosenStream + `}`, legend: "{{instance}}"}},
 		}),
 		chart(panel{
-			title: "GetImages requests", description: "By the service's answer. ClientLimitExceededException is throttling; error is no answer at all.", unit: "reqps", width: 6,
-			queries: []query{{expr: `sum by (code) (rate(cvfeeder_getimages_requests_total{` + this + `}[$__rate_interval]))`, legend: "{{code}}"}},
+			title: "GetImages requests", description: "By the service's answer. ClientLimitExceededException means throttling, error no answer at all.", unit: "reqps", width: 6,
+			queries: []query{{expr: `sum by (code) (rate(cvfeeder_getimages_requests_total{` + chosenStream + `}[$__rate_interval]))`, legend: "{{code}}"}},
 		}),
 		chart(panel{
-			title: "Images asked for a frame", description: "Images asked for, by frames published: 1 is the least; retries, overlap and NO_MEDIA cost more.", unit: "short", width: 6,
+			title: "Images requested per frame", description: "Images requested for each published frame. The minimum is 1; retries, overlap and NO_MEDIA add to it.", unit: "short", width: 6,
 			queries: []query{{
-				expr: `sum(rate(cvfeeder_images_requested_total{` + this + `}[$__rate_interval])) / (sum(rate(cvfeeder_slots_total{` + this +
+				expr: `sum(rate(cvfeeder_images_requested_total{` + chosenStream + `}[$__rate_interval])) / (sum(rate(cvfeeder_slots_total{` + chosenStream +
 					`, outcome="published"}[$__rate_interval])) > 0)`,
 				legend: "images",
 			}},

@@ -1,19 +1,19 @@
 package monitoring
 
-// streamTable is a row of figures for each camera, the worst first.
+// streamTable has a row of figures for each camera, worst first.
 func streamTable() panel {
 	const by = "by (instance, stream) "
 	return panel{
-		kind: "table", title: "Cameras", description: "The oldest first. A click on a name leads to the camera's dashboard.",
+		kind: "table", title: "Cameras", description: "The oldest first. Click a name to open the dashboard of that camera.",
 		width: columns, height: 10, unit: "short", mode: "thresholds",
 		custom: object{"align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false, "filterable": true},
 		queries: []query{
-			{expr: `sum ` + by + `(cvfeeder_freshness_seconds{` + these + `})`, legend: "freshness", table: true},
+			{expr: `sum ` + by + `(cvfeeder_freshness_seconds{` + chosenStreams + `})`, legend: "freshness", table: true},
 			{expr: gapShare(by, "$__range"), legend: "gaps", table: true},
-			{expr: `sum ` + by + `(rate(cvfeeder_slots_total{` + these + `, outcome="published"}[$__rate_interval]))`, legend: "frames", table: true},
-			{expr: `sum ` + by + `(cvfeeder_slots_pending{` + these + `})`, legend: "pending", table: true},
-			{expr: throttled(these, by), legend: "throttled", table: true},
-			{expr: `sum ` + by + `(rate(cvfeeder_images_requested_total{` + these + `}[$__range])) * ` + month + ` * $price / 1e6`, legend: "cost", table: true},
+			{expr: `sum ` + by + `(rate(cvfeeder_slots_total{` + chosenStreams + `, outcome="published"}[$__rate_interval]))`, legend: "frames", table: true},
+			{expr: `sum ` + by + `(cvfeeder_slots_pending{` + chosenStreams + `})`, legend: "pending", table: true},
+			{expr: throttled(chosenStreams, by), legend: "throttled", table: true},
+			{expr: `sum ` + by + `(rate(cvfeeder_images_requested_total{` + chosenStreams + `}[$__range])) * ` + month + ` * $price / 1e6`, legend: "cost", table: true},
 		},
 		options: object{
 			"showHeader": true, "cellHeight": "sm", "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false},
@@ -26,20 +26,20 @@ func streamTable() panel {
 				"indexByName": object{"stream": 0, "instance": 1, "Value #A": 2, "Value #B": 3, "Value #C": 4, "Value #D": 5, "Value #E": 6, "Value #F": 7},
 				"renameByName": object{
 					"stream": "Stream", "instance": "Instance", "Value #A": "Freshness", "Value #B": "Without a tensor",
-					"Value #C": "Frames a second", "Value #D": "Pending slots", "Value #E": "Throttled", "Value #F": "Cost a month",
+					"Value #C": "Frames per second", "Value #D": "Pending slots", "Value #E": "Throttled", "Value #F": "Cost per month",
 				},
 			}},
 		},
 		overrides: []object{
 			{"matcher": object{"id": "byName", "options": "Stream"}, "properties": []object{{"id": "links", "value": []object{toStream("${__value.text}")}}}},
 			column("Freshness", "s", 1, freshnessSteps), column("Without a tensor", "percentunit", 2, shareSteps(.01, .05)),
-			column("Frames a second", "suffix:frames/s", 2, nil), column("Pending slots", "short", 0, nil),
-			column("Throttled", "percentunit", 1, shareSteps(.01, .1)), column("Cost a month", "currencyUSD", 2, nil),
+			column("Frames per second", "suffix:frames/s", 2, nil), column("Pending slots", "short", 0, nil),
+			column("Throttled", "percentunit", 1, shareSteps(.01, .1)), column("Cost per month", "currencyUSD", 2, nil),
 		},
 	}
 }
 
-// column formats a column, in color where there are thresholds.
+// column formats a column, with colors if there are thresholds.
 func column(name, unit string, decimals int, steps []step) object {
 	properties := []object{{"id": "unit", "value": unit}, {"id": "decimals", "value": decimals}}
 	if steps != nil {

@@ -3,8 +3,7 @@
 //	p := promtest.Start(t, promtest.Options{Target: "127.0.0.1:9177", Rules: rules})
 //	series := p.Query(t, "cvfeeder_freshness_seconds")
 //
-// It is the program "prometheus" of Debian's package of this name, which brings
-// "promtool", too.
+// The program comes with Debian's package prometheus, as does promtool.
 package promtest
 
 import (
@@ -24,21 +23,21 @@ import (
 	"time"
 )
 
-// Options are what a Prometheus is started with.
+// Options configure a Prometheus.
 type Options struct {
-	// Target is the address that it scrapes every second, as the job "cvfeeder".
+	// Target is the address to scrape every second, as the job "cvfeeder".
 	Target string
-	// Rules is the text of a file of rules, evaluated every second; "" is none.
+	// Rules is the content of a file of rules, evaluated every second. Default: none.
 	Rules string
-	// NativeHistograms are scraped in place of the classic ones.
+	// NativeHistograms scrapes native histograms instead of classic ones.
 	NativeHistograms bool
 }
 
-// A Prometheus is one that runs until the test ends.
+// A Prometheus runs until the test ends.
 type Prometheus struct{ url string }
 
-// Program returns the path of a program of Debian's package prometheus, and ends the
-// test where there is none.
+// Program returns the path of a program of Debian's package prometheus. The test fails
+// where it is not installed.
 func Program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -56,7 +55,7 @@ scrape_configs:
     static_configs: [{targets: [%q]}]
 `
 
-// listening finds the address in Prometheus' log.
+// listening matches the line in Prometheus' log that has the address.
 var listening = regexp.MustCompile(`msg="Listening on".* address=(\S+)`)
 
 // Start starts a Prometheus on a port of its own.
@@ -137,7 +136,7 @@ func (p *Prometheus) wait(t *testing.T) {
 	})
 }
 
-// A Series is one of a query's result.
+// A Series is one in the result of a query.
 type Series struct {
 	Metric map[string]string
 	Value  []any // time and value, nil for a histogram
@@ -145,8 +144,7 @@ type Series struct {
 	Histogram []any
 }
 
-// Query returns the result of an instant query, and ends the test where it is not a
-// valid one.
+// Query returns the result of an instant query. The test fails if that is not valid.
 func (p *Prometheus) Query(t *testing.T, query string) []Series {
 	t.Helper()
 	var result struct{ Result []Series }
@@ -154,7 +152,7 @@ func (p *Prometheus) Query(t *testing.T, query string) []Series {
 	return result.Result
 }
 
-// LabelValues returns the values of a label of the series that match.
+// LabelValues returns the values that a label has in the series that match.
 func (p *Prometheus) LabelValues(t *testing.T, label, match string) []string {
 	t.Helper()
 	var values []string
@@ -190,8 +188,7 @@ func (p *Prometheus) get(t *testing.T, path string, params url.Values, data any)
 	}
 }
 
-// Until waits until a condition holds, and ends the test when it takes longer than
-// limit.
+// Until waits until a condition holds. The test fails if that takes longer than limit.
 func Until(t *testing.T, limit time.Duration, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(limit)
