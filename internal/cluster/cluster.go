@@ -48,10 +48,7 @@ type Options struct {
 	First func(context.Context, pipeline.Stream) (source.Slot, error)
 	// Gained, where set, is called with each stream before it runs here.
 	Gained func(pipeline.Stream)
-	// Drain is how long a stream that is given away may take to finish what it has in
-	// flight. Default: [pipeline.DefaultDrain].
-	Drain time.Duration
-	Log   *slog.Logger
+	Log    *slog.Logger
 }
 
 // A Cluster is this replica's part of a group. Its methods may be called concurrently.
@@ -71,9 +68,6 @@ type Cluster struct {
 
 // New returns a cluster without streams.
 func New(o Options) *Cluster {
-	if o.Drain <= 0 {
-		o.Drain = pipeline.DefaultDrain
-	}
 	if o.First == nil {
 		o.First = func(_ context.Context, s pipeline.Stream) (source.Slot, error) { return s.From, nil }
 	}

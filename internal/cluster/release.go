@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 )
 
 // release gives up the leases of streams that do not run here.
@@ -68,7 +70,7 @@ func (c *Cluster) move(ctx context.Context, moves *sync.WaitGroup) {
 // giveAway stops streams, and releases each as soon as it has finished what it has in
 // flight.
 func (c *Cluster) giveAway(leaving []*stream) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.opts.Drain)
+	ctx, cancel := context.WithTimeout(context.Background(), pipeline.DefaultDrain)
 	defer cancel()
 	var all errgroup.Group
 	all.SetLimit(atOnce)
