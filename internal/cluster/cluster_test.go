@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A yard is what replicas have in common: a server, and who runs which stream.
+// A yard is what the replicas share: a server, and which of them runs which stream.
 type yard struct {
 	t   *testing.T
 	url string
@@ -43,13 +43,13 @@ func newYard(t *testing.T) *yard {
 	return &yard{t: t, url: srv.ClientURL(), running: map[string]string{}, last: map[string]source.Slot{}}
 }
 
-// A replica is a cluster around a set that only notes what runs.
+// A replica is a cluster around a set that only records what runs.
 type replica struct {
 	*yard
 	name    string
 	leases  *natspub.Leases
 	cluster *cluster.Cluster
-	stop    func() // as SIGTERM does
+	stop    func() // does what SIGTERM does
 	ended   chan struct{}
 }
 
@@ -68,7 +68,7 @@ func (r *replica) Add(s pipeline.Stream) {
 	r.moves++
 }
 
-// Remove implements pipeline.Set: the stream has moved by a slot meanwhile.
+// Remove implements pipeline.Set: the cursor has moved by one slot meanwhile.
 func (r *replica) Remove(_ context.Context, name string) (source.Slot, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,7 +83,7 @@ func (r *replica) Remove(_ context.Context, name string) (source.Slot, bool) {
 	return cursor, true
 }
 
-// start starts a replica that wants n streams, which end at to, unless 0.
+// start starts a replica with n streams, which end at to, unless 0.
 func (y *yard) start(name string, n int, to source.Slot) *replica {
 	y.t.Helper()
 	conn, err := natspub.Dial(natspub.Options{URL: y.url})
@@ -118,7 +118,7 @@ func (y *yard) start(name string, n int, to source.Slot) *replica {
 
 var first = source.SlotAt(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 
-// wait waits until n streams are shared by the replicas as they should be.
+// wait waits until each of n streams is run by the replica that it belongs to.
 func (y *yard) wait(n int, replicas ...*replica) {
 	y.t.Helper()
 	var members []natspub.Member
@@ -160,8 +160,8 @@ func (y *yard) ran() int {
 	return y.moves
 }
 
-// TestReplicasShare: replicas that join and leave move the streams that must move, and
-// each stream goes on where it was.
+// TestReplicasShare: when replicas join and leave, only the streams that must move do, and
+// each resumes where it was.
 func TestReplicasShare(t *testing.T) {
 	t.Parallel()
 	const n = 60
@@ -197,12 +197,12 @@ func TestReplicasShare(t *testing.T) {
 	y.wait(n, b, c)
 	t.Logf("a third handed over in %v", time.Since(begin))
 	if took := time.Since(begin); took > natspub.MinLease {
-		t.Errorf("to hand over took %v, as long as to die", took)
+		t.Errorf("handing over took %v, as long as after a crash", took)
 	}
 	if _, wanted, owned := b.cluster.Counts(); wanted != n || owned == 0 || owned == n {
 		t.Errorf("b has %d of %d", owned, wanted)
 	}
-	// What the group does not want any more stops, and can be asked for again.
+	// A stream that is removed stops.
 	for _, r := range []*replica{b, c} {
 		r.cluster.Remove(t.Context(), "cam-0")
 	}
@@ -213,7 +213,7 @@ func TestReplicasShare(t *testing.T) {
 	y.mu.Unlock()
 }
 
-// TestTheEnd: replicas end when all streams have, whoever had them.
+// TestTheEnd: replicas end when all streams have, whichever replica ran them.
 func TestTheEnd(t *testing.T) {
 	t.Parallel()
 	const n = 20
@@ -234,7 +234,7 @@ func TestTheEnd(t *testing.T) {
 		}
 	}
 	y.mu.Lock()
-	y.running = map[string]string{} // as a pipeline that has ended
+	y.running = map[string]string{} // the pipelines have ended
 	y.mu.Unlock()
 	late := y.start("c", n, to)
 	<-late.ended

@@ -10,8 +10,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
 )
 
-// TestPlacement: parts are as the weights, and a member that joins or leaves moves
-// nothing but what it gets or had.
+// TestPlacement: shares are in proportion to the weights, and when a member joins or
+// leaves, only the streams that it gains or had are moved.
 func TestPlacement(t *testing.T) {
 	const streams = 20_000
 	var members []natspub.Member
@@ -55,7 +55,7 @@ func TestMaxMoves(t *testing.T) {
 	}
 }
 
-// TestScale: a weight follows what is measured, in steps, when it is measured twice.
+// TestScale: the weight follows the measurements in steps, once two of them agree.
 func TestScale(t *testing.T) {
 	s := cluster.NewScale(4)
 	var busy time.Duration
