@@ -12,8 +12,8 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
-	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 

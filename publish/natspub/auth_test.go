@@ -16,8 +16,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
-	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 )
 
 // checkDelivers sends a message over connections of its own.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
-	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 )
 
 const tensorSize = 1 << 20

@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
-	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 )
 
 // TestInterest: what nobody listens to is not asked for, but for a trial a second;

@@ -19,8 +19,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/publish/natspub"
-	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 

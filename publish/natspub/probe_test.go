@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 )
 
 // behindLeaf starts a hub with a smaller limit, and a leaf node of it.

@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
-	"github.com/cvfeeder/cvfeeder/publish/natspub/natstest"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 )
 
 func write(t *testing.T, path string, data []byte) string {

@@ -1,5 +1,4 @@
-// Package natstest starts NATS servers for tests, with options that natspub's own does
-// not have.
+// Package natstest starts NATS servers for tests, with any options of nats-server.
 //
 //	hub := natstest.Start(t, &server.Options{LeafNode: natstest.Leafs()})
 //	leaf := natstest.StartLeaf(t, natstest.LeafAddress(t, hub), new(server.Options))
