@@ -6,8 +6,8 @@
 // For consumers, [Message.Kind] tells them apart, a [Joiner] undoes Split, and
 // [ParseEnvelope], [ParseGap] and [ParseInlineGap] are the ways back; publish/tensor
 // does all of it.
-// A [Publisher] delivers messages as its mode promises; the one for NATS is
-// publish/natspub. The package imports the standard library only.
+// A [Delivery] brings messages to a broker, as its mode promises; those for NATS are in
+// publish/nats/deliver. The package imports the standard library only.
 package publish
 
 import (

@@ -18,7 +18,8 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -40,7 +41,7 @@ outputs:
 func natsServer() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
-	if _, err := natspub.StartServer(natspub.ServerOptions{Listen: os.Args[1], StoreDir: os.Args[2]}); err != nil {
+	if _, err := embedded.Start(embedded.Options{Listen: os.Args[1], StoreDir: os.Args[2]}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -194,7 +195,7 @@ func stored(t *testing.T, url string) map[string][]span {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := js.Stream(t.Context(), natspub.DefaultStream)
+	stream, err := js.Stream(t.Context(), dial.DefaultStream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +260,7 @@ outputs:
 // TestDurableRanges: a range that is read again adds nothing; one that is older than
 // what the subject holds is refused, as its slots would be taken for delivered.
 func TestDurableRanges(t *testing.T) {
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	server, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -55,7 +58,7 @@ func newRig(t *testing.T, opts kinesistest.Options) *rig {
 		t.Fatal(err)
 	}
 	endpoint := serveFake(t, fake)
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
+	server, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +100,7 @@ func runRig(t *testing.T, length time.Duration, opts kinesistest.Options) *rig {
 // collect subscribes, and returns what ends the collection.
 func (r *rig) collect(t *testing.T) (end func()) {
 	t.Helper()
-	sub, err := natspub.Subscribe(natspub.Options{URL: r.natsURL}, "cvf.>")
+	sub, err := consume.Subscribe(dial.Options{URL: r.natsURL}, "cvf.>")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,14 +120,14 @@ func (r *rig) collect(t *testing.T) (end func()) {
 	}()
 	return func() {
 		// What comes after all others is the end.
-		conn, err := natspub.Dial(natspub.Options{URL: r.natsURL})
+		conn, err := dial.Dial(dial.Options{URL: r.natsURL})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := conn.WaitConnected(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.Live().Publish(t.Context(), publish.Message{Subject: lastSubject}); err != nil {
+		if err := deliver.NewLive(conn).Publish(t.Context(), publish.Message{Subject: lastSubject}); err != nil {
 			t.Fatal(err)
 		}
 		<-done

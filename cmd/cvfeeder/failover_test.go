@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -237,7 +238,7 @@ func startFailover(t *testing.T, w *watchpost) (a, b *process) {
 // subscribe has the watchpost see what arrives, until the test ends.
 func (w *watchpost) subscribe(t *testing.T, url string) {
 	t.Helper()
-	sub, err := natspub.Subscribe(natspub.Options{URL: url}, "cvf.t.>")
+	sub, err := consume.Subscribe(dial.Options{URL: url}, "cvf.t.>")
 	if err != nil {
 		t.Fatal(err)
 	}

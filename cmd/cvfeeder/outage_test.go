@@ -14,7 +14,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -113,7 +114,7 @@ type arrival struct {
 // watchAges notes when tensors arrive, and how old they are then.
 func (r *rig) watchAges(t *testing.T) (end func() []arrival) {
 	t.Helper()
-	sub, err := natspub.Subscribe(natspub.Options{URL: r.natsURL}, "cvf.t.>", lastSubject)
+	sub, err := consume.Subscribe(dial.Options{URL: r.natsURL}, "cvf.t.>", lastSubject)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,8 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -125,7 +126,7 @@ func startReloading(t *testing.T, mode config.Mode, streams ...string) *reloadin
 
 // listen collects all tensors.
 func (r *reloading) listen(url string) {
-	sub, err := natspub.Subscribe(natspub.Options{URL: url}, "cvf.t.>")
+	sub, err := consume.Subscribe(dial.Options{URL: url}, "cvf.t.>")
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -377,7 +378,7 @@ func TestHangup(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.run(t, file)
-	sub, err := natspub.Subscribe(natspub.Options{URL: s.natsURL}, "cvf.t.cam-2.other")
+	sub, err := consume.Subscribe(dial.Options{URL: s.natsURL}, "cvf.t.cam-2.other")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,14 +3,14 @@ package main
 import (
 	"testing"
 
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
 // serveNATS starts a server with JetStream, for the length of a test.
-func serveNATS(t *testing.T) *natspub.Server {
+func serveNATS(t *testing.T) *embedded.Server {
 	t.Helper()
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	server, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

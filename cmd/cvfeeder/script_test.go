@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -76,13 +76,13 @@ func startFake(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 func startNATS(ts *testscript.TestScript, _ bool, args []string) {
-	o := natspub.ServerOptions{Listen: "127.0.0.1:0"}
+	o := embedded.Options{Listen: "127.0.0.1:0"}
 	if len(args) == 1 {
 		var err error
 		o.MaxPayload, err = strconv.Atoi(args[0])
 		ts.Check(err)
 	}
-	srv, err := natspub.StartServer(o)
+	srv, err := embedded.Start(o)
 	ts.Check(err)
 	ts.Defer(srv.Shutdown)
 	ts.Setenv("NATS", srv.ClientURL())

@@ -18,7 +18,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -77,7 +77,7 @@ func (a *asking) request(subject, data string) *nats.Msg {
 
 func (a *asking) frame(stream string, at time.Time, output string) *nats.Msg {
 	a.t.Helper()
-	return a.request(natspub.FrameSubject, fmt.Sprintf(`{"stream": %q, "time": %q, "output": %q}`, stream, at.Format(time.RFC3339Nano), output))
+	return a.request(frames.FrameSubject, fmt.Sprintf(`{"stream": %q, "time": %q, "output": %q}`, stream, at.Format(time.RFC3339Nano), output))
 }
 
 func (a *asking) wantError(stream string, at time.Time, output, code, text string) {
@@ -93,7 +93,7 @@ func (a *asking) wantError(stream string, at time.Time, output, code, text strin
 func (a *asking) published(stream string) time.Time {
 	for tick := time.NewTicker(50 * time.Millisecond); ; <-tick.C {
 		var states []streamState
-		if err := json.Unmarshal(a.request(natspub.StreamsSubject, fmt.Sprintf(`{"stream": %q}`, stream)).Data, &states); err != nil {
+		if err := json.Unmarshal(a.request(frames.StreamsSubject, fmt.Sprintf(`{"stream": %q}`, stream)).Data, &states); err != nil {
 			a.t.Error(err)
 			return time.Time{}
 		}
@@ -183,7 +183,7 @@ func (a *asking) waitForService() {
 			continue
 		}
 		var ping micro.Ping
-		if err = errors.Join(err, json.Unmarshal(m.Data, &ping)); err != nil || ping.Name != natspub.ServiceName {
+		if err = errors.Join(err, json.Unmarshal(m.Data, &ping)); err != nil || ping.Name != frames.ServiceName {
 			a.t.Errorf("%+v, %v", ping, err)
 		}
 		return
@@ -227,7 +227,7 @@ func (a *asking) askInVain() {
 	a.wantError(stream, at, map[string]string{"cam-1": "detector", "cam-2": "plain"}[stream], "502", "media error")
 
 	var states []streamState
-	if err := json.Unmarshal(a.request(natspub.StreamsSubject, "").Data, &states); err != nil {
+	if err := json.Unmarshal(a.request(frames.StreamsSubject, "").Data, &states); err != nil {
 		a.t.Fatal(err)
 	}
 	if len(states) != 2 {

@@ -18,7 +18,8 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -97,7 +98,7 @@ func newStopping(t *testing.T, mode config.Mode) *stopping {
 // run starts the feeder and waits until tensors come.
 func (s *stopping) run(t *testing.T, file string) {
 	t.Helper()
-	sub, err := natspub.Subscribe(natspub.Options{URL: s.natsURL}, "cvf.t.cam-1.small")
+	sub, err := consume.Subscribe(dial.Options{URL: s.natsURL}, "cvf.t.cam-1.small")
 	if err != nil {
 		t.Fatal(err)
 	}

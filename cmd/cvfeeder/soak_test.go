@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 )
 
 var soakTime = flag.Duration("soak", 0, "how long TestSoak runs the feeder at 80% of what it can decode; 0 does not")
@@ -37,7 +39,7 @@ func TestSoak(t *testing.T) {
 	if *soakTime == 0 {
 		t.Skip("runs with -soak 1h: make soak-hour")
 	}
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
+	server, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +126,7 @@ func median(samples []map[string]float64, name string) float64 {
 // drainTensors subscribes, as tensors are not made for nobody, and counts.
 func drainTensors(t *testing.T, url string) (received func() int64) {
 	t.Helper()
-	sub, err := natspub.Subscribe(natspub.Options{URL: url}, "cvf.t.>")
+	sub, err := consume.Subscribe(dial.Options{URL: url}, "cvf.t.>")
 	if err != nil {
 		t.Fatal(err)
 	}

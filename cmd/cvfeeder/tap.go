@@ -7,7 +7,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/tap"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
 // newTapCommand returns the command that shows what goes over NATS.
@@ -40,7 +40,7 @@ The default is ` + tap.DefaultSubject + `, all tensors.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.URL, "nats", natspub.DefaultURL, "`URL` of the NATS server")
+	flags.StringVar(&o.URL, "nats", dial.DefaultURL, "`URL` of the NATS server")
 	flags.StringVar(&o.Credentials, "creds", "", "credentials `FILE` for NATS: a .creds file, or an nkey's seed")
 	flags.StringVar(&o.TLS.CA, "tls-ca", "", "PEM `FILE` of the authorities that NATS servers are trusted by")
 	flags.StringVar(&o.TLS.Cert, "tls-cert", "", "PEM `FILE` of the client's certificate, for mutual TLS")

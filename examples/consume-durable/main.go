@@ -13,7 +13,8 @@ import (
 	"os/signal"
 	"time"
 
-	consume "github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
 func main() {
@@ -29,7 +30,7 @@ func main() {
 }
 
 func run(ctx context.Context, url, stream, name string) (err error) {
-	consumer, err := consume.Consume(ctx, consume.Options{URL: url}, consume.ConsumerOptions{Stream: stream, Name: name})
+	consumer, err := consume.Consume(ctx, dial.Options{URL: url}, consume.ConsumerOptions{Stream: stream, Name: name})
 	if err != nil {
 		return err
 	}

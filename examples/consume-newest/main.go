@@ -12,7 +12,8 @@ import (
 	"os/signal"
 	"time"
 
-	consume "github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/tensor"
 )
 
@@ -28,7 +29,7 @@ func main() {
 }
 
 func run(ctx context.Context, url, subject string) error {
-	sub, err := consume.SubscribeNewest(consume.Options{URL: url}, subject, "cvf.gap.>")
+	sub, err := consume.SubscribeNewest(dial.Options{URL: url}, subject, "cvf.gap.>")
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ var benchmarks = [...]benchmark{
 	{"transform-scaling", "transform/opencv", "BenchmarkTransformScaling", false, 1.9},
 	{"page-decode-vs-read", "source/kinesis", "BenchmarkPage", true, 1.3},
 	{"page-decode-vs-sdk", "source/kinesis", "BenchmarkPage", false, 5},
-	{"publish-vs-nats", "publish/natspub", "BenchmarkPublish", false, 0.9},
+	{"publish-vs-nats", "publish/nats/deliver", "BenchmarkPublish", false, 0.9},
 	{"streams-10k", "internal/bench/streams", "BenchmarkStreams", true, 32},
 	{"streams-10k-lateness", "internal/bench/streams", "BenchmarkStreams", true, 50},
 	{"pipeline-vs-python", "internal/bench/baseline", "BenchmarkPipeline", false, 1.8},

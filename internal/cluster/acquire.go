@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -34,7 +34,7 @@ func (c *Cluster) acquireAll(ctx context.Context) {
 
 // acquire tries for the lease of one stream, and runs the stream where it gets it.
 func (c *Cluster) acquire(ctx context.Context, s *stream) {
-	h, err := c.leases.Acquire(ctx, natspub.Claim{
+	h, err := c.leases.Acquire(ctx, lease.Claim{
 		Key: s.Key, Now: s.fromNow, End: s.end,
 		First: func(ctx context.Context) (source.Slot, error) { return c.first(ctx, s) },
 	})

@@ -1,7 +1,7 @@
 // Package cluster shares streams between replicas: each runs the streams that it holds
 // the lease of.
 //
-//	leases, err := conn.Leases(ctx, natspub.LeaseOptions{Group: "yard"})
+//	leases, err := lease.Join(ctx, conn, lease.Options{Group: "yard"})
 //	// handle err
 //	c := cluster.New(cluster.Options{Leases: leases, Log: log})
 //	for _, s := range streams {
@@ -28,7 +28,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -41,7 +41,7 @@ const (
 
 // Options configure a [Cluster].
 type Options struct {
-	Leases *natspub.Leases
+	Leases *lease.Leases
 	// First returns the first slot of a stream that no replica has run yet. For a
 	// stream without a Key, which begins now, it is also asked when no replica has run
 	// the stream lately. Default: the stream's From.
@@ -54,14 +54,14 @@ type Options struct {
 // A Cluster is this replica's part of a group. Its methods may be called concurrently.
 type Cluster struct {
 	opts    Options
-	leases  *natspub.Leases
+	leases  *lease.Leases
 	woken   chan struct{} // holds a value when the loop has something to do
 	failure pacing.Outage // of calls to the leases
 
 	mu        sync.Mutex // may be held while those of the leases and of local are taken
 	local     pipeline.Set
 	streams   map[string]*stream // all of the group's, by name
-	members   []natspub.Member
+	members   []lease.Member
 	placement Placement
 	moving    bool // streams are being given away
 }

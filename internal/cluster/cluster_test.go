@@ -16,7 +16,9 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/cluster"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -35,7 +37,7 @@ type yard struct {
 
 func newYard(t *testing.T) *yard {
 	t.Helper()
-	srv, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	srv, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,7 @@ func newYard(t *testing.T) *yard {
 type replica struct {
 	*yard
 	name    string
-	leases  *natspub.Leases
+	leases  *lease.Leases
 	cluster *cluster.Cluster
 	stop    func() // does what SIGTERM does
 	ended   chan struct{}
@@ -86,11 +88,11 @@ func (r *replica) Remove(_ context.Context, name string) (source.Slot, bool) {
 // start starts a replica with n streams, which end at to, unless 0.
 func (y *yard) start(name string, n int, to source.Slot) *replica {
 	y.t.Helper()
-	conn, err := natspub.Dial(natspub.Options{URL: y.url})
+	conn, err := dial.Dial(dial.Options{URL: y.url})
 	if err != nil {
 		y.t.Fatal(err)
 	}
-	leases, err := conn.Leases(y.t.Context(), natspub.LeaseOptions{Group: "yard", Member: name, Lease: natspub.MinLease})
+	leases, err := lease.Join(y.t.Context(), conn, lease.Options{Group: "yard", Member: name, Lease: lease.MinDuration})
 	if err != nil {
 		y.t.Fatal(err)
 	}
@@ -121,9 +123,9 @@ var first = source.SlotAt(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 // wait waits until each of n streams is run by the replica that it belongs to.
 func (y *yard) wait(n int, replicas ...*replica) {
 	y.t.Helper()
-	var members []natspub.Member
+	var members []lease.Member
 	for _, r := range replicas {
-		members = append(members, natspub.Member{Name: r.name, Weight: 1})
+		members = append(members, lease.Member{Name: r.name, Weight: 1})
 	}
 	placement := cluster.NewPlacement(members)
 	y.within(func() error {
@@ -196,7 +198,7 @@ func TestReplicasShare(t *testing.T) {
 	<-a.ended
 	y.wait(n, b, c)
 	t.Logf("a third handed over in %v", time.Since(begin))
-	if took := time.Since(begin); took > natspub.MinLease {
+	if took := time.Since(begin); took > lease.MinDuration {
 		t.Errorf("handing over took %v, as long as after a crash", took)
 	}
 	if _, wanted, owned := b.cluster.Counts(); wanted != n || owned == 0 || owned == n {

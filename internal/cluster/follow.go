@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
 // Follow returns what to set as [pipeline.Options.Follow]. It runs this replica's part
@@ -63,7 +63,7 @@ func (c *Cluster) run(ctx context.Context, untilDone bool) {
 
 // place decides which streams belong to this replica, where the members have changed.
 // Only the goroutine of run calls it.
-func (c *Cluster) place(members []natspub.Member) {
+func (c *Cluster) place(members []lease.Member) {
 	if slices.Equal(members, c.members) { // which no other goroutine changes
 		return
 	}
@@ -87,8 +87,8 @@ func (c *Cluster) place(members []natspub.Member) {
 	})
 }
 
-func isMember(members []natspub.Member, name string) bool {
-	return slices.ContainsFunc(members, func(m natspub.Member) bool { return m.Name == name })
+func isMember(members []lease.Member, name string) bool {
+	return slices.ContainsFunc(members, func(m lease.Member) bool { return m.Name == name })
 }
 
 // retryReleased makes the streams due whose keys others have released.

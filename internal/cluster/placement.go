@@ -4,7 +4,7 @@ import (
 	"hash/fnv"
 	"math"
 
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
 // A Placement says which member each stream belongs to. It is a rendezvous hash (Thaler
@@ -13,12 +13,12 @@ import (
 // logarithmic method of Schindelhauer and Schomaker (2005): a member's share of the
 // streams is its share of the total weight.
 type Placement struct {
-	members []natspub.Member
+	members []lease.Member
 	hashes  []uint64
 }
 
 // NewPlacement returns the placement for some members. Those without weight get nothing.
-func NewPlacement(members []natspub.Member) Placement {
+func NewPlacement(members []lease.Member) Placement {
 	var p Placement
 	for _, m := range members {
 		if m.Weight > 0 {

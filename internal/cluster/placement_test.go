@@ -7,18 +7,18 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/cluster"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
 // TestPlacement: shares are in proportion to the weights, and when a member joins or
 // leaves, only the streams that it gains or had are moved.
 func TestPlacement(t *testing.T) {
 	const streams = 20_000
-	var members []natspub.Member
+	var members []lease.Member
 	total := 0.0
 	for i := range 10 {
 		weight := float64(1 + i%3)
-		members = append(members, natspub.Member{Name: fmt.Sprintf("host-%d", i), Weight: weight})
+		members = append(members, lease.Member{Name: fmt.Sprintf("host-%d", i), Weight: weight})
 		total += weight
 	}
 	all, without := cluster.NewPlacement(members), cluster.NewPlacement(members[1:])
@@ -38,7 +38,7 @@ func TestPlacement(t *testing.T) {
 			t.Errorf("%s has %v streams, want about %v", m.Name, got, want)
 		}
 	}
-	idle := []natspub.Member{{Name: "leaving"}, {Name: "stays", Weight: 0.1}}
+	idle := []lease.Member{{Name: "leaving"}, {Name: "stays", Weight: 0.1}}
 	if got := cluster.NewPlacement(idle).Owner("cam"); got != "stays" {
 		t.Errorf("it is %q's", got)
 	}

@@ -38,11 +38,22 @@ var layers = map[string][]string{
 	"transform/opencv": {"source", "transform"},
 	"publish":          {"source", "transform"},
 	"publish/tensor":   {"source", "transform", "publish"},
-	"publish/natspub":  {"source", "transform", "publish", "publish/tensor"},
+	"metrics":          {"source", "transform", "publish"},
 
-	"publish/nats/natstest": {},
+	"publish/consume":        {"publish", "publish/tensor", "publish/nats/dial"},
+	"publish/nats/dial":      {"publish"},
+	"publish/nats/deliver":   {"source", "transform", "publish", "publish/nats/dial"},
+	"publish/nats/lease":     {"source", "publish/nats/dial"},
+	"publish/nats/preflight": {"publish", "publish/consume", "publish/nats/dial", "publish/nats/deliver", "publish/nats/lease"},
+	"publish/nats/frames":    {"publish", "publish/nats/dial", "publish/nats/preflight"},
+	"publish/nats/embedded":  {"publish"},
 
-	"metrics": {"source", "transform", "publish"},
+	// What tests share.
+	"publish/nats/natstest": {"publish/nats/embedded"},
+	"publish/internal/conntest": {
+		"source", "transform", "publish", "publish/consume",
+		"publish/nats/dial", "publish/nats/preflight", "publish/nats/embedded", "publish/nats/natstest",
+	},
 }
 
 // pure are the packages that import nothing but the standard library and the
@@ -51,10 +62,11 @@ var pure = []string{common, "source", "source/poll", "transform", "publish", "pu
 
 // owners are the only importers of a dependency, with the packages below them.
 var owners = map[string][]string{
-	"github.com/aws/":      {"source/kinesis"},
-	"gocv.io/":             {"transform/opencv"},
-	"github.com/nats-io/":  {"publish/natspub", "publish/nats"},
-	"go.opentelemetry.io/": {"internal/tracing"},
+	"github.com/aws/":                 {"source/kinesis"},
+	"gocv.io/":                        {"transform/opencv"},
+	"github.com/nats-io/":             {"publish/nats", "publish/consume", "publish/internal/conntest"},
+	"github.com/nats-io/nats-server/": {"publish/nats/embedded", "publish/nats/natstest", "publish/internal/conntest"},
+	"go.opentelemetry.io/":            {"internal/tracing"},
 }
 
 // composers are the packages that may import adapters: they choose and connect them.
@@ -62,12 +74,23 @@ var composers = []string{"cmd/cvfeeder", "internal/feeder", "internal/preflight"
 
 // adapters are the packages that reach the world outside, with those below them. Besides
 // the composers, only the packages listed may import them: the cluster shares leases that
-// are kept in NATS, the simulation runs the cluster, and tap is a reader.
+// are kept in NATS, the simulation runs the cluster, and the rest are readers.
 var adapters = map[string][]string{
 	"source/kinesis":   nil,
 	"transform/opencv": nil,
-	"publish/natspub":  {"internal/cluster", "internal/simulate", "internal/tap", "examples/consume-durable", "examples/consume-newest"},
+	"publish/nats": {
+		"internal/cluster", "internal/simulate", "publish/consume", "internal/tap", "publish/internal/conntest",
+		"examples/consume-durable", "examples/consume-newest",
+	},
 }
+
+// serverFree are the packages that link no NATS server, whatever they import: it would
+// double the programs of those who import them.
+var serverFree = []string{
+	"publish/consume", "publish/nats/dial", "publish/nats/deliver", "publish/nats/lease", "publish/nats/frames", "publish/nats/preflight",
+}
+
+const natsServer = "github.com/nats-io/nats-server/"
 
 // cgo is the only package of the module that is partly in C.
 const cgo = "transform/opencv"
@@ -156,6 +179,7 @@ func check(packages map[string]listed) []string {
 			problems = append(problems, direction(name, p)...)
 			problems = append(problems, ownership(name, p)...)
 			problems = append(problems, composition(name, p)...)
+			problems = append(problems, servers(name, p)...)
 		}
 		problems = append(problems, purity(name, p, packages)...)
 	}
@@ -215,6 +239,19 @@ func composition(name string, p listed) []string {
 		}
 	}
 	return problems
+}
+
+// servers checks that a package which is to link no NATS server depends on none.
+func servers(name string, p listed) []string {
+	if !slices.Contains(serverFree, name) {
+		return nil
+	}
+	for _, dep := range p.Deps {
+		if strings.HasPrefix(dep, natsServer) {
+			return []string{fmt.Sprintf("%s depends on %s: it may link no NATS server", name, dep)}
+		}
+	}
+	return nil
 }
 
 // purity checks that a package and its tests build without cgo, and so without
@@ -279,10 +316,10 @@ func TestCheck(t *testing.T) {
 			[]string{`source imports transform: imports follow the data, and source may import only []`},
 		},
 		"parent imports adapter": {
-			listed{ImportPath: module + "/publish", Imports: []string{module + "/publish/natspub"}},
+			listed{ImportPath: module + "/publish", Imports: []string{module + "/publish/nats/dial"}},
 			[]string{
-				`publish imports publish/natspub: imports follow the data, and publish may import only ["source" "transform"]`,
-				`publish imports publish/natspub: only ["cmd/cvfeeder" "internal/feeder" "internal/preflight"] may import adapters`,
+				`publish imports publish/nats/dial: imports follow the data, and publish may import only ["source" "transform"]`,
+				`publish imports publish/nats/dial: only ["cmd/cvfeeder" "internal/feeder" "internal/preflight"] may import adapters`,
 			},
 		},
 		"adapter imports internal": {
@@ -299,7 +336,11 @@ func TestCheck(t *testing.T) {
 		},
 		"not the owner": {
 			listed{ImportPath: module + "/metrics", Imports: []string{"github.com/nats-io/nats.go"}},
-			[]string{`metrics imports github.com/nats-io/nats.go: only ["publish/natspub" "publish/nats"] may`},
+			[]string{`metrics imports github.com/nats-io/nats.go: only ["publish/nats" "publish/consume" "publish/internal/conntest"] may`},
+		},
+		"links a server": {
+			listed{ImportPath: module + "/publish/consume", Deps: []string{"github.com/nats-io/nats-server/v2/server"}},
+			[]string{"publish/consume depends on github.com/nats-io/nats-server/v2/server: it may link no NATS server"},
 		},
 		"owner's child": {pkg: listed{ImportPath: module + "/source/kinesis/kinesistest", Imports: []string{"github.com/aws/smithy-go"}}},
 		"imports an adapter": {

@@ -19,7 +19,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -93,18 +95,18 @@ func TestPythonConsumer(t *testing.T) {
 	if python == "" {
 		t.Skip("CVFEEDER_PYTHON does not name a Python with nats-py and NumPy: `make test` makes one")
 	}
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
+	server, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
 	script := read(t, consumer)
-	if strings.Count(script, natspub.DefaultURL) != 1 {
-		t.Fatalf("%s does not name %s once", consumer, natspub.DefaultURL)
+	if strings.Count(script, dial.DefaultURL) != 1 {
+		t.Fatalf("%s does not name %s once", consumer, dial.DefaultURL)
 	}
-	lines := runPython(t, python, strings.Replace(script, natspub.DefaultURL, server.ClientURL(), 1))
+	lines := runPython(t, python, strings.Replace(script, dial.DefaultURL, server.ClientURL(), 1))
 
-	conn, err := natspub.Dial(natspub.Options{Server: server})
+	conn, err := dial.Dial(dial.Options{Server: server})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +114,7 @@ func TestPythonConsumer(t *testing.T) {
 	if err := conn.WaitConnected(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	live := deliver.NewLive(conn)
 	for _, tt := range []struct {
 		message publish.Message
 		want    string
@@ -120,7 +123,7 @@ func TestPythonConsumer(t *testing.T) {
 		{tensorOf("b", transform.Float16, transform.NHWC), "cvf.t.cam-1.b 2026-01-02T03:04:05.200Z float16 (1, 2, 2, 3) 5.5"},
 		{tensorOf("c", transform.Uint8, transform.NHWC), "cvf.t.cam-1.c 2026-01-02T03:04:05.200Z uint8 (1, 2, 2, 3) 5.5"},
 	} {
-		got := publishUntilShown(t, conn, tt.message, lines)
+		got := publishUntilShown(t, live, tt.message, lines)
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Error(diff)
 		}
@@ -162,7 +165,7 @@ func runPython(t *testing.T, python, script string) <-chan string {
 
 // publishUntilShown publishes m again and again, because core NATS keeps nothing
 // for a reader that is not there yet, and returns the first line on its subject.
-func publishUntilShown(t *testing.T, conn *natspub.Conn, m publish.Message, lines <-chan string) string {
+func publishUntilShown(t *testing.T, live *deliver.Live, m publish.Message, lines <-chan string) string {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -177,7 +180,7 @@ func publishUntilShown(t *testing.T, conn *natspub.Conn, m publish.Message, line
 				return line
 			}
 		case <-tick.C:
-			if err := conn.Live().Publish(t.Context(), m); err != nil {
+			if err := live.Publish(t.Context(), m); err != nil {
 				t.Fatal(err)
 			}
 		case <-timeout:

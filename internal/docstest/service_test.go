@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
+	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -35,15 +37,15 @@ func TestPythonAsksForAFrame(t *testing.T) {
 	}
 	_, example, found := strings.Cut(read(t, consumers), "```py\n")
 	example, _, ends := strings.Cut(example, "```\n")
-	if !found || !ends || !strings.Contains(example, natspub.FrameSubject) {
-		t.Fatalf("docs/consumers.md has no example of %s", natspub.FrameSubject)
+	if !found || !ends || !strings.Contains(example, frames.FrameSubject) {
+		t.Fatalf("docs/consumers.md has no example of %s", frames.FrameSubject)
 	}
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
+	server, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
-	conn, err := natspub.Dial(natspub.Options{Server: server})
+	conn, err := dial.Dial(dial.Options{Server: server})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,11 +53,11 @@ func TestPythonAsksForAFrame(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- conn.Serve(ctx, natspub.ServiceOptions{
+		served <- frames.Serve(ctx, conn, frames.Options{
 			Streams: func(string) (any, error) { return nil, nil },
-			Frame: func(_ context.Context, r natspub.FrameRequest, answer func(publish.Message) error) error {
+			Frame: func(_ context.Context, r frames.Request, answer func(publish.Message) error) error {
 				if r.Stream != "cam-1" {
-					return &natspub.ServiceError{Code: natspub.CodeNotFound, Text: "unknown stream"}
+					return &frames.Error{Code: frames.CodeNotFound, Text: "unknown stream"}
 				}
 				m := tensorOf(r.Output, transform.Uint8, transform.NHWC)
 				m.Header[publish.HeaderTime] = []string{r.Time.Format(time.RFC3339)}

@@ -8,20 +8,22 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/cluster"
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // A group shares the streams with other replicas. A nil group has all streams to itself.
 type group struct {
 	*cluster.Cluster
-	leases *natspub.Leases
+	leases *lease.Leases
 }
 
 // join makes the pipeline run those streams that this replica has the lease of. It
 // returns the leases, which also hold the cursors.
-func (f *Feeder) join(ctx context.Context, conn *natspub.Conn, b *builder, opts *pipeline.Options) (cursorStore, error) {
-	leases, err := conn.Leases(ctx, natspub.LeaseOptions{
+func (f *Feeder) join(ctx context.Context, conn *dial.Conn, b *builder, opts *pipeline.Options) (cursorStore, error) {
+	leases, err := lease.Join(ctx, conn, lease.Options{
 		Group: f.cfg.Cluster.Group, Lease: f.cfg.Cluster.Lease,
 		Replicas: f.cfg.Delivery.Stream.Replicas, Weight: cluster.Capacity(runtime.GOMAXPROCS(0)), Logger: f.log,
 	})
@@ -29,7 +31,7 @@ func (f *Feeder) join(ctx context.Context, conn *natspub.Conn, b *builder, opts 
 		return nil, err
 	}
 	o := cluster.Options{Leases: leases, Log: f.log}
-	if stored, durable := opts.Publisher.(*natspub.Stored); durable && f.cfg.Delivery.Mode == config.ModeDurable {
+	if stored, durable := opts.Publisher.(*deliver.Stored); durable && f.cfg.Delivery.Mode == config.ModeDurable {
 		o.First = func(ctx context.Context, s pipeline.Stream) (source.Slot, error) {
 			return firstOf(ctx, conn, stored, s)
 		}
@@ -50,11 +52,11 @@ func (f *Feeder) join(ctx context.Context, conn *natspub.Conn, b *builder, opts 
 
 // firstOf returns where to begin a stream that no replica has run yet: where a cvfeeder
 // without a group left off, or else at the stream's own beginning.
-func firstOf(ctx context.Context, conn *natspub.Conn, stored *natspub.Stored, s pipeline.Stream) (source.Slot, error) {
+func firstOf(ctx context.Context, conn *dial.Conn, stored *deliver.Stored, s pipeline.Stream) (source.Slot, error) {
 	if s.Key == "" {
 		return s.From, nil
 	}
-	cursor, saved, err := conn.SavedCursor(ctx, s.Key)
+	cursor, saved, err := deliver.SavedCursor(ctx, conn, s.Key)
 	switch {
 	case err != nil:
 		return 0, err

@@ -5,19 +5,21 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // TestAGroupGoesOnAtTheCursor turns a durable cvfeeder into a group: what came while
 // it was stopped is not to be left out.
 func TestAGroupGoesOnAtTheCursor(t *testing.T) {
-	srv, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	srv, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer srv.Shutdown()
-	conn, err := natspub.Dial(natspub.Options{URL: srv.ClientURL()})
+	conn, err := dial.Dial(dial.Options{URL: srv.ClientURL()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +30,7 @@ func TestAGroupGoesOnAtTheCursor(t *testing.T) {
 	}()
 	now := source.SlotAt(time.Now())
 	cursor := now.Add(-time.Hour)
-	cursors, err := conn.Cursors(t.Context(), 1)
+	cursors, err := deliver.OpenCursors(t.Context(), conn, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,15 +17,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
 // deliver sets how the pipeline delivers, and where it keeps its cursors. In the modes
 // that store tensors it waits for NATS. The returned function closes the cursors.
-func (f *Feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, opts *pipeline.Options) (end func() error, err error) {
+func (f *Feeder) deliver(ctx context.Context, conn *dial.Conn, b *builder, opts *pipeline.Options) (end func() error, err error) {
+	live := deliver.NewLive(conn)
 	switch f.cfg.Delivery.Gaps {
 	case config.GapsEvents:
-		opts.Gaps = conn.Live().PublishGap
+		opts.Gaps = live.PublishGap
 	case config.GapsInline:
 		opts.Inline = true
 	}
@@ -34,10 +36,10 @@ func (f *Feeder) deliver(ctx context.Context, conn *natspub.Conn, b *builder, op
 	var cursors cursorStore
 	switch f.cfg.Delivery.Mode {
 	case config.ModeLive:
-		opts.Publisher, opts.Confirm, opts.Interested = conn.Live(), conn.Flush, conn.Live().Interested
+		opts.Publisher, opts.Confirm, opts.Interested = live, conn.Flush, live.Interested
 		cursors, err = f.cursorFile()
 	case config.ModeRing:
-		if opts.Publisher, err = conn.Ring(ctx, store); err == nil {
+		if opts.Publisher, err = deliver.Ring(ctx, conn, store); err == nil {
 			cursors, err = f.cursorFile()
 		}
 	case config.ModeDurable:
@@ -92,7 +94,7 @@ func startError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, natspub.ErrStream), errors.Is(err, errRange):
+	case errors.Is(err, dial.ErrStream), errors.Is(err, errRange):
 		return Usage(err)
 	}
 	return Refused(err)
@@ -103,8 +105,8 @@ var errRange = errors.New("the range cannot come in order")
 
 // durable opens the JetStream stream and the cursors, and makes the builder claim each
 // stream's range.
-func (f *Feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, store natspub.StreamOptions, opts *pipeline.Options) (cursorStore, error) {
-	stored, err := conn.Durable(ctx, store)
+func (f *Feeder) durable(ctx context.Context, conn *dial.Conn, b *builder, store deliver.StreamOptions, opts *pipeline.Options) (cursorStore, error) {
+	stored, err := deliver.Durable(ctx, conn, store)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +114,7 @@ func (f *Feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, st
 	if f.cfg.Cluster.Group != "" {
 		return nil, nil // the leases hold the cursors
 	}
-	cursors, err := conn.Cursors(ctx, store.Replicas)
+	cursors, err := deliver.OpenCursors(ctx, conn, store.Replicas)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +126,7 @@ func (f *Feeder) durable(ctx context.Context, conn *natspub.Conn, b *builder, st
 // (from: TIME) that has no cursor yet, it first makes sure that the range is newer than
 // everything its subjects hold: older slots would be taken for delivered already. Once
 // there is a cursor, the subjects may hold tensors of the range itself.
-func claim(ctx context.Context, conn *natspub.Conn, stored *natspub.Stored, cursors *natspub.Cursors, s pipeline.Stream) error {
+func claim(ctx context.Context, conn *dial.Conn, stored *deliver.Stored, cursors *deliver.Cursors, s pipeline.Stream) error {
 	if _, begun := cursors.Load(s.Key); begun || s.Key == "" {
 		return nil
 	}
@@ -140,7 +142,7 @@ func claim(ctx context.Context, conn *natspub.Conn, stored *natspub.Stored, curs
 
 // comesAfter returns an error unless a range is newer than what its subjects hold. The
 // check reads one tensor of each subject.
-func comesAfter(ctx context.Context, stored *natspub.Stored, s pipeline.Stream) error {
+func comesAfter(ctx context.Context, stored *deliver.Stored, s pipeline.Stream) error {
 	for _, subject := range s.Subjects {
 		last, some, err := stored.Last(ctx, subject)
 		if err != nil {
@@ -162,9 +164,9 @@ type cursorStore interface {
 
 // StoreOptions returns the JetStream stream that a config asks for, with the subjects
 // of the template.
-func StoreOptions(cfg *config.Config, subject publish.SubjectTemplate) natspub.StreamOptions {
+func StoreOptions(cfg *config.Config, subject publish.SubjectTemplate) deliver.StreamOptions {
 	c := cfg.Delivery.Stream
-	o := natspub.StreamOptions{
+	o := deliver.StreamOptions{
 		Name: c.Name, Subjects: []string{subject.Wildcard()}, Replicas: c.Replicas,
 		Keep: c.Keep, Limits: c.Retention == config.RetentionLimits,
 	}
@@ -176,7 +178,7 @@ func StoreOptions(cfg *config.Config, subject publish.SubjectTemplate) natspub.S
 
 // onRetry returns a function that counts and logs messages that are published again.
 func (f *Feeder) onRetry(m *metrics.Metrics) func(reason string, err error) {
-	m.PublishErrors.WithLabelValues(natspub.Conflict) // the series exists before the first conflict
+	m.PublishErrors.WithLabelValues(deliver.Conflict) // the series exists before the first conflict
 	var mu sync.Mutex
 	seldom := map[string]*rate.Sometimes{}
 	return func(reason string, err error) {
@@ -194,7 +196,7 @@ func retryText(reason string) string {
 	switch reason {
 	case publish.DropFull:
 		return "the JetStream stream is full: waiting until it has room"
-	case natspub.Conflict:
+	case deliver.Conflict:
 		return "somebody else publishes the same tensors, which is harmless, and double work"
 	default:
 		return "a tensor was not stored, trying again"

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
 // TestFits: a server that takes too little ends the run at the start only.
@@ -55,11 +55,11 @@ func TestStartError(t *testing.T) {
 		ended bool
 		code  int
 	}{
-		{fmt.Errorf("x: %w", natspub.ErrStream), false, ExitUsage},
+		{fmt.Errorf("x: %w", dial.ErrStream), false, ExitUsage},
 		{fmt.Errorf("x: %w", errRange), false, ExitUsage},
-		{&natspub.PermissionError{Missing: []natspub.Permission{{Verb: "publish", Subject: "x"}}}, false, ExitRefused},
-		{natspub.ErrNotConnected, false, 0},
-		{natspub.ErrStream, true, 0},
+		{&dial.PermissionError{Missing: []dial.Permission{{Verb: "publish", Subject: "x"}}}, false, ExitRefused},
+		{dial.ErrNotConnected, false, 0},
+		{dial.ErrStream, true, 0},
 	} {
 		ctx := t.Context()
 		if tt.ended {

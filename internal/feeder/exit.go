@@ -3,7 +3,7 @@ package feeder
 import (
 	"errors"
 
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -32,7 +32,7 @@ func Usage(err error) error { return &ExitError{ExitUsage, err} }
 // Refused marks err with [ExitRefused] where it says that AWS or NATS has refused the
 // credentials or a permission. It returns other errors as they are.
 func Refused(err error) error {
-	if errors.Is(err, source.ErrRefused) || errors.Is(err, natspub.ErrRefused) {
+	if errors.Is(err, source.ErrRefused) || errors.Is(err, dial.ErrRefused) {
 		return &ExitError{ExitRefused, err}
 	}
 	return err

@@ -23,7 +23,9 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -91,7 +93,7 @@ type Running struct {
 
 	pipeline *pipeline.Pipeline
 	metrics  *metrics.Metrics
-	conn     *natspub.Conn
+	conn     *dial.Conn
 }
 
 // Streams returns the state of each stream now. It may be called after the end, too,
@@ -133,7 +135,7 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 		more += publish.TraceOverhead
 	}
 	if f.cfg.Delivery.Mode.Stored() {
-		more += natspub.StoredOverhead
+		more += deliver.StoredOverhead
 	}
 	var most atomic.Pointer[largestOf]
 	most.Store(&largestOf{size + more, which})
@@ -250,41 +252,43 @@ func natsAt(cfg *config.Config, r Running) string {
 	if r.NATS != "" {
 		return r.NATS
 	}
-	return natspub.Redact(cfg.NATS.URL)
+	return dial.Redact(cfg.NATS.URL)
 }
 
 // connect connects to NATS. It returns the server where that is embedded, else nil.
-func (f *Feeder) connect(onConnect func(int), onDenied func(error)) (*natspub.Conn, *natspub.Server, error) {
+func (f *Feeder) connect(onConnect func(int), onDenied func(error)) (*dial.Conn, *embedded.Server, error) {
 	opts := NATSOptions(f.cfg)
 	opts.Logger, opts.OnConnect, opts.OnDenied = f.log, onConnect, onDenied
+	var embeddedServer *embedded.Server
 	if opts.URL == config.Embedded {
-		server, err := natspub.StartServer(natspub.ServerOptions{Listen: f.listen, StoreDir: f.storeDir(), Logger: f.log})
+		server, err := embedded.Start(embedded.Options{Listen: f.listen, StoreDir: f.storeDir(), Logger: f.log})
 		if err != nil {
 			return nil, nil, err
 		}
 		opts.Server = server
+		embeddedServer = server
 	}
-	conn, err := natspub.Dial(opts)
+	conn, err := dial.Dial(opts)
 	if err != nil {
-		if opts.Server != nil {
-			opts.Server.Shutdown()
+		if embeddedServer != nil {
+			embeddedServer.Shutdown()
 		}
 		return nil, nil, Usage(err)
 	}
-	return conn, opts.Server, nil
+	return conn, embeddedServer, nil
 }
 
 // NATSOptions returns how a config connects to NATS, except for what depends on the
 // feeder at work: logger, callbacks and an embedded server.
-func NATSOptions(cfg *config.Config) natspub.Options {
-	return natspub.Options{
-		URL: cfg.NATS.URL, Credentials: cfg.NATS.Credentials, TLS: natspub.TLS(cfg.NATS.TLS),
+func NATSOptions(cfg *config.Config) dial.Options {
+	return dial.Options{
+		URL: cfg.NATS.URL, Credentials: cfg.NATS.Credentials, TLS: dial.TLS(cfg.NATS.TLS),
 		DataConnections: dataConnections(),
 		Chunk:           cfg.Delivery.Oversize == config.OversizeChunk,
 	}
 }
 
-func connections(conn *natspub.Conn) []metrics.Connection {
+func connections(conn *dial.Conn) []metrics.Connection {
 	states := conn.States()
 	all := make([]metrics.Connection, len(states))
 	for i, s := range states {
@@ -295,7 +299,7 @@ func connections(conn *natspub.Conn) []metrics.Connection {
 
 // notReady returns the reasons why frames cannot flow. The pipeline is nil while it
 // waits for NATS.
-func notReady(conn *natspub.Conn, p *pipeline.Pipeline) []string {
+func notReady(conn *dial.Conn, p *pipeline.Pipeline) []string {
 	var why []string
 	for _, s := range conn.States() {
 		if !s.Connected {

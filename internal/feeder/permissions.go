@@ -7,18 +7,20 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/preflight"
 )
 
 // checkNATS waits for the connection and checks the permissions of its user. It returns
 // an error only where something is refused: the connection recovers from other trouble.
-func (f *Feeder) checkNATS(ctx context.Context, conn *natspub.Conn) error {
+func (f *Feeder) checkNATS(ctx context.Context, conn *dial.Conn) error {
 	err := conn.WaitConnected(ctx)
 	if err == nil {
-		err = conn.CheckPermissions(ctx, Needs(f.cfg))
+		err = preflight.CheckPermissions(ctx, conn, Needs(f.cfg))
 	}
 	switch {
-	case errors.Is(err, natspub.ErrRefused):
+	case errors.Is(err, dial.ErrRefused):
 		return Refused(err)
 	case err != nil && ctx.Err() == nil:
 		f.log.Warn("the NATS permissions are not checked", "err", err)
@@ -27,7 +29,7 @@ func (f *Feeder) checkNATS(ctx context.Context, conn *natspub.Conn) error {
 }
 
 // Needs returns the NATS permissions that a config needs.
-func Needs(cfg *config.Config) natspub.Needs {
+func Needs(cfg *config.Config) preflight.Needs {
 	var tensors, gaps []string
 	// An invalid template does not get past the check of the config.
 	template, _ := publish.ParseSubject(cfg.Delivery.Subject)
@@ -51,18 +53,18 @@ func Needs(cfg *config.Config) natspub.Needs {
 	tensors, gaps = slices.Compact(tensors), slices.Compact(gaps)
 	needs := modeNeeds(cfg, tensors, gaps)
 	if cfg.Cluster.Group != "" {
-		needs = needs.With(natspub.NeedsLeases())
+		needs = needs.With(preflight.NeedsLeases())
 	}
 	return needs
 }
 
-func modeNeeds(cfg *config.Config, tensors, gaps []string) natspub.Needs {
+func modeNeeds(cfg *config.Config, tensors, gaps []string) preflight.Needs {
 	switch stream := cfg.Delivery.Stream.Name; cfg.Delivery.Mode {
 	case config.ModeRing:
-		return natspub.NeedsRing(stream, tensors, gaps)
+		return preflight.NeedsRing(stream, tensors, gaps)
 	case config.ModeDurable:
-		return natspub.NeedsDurable(stream, natspub.CursorBucket, tensors, gaps)
+		return preflight.NeedsDurable(stream, deliver.CursorBucket, tensors, gaps)
 	default:
-		return natspub.NeedsLive(tensors, gaps)
+		return preflight.NeedsLive(tensors, gaps)
 	}
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/preflight"
 )
 
 // reload replaces the config with the text of its file, or refuses all of it.
@@ -124,7 +125,7 @@ func (f *Feeder) follow(ctx context.Context, b *builder, m *metrics.Metrics, acc
 
 // fitting returns a function that returns why NATS would not take the messages of a new
 // config. Where it would, the function stores the size of the largest in most.
-func (f *Feeder) fitting(conn *natspub.Conn, most *atomic.Pointer[largestOf], more int) func(context.Context, *config.Config) error {
+func (f *Feeder) fitting(conn *dial.Conn, most *atomic.Pointer[largestOf], more int) func(context.Context, *config.Config) error {
 	return func(ctx context.Context, cfg *config.Config) error {
 		size, which, err := LargestMessage(cfg, Outputs(cfg))
 		if err != nil {
@@ -135,7 +136,7 @@ func (f *Feeder) fitting(conn *natspub.Conn, most *atomic.Pointer[largestOf], mo
 				return fmt.Errorf("%s: %w", which, err)
 			}
 		}
-		if err := conn.CheckPermissions(ctx, Needs(cfg)); errors.Is(err, natspub.ErrRefused) {
+		if err := preflight.CheckPermissions(ctx, conn, Needs(cfg)); errors.Is(err, dial.ErrRefused) {
 			return err
 		}
 		most.Store(&largestOf{size + more, which})

@@ -9,7 +9,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -17,9 +18,9 @@ import (
 // serve answers requests over NATS until ctx ends. Tensors are delivered without it, so
 // errors are only logged.
 func (f *Feeder) serve(ctx context.Context, r Running) {
-	err := r.conn.Serve(ctx, natspub.ServiceOptions{
+	err := frames.Serve(ctx, r.conn, frames.Options{
 		Version: Version(),
-		Frame: func(ctx context.Context, req natspub.FrameRequest, answer func(publish.Message) error) error {
+		Frame: func(ctx context.Context, req frames.Request, answer func(publish.Message) error) error {
 			err := r.pipeline.Frame(ctx, req.Stream, req.Time, req.Output, func(t *transform.Tensor) error {
 				return answer(publish.NewMessage("", t))
 			})
@@ -28,8 +29,8 @@ func (f *Feeder) serve(ctx context.Context, r Running) {
 		Names:   r.pipeline.Names,
 		Streams: func(name string) (any, error) { return streamStates(r.pipeline, name, time.Now()) },
 	})
-	var denied *natspub.PermissionError
-	if errors.Is(err, natspub.ErrRefused) && !errors.As(err, &denied) {
+	var denied *dial.PermissionError
+	if errors.Is(err, dial.ErrRefused) && !errors.As(err, &denied) {
 		return // the connection was refused, which ends the run
 	}
 	if err != nil && ctx.Err() == nil {
@@ -39,20 +40,20 @@ func (f *Feeder) serve(ctx context.Context, r Running) {
 
 // serviceError gives an error of the pipeline the code of the answer.
 func serviceError(err error) error {
-	var own *natspub.ServiceError
+	var own *frames.Error
 	var undecodable *transform.DecodeError
-	code := natspub.CodeUpstream
+	code := frames.CodeUpstream
 	switch {
 	case err == nil, errors.As(err, &own), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, pipeline.ErrUnknown), errors.Is(err, source.ErrNoMedia):
-		code = natspub.CodeNotFound
+		code = frames.CodeNotFound
 	case errors.Is(err, pipeline.ErrNotRunning):
-		code = natspub.CodeStopping
+		code = frames.CodeStopping
 	case errors.As(err, &undecodable):
-		code = natspub.CodeUndecodable
+		code = frames.CodeUndecodable
 	}
-	return &natspub.ServiceError{Code: code, Text: err.Error()}
+	return &frames.Error{Code: code, Text: err.Error()}
 }
 
 // A streamState is what the service answers about a stream.
@@ -88,8 +89,8 @@ func streamStates(p *pipeline.Pipeline, name string, now time.Time) ([]streamSta
 		}
 	}
 	if name != "" && len(all) == 0 {
-		return nil, &natspub.ServiceError{
-			Code: natspub.CodeNotFound,
+		return nil, &frames.Error{
+			Code: frames.CodeNotFound,
 			Text: fmt.Sprintf("unknown stream %q: an empty request lists what there is", name),
 		}
 	}

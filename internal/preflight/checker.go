@@ -19,7 +19,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -115,7 +116,7 @@ func (c *checker) verdict() error {
 	for _, err := range c.failed {
 		var exit *feeder.ExitError
 		switch {
-		case errors.Is(err, source.ErrRefused), errors.Is(err, natspub.ErrRefused):
+		case errors.Is(err, source.ErrRefused), errors.Is(err, dial.ErrRefused):
 			code = feeder.ExitRefused
 		case errors.As(err, &exit) && code != feeder.ExitRefused:
 			code = exit.Code
@@ -169,14 +170,14 @@ func (c *checker) largest() (size int, which string, err error) {
 	}
 	size += publish.TraceOverhead
 	if c.cfg.Delivery.Mode.Stored() {
-		size += natspub.StoredOverhead
+		size += deliver.StoredOverhead
 	}
 	return size, which, err
 }
 
 // natsOptions returns how the config connects to NATS. Nothing is logged: what matters
 // is in the output.
-func (c *checker) natsOptions() natspub.Options {
+func (c *checker) natsOptions() dial.Options {
 	opts := feeder.NATSOptions(c.cfg)
 	opts.Logger = slog.New(slog.DiscardHandler)
 	return opts

@@ -10,7 +10,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
+	"github.com/cvfeeder/cvfeeder/publish/nats/preflight"
 )
 
 // probeName stands for the stream in the subject of a test message.
@@ -35,8 +38,8 @@ func (c *checker) checkNATS(ctx context.Context) {
 func (c *checker) checkServer(ctx context.Context, server string, first bool) {
 	opts := c.natsOptions()
 	opts.URL = server
-	what := "nats " + natspub.Redact(server)
-	conn, err := natspub.Dial(opts)
+	what := "nats " + dial.Redact(server)
+	conn, err := dial.Dial(opts)
 	if err != nil {
 		c.fail(what, feeder.Usage(err))
 		return
@@ -58,19 +61,19 @@ func (c *checker) checkServer(ctx context.Context, server string, first bool) {
 	c.checkSize(ctx, what, conn, opts)
 }
 
-func (c *checker) checkPermissions(ctx context.Context, what string, conn *natspub.Conn) {
-	if err := conn.CheckPermissions(ctx, feeder.Needs(c.cfg)); err != nil {
+func (c *checker) checkPermissions(ctx context.Context, what string, conn *dial.Conn) {
+	if err := preflight.CheckPermissions(ctx, conn, feeder.Needs(c.cfg)); err != nil {
 		c.fail(what, err)
 		return
 	}
 	c.pass(what, "the user may do what delivery.mode %s needs", c.cfg.Delivery.Mode)
-	if err := conn.CheckPermissions(ctx, natspub.NeedsService()); err != nil {
+	if err := preflight.CheckPermissions(ctx, conn, preflight.NeedsService()); err != nil {
 		c.note(what, "there will be no NATS service to ask for frames: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 }
 
 // checkStore checks the JetStream stream and the key-value bucket that the mode uses.
-func (c *checker) checkStore(ctx context.Context, conn *natspub.Conn) {
+func (c *checker) checkStore(ctx context.Context, conn *dial.Conn) {
 	mode, group := c.cfg.Delivery.Mode, c.cfg.Cluster.Group
 	if mode.Stored() {
 		template, err := publish.ParseSubject(c.cfg.Delivery.Subject)
@@ -79,32 +82,32 @@ func (c *checker) checkStore(ctx context.Context, conn *natspub.Conn) {
 			return
 		}
 		o := feeder.StoreOptions(c.cfg, template)
-		state, err := conn.CheckStream(ctx, o, mode == config.ModeDurable)
-		c.checkState(ctx, conn, state, err, natspub.NeedsCreate(o.Name))
+		state, err := preflight.CheckStream(ctx, conn, o, mode == config.ModeDurable)
+		c.checkState(ctx, conn, state, err, preflight.NeedsCreate(o.Name))
 	}
-	bucket := natspub.CursorBucket
+	bucket := deliver.CursorBucket
 	switch {
 	case group != "":
-		bucket = natspub.LeaseBucket
+		bucket = lease.Bucket
 	case mode != config.ModeDurable:
 		return
 	}
-	state, err := conn.CheckBucket(ctx, bucket)
-	c.checkState(ctx, conn, state, err, natspub.NeedsCreate(c.cfg.Delivery.Stream.Name, bucket))
+	state, err := preflight.CheckBucket(ctx, conn, bucket)
+	c.checkState(ctx, conn, state, err, preflight.NeedsCreate(c.cfg.Delivery.Stream.Name, bucket))
 }
 
 // checkState reports whether a stream or bucket exists, or else can be created.
-func (c *checker) checkState(ctx context.Context, conn *natspub.Conn, s natspub.StoreState, err error, needs natspub.Needs) {
+func (c *checker) checkState(ctx context.Context, conn *dial.Conn, s preflight.StoreState, err error, needs preflight.Needs) {
 	what := "jetstream " + s.Name
 	switch {
-	case errors.Is(err, natspub.ErrStream):
+	case errors.Is(err, dial.ErrStream):
 		c.fail(what, feeder.Usage(err))
 	case err != nil:
 		c.fail(what, err)
 	case s.Exists:
 		c.pass(what, "is there: %s", s.Config)
 	default:
-		if err := conn.CheckPermissions(ctx, needs); err != nil {
+		if err := preflight.CheckPermissions(ctx, conn, needs); err != nil {
 			c.fail(what, fmt.Errorf("is not there, and has to be made: %w", err))
 			return
 		}
@@ -113,7 +116,7 @@ func (c *checker) checkState(ctx context.Context, conn *natspub.Conn, s natspub.
 }
 
 // checkSize sends a message as large as the largest tensor to a subscriber of its own.
-func (c *checker) checkSize(ctx context.Context, what string, conn *natspub.Conn, opts natspub.Options) {
+func (c *checker) checkSize(ctx context.Context, what string, conn *dial.Conn, opts dial.Options) {
 	size, which, err := c.largest()
 	if err != nil {
 		return // reported already
@@ -130,7 +133,7 @@ func (c *checker) checkSize(ctx context.Context, what string, conn *natspub.Conn
 	reader.DataConnections = 1
 	where := "a subscriber there"
 	if c.opts.Reader != "" {
-		reader.URL, where = c.opts.Reader, "a subscriber at "+natspub.Redact(c.opts.Reader)
+		reader.URL, where = c.opts.Reader, "a subscriber at "+dial.Redact(c.opts.Reader)
 		if c.opts.ReaderCredentials != "" {
 			reader.Credentials = c.opts.ReaderCredentials
 		}
@@ -144,9 +147,9 @@ func (c *checker) checkSize(ctx context.Context, what string, conn *natspub.Conn
 		c.note(what, "no subject that the user may publish to can be subscribed to: name a reader with --reader and --reader-creds to have the way of a large message tried")
 		return
 	}
-	err = within(ctx, 2*c.opts.Wait, func(ctx context.Context) error { return conn.Probe(ctx, reader, subject, size) })
+	err = within(ctx, 2*c.opts.Wait, func(ctx context.Context) error { return preflight.Probe(ctx, conn, reader, subject, size) })
 	switch {
-	case errors.Is(err, natspub.ErrNotArrived):
+	case errors.Is(err, preflight.ErrNotArrived):
 		c.fail(what, feeder.Usage(fmt.Errorf("%s: a message of %s does not arrive at %s: a server on the way takes less; raise max_payload there, too (the hub of a leaf node), "+
 			"or make the tensor smaller, or use delivery.oversize: chunk: %w", which, bytesText(float64(size)), where, err)))
 	case err != nil:
@@ -162,8 +165,8 @@ func (c *checker) checkSize(ctx context.Context, what string, conn *natspub.Conn
 
 // probeSubject returns a subject to which conn may publish and the reader may subscribe,
 // and which no JetStream stream stores; "" where there is none.
-func (c *checker) probeSubject(ctx context.Context, conn *natspub.Conn, reader natspub.Options) (string, error) {
-	other, err := natspub.Dial(reader)
+func (c *checker) probeSubject(ctx context.Context, conn *dial.Conn, reader dial.Options) (string, error) {
+	other, err := dial.Dial(reader)
 	if err != nil {
 		return "", feeder.Usage(err)
 	}
@@ -171,14 +174,14 @@ func (c *checker) probeSubject(ctx context.Context, conn *natspub.Conn, reader n
 	if err := within(ctx, c.opts.Wait, other.WaitConnected); err != nil {
 		return "", fmt.Errorf("the reader: %w", err)
 	}
-	subjects := []string{natspub.ProbeInbox()}
+	subjects := []string{preflight.ProbeInbox()}
 	if template, err := publish.ParseSubject(c.cfg.Delivery.Subject); err == nil && !c.cfg.Delivery.Mode.Stored() {
 		subjects = append(subjects, template.Subject(probeName, "probe"))
 	}
 	subjects = append(subjects, publish.GapSubject(probeName))
 	for _, subject := range subjects {
-		if conn.CheckPermissions(ctx, natspub.Needs{Publish: []string{subject}}) == nil &&
-			other.CheckPermissions(ctx, natspub.Needs{Subscribe: []string{subject}}) == nil {
+		if preflight.CheckPermissions(ctx, conn, preflight.Needs{Publish: []string{subject}}) == nil &&
+			preflight.CheckPermissions(ctx, other, preflight.Needs{Subscribe: []string{subject}}) == nil {
 			return subject, nil
 		}
 	}

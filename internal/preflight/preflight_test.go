@@ -12,8 +12,10 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -87,7 +89,7 @@ func TestCheckBehindLeafNode(t *testing.T) {
 }
 
 func TestCheckAWS(t *testing.T) {
-	nats, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
+	nats, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,12 +110,12 @@ func TestCheckAWS(t *testing.T) {
 // TestCheckJetStream: what does not exist is reported and not created, and what exists
 // and does not fit is reported with the command to fix it.
 func TestCheckJetStream(t *testing.T) {
-	nats, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	nats, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nats.Shutdown()
-	conn, err := natspub.Dial(natspub.Options{URL: nats.ClientURL()})
+	conn, err := dial.Dial(dial.Options{URL: nats.ClientURL()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +124,7 @@ func TestCheckJetStream(t *testing.T) {
 	out, err := runCheck(t, kinesistest.Options{}, url, "")
 	wantCheck(t, out, err, 0, "jetstream yard", "is not there and will be made: File, WorkQueue, replicas 1, up to 8589934592 bytes",
 		"jetstream cvf_cursor", "is not there and will be made: key-value bucket")
-	if _, err := conn.Ring(t.Context(), natspub.StreamOptions{Name: "yard", Subjects: []string{"cvf.t.*.*"}}); err != nil {
+	if _, err := deliver.Ring(t.Context(), conn, deliver.StreamOptions{Name: "yard", Subjects: []string{"cvf.t.*.*"}}); err != nil {
 		t.Fatal(err) // nothing had been made
 	}
 	out, err = runCheck(t, kinesistest.Options{}, url, "")

@@ -20,7 +20,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -71,8 +73,9 @@ type feeder struct {
 
 	mu     sync.Mutex
 	store  string
-	server *natspub.Server
-	conn   *natspub.Conn
+	server *embedded.Server
+	conn   *dial.Conn
+	live   *deliver.Live
 }
 
 func newFeeder(t *testing.T) *feeder {
@@ -87,16 +90,16 @@ func newFeeder(t *testing.T) *feeder {
 }
 
 func (f *feeder) start(listen string) error {
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: listen, StoreDir: f.store})
+	server, err := embedded.Start(embedded.Options{Listen: listen, StoreDir: f.store})
 	if err != nil {
 		return err
 	}
-	conn, err := natspub.Dial(natspub.Options{URL: server.ClientURL()})
+	conn, err := dial.Dial(dial.Options{URL: server.ClientURL()})
 	if err != nil {
 		server.Shutdown()
 		return err
 	}
-	f.server, f.conn = server, conn
+	f.server, f.conn, f.live = server, conn, deliver.NewLive(conn)
 	return conn.WaitConnected(f.t.Context())
 }
 
@@ -188,7 +191,7 @@ func (f *feeder) tensors(ctx context.Context, r tensors) (any, error) {
 			}
 		}
 		for _, m := range parts {
-			if err := f.conn.Live().Publish(ctx, m); err != nil {
+			if err := f.live.Publish(ctx, m); err != nil {
 				return nil, err
 			}
 		}
@@ -201,7 +204,7 @@ func (f *feeder) tensors(ctx context.Context, r tensors) (any, error) {
 func (f *feeder) gap(ctx context.Context, g publish.Gap) (any, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return nil, errors.Join(f.conn.Live().PublishGap(ctx, g), f.conn.Flush(ctx))
+	return nil, errors.Join(f.live.PublishGap(ctx, g), f.conn.Flush(ctx))
 }
 
 // inlineGap publishes a gap on the subject of the output detector.
@@ -210,7 +213,7 @@ func (f *feeder) inlineGap(ctx context.Context, g publish.Gap) (any, error) {
 	defer f.mu.Unlock()
 	output := &transform.Output{Name: "detector", Fingerprint: "3f2a"}
 	m := publish.NewInlineGap("cvf.t."+g.Stream+".detector", g, output)
-	return nil, errors.Join(f.conn.Live().Publish(ctx, m), f.conn.Flush(ctx))
+	return nil, errors.Join(f.live.Publish(ctx, m), f.conn.Flush(ctx))
 }
 
 // restart stops the server and starts it anew at the same address.

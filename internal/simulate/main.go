@@ -17,7 +17,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
 // options are what is simulated.
@@ -34,8 +34,8 @@ func main() {
 	flag.DurationVar(&o.lease, "lease", 6*time.Second, "`time` after which others take over from a replica that has died")
 	flag.Uint64Var(&o.seed, "seed", 1, "`number` that seeds the randomness: the same seed gives the same report")
 	flag.Parse()
-	if o.cameras < 1 || o.replicas < 2 || o.lease < natspub.MinLease {
-		fmt.Fprintln(os.Stderr, "simulate: it needs at least 1 camera, 2 replicas, and a lease of", natspub.MinLease)
+	if o.cameras < 1 || o.replicas < 2 || o.lease < lease.MinDuration {
+		fmt.Fprintln(os.Stderr, "simulate: it needs at least 1 camera, 2 replicas, and a lease of", lease.MinDuration)
 		os.Exit(2)
 	}
 	report(os.Stdout, o)
@@ -46,7 +46,7 @@ func report(out io.Writer, o options) {
 	w := newWorld(o)
 	fmt.Fprintf(out, "%d cameras, %d replicas, a lease of %v\n\n", o.cameras, o.replicas, o.lease)
 	fmt.Fprintln(out, w.balance())
-	pace := natspub.CursorPace(o.lease, o.cameras)
+	pace := lease.CursorPace(o.lease, o.cameras)
 	renewals := float64(o.replicas) / (o.lease / 3).Seconds()
 	cursors := float64(o.cameras) / pace.Seconds()
 	fmt.Fprintf(out, "steady: %.0f renewals and %.0f cursors written a second, each cursor every %v\n\n", renewals, cursors, pace.Round(time.Second))

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/cluster"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
 // How long things take, as measured: see docs/scaling.md.
@@ -28,7 +28,7 @@ type world struct {
 	rng     *rand.Rand
 	keys    []string // of the cameras
 	owner   []string // by camera: the replica that runs it
-	members []natspub.Member
+	members []lease.Member
 	next    int // number of the next replica
 }
 
@@ -54,7 +54,7 @@ func newWorld(o options) *world {
 func (w *world) add(n int) {
 	for range n {
 		w.next++
-		w.members = append(w.members, natspub.Member{Name: fmt.Sprintf("host-%d-%08x", w.next, w.rng.Uint32()), Weight: cluster.Capacity(2)})
+		w.members = append(w.members, lease.Member{Name: fmt.Sprintf("host-%d-%08x", w.next, w.rng.Uint32()), Weight: cluster.Capacity(2)})
 	}
 }
 

@@ -16,7 +16,8 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
 // DefaultSubject is that of all tensors, with the default template.
@@ -24,11 +25,11 @@ const DefaultSubject = "cvf.t.>"
 
 // Options say what to look at.
 type Options struct {
-	// URL is the NATS server's. Default: [natspub.DefaultURL].
+	// URL is the NATS server's. Default: [dial.DefaultURL].
 	URL string
-	// Credentials and TLS are those of [natspub.Options].
+	// Credentials and TLS are those of [dial.Options].
 	Credentials string
-	TLS         natspub.TLS
+	TLS         dial.TLS
 	// Subject may hold wildcards. Gap events of the streams it names are shown
 	// as well. Default: [DefaultSubject].
 	Subject string
@@ -57,8 +58,8 @@ func (o Options) Check() error {
 	return o.nats().Check()
 }
 
-func (o Options) nats() natspub.Options {
-	return natspub.Options{URL: o.URL, Credentials: o.Credentials, TLS: o.TLS, Name: "cvfeeder tap"}
+func (o Options) nats() dial.Options {
+	return dial.Options{URL: o.URL, Credentials: o.Credentials, TLS: o.TLS, Name: "cvfeeder tap"}
 }
 
 // A Summary counts what was seen.
@@ -85,7 +86,7 @@ func (s Summary) String() string {
 // Run shows messages until ctx ends or Count is reached, neither of which is an
 // error. A server that is not there is waited for. A broken message is reported
 // to Err and counted. An error means that the options are wrong, that the server
-// refuses the credentials or the subject ([natspub.ErrRefused]), or that a file or a line cannot
+// refuses the credentials or the subject ([dial.ErrRefused]), or that a file or a line cannot
 // be written.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	if err := o.Check(); err != nil {
@@ -108,7 +109,7 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	}
 	opts := o.nats()
 	opts.Logger = t.log
-	sub, err := natspub.Subscribe(opts, subjects(o.Subject)...)
+	sub, err := consume.Subscribe(opts, subjects(o.Subject)...)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -141,9 +142,9 @@ type tap struct {
 	seen  Summary
 }
 
-func (t *tap) run(ctx context.Context, sub *natspub.Subscription, o Options) error {
+func (t *tap) run(ctx context.Context, sub *consume.Subscription, o Options) error {
 	err := sub.WaitConnected(ctx)
-	if errors.Is(err, natspub.ErrRefused) || ctx.Err() != nil {
+	if errors.Is(err, dial.ErrRefused) || ctx.Err() != nil {
 		return err
 	}
 	if err == nil {
@@ -165,7 +166,7 @@ func (t *tap) run(ctx context.Context, sub *natspub.Subscription, o Options) err
 }
 
 // show writes what there is to say of d. An error is one of writing.
-func (t *tap) show(d natspub.Delivery) error {
+func (t *tap) show(d consume.Delivery) error {
 	if d.Gap != nil {
 		t.seen.Gaps++
 		return t.line(gapLine(d.Subject, d.Gap.Gap))
@@ -193,7 +194,7 @@ func (t *tap) line(s string) error {
 
 func (t *tap) broken(err error) {
 	t.seen.Broken++
-	var broken *natspub.MessageError
+	var broken *consume.MessageError
 	if errors.As(err, &broken) {
 		t.log.Warn("broken message", "subject", broken.Subject, "err", broken.Err)
 		return

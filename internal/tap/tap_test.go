@@ -19,7 +19,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/publish/tensor"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -80,7 +83,7 @@ func (w *watched) waitFor(t *testing.T, text string) {
 
 // session is a tap that runs, on a server of its own.
 type session struct {
-	conn     *natspub.Conn
+	live     *deliver.Live
 	out, err *watched
 	stop     context.CancelFunc
 	result   chan error
@@ -89,12 +92,12 @@ type session struct {
 
 func start(t *testing.T, o Options) *session {
 	t.Helper()
-	server, err := natspub.StartServer(natspub.ServerOptions{Listen: "127.0.0.1:0"})
+	server, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
-	conn, err := natspub.Dial(natspub.Options{Server: server})
+	conn, err := dial.Dial(dial.Options{Server: server})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +106,7 @@ func start(t *testing.T, o Options) *session {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &session{conn: conn, out: newWatched(), err: newWatched(), stop: cancel, result: make(chan error, 1)}
+	s := &session{live: deliver.NewLive(conn), out: newWatched(), err: newWatched(), stop: cancel, result: make(chan error, 1)}
 	o.URL, o.Out, o.Err = server.ClientURL(), s.out, s.err
 	o.Now = func() time.Time { return slotTime.Add(1250 * time.Millisecond) }
 	go func() {
@@ -119,7 +122,7 @@ func start(t *testing.T, o Options) *session {
 func (s *session) publish(t *testing.T, messages ...publish.Message) {
 	t.Helper()
 	for _, m := range messages {
-		if err := s.conn.Live().Publish(t.Context(), m); err != nil {
+		if err := s.live.Publish(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -313,7 +316,7 @@ func TestShowReturnsErrorsOfWriting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := x.show(natspub.Delivery{Tensor: whole}); err == nil {
+	if err := x.show(consume.Delivery{Tensor: whole}); err == nil {
 		t.Error("no error")
 	}
 }

@@ -9,9 +9,8 @@
 //	x, y := t.ToSource(box.X, box.Y)
 //
 // [Parse] checks everything that a sender could get wrong, so that the methods
-// need not be feared. Where the messages come from is told by publish/natspub,
-// whose deliveries are tensors already. The package imports the standard library
-// only.
+// need not be feared. The messages come from publish/consume, whose deliveries are
+// tensors already. The package imports the standard library only.
 package tensor
 
 import (

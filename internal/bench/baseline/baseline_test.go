@@ -20,7 +20,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -45,7 +46,7 @@ const stream = `
   - {name: %s, interval: %v, from: %q, to: %q, outputs: [detector]}`
 
 // natsConfig waits for a reader that is behind on a busy machine, for all to arrive.
-// The server that natspub starts would keep from it what comes meanwhile.
+// The server that publish/nats/embedded starts would keep from it what comes meanwhile.
 const natsConfig = `
 listen: "127.0.0.1:-1"
 max_payload: 8MB
@@ -166,7 +167,7 @@ func newRig(b *testing.B) *rig {
 	r.cvfeeder = build(b, filepath.Join(r.dir, "cvfeeder"), "github.com/cvfeeder/cvfeeder/cmd/cvfeeder")
 	r.fake = startFake(b)
 	r.nats = startNATS(b, r.dir)
-	sub, err := natspub.Subscribe(natspub.Options{URL: r.nats, Logger: slog.Default()}, "cvf.t.>")
+	sub, err := consume.Subscribe(dial.Options{URL: r.nats, Logger: slog.Default()}, "cvf.t.>")
 	if err != nil {
 		b.Fatal(err)
 	}

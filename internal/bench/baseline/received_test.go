@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/natspub"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
 )
 
 const (
@@ -33,14 +33,14 @@ type published struct {
 
 // received collects what is published.
 type received struct {
-	sub  *natspub.Subscription
+	sub  *consume.Subscription
 	mu   sync.Mutex
 	got  published
 	news chan struct{}
 }
 
 // collect reads until the subscription is closed.
-func collect(sub *natspub.Subscription) *received {
+func collect(sub *consume.Subscription) *received {
 	r := &received{sub: sub, news: make(chan struct{}, 1)}
 	r.take()
 	go func() {

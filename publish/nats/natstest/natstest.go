@@ -8,13 +8,58 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 )
 
 const host = "127.0.0.1"
+
+// VerifyNoLeaks runs the tests of a package, which fail when they leave goroutines
+// behind.
+func VerifyNoLeaks(m *testing.M) {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // of toxiproxy
+	// A link of toxiproxy that was cut keeps its goroutines.
+	const toxi = "github.com/Shopify/toxiproxy/v2"
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction(toxi+"/toxics.(*ToxicStub).Run"),
+		goleak.IgnoreAnyFunction(toxi+".(*ToxicLink).read"), goleak.IgnoreAnyFunction(toxi+".(*ToxicLink).write"))
+}
+
+// Serve starts a server as cvfeeder embeds it, for the length of the test; on any
+// free port of loopback unless o says where.
+func Serve(t testing.TB, o embedded.Options) *embedded.Server {
+	t.Helper()
+	if o.Listen == "" {
+		o.Listen = host + ":0"
+	}
+	srv, err := embedded.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Shutdown)
+	return srv
+}
+
+// Address returns the host:port on which a server listens.
+func Address(s *embedded.Server) string { return strings.TrimPrefix(s.ClientURL(), "nats://") }
+
+// FreeAddress returns a loopback address that nothing listens on.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", host+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
 
 // Start starts a server on loopback, on any free port unless o has one, for the length
 // of the test.

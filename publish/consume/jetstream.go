@@ -1,0 +1,213 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+)
+
+const (
+	defaultAckWait = 30 * time.Second
+	maxAckPending  = 1024
+	// A pull asks for at most so many messages, and so many bytes if all of them
+	// are as large as the server allows. The client's own 500 would not fit any
+	// buffer.
+	pullMessages = 4
+	pullBytes    = 32 << 20
+	pullWait     = 5 * time.Second
+	retryWait    = 250 * time.Millisecond
+)
+
+// ConsumerOptions say what to consume.
+type ConsumerOptions struct {
+	// Stream is the JetStream stream. Default: [dial.DefaultStream].
+	Stream string
+	// Name is that of the durable consumer, which JetStream remembers. It must be
+	// set.
+	Name string
+	// Subjects are those of the tensors, which may hold wildcards. They are used
+	// where the consumer is made. Default: all of the stream's.
+	Subjects []string
+	// AckWait is how long a delivery may take to be acknowledged before it comes
+	// again. It is used where the consumer is made. Default: 30s.
+	AckWait time.Duration
+}
+
+// A Consumer reads from a JetStream stream and remembers there how far it has
+// come, so that nothing is lost while it is away.
+type Consumer struct {
+	conn          *dial.Connection
+	consumer      jetstream.Consumer
+	maxAckPending int
+	incomplete    atomic.Int64
+}
+
+// Consume connects, as [dial.Dial] does, waits for the server, and finds the durable
+// consumer, or makes it where it is missing. One that is there stays as it is; an
+// error says where it cannot be used. Where tensors come in parts, a durable
+// consumer must have one reader only, since two would each get some of the parts.
+func Consume(ctx context.Context, o dial.Options, c ConsumerOptions) (*Consumer, error) {
+	if c.Name == "" {
+		return nil, errors.New("consumer: no name")
+	}
+	if c.Stream == "" {
+		c.Stream = dial.DefaultStream
+	}
+	if c.AckWait <= 0 {
+		c.AckWait = defaultAckWait
+	}
+	conn, err := dial.Connect(o, "consumer")
+	if err != nil {
+		return nil, err
+	}
+	consumer := &Consumer{conn: conn}
+	if err := consumer.find(ctx, c); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("consumer %q of the stream %q: %w", c.Name, c.Stream, err)
+	}
+	return consumer, nil
+}
+
+func (c *Consumer) find(ctx context.Context, o ConsumerOptions) error {
+	if err := c.conn.WaitConnected(ctx); err != nil {
+		return err
+	}
+	js, err := jetstream.New(c.conn.Client())
+	if err != nil {
+		return err
+	}
+	c.consumer, err = js.Consumer(ctx, o.Stream, o.Name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		c.consumer, err = js.CreateConsumer(ctx, o.Stream, jetstream.ConsumerConfig{
+			Durable:        o.Name,
+			FilterSubjects: o.Subjects,
+			AckPolicy:      jetstream.AckExplicitPolicy,
+			AckWait:        o.AckWait,
+			MaxAckPending:  maxAckPending,
+		})
+	}
+	if err != nil {
+		return err
+	}
+	config := c.consumer.CachedInfo().Config
+	if config.AckPolicy != jetstream.AckExplicitPolicy {
+		return fmt.Errorf("its ack policy is %q: it must be explicit", config.AckPolicy)
+	}
+	c.maxAckPending = config.MaxAckPending
+	return nil
+}
+
+// Deliveries returns what comes until ctx ends: tensors, put together where they
+// came in parts, and inline gaps, in the stream's order of each subject but for
+// those that come again. Each is to be acknowledged with [Delivery.Ack], once
+// what it led to is safe. Few are asked for ahead, and 32 MB at most; what was and is
+// not taken goes back.
+//
+// A [*MessageError] is one message that cannot be used, which is not delivered
+// again; the loop can go on. Any other error is the last one: the consumer or its
+// stream is gone. Only one loop may run at a time.
+func (c *Consumer) Deliveries(ctx context.Context) iter.Seq2[Delivery, error] {
+	return func(yield func(Delivery, error) bool) {
+		parts := newAssembly(&c.incomplete, c.maxAckPending)
+		for ctx.Err() == nil {
+			err := c.pull(ctx, parts, yield)
+			switch {
+			case err == nil:
+			case errors.Is(err, errStopped):
+				return
+			case c.gone(ctx, err):
+				yield(Delivery{}, err)
+				return
+			default:
+				c.conn.Log().Debug("pulling failed, trying again", "err", err)
+				c.pause(ctx)
+			}
+		}
+	}
+}
+
+// errStopped says that the reader has left the loop.
+var errStopped = errors.New("stopped")
+
+// pull asks for some messages and hands out what they make. Its error is that of
+// asking.
+func (c *Consumer) pull(ctx context.Context, parts *assembly, yield func(Delivery, error) bool) error {
+	limited, cancel := context.WithTimeout(ctx, pullWait)
+	defer cancel()
+	most := max(1, pullBytes/max(1, c.conn.MaxPayload()))
+	batch, err := c.consumer.Fetch(min(pullMessages, most), jetstream.FetchContext(limited))
+	if err != nil {
+		return fmt.Errorf("pulling: %w", err)
+	}
+	stopped := false
+	for m := range batch.Messages() {
+		if stopped || ctx.Err() != nil {
+			stopped = true
+			_ = m.Nak() // at worst it comes again after AckWait
+			cancel()
+			continue
+		}
+		d, ok, err := parts.add(m)
+		if (ok || err != nil) && !yield(d, err) {
+			stopped = true
+			cancel() // ends the batch
+		}
+	}
+	switch err := batch.Error(); {
+	case stopped:
+		return errStopped
+	case err != nil && limited.Err() == nil:
+		return fmt.Errorf("pulling: %w", err)
+	}
+	return nil
+}
+
+// gone tells whether the consumer does not exist any more, which no retry mends.
+func (c *Consumer) gone(ctx context.Context, err error) bool {
+	if errors.Is(err, jetstream.ErrConsumerDeleted) {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, pullWait)
+	defer cancel()
+	_, err = c.consumer.Info(ctx)
+	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
+}
+
+// pause waits for a moment and for the connection.
+func (c *Consumer) pause(ctx context.Context) {
+	timer := time.NewTimer(retryWait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-c.conn.Up():
+	case <-ctx.Done():
+	}
+}
+
+// Incomplete returns how many tensors were given up because not all of their
+// parts came.
+func (c *Consumer) Incomplete() int { return int(c.incomplete.Load()) }
+
+// Close sends the acknowledgements that are on their way and ends the connection.
+func (c *Consumer) Close(ctx context.Context) error {
+	err := c.conn.Flush(ctx)
+	c.conn.Close()
+	return err
+}
+
+// message returns what the package publish knows of m.
+func message(m jetstream.Msg) publish.Message {
+	return publish.Message{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()}
+}

@@ -1,0 +1,121 @@
+package consume
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+)
+
+// newestBytes is what may wait for the reader of a [SubscribeNewest].
+const newestBytes = 256 << 20
+
+// SubscribeNewest is like [Subscribe], for readers that want to be at the live
+// edge rather than to see every frame: of each subject only the newest tensor
+// waits, already put together where it came in parts, and the newest gap. What a
+// newer one takes the place of is counted as missed. Subjects are read in the
+// order in which they have waited.
+func SubscribeNewest(o dial.Options, subjects ...string) (*Subscription, error) {
+	s, err := newSubscription(o)
+	if err != nil {
+		return nil, err
+	}
+	s.newest = &mailbox{room: newestBytes, filled: make(chan struct{}, 1), joiner: countingJoiner(&s.incomplete)}
+	if err := s.addAll(subjects); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// A mailbox keeps the newest message of each subject and kind until it is taken.
+type mailbox struct {
+	filled chan struct{} // has a token while there may be something to take
+
+	mu     sync.Mutex
+	joiner *publish.Joiner
+	order  []place // of what waits, the longest first
+	box    map[place]publish.Message
+	room   int
+	missed int
+}
+
+type place struct {
+	subject string
+	gap     bool
+}
+
+// put takes a message as it came.
+func (b *mailbox) put(m publish.Message) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	whole, ok, err := b.joiner.Add(m)
+	switch {
+	case err != nil:
+		whole = m // the reader meets the same error
+	case !ok:
+		return
+	}
+	kind := whole.Kind()
+	p := place{whole.Subject, kind == publish.KindInlineGap || kind == publish.KindGapEvent}
+	if old, there := b.box[p]; there {
+		b.room += len(old.Data)
+		b.missed++
+	} else {
+		b.order = append(b.order, p)
+	}
+	if b.box == nil {
+		b.box = make(map[place]publish.Message)
+	}
+	b.box[p] = whole
+	b.room -= len(whole.Data)
+	b.makeRoom(p)
+	b.signal()
+}
+
+// makeRoom removes what has waited longest, but not what has just come.
+func (b *mailbox) makeRoom(last place) {
+	for b.room < 0 {
+		i := slices.IndexFunc(b.order, func(p place) bool { return p != last && len(b.box[p].Data) > 0 })
+		if i < 0 {
+			return
+		}
+		b.remove(i)
+		b.missed++
+	}
+}
+
+func (b *mailbox) take() (publish.Message, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.order) == 0 {
+		return publish.Message{}, false
+	}
+	m := b.remove(0)
+	if len(b.order) > 0 {
+		b.signal()
+	}
+	return m, true
+}
+
+func (b *mailbox) remove(i int) publish.Message {
+	p := b.order[i]
+	m := b.box[p]
+	b.order = slices.Delete(b.order, i, i+1)
+	delete(b.box, p)
+	b.room += len(m.Data)
+	return m
+}
+
+func (b *mailbox) signal() {
+	select {
+	case b.filled <- struct{}{}:
+	default:
+	}
+}
+
+func (b *mailbox) lost() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.missed
+}

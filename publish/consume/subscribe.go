@@ -1,0 +1,179 @@
+// Package consume reads the tensors that cvfeeder publishes over NATS.
+//
+// [Subscribe] reads all that is published from now on, [SubscribeNewest] no more than
+// the newest of each camera, and [Consume] what JetStream keeps until it is
+// acknowledged. Each has a loop over deliveries, which are tensors, put together where
+// they came in parts, and gaps:
+//
+//	sub, err := consume.SubscribeNewest(dial.Options{URL: "nats://127.0.0.1:4222"}, "cvf.t.*.detector", "cvf.gap.>")
+//	if err != nil {
+//		return err
+//	}
+//	defer sub.Close()
+//	for d, err := range sub.Tensors(ctx) {
+//		switch {
+//		case err != nil:
+//			log.Print(err) // one bad message: the next may be fine
+//		case d.Gap != nil:
+//			log.Printf("%s: nothing from %v to %v", d.Stream, d.Gap.From, d.Gap.To)
+//		default:
+//			detect(d.Tensor)
+//		}
+//	}
+//
+// How to connect, with credentials and TLS, is said by publish/nats/dial. What a tensor
+// offers, such as its numbers and the way back to the picture's coordinates, is in
+// publish/tensor.
+//
+// All of this package is meant for importers, and changes only with the major version.
+// It links the NATS client and no server.
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+)
+
+// What may wait to be read by Next, for each subject. The client's own limits
+// are for small messages.
+const (
+	pendingMessages = 1024
+	pendingBytes    = 64 << 20
+)
+
+// ErrClosed is returned by [Subscription.Next] after Close.
+var ErrClosed = errors.New("subscription closed")
+
+// A Subscription is a stream of the messages that others publish. What its
+// reader does not keep up with is lost, and counted.
+type Subscription struct {
+	conn *dial.Connection
+	subs []*nats.Subscription
+	out  chan publish.Message
+	done chan struct{}
+	ends sync.WaitGroup
+	once sync.Once
+
+	newest     *mailbox // nil where every message waits
+	incomplete atomic.Int64
+}
+
+// Subscribe starts to read the given subjects, which may hold wildcards, over a
+// connection of its own. Like [dial.Dial] it does not wait for a server that is not
+// there.
+func Subscribe(o dial.Options, subjects ...string) (*Subscription, error) {
+	s, err := newSubscription(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.addAll(subjects); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func newSubscription(o dial.Options) (*Subscription, error) {
+	conn, err := dial.Connect(o, "subscription")
+	if err != nil {
+		return nil, err
+	}
+	return &Subscription{conn: conn, out: make(chan publish.Message), done: make(chan struct{})}, nil
+}
+
+func (s *Subscription) addAll(subjects []string) error {
+	for _, subject := range subjects {
+		if err := s.add(subject); err != nil {
+			s.Close()
+			return fmt.Errorf("subject %q: %w", subject, err)
+		}
+	}
+	return nil
+}
+
+func (s *Subscription) add(subject string) error {
+	sub, err := s.conn.Client().Subscribe(subject, func(m *nats.Msg) {
+		s.receive(publish.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
+	})
+	if err != nil {
+		return err
+	}
+	s.ends.Add(1)
+	sub.SetClosedHandler(func(string) { s.ends.Done() })
+	s.subs = append(s.subs, sub)
+	return sub.SetPendingLimits(pendingMessages, pendingBytes)
+}
+
+func (s *Subscription) receive(m publish.Message) {
+	if s.newest != nil {
+		s.newest.put(m)
+		return
+	}
+	select {
+	case s.out <- m:
+	case <-s.done:
+	}
+}
+
+// Next returns the next message as it came, or ctx's error, or [ErrClosed].
+func (s *Subscription) Next(ctx context.Context) (publish.Message, error) {
+	var filled chan struct{}
+	if s.newest != nil {
+		filled = s.newest.filled
+	}
+	for {
+		select {
+		case m := <-s.out:
+			return m, nil
+		case <-filled:
+			if m, ok := s.newest.take(); ok {
+				return m, nil
+			}
+		case <-ctx.Done():
+			return publish.Message{}, ctx.Err()
+		case <-s.done:
+			return publish.Message{}, ErrClosed
+		}
+	}
+}
+
+// WaitConnected returns nil once the server sends what is published. Its errors
+// are those of [dial.Conn.WaitConnected].
+func (s *Subscription) WaitConnected(ctx context.Context) error {
+	if err := s.conn.WaitConnected(ctx); err != nil {
+		return err
+	}
+	return s.conn.Flush(ctx)
+}
+
+// Missed returns how many messages were lost because they were not read in time,
+// parts of tensors one by one.
+func (s *Subscription) Missed() int {
+	missed := 0
+	if s.newest != nil {
+		missed = s.newest.lost()
+	}
+	for _, sub := range s.subs {
+		n, err := sub.Dropped()
+		if err == nil { // it only fails once the subscription has ended
+			missed += n
+		}
+	}
+	return missed
+}
+
+// Close ends the subscription.
+func (s *Subscription) Close() {
+	s.once.Do(func() {
+		close(s.done)
+		s.conn.Close()
+		s.ends.Wait()
+	})
+}

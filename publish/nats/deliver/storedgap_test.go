@@ -1,0 +1,173 @@
+package deliver_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// gapMessage tells that the slots from first to last have no tensor.
+func gapMessage(first, last int) publish.Message {
+	return publish.NewInlineGap(subject, publish.Gap{
+		Stream: "cam-1", From: conntest.Slot(first), To: conntest.Slot(last), Slots: last - first + 1, Reason: "no_media",
+	}, &transform.Output{Name: "detector", Fingerprint: "test"})
+}
+
+// A slotReader is a consumer of a durable stream that takes what there is.
+type slotReader struct {
+	t    *testing.T
+	js   jetstream.JetStream
+	told []string // "1" for a tensor of slot 1, "2-4" for a gap
+}
+
+func (r *slotReader) take() {
+	r.t.Helper()
+	c, err := r.js.CreateOrUpdateConsumer(r.t.Context(), dial.DefaultStream, jetstream.ConsumerConfig{Durable: "model", AckPolicy: jetstream.AckExplicitPolicy})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	batch, err := c.FetchNoWait(100)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for m := range batch.Messages() {
+		pos, err := publish.ParsePosition(m.Headers())
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		number := func(s source.Slot) string { return strconv.Itoa(int(s.Sub(conntest.Slot(0)) / source.MinInterval)) }
+		text := number(pos.First)
+		if pos.Last > pos.First {
+			text += "-" + number(pos.Last)
+		}
+		r.told = append(r.told, text)
+		if err := m.DoubleAck(r.t.Context()); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// TestAGapThatGrew: after a crash before the cursor was saved, a gap begins where one
+// began before, or a tensor was, and is longer. Each of its slots is told of, whether
+// or not the queue was emptied meanwhile.
+func TestAGapThatGrew(t *testing.T) {
+	one := func(i int) publish.Message { return conntest.TensorMessage(subject, conntest.Slot(i), 100) }
+	for _, tt := range []struct {
+		name          string
+		before, after []publish.Message
+		held, emptied string
+	}{
+		// What an emptied queue does not know any more is told again.
+		{"the same", []publish.Message{gapMessage(0, 3)}, []publish.Message{gapMessage(0, 3), one(4)}, "0-3 4", "0-3 1-3 4"},
+		{"longer", []publish.Message{gapMessage(0, 3)}, []publish.Message{gapMessage(0, 8), one(9)}, "0-3 4-8 9", "0-3 1-8 9"},
+		{"of one slot", []publish.Message{gapMessage(0, 0)}, []publish.Message{gapMessage(0, 2), one(3)}, "0 1-2 3", "0 1-2 3"},
+		{"after tensors", []publish.Message{one(0), one(1), one(2)}, []publish.Message{gapMessage(0, 8), one(9)}, "0 1 2 3-8 9", "0 1 2 3-8 9"},
+		{"of tensors alone", []publish.Message{one(0), one(1)}, []publish.Message{gapMessage(0, 1), one(2)}, "0 1 2", "0 1 2"},
+	} {
+		for queue, want := range map[string]string{"held": tt.held, "emptied": tt.emptied} {
+			t.Run(tt.name+" "+queue, func(t *testing.T) {
+				_, conn, js := conntest.Store(t)
+				reader := &slotReader{t: t, js: js}
+				publishAll := func(all []publish.Message) {
+					t.Helper()
+					pub := durable(t, conn, options())
+					for _, m := range all {
+						if err := pub.Publish(t.Context(), m); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				publishAll(tt.before)
+				if queue == "emptied" {
+					reader.take()
+				}
+				publishAll(tt.after)
+				reader.take()
+				if diff := cmp.Diff(want, strings.Join(reader.told, " ")); diff != "" {
+					t.Error(diff)
+				}
+			})
+		}
+	}
+}
+
+// TestAGapWhoseAckIsLost: a gap that is consumed before its publisher knows that it
+// was stored is told once.
+func TestAGapWhoseAckIsLost(t *testing.T) {
+	b := natstest.StartBroker(t)
+	nc, err := nats.Connect(b.Server.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := conntest.Dial(t, dial.Options{URL: b.URL(), WriteTimeout: 300 * time.Millisecond})
+	pub := durable(t, conn, options())
+	if err := pub.Publish(t.Context(), conntest.TensorMessage(subject, conntest.Slot(0), 100)); err != nil {
+		t.Fatal(err)
+	}
+	reader := &slotReader{t: t, js: js}
+	b.Toxic(`{"type":"timeout","stream":"downstream","attributes":{"timeout":0}}`)
+	ended := make(chan error, 1)
+	go func() { ended <- pub.Publish(t.Context(), gapMessage(1, 4)) }()
+	natstest.Eventually(t, "the gap is consumed", func() bool { reader.take(); return len(reader.told) > 1 })
+	b.Heal()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if err := pub.Publish(t.Context(), conntest.TensorMessage(subject, conntest.Slot(5), 100)); err != nil {
+		t.Fatal(err)
+	}
+	reader.take()
+	if diff := cmp.Diff([]string{"0", "1-4", "5"}, reader.told); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestAGapInPlaceOfATensor: of a tensor some parts were stored before a crash, and then
+// there was no picture any more.
+func TestAGapInPlaceOfATensor(t *testing.T) {
+	for _, tt := range []struct {
+		gap  publish.Message
+		want string
+	}{
+		{gapMessage(2, 5), "0 2 2 2-5"},
+		{gapMessage(1, 5), "0 2 2 2-5"}, // what is before the last message has been told
+		{gapMessage(2, 2), "0 2 2 2"},
+	} {
+		_, conn, js := conntest.Store(t)
+		pub := durable(t, conn, options())
+		parts, err := publish.Split(conntest.TensorMessage(subject, conntest.Slot(2), 9000), 4000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range []publish.Message{conntest.TensorMessage(subject, conntest.Slot(0), 100), parts[0], parts[1]} {
+			if err := pub.Publish(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := durable(t, conn, options()).Publish(t.Context(), tt.gap); err != nil {
+			t.Fatal(err)
+		}
+		reader := &slotReader{t: t, js: js}
+		reader.take()
+		if got := strings.Join(reader.told, " "); got != tt.want {
+			t.Errorf("%s, not %s", got, tt.want)
+		}
+	}
+}

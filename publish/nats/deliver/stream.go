@@ -1,0 +1,224 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+)
+
+// Defaults of [StreamOptions].
+const (
+	DefaultKeep     = 8
+	DefaultMaxBytes = 8 << 30
+
+	// dedupe is how long the server knows the ids of messages, where it is not told
+	// by the messages that it holds.
+	dedupe = 10 * time.Minute
+)
+
+// StreamOptions describe the JetStream stream that the modes "ring" and "durable"
+// publish into. It is made where it does not exist, and never changed.
+type StreamOptions struct {
+	// Name is that of the stream. Default: [dial.DefaultStream].
+	Name string
+	// Subjects are what it holds, with wildcards.
+	Subjects []string
+	// Replicas is the number of servers that hold it. Default: 1.
+	Replicas int
+	// Keep is the number of messages that a ring holds of each subject. Default:
+	// [DefaultKeep].
+	Keep int
+	// MaxBytes bounds what a durable stream holds. Default: [DefaultMaxBytes]. For a
+	// ring, 0 is no bound but Keep.
+	MaxBytes int64
+	// Limits keeps messages of a durable stream for other readers when they have
+	// been consumed, until somebody purges them. The default is a work queue, which
+	// deletes what was consumed.
+	Limits bool
+	// OnRetry is told, for each attempt that did not succeed, why a message has to be
+	// published again: one of the reasons of a [publish.DropError], or [Conflict]. It
+	// must be quick, and safe for concurrent use. Default: none.
+	OnRetry func(reason string, err error)
+}
+
+func (o StreamOptions) withDefaults() StreamOptions {
+	if o.Name == "" {
+		o.Name = dial.DefaultStream
+	}
+	o.Replicas = max(o.Replicas, 1)
+	if o.OnRetry == nil {
+		o.OnRetry = func(string, error) {}
+	}
+	return o
+}
+
+// RingConfig returns the stream of the mode "ring".
+func (o StreamOptions) RingConfig() jetstream.StreamConfig {
+	o = o.withDefaults()
+	if o.Keep == 0 {
+		o.Keep = DefaultKeep
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = -1
+	}
+	cfg := o.stream()
+	cfg.Description = "cvfeeder: the newest tensors"
+	cfg.Storage, cfg.Discard, cfg.MaxMsgsPerSubject = jetstream.MemoryStorage, jetstream.DiscardOld, int64(o.Keep)
+	return cfg
+}
+
+// DurableConfig returns the stream of the mode "durable".
+func (o StreamOptions) DurableConfig() jetstream.StreamConfig {
+	o = o.withDefaults()
+	if o.MaxBytes == 0 {
+		o.MaxBytes = DefaultMaxBytes
+	}
+	cfg := o.stream()
+	cfg.Description = "cvfeeder: tensors until they are consumed"
+	cfg.Storage, cfg.Discard, cfg.Retention = jetstream.FileStorage, jetstream.DiscardNew, jetstream.WorkQueuePolicy
+	if o.Limits {
+		cfg.Description, cfg.Retention = "cvfeeder: tensors", jetstream.LimitsPolicy
+	}
+	return cfg
+}
+
+func (o StreamOptions) stream() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: o.Name, Subjects: o.Subjects, Replicas: o.Replicas, MaxBytes: o.MaxBytes,
+		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1, Duplicates: dedupe,
+	}
+}
+
+// ensure makes the stream, or checks the one that is there.
+func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+	stream, err := found(ctx, js, want)
+	if err != nil {
+		return err
+	}
+	return Compare(stream.CachedInfo().Config, want)
+}
+
+// found returns the stream, which it makes where it does not exist.
+func found(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return js.CreateStream(ctx, want)
+	}
+	return stream, err
+}
+
+// A difference is between the stream that is there and the one that is needed.
+type difference struct {
+	name    string
+	what    []string // "max_bytes is 1, not 2"
+	options []string // of "nats stream edit"; empty where the stream must be made anew
+	anew    bool
+}
+
+func (d *difference) text() string {
+	way := fmt.Sprintf("nats stream edit %s %s", d.name, strings.Join(d.options, " "))
+	if d.anew {
+		way = fmt.Sprintf("nats stream rm %s (deletes what it holds), and cvfeeder makes it anew", d.name)
+	}
+	return fmt.Sprintf("%s: run: %s; or choose another name with delivery.stream.name", strings.Join(d.what, ", "), way)
+}
+
+// Compare returns an error that wraps [dial.ErrStream], and says what to do, where the
+// stream that is there differs from the one that is wanted in a way that matters.
+func Compare(have, want jetstream.StreamConfig) error {
+	d := &difference{name: want.Name}
+	differ := func(same bool, what string, has, wants any, option string) {
+		if same {
+			return
+		}
+		d.what = append(d.what, fmt.Sprintf("%s is %v, not %v", what, has, wants))
+		if option == "" {
+			d.anew = true
+		} else {
+			d.options = append(d.options, fmt.Sprintf("--%s=%v", option, wants))
+		}
+	}
+	differ(have.Storage == want.Storage, "storage", have.Storage, want.Storage, "")
+	differ(have.Retention == want.Retention, "retention", have.Retention, want.Retention, "")
+	differ(have.Discard == want.Discard, "discard", policy(have.Discard), policy(want.Discard), "discard")
+	differ(holdsAll(have.Subjects, want.Subjects), "subjects", strings.Join(have.Subjects, ","), strings.Join(want.Subjects, ","), "subjects")
+	differ(have.Replicas == want.Replicas, "replicas", have.Replicas, want.Replicas, "replicas")
+	differ(have.MaxBytes == want.MaxBytes, "max_bytes", have.MaxBytes, want.MaxBytes, "max-bytes")
+	differ(have.MaxMsgsPerSubject == want.MaxMsgsPerSubject, "max_msgs_per_subject",
+		have.MaxMsgsPerSubject, want.MaxMsgsPerSubject, "max-msgs-per-subject")
+	differ(have.MaxMsgs == want.MaxMsgs, "max_msgs", have.MaxMsgs, want.MaxMsgs, "max-msgs")
+	differ(have.MaxAge == want.MaxAge || want.Discard == jetstream.DiscardOld, "max_age", have.MaxAge, want.MaxAge, "max-age")
+	differ(have.MaxMsgSize == want.MaxMsgSize, "max_msg_size", have.MaxMsgSize, want.MaxMsgSize, "max-msg-size")
+	differ(have.Duplicates >= want.Duplicates, "duplicate window", have.Duplicates, want.Duplicates, "dupe-window")
+	differ(!have.NoAck, "no_ack", have.NoAck, want.NoAck, "")
+	if len(d.what) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w %s is not what the config needs: %s", dial.ErrStream, want.Name, d.text())
+}
+
+func policy(p jetstream.DiscardPolicy) string {
+	if p == jetstream.DiscardNew {
+		return "new"
+	}
+	return "old"
+}
+
+// holdsAll tells whether each of some subjects is among others, as it stands.
+func holdsAll(have, want []string) bool {
+	for _, s := range want {
+		if !slices.Contains(have, s) && !slices.Contains(have, ">") {
+			return false
+		}
+	}
+	return true
+}
+
+// StreamError returns an error of JetStream with what to do about it.
+func StreamError(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, err error) error {
+	var api *jetstream.APIError
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, dial.ErrStream), errors.Is(err, dial.ErrRefused), errors.Is(err, dial.ErrNotConnected):
+		return err
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+		errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("%w %s: the NATS server, or the account, has no JetStream: turn it on (nats-server -js), or use delivery.mode: live: %w",
+			dial.ErrStream, want.Name, err)
+	case !errors.As(err, &api):
+		return fmt.Errorf("%w %s: %w", dial.ErrStream, want.Name, err)
+	}
+	way := ""
+	switch api.ErrorCode {
+	case codeOverlap:
+		other := "another one"
+		if name, e := js.StreamNameBySubject(ctx, want.Subjects[0]); e == nil {
+			other = "stream " + name
+		}
+		way = fmt.Sprintf(": %s has %s already: name that one with delivery.stream.name, or choose another delivery.subject",
+			other, strings.Join(want.Subjects, ","))
+	case codeNoStorage, codeNoResources:
+		way = ": the server has less room than that: lower delivery.stream.max_bytes, or raise the server's max_file_store or max_memory_store"
+	case codeNoCluster:
+		way = ": the server is not in a cluster: set delivery.stream.replicas to 1"
+	}
+	return fmt.Errorf("%w %s could not be made%s: %w", dial.ErrStream, want.Name, way, err)
+}
+
+// Error codes of JetStream that the client does not name.
+const (
+	codeNoResources jetstream.ErrorCode = 10023
+	codeNoStorage   jetstream.ErrorCode = 10047
+	codeOverlap     jetstream.ErrorCode = 10065
+	codeNoCluster   jetstream.ErrorCode = 10074
+	codeStoreFailed jetstream.ErrorCode = 10077
+)

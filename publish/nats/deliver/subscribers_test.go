@@ -1,0 +1,124 @@
+package deliver_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
+)
+
+// TestInterest: what nobody listens to is not asked for, but for a trial a second;
+// and a listener is found wherever the servers' connections lead to.
+func TestInterest(t *testing.T) {
+	topologies := map[string]func(t *testing.T) (publisher, listener string){
+		"one server": func(t *testing.T) (string, string) {
+			srv := natstest.Serve(t, embedded.Options{})
+			return srv.ClientURL(), srv.ClientURL()
+		},
+		"cluster": func(t *testing.T) (string, string) {
+			a := natstest.Start(t, &server.Options{ServerName: "a", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1}})
+			b := natstest.Start(t, &server.Options{
+				ServerName: "b", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1},
+				Routes: server.RoutesFromStr("nats://" + a.ClusterAddr().String()),
+			})
+			natstest.Eventually(t, "the cluster forms", func() bool { return a.NumRoutes() > 0 && b.NumRoutes() > 0 })
+			return a.ClientURL(), b.ClientURL()
+		},
+		"leaf node": func(t *testing.T) (string, string) {
+			h := natstest.Start(t, &server.Options{ServerName: "hub", LeafNode: natstest.Leafs()})
+			l := natstest.StartLeaf(t, natstest.LeafAddress(t, h), &server.Options{ServerName: "leaf"})
+			natstest.Eventually(t, "the leaf connects", func() bool { return l.NumLeafNodes() == 1 })
+			return l.ClientURL(), h.ClientURL()
+		},
+	}
+	for name, topology := range topologies {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			here, there := topology(t)
+			conn := conntest.Dial(t, dial.Options{URL: here, DataConnections: 2})
+			live := deliver.NewLive(conn)
+			conntest.WaitConnected(t, conn)
+			if !live.Interested(subject) {
+				t.Error("nothing is known, and nobody is taken to listen")
+			}
+			conntest.Send(t, live, conntest.Numbered(0, 100))
+			natstest.Eventually(t, "the server tells that nobody listens", func() bool { return !live.Interested(subject) })
+			natstest.Eventually(t, "a trial comes", func() bool { return live.Interested(subject) })
+			conntest.Send(t, live, conntest.Numbered(1, 100))
+			natstest.Eventually(t, "nobody listens still", func() bool { return !live.Interested(subject) })
+
+			sub := conntest.Subscribe(t, there, "cvf.t.>")
+			conntest.WaitConnected(t, sub)
+			n := 2
+			natstest.Eventually(t, "the listener is found", func() bool {
+				if live.Interested(subject) {
+					conntest.Send(t, live, conntest.Numbered(n, 100))
+					n++
+				}
+				return n > 10
+			})
+			conntest.Next(t, sub)
+			if !live.Interested("cvf.t.other.detector") {
+				t.Error("a subject that was never used is taken to be idle")
+			}
+		})
+	}
+}
+
+// TestAStreamListens: what JetStream stores is listened to, and its answers do no
+// harm.
+func TestAStreamListens(t *testing.T) {
+	_, conn, js := conntest.Store(t)
+	live := deliver.NewLive(conn)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "mine", Subjects: []string{"cvf.t.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		conntest.Send(t, live, conntest.Numbered(i, 100))
+		if err := conn.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !live.Interested(subject) {
+			t.Fatal("the stream is not taken for a listener")
+		}
+	}
+}
+
+// BenchmarkReply compares messages that name a subject for answers with such that
+// do not, as nats.go sends them, where somebody listens.
+func BenchmarkReply(b *testing.B) {
+	srv, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer srv.Shutdown()
+	nc, err := nats.Connect(srv.ClientURL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.Subscribe("cvf.t.>", func(*nats.Msg) {}); err != nil {
+		b.Fatal(err)
+	}
+	data := make([]byte, 1_228_800)
+	for _, reply := range []string{"", "_INBOX.0123456789012345678901.1"} {
+		b.Run(fmt.Sprintf("reply=%t", reply != ""), func(b *testing.B) {
+			for b.Loop() {
+				if err := nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Data: data}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := nc.Flush(); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,328 @@
+package dial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
+)
+
+// A Connection is one NATS connection that is made again for as long as it is not
+// closed. What it knows of its state comes from the client's callbacks and is read
+// without the client's lock, which is held while a message is written.
+type Connection struct {
+	name    string
+	log     *slog.Logger
+	timeout time.Duration
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	dialer  *dialer
+	closed  chan struct{} // closed by the last callback
+
+	ending     atomic.Bool // takes no more messages
+	closing    atomic.Bool
+	connected  atomic.Bool
+	reconnects atomic.Uint64
+	errors     atomic.Uint64
+	maxPayload atomic.Int64
+	plain      atomic.Pointer[socket] // for messages past the client; nil for none
+	failed     atomic.Pointer[error]  // an attempt to connect
+	denied     atomic.Pointer[PermissionError]
+	onConnect  func(maxPayload int)
+	onDenied   func(error)
+	lenient    bool // what is denied is only logged
+
+	mu sync.Mutex
+	up chan struct{} // closed while connected
+}
+
+// Connect starts a single connection, for programs that need no more, such as those
+// that read. name is what the server shows for it, behind [Options.Name]. Like [Dial]
+// it does not wait for a server that is not there, but two seconds for one that neither
+// accepts nor refuses. An error means that the options are wrong.
+func Connect(o Options, name string) (*Connection, error) {
+	return newConnection(o.withDefaults(), name)
+}
+
+func newConnection(o Options, name string) (*Connection, error) {
+	servers, err := o.servers()
+	if err != nil && o.Server == nil {
+		return nil, err
+	}
+	c := &Connection{
+		name:      name,
+		timeout:   o.WriteTimeout,
+		log:       o.Logger.With("connection", name, "server", o.display()),
+		dialer:    &dialer{server: o.Server, timeout: o.WriteTimeout},
+		closed:    make(chan struct{}),
+		onConnect: o.OnConnect,
+		onDenied:  o.OnDenied,
+		lenient:   o.lenient,
+		up:        make(chan struct{}),
+	}
+	opts := c.options(o, servers)
+	if err := o.authenticate(&opts); err != nil {
+		return nil, err
+	}
+	if c.nc, err = opts.Connect(); err == nil {
+		c.js, err = jetstream.New(c.nc, jetstream.WithDefaultTimeout(c.timeout))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("NATS connection %s: %w", name, err)
+	}
+	return c, nil
+}
+
+// Name is "data", for further ones "data-2" and so on, "control", or the name that
+// the connection was made with.
+func (c *Connection) Name() string { return c.name }
+
+// Client returns the NATS client, which blocks while a message is written. What is
+// published through it is in no order with the messages of [Connection.Publish].
+func (c *Connection) Client() *nats.Conn { return c.nc }
+
+// JetStream returns that of the connection, whose calls wait for [Connection.WriteTimeout]
+// where their contexts have no deadline.
+func (c *Connection) JetStream() jetstream.JetStream { return c.js }
+
+// Log returns where to log what happens to the connection.
+func (c *Connection) Log() *slog.Logger { return c.log }
+
+// WriteTimeout returns [Options.WriteTimeout].
+func (c *Connection) WriteTimeout() time.Duration { return c.timeout }
+
+// Connected tells whether the connection is made.
+func (c *Connection) Connected() bool { return c.connected.Load() }
+
+// Reconnects returns how often the connection has been made again.
+func (c *Connection) Reconnects() uint64 { return c.reconnects.Load() }
+
+// MaxPayload returns the max_payload in bytes of the server that the connection was
+// last made to, or 0 before the first time.
+func (c *Connection) MaxPayload() int { return int(c.maxPayload.Load()) }
+
+func (c *Connection) options(o Options, servers []string) nats.Options {
+	outage := &outage{log: c.log}
+	opts := nats.GetDefaultOptions()
+	opts.Servers = servers
+	opts.Name = o.Name + " " + c.name
+	opts.CustomDialer = c.dialer
+	if o.Server != nil {
+		opts.InProcessServer = c.dialer
+	}
+	opts.SkipHostLookup = true // the dialer looks up, within its timeout
+
+	// Keep trying for ever, and keep nothing back meanwhile: what was buffered
+	// would arrive stale.
+	opts.RetryOnFailedConnect = true
+	opts.IgnoreAuthErrorAbort = true
+	opts.MaxReconnect = -1
+	opts.ReconnectBufSize = -1
+	opts.ReconnectWait = o.ReconnectWait
+	opts.ReconnectJitter = o.ReconnectWait / 5
+	opts.ReconnectJitterTLS = o.ReconnectWait / 5
+	opts.Timeout = dialTimeout
+	opts.FlusherTimeout = o.WriteTimeout
+	opts.PingInterval = 5 * time.Second
+	opts.MaxPingsOut = 2
+
+	opts.ConnectedCB = func(nc *nats.Conn) { outage.over(); c.setUp(nc) }
+	opts.ReconnectedCB = func(nc *nats.Conn) { c.reconnects.Add(1); outage.over(); c.setUp(nc) }
+	opts.DisconnectedErrCB = func(_ *nats.Conn, err error) {
+		c.setDown()
+		if !c.closing.Load() {
+			outage.began(err)
+		}
+	}
+	opts.ReconnectErrCB = func(_ *nats.Conn, err error) { c.failed.Store(&err); outage.began(err) }
+	opts.ClosedCB = func(*nats.Conn) { c.setDown(); close(c.closed) }
+	opts.AsyncErrorCB = c.asyncError()
+	opts.LameDuckModeHandler = func(*nats.Conn) { c.log.Info("the NATS server is about to stop") }
+	opts.DiscoveredServersCB = func(*nats.Conn) { c.log.Debug("more NATS servers are known") }
+	return opts
+}
+
+// asyncError returns the handler of errors that belong to no call, among them a
+// denied permission. They can come with every message, so at most one a second is
+// logged.
+func (c *Connection) asyncError() nats.ErrHandler {
+	var seldom rate.Sometimes
+	seldom.First, seldom.Interval = 1, time.Second
+	return func(_ *nats.Conn, sub *nats.Subscription, err error) {
+		if p, ok := ParseViolation(err); ok && p.OfRequests() {
+			return
+		}
+		c.errors.Add(1)
+		if c.deny(err) != nil && c.onDenied != nil {
+			return
+		}
+		seldom.Do(func() {
+			args := []any{"err", err}
+			if sub != nil {
+				args = append(args, "subject", sub.Subject)
+			}
+			c.log.Warn("NATS reports an error", args...)
+		})
+	}
+}
+
+// deny returns err as a PermissionError where it is one of a message or a
+// subscription, otherwise nil. It keeps and reports the first.
+func (c *Connection) deny(err error) error {
+	p, ok := ParseViolation(err)
+	if !ok || p.OfRequests() || c.lenient {
+		return nil
+	}
+	denied := &PermissionError{Missing: []Permission{p}}
+	if c.denied.CompareAndSwap(nil, denied) && c.onDenied != nil {
+		c.onDenied(denied)
+	}
+	return denied
+}
+
+func (c *Connection) setUp(nc *nats.Conn) {
+	c.failed.Store(nil)
+	c.maxPayload.Store(nc.MaxPayload())
+	c.plain.Store(c.plainSocket(nc))
+	c.mu.Lock()
+	if !c.connected.Swap(true) {
+		close(c.up)
+	}
+	c.mu.Unlock()
+	if c.onConnect != nil {
+		c.onConnect(int(c.maxPayload.Load()))
+	}
+}
+
+// plainSocket returns the socket of the connection that was made, where that is no
+// TLS or WebSocket, and no newer one is being made already; otherwise nil.
+func (c *Connection) plainSocket(nc *nats.Conn) *socket {
+	s := c.dialer.current.Load()
+	_, err := nc.TLSConnectionState()
+	webSocket := strings.HasPrefix(nc.ConnectedUrl(), "ws")
+	if err == nil || webSocket || !nc.IsConnected() || c.dialer.current.Load() != s {
+		return nil
+	}
+	return s
+}
+
+func (c *Connection) setDown() {
+	c.plain.Store(nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.connected.Swap(false) {
+		c.up = make(chan struct{})
+	}
+}
+
+// Up returns a channel that is closed while the connection is made. It is another one
+// after each time that the connection was lost.
+func (c *Connection) Up() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.up
+}
+
+// WaitConnected returns nil once the connection is made. It returns an error that wraps
+// [ErrRefused] as soon as client and server refuse each other, and one that wraps
+// [ErrNotConnected] when ctx ends.
+func (c *Connection) WaitConnected(ctx context.Context) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-c.Up():
+			return nil
+		case <-c.closed:
+			return fmt.Errorf("%w: closed", ErrNotConnected)
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrNotConnected, ctx.Err())
+		case <-tick.C:
+			if err := c.refused(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// refused returns why an attempt to connect was refused, where one was. The client
+// calls back after the first attempt, and after those that do not get as far as TLS;
+// of the others it only keeps the error.
+func (c *Connection) refused() error {
+	if failed := c.failed.Load(); failed != nil {
+		if err := refusal(*failed); err != nil {
+			return err
+		}
+	}
+	return refusal(c.nc.LastError())
+}
+
+// Flush returns nil when the server has processed all that was published before, and
+// has denied nothing: otherwise the error is a [*PermissionError]. Where ctx has no
+// deadline, it waits for [Connection.WriteTimeout].
+func (c *Connection) Flush(ctx context.Context) error {
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
+	if !c.connected.Load() {
+		return fmt.Errorf("connection %s: %w", c.name, ErrNotConnected)
+	}
+	if err := c.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("connection %s: %w", c.name, err)
+	}
+	// What was refused is known by now, if not yet told.
+	return c.deny(c.nc.LastError())
+}
+
+// abandon throws away what is being written, so that closing does not wait for a
+// peer that stalls.
+func (c *Connection) abandon() {
+	c.closing.Store(true)
+	if s := c.dialer.current.Load(); s != nil {
+		_ = s.abort(errClosed)
+	}
+}
+
+// Close ends the connection and waits for its last callback. What was published and
+// not flushed may be lost.
+func (c *Connection) Close() {
+	c.closing.Store(true)
+	c.nc.Close()
+	<-c.closed
+}
+
+// outage logs the start and the end of a time without a connection, once each.
+// It belongs to the goroutine of the client's callbacks.
+type outage struct {
+	log *slog.Logger
+	on  bool
+}
+
+func (o *outage) began(err error) {
+	if err == nil {
+		err = errors.New("connection lost")
+	}
+	log := o.log.Warn
+	if o.on {
+		log = o.log.Debug
+	}
+	o.on = true
+	log("NATS is not reachable, trying on", "err", err)
+}
+
+func (o *outage) over() {
+	if o.on {
+		o.log.Info("NATS is connected")
+	}
+	o.on = false
+}

@@ -1,0 +1,102 @@
+package dial
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// The values of [Permission.Verb].
+const (
+	VerbPublish   = "publish"
+	VerbSubscribe = "subscribe"
+	VerbRespond   = "respond"
+)
+
+// Subjects that asking the server for permissions, or any other request, needs.
+const (
+	UserInfoSubject = "$SYS.REQ.USER.INFO"
+	InboxSubjects   = "_INBOX.>"
+)
+
+// A Permission is one that is missing.
+type Permission struct {
+	// Verb is what is not allowed: one of VerbPublish, VerbSubscribe, VerbRespond.
+	Verb string
+	// Subject is the one that was, or would be, refused; "" for VerbRespond.
+	Subject string
+	// Deny is the entry among the user's denied subjects that refuses it, ""
+	// where no allowed one covers it, or where that is not known.
+	Deny string
+}
+
+func (p Permission) text() string {
+	switch {
+	case p.Verb == VerbRespond:
+		return "may not respond to requests: allow responses (allow_responses: true) in the user's permissions"
+	case p.Deny != "":
+		return fmt.Sprintf("may not %s to %s: take %q out of what is denied in the user's %s permissions", p.Verb, p.Subject, p.Deny, p.Verb)
+	}
+	return fmt.Sprintf("may not %s to %s: allow %q in the user's %s permissions", p.Verb, p.Subject, p.Subject, p.Verb)
+}
+
+// OfRequests tells whether the permission is one that only requests and their answers
+// need. Whoever makes a request learns in other ways that it was denied.
+func (p Permission) OfRequests() bool {
+	return p.Subject == UserInfoSubject || strings.HasPrefix(p.Subject, "_INBOX.")
+}
+
+// A PermissionError says what the server does not allow. It is an [ErrRefused].
+type PermissionError struct {
+	// User is who is not allowed, as the server calls them, "" where that is not
+	// known.
+	User string
+	// Missing is not empty.
+	Missing []Permission
+}
+
+// Error returns a line for each permission, up to ten.
+func (e *PermissionError) Error() string {
+	const most = 10
+	who := "the NATS user"
+	if e.User != "" {
+		who = "NATS user " + e.User
+	}
+	var lines []string
+	for _, p := range e.Missing[:min(len(e.Missing), most)] {
+		lines = append(lines, who+" "+p.text())
+	}
+	if more := len(e.Missing) - most; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more subjects", more))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns [ErrRefused].
+func (e *PermissionError) Unwrap() error { return ErrRefused }
+
+var violationText = regexp.MustCompile(`(?i)violation for (publish|subscription)[^"]*("(?:[^"\\]|\\.)*")`)
+
+// ParseViolation reads the permission from the server's complaint that it was denied;
+// false where err is none.
+func ParseViolation(err error) (Permission, bool) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return Permission{}, false
+	}
+	m := violationText.FindStringSubmatch(err.Error())
+	if m == nil {
+		return Permission{Verb: "use", Subject: "a subject"}, true
+	}
+	p := Permission{Verb: VerbPublish, Subject: m[2]}
+	if strings.EqualFold(m[1], "subscription") {
+		p.Verb = VerbSubscribe
+	}
+	if s, err := strconv.Unquote(m[2]); err == nil {
+		p.Subject = s
+	}
+	return p, true
+}

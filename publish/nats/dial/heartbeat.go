@@ -1,0 +1,112 @@
+package dial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// errUnconfirmed is the cause of a connection given up by a [heartbeat]. To callers
+// it is a timeout like that of a write.
+var errUnconfirmed = fmt.Errorf("the server confirms nothing any more: %w", os.ErrDeadlineExceeded)
+
+// heartbeat notices a server that no longer reads. What is written to it still goes
+// into the buffers of the kernels on the way, megabytes of it, and would arrive
+// late. So each run of messages is followed by a ping, one at a time: when the
+// answer takes long, new messages are dropped, and when it takes too long the
+// connection is given up, with all that it holds.
+type heartbeat struct {
+	conn    *Connection
+	timeout time.Duration // until the connection is given up
+	start   time.Time
+	wake    chan struct{}
+	cancel  context.CancelFunc
+	done    chan struct{}
+
+	written   atomic.Uint64
+	confirmed uint64 // by the goroutine of run only
+	current   atomic.Pointer[ping]
+}
+
+// ping is one that has not been answered yet.
+type ping struct {
+	socket *socket
+	at     time.Duration // since the start of the heartbeat
+}
+
+// startHeartbeat starts the heartbeat of a connection, which runs until stop.
+func startHeartbeat(c *Connection, timeout time.Duration) *heartbeat {
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &heartbeat{
+		conn: c, timeout: timeout, start: time.Now(),
+		wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}),
+	}
+	go h.run(ctx)
+	return h
+}
+
+// stop ends the heartbeat and waits for that.
+func (h *heartbeat) stop() {
+	h.cancel()
+	<-h.done
+}
+
+// sent says that a message was written.
+func (h *heartbeat) sent() {
+	h.written.Add(1)
+	select {
+	case h.wake <- struct{}{}:
+	default: // a ping is due already
+	}
+}
+
+// late tells whether the connection in use has left a ping unanswered for a
+// quarter of the timeout.
+func (h *heartbeat) late() bool {
+	p := h.current.Load()
+	return p != nil && p.socket == h.conn.dialer.current.Load() && time.Since(h.start)-p.at > h.timeout/4
+}
+
+func (h *heartbeat) run(ctx context.Context) {
+	defer close(h.done)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.wake:
+			h.ping(ctx)
+		}
+	}
+}
+
+// ping asks the server for an answer, which comes after it has processed all
+// that was written before.
+func (h *heartbeat) ping(ctx context.Context) {
+	socket := h.conn.dialer.current.Load()
+	h.current.Store(&ping{socket: socket, at: time.Since(h.start)})
+	defer h.current.Store(nil)
+	written := h.written.Load()
+	timed, cancel := context.WithTimeout(ctx, h.timeout)
+	defer cancel()
+	// The client looks at the context only once it has its lock, which a write that
+	// stalls may hold.
+	watch := time.AfterFunc(h.timeout, func() { _ = socket.abort(errUnconfirmed) })
+	err := h.conn.nc.FlushWithContext(timed)
+	watch.Stop()
+	switch {
+	case err == nil:
+		h.confirmed = written
+		return
+	case ctx.Err() != nil:
+		return
+	case errors.Is(err, context.DeadlineExceeded):
+		_ = socket.abort(errUnconfirmed)
+	}
+	written = h.written.Load()
+	h.conn.log.Warn("the NATS connection broke with messages on the way, which may be lost",
+		"messages", written-h.confirmed, "err", err)
+	h.confirmed = written
+}

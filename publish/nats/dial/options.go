@@ -1,0 +1,180 @@
+// Package dial keeps connections to NATS.
+//
+// [Dial] starts a [Conn]: some connections for tensors and one for everything else,
+// which are made again whenever they break.
+//
+//	conn, err := dial.Dial(dial.Options{URL: "nats://127.0.0.1:4222"})
+//	if err != nil {
+//		return err // the options are wrong
+//	}
+//	defer conn.Close(ctx)
+//	if err := conn.WaitConnected(ctx); err != nil {
+//		return err // errors.Is(err, dial.ErrRefused): the credentials are not accepted
+//	}
+//
+// What is done over a Conn has packages of its own: publish/nats/deliver publishes
+// tensors, publish/nats/lease shares streams between replicas, publish/nats/frames
+// answers requests, and publish/nats/preflight tries out what the server allows.
+// Programs that read tensors need publish/consume, and of this package the [Options].
+//
+// Tensors have connections of their own, because the client holds a lock while it
+// writes a message of megabytes: gap events, leases and all that must answer promptly
+// go over the control connection, and what metrics need is kept outside of that lock.
+//
+// Importers can rely on [Options], [TLS], [Dial], the methods of [Conn] up to Close,
+// and the errors. [Connection] and [DataConnection] are for the packages beside this
+// one and change with them.
+package dial
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// DefaultURL is the default of [Options.URL].
+const DefaultURL = "nats://127.0.0.1:4222"
+
+// DefaultStream is the name of the JetStream stream of tensors, unless another one is
+// chosen.
+const DefaultStream = "cvfeeder"
+
+const (
+	dialTimeout          = 2 * time.Second
+	defaultWriteTimeout  = 4 * time.Second
+	defaultReconnectWait = 500 * time.Millisecond
+)
+
+// Options are those of a connection. The zero value connects to [DefaultURL].
+type Options struct {
+	// URL is that of the server, or of several, separated by commas. Default:
+	// [DefaultURL].
+	URL string
+	// Server is a server in this process, such as that of publish/nats/embedded, to
+	// which no socket is needed. URL is not used then. Default: none.
+	Server nats.InProcessConnProvider
+	// Credentials is the path of a .creds file, or of a file with the seed of a
+	// user's nkey. It is read again for each connection; the nkey itself must
+	// stay the same. Default: none.
+	Credentials string
+	// TLS is for servers that speak it. Default: none is asked for, and the
+	// system's authorities are trusted where a server has it.
+	TLS TLS
+	// Name is what the server shows for the connections, with the connection's
+	// own name behind it. Default: cvfeeder.
+	Name string
+	// WriteTimeout is how long a message may take to go out, and how long the
+	// server may take to confirm it, before the connection is given up and made
+	// anew. Default: 4s.
+	WriteTimeout time.Duration
+	// ReconnectWait is the time between attempts to connect, to which a jitter of
+	// a fifth is added. Default: 500ms.
+	ReconnectWait time.Duration
+	// Chunk splits messages that are larger than the server takes. Default: they are
+	// dropped, or refused.
+	Chunk bool
+	// DataConnections is how many connections carry tensors; a stream always uses
+	// the same one. Default: 1.
+	DataConnections int
+	// Logger gets what happens to the connections. Default: it is discarded.
+	Logger *slog.Logger
+	// OnConnect is called each time a connection for tensors has been made, with the
+	// server's max_payload in bytes, which may differ from the one before. Calls do
+	// not overlap, and delay other events of the connection. Default: none.
+	OnConnect func(maxPayload int)
+	// OnDenied is called with a [*PermissionError], once for each connection, when
+	// the server has refused a message or a subscription. Default: it is logged.
+	OnDenied func(error)
+
+	lenient bool // what the server denies is only logged
+}
+
+// silent returns the options of a connection that OnConnect is not told of.
+func (o Options) silent() Options {
+	o.OnConnect = nil
+	return o
+}
+
+func (o Options) withDefaults() Options {
+	if o.URL == "" {
+		o.URL = DefaultURL
+	}
+	if o.Name == "" {
+		o.Name = "cvfeeder"
+	}
+	if o.WriteTimeout <= 0 {
+		o.WriteTimeout = defaultWriteTimeout
+	}
+	o.DataConnections = max(o.DataConnections, 1)
+	if o.ReconnectWait <= 0 {
+		o.ReconnectWait = defaultReconnectWait
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// servers returns the URLs as the client takes them.
+func (o Options) servers() ([]string, error) {
+	var servers []string
+	for s := range strings.SplitSeq(o.URL, ",") {
+		s = strings.TrimSpace(s)
+		if !strings.Contains(s, "://") {
+			s = "nats://" + s
+		}
+		u, err := url.Parse(s)
+		switch {
+		case err != nil:
+			// Without the URL, which may hold a password.
+			var cause *url.Error
+			if errors.As(err, &cause) {
+				err = cause.Err
+			}
+			return nil, fmt.Errorf("NATS URL: %w (expected one like %s)", err, DefaultURL)
+		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
+			return nil, fmt.Errorf("NATS URL %s: scheme %q is not one of nats, tls, ws, wss", redact(s), u.Scheme)
+		case u.Hostname() == "":
+			return nil, fmt.Errorf("NATS URL %s: no host (expected one like %s)", redact(s), DefaultURL)
+		}
+		servers = append(servers, s)
+	}
+	return servers, nil
+}
+
+// display returns where the options lead to, without secrets.
+func (o Options) display() string {
+	if o.Server != nil {
+		return "embedded"
+	}
+	return Redact(o.URL)
+}
+
+// Redact returns a URL for [Options.URL] without the passwords and tokens in it.
+func Redact(url string) string {
+	servers, err := Options{URL: url}.withDefaults().servers()
+	if err != nil {
+		return "invalid"
+	}
+	for i, s := range servers {
+		servers[i] = redact(s)
+	}
+	return strings.Join(servers, ",")
+}
+
+func redact(server string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "invalid"
+	}
+	if _, ok := u.User.Password(); u.User != nil && !ok {
+		u.User = url.User("xxxxx") // a user without a password is a token
+	}
+	return u.Redacted()
+}

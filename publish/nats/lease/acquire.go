@@ -1,0 +1,266 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// A lease is what the bucket holds of a stream.
+type lease struct {
+	// Owner is the name of a member, "" for nobody.
+	Owner  string      `json:"owner"`
+	Cursor source.Slot `json:"-"`
+
+	revision uint64    // 0 where there is none
+	at       time.Time // when it was written, by the server's clock
+}
+
+// leaseText is a lease in the bucket.
+type leaseText struct {
+	Owner  string    `json:"owner"`
+	Cursor time.Time `json:"cursor"`
+}
+
+// A Claim says which stream to acquire, and how.
+type Claim struct {
+	// Key is that of the stream's cursor.
+	Key string
+	// First returns where a stream begins that has no cursor yet.
+	First func(context.Context) (source.Slot, error)
+	// Now begins there, too, where nobody has had the stream for some leases.
+	Now bool
+	// End, unless 0, is the cursor of a stream that is done, which is not taken.
+	End source.Slot
+}
+
+// A Holding is how a stream was found.
+type Holding struct {
+	// Held tells whether this member has it now.
+	Held bool
+	// Owner is who has it, "" for nobody.
+	Owner string
+	// Cursor is up to where it was delivered.
+	Cursor source.Slot
+}
+
+// Acquire takes a stream that nobody owns, or whose owner is no member any more. An
+// error says that the bucket did not answer, or is First's.
+func (l *Leases) Acquire(ctx context.Context, c Claim) (Holding, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	r := l.record(c.Key)
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	is, err := l.get(ctx, c.Key)
+	missing := errors.Is(err, jetstream.ErrKeyNotFound)
+	switch {
+	case missing:
+		is.Cursor, err = c.First(ctx)
+	case err != nil:
+	case c.End != 0 && is.Cursor >= c.End, is.Owner != "" && is.Owner != l.opts.Member && !l.gone(is):
+		l.drop(c.Key, r)
+		return Holding{Owner: is.Owner, Cursor: is.Cursor}, nil
+	case c.Now && l.members.clock().Sub(is.at) > 3*l.opts.Lease:
+		var first source.Slot
+		first, err = c.First(ctx)
+		is.Cursor = max(is.Cursor, first)
+	}
+	if err != nil {
+		l.dropNew(c.Key, r)
+		return Holding{}, err
+	}
+	return l.take(ctx, c.Key, r, is, missing)
+}
+
+// take makes this member the owner of a stream that was found as it says.
+func (l *Leases) take(ctx context.Context, key string, r *record, is lease, missing bool) (Holding, error) {
+	l.mu.Lock()
+	until := l.until
+	// What this member has delivered itself, it knows best.
+	now := lease{Owner: l.opts.Member, Cursor: max(is.Cursor, r.next), revision: is.revision}
+	l.mu.Unlock()
+	if !time.Now().Before(until) {
+		l.dropNew(key, r)
+		return Holding{Owner: is.Owner, Cursor: is.Cursor}, nil
+	}
+	var err error
+	if missing {
+		l.writes.Add(1)
+		now.revision, err = l.kv.Create(ctx, l.streamKey(key), now.encode())
+	} else {
+		now.revision, err = l.put(ctx, key, now)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case dial.IsConflict(err), errors.Is(err, jetstream.ErrKeyExists):
+		if r.revision == 0 && l.records[key] == r {
+			delete(l.records, key)
+		}
+		return Holding{Cursor: is.Cursor}, nil
+	case err != nil:
+		r.unsure, r.revision = true, max(r.revision, 1)
+		return Holding{}, err
+	}
+	// Other leases have ended meanwhile where until has passed, and so has this one.
+	r.lease, r.due = now, time.Now().Add(jitter(l.pace))
+	r.unsure = !time.Now().Before(until)
+	return Holding{Held: !r.unsure, Owner: l.opts.Member, Cursor: now.Cursor}, nil
+}
+
+// record returns that of a key, and makes one that is not used yet.
+func (l *Leases) record(key string) *record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.records[key]
+	if r == nil {
+		r = &record{unsure: true}
+		l.records[key] = r
+	}
+	return r
+}
+
+// drop forgets a record, as somebody else has the stream.
+func (l *Leases) drop(key string, r *record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.records[key] == r {
+		delete(l.records, key)
+	}
+}
+
+// dropNew forgets a record that was made for an attempt in which nothing was
+// written.
+func (l *Leases) dropNew(key string, r *record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.records[key] == r && r.revision == 0 {
+		delete(l.records, key)
+	}
+}
+
+// gone tells whether the owner that a lease names is no member any more. That is
+// known where what was seen of the members is not older than the lease.
+func (l *Leases) gone(is lease) bool {
+	member, revision := l.members.has(is.Owner)
+	if !member && revision < is.revision {
+		signal(l.renew) // and with that see them as they are now
+	}
+	return !member && revision >= is.revision
+}
+
+// Release writes the cursors of streams and gives them free, and tells the group.
+// They are not held any more, whatever the error; those that could not be released
+// are [Leases.Unsure].
+func (l *Leases) Release(ctx context.Context, keys ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	records := map[string]*record{}
+	l.mu.Lock()
+	for _, key := range keys {
+		if r := l.records[key]; r != nil {
+			r.unsure = true
+			records[key] = r
+		}
+	}
+	l.mu.Unlock()
+	var writes errgroup.Group
+	writes.SetLimit(atOnce)
+	for key, r := range records {
+		writes.Go(func() error { return l.release(ctx, key, r) })
+	}
+	err := writes.Wait()
+	signal(l.renew)
+	return err
+}
+
+func (l *Leases) release(ctx context.Context, key string, r *record) error {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	for ctx.Err() == nil {
+		l.mu.Lock()
+		now := lease{Cursor: max(r.next, r.Cursor), revision: r.revision}
+		ours := l.records[key] == r && r.unsure
+		l.mu.Unlock()
+		if !ours {
+			return nil
+		}
+		_, err := l.put(ctx, key, now)
+		if err == nil {
+			l.mu.Lock()
+			delete(l.records, key)
+			l.released = append(l.released, key)
+			l.mu.Unlock()
+			return nil
+		}
+		if !dial.IsConflict(err) {
+			return err
+		}
+		if err := l.contested(ctx, key, r); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// get reads the lease of a stream.
+func (l *Leases) get(ctx context.Context, key string) (lease, error) {
+	v, err := l.kv.Get(ctx, l.streamKey(key))
+	if err != nil {
+		return lease{}, err
+	}
+	var text leaseText
+	if err := json.Unmarshal(v.Value(), &text); err != nil {
+		return lease{}, fmt.Errorf("%.80q is not a lease: delete it with: nats kv del %s %s", v.Value(), Bucket, v.Key())
+	}
+	return lease{Owner: text.Owner, Cursor: source.SlotAt(text.Cursor), revision: v.Revision(), at: v.Created()}, nil
+}
+
+// put writes a lease where nobody else has since its revision.
+func (l *Leases) put(ctx context.Context, key string, e lease) (uint64, error) {
+	l.writes.Add(1)
+	return l.kv.Update(ctx, l.streamKey(key), e.encode(), e.revision)
+}
+
+func (e lease) encode() []byte {
+	data, err := json.Marshal(leaseText{e.Owner, e.Cursor.Time().UTC()})
+	if err != nil {
+		panic(err) // a text and a time
+	}
+	return data
+}
+
+func (l *Leases) streamKey(key string) string { return l.prefix + "s." + dial.EncodeKey(key) }
+
+// jitter returns a duration about d, so that many do not end together.
+func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
+
+// publishWithTTL writes a key that expires.
+func (l *Leases) publishWithTTL(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	l.writes.Add(1)
+	_, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: "$KV." + Bucket + "." + key, Data: value}, jetstream.WithMsgTTL(ttl))
+	return err
+}
+
+// Cursor reads up to where a stream was delivered, whoever has it; 0 where it was not
+// begun.
+func (l *Leases) Cursor(ctx context.Context, key string) (source.Slot, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	is, err := l.get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return 0, nil
+	}
+	return is.Cursor, err
+}

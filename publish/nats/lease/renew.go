@@ -1,0 +1,110 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+)
+
+// renewals keeps this member one of the group until ctx ends: it renews its key at
+// every third of the lease.
+func (l *Leases) renewals(ctx context.Context) {
+	every := l.opts.Lease / 3
+	for ctx.Err() == nil {
+		wait := every
+		if err := l.renewOnce(ctx); err != nil {
+			wait = every / 4
+			l.opts.Logger.Debug("the lease could not be renewed, trying again", "err", err)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-l.renew:
+		}
+		timer.Stop()
+	}
+}
+
+// maxReleased bounds the keys that a renewal tells of, which has to fit into a message.
+const maxReleased = 2000
+
+// renewOnce writes the member's key. The leases go on from the time at which that
+// was begun, since the server's clock has counted from no earlier.
+func (l *Leases) renewOnce(ctx context.Context) error {
+	l.mu.Lock()
+	weight, released := l.weight, l.released
+	released = released[:min(len(released), maxReleased)]
+	l.released = l.released[len(released):]
+	l.mu.Unlock()
+	begin := time.Now()
+	err := l.announce(ctx, weight, released)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.released = append(l.released, released...)
+		return err
+	}
+	l.extend(begin.Add(l.opts.Lease*2/3), time.Now())
+	if len(l.released) > 0 {
+		signal(l.renew)
+	}
+	return nil
+}
+
+func (l *Leases) announce(ctx context.Context, weight float64, released []string) error {
+	value, err := json.Marshal(memberText{Weight: weight, Lease: l.opts.Lease.Seconds(), Released: released})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	return l.publishWithTTL(ctx, l.memberKey(), value, l.opts.Lease)
+}
+
+// extend lets the leases end at until. Those that have ended already stay so: others
+// may have taken them.
+func (l *Leases) extend(until, now time.Time) {
+	if !now.Before(l.until) {
+		l.end()
+	}
+	l.until = until
+	l.expiry.Reset(until.Sub(now))
+}
+
+// expire ends the leases, unless they have been renewed.
+func (l *Leases) expire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !time.Now().Before(l.until) {
+		l.end()
+	}
+}
+
+// end makes this member hold nothing any more. The bucket may still name it.
+func (l *Leases) end() {
+	some := false
+	for _, r := range l.records {
+		some = some || !r.unsure
+		r.unsure = true
+	}
+	if some {
+		l.opts.Logger.Warn("the leases have ended without an answer to a renewal: the streams stop here", "streams", len(l.records))
+		l.tell()
+	}
+}
+
+// SetWeight changes this member's part of the streams.
+func (l *Leases) SetWeight(weight float64) {
+	l.mu.Lock()
+	changed := l.weight != weight
+	l.weight = weight
+	l.mu.Unlock()
+	if changed {
+		signal(l.renew)
+	}
+}
+
+func (l *Leases) memberKey() string { return l.prefix + "m." + dial.EncodeKey(l.opts.Member) }

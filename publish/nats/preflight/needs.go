@@ -1,0 +1,109 @@
+// Package preflight tries out what a feeder will need of a NATS server before it needs
+// it: permissions, the size of messages, and the JetStream stream and buckets.
+//
+// [CheckPermissions] compares what the user is allowed with the [Needs] of a delivery
+// mode, and of leases and the service beside it. [Probe] sends a message of a size to
+// a reader. [CheckStream] and [CheckBucket] look at what JetStream has, and make
+// nothing.
+package preflight
+
+import (
+	"slices"
+
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
+)
+
+// Needs are the subjects, which may hold wildcards, that a user must be allowed to
+// publish to and to subscribe to.
+type Needs struct {
+	Publish, Subscribe []string
+	// Respond is to answer requests, whatever their reply subjects are.
+	Respond bool
+}
+
+// With returns both what n and what more needs.
+func (n Needs) With(more Needs) Needs {
+	join := func(a, b []string) []string {
+		a = slices.Clone(a)
+		for _, s := range b {
+			if !slices.Contains(a, s) {
+				a = append(a, s)
+			}
+		}
+		return a
+	}
+	return Needs{
+		Publish: join(n.Publish, more.Publish), Subscribe: join(n.Subscribe, more.Subscribe),
+		Respond: n.Respond || more.Respond,
+	}
+}
+
+// NeedsLive is what the delivery mode "live" needs, for tensors and gap events on
+// the given subjects.
+func NeedsLive(tensors, gaps []string) Needs {
+	return Needs{Publish: slices.Concat(tensors, gaps)}
+}
+
+// NeedsRing is what the delivery mode "ring" needs where the JetStream stream
+// exists, see [NeedsCreate]: to publish and be answered, and to look at the stream.
+func NeedsRing(stream string, tensors, gaps []string) Needs {
+	return NeedsLive(tensors, gaps).With(Needs{
+		Publish:   []string{"$JS.API.STREAM.INFO." + stream},
+		Subscribe: []string{dial.InboxSubjects},
+	})
+}
+
+// NeedsDurable is what the delivery mode "durable" needs where the JetStream stream
+// and the bucket of the cursors exist: beyond [NeedsRing], to read the last message
+// of a subject, and to read and write cursors. cursors is the name of the bucket.
+func NeedsDurable(stream, cursors string, tensors, gaps []string) Needs {
+	bucket := bucketStream(cursors)
+	return NeedsRing(stream, tensors, gaps).With(Needs{Publish: []string{
+		"$JS.API.STREAM.MSG.GET." + stream,
+		"$JS.API.DIRECT.GET." + stream + ".>",
+		"$JS.API.STREAM.INFO." + bucket,
+		"$JS.API.DIRECT.GET." + bucket + ".>",
+		"$KV." + cursors + ".>",
+	}})
+}
+
+// NeedsLeases is what sharing streams with other replicas needs where the bucket of
+// the leases exists.
+func NeedsLeases() Needs {
+	bucket := bucketStream(lease.Bucket)
+	return Needs{
+		Publish: []string{
+			"$JS.API.STREAM.INFO." + bucket,
+			"$JS.API.DIRECT.GET." + bucket + ".>",
+			"$JS.API.CONSUMER.CREATE." + bucket + ".>",
+			"$JS.API.CONSUMER.DELETE." + bucket + ".>",
+			"$JS.FC.>",
+			"$KV." + lease.Bucket + ".>",
+		},
+		Subscribe: []string{dial.InboxSubjects},
+	}
+}
+
+// NeedsCreate is what making the JetStream stream, and key-value buckets, needs.
+func NeedsCreate(stream string, buckets ...string) Needs {
+	n := Needs{Publish: []string{"$JS.API.STREAM.CREATE." + stream}}
+	for _, b := range buckets {
+		n = n.With(Needs{Publish: []string{"$JS.API.STREAM.CREATE." + bucketStream(b), "$JS.API.INFO"}})
+	}
+	return n
+}
+
+// NeedsService is what answering requests as a NATS service needs.
+func NeedsService() Needs {
+	return Needs{Subscribe: []string{"$SRV.>", "cvf.svc.>"}, Respond: true}
+}
+
+// NeedsHandOn is what a service needs, beyond [NeedsService], to hand requests on to
+// the cvfeeder that has the stream.
+func NeedsHandOn() Needs {
+	return Needs{Publish: []string{"cvf.svc.frame.*"}, Subscribe: []string{dial.InboxSubjects}}
+}
+
+// bucketStream returns the name of the stream behind a key-value bucket.
+func bucketStream(bucket string) string { return "KV_" + bucket }
