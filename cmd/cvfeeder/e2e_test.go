@@ -127,7 +127,7 @@ func (r *rig) collect(t *testing.T) (end func()) {
 		if err := conn.WaitConnected(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := deliver.NewLive(conn).Publish(t.Context(), publish.Message{Subject: lastSubject}); err != nil {
+		if err := deliver.NewLive(conn, publish.GapEvents).Publish(t.Context(), publish.Message{Subject: lastSubject}); err != nil {
 			t.Fatal(err)
 		}
 		<-done

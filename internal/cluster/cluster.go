@@ -1,7 +1,8 @@
 // Package cluster shares streams between replicas: each runs the streams that it holds
 // the lease of.
 //
-//	leases, err := lease.Join(ctx, conn, lease.Options{Group: "yard"})
+//	leases := lease.New(conn, lease.Options{Group: "yard"})
+//	err := leases.Join(ctx)
 //	// handle err
 //	c := cluster.New(cluster.Options{Leases: leases, Log: log})
 //	for _, s := range streams {

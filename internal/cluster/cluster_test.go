@@ -92,8 +92,8 @@ func (y *yard) start(name string, n int, to source.Slot) *replica {
 	if err != nil {
 		y.t.Fatal(err)
 	}
-	leases, err := lease.Join(y.t.Context(), conn, lease.Options{Group: "yard", Member: name, Lease: lease.MinDuration})
-	if err != nil {
+	leases := lease.New(conn, lease.Options{Group: "yard", Member: name, Lease: lease.MinDuration})
+	if err := leases.Join(y.t.Context()); err != nil {
 		y.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())

@@ -114,7 +114,7 @@ func TestPythonConsumer(t *testing.T) {
 	if err := conn.WaitConnected(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	for _, tt := range []struct {
 		message publish.Message
 		want    string

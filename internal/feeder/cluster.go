@@ -23,11 +23,11 @@ type group struct {
 // join makes the pipeline run those streams that this replica has the lease of. It
 // returns the leases, which also hold the cursors.
 func (f *Feeder) join(ctx context.Context, conn *dial.Conn, b *builder, opts *pipeline.Options) (cursorStore, error) {
-	leases, err := lease.Join(ctx, conn, lease.Options{
+	leases := lease.New(conn, lease.Options{
 		Group: f.cfg.Cluster.Group, Lease: f.cfg.Cluster.Lease,
 		Replicas: f.cfg.Delivery.Stream.Replicas, Weight: cluster.Capacity(runtime.GOMAXPROCS(0)), Logger: f.log,
 	})
-	if err != nil {
+	if err := leases.Join(ctx); err != nil {
 		return nil, err
 	}
 	o := cluster.Options{Leases: leases, Log: f.log}

@@ -30,8 +30,8 @@ func TestAGroupGoesOnAtTheCursor(t *testing.T) {
 	}()
 	now := source.SlotAt(time.Now())
 	cursor := now.Add(-time.Hour)
-	cursors, err := deliver.OpenCursors(t.Context(), conn, 1)
-	if err != nil {
+	cursors := deliver.NewCursors(conn, 1)
+	if err := cursors.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	cursors.Set("cam", cursor)

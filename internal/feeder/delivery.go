@@ -24,26 +24,23 @@ import (
 // deliver sets how the pipeline delivers, and where it keeps its cursors. In the modes
 // that store tensors it waits for NATS. The returned function closes the cursors.
 func (f *Feeder) deliver(ctx context.Context, conn *dial.Conn, b *builder, opts *pipeline.Options) (end func() error, err error) {
-	live := deliver.NewLive(conn)
-	switch f.cfg.Delivery.Gaps {
-	case config.GapsEvents:
-		opts.Gaps = live.PublishGap
-	case config.GapsInline:
-		opts.Inline = true
-	}
-	store := StoreOptions(f.cfg, b.subject)
-	store.OnRetry = f.onRetry(b.metrics)
+	var delivery publish.Delivery
 	var cursors cursorStore
-	switch f.cfg.Delivery.Mode {
-	case config.ModeLive:
-		opts.Publisher, opts.Confirm, opts.Interested = live, conn.Flush, live.Interested
+	gaps := gapMode(f.cfg.Delivery.Gaps)
+	if f.cfg.Delivery.Mode == config.ModeLive {
+		delivery = deliver.NewLive(conn, gaps)
 		cursors, err = f.cursorFile()
-	case config.ModeRing:
-		if opts.Publisher, err = deliver.Ring(ctx, conn, store); err == nil {
-			cursors, err = f.cursorFile()
-		}
-	case config.ModeDurable:
-		cursors, err = f.durable(ctx, conn, b, store, opts)
+	} else {
+		stored := deliver.NewStored(conn, deliver.StoredOptions{
+			Stream: StoreOptions(f.cfg, b.subject), Gaps: gaps, OnRetry: f.onRetry(b.metrics),
+		})
+		delivery = stored
+		cursors, err = f.open(ctx, conn, b, stored)
+	}
+	opts.Publisher, opts.Confirm, opts.Interested = delivery, delivery.Confirm, delivery.Watched
+	opts.Inline = gaps == publish.InlineGaps
+	if gaps == publish.GapEvents {
+		opts.Gaps = func(ctx context.Context, g publish.Gap) error { return delivery.Gap(ctx, g, nil) }
 	}
 	if err == nil && f.cfg.Cluster.Group != "" {
 		cursors, err = f.join(ctx, conn, b, opts)
@@ -103,19 +100,32 @@ func startError(ctx context.Context, err error) error {
 // errRange says that the frames of a range (from: TIME) would come after newer ones.
 var errRange = errors.New("the range cannot come in order")
 
-// durable opens the JetStream stream and the cursors, and makes the builder claim each
-// stream's range.
-func (f *Feeder) durable(ctx context.Context, conn *dial.Conn, b *builder, store deliver.StreamOptions, opts *pipeline.Options) (cursorStore, error) {
-	stored, err := deliver.Durable(ctx, conn, store)
-	if err != nil {
+// gapMode returns how a delivery announces gaps.
+func gapMode(g config.Gaps) publish.GapMode {
+	switch g {
+	case config.GapsEvents:
+		return publish.GapEvents
+	case config.GapsInline:
+		return publish.InlineGaps
+	default:
+		return publish.NoGaps
+	}
+}
+
+// open opens the JetStream stream and the cursors. In the mode durable it makes the
+// builder claim each stream's range.
+func (f *Feeder) open(ctx context.Context, conn *dial.Conn, b *builder, stored *deliver.Stored) (cursorStore, error) {
+	if err := stored.Open(ctx); err != nil {
 		return nil, err
 	}
-	opts.Publisher = stored
-	if f.cfg.Cluster.Group != "" {
+	switch {
+	case f.cfg.Delivery.Mode == config.ModeRing:
+		return f.cursorFile()
+	case f.cfg.Cluster.Group != "":
 		return nil, nil // the leases hold the cursors
 	}
-	cursors, err := deliver.OpenCursors(ctx, conn, store.Replicas)
-	if err != nil {
+	cursors := deliver.NewCursors(conn, f.cfg.Delivery.Stream.Replicas)
+	if err := cursors.Open(ctx); err != nil {
 		return nil, err
 	}
 	b.claim = func(ctx context.Context, s pipeline.Stream) error { return claim(ctx, conn, stored, cursors, s) }
@@ -171,7 +181,7 @@ func StoreOptions(cfg *config.Config, subject publish.SubjectTemplate) deliver.S
 		Keep: c.Keep, Limits: c.Retention == config.RetentionLimits,
 	}
 	if cfg.Delivery.Mode == config.ModeDurable {
-		o.MaxBytes = int64(c.MaxBytes)
+		o.Kind, o.MaxBytes = deliver.Durable, int64(c.MaxBytes)
 	}
 	return o
 }

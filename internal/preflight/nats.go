@@ -82,7 +82,7 @@ func (c *checker) checkStore(ctx context.Context, conn *dial.Conn) {
 			return
 		}
 		o := feeder.StoreOptions(c.cfg, template)
-		state, err := preflight.CheckStream(ctx, conn, o, mode == config.ModeDurable)
+		state, err := preflight.CheckStream(ctx, conn, o)
 		c.checkState(ctx, conn, state, err, preflight.NeedsCreate(o.Name))
 	}
 	bucket := deliver.CursorBucket

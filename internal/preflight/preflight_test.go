@@ -124,7 +124,8 @@ func TestCheckJetStream(t *testing.T) {
 	out, err := runCheck(t, kinesistest.Options{}, url, "")
 	wantCheck(t, out, err, 0, "jetstream yard", "is not there and will be made: File, WorkQueue, replicas 1, up to 8589934592 bytes",
 		"jetstream cvf_cursor", "is not there and will be made: key-value bucket")
-	if _, err := deliver.Ring(t.Context(), conn, deliver.StreamOptions{Name: "yard", Subjects: []string{"cvf.t.*.*"}}); err != nil {
+	yard := deliver.StreamOptions{Name: "yard", Subjects: []string{"cvf.t.*.*"}}
+	if err := deliver.NewStored(conn, deliver.StoredOptions{Stream: yard}).Open(t.Context()); err != nil {
 		t.Fatal(err) // nothing had been made
 	}
 	out, err = runCheck(t, kinesistest.Options{}, url, "")

@@ -99,7 +99,7 @@ func (f *feeder) start(listen string) error {
 		server.Shutdown()
 		return err
 	}
-	f.server, f.conn, f.live = server, conn, deliver.NewLive(conn)
+	f.server, f.conn, f.live = server, conn, deliver.NewLive(conn, publish.GapEvents)
 	return conn.WaitConnected(f.t.Context())
 }
 
@@ -204,7 +204,7 @@ func (f *feeder) tensors(ctx context.Context, r tensors) (any, error) {
 func (f *feeder) gap(ctx context.Context, g publish.Gap) (any, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return nil, errors.Join(f.live.PublishGap(ctx, g), f.conn.Flush(ctx))
+	return nil, errors.Join(f.live.Gap(ctx, g, nil), f.conn.Flush(ctx))
 }
 
 // inlineGap publishes a gap on the subject of the output detector.

@@ -106,7 +106,7 @@ func start(t *testing.T, o Options) *session {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &session{live: deliver.NewLive(conn), out: newWatched(), err: newWatched(), stop: cancel, result: make(chan error, 1)}
+	s := &session{live: deliver.NewLive(conn, publish.GapEvents), out: newWatched(), err: newWatched(), stop: cancel, result: make(chan error, 1)}
 	o.URL, o.Out, o.Err = server.ClientURL(), s.out, s.err
 	o.Now = func() time.Time { return slotTime.Add(1250 * time.Millisecond) }
 	go func() {

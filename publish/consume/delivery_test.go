@@ -90,7 +90,7 @@ func shown(t *testing.T, sub *consume.Subscription, n int) []string {
 func TestTensors(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	conn := conntest.Dial(t, dial.Options{Server: srv})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub := conntest.Subscribe(t, srv.ClientURL(), subject)
 	conntest.WaitConnected(t, conn, sub)
 	short, noPart := picture(6), parts(t, picture(6))[0]
@@ -120,7 +120,7 @@ func TestTensors(t *testing.T) {
 func TestSubscribeNewest(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	conn := conntest.Dial(t, dial.Options{Server: srv})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub, err := consume.SubscribeNewest(dial.Options{URL: srv.ClientURL()}, subject, "cvf.gap.cam-1")
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/consume"
 	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
@@ -17,7 +18,7 @@ import (
 func TestSubscriptionCountsWhatItMissed(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	conn := conntest.Dial(t, dial.Options{Server: srv})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub := conntest.Subscribe(t, srv.ClientURL(), subject)
 	conntest.WaitConnected(t, conn, sub)
 	const sent = 3000

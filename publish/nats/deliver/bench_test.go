@@ -66,7 +66,7 @@ func newPublishRig(b *testing.B) *publishRig {
 	if err := conn.WaitConnected(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	r.live = deliver.NewLive(conn)
+	r.live = deliver.NewLive(conn, publish.GapEvents)
 	connect := func() *nats.Conn {
 		closed := make(chan struct{})
 		nc, err := nats.Connect(srv.ClientURL(), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))

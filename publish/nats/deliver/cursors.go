@@ -25,8 +25,9 @@ const flushEvery = 5 * time.Second
 // cursor there never moves back, whoever else writes it. Its methods may be called
 // concurrently.
 type Cursors struct {
-	kv      jetstream.KeyValue
-	timeout time.Duration // of a write of all
+	conn     *dial.Conn
+	replicas int
+	kv       jetstream.KeyValue
 
 	mu      sync.Mutex
 	saved   map[string]saved
@@ -40,24 +41,29 @@ type saved struct {
 	revision uint64
 }
 
-// OpenCursors opens the bucket, makes it where it does not exist, on as many servers as
-// replicas says, and reads what it holds. It waits for JetStream, see [dial.Conn.Retry].
-func OpenCursors(ctx context.Context, conn *dial.Conn, replicas int) (*Cursors, error) {
-	js := conn.Control().JetStream()
-	cursors := &Cursors{timeout: conn.Control().WriteTimeout(), saved: map[string]saved{}, changed: map[string]source.Slot{}}
-	err := conn.Retry(ctx, "key-value bucket "+CursorBucket, func(ctx context.Context) error { return cursors.open(ctx, js, replicas) })
-	if err != nil {
-		return nil, fmt.Errorf("key-value bucket %s: %w", CursorBucket, err)
+// NewCursors returns the cursors in the bucket of a server, which have yet to be opened.
+// Where the bucket does not exist, it is made on as many servers as replicas says. It
+// does not wait for a server.
+func NewCursors(conn *dial.Conn, replicas int) *Cursors {
+	return &Cursors{conn: conn, replicas: max(replicas, 1), saved: map[string]saved{}, changed: map[string]source.Slot{}}
+}
+
+// Open opens or makes the bucket and reads it. It waits for JetStream, see
+// [dial.Conn.Retry], and comes before all other methods.
+func (c *Cursors) Open(ctx context.Context) error {
+	if err := c.conn.Retry(ctx, "key-value bucket "+CursorBucket, c.open); err != nil {
+		return fmt.Errorf("key-value bucket %s: %w", CursorBucket, err)
 	}
-	return cursors, nil
+	return nil
 }
 
 // open opens or makes the bucket, and reads it.
-func (c *Cursors) open(ctx context.Context, js jetstream.JetStream, replicas int) (err error) {
+func (c *Cursors) open(ctx context.Context) (err error) {
+	js := c.conn.Control().JetStream()
 	c.kv, err = js.KeyValue(ctx, CursorBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		c.kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: CursorBucket, Description: "cvfeeder: up to where streams were delivered", Replicas: max(replicas, 1),
+			Bucket: CursorBucket, Description: "cvfeeder: up to where streams were delivered", Replicas: c.replicas,
 		})
 	}
 	if err == nil {
@@ -166,7 +172,7 @@ func (c *Cursors) Flush() error {
 
 // Close writes what was set.
 func (c *Cursors) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.conn.Control().WriteTimeout())
 	defer cancel()
 	c.mu.Lock()
 	changed := c.changed

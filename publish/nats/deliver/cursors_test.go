@@ -13,8 +13,8 @@ import (
 func TestCursors(t *testing.T) {
 	_, conn, js := conntest.Store(t)
 	open := func() *deliver.Cursors {
-		c, err := deliver.OpenCursors(t.Context(), conn, 1)
-		if err != nil {
+		c := deliver.NewCursors(conn, 1)
+		if err := c.Open(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return c
@@ -60,7 +60,7 @@ func TestCursors(t *testing.T) {
 	if _, err := kv.PutString(context.Background(), "cam-1", "yesterday"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := deliver.OpenCursors(t.Context(), conn, 1); err == nil || !strings.Contains(err.Error(), "nats kv del cvf_cursor cam-1") {
+	if err := deliver.NewCursors(conn, 1).Open(t.Context()); err == nil || !strings.Contains(err.Error(), "nats kv del cvf_cursor cam-1") {
 		t.Errorf("a damaged cursor: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -34,7 +35,7 @@ func TestSupercluster(t *testing.T) {
 		return east.NumOutboundGateways() == 1 && west.NumOutboundGateways() == 1
 	})
 	conn, here := conntest.Dial(t, dial.Options{URL: east.ClientURL()}), conntest.Subscribe(t, east.ClientURL(), subject)
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	conntest.WaitConnected(t, conn, here)
 	crossed := func() int64 {
 		z, err := west.Gatewayz(&server.GatewayzOptions{})

@@ -1,9 +1,34 @@
 // Package deliver publishes tensors over NATS, in the delivery modes of cvfeeder.
 //
 // [Live] publishes over core NATS: at most once, and the newest wins. [Stored] publishes
-// into a JetStream stream: a ring in memory of the newest tensors, or a durable one on
-// disk that holds every slot once and in order. [Cursors] keep in a key-value bucket how
-// far streams were delivered.
+// into a JetStream stream, which is a ring in memory of the newest tensors, or a durable
+// one on disk that holds every slot once and in order. Both are a [publish.Delivery].
+// They are made at once, whether or not there is a server; a Stored is opened, which
+// waits for one.
+//
+//	conn, err := dial.Dial(dial.Options{URL: "nats://127.0.0.1:4222"})
+//	if err != nil {
+//		return err
+//	}
+//	defer conn.Close(ctx)
+//	stored := deliver.NewStored(conn, deliver.StoredOptions{
+//		Stream: deliver.StreamOptions{Kind: deliver.Durable, Subjects: []string{"cvf.t.*.*"}},
+//		Gaps:   publish.InlineGaps,
+//	})
+//	if err := stored.Open(ctx); err != nil {
+//		return err // errors.Is(err, dial.ErrStream): the error says what to do
+//	}
+//	err = stored.Publish(ctx, publish.NewMessage("cvf.t.front-door.detector", tensor))
+//	var drop *publish.DropError
+//	if errors.As(err, &drop) {
+//		// not delivered, and it will not be: drop.Reason tells why
+//	}
+//
+// [Cursors] keep in a key-value bucket how far streams were delivered.
+//
+// Importers can rely on [NewLive], [NewStored], [NewCursors], their options and their
+// methods. What describes the JetStream stream ([StreamOptions.Config], [Compare],
+// [StreamError]) is for publish/nats/preflight and changes with it.
 package deliver
 
 import (
@@ -16,7 +41,7 @@ import (
 )
 
 var (
-	_ publish.Publisher = (*Live)(nil)
+	_ publish.Delivery = (*Live)(nil)
 
 	errBehind = errors.New("the server is behind with earlier messages")
 )
@@ -26,20 +51,34 @@ var (
 type Live struct {
 	conn        *dial.Conn
 	subscribers *subscribers
+	gaps        announcer
 }
 
-// NewLive returns the delivery over a connection, as long as which it lives.
-func NewLive(conn *dial.Conn) *Live {
-	return &Live{conn: conn, subscribers: newSubscribers(conn.Data())}
+// NewLive returns the delivery over a connection. It lives as long as that, and does
+// not wait for a server.
+func NewLive(conn *dial.Conn, gaps publish.GapMode) *Live {
+	l := &Live{conn: conn, subscribers: newSubscribers(conn.Data())}
+	l.gaps = announcer{mode: gaps, control: conn.Control(), publish: l.Publish}
+	return l
 }
 
-// Interested tells whether to make a message for the subject: false where the server
-// has told that nobody listens to it. Once a second it is true all the same, so that
-// the next message shows whether that has changed; a new subscriber waits so long at
-// the most.
-func (l *Live) Interested(subject string) bool { return l.subscribers.of(subject).wanted(time.Now()) }
+// Watched implements [publish.Delivery]. It is false where the server has told that
+// nobody listens to the subject. Once a second it is true all the same, so that the
+// next message shows whether that has changed; so a new subscriber waits for a second
+// at most.
+func (l *Live) Watched(subject string) bool { return l.subscribers.of(subject).wanted(time.Now()) }
 
-// Publish hands m to the connection. It waits at most for two times
+// Confirm implements [publish.Delivery]: it flushes all connections. Where the server
+// has denied something, the error is a [*dial.PermissionError].
+func (l *Live) Confirm(ctx context.Context) error { return l.conn.Flush(ctx) }
+
+// Gap implements [publish.Delivery]. An event goes over the control connection, and so
+// may overtake the tensors before it.
+func (l *Live) Gap(ctx context.Context, g publish.Gap, routes []publish.Route) error {
+	return l.gaps.announce(ctx, g, routes)
+}
+
+// Publish implements [publish.Delivery]: it hands m to the connection. It waits at most for two times
 // [dial.Options.WriteTimeout], and as a rule for as long as the write takes. When it
 // returns, m.Data is no longer used.
 //
@@ -71,23 +110,6 @@ func (l *Live) Publish(ctx context.Context, m publish.Message) error {
 		on.Sent()
 	}
 	return nil
-}
-
-// PublishGap hands the event of a gap to the connection for control messages.
-// Its errors are those of Publish.
-func (l *Live) PublishGap(ctx context.Context, g publish.Gap) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	m, err := publish.NewGapMessage(g)
-	if err != nil {
-		return err
-	}
-	control := l.conn.Control()
-	if err := control.Ready(); err != nil {
-		return err
-	}
-	return control.Publish(m, "")
 }
 
 func drop(reason string, err error) error { return &publish.DropError{Reason: reason, Err: err} }

@@ -31,7 +31,7 @@ func TestMessagesArriveAsSentAndInOrder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := conntest.Dial(t, o)
-			live := deliver.NewLive(conn)
+			live := deliver.NewLive(conn, publish.GapEvents)
 			sub := conntest.Subscribe(t, srv.ClientURL(), "cvf.>")
 			conntest.WaitConnected(t, conn, sub)
 			var sent []publish.Message
@@ -59,7 +59,7 @@ func TestMessagesArriveAsSentAndInOrder(t *testing.T) {
 func TestPublishDoesNotKeepThePayload(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL()})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub := conntest.Subscribe(t, srv.ClientURL(), subject)
 	conntest.WaitConnected(t, conn, sub)
 	for _, size := range []int{10, 1 << 20} { // below and above the client's buffer
@@ -77,11 +77,11 @@ func TestPublishDoesNotKeepThePayload(t *testing.T) {
 func TestGapEvent(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL()})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub := conntest.Subscribe(t, srv.ClientURL(), "cvf.gap.>")
 	conntest.WaitConnected(t, conn, sub)
 	want := publish.Gap{Stream: "cam.1", From: 1000, To: 1400, Slots: 3, Reason: source.NoMedia.String()}
-	if err := live.PublishGap(t.Context(), want); err != nil {
+	if err := live.Gap(t.Context(), want, nil); err != nil {
 		t.Fatal(err)
 	}
 	m := conntest.Next(t, sub)
@@ -100,7 +100,7 @@ func TestGapEvent(t *testing.T) {
 func TestSizeLimit(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{MaxPayload: 100_000})
 	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL()})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub := conntest.Subscribe(t, srv.ClientURL(), subject)
 	conntest.WaitConnected(t, conn, sub)
 
@@ -138,7 +138,7 @@ func TestSizeLimit(t *testing.T) {
 func TestClose(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL()})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub := conntest.Subscribe(t, srv.ClientURL(), subject)
 	conntest.WaitConnected(t, conn, sub)
 	for n := range 10 {
@@ -155,7 +155,7 @@ func TestClose(t *testing.T) {
 	if reason := conntest.DropReason(t, live.Publish(t.Context(), conntest.Numbered(11, 1))); reason != publish.DropClosed {
 		t.Errorf("after Close: reason %q", reason)
 	}
-	if reason := conntest.DropReason(t, live.PublishGap(t.Context(), publish.Gap{})); reason != publish.DropClosed {
+	if reason := conntest.DropReason(t, live.Gap(t.Context(), publish.Gap{}, nil)); reason != publish.DropClosed {
 		t.Errorf("gap after Close: reason %q", reason)
 	}
 	if conntest.Connected(conn) {
@@ -169,7 +169,7 @@ func TestClose(t *testing.T) {
 func TestPublishEndsWithItsContext(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL()})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := live.Publish(ctx, conntest.Numbered(1, 1)); !errors.Is(err, context.Canceled) {
@@ -180,7 +180,7 @@ func TestPublishEndsWithItsContext(t *testing.T) {
 func TestImpossibleSubjectIsNoDrop(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL()})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	conntest.WaitConnected(t, conn)
 	err := live.Publish(t.Context(), publish.Message{Subject: "two words"})
 	var drop *publish.DropError

@@ -26,28 +26,28 @@ import (
 // nil.
 type mode struct {
 	name     string
-	open     func(context.Context, *dial.Conn, deliver.StreamOptions) (publish.Publisher, error)
 	stored   bool
+	stream   deliver.StreamOptions
 	promises func(sent, taken, arrived []source.Slot) error
 }
 
 const ringKeep = 5
 
 var modes = []mode{
-	{name: "live", open: func(_ context.Context, c *dial.Conn, _ deliver.StreamOptions) (publish.Publisher, error) {
-		return deliver.NewLive(c), nil
-	}, promises: atMostOnce},
-	{name: "ring", stored: true, open: func(ctx context.Context, c *dial.Conn, o deliver.StreamOptions) (publish.Publisher, error) {
-		o.Keep = ringKeep
-		return deliver.Ring(ctx, c, o)
-	}, promises: newest},
-	{name: "durable", stored: true, open: func(ctx context.Context, c *dial.Conn, o deliver.StreamOptions) (publish.Publisher, error) {
-		return deliver.Durable(ctx, c, o)
-	}, promises: everyOnce},
-	{name: "durable-limits", stored: true, open: func(ctx context.Context, c *dial.Conn, o deliver.StreamOptions) (publish.Publisher, error) {
-		o.Limits = true
-		return deliver.Durable(ctx, c, o)
-	}, promises: everyOnce},
+	{name: "live", promises: atMostOnce},
+	{name: "ring", stored: true, stream: deliver.StreamOptions{Kind: deliver.Ring, Keep: ringKeep}, promises: newest},
+	{name: "durable", stored: true, stream: deliver.StreamOptions{Kind: deliver.Durable}, promises: everyOnce},
+	{name: "durable-limits", stored: true, stream: deliver.StreamOptions{Kind: deliver.Durable, Limits: true}, promises: everyOnce},
+}
+
+// open returns the delivery of a mode, into a stream with so many replicas.
+func (m mode) open(t *testing.T, conn *dial.Conn, replicas int) publish.Delivery {
+	t.Helper()
+	if !m.stored {
+		return deliver.NewLive(conn, publish.GapEvents)
+	}
+	m.stream.Subjects, m.stream.Replicas = []string{"cvf.t.*.*"}, replicas
+	return opened(t, conn, m.stream.Kind, deliver.StoredOptions{Stream: m.stream})
 }
 
 func atMostOnce(sent, taken, arrived []source.Slot) error {
@@ -132,10 +132,7 @@ func TestModesKeepTheirPromises(t *testing.T) {
 				t.Parallel()
 				b := natstest.StartBroker(t)
 				conn := conntest.Dial(t, dial.Options{URL: b.URL(), WriteTimeout: 400 * time.Millisecond})
-				pub, err := m.open(t.Context(), conn, deliver.StreamOptions{Subjects: []string{"cvf.t.*.*"}})
-				if err != nil {
-					t.Fatal(err)
-				}
+				pub := m.open(t, conn, 1)
 				heard := hear(t, b.Server.ClientURL())
 				conntest.WaitConnected(t, conn)
 				var over atomic.Bool
@@ -277,10 +274,7 @@ func TestALeaderIsLost(t *testing.T) {
 			c := natstest.StartCluster(t)
 			conn := conntest.Dial(t, dial.Options{URL: c.URLs(), WriteTimeout: time.Second})
 			// The servers have to elect a leader of their own first, which is waited for.
-			pub, err := m.open(t.Context(), conn, deliver.StreamOptions{Subjects: []string{"cvf.t.*.*"}, Replicas: 3})
-			if err != nil {
-				t.Fatal(err)
-			}
+			pub := m.open(t, conn, 3)
 			sent, taken := sendAmid(t, pub, func(i int) bool {
 				if i == 20 {
 					c.StopLeader(dial.DefaultStream)

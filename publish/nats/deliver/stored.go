@@ -18,7 +18,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-var _ publish.Publisher = (*Stored)(nil)
+var _ publish.Delivery = (*Stored)(nil)
 
 // StoredOverhead is the most that publishing into a stream adds to a message's
 // headers, in bytes: the stream's name, of up to 255 bytes, and a sequence.
@@ -28,7 +28,7 @@ const StoredOverhead = 352
 // JetStream's files, which are of up to 32 MiB.
 const maxOnDisk = 32<<20 - 64<<10
 
-// Conflict is a reason for [StreamOptions.OnRetry]: somebody else has published on
+// Conflict is a reason for [StoredOptions.OnRetry]: somebody else has published on
 // the subject.
 const Conflict = "conflict"
 
@@ -36,22 +36,34 @@ const Conflict = "conflict"
 // itself when it is stale.
 const patience = 10 * time.Second
 
-// Stored publishes into a JetStream stream: the publisher of the delivery modes
-// "ring" and "durable". A message counts as delivered when the server has stored
-// it. Until then it is published again, with the same id.
+// StoredOptions are those of [NewStored].
+type StoredOptions struct {
+	// Stream is what the tensors are published into.
+	Stream StreamOptions
+	// Gaps is how consumers are told of gaps.
+	Gaps publish.GapMode
+	// OnRetry is called for each attempt that did not succeed, with why a message has
+	// to be published again: one of the reasons of a [publish.DropError], or
+	// [Conflict]. It must be quick, and safe for concurrent use. Default: none.
+	OnRetry func(reason string, err error)
+}
+
+// Stored publishes into a JetStream stream: the delivery of the modes "ring" and
+// "durable". A message counts as delivered when the server has stored it. Until then
+// it is published again, with the same id.
 //
-// In the mode "ring" that goes on until the message is stale. In the mode "durable"
-// it goes on for as long as the caller waits: a stream that is full is the
-// back-pressure. There each subject holds every slot once, in order, whoever
-// publishes: what is not newer than the subject's last message is taken as
-// delivered already. As the last message tells that, a work queue whose messages
-// are consumed and gone has only the ids of the last ten minutes for it, and the
-// saved cursor.
+// Into a [Ring] that goes on until the message is stale. Into a [Durable] stream it
+// goes on for as long as the caller waits: a stream that is full is the back-pressure.
+// There each subject holds every slot once, in order, whoever publishes: what is not
+// newer than the subject's last message is taken as delivered already. As the last
+// message tells that, a work queue whose messages are consumed and gone has only the
+// ids of the last ten minutes for it, and the saved cursor.
 type Stored struct {
 	conn    *dial.Conn
-	opts    StreamOptions
+	opts    StoredOptions
 	cfg     jetstream.StreamConfig
 	durable bool
+	gaps    announcer
 	// doubtful: the stream may be gone. One in memory ends with its server.
 	doubtful atomic.Bool
 
@@ -83,31 +95,43 @@ type pending struct {
 	since uint64 // what the stream had reached before the first attempt
 }
 
-// Ring returns the publisher of the delivery mode "ring". It waits for the
-// connection and for JetStream, see [dial.Conn.Retry], and makes or checks the stream.
-// An error that wraps [dial.ErrStream] says what is wrong with that, and what to do.
-func Ring(ctx context.Context, conn *dial.Conn, o StreamOptions) (*Stored, error) {
-	o = o.withDefaults()
-	return open(ctx, conn, o, o.RingConfig(), false)
-}
-
-// Durable returns the publisher of the delivery mode "durable". It waits and checks
-// as Ring does.
-func Durable(ctx context.Context, conn *dial.Conn, o StreamOptions) (*Stored, error) {
-	o = o.withDefaults()
-	return open(ctx, conn, o, o.DurableConfig(), true)
-}
-
-func open(ctx context.Context, conn *dial.Conn, o StreamOptions, cfg jetstream.StreamConfig, durable bool) (*Stored, error) {
-	js := conn.Control().JetStream()
-	err := conn.Retry(ctx, "JetStream stream "+cfg.Name, func(ctx context.Context) error { return ensure(ctx, js, cfg) })
-	if err != nil {
-		return nil, StreamError(ctx, js, cfg, err)
+// NewStored returns the delivery over a connection. It lives as long as that, and does
+// not wait for a server: that is for Open, which comes before all else.
+func NewStored(conn *dial.Conn, o StoredOptions) *Stored {
+	if o.OnRetry == nil {
+		o.OnRetry = func(string, error) {}
 	}
-	return &Stored{conn: conn, opts: o, cfg: cfg, durable: durable, tails: map[string]*tail{}}, nil
+	s := &Stored{conn: conn, opts: o, cfg: o.Stream.Config(), durable: o.Stream.Kind == Durable, tails: map[string]*tail{}}
+	s.gaps = announcer{mode: o.Gaps, control: conn.Control(), publish: s.Publish}
+	return s
 }
 
-// Publish returns nil when the server has stored m, or has something as new on the
+// Open waits for the connection and for JetStream, see [dial.Conn.Retry], and makes or
+// checks the stream. An error that wraps [dial.ErrStream] says what is wrong with that,
+// and what to do.
+func (s *Stored) Open(ctx context.Context) error {
+	js := s.conn.Control().JetStream()
+	err := s.conn.Retry(ctx, "JetStream stream "+s.cfg.Name, func(ctx context.Context) error { return ensure(ctx, js, s.cfg) })
+	if err != nil {
+		return StreamError(ctx, js, s.cfg, err)
+	}
+	return nil
+}
+
+// Watched implements [publish.Delivery]. It is true: the stream listens.
+func (s *Stored) Watched(string) bool { return true }
+
+// Confirm implements [publish.Delivery]. Tensors are confirmed when Publish returns, so
+// that it only has to flush what tells of gaps.
+func (s *Stored) Confirm(ctx context.Context) error { return s.gaps.confirm(ctx) }
+
+// Gap implements [publish.Delivery]. An event goes over the control connection, at most
+// once, and is not stored; among the tensors, a gap is stored as they are.
+func (s *Stored) Gap(ctx context.Context, g publish.Gap, routes []publish.Route) error {
+	return s.gaps.announce(ctx, g, routes)
+}
+
+// Publish implements [publish.Delivery]: it returns nil when the server has stored m, or has something as new on the
 // subject. The error is a [*publish.DropError] where the message was given up, at
 // once where it is larger than the server takes, and ctx's where that ended first;
 // any other says that no message like it can ever be stored.
@@ -183,7 +207,7 @@ func (s *Stored) Last(ctx context.Context, subject string) (source.Slot, bool, e
 // last returns the end of a subject: the sequence and the place of its last message,
 // zero where there is none, or it is none of ours.
 func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject string) (last end, err error) {
-	stream, err := js.Stream(ctx, s.opts.Name)
+	stream, err := js.Stream(ctx, s.cfg.Name)
 	if err != nil {
 		return end{}, err
 	}
@@ -233,9 +257,9 @@ func stale(m publish.Message, begin time.Time) bool {
 func (s *Stored) try(ctx context.Context, t *tail, p *pending) error {
 	on := s.conn.DataFor(p.Message)
 	js := on.JetStream()
-	if !on.Connected() {
+	if err := on.Ready(); err != nil {
 		t.known = false
-		return drop(publish.DropDisconnected, dial.ErrNotConnected)
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, on.WriteTimeout())
 	defer cancel()
@@ -285,7 +309,7 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *tail, p
 		}
 	}
 	var opts []jetstream.PublishOpt
-	if s.opts.Limits {
+	if s.opts.Stream.Limits {
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(t.seq))
 	}
 	ack, err := s.put(ctx, on, m, opts...)
@@ -309,7 +333,7 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *tail, p
 
 // put publishes a message and waits for its acknowledgement.
 func (s *Stored) put(ctx context.Context, on *dial.DataConnection, m publish.Message, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	opts = append(opts, jetstream.WithExpectStream(s.opts.Name), jetstream.WithRetryAttempts(0))
+	opts = append(opts, jetstream.WithExpectStream(s.cfg.Name), jetstream.WithRetryAttempts(0))
 	// The client adds headers of its own.
 	msg := &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Data}
 	on.Sent() // finds out where the connection is dead
@@ -361,7 +385,7 @@ func reasonOf(err error) (reason string, final bool) {
 	var api *jetstream.APIError
 	switch {
 	case errors.As(err, &dropped):
-		return dropped.Reason, dropped.Reason == publish.DropTooLarge
+		return dropped.Reason, dropped.Reason == publish.DropTooLarge || dropped.Reason == publish.DropClosed
 	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
 		return "", true
 	case errors.Is(err, nats.ErrMaxPayload):

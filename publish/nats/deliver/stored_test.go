@@ -22,15 +22,24 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-func options() deliver.StreamOptions { return deliver.StreamOptions{Subjects: []string{"cvf.t.*.*"}} }
+func options() deliver.StoredOptions {
+	return deliver.StoredOptions{Stream: deliver.StreamOptions{Subjects: []string{"cvf.t.*.*"}}}
+}
 
-func durable(t *testing.T, conn *dial.Conn, o deliver.StreamOptions) *deliver.Stored {
+// opened returns a delivery that is ready.
+func opened(t *testing.T, conn *dial.Conn, kind deliver.Kind, o deliver.StoredOptions) *deliver.Stored {
 	t.Helper()
-	pub, err := deliver.Durable(t.Context(), conn, o)
-	if err != nil {
+	o.Stream.Kind = kind
+	stored := deliver.NewStored(conn, o)
+	if err := stored.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return pub
+	return stored
+}
+
+func durable(t *testing.T, conn *dial.Conn, o deliver.StoredOptions) *deliver.Stored {
+	t.Helper()
+	return opened(t, conn, deliver.Durable, o)
 }
 
 // TestFullStreamHoldsBack: a durable stream without room makes Publish wait, and
@@ -38,7 +47,7 @@ func durable(t *testing.T, conn *dial.Conn, o deliver.StreamOptions) *deliver.St
 func TestFullStreamHoldsBack(t *testing.T) {
 	url, conn, js := conntest.Store(t)
 	o := options()
-	o.MaxBytes, o.Limits = 100_000, true
+	o.Stream.MaxBytes, o.Stream.Limits = 100_000, true
 	full := make(chan struct{})
 	var once sync.Once
 	o.OnRetry = func(reason string, _ error) {
@@ -101,7 +110,7 @@ func TestTwoFeeders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			url, conn, _ := conntest.Store(t)
 			o := options()
-			o.Limits = limits
+			o.Stream.Limits = limits
 			const n = 300
 			var all sync.WaitGroup
 			all.Go(func() {
@@ -202,11 +211,12 @@ func TestStreamThatDoesNotFit(t *testing.T) {
 			// Each with a server of its own, which may be busy with a deleted stream.
 			_, conn, js := conntest.Store(t)
 			c, o := mine, options()
-			tt.change(&c, &o)
+			tt.change(&c, &o.Stream)
 			if _, err := js.CreateStream(ctx, c); err != nil {
 				t.Fatal(err)
 			}
-			_, err := deliver.Durable(ctx, conn, o)
+			o.Stream.Kind = deliver.Durable
+			err := deliver.NewStored(conn, o).Open(ctx)
 			if !errors.Is(err, dial.ErrStream) {
 				t.Fatalf("the error is %v", err)
 			}
@@ -222,7 +232,7 @@ func TestStreamThatDoesNotFit(t *testing.T) {
 func TestNoJetStream(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL(), WriteTimeout: time.Second})
-	_, err := deliver.Ring(t.Context(), conn, options())
+	err := deliver.NewStored(conn, options()).Open(t.Context())
 	if !errors.Is(err, dial.ErrStream) || !strings.Contains(err.Error(), "delivery.mode: live") {
 		t.Errorf("the error is %v", err)
 	}
@@ -233,10 +243,7 @@ func TestNoJetStream(t *testing.T) {
 func TestRingGivesUpWhatIsStale(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{StoreDir: t.TempDir()})
 	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL(), WriteTimeout: 100 * time.Millisecond})
-	pub, err := deliver.Ring(t.Context(), conn, options())
-	if err != nil {
-		t.Fatal(err)
-	}
+	pub := opened(t, conn, deliver.Ring, options())
 	srv.Shutdown()
 	m := conntest.TensorMessage(subject, conntest.Slot(0), 100)
 	m.Expires = time.Now().Add(300 * time.Millisecond)

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,9 +25,22 @@ const (
 	dedupe = 10 * time.Minute
 )
 
-// StreamOptions describe the JetStream stream that the modes "ring" and "durable"
-// publish into. It is made where it does not exist, and never changed.
+// A Kind is one of those that a stream of tensors can be.
+type Kind int
+
+const (
+	// Ring holds the newest messages of each subject, in memory.
+	Ring Kind = iota
+	// Durable holds messages on disk until they are consumed, and rejects new ones
+	// when it is full.
+	Durable
+)
+
+// StreamOptions describe the JetStream stream that a [Stored] publishes into. It is
+// made where it does not exist, and never changed.
 type StreamOptions struct {
+	// Kind says what the stream is for. Default: [Ring].
+	Kind Kind
 	// Name is that of the stream. Default: [dial.DefaultStream].
 	Name string
 	// Subjects are what it holds, with wildcards.
@@ -43,44 +57,28 @@ type StreamOptions struct {
 	// been consumed, until somebody purges them. The default is a work queue, which
 	// deletes what was consumed.
 	Limits bool
-	// OnRetry is told, for each attempt that did not succeed, why a message has to be
-	// published again: one of the reasons of a [publish.DropError], or [Conflict]. It
-	// must be quick, and safe for concurrent use. Default: none.
-	OnRetry func(reason string, err error)
 }
 
-func (o StreamOptions) withDefaults() StreamOptions {
-	if o.Name == "" {
-		o.Name = dial.DefaultStream
-	}
+// Config returns the stream as JetStream describes it.
+func (o StreamOptions) Config() jetstream.StreamConfig {
+	o.Name = cmp.Or(o.Name, dial.DefaultStream)
 	o.Replicas = max(o.Replicas, 1)
-	if o.OnRetry == nil {
-		o.OnRetry = func(string, error) {}
+	if o.Kind == Durable {
+		return o.durable()
 	}
-	return o
+	return o.ring()
 }
 
-// RingConfig returns the stream of the mode "ring".
-func (o StreamOptions) RingConfig() jetstream.StreamConfig {
-	o = o.withDefaults()
-	if o.Keep == 0 {
-		o.Keep = DefaultKeep
-	}
-	if o.MaxBytes == 0 {
-		o.MaxBytes = -1
-	}
+func (o StreamOptions) ring() jetstream.StreamConfig {
+	o.MaxBytes = cmp.Or(o.MaxBytes, -1)
 	cfg := o.stream()
 	cfg.Description = "cvfeeder: the newest tensors"
-	cfg.Storage, cfg.Discard, cfg.MaxMsgsPerSubject = jetstream.MemoryStorage, jetstream.DiscardOld, int64(o.Keep)
+	cfg.Storage, cfg.Discard, cfg.MaxMsgsPerSubject = jetstream.MemoryStorage, jetstream.DiscardOld, int64(cmp.Or(o.Keep, DefaultKeep))
 	return cfg
 }
 
-// DurableConfig returns the stream of the mode "durable".
-func (o StreamOptions) DurableConfig() jetstream.StreamConfig {
-	o = o.withDefaults()
-	if o.MaxBytes == 0 {
-		o.MaxBytes = DefaultMaxBytes
-	}
+func (o StreamOptions) durable() jetstream.StreamConfig {
+	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
 	cfg := o.stream()
 	cfg.Description = "cvfeeder: tensors until they are consumed"
 	cfg.Storage, cfg.Discard, cfg.Retention = jetstream.FileStorage, jetstream.DiscardNew, jetstream.WorkQueuePolicy

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -44,29 +45,29 @@ func TestInterest(t *testing.T) {
 			t.Parallel()
 			here, there := topology(t)
 			conn := conntest.Dial(t, dial.Options{URL: here, DataConnections: 2})
-			live := deliver.NewLive(conn)
+			live := deliver.NewLive(conn, publish.GapEvents)
 			conntest.WaitConnected(t, conn)
-			if !live.Interested(subject) {
+			if !live.Watched(subject) {
 				t.Error("nothing is known, and nobody is taken to listen")
 			}
 			conntest.Send(t, live, conntest.Numbered(0, 100))
-			natstest.Eventually(t, "the server tells that nobody listens", func() bool { return !live.Interested(subject) })
-			natstest.Eventually(t, "a trial comes", func() bool { return live.Interested(subject) })
+			natstest.Eventually(t, "the server tells that nobody listens", func() bool { return !live.Watched(subject) })
+			natstest.Eventually(t, "a trial comes", func() bool { return live.Watched(subject) })
 			conntest.Send(t, live, conntest.Numbered(1, 100))
-			natstest.Eventually(t, "nobody listens still", func() bool { return !live.Interested(subject) })
+			natstest.Eventually(t, "nobody listens still", func() bool { return !live.Watched(subject) })
 
 			sub := conntest.Subscribe(t, there, "cvf.t.>")
 			conntest.WaitConnected(t, sub)
 			n := 2
 			natstest.Eventually(t, "the listener is found", func() bool {
-				if live.Interested(subject) {
+				if live.Watched(subject) {
 					conntest.Send(t, live, conntest.Numbered(n, 100))
 					n++
 				}
 				return n > 10
 			})
 			conntest.Next(t, sub)
-			if !live.Interested("cvf.t.other.detector") {
+			if !live.Watched("cvf.t.other.detector") {
 				t.Error("a subject that was never used is taken to be idle")
 			}
 		})
@@ -77,7 +78,7 @@ func TestInterest(t *testing.T) {
 // harm.
 func TestAStreamListens(t *testing.T) {
 	_, conn, js := conntest.Store(t)
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "mine", Subjects: []string{"cvf.t.>"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,7 @@ func TestAStreamListens(t *testing.T) {
 		if err := conn.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if !live.Interested(subject) {
+		if !live.Watched(subject) {
 			t.Fatal("the stream is not taken for a listener")
 		}
 	}

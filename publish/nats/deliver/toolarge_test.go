@@ -19,31 +19,24 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 )
 
-// stored are the modes that store.
-var stored = map[string]func(context.Context, *dial.Conn, deliver.StreamOptions) (*deliver.Stored, error){
-	"ring": func(ctx context.Context, c *dial.Conn, o deliver.StreamOptions) (*deliver.Stored, error) {
-		return deliver.Ring(ctx, c, o)
-	},
-	"durable": func(ctx context.Context, c *dial.Conn, o deliver.StreamOptions) (*deliver.Stored, error) {
-		return deliver.Durable(ctx, c, o)
-	},
-}
+// kinds are those of the modes that store.
+var kinds = map[string]deliver.Kind{"ring": deliver.Ring, "durable": deliver.Durable}
 
 // TestTheServerTakesLess: a server comes back with a smaller max_payload while a
 // message is being published. It is dropped, or split for the new limit, and the
 // next ones go on.
 func TestTheServerTakesLess(t *testing.T) {
-	for name, open := range stored {
+	for name, kind := range kinds {
 		for way, chunk := range map[string]bool{"reject": false, "chunk": true} {
 			t.Run(name+" "+way, func(t *testing.T) {
 				t.Parallel()
-				serverTakesLess(t, open, chunk)
+				serverTakesLess(t, kind, chunk)
 			})
 		}
 	}
 }
 
-func serverTakesLess(t *testing.T, open func(context.Context, *dial.Conn, deliver.StreamOptions) (*deliver.Stored, error), chunk bool) {
+func serverTakesLess(t *testing.T, kind deliver.Kind, chunk bool) {
 	opts := embedded.Options{StoreDir: t.TempDir(), MaxPayload: 1 << 20}
 	srv := natstest.Serve(t, opts)
 	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL(), Chunk: chunk})
@@ -55,10 +48,7 @@ func serverTakesLess(t *testing.T, open func(context.Context, *dial.Conn, delive
 		default:
 		}
 	}
-	pub, err := open(t.Context(), conn, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pub := opened(t, conn, kind, o)
 	srv.Shutdown()
 	m := conntest.TensorMessage(subject, conntest.Slot(0), 300_000)
 	m.Expires = time.Now().Add(time.Minute)
@@ -68,7 +58,7 @@ func serverTakesLess(t *testing.T, open func(context.Context, *dial.Conn, delive
 	<-down
 	opts.Listen, opts.MaxPayload = natstest.Address(srv), 64<<10
 	srv = natstest.Serve(t, opts)
-	err = <-ended
+	err := <-ended
 	var size *publish.SizeError
 	switch {
 	case chunk && err != nil:
@@ -114,7 +104,7 @@ func TestTheStreamTakesLess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, conn, js := conntest.Store(t)
 			o := options()
-			o.MaxBytes = 50_000
+			o.Stream.MaxBytes = 50_000
 			pub := durable(t, conn, o)
 			stream, err := js.Stream(t.Context(), dial.DefaultStream)
 			if err != nil {

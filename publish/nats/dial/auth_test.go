@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/consume"
 	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
@@ -29,7 +30,7 @@ import (
 func checkDelivers(t *testing.T, o dial.Options) {
 	t.Helper()
 	conn := conntest.Dial(t, o)
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub, err := consume.Subscribe(o, subject)
 	if err != nil {
 		t.Fatal(err)

@@ -27,11 +27,11 @@ func TestServerStartsAfterTheClient(t *testing.T) {
 	address := natstest.FreeAddress(t)
 	limits := make(chan int, 1)
 	conn := conntest.Dial(t, dial.Options{URL: address, OnConnect: func(maxPayload int) { limits <- maxPayload }})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	if reason := conntest.DropReason(t, live.Publish(t.Context(), conntest.Numbered(1, 10))); reason != publish.DropDisconnected {
 		t.Errorf("without a server: reason %q", reason)
 	}
-	if reason := conntest.DropReason(t, live.PublishGap(t.Context(), publish.Gap{})); reason != publish.DropDisconnected {
+	if reason := conntest.DropReason(t, live.Gap(t.Context(), publish.Gap{}, nil)); reason != publish.DropDisconnected {
 		t.Errorf("gap without a server: reason %q", reason)
 	}
 	if err := conn.CheckSize(1); !errors.Is(err, dial.ErrNotConnected) {
@@ -60,7 +60,7 @@ func TestServerRestart(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{Listen: address})
 	limits := make(chan int, 2)
 	conn := conntest.Dial(t, dial.Options{URL: address, OnConnect: func(maxPayload int) { limits <- maxPayload }})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub := conntest.Subscribe(t, address, subject)
 	conntest.WaitConnected(t, conn, sub)
 	if limit := <-limits; limit != publish.MaxServerPayload {

@@ -32,7 +32,7 @@ func TestDeniedMessagesAreTold(t *testing.T) {
 		defer mu.Unlock()
 		told = append(told, err)
 	}})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	conntest.WaitConnected(t, conn)
 	if err := conn.Denied(); err != nil {
 		t.Errorf("before anything was sent: %v", err)
@@ -40,7 +40,7 @@ func TestDeniedMessagesAreTold(t *testing.T) {
 	for n := range 5 {
 		conntest.Send(t, live, conntest.Numbered(n, 10))
 	}
-	if err := live.PublishGap(t.Context(), publish.Gap{Stream: "cam-1", Reason: "no_media", Slots: 1}); err != nil {
+	if err := live.Gap(t.Context(), publish.Gap{Stream: "cam-1", Reason: "no_media", Slots: 1}, nil); err != nil {
 		t.Error(err)
 	}
 	// What was refused must not count as delivered.

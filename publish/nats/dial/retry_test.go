@@ -18,16 +18,14 @@ import (
 // TestTheStartWaits: a server that takes connections, but does not answer for
 // JetStream yet, is waited for.
 func TestTheStartWaits(t *testing.T) {
+	stored := func(kind deliver.Kind) func(context.Context, *dial.Conn) error {
+		o := deliver.StoredOptions{Stream: deliver.StreamOptions{Kind: kind, Subjects: []string{"cvf.t.*.*"}}}
+		return func(ctx context.Context, c *dial.Conn) error { return deliver.NewStored(c, o).Open(ctx) }
+	}
 	for name, open := range map[string]func(context.Context, *dial.Conn) error{
-		"ring": func(ctx context.Context, c *dial.Conn) error {
-			_, err := deliver.Ring(ctx, c, deliver.StreamOptions{Subjects: []string{"cvf.t.*.*"}})
-			return err
-		},
-		"durable": func(ctx context.Context, c *dial.Conn) error {
-			_, err := deliver.Durable(ctx, c, deliver.StreamOptions{Subjects: []string{"cvf.t.*.*"}})
-			return err
-		},
-		"cursors": func(ctx context.Context, c *dial.Conn) error { _, err := deliver.OpenCursors(ctx, c, 1); return err },
+		"ring":    stored(deliver.Ring),
+		"durable": stored(deliver.Durable),
+		"cursors": func(ctx context.Context, c *dial.Conn) error { return deliver.NewCursors(c, 1).Open(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

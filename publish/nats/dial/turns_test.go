@@ -27,7 +27,7 @@ func of(stream, n, size int) publish.Message {
 func TestStreamsKeepTheirOrder(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL(), DataConnections: 4})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub := conntest.Subscribe(t, srv.ClientURL(), "cvf.t.>")
 	conntest.WaitConnected(t, conn, sub)
 	var names []string
@@ -60,7 +60,7 @@ func TestAStalledConnectionStopsOnlyItsStreams(t *testing.T) {
 	proxy := natstest.NewStallProxy(t, srv.ClientURL())
 	proxy.Only = "data-2"
 	conn := conntest.Dial(t, dial.Options{URL: proxy.Addr().String(), DataConnections: 3, WriteTimeout: time.Second})
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	sub := conntest.Subscribe(t, srv.ClientURL(), "cvf.t.>")
 	conntest.WaitConnected(t, conn, sub)
 	var mu sync.Mutex
@@ -110,7 +110,7 @@ func TestAStalledConnectionStopsOnlyItsStreams(t *testing.T) {
 		}
 		return true
 	})
-	if err := live.PublishGap(t.Context(), publish.Gap{Stream: "cam-1", Slots: 1, Reason: "no_media"}); err != nil {
+	if err := live.Gap(t.Context(), publish.Gap{Stream: "cam-1", Slots: 1, Reason: "no_media"}, nil); err != nil {
 		t.Errorf("control: %v", err)
 	}
 }

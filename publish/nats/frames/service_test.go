@@ -345,7 +345,7 @@ func TestServicePermissions(t *testing.T) {
 	// Where the server does not tell beforehand, the refusal is logged, and no more.
 	conn, log, end := start("silent")
 	natstest.Eventually(t, "the refusal is logged", func() bool { return strings.Contains(log.String(), "ermissions Violation") })
-	if err := errors.Join(conn.Flush(t.Context()), conn.Denied(), deliver.NewLive(conn).Publish(t.Context(), publish.Message{Subject: subject})); err != nil {
+	if err := errors.Join(conn.Flush(t.Context()), conn.Denied(), deliver.NewLive(conn, publish.GapEvents).Publish(t.Context(), publish.Message{Subject: subject})); err != nil {
 		t.Error(err)
 	}
 	if err := end(); err != nil {
@@ -387,7 +387,7 @@ func TestAnswersThatAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	natstest.Eventually(t, "the refusals are logged", func() bool { return strings.Contains(log.String(), "mine.alone") })
-	if err := errors.Join(conn.Flush(t.Context()), conn.Denied(), deliver.NewLive(conn).Publish(t.Context(), publish.Message{Subject: subject})); err != nil {
+	if err := errors.Join(conn.Flush(t.Context()), conn.Denied(), deliver.NewLive(conn, publish.GapEvents).Publish(t.Context(), publish.Message{Subject: subject})); err != nil {
 		t.Error(err)
 	}
 	cancel()

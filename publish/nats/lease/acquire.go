@@ -249,7 +249,7 @@ func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
 // publishWithTTL writes a key that expires.
 func (l *Leases) publishWithTTL(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	l.writes.Add(1)
-	_, err := l.js.PublishMsg(ctx, &nats.Msg{Subject: "$KV." + Bucket + "." + key, Data: value}, jetstream.WithMsgTTL(ttl))
+	_, err := l.conn.Control().JetStream().PublishMsg(ctx, &nats.Msg{Subject: "$KV." + Bucket + "." + key, Data: value}, jetstream.WithMsgTTL(ttl))
 	return err
 }
 

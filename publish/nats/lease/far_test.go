@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -42,7 +43,7 @@ func TestLeafNodes(t *testing.T) {
 	}
 
 	conn, here := conntest.Dial(t, dial.Options{URL: one}), conntest.Subscribe(t, one, subject)
-	live := deliver.NewLive(conn)
+	live := deliver.NewLive(conn, publish.GapEvents)
 	conntest.WaitConnected(t, conn, here)
 	crossed := func() int64 {
 		leafs, err := hub.Leafz(nil)

@@ -1,8 +1,8 @@
 // Package lease shares streams between replicas, through a NATS key-value bucket: each
 // stream belongs to one member of a group at a time.
 //
-//	leases, err := lease.Join(ctx, conn, lease.Options{Group: "yard"})
-//	if err != nil {
+//	leases := lease.New(conn, lease.Options{Group: "yard"})
+//	if err := leases.Join(ctx); err != nil {
 //		return err
 //	}
 //	defer leases.Close()
@@ -56,7 +56,7 @@ const (
 	maxWait = 5 * time.Second
 )
 
-// Options are those of [Join].
+// Options are those of [New].
 type Options struct {
 	// Group is the name that the members have in common.
 	Group string
@@ -110,7 +110,7 @@ func (o Options) withDefaults() Options {
 //
 // The methods may be called concurrently.
 type Leases struct {
-	js      jetstream.JetStream
+	conn    *dial.Conn
 	kv      jetstream.KeyValue
 	opts    Options
 	prefix  string // of the group's keys
@@ -140,32 +140,35 @@ type record struct {
 	unsure bool        // whether the bucket says that it is ours; it is not used
 }
 
-// Join opens the bucket, which is made where it does not exist, and joins the group.
-// It waits for JetStream, see [dial.Conn.Retry]. Close leaves the group.
-func Join(ctx context.Context, conn *dial.Conn, o Options) (*Leases, error) {
+// New returns the leases of a member, which has yet to join the group. It does not wait
+// for a server.
+func New(conn *dial.Conn, o Options) *Leases {
 	o = o.withDefaults()
-	js := conn.Control().JetStream()
-	var kv jetstream.KeyValue
+	return &Leases{
+		conn: conn, opts: o, prefix: dial.EncodeKey(o.Group) + ".", timeout: min(o.Lease/3, maxWait),
+		members: newMembers(o.Member, o.Lease), changed: make(chan struct{}, 1), renew: make(chan struct{}, 1),
+		weight: o.Weight, pace: o.Lease / 3, records: map[string]*record{},
+	}
+}
+
+// Join opens the bucket, which is made where it does not exist, and joins the group.
+// It waits for JetStream, see [dial.Conn.Retry], and comes before all other methods but
+// Member and Lease. Close leaves the group.
+func (l *Leases) Join(ctx context.Context) error {
 	what := "key-value bucket " + Bucket
-	err := conn.Retry(ctx, what, func(ctx context.Context) (err error) {
-		kv, err = openBucket(ctx, js, o.Replicas)
+	err := l.conn.Retry(ctx, what, func(ctx context.Context) (err error) {
+		l.kv, err = openBucket(ctx, l.conn.Control().JetStream(), l.opts.Replicas)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", dial.ErrStream, what, err)
+		return fmt.Errorf("%w: %s: %w", dial.ErrStream, what, err)
 	}
-	l := &Leases{
-		js: js, kv: kv, opts: o, prefix: dial.EncodeKey(o.Group) + ".", timeout: min(o.Lease/3, maxWait),
-		changed: make(chan struct{}, 1), renew: make(chan struct{}, 1), weight: o.Weight, pace: o.Lease / 3,
-		records: map[string]*record{},
-	}
-	l.members = newMembers(o.Member, o.Lease)
 	l.expiry = time.AfterFunc(math.MaxInt64, l.expire)
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
 	l.running.Go(func() { l.renewals(running) })
 	l.running.Go(func() { l.watch(running) })
-	return l, nil
+	return nil
 }
 
 // openBucket opens or makes the bucket.
@@ -350,8 +353,12 @@ func (l *Leases) lose(key string, r *record) {
 	}
 }
 
-// Close releases all streams, leaves the group, and ends all use of the bucket.
+// Close releases all streams, leaves the group, and ends all use of the bucket. It does
+// nothing before Join.
 func (l *Leases) Close() error {
+	if l.stop == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), min(l.opts.Lease, maxWait))
 	defer cancel()
 	err := l.Release(ctx, l.keys()...)

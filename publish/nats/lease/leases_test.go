@@ -42,8 +42,8 @@ func joinWith(t *testing.T, url string, o lease.Options) *lease.Leases {
 	natstest.Within(t, func() (err error) { // a cluster has to elect a leader first
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		l, err = lease.Join(ctx, conn, o)
-		return err
+		l = lease.New(conn, o)
+		return l.Join(ctx)
 	})
 	return l
 }
@@ -330,7 +330,11 @@ func TestLeasesNeedNoMore(t *testing.T) {
 	})
 	open := func(user string) *lease.Leases {
 		conn := conntest.Dial(t, dial.Options{URL: url(user), OnDenied: func(err error) { t.Errorf("%s: %v", user, err) }})
-		return natstest.Must[*lease.Leases](t)(lease.Join(t.Context(), conn, lease.Options{Group: "g", Member: user, Lease: leaseTime}))
+		l := lease.New(conn, lease.Options{Group: "g", Member: user, Lease: leaseTime})
+		if err := l.Join(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return l
 	}
 	a, b := open("maker"), open("feeder")
 	meet(t, b, 2)

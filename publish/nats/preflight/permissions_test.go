@@ -127,9 +127,9 @@ func TestLeastPrivilegeDelivers(t *testing.T) {
 		if err := preflight.CheckPermissions(t.Context(), conn, needsLive); err != nil {
 			t.Errorf("%s: %v", user, err)
 		}
-		live := deliver.NewLive(conn)
+		live := deliver.NewLive(conn, publish.GapEvents)
 		conntest.Send(t, live, conntest.Numbered(1, 100))
-		if err := live.PublishGap(t.Context(), publish.Gap{Stream: "cam-1", Reason: "no_media", Slots: 1}); err != nil {
+		if err := live.Gap(t.Context(), publish.Gap{Stream: "cam-1", Reason: "no_media", Slots: 1}, nil); err != nil {
 			t.Error(err)
 		}
 		if err := conn.Flush(t.Context()); err != nil {

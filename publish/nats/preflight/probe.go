@@ -132,15 +132,11 @@ type StoreState struct {
 	Config string
 }
 
-// CheckStream looks at the JetStream stream of the mode durable or ring, without making
-// it. An error wraps [dial.ErrStream] where what is there does not fit, or none could be
+// CheckStream looks at the JetStream stream that tensors are to be published into,
+// without making it. An error wraps [dial.ErrStream] where what is there does not fit, or none could be
 // made.
-func CheckStream(ctx context.Context, conn *dial.Conn, o deliver.StreamOptions, durable bool) (StoreState, error) {
-	js := conn.Control().JetStream()
-	want := o.RingConfig()
-	if durable {
-		want = o.DurableConfig()
-	}
+func CheckStream(ctx context.Context, conn *dial.Conn, o deliver.StreamOptions) (StoreState, error) {
+	js, want := conn.Control().JetStream(), o.Config()
 	state := StoreState{Name: want.Name, Config: summary(want)}
 	stream, err := js.Stream(ctx, want.Name)
 	switch {

@@ -64,9 +64,9 @@ func TestCheckStream(t *testing.T) {
 	if err := c.WaitConnected(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	o := deliver.StreamOptions{Subjects: []string{"cvf.t.*.*"}, MaxBytes: 1 << 20}
+	o := deliver.StreamOptions{Kind: deliver.Durable, Subjects: []string{"cvf.t.*.*"}, MaxBytes: 1 << 20}
 	for range 2 { // looking makes nothing
-		got, err := preflight.CheckStream(t.Context(), c, o, true)
+		got, err := preflight.CheckStream(t.Context(), c, o)
 		if err != nil || got.Exists {
 			t.Errorf("before there is anything: %+v, %v", got, err)
 		}
@@ -74,25 +74,27 @@ func TestCheckStream(t *testing.T) {
 			t.Errorf("before there is a bucket: %+v, %v", got, err)
 		}
 	}
-	if _, err := deliver.Durable(t.Context(), c, o); err != nil {
+	if err := deliver.NewStored(c, deliver.StoredOptions{Stream: o}).Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := deliver.OpenCursors(t.Context(), c, 1); err != nil {
+	if err := deliver.NewCursors(c, 1).Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	got, err := preflight.CheckStream(t.Context(), c, o, true)
+	got, err := preflight.CheckStream(t.Context(), c, o)
 	if err != nil || !got.Exists {
 		t.Errorf("when it is there: %+v, %v", got, err)
 	}
 	if got, err := preflight.CheckBucket(t.Context(), c, deliver.CursorBucket); err != nil || !got.Exists {
 		t.Errorf("when the bucket is there: %+v, %v", got, err)
 	}
-	_, err = preflight.CheckStream(t.Context(), c, o, false)
+	ring := o
+	ring.Kind = deliver.Ring
+	_, err = preflight.CheckStream(t.Context(), c, ring)
 	if !errors.Is(err, dial.ErrStream) || !strings.Contains(err.Error(), "nats stream rm") {
 		t.Errorf("of another kind: %v", err)
 	}
 	o.Name = "other"
-	_, err = preflight.CheckStream(t.Context(), c, o, true)
+	_, err = preflight.CheckStream(t.Context(), c, o)
 	if !errors.Is(err, dial.ErrStream) || !strings.Contains(err.Error(), "stream cvfeeder has cvf.t.*.* already") {
 		t.Errorf("with the subjects of another: %v", err)
 	}
