@@ -1,5 +1,5 @@
-// Package checkpoint keeps the streams' cursors in a directory, from one run of
-// the process to the next.
+// Package checkpoint keeps the streams' cursors in a directory, from one run of the
+// process to the next.
 //
 //	store, err := checkpoint.Open("/var/lib/cvfeeder")
 //	if err != nil { … }
@@ -7,14 +7,15 @@
 //	if store.Damaged() != "" { … } // an unreadable file was set aside
 //	cursor, ok := store.Load("front-door")
 //	store.Set("front-door", cursor)
-//	err = store.Flush()
+//	err = store.Flush(ctx, "front-door")
 //
-// All cursors are in one file, which is replaced atomically: a crash leaves the
-// old one or the new one. It carries a checksum; a file that is damaged is set
-// aside and reported, never trusted. One process at a time may have the directory.
+// All cursors are in one file, which is replaced atomically: a crash leaves the old file
+// or the new one. It carries a checksum. A damaged file is set aside and reported, never
+// trusted. Only one process at a time can use a directory.
 package checkpoint
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,26 +39,27 @@ const (
 	maxBytes = 64 << 20
 )
 
-// A Store is the cursors of one directory. It is safe for concurrent use.
+// A Store is the cursors of one directory. It implements [source.Cursors].
 type Store struct {
 	dir     string
 	lock    *os.File
 	damaged string
+	writing chan struct{} // holds an element while the file is being written
 
 	mu      sync.Mutex
 	cursors map[string]source.Slot
-	changed bool
+	changed bool // since they were written
 }
 
-// file is what is written. Sum is the CRC-32 of Cursors as they stand in the file.
+// file is the content of the file. Sum is the CRC-32 of Cursors as it stands there.
 type file struct {
 	Version int             `json:"version"`
 	Sum     string          `json:"sum"`
 	Cursors json.RawMessage `json:"cursors"`
 }
 
-// Open opens a directory, and makes it where there is none. A directory that
-// another process has open is an error; a damaged file is not: see
+// Open opens a directory, and makes it if it does not exist. It returns an error if
+// another process has the directory open, but none for a damaged file: see
 // [Store.Damaged].
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -67,7 +69,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state directory %s: %w", dir, err)
 	}
-	s := &Store{dir: dir, lock: lock, cursors: map[string]source.Slot{}}
+	s := &Store{dir: dir, lock: lock, writing: make(chan struct{}, 1), cursors: map[string]source.Slot{}}
 	if err := s.read(); err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("state directory %s: %w", dir, err)
@@ -145,11 +147,11 @@ func parse(data []byte) (map[string]source.Slot, error) {
 
 func sum(data []byte) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE(data)) }
 
-// Damaged tells which file was set aside when the store was opened, and why; ""
-// where none was.
+// Damaged tells which file was set aside when the store was opened, and why; "" if none
+// was.
 func (s *Store) Damaged() string { return s.damaged }
 
-// Load returns the cursor that was set last for a key, false where there is none.
+// Load returns the cursor last set for a key, false if there is none.
 func (s *Store) Load(key string) (source.Slot, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,20 +169,39 @@ func (s *Store) Set(key string, cursor source.Slot) {
 	}
 }
 
-// Flush writes the cursors, if any has changed. When it returns nil they survive
-// a crash of the machine.
-func (s *Store) Flush() error {
-	s.mu.Lock()
-	if !s.changed {
-		s.mu.Unlock()
-		return nil
+// Flush writes all cursors if any has changed, whatever the keys. When it returns nil,
+// they survive a crash of the machine. When ctx ends during a write, Flush returns, and
+// the write goes on; the next Flush and Close wait for it.
+func (s *Store) Flush(ctx context.Context, _ ...string) error {
+	select {
+	case s.writing <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("state directory %s: %w", s.dir, ctx.Err())
 	}
-	cursors := maps.Clone(s.cursors)
+	done := make(chan error, 1)
+	go func() {
+		defer func() { <-s.writing }()
+		done <- s.writeChanged()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("state directory %s: %w", s.dir, ctx.Err())
+	}
+}
+
+// writeChanged writes the cursors if any has changed. It is called by one goroutine at a
+// time.
+func (s *Store) writeChanged() error {
+	s.mu.Lock()
+	changed, cursors := s.changed, maps.Clone(s.cursors)
 	s.changed = false
 	s.mu.Unlock()
-
-	err := s.write(cursors)
-	if err != nil {
+	if !changed {
+		return nil
+	}
+	if err := s.write(cursors); err != nil {
 		s.mu.Lock()
 		s.changed = true
 		s.mu.Unlock()
@@ -205,7 +226,7 @@ func (s *Store) write(cursors map[string]source.Slot) error {
 	return replace(filepath.Join(s.dir, fileName), data)
 }
 
-// replace writes a file so that a crash leaves the old or the new one, whole.
+// replace writes a file so that a crash leaves either the old or the new content.
 func replace(path string, data []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
 	if err != nil {
@@ -227,7 +248,7 @@ func replace(path string, data []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// Close writes what has changed and gives the directory free.
+// Close writes what has changed and releases the directory.
 func (s *Store) Close() error {
-	return errors.Join(s.Flush(), s.lock.Close())
+	return errors.Join(s.Flush(context.Background()), s.lock.Close())
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 )
 
 func open(t *testing.T, dir string) *Store {
@@ -18,6 +19,21 @@ func open(t *testing.T, dir string) *Store {
 	return s
 }
 
+func TestCursors(t *testing.T) {
+	sourcetest.TestCursors(t, func(t *testing.T) func() source.Cursors {
+		dir := t.TempDir()
+		var s *Store
+		t.Cleanup(func() { _ = s.Close() })
+		return func() source.Cursors {
+			if s != nil { // as a crash does
+				_ = s.lock.Close()
+			}
+			s = open(t, dir)
+			return s
+		}
+	})
+}
+
 func TestCursorsSurvive(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state", "deep")
 	s := open(t, dir)
@@ -26,7 +42,7 @@ func TestCursorsSurvive(t *testing.T) {
 	}
 	s.Set("a", 1767322445200)
 	s.Set("b/@2026", 400)
-	if err := s.Flush(); err != nil {
+	if err := s.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.Set("a", 1767322445400)
@@ -118,7 +134,7 @@ func TestUnwritableDirectory(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Flush(); err == nil || !strings.Contains(err.Error(), dir) {
+	if err := s.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("Flush into a directory that is gone: %v", err)
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {

@@ -172,6 +172,11 @@ type cursorStore interface {
 	Close() error
 }
 
+// A fileStore is a file, as the pipeline flushes it.
+type fileStore struct{ *checkpoint.Store }
+
+func (s fileStore) Flush() error { return s.Store.Flush(context.Background()) }
+
 // StoreOptions returns the JetStream stream that a config asks for, with the subjects
 // of the template.
 func StoreOptions(cfg *config.Config, subject publish.SubjectTemplate) deliver.StreamOptions {
@@ -226,7 +231,7 @@ func (f *Feeder) cursorFile() (cursorStore, error) {
 	if why := store.Damaged(); why != "" {
 		f.log.Error("the saved cursors are lost: streams go on from now", "err", why)
 	}
-	return store, nil
+	return fileStore{store}, nil
 }
 
 // storeDir returns the directory in which an embedded server stores messages, "" where

@@ -131,7 +131,7 @@ func testEndedContext(t *testing.T, restart func() source.Cursors) {
 // testConcurrent has one goroutine a key, and flushes that overlap.
 func testConcurrent(t *testing.T, restart func() source.Cursors) {
 	c := restart()
-	const sets = 25
+	const sets = 10
 	var wg sync.WaitGroup
 	for _, key := range CursorKeys() {
 		wg.Go(func() {
