@@ -19,6 +19,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
 const endToEndConfig = `
@@ -230,12 +231,12 @@ func checkTensor(t *testing.T, m publish.Message) publish.Envelope {
 	if want := "cvf.t." + e.Stream + "." + e.Output; m.Subject != want {
 		t.Errorf("subject %s, want %s", m.Subject, want)
 	}
-	code, err := kinesistest.ReadTimeCode(tensor.Image(), kinesistest.AffineView(e.Affine, e.Source))
+	code, err := scene.ReadTimeCode(tensor.Image(), scene.AffineView(e.Affine, e.Source))
 	if err != nil {
 		t.Errorf("%s at %v: %v", m.Subject, e.Time, err)
 		return e
 	}
-	if !code.Time.Equal(e.Time) || code.Stream != kinesistest.StreamHash(e.Stream) {
+	if !code.Time.Equal(e.Time) || code.Stream != scene.StreamHash(e.Stream) {
 		t.Errorf("%s: the tensor for %v shows %v, of stream hash %x", m.Subject, e.Time, code.Time, code.Stream)
 	}
 	return e

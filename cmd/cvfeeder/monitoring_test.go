@@ -56,7 +56,7 @@ func TestOutageAlerts(t *testing.T) {
 		t.Fatal(err)
 	}
 	var outage atomic.Bool
-	r := newRig(t, kinesistest.Options{Scene: grey{}, Intercept: func(kinesistest.Request) *kinesistest.Fault {
+	r := newRig(t, kinesistest.Options{Scene: grey{}, Intercept: func(kinesistest.Request) *kinesistest.ErrorResponse {
 		if outage.Load() {
 			return kinesistest.Unavailable()
 		}

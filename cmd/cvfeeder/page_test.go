@@ -23,6 +23,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/metrics/status"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
 const pageConfig = `
@@ -94,7 +95,7 @@ func TestStatusPage(t *testing.T) {
 	leaks := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, leaks) }) // after the browser and the rig
 	b := newBrowser(t)
-	scene, err := kinesistest.NewDrawn(image.Pt(320, 180))
+	scene, err := scene.NewDrawn(image.Pt(320, 180))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +256,7 @@ func manyStreams(t *testing.T, n int) []status.Stream {
 func TestPageLeavesNothing(t *testing.T) {
 	leaks := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, leaks) }) // after the rig has ended
-	r := newRig(t, kinesistest.Options{Scene: grey{}, Intercept: func(req kinesistest.Request) *kinesistest.Fault {
+	r := newRig(t, kinesistest.Options{Scene: grey{}, Intercept: func(req kinesistest.Request) *kinesistest.ErrorResponse {
 		if req.Stream == "cam-2" {
 			return kinesistest.Broken()
 		}

@@ -38,9 +38,9 @@ func TestReadiness(t *testing.T) {
 	}
 	t.Parallel()
 	var refused atomic.Bool
-	r := newRig(t, kinesistest.Options{Scene: grey{}, Intercept: func(req kinesistest.Request) *kinesistest.Fault {
+	r := newRig(t, kinesistest.Options{Scene: grey{}, Intercept: func(req kinesistest.Request) *kinesistest.ErrorResponse {
 		if refused.Load() && req.Stream == "cam-2" && req.Operation == "GetImages" {
-			return &kinesistest.Fault{Status: http.StatusForbidden, Code: "NotAuthorizedException", Message: "no more"}
+			return &kinesistest.ErrorResponse{Status: http.StatusForbidden, Code: "NotAuthorizedException", Message: "no more"}
 		}
 		return nil
 	}})

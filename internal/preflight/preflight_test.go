@@ -95,7 +95,7 @@ func TestCheckAWS(t *testing.T) {
 	}
 	defer nats.Shutdown()
 	for _, operation := range []string{"DescribeStream", "GetDataEndpoint", "GetImages"} {
-		out, err := runCheck(t, kinesistest.Options{Intercept: func(r kinesistest.Request) *kinesistest.Fault {
+		out, err := runCheck(t, kinesistest.Options{Intercept: func(r kinesistest.Request) *kinesistest.ErrorResponse {
 			if r.Operation == operation && r.Stream == "cam-1" {
 				return kinesistest.NotAuthorized("kinesisvideo:" + operation)
 			}

@@ -143,9 +143,9 @@ func TestEndpointIsKept(t *testing.T) {
 }
 
 // faults answers the first GetImages requests with the given faults.
-func faults(f ...*kinesistest.Fault) func(kinesistest.Request) *kinesistest.Fault {
+func faults(f ...*kinesistest.ErrorResponse) func(kinesistest.Request) *kinesistest.ErrorResponse {
 	var mu sync.Mutex
-	return func(r kinesistest.Request) *kinesistest.Fault {
+	return func(r kinesistest.Request) *kinesistest.ErrorResponse {
 		mu.Lock()
 		defer mu.Unlock()
 		if r.Operation != "GetImages" || len(f) == 0 {
@@ -212,7 +212,7 @@ func TestASlowAccountIsNotOverrun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cameras := kinesistest.Cameras(1000)
 		var now, most atomic.Int64
-		s := serve(t, kinesistest.Options{Streams: cameras, Intercept: func(r kinesistest.Request) *kinesistest.Fault {
+		s := serve(t, kinesistest.Options{Streams: cameras, Intercept: func(r kinesistest.Request) *kinesistest.ErrorResponse {
 			if r.Operation == "GetDataEndpoint" {
 				most.Store(max(most.Load(), now.Add(1)))
 				time.Sleep(10 * time.Second)
@@ -242,7 +242,7 @@ func TestASlowAccountIsNotOverrun(t *testing.T) {
 // requests are counted.
 func TestCodesThatAreMadeUp(t *testing.T) {
 	s := serve(t, kinesistest.Options{Intercept: faults(
-		&kinesistest.Fault{Code: "Bad\xffCode"}, &kinesistest.Fault{Code: "Another", Status: 418},
+		&kinesistest.ErrorResponse{Code: "Bad\xffCode"}, &kinesistest.ErrorResponse{Code: "Another", Status: 418},
 	)}, kinesis.Options{})
 	for range 2 {
 		if _, _, err := collect(t, s.stream("cam-1"), past(11)); err == nil {
@@ -289,7 +289,7 @@ func TestErrors(t *testing.T) {
 		},
 		{
 			name: "throttled without end", stream: "cam-1", client: kinesis.Options{Attempts: 2},
-			opts: kinesistest.Options{Intercept: func(r kinesistest.Request) *kinesistest.Fault {
+			opts: kinesistest.Options{Intercept: func(r kinesistest.Request) *kinesistest.ErrorResponse {
 				if r.Operation == "GetImages" {
 					return kinesistest.Throttled()
 				}

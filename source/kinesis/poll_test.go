@@ -79,7 +79,7 @@ func TestFeed(t *testing.T) {
 		}
 		srv := serve(t, kinesistest.Options{
 			Streams: []kinesistest.Stream{camera},
-			Intercept: func(r kinesistest.Request) *kinesistest.Fault {
+			Intercept: func(r kinesistest.Request) *kinesistest.ErrorResponse {
 				if r.Operation == "GetImages" && s.Failing() {
 					return kinesistest.NotAuthorized("kinesisvideo:GetImages")
 				}

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
 // loop is a scene that repeats, and is the same for all cameras, so that the fake
 // service has all its pictures ready: drawn anew they would take as much of the
 // machine as what is measured.
 type loop struct {
-	kinesistest.Scene
+	scene.Scene
 	length time.Duration
 }
 
@@ -26,21 +27,21 @@ func (l loop) at(t time.Time) time.Time {
 	return time.UnixMilli(0).Add(t.Sub(time.UnixMilli(0)) % l.length)
 }
 
-// Key implements [kinesistest.Scene].
+// Key implements [scene.Scene].
 func (l loop) Key(_ string, t time.Time) string { return l.Scene.Key("", l.at(t)) }
 
-// Picture implements [kinesistest.Scene].
+// Picture implements [scene.Scene].
 func (l loop) Picture(_ string, t time.Time) (image.Image, error) {
 	return l.Scene.Picture("", l.at(t))
 }
 
 // newScene returns a drawn street of 1920x1080, whose pictures are JPEGs of about
 // 330 KB, or what the video that CVFEEDER_BENCH_VIDEO names has.
-func newScene(ctx context.Context) (kinesistest.Scene, error) {
+func newScene(ctx context.Context) (scene.Scene, error) {
 	if video := os.Getenv("CVFEEDER_BENCH_VIDEO"); video != "" {
-		return kinesistest.NewVideo(ctx, video, image.Point{})
+		return scene.NewVideo(ctx, video, image.Point{})
 	}
-	drawn, err := kinesistest.NewDrawn(image.Pt(1920, 1080))
+	drawn, err := scene.NewDrawn(image.Pt(1920, 1080))
 	return loop{drawn, 10 * time.Second}, err
 }
 

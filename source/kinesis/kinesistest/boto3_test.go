@@ -28,7 +28,7 @@ func TestBoto3Accepts(t *testing.T) {
 			{Name: "busy", Faults: &kinesistest.Faults{Throttle: true}},
 			{Name: "outage", Outages: []kinesistest.Interval{{From: now.Add(-time.Hour), To: now.Add(time.Hour)}}},
 		},
-		Intercept: func(r kinesistest.Request) *kinesistest.Fault {
+		Intercept: func(r kinesistest.Request) *kinesistest.ErrorResponse {
 			if r.Stream == "denied" {
 				return kinesistest.NotAuthorized("kinesisvideo:" + r.Operation)
 			}

@@ -8,7 +8,7 @@ import (
 
 const maxListed = 10_000
 
-// streamInfo is what the service tells about a stream.
+// streamInfo is what the service says about a stream.
 type streamInfo struct {
 	StreamName           string
 	StreamARN            string
@@ -57,7 +57,7 @@ func (s *Server) listStreams(c *call) (answer, error) {
 			return nil, err
 		}
 	}
-	// A token names the last stream: no other one is left out where some come or go.
+	// A token names the last stream, so that none is skipped when others come or go.
 	found, more := s.streams.withPrefix(condition.ComparisonValue, after, int(limit))
 	out := struct {
 		StreamInfoList []streamInfo
@@ -89,9 +89,8 @@ var apiNames = []string{
 	"GET_HLS_STREAMING_SESSION_URL", "GET_DASH_STREAMING_SESSION_URL", "GET_CLIP", "GET_IMAGES",
 }
 
-// getDataEndpoint answers with the address that the client has reached the server
-// at, so that it works through any port forwarding, and where endpoints rotate a
-// path of their own.
+// getDataEndpoint answers with the address at which the client has reached the server, so
+// that it works through any port forwarding. If endpoints rotate, it adds a path.
 func (s *Server) getDataEndpoint(c *call) (answer, error) {
 	api := c.fields.text("APIName")
 	switch {

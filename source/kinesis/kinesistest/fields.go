@@ -14,7 +14,7 @@ import (
 // case-sensitive, null is the same as absent, and unknown ones are ignored.
 type fields struct {
 	raw map[string]json.RawMessage
-	err error // the first field of a wrong type
+	err error // the first member of a wrong type
 }
 
 func parseFields(body []byte) (*fields, error) {
@@ -28,8 +28,8 @@ func parseFields(body []byte) (*fields, error) {
 	return f, nil
 }
 
-// field returns the member of that name, and whether it is there. A wrong type is
-// noted in f.err.
+// field returns the member of that name, and whether it is there. f.err keeps the first
+// member of the wrong type.
 func field[T any](f *fields, name string) (value T, ok bool) {
 	raw, ok := f.raw[name]
 	if !ok || string(raw) == "null" {

@@ -20,10 +20,10 @@ type fragmentsQuery struct {
 	from, to source.Slot
 	producer bool
 	limit    int
-	next     source.Slot // where earlier pages ended, by the service's clock
+	next     source.Slot // the end of earlier pages, by the service's clock
 }
 
-// fragmentInfo is what the service tells about a fragment.
+// fragmentInfo is what the service says about a fragment.
 type fragmentInfo struct {
 	FragmentNumber               string
 	FragmentSizeInBytes          int64
@@ -37,7 +37,7 @@ func (s *Server) listFragments(c *call) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.atEndpoint(c); err != nil {
+	if err := s.checkEndpoint(c); err != nil {
 		return nil, err
 	}
 	if st.faults.DenyListFragments {
@@ -62,22 +62,22 @@ func (s *Server) listFragments(c *call) (answer, error) {
 		}
 		out.Fragments = append(out.Fragments, st.fragmentInfo(f))
 	}
-	if order := c.rolls.on(ofUnordered); order.falls(st.faults.Unordered) {
+	if order := c.rng.derive(ofUnordered); order.chance(st.faults.Unordered) {
 		shuffle(order, out.Fragments)
 	}
 	return answerJSON(out), nil
 }
 
-// within returns what a query finds at now, from where earlier pages ended.
+// within returns the fragments that a query finds at now, after those of earlier pages.
 func (m media) within(q fragmentsQuery, now time.Time) iter.Seq[fragment] {
-	// Nothing is visible outside of these, and clocks are off by so much at most.
+	// Nothing is visible outside of these bounds, and clocks are off by at most this much.
 	off := m.clockRange(q.producer)
 	from := max(q.from, source.SlotAt(now.Add(-m.retention))-off)
 	to := min(q.to, source.SlotAt(now)+off)
 	if !m.since.IsZero() {
 		from = max(from, source.SlotAt(m.since)-off)
 	}
-	if !q.producer { // spares what earlier pages have gone through
+	if !q.producer { // skips what was on earlier pages
 		from = max(from, q.next)
 	}
 	return func(yield func(fragment) bool) {
@@ -92,7 +92,7 @@ func (m media) within(q fragmentsQuery, now time.Time) iter.Seq[fragment] {
 func (st *stream) fragmentInfo(f fragment) fragmentInfo {
 	length := int64(f.end - f.start)
 	// About 1 Mbit/s.
-	size := length * (100 + st.media.rolls.on(ofSize, uint64(f.start)).below(50))
+	size := length * (100 + st.media.rng.derive(ofSize, uint64(f.start)).below(50))
 	return fragmentInfo{
 		FragmentNumber:               fmt.Sprintf("91343852333181%033d", f.start),
 		FragmentSizeInBytes:          size,
@@ -102,8 +102,8 @@ func (st *stream) fragmentInfo(f fragment) fragmentInfo {
 	}
 }
 
-// fragmentsWhere is what a token of ListFragments holds: the range, whether it is
-// the producer's, and where to go on. So the range need not be repeated.
+// fragmentsWhere is what a token of ListFragments holds: the range, whether it is by the
+// producer's clock, and where to continue. So the request need not repeat the range.
 const fragmentsWhere = "%d %d %t %d"
 
 func (s *Server) parseFragmentsQuery(f *fields, request string) (fragmentsQuery, error) {
@@ -153,7 +153,7 @@ func (q *fragmentsQuery) parseSelector(f *fields) error {
 	case from > to:
 		return invalidArgument("StartTimestamp must not be after EndTimestamp.")
 	}
-	if q.producer { // whose fragments may begin earlier by the service's clock
+	if q.producer { // fragments may begin earlier by the service's clock
 		q.next = math.MinInt64
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
 // Whatever a body says, it is refused with an error of the service's kind, or it
 // is a query within the limits.
 func FuzzParseImagesQuery(f *testing.F) {
@@ -33,7 +35,7 @@ func FuzzParseImagesQuery(f *testing.F) {
 				return
 			}
 		}
-		if fault := faultOf(err); fault.status() != http.StatusBadRequest || !strings.HasSuffix(fault.Code, "Exception") {
+		if response := errorResponseOf(err); response.status() != http.StatusBadRequest || !strings.HasSuffix(response.Code, "Exception") {
 			t.Errorf("%s: %v", body, err)
 		}
 	})
@@ -72,7 +74,7 @@ func FuzzParseFragmentsQuery(f *testing.F) {
 				return
 			}
 		}
-		if fault := faultOf(err); fault.status() != http.StatusBadRequest || !strings.HasSuffix(fault.Code, "Exception") {
+		if response := errorResponseOf(err); response.status() != http.StatusBadRequest || !strings.HasSuffix(response.Code, "Exception") {
 			t.Errorf("%s: %v", body, err)
 		}
 	})

@@ -21,10 +21,10 @@ func (s *Server) getImages(c *call) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.atEndpoint(c); err != nil {
+	if err := s.checkEndpoint(c); err != nil {
 		return nil, err
 	}
-	// A token continues the same request; only the size of its pages may change.
+	// A token continues the same request: only the page size may change.
 	request := fmt.Sprintf("images %s %v %s %v", st.Name, q.window, q.selector, q.format)
 	if q.offset, err = s.imagesOffset(request, q.token, st, c.record.Time); err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (s *Server) getImages(c *call) (answer, error) {
 	if err := s.admit(c, min(q.wanted, q.window.Slots()-q.offset)); err != nil {
 		return nil, err
 	}
-	if q.token != "" && c.rolls.on(ofBadTokens).falls(st.faults.BadTokens) {
+	if q.token != "" && c.rng.derive(ofBadTokens).chance(st.faults.BadTokens) {
 		c.record.Fault = "bad-token"
 		return nil, invalidValue("nextToken", q.token, "The timestamps of the token do not match those of the request")
 	}
@@ -45,12 +45,12 @@ func (s *Server) getImages(c *call) (answer, error) {
 	return s.imagesPage(c, q, request, slots)
 }
 
-// imagesPage answers with the page of those slots.
+// imagesPage answers with the page that has the given slots.
 func (s *Server) imagesPage(c *call, q imagesQuery, request string, slots []source.Slot) (answer, error) {
-	p := &pager{server: s, stream: c.stream, query: q, now: c.record.Time, rolls: c.rolls}
+	p := &pager{server: s, stream: c.stream, query: q, now: c.record.Time, rng: c.rng}
 	var entries []entry
 	done := 0
-	if c.rolls.on(ofEmptyPages).falls(c.stream.faults.EmptyPages) {
+	if c.rng.derive(ofEmptyPages).chance(c.stream.faults.EmptyPages) {
 		c.record.Fault = "empty-page"
 	} else {
 		var err error
@@ -72,8 +72,8 @@ func (s *Server) imagesPage(c *call, q imagesQuery, request string, slots []sour
 	return func(w io.Writer) error { return writeImages(w, entries, next) }, nil
 }
 
-// imagesOffset returns how many slots earlier pages have dealt with, as the token
-// says: "offset issued".
+// imagesOffset returns how many slots were on earlier pages, as the token says. Its text
+// is "offset issued".
 func (s *Server) imagesOffset(request, token string, st *stream, now time.Time) (int, error) {
 	if token == "" {
 		return 0, nil
@@ -98,14 +98,14 @@ func (s *Server) imagesOffset(request, token string, st *stream, now time.Time) 
 func checkMedia(st *stream, q imagesQuery, now time.Time) error {
 	switch {
 	case st.Retention == 0:
-		return &Fault{
+		return &ErrorResponse{
 			Code:    "NoDataRetentionException",
 			Message: fmt.Sprintf("Stream %s does not retain data: its DataRetentionInHours is 0.", st.Name),
 		}
 	case !q.producer() && q.window.End.Time().Before(now.Add(-st.Retention)):
 		return invalidArgument("End timestamp %d is outside of the stream retention period.", q.window.End)
 	case !st.media.any(q.window, q.producer(), now):
-		return &Fault{
+		return &ErrorResponse{
 			Status: http.StatusNotFound, Code: "ResourceNotFoundException",
 			Message: "No fragments found in the stream for the given time range.",
 		}
@@ -113,11 +113,11 @@ func checkMedia(st *stream, q imagesQuery, now time.Time) error {
 	return nil
 }
 
-// imageContent comes before the base64 of an image.
+// imageContent precedes the base64 of an image.
 const imageContent = `,"ImageContent":"`
 
-// writeImages writes the answer an image at a time, so that one image's base64 is
-// all that is held besides the cache.
+// writeImages writes the answer one image at a time, so that no more than one image's
+// base64 is held.
 func writeImages(w io.Writer, entries []entry, next string) error {
 	buf := []byte(`{"Images":[`)
 	for i, e := range entries {

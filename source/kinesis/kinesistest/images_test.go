@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
 func sum(b []byte) string {
@@ -24,9 +25,9 @@ func sum(b []byte) string {
 	return hex.EncodeToString(h[:])
 }
 
-func small(t *testing.T) *kinesistest.Drawn {
+func small(t *testing.T) *scene.Drawn {
 	t.Helper()
-	d, err := kinesistest.NewDrawn(image.Pt(320, 180))
+	d, err := scene.NewDrawn(image.Pt(320, 180))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +64,8 @@ func TestEveryImageShowsItsOwnSlot(t *testing.T) {
 			}
 			for _, im := range out.Images {
 				img, _ := decode(t, im)
-				got, err := kinesistest.ReadTimeCode(img, kinesistest.WholeView(img))
-				want := kinesistest.TimeCode{Time: next.UTC(), Stream: kinesistest.StreamHash(stream)}
+				got, err := scene.ReadTimeCode(img, scene.WholeView(img))
+				want := scene.TimeCode{Time: next.UTC(), Stream: scene.StreamHash(stream)}
 				if err != nil || got != want || !im.TimeStamp.Equal(next) {
 					t.Fatalf("at %v: %v, %v, want %v", im.TimeStamp, got, err, want)
 				}
@@ -138,11 +139,11 @@ func TestTokensBelongToTheirRequest(t *testing.T) {
 }
 
 func TestFormats(t *testing.T) {
-	scene, err := kinesistest.NewDrawn(image.Pt(640, 360))
+	drawn, err := scene.NewDrawn(image.Pt(640, 360))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := start(t, kinesistest.Options{Scene: scene})
+	c := start(t, kinesistest.Options{Scene: drawn})
 	from := minute()
 	sizes := map[string]int{}
 	for _, tt := range []struct {
@@ -173,7 +174,7 @@ func TestFormats(t *testing.T) {
 		if got := fmt.Sprint(format, " ", img.Bounds().Size()); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
-		if got, err := kinesistest.ReadTimeCode(img, kinesistest.WholeView(img)); err != nil || !got.Time.Equal(from) {
+		if got, err := scene.ReadTimeCode(img, scene.WholeView(img)); err != nil || !got.Time.Equal(from) {
 			t.Errorf("%s: shows %v, %v", tt.name, got, err)
 		}
 		sizes[tt.name] = len(*im.ImageContent)
@@ -246,11 +247,11 @@ func TestGetImagesRefuses(t *testing.T) {
 }
 
 func TestInterceptAndCorrupt(t *testing.T) {
-	faults := make(chan *kinesistest.Fault, 3)
+	faults := make(chan *kinesistest.ErrorResponse, 3)
 	from := minute()
 	c := start(t, kinesistest.Options{
 		Scene: small(t),
-		Intercept: func(r kinesistest.Request) *kinesistest.Fault {
+		Intercept: func(r kinesistest.Request) *kinesistest.ErrorResponse {
 			if r.Operation != "GetImages" || r.Stream != "cam-1" || r.Asked != 6 {
 				return nil
 			}

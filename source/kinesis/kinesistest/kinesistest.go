@@ -1,10 +1,10 @@
-// Package kinesistest is a fake Kinesis Video Streams service on the real wire
-// protocol, for tests, demonstrations and development without an AWS account.
+// Package kinesistest is a fake Kinesis Video Streams service on the real wire protocol,
+// for tests, demonstrations and development without an AWS account.
 //
-// One server answers the control plane (ListStreams, DescribeStream,
-// GetDataEndpoint) and the data plane (GetImages, ListFragments), to the AWS SDK of any
-// language: point the client's endpoint at it, with region [Region] and the keys
-// [AccessKey] and [SecretKey]. Signatures are checked as AWS does.
+// One server answers the control plane (ListStreams, DescribeStream, GetDataEndpoint) and
+// the data plane (GetImages, ListFragments) to the AWS SDK of any language: point the
+// client's endpoint at it, with region [Region] and the keys [AccessKey] and [SecretKey].
+// Signatures are checked as AWS does.
 //
 //	srv, err := kinesistest.New(kinesistest.Options{})
 //	// handle err
@@ -13,22 +13,24 @@
 //	defer endpoint.Close()
 //	// endpoint.URL serves the streams cam-1 to cam-4
 //
-// The media is made up, but behaves like the real one: it comes in fragments,
-// which become visible only some time after their end, and an image is found only
-// where its fragment starts within the window that was asked for. What the
-// cameras see is up to a [Scene]: [Drawn] paints a street with the time in it,
-// both readable and as a code that [ReadTimeCode] takes out of a picture again;
-// [Video] loops a file.
+// The media is made up, but behaves like real media. It comes in fragments, which become
+// visible only some time after their end, and an image is found only if its fragment
+// starts within the requested window. What the cameras see is up to a scene: see package
+// scene.
 //
-// Time is that of the time package, so testing/synctest drives the service; use a
-// [Pipe] as its network there.
+// Time is that of the time package, so testing/synctest drives the service; use a [Pipe]
+// as its network there.
 //
-// [Faults] are all that goes wrong in reality, in any mixture, and repeatable by a
+// [Faults] are the things that go wrong in reality, in any mixture, and repeatable by a
 // seed. Streams come and go with [Server.AddStream] and [Server.RemoveStream].
-// [Server.Media] tells what there was to be had and when, [Server.Requests],
-// [Server.Totals] and [Server.Handed] what was asked and handed out, so that a
-// test can compare. [Options.Intercept] and [Options.Corrupt] let it misbehave in
-// ways of its own.
+//
+// Tests compare what a client got with [Server.Media], which tells what there was to be
+// had and when, and with [Server.Requests], [Server.Totals] and [Server.Handed], which
+// tell what was asked for and handed out. [Options.Intercept] and [Options.Corrupt] let
+// the service misbehave in other ways.
+//
+// The package is larger than most, because it is one service: its operations, what goes
+// wrong with them, and the log of requests all work on the state of the same streams.
 package kinesistest
 
 import (
@@ -36,6 +38,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
 // What the service accepts unless [Options] say otherwise.
@@ -45,28 +49,27 @@ const (
 	SecretKey = "test"
 )
 
-// Options configure a [Server]. The zero value serves four streams of a drawn
-// scene.
+// Options configure a [Server]. The zero value serves four streams of a drawn scene.
 type Options struct {
 	// Streams are the cameras. Default: Cameras(4).
 	Streams []Stream
-	// Scene is what they see. Default: a [Drawn] of 1280x720.
-	Scene Scene
+	// Scene is what the cameras see. Default: a [scene.Drawn] of 1280x720.
+	Scene scene.Scene
 
-	// Fragment is the length of the media's fragments, which start at its whole
-	// multiples since the Unix epoch: whole milliseconds, 200ms to 1m. Default: 2s.
+	// Fragment is the length of the fragments, which start at whole multiples of it since
+	// the Unix epoch: whole milliseconds, 200ms to 1m. Default: 2s.
 	Fragment time.Duration
-	// FragmentMax, where it is longer than Fragment, makes their lengths vary between
-	// the two. At most 1m.
+	// FragmentMax, if longer than Fragment, makes the lengths vary between the two. At
+	// most 1m.
 	FragmentMax time.Duration
-	// Delay is how long after its end a fragment becomes visible; negative for
-	// none. Default: 500ms.
+	// Delay is how long after its end a fragment becomes visible; negative for none.
+	// Default: 500ms.
 	Delay time.Duration
 
 	// Faults are what goes wrong. Default: nothing.
 	Faults Faults
-	// Seed decides what is random: with the same seed and the same requests of each
-	// stream, the answers are the same.
+	// Seed decides everything random: the same seed and the same requests of each stream
+	// give the same answers.
 	Seed uint64
 
 	// Region, AccessKey and SecretKey are what requests must be signed with.
@@ -77,15 +80,15 @@ type Options struct {
 	CacheBytes int
 	// Records bounds the requests that are remembered. Default: 10,000.
 	Records int
-	// Instants bounds for how many instants of streams it is remembered how often
-	// their picture was handed out ([Server.Handed]). Default: 100,000.
+	// Instants bounds the instants for which it is remembered how often their picture was
+	// handed out: see [Server.Handed]. Default: 100,000.
 	Instants int
 
-	// Intercept is asked about every request that is signed and well-formed, and
-	// may answer in the service's place; nil leaves it to the service. The outcome
-	// fields of the request are not set yet. It is called concurrently.
-	Intercept func(Request) *Fault
-	// Observe is told of every request when it is answered. It is called concurrently.
+	// Intercept is called for every request that is signed and well-formed, and may
+	// answer in place of the service; nil leaves it to the service. The outcome fields of
+	// the request are not set yet. It is called concurrently.
+	Intercept func(Request) *ErrorResponse
+	// Observe is called for every request when it is answered. It is called concurrently.
 	Observe func(Request)
 	// Corrupt may replace the bytes of a stream's picture at t. It may edit data.
 	// It is called concurrently.
@@ -94,19 +97,18 @@ type Options struct {
 
 // A Stream is one camera's stream.
 type Stream struct {
-	// Name is that of the stream: letters, digits, '_', '.' and '-', at most 256.
+	// Name of the stream: up to 256 letters, digits, '_', '.' and '-'.
 	Name string
-	// Retention is how long media is kept; negative keeps nothing. DescribeStream
-	// tells it in hours, rounded up. Default: 24h.
+	// Retention is how long media is kept; negative keeps none. DescribeStream gives it
+	// in hours, rounded up. Default: 24h.
 	Retention time.Duration
-	// Since is when the first media came. Default: before all retention.
+	// Since is when the first media came. Default: longer ago than the retention.
 	Since time.Time
-	// Outages are the times without media: a fragment that touches one does not
-	// exist.
+	// Outages are the times without media: a fragment that touches one does not exist.
 	Outages []Interval
 
-	// Fragment with FragmentMax, Delay and Faults stand in for those of [Options],
-	// where set.
+	// Fragment with FragmentMax, Delay, and Faults, where set, replace those of
+	// [Options].
 	Fragment, FragmentMax, Delay time.Duration
 	Faults                       *Faults
 }

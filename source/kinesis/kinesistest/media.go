@@ -8,10 +8,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
-// media knows which fragments of a stream exist, and from when to when they can
-// be asked for. It is given the time, and remembers nothing.
+// media knows which fragments of a stream exist, and from when to when they can be asked
+// for. It has no clock and no state.
 type media struct {
-	rolls             dice
+	rng               rng
 	shortest, longest source.Slot // of a fragment
 	delay             time.Duration
 	retention         time.Duration
@@ -24,15 +24,15 @@ type media struct {
 // clock.
 type fragment struct{ start, end source.Slot }
 
-// blockFragments are the fragments of a block: a stretch of time of fixed length,
-// cut into fragments of lengths that vary. Blocks begin at their whole multiples
-// since the epoch, so the fragments at any time are known without those before.
+// blockFragments is the number of fragments of a block: a period of fixed length that is
+// divided into fragments of varying lengths. Blocks begin at whole multiples of their
+// length since the epoch, so the fragments at any time are known without those before.
 const blockFragments = 16
 
 func (m media) blockLength() source.Slot { return blockFragments / 2 * (m.shortest + m.longest) }
 
-// block returns where the fragments of the block begin, and where the last ends.
-// The lengths are drawn so that what remains can still be divided.
+// block returns where the fragments of the block begin, and where the last one ends. Each
+// length is chosen so that the rest can still be divided.
 func (m media) block(number int64) (bounds [blockFragments + 1]source.Slot) {
 	left := m.blockLength()
 	at := source.Slot(number) * left
@@ -43,7 +43,7 @@ func (m media) block(number int64) (bounds [blockFragments + 1]source.Slot) {
 		high := min(m.longest, left-after*m.shortest)
 		length := low
 		if high > low {
-			length += source.Slot(m.rolls.on(ofLength, uint64(number), uint64(i)).below(int64(high-low) + 1))
+			length += source.Slot(m.rng.derive(ofLength, uint64(number), uint64(i)).below(int64(high-low) + 1))
 		}
 		at, left = at+length, left-length
 	}
@@ -51,11 +51,11 @@ func (m media) block(number int64) (bounds [blockFragments + 1]source.Slot) {
 	return bounds
 }
 
-// from returns the fragments in their order, beginning with the one that would
-// hold t, without end, whether they exist or not.
+// from returns the fragments in order from the one that would hold t on, without end and
+// whether they exist or not.
 func (m media) from(t source.Slot) iter.Seq[fragment] {
 	return func(yield func(fragment) bool) {
-		for number := cell(t, m.blockLength()); ; number++ {
+		for number := period(t, m.blockLength()); ; number++ {
 			bounds := m.block(number)
 			for i, start := range bounds[:blockFragments] {
 				if end := bounds[i+1]; end > t && !yield(fragment{start, end}) {
@@ -66,8 +66,8 @@ func (m media) from(t source.Slot) iter.Seq[fragment] {
 	}
 }
 
-// cell returns the number of the cell that t is in, of those of the given length.
-func cell(t, length source.Slot) int64 {
+// period returns the number of the period of the given length that holds t.
+func period(t, length source.Slot) int64 {
 	n := t / length
 	if t%length < 0 {
 		n--
@@ -75,8 +75,8 @@ func cell(t, length source.Slot) int64 {
 	return int64(n)
 }
 
-// starting returns the fragments that exist and start from from to to, by the
-// service's clock or the producer's, in the order of the service's.
+// starting returns the fragments that exist and start between from and to, by the
+// service's clock or the producer's, in the order of the service's clock.
 func (m media) starting(from, to source.Slot, producer bool) iter.Seq[fragment] {
 	off := m.clockRange(producer)
 	return func(yield func(fragment) bool) {
@@ -91,8 +91,8 @@ func (m media) starting(from, to source.Slot, producer bool) iter.Seq[fragment] 
 	}
 }
 
-// holding returns the fragments that exist and hold t. By the producer's clock
-// there can be several.
+// holding returns the fragments that exist and hold t: several are possible by the
+// producer's clock.
 func (m media) holding(t source.Slot, producer bool) iter.Seq[fragment] {
 	off := m.clockRange(producer)
 	return func(yield func(fragment) bool) {
@@ -108,8 +108,8 @@ func (m media) holding(t source.Slot, producer bool) iter.Seq[fragment] {
 	}
 }
 
-// find returns the fragment that a window has for t: fragments are found by their
-// start, so the one that was already running when the window opened is not.
+// find returns the fragment in which a window finds t. The service selects fragments by
+// their start, so a fragment that was already running when the window opened is not found.
 func (m media) find(t, opened source.Slot, producer bool, now time.Time) (fragment, bool) {
 	for f := range m.holding(t, producer) {
 		if m.begin(f, producer) >= opened && m.visible(f, now) {
@@ -142,17 +142,17 @@ func (m media) exists(f fragment) bool {
 	return true
 }
 
-// broken tells whether no picture can be made of f.
+// broken tells whether f has media of which no picture can be made.
 func (m media) broken(f fragment) bool { return m.stretch(f, ofMediaErrors, m.faults.MediaErrors) }
 
-// stretch tells whether f starts within a stretch of something that has the given
-// share of the time.
+// stretch tells whether f starts within a stretch of time to which something happens that
+// has the given share of the time.
 func (m media) stretch(f fragment, of uint64, share float64) bool {
 	if share == 0 {
 		return false
 	}
-	number := cell(f.start, source.Slot(m.faults.Stretch.Milliseconds()))
-	return m.rolls.on(of, uint64(number)).falls(share)
+	number := period(f.start, source.Slot(m.faults.Stretch.Milliseconds()))
+	return m.rng.derive(of, uint64(number)).chance(share)
 }
 
 // visible tells whether f, which exists, can be asked for at now.
@@ -161,18 +161,18 @@ func (m media) visible(f fragment, now time.Time) bool {
 	return ok && !now.Before(at) && !f.start.Time().Before(now.Add(-m.retention))
 }
 
-// visibleFrom returns when f, which exists, can be asked for, or false for never.
+// visibleFrom returns from when on f, which exists, can be asked for, or false for never.
 func (m media) visibleFrom(f fragment) (time.Time, bool) {
-	rolls := func(of uint64) dice { return m.rolls.on(of, uint64(f.start)) }
+	random := func(of uint64) rng { return m.rng.derive(of, uint64(f.start)) }
 	at := f.end.Time().Add(m.delay)
-	if m.faults.Never > 0 && rolls(ofNever).falls(m.faults.Never) {
+	if m.faults.Never > 0 && random(ofNever).chance(m.faults.Never) {
 		return time.Time{}, false
 	}
 	if m.faults.Jitter > 0 {
-		at = at.Add(rolls(ofJitter).upTo(m.faults.Jitter))
+		at = at.Add(random(ofJitter).upTo(m.faults.Jitter))
 	}
-	if m.faults.Late > 0 && rolls(ofLate).falls(m.faults.Late) {
-		at = at.Add(rolls(ofLateBy).upTo(m.faults.LateBy))
+	if m.faults.Late > 0 && random(ofLate).chance(m.faults.Late) {
+		at = at.Add(random(ofLateBy).upTo(m.faults.LateBy))
 	}
 	return at, true
 }
@@ -190,8 +190,8 @@ func (m media) clock(f fragment) source.Slot {
 	if m.faults.Clock == 0 {
 		return 0
 	}
-	number := cell(f.start, source.Slot(m.faults.ClockEvery.Milliseconds()))
-	return m.rolls.on(ofClock, uint64(number)).around(m.faults.Clock)
+	number := period(f.start, source.Slot(m.faults.ClockEvery.Milliseconds()))
+	return m.rng.derive(ofClock, uint64(number)).around(m.faults.Clock)
 }
 
 // clockRange returns how far the clock can be off.

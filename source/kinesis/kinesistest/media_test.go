@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
 
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
 // overPipe serves over a pipe, to that client, until stop is called.
@@ -116,7 +117,7 @@ func TestFragments(t *testing.T) {
 }
 
 // An audio scene has no picture in the second half of every second.
-type audio struct{ kinesistest.Scene }
+type audio struct{ scene.Scene }
 
 func (a audio) Picture(stream string, t time.Time) (image.Image, error) {
 	if t.Nanosecond() >= 5e8 {

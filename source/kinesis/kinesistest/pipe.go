@@ -7,9 +7,8 @@ import (
 	"sync"
 )
 
-// A Pipe is a network of its own within the process: what [Server.Serve] listens
-// on, and what a client dials, whatever the address. Unlike the loopback it works
-// within a bubble of testing/synctest.
+// A Pipe is a network within the process: [Server.Serve] listens on it, and a client
+// dials it at any address. Unlike the loopback it works in a bubble of testing/synctest.
 //
 //	pipe := kinesistest.NewPipe()
 //	go srv.Serve(ctx, pipe)
@@ -33,7 +32,7 @@ func (p *Pipe) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements [net.Listener]. Connections that are open stay so.
+// Close implements [net.Listener]. Open connections stay open.
 func (p *Pipe) Close() error {
 	p.once.Do(func() { close(p.closed) })
 	return nil
@@ -47,7 +46,7 @@ type pipeAddr struct{}
 func (pipeAddr) Network() string { return "pipe" }
 func (pipeAddr) String() string  { return "pipe" }
 
-// DialContext connects to whoever accepts. The address does not matter.
+// DialContext connects to the listener. The address does not matter.
 func (p *Pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
@@ -60,8 +59,8 @@ func (p *Pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// Client returns an HTTP client that reaches the pipe's server at any address. Its
-// CloseIdleConnections ends what it keeps running.
+// Client returns an HTTP client that reaches the pipe's server at any address.
+// CloseIdleConnections ends the goroutines of its idle connections.
 func (p *Pipe) Client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: p.DialContext}}
 }

@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
 const (
@@ -21,27 +23,27 @@ const (
 // A Server is the fake service. It is an [http.Handler], safe for concurrent use.
 type Server struct {
 	opts     Options
-	streams  *streams
+	streams  *directory
 	verifier verifier
 	tokens   tokens
 	traffic  *traffic // of the account
-	pictures *pictures
-	record   *record
+	encoder  *scene.Encoder
+	requests *requestLog
 }
 
-// New returns a server, not started yet, or an error that says which option does
-// not make sense.
+// New returns a server that is not started yet, or an error that says which option makes
+// no sense.
 func New(opts Options) (*Server, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("fake Kinesis Video service: %w", err)
 	}
-	all, err := newStreams(opts)
+	all, err := newDirectory(opts)
 	if err != nil {
 		return nil, fmt.Errorf("fake Kinesis Video service: %w", err)
 	}
 	if opts.Scene == nil {
-		if opts.Scene, err = NewDrawn(image.Pt(1280, 720)); err != nil {
+		if opts.Scene, err = scene.NewDrawn(image.Pt(1280, 720)); err != nil {
 			return nil, fmt.Errorf("fake Kinesis Video service: %w", err)
 		}
 	}
@@ -50,13 +52,13 @@ func New(opts Options) (*Server, error) {
 		streams:  all,
 		verifier: verifier{opts.Region, opts.AccessKey, opts.SecretKey},
 		tokens:   newTokens(opts.Seed),
-		traffic:  newTraffic(dice(opts.Seed).on(0)),
-		pictures: newPictures(opts.Scene, opts.CacheBytes),
-		record:   newRecord(opts.Records, opts.Instants),
+		traffic:  newTraffic(rng(opts.Seed).derive(0)),
+		encoder:  scene.NewEncoder(opts.Scene, opts.CacheBytes),
+		requests: newRequestLog(opts.Records, opts.Instants),
 	}, nil
 }
 
-// A call is one request on its way through the service.
+// A call is one request that is being handled.
 type call struct {
 	*http.Request
 	endpoint string // the data endpoint's own path, see splitEndpoint
@@ -64,16 +66,16 @@ type call struct {
 	stream   *stream // nil for none
 	record   *Request
 
-	rolls  dice // what else happens to the request
-	manner manner
+	rng    rng // what else happens to the request
+	damage damage
 	slowBy time.Duration
 }
 
 // An answer writes the body of a 200.
 type answer func(io.Writer) error
 
-// ServeHTTP implements [http.Handler]. Where [Faults] have an answer cut it panics
-// with [http.ErrAbortHandler], as a handler does that gives up.
+// ServeHTTP implements [http.Handler]. If [Faults] have an answer cut, it panics with
+// [http.ErrAbortHandler], as a handler does that gives up.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, record: &Request{Client: appID(r.UserAgent()), Time: time.Now(), Status: http.StatusOK}}
 	reply, err := s.handle(w, c)
@@ -83,35 +85,35 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, errReset):
 		c.record.Status = 0
-		s.recorded(*c.record)
+		s.logRequest(*c.record)
 		reset(w)
 	case err != nil:
-		fault := faultOf(err)
-		c.record.Status, c.record.Code = fault.status(), fault.Code
-		s.recorded(*c.record)
-		fault.write(w)
-	case c.manner != manner{}:
-		s.mishandle(w, c, reply)
+		response := errorResponseOf(err)
+		c.record.Status, c.record.Code = response.status(), response.Code
+		s.logRequest(*c.record)
+		response.write(w)
+	case c.damage != damage{}:
+		s.sendDamaged(w, c, reply)
 	default:
-		s.recorded(*c.record)
-		// The only errors are those of a client that has gone away.
+		s.logRequest(*c.record)
+		// Writing fails only if the client has gone away.
 		_ = reply(w)
 	}
 }
 
-func faultOf(err error) *Fault {
-	var fault *Fault
-	if errors.As(err, &fault) {
-		return fault
+func errorResponseOf(err error) *ErrorResponse {
+	var response *ErrorResponse
+	if errors.As(err, &response) {
+		return response
 	}
-	return &Fault{Status: http.StatusInternalServerError, Code: "InternalFailure", Message: err.Error()}
+	return &ErrorResponse{Status: http.StatusInternalServerError, Code: "InternalFailure", Message: err.Error()}
 }
 
-// handle finds the operation, checks who asks, and has it answered.
+// handle finds the operation, checks the signature, and has the operation answer.
 func (s *Server) handle(w http.ResponseWriter, c *call) (answer, error) {
 	operation, name := s.operation(c)
 	if operation == nil {
-		return nil, &Fault{
+		return nil, &ErrorResponse{
 			Status: http.StatusNotFound, Code: "UnknownOperationException",
 			Message: fmt.Sprintf("There is no operation %s %s.", c.Method, c.URL.Path),
 		}
@@ -161,7 +163,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &Fault{
+		return nil, &ErrorResponse{
 			Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
 			Message: fmt.Sprintf("The request's body is larger than %d bytes.", maxBody),
 		}
@@ -171,7 +173,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
-// stream finds the stream that the call is about.
+// stream finds the stream that the call names.
 func (s *Server) stream(c *call) (*stream, error) {
 	name, arn := c.fields.text("StreamName"), c.fields.text("StreamARN")
 	if c.fields.err != nil {
@@ -188,7 +190,7 @@ func answerJSON(v any) answer {
 	return func(w io.Writer) error { return json.NewEncoder(w).Encode(v) }
 }
 
-// Serve answers on l until ctx ends, then finishes what is in flight, for at most
+// Serve answers on l until ctx ends, then finishes the requests in flight, for at most
 // five seconds, and returns nil. It closes l.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
@@ -208,7 +210,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
 	if srv.Shutdown(grace) != nil {
-		_ = srv.Close() // cut what did not finish in time
+		_ = srv.Close() // what did not finish in time
 	}
 	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("fake Kinesis Video service on %s: %w", l.Addr(), err)
@@ -216,7 +218,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// An Endpoint is a server that is being served.
+// An Endpoint is a [Server] that listens on an address.
 type Endpoint struct {
 	// URL is what a client's endpoint is set to: http://127.0.0.1:9178.
 	URL  string
@@ -224,8 +226,8 @@ type Endpoint struct {
 	done chan error
 }
 
-// Start serves on addr, such as "127.0.0.1:0" for any free port of the loopback,
-// until Close is called.
+// Start serves on addr until Close is called. "127.0.0.1:0" is any free port of the
+// loopback.
 func (s *Server) Start(addr string) (*Endpoint, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -237,7 +239,7 @@ func (s *Server) Start(addr string) (*Endpoint, error) {
 	return e, nil
 }
 
-// Close stops serving and returns when all is answered. It is called once.
+// Close stops serving, and returns when all requests are answered. It is called once.
 func (e *Endpoint) Close() error {
 	e.stop()
 	return <-e.done

@@ -20,56 +20,56 @@ const (
 	clockSkew        = 5 * time.Minute
 )
 
-// A verifier checks that requests are signed as AWS's Signature Version 4 says.
+// A verifier checks that requests are signed according to AWS Signature Version 4.
 // See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
 type verifier struct{ region, accessKey, secretKey string }
 
-// A signed is what a request says about its signature.
-type signed struct {
+// A claim is what a request says about its signature.
+type claim struct {
 	accessKey, day, region, service string
 	headers                         []string
 	signature                       string
 	time                            string // as in X-Amz-Date
 }
 
-// claim checks all that can be checked without the body, so that a stranger
-// cannot make the service read one.
-func (v verifier) claim(r *http.Request, now time.Time) (signed, error) {
-	s, err := parseSigned(r)
+// claim returns what the request claims, after checking all that can be checked without
+// the body: nobody without a key makes the service read one.
+func (v verifier) claim(r *http.Request, now time.Time) (claim, error) {
+	s, err := parseClaim(r)
 	if err != nil {
-		return signed{}, err
+		return claim{}, err
 	}
 	switch {
 	case s.accessKey != v.accessKey:
-		return signed{}, &Fault{
+		return claim{}, &ErrorResponse{
 			Status: http.StatusForbidden, Code: "UnrecognizedClientException",
 			Message: "The security token included in the request is invalid.",
 		}
 	case s.region != v.region:
-		return signed{}, invalidSignature("Credential should be scoped to a valid region. (This service is in %s.)", v.region)
+		return claim{}, invalidSignature("Credential should be scoped to a valid region. (This service is in %s.)", v.region)
 	case s.service != signingService:
-		return signed{}, invalidSignature("Credential should be scoped to correct service: '%s'.", signingService)
+		return claim{}, invalidSignature("Credential should be scoped to correct service: '%s'.", signingService)
 	}
 	if err := checkSignedHeaders(r, s.headers); err != nil {
-		return signed{}, err
+		return claim{}, err
 	}
 	return s, s.checkTime(now)
 }
 
-// parseSigned reads the headers Authorization and X-Amz-Date.
-func parseSigned(r *http.Request) (signed, error) {
+// parseClaim reads the headers Authorization and X-Amz-Date.
+func parseClaim(r *http.Request) (claim, error) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
-		return signed{}, &Fault{
+		return claim{}, &ErrorResponse{
 			Status: http.StatusForbidden, Code: "MissingAuthenticationTokenException",
 			Message: "Missing Authentication Token",
 		}
 	}
 	rest, ok := strings.CutPrefix(header, signingAlgorithm+" ")
 	if !ok {
-		return signed{}, incompleteSignature("Authorization header requires the algorithm %s.", signingAlgorithm)
+		return claim{}, incompleteSignature("Authorization header requires the algorithm %s.", signingAlgorithm)
 	}
-	s := signed{time: r.Header.Get("X-Amz-Date")}
+	s := claim{time: r.Header.Get("X-Amz-Date")}
 	var credential string
 	for part := range strings.SplitSeq(rest, ",") {
 		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
@@ -84,16 +84,16 @@ func parseSigned(r *http.Request) (signed, error) {
 	}
 	scope := strings.Split(credential, "/")
 	if len(scope) != 5 || scope[4] != "aws4_request" {
-		return signed{}, incompleteSignature("Credential must be KEY/DATE/REGION/SERVICE/aws4_request.")
+		return claim{}, incompleteSignature("Credential must be KEY/DATE/REGION/SERVICE/aws4_request.")
 	}
 	if len(s.headers) == 0 || s.signature == "" || s.time == "" {
-		return signed{}, incompleteSignature("Authorization header requires SignedHeaders, Signature and an X-Amz-Date header.")
+		return claim{}, incompleteSignature("Authorization header requires SignedHeaders, Signature and an X-Amz-Date header.")
 	}
 	s.accessKey, s.day, s.region, s.service = scope[0], scope[1], scope[2], scope[3]
 	return s, nil
 }
 
-// checkSignedHeaders demands that nothing AWS looks at can be changed on the way.
+// checkSignedHeaders requires that all headers are signed which AWS looks at.
 func checkSignedHeaders(r *http.Request, headers []string) error {
 	need := []string{"host"}
 	for name := range r.Header {
@@ -109,7 +109,7 @@ func checkSignedHeaders(r *http.Request, headers []string) error {
 	return nil
 }
 
-func (s signed) checkTime(now time.Time) error {
+func (s claim) checkTime(now time.Time) error {
 	at, err := time.Parse(signingTime, s.time)
 	if err != nil {
 		return incompleteSignature("X-Amz-Date must look like %s.", signingTime)
@@ -129,8 +129,8 @@ func (s signed) checkTime(now time.Time) error {
 	return nil
 }
 
-// verify recomputes the signature of the request as it arrived.
-func (v verifier) verify(r *http.Request, s signed, body []byte) error {
+// verify compares the signature with that of the request as it arrived.
+func (v verifier) verify(r *http.Request, s claim, body []byte) error {
 	scope := strings.Join([]string{s.day, s.region, s.service, "aws4_request"}, "/")
 	toSign := strings.Join([]string{
 		signingAlgorithm, s.time, scope, hash([]byte(canonicalRequest(r, s.headers, body))),
@@ -148,7 +148,7 @@ func (v verifier) verify(r *http.Request, s signed, body []byte) error {
 
 func canonicalRequest(r *http.Request, headers []string, body []byte) string {
 	var b strings.Builder
-	// Every service but S3 escapes the path, which is escaped already, once more.
+	// All services but S3 escape the path a second time.
 	fmt.Fprintf(&b, "%s\n%s\n%s\n", r.Method, strings.ReplaceAll(r.URL.EscapedPath(), "%", "%25"), canonicalQuery(r.URL))
 	for _, name := range headers {
 		fmt.Fprintf(&b, "%s:%s\n", name, canonicalHeader(r, name))
@@ -165,9 +165,9 @@ func canonicalQuery(u *url.URL) string {
 	return strings.ReplaceAll(values.Encode(), "+", "%20")
 }
 
-// canonicalHeader returns the header's values, with runs of spaces made one.
+// canonicalHeader returns the header's values, with each run of spaces as one space.
 func canonicalHeader(r *http.Request, name string) string {
-	// The server's request keeps these two outside of its header.
+	// net/http keeps these two outside of the header.
 	switch {
 	case name == "host":
 		return r.Host
@@ -192,13 +192,13 @@ func hash(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func invalidSignature(format string, args ...any) *Fault {
-	return &Fault{
+func invalidSignature(format string, args ...any) *ErrorResponse {
+	return &ErrorResponse{
 		Status: http.StatusForbidden, Code: "InvalidSignatureException",
 		Message: fmt.Sprintf(format, args...),
 	}
 }
 
-func incompleteSignature(format string, args ...any) *Fault {
-	return &Fault{Code: "IncompleteSignatureException", Message: fmt.Sprintf(format, args...)}
+func incompleteSignature(format string, args ...any) *ErrorResponse {
+	return &ErrorResponse{Code: "IncompleteSignatureException", Message: fmt.Sprintf(format, args...)}
 }

@@ -11,7 +11,7 @@ import (
 
 var streamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,256}$`)
 
-// A stream is a Stream that was checked, with what is filled in.
+// A stream is a Stream that was checked, with its defaults filled in.
 type stream struct {
 	Stream
 	arn     string
@@ -22,7 +22,7 @@ type stream struct {
 	traffic *traffic
 }
 
-// newStream checks s, and takes from the options what it leaves open.
+// newStream checks s, and takes from the options what it leaves unset.
 func newStream(s Stream, o Options) (*stream, error) {
 	if !streamName.MatchString(s.Name) {
 		return nil, errors.New("a name has 1 to 256 letters, digits, '_', '.' or '-'")
@@ -45,8 +45,8 @@ func newStream(s Stream, o Options) (*stream, error) {
 			return nil, err
 		}
 	}
-	rolls := dice(o.Seed).on(hashOf(s.Name))
-	m, err := newMedia(s, o, faults, rolls)
+	random := rng(o.Seed).derive(hashOf(s.Name))
+	m, err := newMedia(s, o, faults, random)
 	if err != nil {
 		return nil, err
 	}
@@ -61,11 +61,11 @@ func newStream(s Stream, o Options) (*stream, error) {
 		created: created,
 		faults:  faults,
 		media:   m,
-		traffic: newTraffic(rolls),
+		traffic: newTraffic(random),
 	}, nil
 }
 
-func newMedia(s Stream, o Options, faults Faults, rolls dice) (media, error) {
+func newMedia(s Stream, o Options, faults Faults, random rng) (media, error) {
 	if s.Fragment == 0 {
 		s.Fragment, s.FragmentMax = o.Fragment, o.FragmentMax
 	}
@@ -84,7 +84,7 @@ func newMedia(s Stream, o Options, faults Faults, rolls dice) (media, error) {
 		return media{}, fmt.Errorf("fragments of %v to %v: the longest must not be below the shortest", s.Fragment, s.FragmentMax)
 	}
 	return media{
-		rolls:    rolls,
+		rng:      random,
 		shortest: source.Slot(s.Fragment.Milliseconds()), longest: source.Slot(s.FragmentMax.Milliseconds()),
 		delay: max(s.Delay, 0), retention: s.Retention, since: s.Since, outages: s.Outages, faults: faults,
 	}, nil

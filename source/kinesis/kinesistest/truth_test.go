@@ -14,6 +14,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
 const interval = source.MinInterval
@@ -254,7 +255,7 @@ func TestProducerClock(t *testing.T) {
 				continue
 			}
 			img, _ := decode(t, im)
-			shown, err := kinesistest.ReadTimeCode(img, kinesistest.WholeView(img))
+			shown, err := scene.ReadTimeCode(img, scene.WholeView(img))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package kinesistest
+package scene
 
 import (
 	"encoding/binary"
@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// The time code is a grid of black and white blocks in the middle of the picture,
-// where a letterbox and a centre crop both keep it. Its bits, row by row, are the
-// milliseconds since the Unix epoch (48), the hash of the stream's name (16) and a
-// check sum of these (16).
+// The time code is a grid of black and white blocks in the middle of the picture, where
+// both a letterbox and a centre crop keep it. Its bits, row by row, are the milliseconds
+// since the Unix epoch (48 bits), the hash of the stream's name (16 bits) and a checksum
+// of both (16 bits).
 const (
 	codeColumns = 10
 	codeRows    = 8
 	codeBytes   = codeColumns * codeRows / 8
 
-	// Place and size, in fractions of the picture's width and height. In a picture
-	// of 16:9 the blocks are squares.
+	// Position and size, in fractions of the picture's width and height. In a 16:9
+	// picture the blocks are squares.
 	blockWidth  = 0.01875
 	blockHeight = 1.0 / 30
 	codeLeft    = 0.5 - codeColumns*blockWidth/2
@@ -32,16 +32,16 @@ const (
 	minContrast          = 64
 )
 
-// A TimeCode is what a [Drawn] scene writes into its pictures.
+// A TimeCode is what a [Drawn] scene paints into its pictures.
 type TimeCode struct {
-	// Time is the picture's, in UTC and whole milliseconds.
+	// Time is that of the picture, in UTC and whole milliseconds.
 	Time time.Time
 	// Stream is the hash of the stream's name: see [StreamHash].
 	Stream uint16
 }
 
-// StreamHash returns the hash by which a time code names its stream: the 16 bits
-// to which FNV-1a's 32 fold.
+// StreamHash returns the hash that stands for a stream in its time codes: the 32 bits of
+// FNV-1a folded to 16.
 func StreamHash(name string) uint16 {
 	h := fnv.New32a()
 	h.Write([]byte(name))
@@ -58,28 +58,27 @@ func (c TimeCode) bits() [codeBytes]byte {
 
 func codeSum(b []byte) uint16 { return uint16(crc32.ChecksumIEEE(b)) }
 
-// A View is where the whole picture of the camera lies in an image, in the
-// image's pixels. It reaches beyond the image where that shows only a part.
+// A View is where the whole picture of the camera lies in an image, in pixels of the
+// image. It extends beyond the image if that shows only a part of the picture.
 type View struct{ X, Y, W, H float64 }
 
-// WholeView is the view of an image that shows all of the picture, and nothing
-// else.
+// WholeView is the view of an image that shows exactly the whole picture.
 func WholeView(img image.Image) View {
 	b := img.Bounds()
 	return View{float64(b.Min.X), float64(b.Min.Y), float64(b.Dx()), float64(b.Dy())}
 }
 
-// AffineView is the view of an image whose pixel (x, y) shows the point (a·x+c,
-// e·y+f) of a picture of the given size, where affine is [a b c d e f] and b and
-// d are 0: a tensor's affine and source size.
+// AffineView is the view of an image whose pixel (x, y) shows the point (a·x+c, e·y+f) of
+// a picture of the given size. affine is [a b c d e f], where b and d are 0: the affine of
+// a tensor; picture is its source size.
 func AffineView(affine [6]float64, picture image.Point) View {
 	a, c, e, f := affine[0], affine[2], affine[4], affine[5]
 	return View{-c / a, -f / e, float64(picture.X) / a, float64(picture.Y) / e}
 }
 
-// ReadTimeCode reads the code out of an image that shows a picture of a [Drawn]
-// scene: decoded, scaled, letterboxed or cropped, as the view tells. It returns an
-// error where there is no code, or it cannot be read with certainty.
+// ReadTimeCode reads the time code from an image that shows a picture of a [Drawn] scene,
+// perhaps scaled, letterboxed or cropped, as the view says. It returns an error if there
+// is no code, or if it cannot be read with certainty.
 func ReadTimeCode(img image.Image, view View) (TimeCode, error) {
 	var levels [codeColumns * codeRows]float64
 	low, high := math.Inf(1), math.Inf(-1)
@@ -92,7 +91,7 @@ func ReadTimeCode(img image.Image, view View) (TimeCode, error) {
 		low, high = min(low, level), max(high, level)
 	}
 	if !(high-low >= minContrast) {
-		return TimeCode{}, errors.New("no time code: there is nothing black and white in its place")
+		return TimeCode{}, errors.New("no time code: its place is not black and white")
 	}
 	var b [codeBytes]byte
 	for i, level := range levels {
@@ -101,7 +100,7 @@ func ReadTimeCode(img image.Image, view View) (TimeCode, error) {
 		}
 	}
 	if codeSum(b[:8]) != binary.BigEndian.Uint16(b[8:]) {
-		return TimeCode{}, errors.New("no time code: the check sum does not match")
+		return TimeCode{}, errors.New("no time code: the checksum does not match")
 	}
 	word := binary.BigEndian.Uint64(b[:])
 	return TimeCode{time.UnixMilli(int64(word >> 16)).UTC(), uint16(word)}, nil

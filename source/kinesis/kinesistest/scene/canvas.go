@@ -1,4 +1,4 @@
-package kinesistest
+package scene
 
 import (
 	"image"
@@ -10,8 +10,8 @@ import (
 	"golang.org/x/image/math/fixed"
 )
 
-// A canvas is a picture that is painted straight in the colour space of JPEG, so
-// that encoding it converts nothing.
+// A canvas is a picture that is painted in the colour space of JPEG, so that encoding
+// needs no conversion.
 type canvas struct{ *image.YCbCr }
 
 func newCanvas(size image.Point) canvas {
@@ -55,13 +55,14 @@ func (c canvas) disc(centre image.Point, radius int, col color.YCbCr) {
 	}
 }
 
-// textSize returns the size of text in pixels, each of the font's being scale.
+// textSize returns the size of text in pixels if each pixel of the font is scale wide and
+// high.
 func textSize(text string, scale int) image.Point {
 	f := basicfont.Face7x13
 	return image.Pt(len(text)*f.Advance, f.Height).Mul(scale)
 }
 
-// text writes at the given top-left corner.
+// text writes text with its top-left corner at the given point.
 func (c canvas) text(at image.Point, text string, scale int, col color.YCbCr) {
 	mask := image.NewAlpha(image.Rectangle{Max: textSize(text, 1)})
 	d := font.Drawer{

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// A knob is one of [Faults] by name, as in a list of faults that a user writes.
-type knob struct {
+// A setting is one of [Faults] by name, as in a list of faults that a user writes.
+type setting struct {
 	name  string
 	value any    // *float64, *time.Duration or *bool
-	usual string // what the name alone stands for; empty for true
+	usual string // the value if only the name is given; empty for true
 	most  time.Duration
 	help  string
 }
 
-// knobs returns the knobs that turn f.
-func (f *Faults) knobs() []knob {
-	return []knob{
+// settings returns the settings of f.
+func (f *Faults) settings() []setting {
+	return []setting{
 		{"jitter", &f.Jitter, "1s", maxSpan, "a fragment becomes visible later by up to this"},
 		{"late", &f.Late, "0.05", 0, "share of fragments that are visible much later"},
 		{"late-by", &f.LateBy, "10s", maxSpan, "at most so much later"},
@@ -51,10 +51,10 @@ func (f *Faults) knobs() []knob {
 	}
 }
 
-// set turns the knob to what the user wrote.
-func (k knob) set(text string) error {
+// set sets the value to what the user wrote.
+func (s setting) set(text string) error {
 	var err error
-	switch v := k.value.(type) {
+	switch v := s.value.(type) {
 	case *float64:
 		*v, err = strconv.ParseFloat(text, 64)
 	case *time.Duration:
@@ -63,40 +63,40 @@ func (k knob) set(text string) error {
 		*v, err = strconv.ParseBool(text)
 	}
 	if err != nil {
-		return fmt.Errorf("%s=%s: it must be %s", k.name, text, k.kind())
+		return fmt.Errorf("%s=%s: it must be %s", s.name, text, s.kind())
 	}
-	return k.check()
+	return s.check()
 }
 
-func (k knob) kind() string {
-	switch k.value.(type) {
+func (s setting) kind() string {
+	switch s.value.(type) {
 	case *float64:
 		return "a share from 0 to 1"
 	case *time.Duration:
-		return fmt.Sprintf("whole milliseconds up to %s, such as %s", short(k.most), k.usual)
+		return fmt.Sprintf("whole milliseconds up to %s, such as %s", short(s.most), s.usual)
 	default:
 		return "true or false"
 	}
 }
 
-// check tells whether the value is possible.
-func (k knob) check() error {
+// check returns an error if the value is impossible.
+func (s setting) check() error {
 	ok := true
-	switch v := k.value.(type) {
+	switch v := s.value.(type) {
 	case *float64:
 		ok = *v >= 0 && *v <= 1 // not NaN
 	case *time.Duration:
-		ok = *v >= 0 && *v <= k.most && *v%time.Millisecond == 0
+		ok = *v >= 0 && *v <= s.most && *v%time.Millisecond == 0
 	}
 	if !ok {
-		return fmt.Errorf("%s=%s: it must be %s", k.name, k.text(), k.kind())
+		return fmt.Errorf("%s=%s: it must be %s", s.name, s.text(), s.kind())
 	}
 	return nil
 }
 
-// text is the knob's value; empty where it is zero.
-func (k knob) text() string {
-	switch v := k.value.(type) {
+// text returns the value as the user writes it, "" for zero.
+func (s setting) text() string {
+	switch v := s.value.(type) {
 	case *float64:
 		if *v != 0 {
 			return strconv.FormatFloat(*v, 'g', -1, 64)
@@ -125,33 +125,33 @@ func short(d time.Duration) string {
 	return s
 }
 
-// ParseFaults reads a list such as "throttle,late=0.1,rotate=1m": names that
-// [FaultsHelp] explains, each alone for its usual value or with one. "all" stands
-// for everything at its usual value but deny-list-fragments; what follows it
-// changes that, "late=0" takes late out. The empty list is none.
+// ParseFaults reads a list such as "throttle,late=0.1,rotate=1m": names that [FaultsHelp]
+// explains, each with a value or alone for its usual value. "all" stands for everything
+// at its usual value except deny-list-fragments; what follows it changes that, so
+// "all,late=0" is all but late. The empty list has no faults.
 func ParseFaults(list string) (Faults, error) {
 	var f Faults
 	if strings.TrimSpace(list) == "" {
 		return f, nil
 	}
-	knobs := f.knobs()
+	settings := f.settings()
 	for item := range strings.SplitSeq(list, ",") {
 		name, value, hasValue := strings.Cut(strings.TrimSpace(item), "=")
 		if name == "all" && !hasValue {
-			for _, k := range knobs {
-				if k.name != "deny-list-fragments" {
-					_ = k.turnOn() // the usual values are possible: a test holds that
+			for _, s := range settings {
+				if s.name != "deny-list-fragments" {
+					_ = s.setUsual() // the usual values are possible: a test holds that
 				}
 			}
 			continue
 		}
-		i := slices.IndexFunc(knobs, func(k knob) bool { return k.name == name })
+		i := slices.IndexFunc(settings, func(s setting) bool { return s.name == name })
 		if i < 0 {
-			return f, fmt.Errorf("%q is none of the faults: all, %s", name, names(knobs))
+			return f, fmt.Errorf("%q is none of the faults: all, %s", name, names(settings))
 		}
-		err := knobs[i].turnOn()
+		err := settings[i].setUsual()
 		if hasValue {
-			err = knobs[i].set(value)
+			err = settings[i].set(value)
 		}
 		if err != nil {
 			return f, err
@@ -160,18 +160,18 @@ func ParseFaults(list string) (Faults, error) {
 	return f, nil
 }
 
-// turnOn gives the knob its usual value.
-func (k knob) turnOn() error {
-	if k.usual == "" {
-		return k.set("true")
+// setUsual sets the value to what the name alone stands for.
+func (s setting) setUsual() error {
+	if s.usual == "" {
+		return s.set("true")
 	}
-	return k.set(k.usual)
+	return s.set(s.usual)
 }
 
-func names(knobs []knob) string {
-	all := make([]string, len(knobs))
-	for i, k := range knobs {
-		all[i] = k.name
+func names(settings []setting) string {
+	all := make([]string, len(settings))
+	for i, s := range settings {
+		all[i] = s.name
 	}
 	return strings.Join(all, ", ")
 }
@@ -179,13 +179,13 @@ func names(knobs []knob) string {
 // String returns the faults as the list that [ParseFaults] reads.
 func (f Faults) String() string {
 	var on []string
-	for _, k := range f.knobs() {
-		switch text := k.text(); text {
+	for _, s := range f.settings() {
+		switch text := s.text(); text {
 		case "":
 		case "true":
-			on = append(on, k.name)
+			on = append(on, s.name)
 		default:
-			on = append(on, k.name+"="+text)
+			on = append(on, s.name+"="+text)
 		}
 	}
 	return strings.Join(on, ",")
@@ -195,12 +195,12 @@ func (f Faults) String() string {
 // does.
 func FaultsHelp() string {
 	var b strings.Builder
-	for _, k := range new(Faults).knobs() {
-		usage := k.name
-		if k.usual != "" {
-			usage += "=" + k.usual
+	for _, s := range new(Faults).settings() {
+		usage := s.name
+		if s.usual != "" {
+			usage += "=" + s.usual
 		}
-		fmt.Fprintf(&b, "  %-22s %s\n", usage, k.help)
+		fmt.Fprintf(&b, "  %-22s %s\n", usage, s.help)
 	}
 	return b.String()
 }

@@ -22,38 +22,38 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// mishandle sends the answer in the manner that the call has got, and records it.
-func (s *Server) mishandle(w http.ResponseWriter, c *call, reply answer) {
+// sendDamaged sends the answer with the damage that the call was given, and logs it.
+func (s *Server) sendDamaged(w http.ResponseWriter, c *call, reply answer) {
 	var buf bytes.Buffer
-	_ = reply(&buf) // a buffer takes everything
+	_ = reply(&buf) // writing to a buffer never fails
 	body := buf.Bytes()
 	// Half of the answers say how long they are.
-	if c.rolls.on(ofCuts, 1).falls(0.5) {
+	if c.rng.derive(ofCuts, 1).chance(0.5) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	names := strings.FieldsFunc(c.record.Fault, func(r rune) bool { return r == '+' })
-	if c.manner.cut {
-		body = body[:c.rolls.on(ofCuts, 2).below(int64(len(body)))]
+	if c.damage.cut {
+		body = body[:c.rng.derive(ofCuts, 2).below(int64(len(body)))]
 		c.record.Images = c.record.Images[:min(len(c.record.Images), wholeImages(body))]
 		names = append(names, "cut")
 	}
-	if c.manner.slow {
+	if c.damage.slow {
 		names = append(names, "slow")
 	}
-	if c.manner.trickle {
+	if c.damage.trickle {
 		names = append(names, "trickle")
 	}
 	c.record.Fault = strings.Join(names, "+")
-	s.recorded(*c.record)
+	s.logRequest(*c.record)
 
 	flush := http.NewResponseController(w)
-	if c.manner.slow && !wait(c.Context(), c.rolls.on(ofSlow, 1).upTo(c.slowBy)) {
+	if c.damage.slow && !wait(c.Context(), c.rng.derive(ofSlow, 1).upTo(c.slowBy)) {
 		return
 	}
 	pieces, pause := 1, time.Duration(0)
-	if c.manner.trickle {
+	if c.damage.trickle {
 		pieces = 10
-		pause = c.rolls.on(ofTrickle, 1).upTo(c.slowBy) / time.Duration(pieces)
+		pause = c.rng.derive(ofTrickle, 1).upTo(c.slowBy) / time.Duration(pieces)
 	}
 	for i := range pieces {
 		if i > 0 && !wait(c.Context(), pause) {
@@ -64,12 +64,12 @@ func (s *Server) mishandle(w http.ResponseWriter, c *call, reply answer) {
 			return
 		}
 	}
-	if c.manner.cut {
+	if c.damage.cut {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// wholeImages counts the pictures that are complete in the beginning of an answer.
+// wholeImages counts the pictures that are complete in the first part of an answer.
 func wholeImages(body []byte) int {
 	content := []byte(imageContent)
 	n := bytes.Count(body, content)
@@ -79,7 +79,7 @@ func wholeImages(body []byte) int {
 	return n
 }
 
-// wait returns false where ctx ends first.
+// wait returns false if ctx ends first.
 func wait(ctx context.Context, d time.Duration) bool {
 	if d == 0 {
 		return true

@@ -7,34 +7,33 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// An Instant tells what there is of a stream at one time.
+// An Instant is what there is of a stream at one time.
 type Instant struct {
 	// Time is the instant, by the clock that was asked for.
 	Time time.Time
-	// Exists tells whether there is media. Where it is false, the rest is zero.
+	// Exists tells whether there is media. If it is false, the fields below are zero.
 	Exists bool
-	// Visible is from when on the media can be asked for, zero for never. Gone is
-	// until when: its retention ends.
+	// Visible is the time from which on the media can be asked for, zero for never. Gone
+	// is the time at which its retention ends.
 	Visible, Gone time.Time
 	// MediaError tells that no picture can be made of the media.
 	MediaError bool
-	// Start and End are those of the fragment, by the service's clock: a window has
-	// the instant only where Start (by the clock that the window is in) lies within.
+	// Start and End are those of the fragment, by the service's clock. A window finds the
+	// instant only if Start, by the clock of the window, lies within it.
 	Start, End time.Time
 }
 
-// Media tells, for every whole multiple of interval since the Unix epoch that lies
-// in [from, to), what there is of the stream by the service's clock: the truth that
-// what a client got can be compared with. It knows streams that were removed, and
-// nothing of what a [Scene], [Options.Intercept] and [Options.Corrupt] do. It
-// returns an error where there has never been such a stream, and for intervals that
-// no stream can be sampled at.
+// Media returns what there is of the stream, by the service's clock, at every whole
+// multiple of interval since the Unix epoch that lies in [from, to): the truth to compare
+// a client's results with. It knows removed streams, too, and leaves out of account what a
+// [scene.Scene], [Options.Intercept] and [Options.Corrupt] do. It returns an error if there
+// has never been such a stream, and for intervals that no stream can be sampled at.
 func (s *Server) Media(stream string, from, to time.Time, interval time.Duration) ([]Instant, error) {
 	return s.truth(stream, from, to, interval, false)
 }
 
-// ProducerMedia is Media by the clock of the camera. Where it has jumped back and
-// two fragments hold an instant, the one that is visible first counts.
+// ProducerMedia is Media by the camera's clock. If that has jumped back and two fragments
+// hold an instant, the one that is visible first counts.
 func (s *Server) ProducerMedia(stream string, from, to time.Time, interval time.Duration) ([]Instant, error) {
 	return s.truth(stream, from, to, interval, true)
 }
@@ -61,7 +60,7 @@ func (m media) instant(t source.Slot, producer bool) Instant {
 	for f := range m.holding(t, producer) {
 		visible, ok := m.visibleFrom(f)
 		gone := f.start.Time().Add(m.retention)
-		if !ok || visible.After(gone) { // expires before it can be seen
+		if !ok || visible.After(gone) { // it expires before it becomes visible
 			visible = time.Time{}
 		}
 		earlier := !visible.IsZero() && (at.Visible.IsZero() || visible.Before(at.Visible))

@@ -1,4 +1,4 @@
-package kinesistest
+package scene
 
 import (
 	"bytes"
@@ -15,14 +15,13 @@ const (
 	tileCacheSize = 32 << 20
 )
 
-// A tiler encodes JPEGs of a scene that mostly stands still, at a fraction of the
-// cost: tiles that have been seen before are not encoded again.
+// A tiler encodes JPEGs of a scene that mostly stands still at a fraction of the cost:
+// tiles that have been seen before are not encoded again.
 //
-// It rests on JPEG's restart intervals (ITU-T T.81, E.1.4 and F.1.1.5): after a
-// restart marker the decoder begins afresh, at a byte boundary. So the scan of a
-// tile, encoded as a picture of its own with the same tables, is a valid interval
-// of the whole picture's scan. A tile is one unit high and a divisor of the
-// picture's width wide.
+// It uses JPEG's restart intervals (ITU-T T.81, E.1.4 and F.1.1.5): after a restart marker
+// the decoder starts anew at a byte boundary. So the scan of a tile that was encoded as a
+// picture of its own, with the same tables, is a valid interval of the whole picture's
+// scan. A tile is one unit high, and its width divides that of the picture.
 type tiler struct {
 	seed  maphash.Seed
 	cache *cache
@@ -30,8 +29,8 @@ type tiler struct {
 
 func newTiler() *tiler { return &tiler{maphash.MakeSeed(), newCache(tileCacheSize)} }
 
-// encode returns the picture as a JPEG, which decodes to the very same pixels as
-// one of image/jpeg. The picture is 4:2:0, and its origin is (0, 0).
+// encode returns the picture as a JPEG that decodes to the same pixels as one of
+// image/jpeg. The picture is 4:2:0, and its origin is (0, 0).
 func (t *tiler) encode(m *image.YCbCr, quality int) ([]byte, error) {
 	size := m.Rect.Size()
 	perRow := (size.X + mcu - 1) / mcu
@@ -62,7 +61,7 @@ func (t *tiler) encode(m *image.YCbCr, quality int) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// tileWidth returns the widest tile that divides a row of that many units.
+// tileWidth returns the width in units of the widest tile that divides a row.
 func tileWidth(perRow int) int {
 	for n := tileUnits; n >= tileUnits/4; n-- {
 		if perRow%n == 0 {
@@ -87,7 +86,7 @@ func (t *tiler) scan(scratch *bytes.Buffer, tile *image.YCbCr, quality int) ([]b
 	return scan, nil
 }
 
-// key identifies the pixels of a tile, and how they are encoded.
+// key identifies the pixels of a tile and their encoding.
 func (t *tiler) key(tile *image.YCbCr, quality int) string {
 	var h maphash.Hash
 	h.SetSeed(t.seed)
@@ -103,8 +102,8 @@ func (t *tiler) key(tile *image.YCbCr, quality int) string {
 	return string(append(key, byte(quality), byte(rows), byte(w>>8), byte(w)))
 }
 
-// scanHeader returns all of the whole picture's JPEG that comes before its scan:
-// the tile's own, with the picture's size and the restart interval.
+// scanHeader returns everything before the scan of the whole picture's JPEG: the header of
+// the tile's JPEG, with the picture's size and the restart interval.
 func scanHeader(scratch *bytes.Buffer, tile *image.YCbCr, quality int, size image.Point, units int) ([]byte, error) {
 	data, start, frame, err := encodeTile(scratch, tile, quality)
 	if err != nil {
@@ -118,8 +117,8 @@ func scanHeader(scratch *bytes.Buffer, tile *image.YCbCr, quality int, size imag
 	return append(append(bytes.Clone(header[:2]), restart...), header[2:]...), nil
 }
 
-// encodeTile returns the tile as a JPEG of its own, which lies in scratch, where its
-// scan's data starts, and its frame header.
+// encodeTile returns the tile as a JPEG of its own, in the memory of scratch, and the
+// offsets of its scan's data and of its frame header.
 func encodeTile(scratch *bytes.Buffer, tile *image.YCbCr, quality int) (data []byte, scan, frame int, err error) {
 	scratch.Reset()
 	if err := jpeg.Encode(scratch, tile, &jpeg.Options{Quality: quality}); err != nil {
@@ -130,7 +129,7 @@ func encodeTile(scratch *bytes.Buffer, tile *image.YCbCr, quality int) (data []b
 	return data, scan, frame, err
 }
 
-// findScan returns where the scan's data starts in a JPEG, and its frame header.
+// findScan returns the offsets of a JPEG's scan data and of its frame header.
 func findScan(data []byte) (scan, frame int, err error) {
 	for at := 2; at+4 <= len(data); {
 		length := int(binary.BigEndian.Uint16(data[at+2:]))

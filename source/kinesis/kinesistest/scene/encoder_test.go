@@ -1,4 +1,4 @@
-package kinesistest
+package scene
 
 import (
 	"image"
@@ -23,16 +23,16 @@ func (s *slowScene) Picture(string, time.Time) (image.Image, error) {
 func TestEachPictureIsEncodedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		scene := &slowScene{}
-		p := newPictures(scene, 1<<20)
-		small := pictureFormat{encoding: formatJPEG, quality: 80, width: 8, height: 8}
+		p := NewEncoder(scene, 1<<20)
+		small := Format{Encoding: JPEG, Quality: 80, Width: 8, Height: 8}
 		var all sync.WaitGroup
 		for i := range 30 {
 			all.Go(func() {
-				f := pictureFormat{encoding: formatJPEG, quality: 80}
+				f := Format{Encoding: JPEG, Quality: 80}
 				if i%3 == 0 {
 					f = small
 				}
-				if data, err := p.get("cam-1", noon, f); err != nil || len(data) == 0 {
+				if data, err := p.Encode("cam-1", noon, f); err != nil || len(data) == 0 {
 					t.Errorf("%d bytes, %v", len(data), err)
 				}
 			})

@@ -12,27 +12,26 @@ import (
 
 // An entry is one element of GetImages's answer: a picture or an error.
 type entry struct {
-	slot  source.Slot // what was asked for
-	stamp time.Time   // what the service says
+	slot  source.Slot // that was asked for
+	stamp time.Time   // the timestamp in the answer
 	data  []byte
 	error string
 }
 
-// A pager fills the pages of one request.
+// A pager makes the pages of one request.
 type pager struct {
 	server *Server
 	stream *stream
 	query  imagesQuery
 	now    time.Time
-	rolls  dice // of the request
+	rng    rng // of the request
 }
 
-// fill returns the page's entries, and how many slots they are for: as many as
-// there is room for.
+// fill returns the entries of the page, and how many slots they are for: as many as fit.
 func (p *pager) fill(ctx context.Context, slots []source.Slot) (entries []entry, done int, err error) {
 	faults := p.stream.faults
 	room := p.query.limit
-	stray := p.rolls.on(ofOutside).falls(faults.Outside) && room > 1
+	stray := p.rng.derive(ofOutside).chance(faults.Outside) && room > 1
 	if stray {
 		room--
 	}
@@ -41,8 +40,8 @@ func (p *pager) fill(ctx context.Context, slots []source.Slot) (entries []entry,
 		if err := ctx.Err(); err != nil {
 			return nil, 0, err
 		}
-		of := p.stream.media.rolls.on(ofDuplicates, uint64(slot))
-		twice := of.falls(faults.Duplicates) && room > 1
+		of := p.stream.media.rng.derive(ofDuplicates, uint64(slot))
+		twice := of.chance(faults.Duplicates) && room > 1
 		if len(entries) == room || twice && len(entries)+1 == room {
 			break
 		}
@@ -57,7 +56,7 @@ func (p *pager) fill(ctx context.Context, slots []source.Slot) (entries []entry,
 	if stray {
 		entries = p.addStray(entries)
 	}
-	if order := p.rolls.on(ofUnordered); order.falls(faults.Unordered) {
+	if order := p.rng.derive(ofUnordered); order.chance(faults.Unordered) {
 		shuffle(order, entries)
 	}
 	return entries, done, nil
@@ -72,7 +71,7 @@ func (p *pager) entry(slot source.Slot) entry {
 	}
 	e.error = "MEDIA_ERROR"
 	if !p.stream.media.broken(f) {
-		// The camera sees what is there at that time, whatever its clock says.
+		// The picture shows what is there at that time, whatever the camera's clock says.
 		at := slot - (p.stream.media.begin(f, p.query.producer()) - f.start)
 		if data := p.picture(at.Time()); data != nil {
 			e.data, e.error = data, ""
@@ -82,9 +81,9 @@ func (p *pager) entry(slot source.Slot) entry {
 	return e
 }
 
-// picture returns the encoded picture at t, nil where none can be made.
+// picture returns the encoded picture at t, nil if none can be made.
 func (p *pager) picture(t time.Time) []byte {
-	data, err := p.server.pictures.get(p.stream.Name, t, p.query.format)
+	data, err := p.server.encoder.Encode(p.stream.Name, t, p.query.format)
 	if err != nil || base64.StdEncoding.EncodedLen(len(data)) > limits.MaxContent {
 		return nil
 	}
@@ -94,33 +93,32 @@ func (p *pager) picture(t time.Time) []byte {
 	return data
 }
 
-// stamp returns the timestamp of the given copy of an entry.
+// stamp returns the timestamp of an entry, or of its given copy.
 func (p *pager) stamp(e entry, copied uint64) time.Time {
 	limit := p.stream.faults.OffGrid
 	if limit == 0 {
 		return e.slot.Time()
 	}
-	return (e.slot + p.stream.media.rolls.on(ofOffGrid, uint64(e.slot), copied).around(limit)).Time()
+	return (e.slot + p.stream.media.rng.derive(ofOffGrid, uint64(e.slot), copied).around(limit)).Time()
 }
 
-// maxStray is how many intervals an image from outside of the window is away.
+// maxStray is how many intervals outside of the window a stray image is, at most.
 const maxStray = 5
 
-// addStray puts an image from before or after the window somewhere, where there
-// is media.
+// addStray inserts an image from before or after the window somewhere, if there is media.
 func (p *pager) addStray(entries []entry) []entry {
 	w := p.query.window
-	away := time.Duration(1+p.rolls.on(ofOutside, 1).below(maxStray)) * w.Interval
+	away := time.Duration(1+p.rng.derive(ofOutside, 1).below(maxStray)) * w.Interval
 	slot := w.Start.Add(-away)
-	if p.rolls.on(ofOutside, 2).falls(0.5) {
+	if p.rng.derive(ofOutside, 2).chance(0.5) {
 		slot = w.Start.Add(time.Duration(w.Slots()-1)*w.Interval + away)
 	}
 	outer := *p
-	outer.query.window.Start -= source.Slot(time.Minute.Milliseconds()) // so that no fragment is cut
+	outer.query.window.Start -= source.Slot(time.Minute.Milliseconds()) // so that its fragment starts within
 	e := outer.entry(slot)
 	if e.data == nil {
 		return entries
 	}
-	at := p.rolls.on(ofOutside, 3).below(int64(len(entries)) + 1)
+	at := p.rng.derive(ofOutside, 3).below(int64(len(entries)) + 1)
 	return slices.Insert(entries, int(at), e)
 }

@@ -1,4 +1,4 @@
-package kinesistest
+package scene
 
 import (
 	"bytes"

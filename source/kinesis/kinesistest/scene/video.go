@@ -1,4 +1,4 @@
-package kinesistest
+package scene
 
 import (
 	"bytes"
@@ -19,23 +19,21 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
-// What is kept of a video, at most.
+// The limits of what is kept of a video.
 const (
 	videoStep   = 200 * time.Millisecond // between frames: the shortest interval of GetImages
 	videoLength = time.Minute
 	videoBytes  = 128 << 20
 )
 
-// Video is a scene that loops a video file. Every stream begins at another place
-// of it.
+// Video is a scene that loops a video file. Each stream starts at another point of it.
 type Video struct {
-	frames [][]byte // JPEGs of high quality, videoStep apart
+	frames [][]byte // high-quality JPEGs, videoStep apart
 }
 
-// NewVideo reads the video's first minute through the program ffmpeg, which must
-// be installed. Frames larger than size, in pixels, are shrunk to fit into it, and
-// keep their aspect ratio; the zero size stands for 1920x1080. Stopping ctx stops
-// the reading.
+// NewVideo reads the first minute of the video with the program ffmpeg, which must be
+// installed. Frames larger than size, in pixels, are shrunk to fit into it and keep their
+// aspect ratio; the zero size means 1920x1080. Reading stops when ctx ends.
 func NewVideo(ctx context.Context, file string, size image.Point) (*Video, error) {
 	if _, err := os.Stat(file); err != nil {
 		return nil, fmt.Errorf("video: %w", err)
@@ -77,7 +75,7 @@ func (v *Video) index(stream string, t time.Time) int {
 
 const boundary = "frame"
 
-// decodeVideo has ffmpeg write the frames as JPEGs, in a multipart message.
+// decodeVideo has ffmpeg write the frames as JPEGs in a multipart message.
 func decodeVideo(ctx context.Context, program, file string, size image.Point) ([][]byte, error) {
 	run, stop := context.WithCancel(ctx)
 	defer stop()
@@ -99,7 +97,7 @@ func decodeVideo(ctx context.Context, program, file string, size image.Point) ([
 	}
 	frames, full, readErr := readFrames(out)
 	if full || readErr != nil {
-		stop() // else ffmpeg would wait for a reader
+		stop() // otherwise ffmpeg would wait for a reader
 	}
 	err = cmd.Wait()
 	switch {
@@ -117,7 +115,7 @@ func decodeVideo(ctx context.Context, program, file string, size image.Point) ([
 	return frames, nil
 }
 
-// readFrames reads until the end, or until there are enough frames.
+// readFrames reads to the end, or until there are enough frames.
 func readFrames(r io.Reader) (frames [][]byte, full bool, err error) {
 	parts := multipart.NewReader(r, boundary)
 	for total := 0; ; {
@@ -159,7 +157,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// last returns the last line.
+// last returns the last line of it.
 func (t *tail) last() string {
 	text := strings.TrimSpace(string(t.data))
 	return text[strings.LastIndexByte(text, '\n')+1:]

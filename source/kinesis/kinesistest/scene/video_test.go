@@ -1,6 +1,7 @@
-package kinesistest_test
+package scene_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"image"
@@ -12,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
 // makeMedia has ffmpeg make a file out of one of its own sources.
@@ -33,23 +34,25 @@ func makeMedia(t *testing.T, name, source string) string {
 const shades = `color=c=black:s=320x180:r=10:d=4,format=gray,geq=lum='40*(1+floor(T))'`
 
 func TestVideo(t *testing.T) {
-	video, err := kinesistest.NewVideo(t.Context(), makeMedia(t, "-shades 1.mp4", shades), image.Point{})
+	video, err := scene.NewVideo(t.Context(), makeMedia(t, "-shades 1.mp4", shades), image.Point{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := video.Length(); got != 4*time.Second {
 		t.Fatalf("the video is %v long, want 4s", got)
 	}
-	c := start(t, kinesistest.Options{Scene: video})
-	from := minute()
+	encoder := scene.NewEncoder(video, 1<<20)
+	from := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	seen := make(map[string][]int)
 	for _, stream := range []string{"cam-1", "cam-2"} {
-		in := ask(from, from.Add(4800*time.Millisecond))
-		in.StreamName = &stream
-		for _, im := range c.images(t.Context(), t, in).Images {
-			img, format := decode(t, im)
-			if format != "jpeg" || img.Bounds() != image.Rect(0, 0, 320, 180) {
-				t.Fatalf("a %s of %v", format, img.Bounds())
+		for i := range 25 {
+			data, err := encoder.Encode(stream, from.Add(time.Duration(i)*200*time.Millisecond), scene.Format{Encoding: scene.JPEG, Quality: 80})
+			if err != nil {
+				t.Fatal(err)
+			}
+			img, format, err := image.Decode(bytes.NewReader(data))
+			if err != nil || format != "jpeg" || img.Bounds() != image.Rect(0, 0, 320, 180) {
+				t.Fatalf("a %s of %v, %v", format, img.Bounds(), err)
 			}
 			y := img.(*image.YCbCr).Y[90*320+160]
 			seen[stream] = append(seen[stream], int(y+20)/40)
@@ -79,7 +82,7 @@ func TestVideo(t *testing.T) {
 }
 
 func TestVideoIsShrunk(t *testing.T) {
-	video, err := kinesistest.NewVideo(t.Context(), makeMedia(t, "test.mp4", "testsrc=s=640x360:r=5:d=1"), image.Pt(320, 320))
+	video, err := scene.NewVideo(t.Context(), makeMedia(t, "test.mp4", "testsrc=s=640x360:r=5:d=1"), image.Pt(320, 320))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,17 +109,17 @@ func TestVideoRefuses(t *testing.T) {
 		{t.TempDir(), "ffmpeg cannot read it"},
 		{playlist, "ffmpeg cannot read it"},
 	} {
-		_, err := kinesistest.NewVideo(t.Context(), tt.file, image.Point{})
+		_, err := scene.NewVideo(t.Context(), tt.file, image.Point{})
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), tt.file) {
 			t.Errorf("%s: %v, want %q", tt.file, err, tt.want)
 		}
 	}
-	if _, err := kinesistest.NewVideo(t.Context(), text, image.Pt(1, 1)); err == nil || !strings.Contains(err.Error(), "1x1") {
+	if _, err := scene.NewVideo(t.Context(), text, image.Pt(1, 1)); err == nil || !strings.Contains(err.Error(), "1x1") {
 		t.Errorf("size 1x1: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := kinesistest.NewVideo(ctx, sound, image.Point{}); !errors.Is(err, context.Canceled) {
+	if _, err := scene.NewVideo(ctx, sound, image.Point{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
@@ -127,11 +130,11 @@ func TestVideoWithoutFFmpeg(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", t.TempDir())
-	_, err := kinesistest.NewVideo(t.Context(), file, image.Point{})
+	_, err := scene.NewVideo(t.Context(), file, image.Point{})
 	if err == nil || !strings.Contains(err.Error(), "apt-get install ffmpeg") || !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := kinesistest.NewVideo(t.Context(), file+"x", image.Point{}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := scene.NewVideo(t.Context(), file+"x", image.Point{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }

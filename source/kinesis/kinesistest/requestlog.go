@@ -10,37 +10,37 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// A Request is what a client asked, and what it got.
+// A Request is what a client asked for, and what it got.
 type Request struct {
-	// Client is what the client calls itself: the app id of the AWS SDK's user agent,
-	// which AWS_SDK_UA_APP_ID sets; empty for none.
+	// Client is the client's name for itself: the app id in the AWS SDK's user agent,
+	// which AWS_SDK_UA_APP_ID sets; "" for none.
 	Client string
 	// Time is when the request came.
 	Time time.Time
 	// Operation is "ListStreams", "DescribeStream", "GetDataEndpoint", "GetImages" or
-	// "ListFragments"; empty for anything else.
+	// "ListFragments"; "" for anything else.
 	Operation string
-	// Stream is the stream's name, where the request named one that exists.
+	// Stream is the name of the stream, if the request named one that exists.
 	Stream string
 
-	// Start, End and Interval are GetImages's window; Producer tells that it is by
-	// the producer's clock. Offset tells how many of its instants earlier pages have
-	// dealt with, and Asked how many this one does.
+	// Start, End and Interval are the window of GetImages; Producer tells that it is by
+	// the producer's clock. Offset is how many of its instants were on earlier pages, and
+	// Asked how many are on this one.
 	Start, End    time.Time
 	Interval      time.Duration
 	Producer      bool
 	Offset, Asked int
 
-	// Images are the instants of the pictures that were handed out, in the order of
-	// the page; Made counts those that the service made, though the answer was cut
-	// before them.
+	// Images are the instants of the pictures that were handed out, in the order of the
+	// page. Made counts those that the service made, even if the answer was cut before
+	// them.
 	Images []time.Time
 	Made   int
-	// Status and Code are the answer's HTTP status, and its error, if any. Where the
-	// connection was reset there is no status.
+	// Status and Code are the HTTP status and error of the answer, if any. If the
+	// connection was reset, Status is 0.
 	Status int
 	Code   string
-	// Fault names what went wrong by [Faults]: "throttle", "reset", "error",
+	// Fault names which of [Faults] happened: "throttle", "reset", "error",
 	// "no-images", "stale-endpoint", "bad-token", or any of "empty-page", "cut", "slow"
 	// and "trickle", joined by a plus.
 	Fault string
@@ -51,38 +51,41 @@ type Total struct {
 	Requests int
 	// Errors are the requests that were not answered with a 200.
 	Errors int
-	// Asked are the images that GetImages was asked for, and Answered those of them
+	// Asked counts the images that GetImages was asked for, and Answered those of them
 	// that were not refused, whether there is media or not: the most that could be
-	// billed. Made are those that the service made, and Images those handed out, in
-	// both with repeats.
+	// billed. Made counts those that the service made, and Images those that were handed
+	// out; both count repeats.
 	Asked, Answered, Made, Images int
-	// Faults are the requests with which something went wrong by [Faults].
+	// Faults are the requests to which one of [Faults] happened.
 	Faults int
 }
 
-// A record keeps the last requests, and totals of all.
-type record struct {
+// A requestLog keeps the last requests, and totals of all.
+type requestLog struct {
 	mu     sync.Mutex
 	last   []Request // a ring once full
 	next   int
 	limit  int
 	totals map[string]Total
-	handed handed
+	handed handedOut
 }
 
-func newRecord(limit, instants int) *record {
-	return &record{limit: limit, totals: map[string]Total{}, handed: handed{limit: instants, counts: map[instantKey]int{}}}
+func newRequestLog(limit, instants int) *requestLog {
+	return &requestLog{
+		limit: limit, totals: map[string]Total{},
+		handed: handedOut{limit: instants, counts: map[instantKey]int{}},
+	}
 }
 
-// recorded keeps a request that is answered now, and tells who wants to know.
-func (s *Server) recorded(req Request) {
-	s.record.add(req)
+// logRequest keeps a request that is answered now, and passes it to [Options.Observe].
+func (s *Server) logRequest(req Request) {
+	s.requests.add(req)
 	if s.opts.Observe != nil {
 		s.opts.Observe(req)
 	}
 }
 
-// appID finds the client's own name in a user agent, which the SDK writes as app/name.
+// appID finds the client's own name in a user agent, where the SDK writes it as app/name.
 func appID(agent string) string {
 	for field := range strings.FieldsSeq(agent) {
 		if name, ok := strings.CutPrefix(field, "app/"); ok {
@@ -92,7 +95,7 @@ func appID(agent string) string {
 	return ""
 }
 
-func (r *record) add(req Request) {
+func (r *requestLog) add(req Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.last) < r.limit {
@@ -120,40 +123,40 @@ func (r *record) add(req Request) {
 	}
 }
 
-// Requests returns the last requests (see [Options.Records]), oldest first.
+// Requests returns the last requests, oldest first: see [Options.Records].
 func (s *Server) Requests() []Request {
-	r := s.record
+	r := s.requests
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := make([]Request, 0, len(r.last))
 	return append(append(all, r.last[r.next:]...), r.last[:r.next]...)
 }
 
-// Totals returns the counts of all requests by stream; those that named none that
-// exists are under the empty name.
+// Totals returns the counts of all requests by stream. Requests that named no existing
+// stream are counted under the empty name.
 func (s *Server) Totals() map[string]Total {
-	r := s.record
+	r := s.requests
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.totals)
 }
 
-// An instantKey is an instant of a stream, as it was asked for.
+// An instantKey is an instant of a stream that was asked for.
 type instantKey struct {
 	stream string
 	slot   source.Slot
 }
 
-// handed counts how often pictures were handed out, for the instants that were
-// seen first last.
-type handed struct {
+// handedOut counts how often pictures were handed out, for the instants that were asked
+// for most recently for the first time.
+type handedOut struct {
 	limit  int
 	counts map[instantKey]int
 	order  []instantKey // a ring once full
 	next   int
 }
 
-func (h *handed) add(k instantKey) {
+func (h *handedOut) add(k instantKey) {
 	if h.counts[k]++; h.counts[k] > 1 {
 		return
 	}
@@ -170,11 +173,11 @@ func (h *handed) add(k instantKey) {
 	h.next = (h.next + 1) % h.limit
 }
 
-// Handed returns how often the stream's picture of each instant was handed out
-// whole, for the last instants (see [Options.Instants]). An instant is what was
-// asked for, whatever timestamp it got.
+// Handed returns how often the stream's picture of each instant was handed out whole, for
+// the last instants: see [Options.Instants]. An instant is what was asked for, whatever
+// timestamp the answer gave.
 func (s *Server) Handed(stream string) map[source.Slot]int {
-	r := s.record
+	r := s.requests
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	counts := map[source.Slot]int{}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
@@ -14,20 +15,20 @@ const (
 	producerTimestamp = "PRODUCER_TIMESTAMP"
 )
 
-// An imagesQuery is what GetImages asks for, checked.
+// An imagesQuery is a valid request of GetImages.
 type imagesQuery struct {
 	window   poll.Window
 	selector string
-	format   pictureFormat
+	format   scene.Format
 	wanted   int // MaxResults
-	limit    int // entries a page: no more than the service ever gives
+	limit    int // entries of a page: at most what the service ever gives
 	token    string
-	offset   int // entries that earlier pages have dealt with
+	offset   int // entries on earlier pages
 }
 
 func (q imagesQuery) producer() bool { return q.selector == producerTimestamp }
 
-// page returns the slots of the page that is asked for.
+// page returns the slots of the requested page.
 func (q imagesQuery) page() []source.Slot {
 	n := min(q.limit, q.window.Slots()-q.offset)
 	slots := make([]source.Slot, 0, max(n, 0))
@@ -37,11 +38,11 @@ func (q imagesQuery) page() []source.Slot {
 	return slots
 }
 
-// parseImagesQuery checks the request as the service does: first against the
-// constraints of its model (ValidationException), then for sense.
+// parseImagesQuery checks the request as the service does: first against the constraints
+// of the service's model (ValidationException), then for what makes sense.
 func parseImagesQuery(f *fields) (imagesQuery, error) {
 	q := imagesQuery{selector: f.text("ImageSelectorType"), token: f.text("NextToken")}
-	format, err := parsePictureFormat(f)
+	format, err := parseFormat(f)
 	if err != nil {
 		return q, err
 	}
@@ -79,7 +80,7 @@ func parseWindow(f *fields) (poll.Window, error) {
 	case start > end:
 		return w, invalidArgument("StartTimestamp must not be after EndTimestamp.")
 	case end.Sub(start) > poll.MaxWindow:
-		return w, &Fault{
+		return w, &ErrorResponse{
 			Code:    "IllegalArgumentException",
 			Message: "The time range between StartTimestamp and EndTimestamp is more than 300 seconds.",
 		}
@@ -98,18 +99,18 @@ func parseLimit(f *fields) (int, error) {
 	return int(limit), nil
 }
 
-// parsePictureFormat reads how the pictures are to be encoded.
-func parsePictureFormat(f *fields) (pictureFormat, error) {
-	p := pictureFormat{encoding: f.text("Format"), quality: 80}
+// parseFormat reads how the pictures are to be encoded.
+func parseFormat(f *fields) (scene.Format, error) {
+	p := scene.Format{Encoding: f.text("Format"), Quality: 80}
 	config, _ := field[map[string]string](f, "FormatConfig")
 	width, hasWidth := field[int32](f, "WidthPixels")
 	height, hasHeight := field[int32](f, "HeightPixels")
-	p.width, p.height = int(width), int(height)
+	p.Width, p.Height = int(width), int(height)
 	switch {
 	case f.err != nil:
 		return p, f.err
-	case p.encoding != formatJPEG && p.encoding != formatPNG:
-		return p, invalidValue("format", p.encoding, "Member must satisfy enum value set: [JPEG, PNG]")
+	case p.Encoding != scene.JPEG && p.Encoding != scene.PNG:
+		return p, invalidValue("format", p.Encoding, "Member must satisfy enum value set: [JPEG, PNG]")
 	case hasWidth != hasHeight:
 		return p, invalidValue("widthPixels, heightPixels", "one alone", "Member must come with the other")
 	case hasWidth && (width < 1 || width > poll.MaxWidth):
@@ -125,12 +126,13 @@ func parsePictureFormat(f *fields) (pictureFormat, error) {
 		if err != nil || quality < 1 || quality > 100 {
 			return p, invalidArgument("JPEGQuality %q is not a whole number from 1 to 100.", value)
 		}
-		p.quality = quality
+		p.Quality = quality
 	}
 	return p, nil
 }
 
-// firstError prefers a field of the wrong type to what follows from it.
+// firstError returns the error of a field of the wrong type, if any, as err may follow
+// from it.
 func firstError(f *fields, err error) error {
 	if f.err != nil {
 		return f.err

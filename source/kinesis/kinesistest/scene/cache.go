@@ -1,11 +1,11 @@
-package kinesistest
+package scene
 
 import (
 	"container/list"
 	"sync"
 )
 
-// A cache keeps byte slices up to a total size, the least recently used go first.
+// A cache keeps byte slices up to a total size, and drops the least recently used first.
 type cache struct {
 	mu    sync.Mutex
 	limit int
@@ -23,7 +23,7 @@ func newCache(limit int) *cache {
 	return &cache{limit: limit, order: list.New(), byKey: map[string]*list.Element{}}
 }
 
-// get returns what was added under key, nil if that is gone.
+// get returns what was added under key, nil if it was dropped.
 func (c *cache) get(key string) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -35,7 +35,7 @@ func (c *cache) get(key string) []byte {
 	return e.Value.(*cached).data
 }
 
-// add keeps data under key, unless the key is taken or data alone is too large.
+// add keeps data under key, unless the key is in use or data alone exceeds the limit.
 func (c *cache) add(key string, data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

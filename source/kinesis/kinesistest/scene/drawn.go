@@ -1,4 +1,4 @@
-package kinesistest
+package scene
 
 import (
 	"fmt"
@@ -12,21 +12,20 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
-// Drawn is a street on which cars pass by, with the stream's name and the
-// picture's time above it, both to be read by eye, and a time code in the middle:
-// see [ReadTimeCode]. A picture is a function of the stream's name and the time,
-// and nothing else.
+// Drawn is a street on which cars pass by. Above it are the stream's name and the time of
+// the picture as text, in the middle is a time code: see [ReadTimeCode]. A picture depends
+// on the stream's name and the time, and on nothing else.
 //
-// Pictures are painted and encoded in a few milliseconds, because what stands
-// still in them is the same for all streams, and is encoded once.
+// Painting and encoding a picture takes a few milliseconds, because what does not move is
+// the same for all streams and is encoded once.
 type Drawn struct {
 	size       image.Point
 	background canvas
 	tiler      *tiler
 }
 
-// NewDrawn returns a scene of that size in pixels: 320x180 to 3840x2160, and not
-// narrower than 9:16 or wider than 2:1, so that a centre crop keeps the time code.
+// NewDrawn returns a scene of that size in pixels: 320x180 to 3840x2160, and neither
+// narrower than 9:16 nor wider than 2:1, so that a centre crop keeps the time code.
 func NewDrawn(size image.Point) (*Drawn, error) {
 	if size.X < 320 || size.Y < 180 || size.X > poll.MaxWidth || size.Y > poll.MaxHeight {
 		return nil, fmt.Errorf("size %dx%d: a drawn scene has 320x180 to 3840x2160 pixels", size.X, size.Y)
@@ -61,12 +60,12 @@ func (d *Drawn) paint(stream string, t time.Time) canvas {
 	return c
 }
 
-// at returns the pixel at fractions of the picture's size.
+// at returns the pixel at (x, y), in fractions of the picture's size.
 func (d *Drawn) at(x, y float64) image.Point {
 	return image.Pt(int(math.Round(x*float64(d.size.X))), int(math.Round(y*float64(d.size.Y))))
 }
 
-// area returns the rectangle at fractions of the picture's size.
+// area returns the rectangle at (x, y) of size w x h, in fractions of the picture's size.
 func (d *Drawn) area(x, y, w, h float64) image.Rectangle {
 	return image.Rectangle{d.at(x, y), d.at(x+w, y+h)}
 }
@@ -77,8 +76,8 @@ const (
 	roadEnd = 0.96
 )
 
-// paintBackground paints what stands still: sky, hills, meadow and road, with the
-// grain of a camera, so that the JPEGs are as large as a camera's.
+// paintBackground paints what does not move: sky, hills, meadow and road. Grain like a
+// camera's makes the JPEGs as large as a camera's.
 func (d *Drawn) paintBackground() {
 	random := rand.New(rand.NewPCG(1, 2))
 	for py := range d.size.Y {
@@ -122,8 +121,8 @@ const (
 	carWidth = 0.13 // of the picture's width
 )
 
-// paintCars paints the stream's own cars where they are at t: those of the upper
-// lane go left, the others right, all of a lane at one speed.
+// paintCars paints the stream's cars where they are at t. Those of the upper lane go left,
+// the others right; all cars of a lane have the same speed.
 func (d *Drawn) paintCars(c canvas, stream string, t time.Time) {
 	const lap = 1 + carWidth
 	random := rand.New(rand.NewPCG(uint64(StreamHash(stream)), 3))
@@ -174,7 +173,7 @@ func (d *Drawn) paintCode(c canvas, code TimeCode) {
 	}
 }
 
-// paintText writes the stream's name and the time, each centred in a line.
+// paintText writes the stream's name and the time, each centred on a line of its own.
 func (d *Drawn) paintText(c canvas, stream string, t time.Time) {
 	const layout = "2006-01-02 15:04:05.000"
 	scale := max(1, min(d.size.Y/240, d.size.X/(len(layout)+2)/7))
