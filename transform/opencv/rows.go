@@ -1,7 +1,7 @@
 package opencv
 
 // #cgo pkg-config: libjpeg
-// #include "strips.h"
+// #include "jpeg.h"
 import "C"
 
 import (
@@ -37,18 +37,18 @@ func (w *Worker) decodeRows(data []byte, h jpegHeader, o *transform.Output) (pic
 		return picture{}, err
 	}
 	size := scaled(h.size, p.eighths)
-	job := C.cvf_strips_job{
+	job := C.cvf_rows_job{
 		eighths: C.int(p.eighths), w: C.int(size.X), h: C.int(size.Y), x: C.int(g.Region.Min.X), y: C.int(g.Region.Min.Y),
 		linear: C.cvf_linear{
 			src_w: C.int(g.Region.Dx()), src_h: C.int(g.Region.Dy()),
 			dst_w: C.int(g.Resized.X), dst_h: C.int(g.Resized.Y),
 		},
 	}
-	if err := w.scratch.reserve(int(C.cvf_strips_scratch(&job))); err != nil {
+	if err := w.scratch.reserve(int(C.cvf_rows_scratch(&job))); err != nil {
 		return picture{}, err
 	}
 	var message [C.CVF_MESSAGE]C.char
-	failed := C.cvf_strips(&job, (*C.uint8_t)(&data[0]), C.size_t(len(data)),
+	failed := C.cvf_rows(&job, (*C.uint8_t)(&data[0]), C.size_t(len(data)),
 		w.scratch.p, (*C.uint8_t)(p.p), &message[0]) != 0
 	if failed {
 		return picture{}, jpegFailure(C.GoString(&message[0]), data)

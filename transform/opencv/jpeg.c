@@ -1,4 +1,4 @@
-#include "strips.h"
+#include "jpeg.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -40,16 +40,16 @@ static void count_scans(j_common_ptr info) {
 }
 
 // libjpeg-turbo writes rows that begin at a multiple of 16 around the cache, to
-// memory: good for whole pictures, and what strips are to avoid.
+// memory: good for whole pictures, and what single rows are to avoid.
 #define ASKEW 8
 
 static size_t align(size_t n) { return (n + 63) / 64 * 64; }
 
-static size_t row_bytes(const cvf_strips_job *job) {
+static size_t row_bytes(const cvf_rows_job *job) {
 	return align(ASKEW + (size_t)job->w * 3 + CVF_LINEAR_BEHIND);
 }
 
-size_t cvf_strips_scratch(const cvf_strips_job *job) {
+size_t cvf_rows_scratch(const cvf_rows_job *job) {
 	return align(sizeof(cvf_huffman)) + 2 * row_bytes(job) + cvf_linear_scratch(&job->linear);
 }
 
@@ -76,7 +76,7 @@ static int skips(const struct jpeg_decompress_struct *info) {
 
 // The first row is read for libjpeg to be in the midst of its work, and the last
 // one for it to see all of the data.
-static void read_rows(j_decompress_ptr info, cvf_strips_job *job, uint8_t *scratch, uint8_t *dst) {
+static void read_rows(j_decompress_ptr info, cvf_rows_job *job, uint8_t *scratch, uint8_t *dst) {
 	uint8_t *rows[2] = {scratch + ASKEW, scratch + ASKEW + row_bytes(job)};
 	const uint8_t *parts[2]; // by the rows of the part that is resized
 	for (int i = 0; i < 2; i++) parts[i] = rows[(job->y + i) & 1] + 3 * (size_t)job->x;
@@ -93,7 +93,7 @@ static void read_rows(j_decompress_ptr info, cvf_strips_job *job, uint8_t *scrat
 	}
 }
 
-int cvf_strips(cvf_strips_job *job, const uint8_t *data, size_t size, void *scratch,
+int cvf_rows(cvf_rows_job *job, const uint8_t *data, size_t size, void *scratch,
                uint8_t *dst, char message[CVF_MESSAGE]) {
 	struct jpeg_decompress_struct info;
 	failure f = {.message = message};
