@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"sync"
@@ -58,11 +59,7 @@ func BenchmarkTransformVsLibjpeg(b *testing.B) {
 	data, out := benchJPEG(b), newOutput(b, "yolo", nil)
 	w := NewWorker(Options{})
 	defer w.Close()
-	floor := func() {
-		if err := w.jpeg.decode(data, w.pixelsView(b, data)); err != nil {
-			b.Fatal(err)
-		}
-	}
+	floor := libjpegAlone(b, w, data)
 	whole := func() { transformOnce(b, w, data, out) }
 	floor()
 	whole()
@@ -77,10 +74,11 @@ func BenchmarkTransformVsLibjpeg(b *testing.B) {
 	b.ReportMetric(float64(t)/float64(f), "transform-vs-libjpeg")
 }
 
-// pixelsView returns the worker's memory for the decoded picture.
-func (w *Worker) pixelsView(b *testing.B, data []byte) view {
+// libjpegAlone returns a function that decodes the picture, to all of its pixels, in the
+// way of TurboJPEG and OpenCV: all that they use of libjpeg-turbo, and nothing else.
+func libjpegAlone(b *testing.B, w *Worker, data []byte) func() {
 	b.Helper()
-	h, err := w.jpeg.header(data)
+	h, err := readJPEGHeader(data)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -88,7 +86,13 @@ func (w *Worker) pixelsView(b *testing.B, data []byte) view {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return v
+	job := new(Worker).wholeJPEG(8, v) // without internals
+	job.lax = 1
+	return func() {
+		if err := w.runJPEG(&job, data); err != nil {
+			b.Error(err)
+		}
+	}
 }
 
 // transformOnce makes one tensor of one picture.
@@ -104,6 +108,38 @@ func transformOnce(b *testing.B, w *Worker, data []byte, outs ...*transform.Outp
 			return
 		}
 		t.Release()
+	}
+}
+
+// BenchmarkDecode measures the ways from a JPEG to pixels: to those of one output row by
+// row, and to all of them with the row decoder and without.
+func BenchmarkDecode(b *testing.B) {
+	data, yolo := benchJPEG(b), newOutput(b, "yolo", nil)
+	for name, bb := range map[string]struct {
+		o    Options
+		outs []*transform.Output
+	}{
+		"rows":  {Options{}, []*transform.Output{yolo}},
+		"whole": {Options{}, nil},
+		"plain": {Options{NoRowDecoder: true}, nil},
+	} {
+		b.Run(name, func(b *testing.B) {
+			w := NewWorker(bb.o)
+			defer w.Close()
+			for b.Loop() {
+				if err := w.Decode(source.Frame{Data: data}, bb.outs); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// TestBenchmarksRun runs every benchmark once.
+func TestBenchmarksRun(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$", "-test.bench=.", "-test.benchtime=1x", "-test.short")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
 	}
 }
 
@@ -130,7 +166,7 @@ func BenchmarkTensor(b *testing.B) {
 // BenchmarkPack measures the pass from pixels to normalized planes.
 func BenchmarkPack(b *testing.B) {
 	out := newOutput(b, "yolo", nil)
-	w := NewWorker(Options{})
+	w := NewWorker(Options{NoRowDecoder: true}) // for the whole picture to be there
 	defer w.Close()
 	transformOnce(b, w, benchJPEG(b), out)
 	for _, dtype := range transform.DTypes() {
@@ -180,21 +216,21 @@ func BenchmarkTransformScaling(b *testing.B) {
 	}
 	data, out := benchJPEG(b), newOutput(b, "yolo", nil)
 	workers := [2]*Worker{NewWorker(Options{}), NewWorker(Options{})}
-	var pixels [2]view
+	var alone [2]func()
 	for i, w := range workers {
 		defer w.Close()
 		transformOnce(b, w, data, out)
-		pixels[i] = w.pixelsView(b, data)
+		alone[i] = libjpegAlone(b, w, data)
 	}
 	whole := func(i int) { transformOnce(b, workers[i], data, out) }
-	floor := func(i int) {
-		if err := workers[i].jpeg.decode(data, pixels[i]); err != nil {
-			b.Error(err)
-		}
-	}
+	floor := func(i int) { alone[i]() }
 	var wholes, floors [2][]float64
+	turns := 20
+	if testing.Short() {
+		turns = 2
+	}
 	for b.Loop() {
-		for turn := range 20 {
+		for turn := range turns {
 			n := turn % 2
 			wholes[n] = append(wholes[n], throughput(n+1, whole))
 			floors[n] = append(floors[n], throughput(n+1, floor))

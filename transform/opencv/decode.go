@@ -32,14 +32,14 @@ func (w *Worker) decode(data []byte, outs []*transform.Output) (picture, error) 
 
 // decodeJPEG decodes a JPEG, scaled down where every output allows it.
 func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, error) {
-	h, err := w.jpeg.header(data)
+	h, err := readJPEGHeader(data)
 	if err != nil {
 		return picture{}, err
 	}
 	if err := w.checkSize(h.size); err != nil {
 		return picture{}, err
 	}
-	if resizesRows(h, outs) {
+	if w.resizesRows(h, outs) {
 		return w.decodeRows(data, h, outs[0])
 	}
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
@@ -47,17 +47,19 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 	if p.view, err = w.pixels.picture(size, 3); err != nil {
 		return picture{}, err
 	}
-	if !h.cmyk {
-		return p, w.jpeg.decode(data, p.view)
+	dst := p.view
+	if h.channels == 4 {
+		if dst, err = w.cmyk.picture(size, 4); err != nil {
+			return picture{}, err
+		}
 	}
-	four, err := w.cmyk.picture(size, 4)
-	if err != nil {
+	job := w.wholeJPEG(p.eighths, dst)
+	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err
 	}
-	if err := w.jpeg.decode(data, four); err != nil {
-		return picture{}, err
+	if h.channels == 4 {
+		convertCMYK(dst, p.view)
 	}
-	convertCMYK(four, p.view)
 	return p, nil
 }
 
@@ -96,8 +98,7 @@ func eighths(size image.Point, outs []*transform.Output) int {
 			sizes = sizes[1:]
 		}
 	}
-	// TurboJPEG is asked by size, and takes the largest n that gives it: of a
-	// tiny picture several do.
+	// Of a tiny picture several n have the same size. The largest is the most exact.
 	for n := 8; n > sizes[0]; n-- {
 		if scaled(size, n) == scaled(size, sizes[0]) {
 			return n

@@ -1,6 +1,7 @@
 package opencv
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -133,8 +134,7 @@ func compareReferences(t *testing.T, directory string) []*fidelityRow {
 	if err := json.Unmarshal(text, &cases); err != nil {
 		t.Fatal(err)
 	}
-	w := NewWorker(Options{})
-	defer w.Close()
+	d := newDecoders(t, Options{})
 	var rows []*fidelityRow
 	for i, c := range cases {
 		at := slices.IndexFunc(rows, func(r *fidelityRow) bool { return r.name == c.Row && r.reference == c.Reference })
@@ -155,7 +155,11 @@ func compareReferences(t *testing.T, directory string) []*fidelityRow {
 			t.Fatal(err)
 		}
 		spec := c.Output.spec(t)
-		got := makeTensor(t, w, picture, spec)
+		got, plain := makeTensor(t, d.rows, picture, spec), makeTensor(t, d.plain, picture, spec)
+		if !bytes.Equal(got.Data, plain.Data) {
+			t.Errorf("%+v: another tensor without the row decoder", c)
+		}
+		plain.Release()
 		if !slices.Equal(got.Shape, want.shape) {
 			t.Fatalf("%+v: shape %v, want %v", c, got.Shape, want.shape)
 		}

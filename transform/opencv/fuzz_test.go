@@ -1,6 +1,7 @@
 package opencv
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"math/rand/v2"
@@ -12,14 +13,23 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// FuzzDecodeJPEG decodes what may be a JPEG, and makes tensors of what is one.
+// FuzzDecodeJPEG decodes what may be a JPEG, and makes tensors of what is one, with the
+// row decoder and without.
 func FuzzDecodeJPEG(f *testing.F) {
-	fuzzDecode(f, ".jpg", jpegMarkers, func(data []byte) []byte { return data })
+	d := newDecoders(f, fuzzLimits)
+	fuzzDecode(f, ".jpg", jpegMarkers, func(data []byte) []byte { return data }, d.rows, d.plain)
 }
 
 // FuzzDecodePNG does so for PNG, with the checksums put right: they would keep
 // nearly everything from the decoder.
-func FuzzDecodePNG(f *testing.F) { fuzzDecode(f, ".png", pngChunks, repairPNG) }
+func FuzzDecodePNG(f *testing.F) {
+	w := NewWorker(fuzzLimits)
+	defer w.Close()
+	fuzzDecode(f, ".png", pngChunks, repairPNG, w)
+}
+
+// fuzzLimits keep every input cheap.
+var fuzzLimits = Options{MaxWidth: 300, MaxHeight: 300}
 
 // jpegMarkers returns where the markers of a JPEG are.
 func jpegMarkers(data []byte) []int {
@@ -56,44 +66,47 @@ func repairPNG(data []byte) []byte {
 	return data
 }
 
-// FuzzRows compares the two ways from a JPEG to a tensor.
+// FuzzRows compares the ways from a JPEG to a tensor.
 func FuzzRows(f *testing.F) {
 	addSeeds(f, ".jpg", jpegMarkers)
+	f.Add(readBroken(f, "no-luma.jpg"))
 	rng := rand.New(rand.NewPCG(5, 6))
 	var outputs []*transform.Output
 	for range 4 {
 		outputs = append(outputs, linearOutput(rng, 100))
 	}
-	w := NewWorker(Options{MaxWidth: 300, MaxHeight: 300})
-	defer w.Close()
+	d := newDecoders(f, fuzzLimits)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, o := range outputs {
-			compareWays(t, w, data, o)
+			d.compare(t, data, o)
 		}
 	})
 }
 
-// fuzzDecode fuzzes the decoder of the files with the extension.
-func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair func([]byte) []byte) {
+// fuzzDecode fuzzes the decoders of the files with the extension. All workers have to
+// refuse the same inputs for the same reason, and to make the same tensors of the others.
+func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair func([]byte) []byte, workers ...*Worker) {
 	addSeeds(f, extension, marks)
 	outputs := fuzzOutputs(f)
-	w := NewWorker(Options{MaxWidth: 300, MaxHeight: 300})
-	defer w.Close()
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if decodeReason(t, w, repair(data)) != "" {
+		data = repair(data)
+		want := decodeReason(t, workers[0], data)
+		for _, w := range workers[1:] {
+			if got := decodeReason(t, w, data); got != want {
+				t.Fatalf("%q and %q", got, want)
+			}
+		}
+		if want != "" {
 			return
 		}
 		for _, o := range outputs {
-			tensor, err := w.Tensor(o)
-			if err != nil {
-				t.Fatalf("%s: %v", o.Name, err)
-			}
-			n := o.Spec.DType.Size()
-			for _, d := range tensor.Shape {
-				n *= d
-			}
-			if n != len(tensor.Data) {
-				t.Errorf("%s: %d bytes of shape %v", o.Name, len(tensor.Data), tensor.Shape)
+			tensor := fuzzTensor(t, workers[0], o)
+			for _, w := range workers[1:] {
+				other := fuzzTensor(t, w, o)
+				if !bytes.Equal(tensor.Data, other.Data) {
+					t.Errorf("%s: the tensors differ", o.Name)
+				}
+				other.Release()
 			}
 			tensor.Release()
 		}
@@ -101,6 +114,23 @@ func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair
 			t.Errorf("%d Mats are open", n)
 		}
 	})
+}
+
+// fuzzTensor makes a tensor of what was decoded, which has to be possible.
+func fuzzTensor(t *testing.T, w *Worker, o *transform.Output) *transform.Tensor {
+	t.Helper()
+	tensor, err := w.Tensor(o)
+	if err != nil {
+		t.Fatalf("%s: %v", o.Name, err)
+	}
+	n := o.Spec.DType.Size()
+	for _, d := range tensor.Shape {
+		n *= d
+	}
+	if n != len(tensor.Data) {
+		t.Errorf("%s: %d bytes of shape %v", o.Name, len(tensor.Data), tensor.Shape)
+	}
+	return tensor
 }
 
 // addSeeds adds the files with the extension, each of them cut at every mark, and

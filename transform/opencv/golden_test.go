@@ -72,10 +72,9 @@ func override[T ~string](field *T, value string) {
 }
 
 // TestGolden compares every tensor with the one that the reference libraries
-// make.
+// make: with the row decoder, and without, which has to make the same bytes.
 func TestGolden(t *testing.T) {
-	w := NewWorker(Options{})
-	defer w.Close()
+	d := newDecoders(t, Options{})
 	expected := readNPZ(t, "testdata/expected.npz")
 	for _, c := range readCases(t) {
 		t.Run(c.Name, func(t *testing.T) {
@@ -83,11 +82,15 @@ func TestGolden(t *testing.T) {
 			if !ok {
 				t.Fatal("expected.npz does not hold it")
 			}
-			got := makeTensor(t, w, readPicture(t, c.Picture), c.Output.spec(t))
+			got := makeTensor(t, d.rows, readPicture(t, c.Picture), c.Output.spec(t))
 			if diff := cmp.Diff(want.shape, got.Shape); diff != "" {
 				t.Fatalf("shape (-want +got):\n%s", diff)
 			}
 			compare(t, c, want, got)
+			plain := makeTensor(t, d.plain, readPicture(t, c.Picture), c.Output.spec(t))
+			if !bytes.Equal(got.Data, plain.Data) {
+				t.Error("another tensor without the row decoder")
+			}
 		})
 	}
 }
@@ -153,6 +156,17 @@ func makeTensor(t testing.TB, w *Worker, data []byte, s transform.Spec) *transfo
 func readPicture(t testing.TB, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "pictures", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// readBroken returns the bytes of a picture that was once decoded wrongly, or of the sound
+// one that it was made of.
+func readBroken(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "broken", name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,14 @@
-#define JPEG_INTERNALS // the entropy decoder's place, the same in all versions of libjpeg's ABI 6.2
+#define JPEG_INTERNALS // for struct jpeg_entropy_decoder: see internals.h
 #include "huffman.h"
 
 #include <string.h>
 
 #include <jerror.h>
 
-// BMI2 shifts by what is in any register, without flags. (A variant for "arch=haswell"
-// would be for processors of just that name.)
+#if CVF_INTERNALS_KNOWN
+
+// With BMI2 a shift can be by what is in any register, and leaves the flags alone. (A
+// variant for "arch=haswell" would be used on processors of just that name.)
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define CLONES __attribute__((target_clones("bmi2", "default")))
 #else
@@ -14,12 +16,12 @@
 #endif
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
-#define INLINE __attribute__((always_inline))
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define INLINE __attribute__((always_inline))
 
-// Where coefficients are in a block, by their order in the data (figure 5 of
-// ITU-T T.81). As in libjpeg, those behind the last one go to its place: runs that
-// are too long, and the zero that an end of block writes.
+// The place of each coefficient in its block, by the order in the data (figure 5 of
+// ITU-T T.81). As in libjpeg, indices beyond the last one are that of the last one:
+// runs that are too long lead there, and so does the zero of an end of block.
 static const uint8_t order[64 + 64] = {
     0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,
     12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6,  7,  14, 21, 28,
@@ -31,14 +33,22 @@ static const uint8_t order[64 + 64] = {
     63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
 };
 
-#define END_OF_BLOCK 64 // a step behind the last coefficient, from any of them
+#define END_OF_BLOCK 64 // a step from any coefficient to behind the last one
 
-// The value that the bits of a size stand for (table F.1 of T.81).
+// The text does not matter: libjpeg decodes the data again and has its own.
+static __attribute__((noreturn)) void give_up(j_decompress_ptr info) {
+	info->err->msg_code = JWRN_HUFF_BAD_CODE;
+	info->err->error_exit((j_common_ptr)info);
+	__builtin_unreachable();
+}
+
+// The value of a coefficient whose size in bits, and whose bits, are given (table F.1
+// of T.81).
 static int extend(int bits, int size) {
 	return bits < 1 << (size - 1) ? bits - (1 << size) + 1 : bits;
 }
 
-// The step to the coefficient of a symbol. That of a run of 16 is a zero, too.
+// The step to the coefficient of a symbol: for that of 16 zeros, to the last of them.
 static int step(const cvf_huffman_table *t, int symbol) {
 	if (!t->ac) return 0;
 	int run = symbol >> 4;
@@ -57,7 +67,8 @@ static cvf_huffman_entry entry(int length, int first, int step, int second_step,
 	       (uint64_t)(uint16_t)second_value << 48;
 }
 
-// Enters a code of the length into t->look, with each value that fits in.
+// Enters a code into t->look, for all bits that may follow it: with its value where
+// that fits.
 static void enter(cvf_huffman_table *t, int code, int length, int symbol) {
 	int rest = CVF_LOOK - length, size = symbol & 15;
 	for (int i = 0; i < 1 << rest; i++) {
@@ -71,7 +82,7 @@ static void enter(cvf_huffman_table *t, int code, int length, int symbol) {
 	}
 }
 
-// Adds to entries of one coefficient the next one where that fits in.
+// Adds a second coefficient to the entries with one, where it fits.
 static void pair(cvf_huffman_table *t) {
 	for (int i = 0; i < 1 << CVF_LOOK; i++) {
 		cvf_huffman_entry e = t->look[i];
@@ -83,7 +94,7 @@ static void pair(cvf_huffman_table *t) {
 	}
 }
 
-// libjpeg has checked the table: at the start of the scan it made its own of it.
+// libjpeg has checked that the table is a sound one, when the scan began.
 static void make_table(cvf_huffman_table *t, const JHUFF_TBL *from, int ac) {
 	t->ac = ac;
 	memset(t->look, 0, sizeof t->look);
@@ -97,32 +108,32 @@ static void make_table(cvf_huffman_table *t, const JHUFF_TBL *from, int ac) {
 	if (ac) pair(t);
 }
 
-// What is being read, in registers.
+// The reader's state while an MCU is decoded, which the compiler keeps in registers.
 typedef struct {
 	uint64_t bits;
 	int count;
-	const uint8_t *at, *end; // of the data, up to the first marker that was met
+	const uint8_t *at, *end; // of the data, which ends at the first marker that was met
 } reader;
 
-// What a refill makes of them: few enough to be returned in registers.
+// What a slow refill changes: little enough to be returned in registers.
 typedef struct {
 	uint64_t bits;
 	const uint8_t *at;
 } refilled;
 
-// Adds byte by byte to the bits. From a marker on, zeros are made up.
+// Adds one byte at a time until there are 56 bits. From a marker on, it makes up zeros.
 static __attribute__((noinline)) refilled refill_slowly(j_decompress_ptr info, uint64_t bits, int count,
                                                         const uint8_t *at, const uint8_t *end) {
-	bits &= ~(~0ull >> count); // they may be of a marker
+	bits &= ~(~0ull >> count); // a fast refill may have left bits of a marker behind the count
 	for (; count < 56; count += 8) {
 		int c = 0;
 		if (info->unread_marker == 0) {
 			do {
-				if (at == end) ERREXIT(info, JWRN_JPEG_EOF);
+				if (at == end) give_up(info);
 				c = *at++;
 			} while (c == 0xff && at < end && *at == 0xff);
 			if (c == 0xff) {
-				if (at == end) ERREXIT(info, JWRN_JPEG_EOF);
+				if (at == end) give_up(info);
 				info->unread_marker = *at++;
 				c = info->unread_marker ? 0 : 0xff;
 			}
@@ -133,13 +144,14 @@ static __attribute__((noinline)) refilled refill_slowly(j_decompress_ptr info, u
 	return (refilled){bits, at};
 }
 
-// Makes the bits 56 or more. Those behind the count may be there already.
+// Makes the bits 56 or more. Behind the count, bits of the next byte may be there
+// already: to add them again changes nothing.
 static inline INLINE void refill(j_decompress_ptr info, reader *r) {
 	uint64_t v;
 	if (LIKELY(r->end - r->at >= 8)) {
 		memcpy(&v, r->at, sizeof v);
 		int n = (63 - r->count) >> 3;
-		// None of the n bytes may be 0xff.
+		// Only if none of the n bytes is 0xff, which may be a marker's first.
 		if (LIKELY(!((~v - 0x0101010101010101) & v & (0x8080808080808080 & ~(~0ull << 8 * n))))) {
 			r->bits |= __builtin_bswap64(v) >> r->count;
 			r->at += n;
@@ -159,7 +171,8 @@ static inline INLINE void drop(reader *r, int n) {
 	r->count -= n & 63;
 }
 
-// Reads a code that does not fit into a look-up with its value. Returns the step to the coefficient.
+// Reads a code that does not fit into a look-up together with its value. Returns the
+// step to the coefficient.
 static inline INLINE int longer(j_decompress_ptr info, const cvf_huffman_table *t, reader *r, int *value) {
 	refill(info, r);
 	cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
@@ -167,10 +180,7 @@ static inline INLINE int longer(j_decompress_ptr info, const cvf_huffman_table *
 	if (!length) {
 		length = CVF_LOOK + 1;
 		while (length <= 16 && (int)(r->bits >> (64 - length)) > t->last[length]) length++;
-		if (length > 16) {
-			int made_up = ((cvf_huffman *)info->client_data)->made_up;
-			ERREXIT(info, r->count - length < made_up ? JWRN_HIT_MARKER : JWRN_HUFF_BAD_CODE);
-		}
+		if (length > 16) give_up(info);
 		symbol = t->symbols[((int)(r->bits >> (64 - length)) + t->offset[length]) & 255];
 	}
 	drop(r, length);
@@ -183,7 +193,7 @@ static inline INLINE int longer(j_decompress_ptr info, const cvf_huffman_table *
 	return step(t, symbol);
 }
 
-// Leaves bits enough for looking up the first coefficients behind it.
+// Leaves enough bits to look up the first AC coefficients without another refill.
 static inline INLINE int decode_dc(j_decompress_ptr info, const cvf_huffman_table *t, reader *r) {
 	refill(info, r);
 	cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
@@ -197,10 +207,11 @@ static inline INLINE int decode_dc(j_decompress_ptr info, const cvf_huffman_tabl
 	return value;
 }
 
-#define AT_ONCE (56 / CVF_LOOK - 1) // look-ups that there are bits for, after one of a DC coefficient
+// The look-ups that 56 bits suffice for, less one for the DC coefficient.
+#define AT_ONCE (56 / CVF_LOOK - 1)
 
-// From here on the second of two coefficients may be behind the last one: of
-// the next block.
+// From this coefficient on, the first of two may be the block's last and the second of
+// the next block: they are taken one at a time.
 #define ALONE (63 - 16)
 
 static inline INLINE void decode_ac(j_decompress_ptr info, const cvf_huffman_table *t, reader *r,
@@ -240,23 +251,40 @@ alone:
 	}
 }
 
-// Reads a restart marker, before which only the last byte's bits may be left.
-static boolean restart(j_decompress_ptr info, cvf_huffman *h) {
-	if (h->count > h->made_up) info->marker->discarded_bytes += (h->count - h->made_up) / 8;
-	h->bits = 0;
-	h->count = h->made_up = 0;
-	if (!info->marker->read_restart_marker(info)) return FALSE;
-	memset(h->dc, 0, sizeof h->dc);
-	h->restart = info->restart_interval;
-	return TRUE;
+// The whole bytes that were read and not used.
+static int bytes_left(const cvf_huffman *h) { return (h->count - h->made_up) / 8; }
+
+// Reads the marker that has to come next, unless it was met already.
+static int next_marker(j_decompress_ptr info) {
+	struct jpeg_source_mgr *src = info->src;
+	int marker = info->unread_marker;
+	info->unread_marker = 0;
+	if (marker) return marker;
+	const uint8_t *at = src->next_input_byte, *end = at + src->bytes_in_buffer;
+	if (at == end || *at != 0xff) give_up(info);
+	while (at < end && *at == 0xff) at++; // any number of them may come before a marker
+	if (at == end) give_up(info);
+	marker = *at++;
+	src->next_input_byte = at;
+	src->bytes_in_buffer = end - at;
+	return marker;
 }
 
-// In the place of libjpeg's own. The blocks are zero; there are none where the
-// pixels are not wanted.
+static void restart(j_decompress_ptr info, cvf_huffman *h) {
+	if (bytes_left(h) || next_marker(info) != JPEG_RST0 + h->marker) give_up(info);
+	h->marker = (h->marker + 1) & 7;
+	h->bits = 0;
+	h->count = h->made_up = 0;
+	memset(h->dc, 0, sizeof h->dc);
+	h->restart = info->restart_interval;
+}
+
+// Takes the place of libjpeg's function. The blocks are zero when it is called; blocks
+// is NULL where the pixels are not needed.
 CLONES static boolean decode_mcu(j_decompress_ptr info, JBLOCKROW *blocks) {
 	cvf_huffman *h = info->client_data;
 	if (info->restart_interval) {
-		if (h->restart == 0 && !restart(info, h)) return FALSE;
+		if (h->restart == 0) restart(info, h);
 		h->restart--;
 	}
 	struct jpeg_source_mgr *src = info->src;
@@ -270,7 +298,7 @@ CLONES static boolean decode_mcu(j_decompress_ptr info, JBLOCKROW *blocks) {
 		block[0] = (JCOEF)h->dc[c];
 		decode_ac(info, h->ac_table[c], &r, block);
 	}
-	if (UNLIKELY(r.count < h->made_up)) ERREXIT(info, JWRN_HIT_MARKER);
+	if (UNLIKELY(r.count < h->made_up)) give_up(info);
 	h->bits = r.bits;
 	h->count = r.count;
 	src->next_input_byte = r.at;
@@ -278,10 +306,13 @@ CLONES static boolean decode_mcu(j_decompress_ptr info, JBLOCKROW *blocks) {
 	return TRUE;
 }
 
-void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h) {
-	if (info->progressive_mode || info->arith_code || info->data_precision != 8 ||
-	    info->inputctl->has_multiple_scans)
-		return;
+int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
+	return !info->progressive_mode && !info->arith_code && info->data_precision == 8 &&
+	       info->comps_in_scan == info->num_components;
+}
+
+void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h, const cvf_internals *internals) {
+	if ((void (*)(void))info->entropy->decode_mcu != internals->decode_mcu) give_up(info);
 	int made[2][NUM_HUFF_TBLS] = {{0}};
 	for (int i = 0; i < info->comps_in_scan; i++) {
 		int dc = info->cur_comp_info[i]->dc_tbl_no, ac = info->cur_comp_info[i]->ac_tbl_no;
@@ -292,8 +323,27 @@ void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h) {
 		h->dc[i] = 0;
 	}
 	h->bits = 0;
-	h->count = h->made_up = 0;
+	h->count = h->made_up = h->marker = 0;
 	h->restart = info->restart_interval;
 	info->client_data = h;
 	info->entropy->decode_mcu = decode_mcu;
 }
+
+void cvf_huffman_end(j_decompress_ptr info) {
+	if (bytes_left(info->client_data)) give_up(info);
+}
+
+#else
+
+int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
+	(void)info;
+	return 0;
+}
+
+void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h, const cvf_internals *internals) {
+	(void)info, (void)h, (void)internals;
+}
+
+void cvf_huffman_end(j_decompress_ptr info) { (void)info; }
+
+#endif

@@ -3,35 +3,31 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
-#include <jpeglib.h>
+#include "internals.h"
 
-// A decoder of baseline JPEG's Huffman codes in the place of libjpeg's own, which
-// takes more than half of the time of a picture; this one takes less than two thirds of
-// that, for it looks up two coefficients at once, with their values. It makes the same
-// coefficients, and the same errors of libjpeg's warnings, with three differences, all
-// of them in bad data:
+// A decoder of baseline JPEG's Huffman codes in place of libjpeg's own, which takes
+// more than half of the time of a picture. This one takes less than two thirds of that,
+// because it looks up two coefficients at once, with their values.
 //
-//   - A code that there is not is always an error. libjpeg takes it for a zero, but
-//     near the end of the data.
-//   - Bytes too many before a marker are passed over where they have been read ahead,
-//     which are others than with libjpeg: a few. No pixel comes of them.
-//   - Bytes 255, 255 and 0 are one of 255. libjpeg takes them for that when it decodes
-//     their blocks a second time, but leaves in these what the first time came to.
+// It makes the same coefficients of data that is right to the last bit: every code
+// exists, no bit is missing, the restart markers are in order, and at most the bits
+// that fill a byte are left before a marker. With all other data it ends the session,
+// and libjpeg has to decide.
 
 #define CVF_LOOK 11 // bits that are looked up at once
 
-// An answer to the next bits: one coefficient or two, with their values. Of a code
-// that fits in without its value there are just the code's length and symbol, as
-// first and value 0; of a longer one all is 0. From the lowest bits on:
+// The answer to the next bits: one coefficient or two, with their values. Where a code
+// fits into the bits but its value does not, only first and value are set, to the
+// code's length and its symbol. Where the code does not fit either, all is 0. From the
+// lowest bits on:
 //
-//	 8  length of the codes and the values; lowest, so that one shifts by it as it is
-//	 8  first, the length of the first one's alone
-//	 8  step to the coefficient, from the one before
-//	 8  step to the second one
+//	 8  length of the codes and values; in the lowest bits to be shifted by as it is
+//	 8  first, the length of the first code and value alone
+//	 8  step from the coefficient before to this one
+//	 8  step from this coefficient to the second
 //	16  value
-//	16  value of the second one; where there is one only, its value again
+//	16  value of the second; the same value again where there is only one
 typedef uint64_t cvf_huffman_entry;
 
 typedef struct {
@@ -43,18 +39,26 @@ typedef struct {
 } cvf_huffman_table;
 
 typedef struct {
-	uint64_t bits; // those not used yet, from the top
-	int count;     // of them
-	int made_up;   // of them, behind the end of the data
-	unsigned restart; // MCUs to the next restart marker
+	uint64_t bits;    // not used yet, from the highest on
+	int count;        // how many there are
+	int made_up;      // how many of them are zeros made up after the marker
+	unsigned restart; // MCUs until the next restart marker
+	int marker;       // the number of that marker, 0 to 7
 	unsigned dc[MAX_COMPS_IN_SCAN];
 	const cvf_huffman_table *dc_table[MAX_COMPS_IN_SCAN], *ac_table[MAX_COMPS_IN_SCAN];
 	cvf_huffman_table tables[2][NUM_HUFF_TBLS];
 } cvf_huffman;
 
-// cvf_huffman_start has libjpeg use h for the rest of the picture, if it has one
-// scan of Huffman codes. To be called after jpeg_start_decompress, for data from
-// jpeg_mem_src; takes client_data.
-void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h);
+// cvf_huffman_suits tells whether a JPEG whose header has been read is of the kind that
+// this decoder knows: one scan of baseline Huffman codes.
+int cvf_huffman_suits(const struct jpeg_decompress_struct *info);
+
+// cvf_huffman_start has libjpeg use h for the rest of the picture. It is called between
+// jpeg_start_decompress and the first row, with all of the data in libjpeg's hands,
+// and takes info->client_data.
+void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h, const cvf_internals *internals);
+
+// cvf_huffman_end checks, after the last row, that the scan's data has ended, too.
+void cvf_huffman_end(j_decompress_ptr info);
 
 #endif

@@ -1,72 +1,88 @@
 #include "jpeg.h"
 
-#include <setjmp.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <jpeglib.h>
-
 #include "huffman.h"
 #include "idct.h"
 
-_Static_assert(CVF_MESSAGE >= JMSG_LENGTH_MAX, "libjpeg's messages are longer");
-
-// As many scans as TurboJPEG accepts with TJFLAG_LIMITSCANS: a small file with
-// thousands of them takes minutes.
-#define MAX_SCANS 500
-
-typedef struct {
-	struct jpeg_error_mgr base; // first: libjpeg knows only this
-	jmp_buf back;
-	char *message;
-} failure;
-
-static void fail(j_common_ptr info) {
-	failure *f = (failure *)info->err;
-	f->base.format_message(info, f->message);
-	longjmp(f->back, 1);
-}
-
-// A warning is an error: libjpeg warns where it goes on with pixels that it made up.
-static void warn(j_common_ptr info, int level) {
-	if (level < 0) fail(info);
-}
-
-static void count_scans(j_common_ptr info) {
-	if (((j_decompress_ptr)info)->input_scan_number <= MAX_SCANS) return;
-	failure *f = (failure *)info->err;
-	snprintf(f->message, CVF_MESSAGE, "Progressive JPEG image has more than %d scans", MAX_SCANS);
-	longjmp(f->back, 1);
-}
-
-// libjpeg-turbo writes rows that begin at a multiple of 16 around the cache, to
-// memory: good for whole pictures, and what single rows are to avoid.
-#define ASKEW 8
-
 static size_t align(size_t n) { return (n + 63) / 64 * 64; }
 
-static size_t row_bytes(const cvf_rows_job *job) {
+static void read_header(cvf_session *s, void *job) {
+	j_decompress_ptr info = &s->info;
+	cvf_jpeg_header *header = job;
+	if (jpeg_read_header(info, FALSE) == JPEG_HEADER_TABLES_ONLY)
+		cvf_session_fail(s, "Premature end of JPEG file: it has tables and no picture");
+	switch (info->jpeg_color_space) {
+	case JCS_GRAYSCALE:
+	case JCS_RGB:
+	case JCS_YCbCr:
+		header->channels = 3;
+		break;
+	case JCS_CMYK:
+	case JCS_YCCK:
+		header->channels = 4;
+		break;
+	default:
+		cvf_session_fail(s, "Unknown color space of %d components", info->num_components);
+	}
+	header->w = (int)info->image_width;
+	header->h = (int)info->image_height;
+}
+
+int cvf_jpeg_read_header(const uint8_t *data, size_t size, cvf_jpeg_header *header, char message[CVF_MESSAGE]) {
+	cvf_session s;
+	return cvf_session_run(&s, data, size, message, read_header, header);
+}
+
+// One attempt at a job.
+typedef struct {
+	cvf_jpeg_job *job;
+	void *scratch;
+	int own; // the Huffman codes are decoded by huffman.c
+} attempt;
+
+// libjpeg-turbo writes rows that begin at a multiple of 16 around the cache, to
+// memory. That is good for whole pictures, but single rows are to stay in the cache.
+#define ASKEW 8
+
+static size_t row_bytes(const cvf_jpeg_job *job) {
 	return align(ASKEW + (size_t)job->w * 3 + CVF_LINEAR_BEHIND);
 }
 
-size_t cvf_rows_scratch(const cvf_rows_job *job) {
-	return align(sizeof(cvf_huffman)) + 2 * row_bytes(job) + cvf_linear_scratch(&job->linear);
+size_t cvf_jpeg_scratch(const cvf_jpeg_job *job) {
+	size_t n = align(sizeof(cvf_huffman));
+	if (job->resize) n += 2 * row_bytes(job) + cvf_linear_scratch(&job->linear);
+	return n;
 }
 
-// What TurboJPEG sets for TJPF_BGR and TJFLAG_ACCURATEDCT.
-static void start(j_decompress_ptr info, int eighths) {
-	info->out_color_space = JCS_EXT_BGR;
+// Sets what TurboJPEG sets for TJPF_BGR or TJPF_CMYK, and TJFLAG_ACCURATEDCT. Of a
+// JPEG with several scans, libjpeg reads all of them here.
+static void start(j_decompress_ptr info, const cvf_jpeg_job *job) {
+	info->out_color_space = job->channels == 4 ? JCS_CMYK : JCS_EXT_BGR;
 	info->dct_method = JDCT_ISLOW;
 	info->do_fancy_upsampling = TRUE;
-	info->scale_num = eighths;
+	info->scale_num = job->eighths;
 	info->scale_denom = 8;
 	jpeg_start_decompress(info);
 }
 
-// Tells whether to skip rows, which spares the conversion of their colors. Of 4:2:0
-// at full size, libjpeg makes each row with its neighbours, and then skips one row
-// of several by just that. For other kinds it moves counters, and loses its place
-// when all of a row of blocks is skipped by and by.
+// Fails where a component has no scan, or a progressive one lacks coefficients or
+// their last bits. libjpeg takes an end marker there for the end of the picture, and
+// shows it gray or blurred.
+static void check_scans(cvf_session *s) {
+	const struct jpeg_decompress_struct *info = &s->info;
+	for (int c = 0; c < info->num_components; c++) {
+		int missing = info->comp_info[c].quant_table == NULL; // it is saved at the first scan
+		// The lowest bit that was sent of each coefficient; -1 where none was.
+		for (int k = 0; info->coef_bits && k < DCTSIZE2; k++) missing |= info->coef_bits[c][k] != 0;
+		if (missing)
+			cvf_session_fail(s, "Premature end of JPEG file: scans of component %d are missing",
+			                 info->comp_info[c].component_id);
+	}
+}
+
+// Tells whether rows that are not needed should be skipped, which saves converting
+// their colors. With 4:2:0 at full size, libjpeg computes a skipped row like any other
+// and only leaves out the conversion. With other kinds it just moves counters, and
+// loses its place when the rows of a whole row of blocks are skipped one by one.
 static int skips(const struct jpeg_decompress_struct *info) {
 	const jpeg_component_info *c = info->comp_info;
 	return info->num_components == 3 && info->scale_num == 8 && info->output_width > 16 &&
@@ -74,12 +90,13 @@ static int skips(const struct jpeg_decompress_struct *info) {
 	       c[1].v_samp_factor == 1 && c[2].h_samp_factor == 1 && c[2].v_samp_factor == 1;
 }
 
-// The first row is read for libjpeg to be in the midst of its work, and the last
-// one for it to see all of the data.
-static void read_rows(j_decompress_ptr info, cvf_rows_job *job, uint8_t *scratch, uint8_t *dst) {
-	uint8_t *rows[2] = {scratch + ASKEW, scratch + ASKEW + row_bytes(job)};
-	const uint8_t *parts[2]; // by the rows of the part that is resized
+// The first and the last row are never skipped: libjpeg has to be at work before it
+// can skip, and has to have read all of the data at the end.
+static void read_resized(j_decompress_ptr info, cvf_jpeg_job *job, uint8_t *scratch) {
+	uint8_t *rows[2] = {scratch + ASKEW, scratch + row_bytes(job) + ASKEW};
+	const uint8_t *parts[2]; // of the rows; even and odd as counted from job->y
 	for (int i = 0; i < 2; i++) parts[i] = rows[(job->y + i) & 1] + 3 * (size_t)job->x;
+	cvf_linear_start(&job->linear, scratch + 2 * row_bytes(job));
 	int skip = skips(info);
 	for (int y = 0; y < job->h; y++) {
 		int part = y - job->y;
@@ -89,40 +106,48 @@ static void read_rows(j_decompress_ptr info, cvf_rows_job *job, uint8_t *scratch
 		}
 		JSAMPROW row = rows[y & 1];
 		jpeg_read_scanlines(info, &row, 1);
-		cvf_linear_rows(&job->linear, parts, part, dst);
+		cvf_linear_rows(&job->linear, parts, part, job->dst);
 	}
 }
 
-int cvf_rows(cvf_rows_job *job, const uint8_t *data, size_t size, void *scratch,
-               uint8_t *dst, char message[CVF_MESSAGE]) {
-	struct jpeg_decompress_struct info;
-	failure f = {.message = message};
-	struct jpeg_progress_mgr progress = {.progress_monitor = count_scans};
-	memset(&info, 0, sizeof info); // for jpeg_destroy, should jpeg_create fail
-	info.err = jpeg_std_error(&f.base);
-	f.base.error_exit = fail;
-	f.base.emit_message = warn;
-	if (setjmp(f.back)) {
-		jpeg_destroy_decompress(&info);
-		return 1;
+static void read_whole(j_decompress_ptr info, const cvf_jpeg_job *job) {
+	JSAMPROW row = job->dst;
+	for (int y = 0; y < job->h; y++, row += (size_t)job->w * job->channels) jpeg_read_scanlines(info, &row, 1);
+}
+
+static void decode(cvf_session *s, void *p) {
+	attempt *a = p;
+	cvf_jpeg_job *job = a->job;
+	j_decompress_ptr info = &s->info;
+	jpeg_read_header(info, TRUE);
+	a->own = job->internals.decode_mcu && cvf_huffman_suits(info);
+	if (!a->own && !job->lax) cvf_session_check_codes(s);
+	start(info, job);
+	if ((int)info->output_width != job->w || (int)info->output_height != job->h ||
+	    info->output_components != job->channels)
+		cvf_session_fail(s, "picture of %ux%u pixels where its header has %dx%d", info->output_width,
+		                 info->output_height, job->w, job->h);
+	check_scans(s);
+	if (a->own) cvf_huffman_start(info, a->scratch, &job->internals);
+	cvf_idct_start(info, &job->internals);
+	if (job->resize)
+		read_resized(info, job, (uint8_t *)a->scratch + align(sizeof(cvf_huffman)));
+	else
+		read_whole(info, job);
+	if (a->own) cvf_huffman_end(info);
+	jpeg_finish_decompress(info);
+}
+
+int cvf_jpeg_decode(cvf_jpeg_job *job, const uint8_t *data, size_t size, void *scratch,
+                    char message[CVF_MESSAGE]) {
+	cvf_jpeg_job mine = *job;
+	attempt a = {.job = &mine, .scratch = scratch};
+	cvf_session s;
+	int failed = cvf_session_run(&s, data, size, message, decode, &a);
+	if (failed && a.own) {
+		mine.internals = (cvf_internals){0};
+		failed = cvf_session_run(&s, data, size, message, decode, &a);
 	}
-	jpeg_create_decompress(&info);
-	info.progress = &progress;
-	jpeg_mem_src(&info, data, size);
-	jpeg_read_header(&info, TRUE);
-	start(&info, job->eighths);
-	if ((int)info.output_width != job->w || (int)info.output_height != job->h || info.output_components != 3) {
-		snprintf(message, CVF_MESSAGE, "picture of %ux%u pixels where its header has %dx%d",
-		         info.output_width, info.output_height, job->w, job->h);
-		jpeg_destroy_decompress(&info);
-		return 1;
-	}
-	uint8_t *rows = (uint8_t *)scratch + align(sizeof(cvf_huffman));
-	cvf_huffman_start(&info, scratch);
-	cvf_idct_start(&info);
-	cvf_linear_start(&job->linear, rows + 2 * row_bytes(job));
-	read_rows(&info, job, rows, dst);
-	jpeg_finish_decompress(&info);
-	jpeg_destroy_decompress(&info);
-	return 0;
+	job->used = a.own;
+	return failed;
 }

@@ -1,114 +1,87 @@
 package opencv
 
-// #include <turbojpeg.h>
+// #include "jpeg.h"
 // #include "pack.h"
 import "C"
 
 import (
 	"encoding/binary"
-	"errors"
 	"image"
-	"runtime"
 	"strings"
 
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// A jpegDecoder decodes JPEGs with libjpeg-turbo's own API, which reports what
-// libjpeg and OpenCV only warn of. The zero value is ready.
-type jpegDecoder struct{ handle C.tjhandle }
-
-// A jpegHeader is what a JPEG says of itself.
+// A jpegHeader is what a JPEG says about itself.
 type jpegHeader struct {
-	size image.Point
-	cmyk bool
+	size     image.Point
+	channels int // that its pixels are decoded to: 3 for BGR, 4 for CMYK
 }
 
-// header reads the header of a JPEG. It allocates nothing for the pixels.
-func (d *jpegDecoder) header(data []byte) (jpegHeader, error) {
-	d.close() // libjpeg keeps the tables of one picture for the next
-	if d.handle = C.tjInitDecompress(); d.handle == nil {
-		return jpegHeader{}, errors.New("libjpeg-turbo has no memory for a decoder")
-	}
-	runtime.LockOSThread() // fail must run on this thread
-	defer runtime.UnlockOSThread()
-	const unset = -2
-	var width, height C.int
-	var subsampling, space C.int = unset, unset
-	failed := C.tjDecompressHeader3(d.handle, (*C.uchar)(&data[0]), C.ulong(len(data)),
-		&width, &height, &subsampling, &space) != 0
-	runtime.KeepAlive(data)
-	// Chroma subsampling that TurboJPEG has no name for is an error here, though
-	// it decodes it; all else is known then.
-	unnamed := subsampling == -1 && space >= 0 && width > 0 && height > 0
-	if failed && !unnamed {
-		return jpegHeader{}, d.fail(data)
-	}
-	if space == unset { // tables alone, as in abbreviated streams, are no error
-		d.close()
-		return jpegHeader{}, undecodable(transform.ReasonTruncated, "JPEG ends before its picture")
+type (
+	jpegJob     = C.cvf_jpeg_job
+	jpegMessage = [C.CVF_MESSAGE]C.char
+)
+
+// readJPEGHeader reads the header of a JPEG. It allocates nothing for the pixels.
+func readJPEGHeader(data []byte) (jpegHeader, error) {
+	var header C.cvf_jpeg_header
+	var message jpegMessage
+	if C.cvf_jpeg_read_header((*C.uint8_t)(&data[0]), C.size_t(len(data)), &header, &message[0]) != 0 {
+		return jpegHeader{}, jpegFailure(&message, data)
 	}
 	if !hasTables(data) {
 		return jpegHeader{}, undecodable(transform.ReasonCorrupt, "JPEG without tables of its own, as in abbreviated streams")
 	}
-	return jpegHeader{
-		size: image.Pt(int(width), int(height)),
-		cmyk: space == C.TJCS_CMYK || space == C.TJCS_YCCK,
-	}, nil
+	return jpegHeader{size: image.Pt(int(header.w), int(header.h)), channels: int(header.channels)}, nil
 }
 
-// decode decodes a JPEG into dst: BGR, or CMYK where it has four channels. The
-// size of dst must be the JPEG's, times n/8. A warning is an error: libjpeg warns
-// where it goes on with pixels that it made up.
-func (d *jpegDecoder) decode(data []byte, dst view) error {
-	format := C.int(C.TJPF_BGR)
-	if dst.channels == 4 {
-		format = C.TJPF_CMYK
+// wholeJPEG returns the job of decoding a JPEG at n/8 into dst, which has the header's
+// size at that scale and its channels.
+func (w *Worker) wholeJPEG(n int, dst view) jpegJob {
+	return jpegJob{
+		eighths: C.int(n), w: C.int(dst.size.X), h: C.int(dst.size.Y), channels: C.int(dst.channels),
+		internals: w.internals, dst: (*C.uint8_t)(dst.p),
 	}
-	runtime.LockOSThread() // fail must run on this thread
-	defer runtime.UnlockOSThread()
-	failed := C.tjDecompress2(d.handle, (*C.uchar)(&data[0]), C.ulong(len(data)),
-		(*C.uchar)(dst.p), C.int(dst.size.X), C.int(dst.stride), C.int(dst.size.Y), format,
-		C.TJFLAG_STOPONWARNING|C.TJFLAG_LIMITSCANS|C.TJFLAG_ACCURATEDCT) != 0
-	runtime.KeepAlive(data)
+}
+
+// runJPEG does the job with the data.
+func (w *Worker) runJPEG(job *jpegJob, data []byte) error {
+	if err := w.scratch.reserve(int(C.cvf_jpeg_scratch(job))); err != nil {
+		return err
+	}
+	var message jpegMessage
+	failed := C.cvf_jpeg_decode(job, (*C.uint8_t)(&data[0]), C.size_t(len(data)), w.scratch.p, &message[0]) != 0
 	if failed {
-		return d.fail(data)
+		return jpegFailure(&message, data)
 	}
 	return nil
 }
 
-// fail returns why the last call failed, and gives the decoder up: TurboJPEG would
-// begin the next picture in the state that it left this one in. It keeps libjpeg's
-// messages by thread.
-func (d *jpegDecoder) fail(data []byte) error {
-	text := C.GoString(C.tjGetErrorStr2(d.handle))
-	d.close()
-	return jpegFailure(text, data)
-}
-
-// jpegFailure returns the error of which libjpeg gives the text.
-func jpegFailure(text string, data []byte) error {
+// jpegFailure returns the error for data that libjpeg refuses with a message.
+func jpegFailure(message *jpegMessage, data []byte) error {
+	text := C.GoString(&message[0])
 	if strings.Contains(text, "Premature end") || endsInHeader(data) {
 		return undecodable(transform.ReasonTruncated, "JPEG: %s", text)
 	}
 	return undecodable(transform.ReasonCorrupt, "JPEG: %s", text)
 }
 
-// The markers of JPEG that are looked for.
+// The JPEG markers that the code below looks for.
 const (
 	defineHuffman      = 0xc4
 	defineQuantization = 0xdb
 	startOfScan        = 0xda
 )
 
-// hasTables tells whether a JPEG has tables before its first scan, to decode it with.
-// In place of Huffman tables that are missing libjpeg takes those of the standard,
-// which may not be the ones that it was made with.
+// hasTables tells whether a JPEG has quantization and Huffman tables before its first
+// scan. Where Huffman tables are missing, libjpeg takes those of the standard, which may
+// not be the ones that the JPEG was made with.
 func hasTables(data []byte) bool {
 	quantization, huffman := false, false
 	for rest := data[2:]; len(rest) >= 4 && rest[0] == 0xff; {
 		switch marker := rest[1]; {
-		case marker == 0xff: // fills
+		case marker == 0xff: // a fill byte
 			rest = rest[1:]
 			continue
 		case marker == startOfScan:
@@ -120,11 +93,11 @@ func hasTables(data []byte) bool {
 		}
 		rest = rest[min(2+int(binary.BigEndian.Uint16(rest[2:])), len(rest)):]
 	}
-	return true // libjpeg says what is wrong
+	return true // libjpeg will say what is wrong
 }
 
-// endsInHeader tells whether a JPEG ends before its first scan: libjpeg stumbles
-// over the end in many ways.
+// endsInHeader tells whether a JPEG ends before its first scan: libjpeg has many
+// messages for that.
 func endsInHeader(data []byte) bool {
 	rest := data[2:]
 	for len(rest) >= 4 {
@@ -141,14 +114,6 @@ func endsInHeader(data []byte) bool {
 		rest = rest[n:]
 	}
 	return true
-}
-
-// close frees the decoder.
-func (d *jpegDecoder) close() {
-	if d.handle != nil {
-		C.tjDestroy(d.handle)
-		d.handle = nil
-	}
 }
 
 // convertCMYK converts pixels of inverted CMYK, as Adobe writes them, to BGR.

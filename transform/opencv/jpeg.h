@@ -1,27 +1,49 @@
 #ifndef CVF_JPEG_H
 #define CVF_JPEG_H
 
+#include <stddef.h>
+#include <stdint.h>
+
+#include "internals.h"
 #include "linear.h"
+#include "session.h"
 
-// A JPEG whose picture is resized while it is decoded, and never is in memory as a
-// whole.
 typedef struct {
-	int eighths;       // the picture is decoded at n/8
-	int w, h;          // its size then
-	int x, y;          // where the part of it begins that is resized
+	int w, h;
+	int channels; // that the pixels are to be decoded to: 3, or 4 for CMYK
+} cvf_jpeg_header;
+
+// cvf_jpeg_read_header reads the header of a JPEG, and allocates nothing for the
+// pixels. It returns 0; or 1 after an error, with its message.
+int cvf_jpeg_read_header(const uint8_t *data, size_t size, cvf_jpeg_header *header, char message[CVF_MESSAGE]);
+
+// A JPEG to decode, to BGR or, where it has four channels, to CMYK.
+typedef struct {
+	int eighths;             // the picture is decoded at n/8
+	int w, h;                // its size then
+	int channels;            // as in the header
+	int lax;                 // codes that do not exist are no error: for benchmarks
+	cvf_internals internals; // all zero: libjpeg is used by its public functions alone
+	int used;                // set to whether the internals have decoded the picture
+	uint8_t *dst;            // for the pixels, without gaps between the rows
+
+	// Where resize is set, dst is for the resized picture, and that of the JPEG is never
+	// in memory as a whole: only for three channels.
+	int resize;
+	int x, y;          // where the part that is resized begins
 	cvf_linear linear; // with its first four fields set
-} cvf_rows_job;
+} cvf_jpeg_job;
 
-// The size of a message, which is JMSG_LENGTH_MAX of libjpeg.
-#define CVF_MESSAGE 200
+// cvf_jpeg_scratch returns how many bytes of scratch memory cvf_jpeg_decode needs.
+size_t cvf_jpeg_scratch(const cvf_jpeg_job *job);
 
-// cvf_rows_scratch returns how many bytes cvf_rows needs.
-size_t cvf_rows_scratch(const cvf_rows_job *job);
-
-// cvf_rows writes the resized picture, BGR, to dst. It returns 0; or 1 where
-// libjpeg reports an error or a warning, with its message. The data is then at
-// fault, and dst of no use.
-int cvf_rows(cvf_rows_job *job, const uint8_t *data, size_t size, void *scratch,
-               uint8_t *dst, char message[CVF_MESSAGE]);
+// cvf_jpeg_decode decodes a JPEG. It returns 0; or 1 after an error, with its
+// message. The data is then at fault, and dst holds nothing of use.
+//
+// Where job->internals are set, they are tried first. They accept only data that is
+// right to the last bit. All other data is decoded again by libjpeg alone, so that
+// pixels, errors and messages never depend on the internals.
+int cvf_jpeg_decode(cvf_jpeg_job *job, const uint8_t *data, size_t size, void *scratch,
+                    char message[CVF_MESSAGE]);
 
 #endif

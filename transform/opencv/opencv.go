@@ -33,7 +33,7 @@ package opencv
 /*
 #cgo CFLAGS: -std=c11 -O3 -Wall -Wextra
 #cgo LDFLAGS: -lm
-#cgo pkg-config: libturbojpeg
+#cgo pkg-config: libjpeg
 #if __has_include(<jconfig.h>)
 #include <jconfig.h>
 #endif
@@ -63,8 +63,11 @@ import (
 // libjpeg-turbo's is that of its headers at build time.
 func Engine() string {
 	return fmt.Sprintf("opencv %s, libjpeg-turbo %s, gocv %s",
-		gocv.OpenCVVersion(), C.GoString(C.cvf_jpeg_version()), gocv.Version())
+		gocv.OpenCVVersion(), jpegVersion(), gocv.Version())
 }
+
+// jpegVersion returns the version of libjpeg-turbo's headers.
+func jpegVersion() string { return C.GoString(C.cvf_jpeg_version()) }
 
 // openMats counts the Mats that this package has open. OpenCV's heap belongs to
 // the process, and so does the count.

@@ -1,6 +1,5 @@
 package opencv
 
-// #cgo pkg-config: libjpeg
 // #include "jpeg.h"
 import "C"
 
@@ -10,12 +9,12 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// resizesRows tells whether a JPEG can be resized while its rows are decoded, which
-// spares the memory's bandwidth the whole picture: for one output, by linear
-// interpolation of its colors. OpenCV for other processors than x86-64 may have
-// another filter (Carotene), whose pixels linear.c does not make.
-func resizesRows(h jpegHeader, outs []*transform.Output) bool {
-	if runtime.GOARCH != "amd64" || h.cmyk || len(outs) != 1 {
+// resizesRows tells whether a JPEG can be resized while its rows are decoded: for one
+// output, with linear interpolation of its colors. That way the whole picture does not
+// take up the memory's bandwidth. On processors other than x86-64 OpenCV may use
+// another filter (Carotene's), whose pixels linear.c does not make.
+func (w *Worker) resizesRows(h jpegHeader, outs []*transform.Output) bool {
+	if !w.rows || runtime.GOARCH != "amd64" || h.channels != 3 || len(outs) != 1 {
 		return false
 	}
 	s := &outs[0].Spec
@@ -26,7 +25,7 @@ func resizesRows(h jpegHeader, outs []*transform.Output) bool {
 	return err == nil && g.Resized != g.Region.Size()
 }
 
-// decodeRows decodes a JPEG for the output, to the pixels that it is resized to.
+// decodeRows decodes a JPEG to the pixels that it is resized to for the output.
 func (w *Worker) decodeRows(data []byte, h jpegHeader, o *transform.Output) (picture, error) {
 	p := picture{full: h.size, eighths: eighths(h.size, []*transform.Output{o}), resizedFor: &o.Spec}
 	g, err := p.geometry(&o.Spec)
@@ -37,21 +36,17 @@ func (w *Worker) decodeRows(data []byte, h jpegHeader, o *transform.Output) (pic
 		return picture{}, err
 	}
 	size := scaled(h.size, p.eighths)
-	job := C.cvf_rows_job{
-		eighths: C.int(p.eighths), w: C.int(size.X), h: C.int(size.Y), x: C.int(g.Region.Min.X), y: C.int(g.Region.Min.Y),
+	job := jpegJob{
+		eighths: C.int(p.eighths), w: C.int(size.X), h: C.int(size.Y), channels: 3,
+		internals: w.internals, dst: (*C.uint8_t)(p.p),
+		resize: 1, x: C.int(g.Region.Min.X), y: C.int(g.Region.Min.Y),
 		linear: C.cvf_linear{
 			src_w: C.int(g.Region.Dx()), src_h: C.int(g.Region.Dy()),
 			dst_w: C.int(g.Resized.X), dst_h: C.int(g.Resized.Y),
 		},
 	}
-	if err := w.scratch.reserve(int(C.cvf_rows_scratch(&job))); err != nil {
+	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err
-	}
-	var message [C.CVF_MESSAGE]C.char
-	failed := C.cvf_rows(&job, (*C.uint8_t)(&data[0]), C.size_t(len(data)),
-		w.scratch.p, (*C.uint8_t)(p.p), &message[0]) != 0
-	if failed {
-		return picture{}, jpegFailure(C.GoString(&message[0]), data)
 	}
 	return p, nil
 }

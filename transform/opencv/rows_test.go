@@ -2,7 +2,6 @@ package opencv
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
@@ -17,26 +16,37 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-const (
-	// badCode is what libjpeg's decoder lets pass where it is in a hurry.
-	badCode = "bad Huffman code"
-	// extraneous are bytes too many before a marker. Either decoder passes over those
-	// that it has read ahead, which are not the same for both.
-	extraneous = "extraneous bytes"
-)
+// decoders are workers that decode JPEGs in different ways.
+type decoders struct{ rows, plain *Worker }
 
-// compareWays makes the output's tensor of the data twice, resized from rows and
-// from the whole picture, which the same output a second time asks for: by way of
-// huffman.c, idct.c and linear.c, and by libjpeg and OpenCV alone. It fails the test where
+// newDecoders returns a worker with the row decoder, which has to work here, and one
+// without it.
+func newDecoders(t testing.TB, o Options) decoders {
+	t.Helper()
+	if err := CheckRowDecoder(); err != nil {
+		t.Fatal(err)
+	}
+	d := decoders{rows: NewWorker(o)}
+	o.NoRowDecoder = true
+	d.plain = NewWorker(o)
+	t.Cleanup(func() {
+		d.rows.Close()
+		d.plain.Close()
+	})
+	return d
+}
+
+// compare makes the output's tensor of the data in three ways: resized row by row, from
+// the whole picture by the row decoder's parts alone, which the same output a second time
+// asks for, and by the public functions of libjpeg and OpenCV. It fails the test where
 // tensors or errors differ, and returns whether there was a tensor from rows.
-func compareWays(t testing.TB, w *Worker, data []byte, o *transform.Output) bool {
+func (d decoders) compare(t testing.TB, data []byte, o *transform.Output) bool {
 	t.Helper()
 	type result struct {
 		data []byte
 		err  string
 	}
-	way := func(outs ...*transform.Output) (r result) {
-		w.jpeg.close() // it keeps the tables of the picture before for one that has none
+	make := func(w *Worker, outs ...*transform.Output) (r result) {
 		err := w.Decode(source.Frame{Data: data}, outs)
 		if err == nil {
 			var tensor *transform.Tensor
@@ -50,25 +60,16 @@ func compareWays(t testing.TB, w *Worker, data []byte, o *transform.Output) bool
 		}
 		return r
 	}
-	rows := way(o)
-	fromRows := w.picture.resizedFor != nil
-	whole := way(o, o)
-	if w.picture.resizedFor != nil {
-		t.Fatal("two outputs were made from rows")
+	rows := make(d.rows, o)
+	fromRows := d.rows.picture.resizedFor != nil
+	whole, plain := make(d.rows, o, o), make(d.plain, o)
+	if d.rows.picture.resizedFor != nil || d.plain.picture.resizedFor != nil {
+		t.Fatal("two outputs, or one without the row decoder, were made from rows")
 	}
-	if strings.Contains(rows.err, badCode) || strings.Contains(rows.err+whole.err, extraneous) ||
-		rows.err != "" && strings.Contains(whole.err, badCode) { // of two faults, another first
-		return false
+	if rows.err != plain.err || whole.err != plain.err {
+		t.Fatalf("%+v: from rows: %q, from the whole picture: %q, by libjpeg alone: %q", o.Spec, rows.err, whole.err, plain.err)
 	}
-	if rows.err != whole.err {
-		t.Fatalf("%+v of rows: %q, of the picture: %q", o.Spec, rows.err, whole.err)
-	}
-	// Where a byte of 255 is not of a marker and not stuffed either, libjpeg begins an
-	// MCU anew, with what it has made of it before left in it.
-	if bytes.Contains(data, []byte{0xff, 0xff, 0}) {
-		return false
-	}
-	if !bytes.Equal(rows.data, whole.data) {
+	if !bytes.Equal(rows.data, plain.data) || !bytes.Equal(whole.data, plain.data) {
 		t.Fatalf("%+v: the tensors differ", o.Spec)
 	}
 	return fromRows
@@ -105,8 +106,7 @@ func noise(t testing.TB, rng *rand.Rand, size image.Point) []byte {
 // TestRowsAreAsOpenCV resizes pictures of random sizes to random sizes, and some to
 // those that OpenCV has ways of its own for, as rows come and by OpenCV.
 func TestRowsAreAsOpenCV(t *testing.T) {
-	w := NewWorker(Options{})
-	defer w.Close()
+	d := newDecoders(t, Options{})
 	rng := rand.New(rand.NewPCG(7, 7))
 	made := 0
 	for range 300 {
@@ -126,7 +126,7 @@ func TestRowsAreAsOpenCV(t *testing.T) {
 			if i < 2 {
 				o.Spec.Width, o.Spec.Height, o.Spec.Fit, o.Spec.ROI = to.X, to.Y, transform.Stretch, transform.ROI{}
 			}
-			if compareWays(t, w, data, o) {
+			if d.compare(t, data, o) {
 				made++
 			}
 		}
@@ -142,8 +142,7 @@ func TestRowsOfEveryPicture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := NewWorker(Options{})
-	defer w.Close()
+	d := newDecoders(t, Options{})
 	for _, file := range files {
 		if !strings.HasSuffix(file.Name(), ".jpg") {
 			continue
@@ -151,7 +150,7 @@ func TestRowsOfEveryPicture(t *testing.T) {
 		t.Run(file.Name(), func(t *testing.T) {
 			data, rng, made := readPicture(t, file.Name()), rand.New(rand.NewPCG(1, 2)), 0
 			for range 60 {
-				if compareWays(t, w, data, linearOutput(rng, 300)) {
+				if d.compare(t, data, linearOutput(rng, 300)) {
 					made++
 				}
 			}
@@ -165,31 +164,31 @@ func TestRowsOfEveryPicture(t *testing.T) {
 // TestRowsOfBrokenPictures compares the two ways for pictures that are cut, and
 // that have a bit flipped.
 func TestRowsOfBrokenPictures(t *testing.T) {
-	w := NewWorker(Options{MaxWidth: 512, MaxHeight: 512})
-	defer w.Close()
+	d := newDecoders(t, Options{MaxWidth: 512, MaxHeight: 512})
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, name := range []string{"exif-1.jpg", "gray.jpg", "progressive.jpg", "restart.jpg", "422.jpg", "444.jpg"} {
 		data := readPicture(t, name)
 		o := linearOutput(rng, 100)
 		for i := 1; i < len(data); i++ {
-			compareWays(t, w, bytes.Clone(data[:i]), o)
+			d.compare(t, bytes.Clone(data[:i]), o)
 			flipped := bytes.Clone(data)
 			flipped[i] ^= 1 << rng.IntN(8)
-			compareWays(t, w, flipped, o)
+			d.compare(t, flipped, o)
 		}
 	}
 }
 
-// TestBadCode decodes a picture with bits in its midst that are no code of any table.
+// TestBadCode decodes a picture with bits in the middle that are no code of any table.
 func TestBadCode(t *testing.T) {
 	data := readPicture(t, "large.jpg")
 	ones := bytes.Repeat([]byte{0xff, 0}, 6)
 	data = slices.Concat(data[:len(data)/2], ones, data[len(data)/2:])
-	w := NewWorker(Options{})
-	defer w.Close()
+	d := newDecoders(t, Options{})
+	yolo := newOutput(t, "yolo", nil)
+	d.compare(t, data, yolo)
 	var failure *transform.DecodeError
-	err := w.Decode(source.Frame{Data: data}, []*transform.Output{newOutput(t, "yolo", nil)})
-	if !errors.As(err, &failure) || failure.Reason != transform.ReasonCorrupt || !strings.Contains(err.Error(), badCode) {
+	err := d.rows.Decode(source.Frame{Data: data}, []*transform.Output{yolo})
+	if !errors.As(err, &failure) || failure.Reason != transform.ReasonCorrupt || !strings.Contains(err.Error(), "bad Huffman code") {
 		t.Error(err)
 	}
 }
@@ -213,27 +212,114 @@ func TestRowsOfAnotherOutput(t *testing.T) {
 	}
 }
 
+// scan is a scan of a progressive JPEG without tables.
+type scan struct {
+	components  []byte
+	first, last byte // coefficients
+	high, low   byte // bits: the lowest that was there before, the lowest now
+	data        []byte
+}
+
+// bytes returns the scan with its header; all components use the tables 0.
+func (s scan) bytes() []byte {
+	b := []byte{0xff, startOfScan, 0, byte(6 + 2*len(s.components)), byte(len(s.components))}
+	for _, c := range s.components {
+		b = append(b, c, 0)
+	}
+	return append(append(b, s.first, s.last, s.high<<4|s.low), s.data...)
+}
+
+// progressive returns a gray-to-be JPEG of 16x16 pixels, 4:4:4, with the scans. The only
+// Huffman code for DC stands for "the same mean"; that for AC, with 14 bits after it, for
+// as many blocks without coefficients as there can be.
+func progressive(scans ...scan) []byte {
+	const dc, ac = "\x00", "\xe0"
+	bits := func(n byte) string { return string(n) + strings.Repeat("\x00", 15) }
+	jpeg := "\xff\xd8\xff\xdb\x00\x43\x00" + strings.Repeat("\x01", 64) +
+		"\xff\xc2\x00\x11\x08\x00\x10\x00\x10\x03\x01\x11\x00\x02\x11\x00\x03\x11\x00" +
+		"\xff\xc4\x00\x14\x00" + bits(1) + dc + "\xff\xc4\x00\x14\x10" + bits(1) + ac
+	for _, s := range scans {
+		jpeg += string(s.bytes())
+	}
+	return []byte(jpeg + "\xff\xd9")
+}
+
+// Scans of the JPEG that progressive returns. No bit of their data is 1 but those that
+// fill the last byte.
+func dcScan(high, low byte, components ...byte) scan {
+	data := []byte{0, 0x0f} // 12 codes, for one of four blocks of three components
+	if len(components) == 1 {
+		data = []byte{0x0f}
+	}
+	return scan{components: components, high: high, low: low, data: data}
+}
+
+func acScan(component, first, last, high, low byte) scan {
+	return scan{[]byte{component}, first, last, high, low, []byte{0, 0x01}}
+}
+
 // TestManyScans decodes a JPEG that has its first scan over and over.
 func TestManyScans(t *testing.T) {
-	data := readPicture(t, "progressive.jpg")
-	begin := bytes.Index(data, []byte{0xff, 0xda})
-	header := 2 + int(binary.BigEndian.Uint16(data[begin+2:]))
-	length := header
-	for data[begin+length] != 0xff || data[begin+length+1] == 0 {
-		length++
-	}
-	scan := bytes.Clone(data[begin : begin+length])
-	scan[header-1] = 0 // the whole mean of each block, for which nothing need come after
-	w := NewWorker(Options{})
-	defer w.Close()
+	d := newDecoders(t, Options{})
 	o := newOutput(t, "yolo", nil)
 	for n, want := range map[int]string{500: "", 501: "more than 500 scans"} {
-		data := slices.Concat(data[:begin], bytes.Repeat(scan, n), []byte{0xff, 0xd9})
-		if !compareWays(t, w, data, o) && want == "" {
+		scans := slices.Repeat([]scan{dcScan(0, 0, 1, 2, 3)}, n-3)
+		for c := range byte(3) {
+			scans = append(scans, acScan(c+1, 1, 63, 0, 0))
+		}
+		data := progressive(scans...)
+		if !d.compare(t, data, o) && want == "" {
 			t.Errorf("%d scans: no tensor", n)
 		}
-		if err := w.Decode(source.Frame{Data: data}, []*transform.Output{o}); !strings.Contains(fmt.Sprint(err), want) {
+		if err := d.rows.Decode(source.Frame{Data: data}, []*transform.Output{o}); !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%d scans: %v", n, err)
 		}
+	}
+}
+
+// TestMissingScans: a JPEG whose end comes before all of its scans is undecodable.
+func TestMissingScans(t *testing.T) {
+	all := []scan{
+		dcScan(0, 1, 1, 2, 3), acScan(1, 1, 5, 0, 0), acScan(2, 1, 63, 0, 1), acScan(3, 1, 63, 0, 0),
+		acScan(1, 6, 63, 0, 0), dcScan(1, 0, 1, 2, 3), acScan(2, 1, 63, 1, 0),
+	}
+	d := newDecoders(t, Options{})
+	o := newOutput(t, "yolo", nil)
+	if !d.compare(t, progressive(all...), o) {
+		t.Fatal("no tensor of all scans")
+	}
+	broken := map[string][]byte{"no luma": readBroken(t, "no-luma.jpg")}
+	for i := range all {
+		broken[fmt.Sprintf("the first %d", i)] = progressive(all[:i]...)
+		broken[fmt.Sprintf("without %d", i)] = progressive(slices.Delete(slices.Clone(all), i, i+1)...)
+	}
+	for name, data := range broken {
+		d.compare(t, data, o)
+		if got := decodeReason(t, d.rows, data); got == "" {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if got := decodeReason(t, d.rows, broken["no luma"]); got != transform.ReasonTruncated {
+		t.Errorf("no luma: %q", got)
+	}
+}
+
+// TestLostByte: where a byte is lost between two restart markers, all decoders refuse the
+// picture, or take it for the same one.
+func TestLostByte(t *testing.T) {
+	d := newDecoders(t, Options{})
+	o := newOutput(t, "yolo", nil)
+	d.compare(t, readBroken(t, "worst.jpg"), o)
+	if got := decodeReason(t, d.rows, readBroken(t, "worst.jpg")); got != transform.ReasonCorrupt {
+		t.Errorf("worst.jpg: %q", got)
+	}
+	good := readBroken(t, "worst-good.jpg")
+	if !d.compare(t, good, o) {
+		t.Error("worst-good.jpg: no tensor")
+	}
+	rng := rand.New(rand.NewPCG(8, 9))
+	for range 300 {
+		i := rng.IntN(len(good))
+		d.compare(t, slices.Delete(slices.Clone(good), i, i+1), o)
 	}
 }

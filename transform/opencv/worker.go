@@ -1,5 +1,8 @@
 package opencv
 
+// #include "jpeg.h"
+import "C"
+
 import (
 	"cmp"
 	"errors"
@@ -20,15 +23,19 @@ type Options struct {
 	// Buffers is where tensors get their memory; workers may share it. Default:
 	// one of the worker's own.
 	Buffers *transform.Buffers
+	// NoRowDecoder turns the row decoder off: see [CheckRowDecoder]. Tensors and errors
+	// are the same without it.
+	NoRowDecoder bool
 }
 
 // A Worker decodes frames and makes tensors of them. It is for one goroutine at a
 // time. The tensors are independent of it.
 type Worker struct {
-	limit   image.Point
-	buffers *transform.Buffers
-	jpeg    jpegDecoder
-	closed  bool
+	limit     image.Point
+	buffers   *transform.Buffers
+	rows      bool            // JPEGs may be resized row by row
+	internals C.cvf_internals // of libjpeg, to decode JPEGs with; zero: none
+	closed    bool
 
 	frame   source.Frame // without its data
 	picture picture
@@ -68,6 +75,9 @@ func NewWorker(o Options) *Worker {
 	}
 	if w.buffers == nil {
 		w.buffers = new(transform.Buffers)
+	}
+	if !o.NoRowDecoder {
+		w.rows = w.findInternals(probeBaseline, probeProgressive) == nil
 	}
 	return w
 }
@@ -123,7 +133,6 @@ func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 // Close gives the worker's memory back. Tensors stay valid. A second call does
 // nothing.
 func (w *Worker) Close() {
-	w.jpeg.close()
 	for _, m := range []*memory{&w.pixels, &w.cmyk, &w.gray, &w.resized, &w.scratch, &w.table} {
 		m.free()
 	}
