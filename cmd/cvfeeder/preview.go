@@ -102,7 +102,11 @@ func (p *preview) read() ([]byte, error) {
 
 // show makes the tensor, writes the PNG, and prints the rest.
 func (p *preview) show(w io.Writer, o *transform.Output, data []byte) error {
-	worker := opencv.NewWorker(opencv.Options{})
+	decoder, err := feeder.DecoderOptions()
+	if err != nil {
+		return err
+	}
+	worker := opencv.NewWorker(decoder)
 	defer worker.Close()
 	frame := source.Frame{Stream: "preview", Data: data}
 	if err := worker.Decode(frame, []*transform.Output{o}); err != nil {

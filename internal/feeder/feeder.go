@@ -202,7 +202,11 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return Usage(err)
 	}
-	opts := f.options(r.metrics)
+	decoder, err := f.decoder()
+	if err != nil {
+		return err
+	}
+	opts := f.options(r.metrics, decoder)
 	opts.Tracer = tracer
 	if err := f.follow(ctx, b, r.metrics, f.fitting(conn, &most, more), &opts); err != nil {
 		return Refused(err)
@@ -324,11 +328,11 @@ func Outputs(cfg *config.Config) map[string]*transform.Output {
 	return outputs
 }
 
-func (f *Feeder) options(m *metrics.Metrics) pipeline.Options {
-	buffers := new(transform.Buffers)
+func (f *Feeder) options(m *metrics.Metrics, decoder opencv.Options) pipeline.Options {
+	decoder.Buffers = new(transform.Buffers)
 	return pipeline.Options{
 		Workers:   runtime.GOMAXPROCS(0),
-		NewWorker: func() pipeline.Worker { return opencv.NewWorker(opencv.Options{Buffers: buffers}) },
+		NewWorker: func() pipeline.Worker { return opencv.NewWorker(decoder) },
 		// Garbage that has not been collected yet counts against the budget, too.
 		Inflight: int64(f.cfg.Delivery.Inflight) * 100 / (100 + GCPercent),
 		Metrics:  m,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 	"github.com/cvfeeder/cvfeeder/transform/opencv"
@@ -37,7 +38,11 @@ func (c *checker) measure(s checked, size image.Point) (time.Duration, error) {
 	for i, name := range s.Outputs {
 		outputs[i] = c.outputs[name]
 	}
-	worker := opencv.NewWorker(opencv.Options{Buffers: new(transform.Buffers)})
+	decoder, err := feeder.DecoderOptions()
+	if err != nil {
+		return 0, err
+	}
+	worker := opencv.NewWorker(decoder)
 	defer worker.Close()
 	var took []time.Duration
 	for begin := time.Now(); len(took) < measureFrames || time.Since(begin) < measureTime; {
