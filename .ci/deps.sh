@@ -12,7 +12,6 @@ set -euo pipefail
 works() {
 	case $1 in
 	opencv) pkg-config --exists 'opencv4 >= 4.6' ;;
-	turbojpeg) pkg-config --exists libturbojpeg ;;
 	libjpeg) pkg-config --exists libjpeg ;;
 	libpng) pkg-config --exists libpng ;;
 	venv) python3 -c 'import ensurepip, venv' ;;
@@ -25,7 +24,6 @@ works() {
 package() {
 	case $1 in
 	opencv) echo libopencv-dev ;;
-	turbojpeg) echo libturbojpeg0-dev ;;
 	libjpeg) echo libjpeg62-turbo-dev ;;
 	libpng) echo libpng-dev ;;
 	dpkg-source) echo dpkg-dev ;;
@@ -34,7 +32,7 @@ package() {
 	esac
 }
 
-needs=(make g++ pkg-config opencv turbojpeg libjpeg)
+needs=(make g++ pkg-config opencv libjpeg)
 case ${1-} in
 build) ;;
 test) needs+=(ffmpeg chromium venv prometheus) ;;
@@ -61,7 +59,6 @@ done
 explain() {
 	case $1 in
 	opencv) echo "opencv: OpenCV 4.6 or later with its headers, found by pkg-config opencv4" ;;
-	turbojpeg) echo "turbojpeg: libjpeg-turbo's TurboJPEG API with its headers, found by pkg-config libturbojpeg" ;;
 	libjpeg) echo "libjpeg: libjpeg-turbo's headers, found by pkg-config libjpeg" ;;
 	libpng) echo "libpng: with its headers, found by pkg-config libpng" ;;
 	venv) echo "venv: Python 3 with its modules venv and ensurepip" ;;

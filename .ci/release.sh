@@ -24,13 +24,13 @@ pkg() { PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="/usr/lib/$gnu/pkgconfig" pkg-confi
 
 # ready tells whether a processor's compiler and libraries are there, or what is not.
 ready() {
-	command -v "$gnu-g++" >/dev/null && pkg --exists libjpeg libturbojpeg libpng zlib && return
+	command -v "$gnu-g++" >/dev/null && pkg --exists libjpeg libpng zlib && return
 	local compiler=g++
 	[[ $arch == "$(dpkg --print-architecture 2>/dev/null)" ]] || compiler=crossbuild-essential-$arch
 	cat >&2 <<-END
 		$arch is left out: its compiler or libraries are missing. On Debian 12:
 		  dpkg --add-architecture $arch && apt-get update
-		  apt-get install --no-install-recommends cmake dpkg-dev $compiler libjpeg62-turbo-dev:$arch libpng-dev:$arch libturbojpeg0-dev:$arch
+		  apt-get install --no-install-recommends cmake dpkg-dev $compiler libjpeg62-turbo-dev:$arch libpng-dev:$arch
 	END
 	return 1
 }
