@@ -12,18 +12,18 @@ type Buffers struct {
 	memory source.Buffers[Padding] // the note is that of the last tensor
 }
 
-// A Padding is what surrounds the picture in a tensor: it is that of another tensor
-// with an equal Padding.
+// A Padding describes the elements around the picture in a tensor: tensors with equal
+// Paddings have the same ones.
 type Padding struct {
 	Spec Spec
-	// Picture is where the picture's pixels are in the tensor.
+	// Picture is where the picture lies in the tensor, in its pixels.
 	Picture image.Rectangle
 }
 
-// Tensor returns a tensor with Data of n bytes, whose content is arbitrary: all of
-// it where padded is false, that of the picture where it is true, because a tensor
-// with the same padding was there before. [Tensor.Release] hands the memory back,
-// and may be called only once the padding is there.
+// Tensor returns a tensor with n bytes of Data, which may hold anything. Only where
+// padded is true, an earlier tensor has left its equal padding there, and just the
+// picture has to be written. [Tensor.Release] hands the memory back; by then the padding
+// has to be complete.
 func (b *Buffers) Tensor(n int, padding Padding) (t *Tensor, padded bool) {
 	memory := b.memory.Get(n)
 	padded = memory.Note == padding

@@ -12,10 +12,10 @@ const (
 	ReasonEmpty Reason = "empty"
 	// ReasonFormat: the bytes begin neither as JPEG nor as PNG.
 	ReasonFormat Reason = "format"
-	// ReasonSize: the picture says that it is larger than allowed, or has no
-	// pixels.
+	// ReasonSize: the header announces a larger picture than is allowed, or one
+	// without pixels.
 	ReasonSize Reason = "size"
-	// ReasonTruncated: the picture ends early.
+	// ReasonTruncated: the picture ends early, or lacks some of its scans.
 	ReasonTruncated Reason = "truncated"
 	// ReasonCorrupt: the decoder found an error in the picture.
 	ReasonCorrupt Reason = "corrupt"
@@ -24,11 +24,11 @@ const (
 	ReasonUnfit Reason = "unfit"
 )
 
-// A DecodeError says that no tensor can be made of a frame's bytes. It is the
-// frame's fault and says nothing about the next one.
+// A DecodeError means that no tensor can be made of a frame's bytes. The frame is at
+// fault: the next one may be fine.
 type DecodeError struct {
 	Reason Reason
-	// Err says more.
+	// Err has the details.
 	Err error
 }
 

@@ -10,15 +10,15 @@ import (
 
 // Fingerprint returns 16 hexadecimal characters that stand for the spec and the
 // versions of the libraries that do the work (engine, one line). Tensors with the
-// same fingerprint come from the same pixels in the same way; the text behind it
-// does not change from release to release unless the tensors do.
+// same fingerprint were made in the same way: of the same picture they are the same. A
+// new release has another fingerprint only where it makes other tensors.
 func (s *Spec) Fingerprint(engine string) string {
 	sum := sha256.Sum256([]byte(s.canonical(engine)))
 	return hex.EncodeToString(sum[:8])
 }
 
-// canonical returns the text that is hashed. The number in its first line is to
-// be raised when our own arithmetic changes.
+// canonical returns the text that is hashed. Raise the number in its first line when
+// our own arithmetic changes.
 func (s *Spec) canonical(engine string) string {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 	triple := func(v [3]float64) string {

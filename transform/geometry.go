@@ -6,14 +6,14 @@ import (
 	"math"
 )
 
-// maxResized bounds the pixels of a resized picture. Only crop and short-side
-// can reach it, with a picture that is a thousand times longer than wide.
+// maxResized limits the pixels of a resized picture. Only crop and short-side
+// can exceed it, with a picture that is a thousand times longer than wide.
 const maxResized = 1 << 26
 
 // A Geometry says where the pixels of one picture go: Region of the source is
 // resized to Resized, and the result is laid into a tensor of Size with its
-// top-left corner at Offset. Where Offset is negative, or the resized picture
-// juts out of the tensor, it is cut; where the tensor juts out, it is padded.
+// top-left corner at Offset. The resized picture is cut at the tensor's edges, and
+// what it does not cover of the tensor is padded.
 type Geometry struct {
 	// Source is the size of the whole picture.
 	Source image.Point
@@ -25,13 +25,13 @@ type Geometry struct {
 	Offset image.Point
 	// Size is the tensor's width and height.
 	Size image.Point
-	// Affine maps points of the tensor to points of the picture. It is exact: it
-	// is made of the rounded sizes above.
+	// Affine maps points of the tensor to points of the picture. It is exact, because
+	// it is computed from the rounded sizes above.
 	Affine Affine
 }
 
 // Geometry works out where the pixels of a picture of the given size go. The
-// spec must be valid. The error tells that the picture does not suit the spec:
+// spec must be valid. An error means that the picture does not suit the spec:
 // no pixel of it lies in the ROI, or its shape is too extreme to be cropped.
 //
 // The sizes are those of the reference implementations, to the pixel:
@@ -88,9 +88,9 @@ func (g Geometry) Visible() image.Rectangle {
 }
 
 // Scaled returns the geometry for a decoder that delivers the picture scaled by
-// num/denom, its size rounded up, as libjpeg does. Region is then in the pixels
-// of the scaled picture, rounded outward; Source and what the affine maps to
-// stay those of the whole picture.
+// num/denom, with its size rounded up, as libjpeg does. Region is then in the pixels
+// of the scaled picture, rounded outward. Source, and the points that the affine returns,
+// are still in the pixels of the whole picture.
 func (g Geometry) Scaled(num, denom int) Geometry {
 	down := func(v int) int { return v * num / denom }
 	up := func(v int) int { return (v*num + denom - 1) / denom }
@@ -100,8 +100,8 @@ func (g Geometry) Scaled(num, denom int) Geometry {
 	return g
 }
 
-// affine returns the map from the tensor to the source, of whose pixels one of
-// Region's is unit wide.
+// affine returns the map from the tensor to the source, where a pixel of Region is unit
+// pixels of the source wide.
 func (g Geometry) affine(unit float64) Affine {
 	kx := float64(g.Region.Dx()) * unit / float64(g.Resized.X)
 	ky := float64(g.Region.Dy()) * unit / float64(g.Resized.Y)

@@ -18,8 +18,8 @@ func ParseSize(text string) (width, height int, err error) {
 	if !found || errW != nil || errH != nil {
 		return 0, 0, fmt.Errorf(`size %q is not "WIDTHxHEIGHT" in pixels, such as "640x480"`, text)
 	}
-	if width < 1 || height < 1 || width > MaxSide || height > MaxSide {
-		return 0, 0, fmt.Errorf("size %q: width and height must be 1 to %d", text, MaxSide)
+	if width < 1 || height < 1 || width > maxSide || height > maxSide {
+		return 0, 0, fmt.Errorf("size %q: width and height must be 1 to %d", text, maxSide)
 	}
 	return width, height, nil
 }

@@ -57,8 +57,8 @@ func (r ROI) String() string {
 func (r ROI) whole() bool { return r.X == 0 && r.Y == 0 && r.W == 0 && r.H == 0 }
 
 // region returns the pixels of the ROI that lie in a picture of the given size.
-// The edges of a fraction are rounded each on its own, so that neighbouring ROIs
-// touch without overlap.
+// Each edge of a fraction is rounded on its own, so that neighbouring ROIs touch
+// without overlapping.
 func (r ROI) region(size image.Point) image.Rectangle {
 	picture := image.Rectangle{Max: size}
 	if r.whole() {
@@ -78,7 +78,7 @@ func (r ROI) region(size image.Point) image.Rectangle {
 
 var errEmptyROI = errors.New("its width and height must be above 0")
 
-// maxCoordinate bounds a ROI in pixels; no JPEG is larger.
+// maxCoordinate limits a ROI in pixels: no JPEG is larger.
 const maxCoordinate = 1 << 16
 
 // validate returns the first thing that is wrong with the ROI.
@@ -99,7 +99,7 @@ func (r ROI) validate() error {
 	if r.W == 0 || r.H == 0 {
 		return errEmptyROI
 	}
-	// The sum of two decimal fractions may end a rounding error above 1.
+	// The sum of two decimal fractions may exceed 1 by a rounding error.
 	if r.Fraction && (r.X+r.W > 1+1e-9 || r.Y+r.H > 1+1e-9) {
 		return errors.New("it reaches beyond the picture: x+w and y+h are at most 1")
 	}

@@ -12,16 +12,16 @@ const (
 	Letterbox Fit = "letterbox"
 	// Stretch fills the tensor and ignores the aspect ratio.
 	Stretch Fit = "stretch"
-	// Crop keeps the aspect ratio, covers the tensor, and cuts what juts out
-	// equally on both sides.
+	// Crop keeps the aspect ratio, covers the tensor, and cuts off the same amount
+	// on both sides.
 	Crop Fit = "crop"
 	// ShortSide resizes the picture's short side to 8/7 of the tensor's (256 for
 	// 224) and cuts the centre out of it: torchvision's evaluation transform.
 	ShortSide Fit = "short-side"
 )
 
-// A Resize is a resampling method: a library and its filter, because the same
-// filter differs between libraries.
+// A Resize is a resampling method: a library and its filter, because a filter of the
+// same name differs from library to library.
 type Resize string
 
 // The resampling methods.
@@ -91,8 +91,8 @@ type DecodeMode string
 const (
 	// DecodeExact decodes every pixel as the reference libraries do.
 	DecodeExact DecodeMode = "exact"
-	// DecodeFast lets the JPEG decoder scale down on the way, where the result
-	// still is at least as large as the tensor. Not bit-exact.
+	// DecodeFast lets the JPEG decoder scale the picture down, to no less than the
+	// size that it is resized to. Not bit-exact.
 	DecodeFast DecodeMode = "fast"
 )
 
@@ -100,9 +100,9 @@ const (
 //
 //	(pixel*Scale - Mean[channel]) / Std[channel]
 //
-// for the float types; a uint8 tensor holds the pixels as they are, and the
-// three numbers are for the consumer to apply. Mean and Std are in the order of
-// Color, and gray uses their first entry.
+// for the float types. A uint8 tensor holds the pixels as they are, and leaves the
+// three numbers to the consumer. Mean and Std are in the order of Color; gray uses
+// their first entry.
 type Spec struct {
 	// Width and Height are the tensor's size in pixels; both 0 keeps the size of
 	// the picture (after ROI).

@@ -7,7 +7,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// A Tensor is one frame as one model takes it.
+// A Tensor is one frame in the form that one model takes.
 type Tensor struct {
 	// Stream, Slot and Capture are those of the frame.
 	Stream  string
@@ -23,18 +23,17 @@ type Tensor struct {
 	Source image.Point
 	// Affine maps the tensor's pixels to the source's.
 	Affine Affine
-	// Data holds the elements: contiguous, little-endian, in C order. It is to be
-	// read only, because the next tensor in the same memory keeps the padding. It is
+	// Data holds the elements: contiguous, little-endian, in C order. It must not be
+	// written to, because the next tensor in the same memory reuses the padding. It is
 	// valid until Release.
 	Data []byte
 
 	release func()
 }
 
-// Release hands the tensor's memory back for the next one; Data is nil
-// afterwards. It must be called once nobody reads Data any more, and may be left
-// out: then the garbage collector does it. A second call does nothing. Do not
-// copy a tensor that is to be released.
+// Release hands the tensor's memory over to the next one, and sets Data to nil. Call
+// it when nobody reads Data any more. Without a call, the garbage collector frees the
+// memory. A second call does nothing. Do not copy a tensor that will be released.
 func (t *Tensor) Release() {
 	if t.release != nil {
 		t.release()
@@ -46,8 +45,7 @@ func (t *Tensor) Release() {
 type Output struct {
 	Name string
 	Spec Spec
-	// Fingerprint identifies the spec together with the versions of the decoder
-	// and of OpenCV: tensors with the same fingerprint come from the same pixels
-	// in the same way.
+	// Fingerprint identifies the spec and the versions of the libraries: see
+	// [Spec.Fingerprint].
 	Fingerprint string
 }

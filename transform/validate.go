@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// MaxSide is the largest width and height of a tensor.
-const MaxSide = 8192
+// maxSide is the largest width and height of a tensor.
+const maxSide = 8192
 
 // Fits returns the values of [Fit].
 func Fits() []Fit { return []Fit{Letterbox, Stretch, Crop, ShortSide} }
@@ -90,9 +90,9 @@ func (s *Spec) validateSize() error {
 	switch {
 	case s.Width == 0 && s.Height == 0:
 		return nil
-	case s.Width < 1 || s.Height < 1 || s.Width > MaxSide || s.Height > MaxSide:
+	case s.Width < 1 || s.Height < 1 || s.Width > maxSide || s.Height > maxSide:
 		return fmt.Errorf("%dx%d: width and height must be 1 to %d, or both 0 for the picture's own size",
-			s.Width, s.Height, MaxSide)
+			s.Width, s.Height, maxSide)
 	}
 	return nil
 }
