@@ -12,32 +12,35 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// check reports what a key's type does not say: combinations, references and
+// A checker reports what the type of a key does not say: combinations, references and
 // limits.
-func (d *decoder) check(c *Config) {
+type checker struct{ *strictyaml.Document }
+
+func (d checker) check(c *Config) {
 	d.checkAWS(c.AWS)
 	d.checkNATS(c.NATS)
 	if _, err := publish.ParseSubject(c.Delivery.Subject); err != nil {
-		d.reportKey("delivery.subject", "%v", err)
+		d.Report("delivery.subject", "%v", err)
 	}
 	if name := c.Delivery.Stream.Name; name == "" || strings.ContainsAny(name, " \t\r\n.*>/\\") {
-		d.reportKey("delivery.stream.name", "%q cannot name a JetStream stream: no spaces, dots, wildcards or slashes; such as cvfeeder", name)
+		d.Report("delivery.stream.name", "%q cannot name a JetStream stream: no spaces, dots, wildcards or slashes; such as cvfeeder", name)
 	}
 	if c.Delivery.Mode.Stored() && c.NATS.URL == Embedded && c.State == "" {
-		d.reportKey("delivery.mode", "the embedded server needs a directory for what it stores: set state")
+		d.Report("delivery.mode", "the embedded server needs a directory for what it stores: set state")
 	}
 	if c.Delivery.Inflight == 0 {
-		d.reportKey("delivery.inflight", "no frame fits into 0 bytes; such as 64MiB")
+		d.Report("delivery.inflight", "no frame fits into 0 bytes; such as 64MiB")
 	}
 	if c.HTTP.Listen != "" {
 		if err := checkAddress(c.HTTP.Listen); err != nil {
-			d.reportKey("http.listen", "%v", err)
+			d.Report("http.listen", "%v", err)
 		}
 	}
 	d.checkCluster(c)
@@ -51,34 +54,34 @@ const (
 	maxLease = 10 * time.Minute
 )
 
-func (d *decoder) checkCluster(c *Config) {
+func (d checker) checkCluster(c *Config) {
 	lease := c.Cluster.Lease
 	if lease < minLease || lease > maxLease || lease%time.Second != 0 {
-		d.reportKey("cluster.lease", "%v; whole seconds from %v to %v", lease, minLease, maxLease)
+		d.Report("cluster.lease", "%v; whole seconds from %v to %v", lease, minLease, maxLease)
 	}
 	switch {
 	case c.Cluster.Group == "":
 		if lease != defaults().Cluster.Lease {
-			d.reportKey("cluster.lease", "there is no group to share the streams with; set cluster.group, too")
+			d.Report("cluster.lease", "there is no group to share the streams with; set cluster.group, too")
 		}
 	case c.NATS.URL == Embedded:
-		d.reportKey("cluster.group", "other replicas cannot reach the embedded server; name one with nats.url")
+		d.Report("cluster.group", "other replicas cannot reach the embedded server; name one with nats.url")
 	case c.State != "":
-		d.reportKey("cluster.group", "the replicas keep the cursors in NATS, in the bucket cvf_lease; leave state out")
+		d.Report("cluster.group", "the replicas keep the cursors in NATS, in the bucket cvf_lease; leave state out")
 	}
 }
 
-func (d *decoder) checkAWS(a AWS) {
+func (d checker) checkAWS(a AWS) {
 	if a.Endpoint == "" {
 		return
 	}
 	u, err := url.Parse(a.Endpoint)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		d.reportKey("aws.endpoint", "%q is not the URL of an endpoint; such as http://127.0.0.1:4567", a.Endpoint)
+		d.Report("aws.endpoint", "%q is not the URL of an endpoint; such as http://127.0.0.1:4567", a.Endpoint)
 	}
 }
 
-func (d *decoder) checkNATS(n NATS) {
+func (d checker) checkNATS(n NATS) {
 	if n.URL != Embedded {
 		d.checkServers(n.URL)
 	}
@@ -86,24 +89,24 @@ func (d *decoder) checkNATS(n NATS) {
 		{"credentials", n.Credentials}, {"tls.ca", n.TLS.CA}, {"tls.cert", n.TLS.Cert}, {"tls.key", n.TLS.Key},
 	} {
 		if n.URL == Embedded && file.path != "" {
-			d.reportKey("nats."+file.key, "the embedded server takes neither credentials nor TLS; leave it out, or name a server with nats.url")
+			d.Report("nats."+file.key, "the embedded server takes neither credentials nor TLS; leave it out, or name a server with nats.url")
 		}
 	}
 	switch {
 	case n.URL == Embedded:
 	case n.TLS.Cert != "" && n.TLS.Key == "":
-		d.reportKey("nats.tls.cert", "the certificate's key is missing; set nats.tls.key, too")
+		d.Report("nats.tls.cert", "the certificate's key is missing; set nats.tls.key, too")
 	case n.TLS.Key != "" && n.TLS.Cert == "":
-		d.reportKey("nats.tls.key", "the key's certificate is missing; set nats.tls.cert, too")
+		d.Report("nats.tls.key", "the key's certificate is missing; set nats.tls.cert, too")
 	}
 	if n.Credentials != "" && strings.Contains(n.URL, "@") {
-		d.reportKey("nats.credentials", "nats.url names a user already; one of them")
+		d.Report("nats.credentials", "nats.url names a user already; one of them")
 	}
 }
 
 // checkServers checks the list of servers. A URL may hold a password and is not
 // shown.
-func (d *decoder) checkServers(list string) {
+func (d checker) checkServers(list string) {
 	const want = "nats://host:4222, tls://…, ws://… or wss://…, separated by commas, or embedded"
 	for i, server := range strings.Split(list, ",") {
 		server = strings.TrimSpace(server)
@@ -113,9 +116,9 @@ func (d *decoder) checkServers(list string) {
 		u, err := url.Parse(server)
 		switch {
 		case err != nil || u.Hostname() == "":
-			d.reportKey("nats.url", "server %d of the list is not a URL; %s", i+1, want)
+			d.Report("nats.url", "server %d of the list is not a URL; %s", i+1, want)
 		case !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme):
-			d.reportKey("nats.url", "server %d of the list has the scheme %q; %s", i+1, u.Scheme, want)
+			d.Report("nats.url", "server %d of the list has the scheme %q; %s", i+1, u.Scheme, want)
 		}
 	}
 }
@@ -131,14 +134,14 @@ func checkAddress(address string) error {
 	return nil
 }
 
-func (d *decoder) checkStreams(c *Config) {
-	if len(c.Streams) == 0 && !d.failed("streams") {
-		d.reportKey("streams", `no stream; name at least one, such as "- {name: front-door, outputs: [detector]}"`)
+func (d checker) checkStreams(c *Config) {
+	if len(c.Streams) == 0 && !d.Failed("streams") {
+		d.Report("streams", `no stream; name at least one, such as "- {name: front-door, outputs: [detector]}"`)
 	}
 	names := make([]string, len(c.Streams))
 	for i := range c.Streams {
 		s, path := &c.Streams[i], fmt.Sprintf("streams[%d]", i)
-		if d.failed(path) {
+		if d.Failed(path) {
 			continue
 		}
 		d.checkIdentity(s, c.AWS, path)
@@ -157,31 +160,31 @@ var (
 
 // checkIdentity checks that a stream is named in one way, and takes its name from
 // its ARN.
-func (d *decoder) checkIdentity(s *Stream, a AWS, path string) {
+func (d checker) checkIdentity(s *Stream, a AWS, path string) {
 	var given []string
 	for _, key := range []string{"name", "arn", "prefix"} {
-		if d.isSet(path + "." + key) {
+		if d.IsSet(path + "." + key) {
 			given = append(given, key)
 		}
 	}
 	switch {
 	case len(given) == 0:
-		d.reportKey(path, "the stream has no name; name, arn or prefix")
+		d.Report(path, "the stream has no name; name, arn or prefix")
 	case len(given) > 1:
-		d.reportKey(path+"."+given[1], "the stream already has a %s; one of name, arn and prefix", given[0])
-	case given[0] == "name" && !d.failed(path+".name") && !streamName.MatchString(s.Name):
-		d.reportKey(path+".name", "%q is not the name of a stream; 1 to 256 of a-z A-Z 0-9 _ . -", s.Name)
-	case given[0] == "prefix" && !d.failed(path+".prefix") && !streamName.MatchString(s.Prefix):
-		d.reportKey(path+".prefix", "no stream has a name that starts with %q; 1 to 256 of a-z A-Z 0-9 _ . -", s.Prefix)
-	case given[0] == "arn" && !d.failed(path+".arn"):
+		d.Report(path+"."+given[1], "the stream already has a %s; one of name, arn and prefix", given[0])
+	case given[0] == "name" && !d.Failed(path+".name") && !streamName.MatchString(s.Name):
+		d.Report(path+".name", "%q is not the name of a stream; 1 to 256 of a-z A-Z 0-9 _ . -", s.Name)
+	case given[0] == "prefix" && !d.Failed(path+".prefix") && !streamName.MatchString(s.Prefix):
+		d.Report(path+".prefix", "no stream has a name that starts with %q; 1 to 256 of a-z A-Z 0-9 _ . -", s.Prefix)
+	case given[0] == "arn" && !d.Failed(path+".arn"):
 		m := streamARN.FindStringSubmatch(s.ARN)
 		if m == nil {
-			d.reportKey(path+".arn", "%q is not the ARN of a stream; arn:aws:kinesisvideo:REGION:ACCOUNT:stream/NAME/CREATED", s.ARN)
+			d.Report(path+".arn", "%q is not the ARN of a stream; arn:aws:kinesisvideo:REGION:ACCOUNT:stream/NAME/CREATED", s.ARN)
 			return
 		}
 		s.Region, s.Name = m[1], m[2]
 		if a.Endpoint != "" && a.Region != "" && a.Region != s.Region {
-			d.reportKey(path+".arn", "the stream is in region %s, and aws.endpoint is for %s; one endpoint serves one region", s.Region, a.Region)
+			d.Report(path+".arn", "the stream is in region %s, and aws.endpoint is for %s; one endpoint serves one region", s.Region, a.Region)
 		}
 	}
 }
@@ -192,71 +195,71 @@ const (
 	maxGrace = 10 * time.Minute
 )
 
-func (d *decoder) checkTimes(s *Stream, path string) {
+func (d checker) checkTimes(s *Stream, path string) {
 	if _, err := source.NewGrid(s.Interval); err != nil {
-		d.reportKey(path+".interval", "%v", err)
+		d.Report(path+".interval", "%v", err)
 	}
 	if overlap := time.Duration(s.Overlap); overlap > poll.MaxFragment {
-		d.reportKey(path+".overlap", "%v is longer than fragments are, and paid for with every window; auto, or at most %v", overlap, poll.MaxFragment)
+		d.Report(path+".overlap", "%v is longer than fragments are, and paid for with every window; auto, or at most %v", overlap, poll.MaxFragment)
 	}
 	if s.Grace < minGrace || s.Grace > maxGrace {
-		d.reportKey(path+".grace", "%v; from %v to %v", s.Grace, minGrace, maxGrace)
+		d.Report(path+".grace", "%v; from %v to %v", s.Grace, minGrace, maxGrace)
 	}
 	if s.From.Kind == StartAt && !s.To.Time.IsZero() && !s.To.Time.After(s.From.Time) {
-		d.reportKey(path+".to", "%s is not after from, %s; a later time", s.To.Time.Format(time.RFC3339), s.From.Time.Format(time.RFC3339))
+		d.Report(path+".to", "%s is not after from, %s; a later time", s.To.Time.Format(time.RFC3339), s.From.Time.Format(time.RFC3339))
 	}
 	if s.Prefix != "" && !s.To.Time.IsZero() {
-		d.reportKey(path+".to", "a prefix goes on to find streams and has no end; name the streams")
+		d.Report(path+".to", "a prefix goes on to find streams and has no end; name the streams")
 	}
 	if lag := time.Duration(s.Lag); s.Freshness > 0 && lag >= s.Freshness {
-		d.reportKey(path+".freshness", "with a lag of %v every slot would be stale; more than the lag, or 0 to keep all", lag)
+		d.Report(path+".freshness", "with a lag of %v every slot would be stale; more than the lag, or 0 to keep all", lag)
 	}
 }
 
-func (d *decoder) checkRequest(r Request, path string) {
+func (d checker) checkRequest(r Request, path string) {
 	if r.Size.Width > poll.MaxWidth || r.Size.Height > poll.MaxHeight {
-		d.reportKey(path+".size", `%dx%d is more than GetImages makes; at most %dx%d, or "" for the picture's own size`,
+		d.Report(path+".size", `%dx%d is more than GetImages makes; at most %dx%d, or "" for the picture's own size`,
 			r.Size.Width, r.Size.Height, poll.MaxWidth, poll.MaxHeight)
 	}
-	if r.Format == FormatPNG && d.isSet(path+".quality") {
-		d.reportKey(path+".quality", "a PNG has no quality; leave it out, or use format jpeg")
+	if r.Format == FormatPNG && d.IsSet(path+".quality") {
+		d.Report(path+".quality", "a PNG has no quality; leave it out, or use format jpeg")
 	}
 }
 
 // checkReferences checks the outputs that a stream names.
-func (d *decoder) checkReferences(s *Stream, outputs map[string]Output, path string) {
+func (d checker) checkReferences(s *Stream, outputs map[string]Output, path string) {
 	known := strings.Join(slices.Sorted(maps.Keys(outputs)), ", ")
 	switch {
 	case len(outputs) == 0:
 		return // reported once for all
-	case len(s.Outputs) == 0 && !d.failed(path):
-		d.reportKey(path, "the stream has no outputs; at least one of: %s", known)
+	case len(s.Outputs) == 0 && !d.Failed(path):
+		d.Report(path, "the stream has no outputs; at least one of: %s", known)
 	}
 	for i, name := range s.Outputs {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		switch _, ok := outputs[name]; {
-		case d.failed(at):
+		case d.Failed(at):
 		case !ok:
-			d.reportKey(at, "there is no output %q; one of: %s", name, known)
+			d.Report(at, "there is no output %q; one of: %s", name, known)
 		case slices.Contains(s.Outputs[:i], name):
-			d.reportKey(at, "the output %q is already in the list; each once", name)
+			d.Report(at, "the output %q is already in the list; each once", name)
 		}
 	}
 }
 
-func (d *decoder) checkOutputs(c *Config) {
-	if len(c.Outputs) == 0 && !d.failed("outputs") {
-		d.reportKey("outputs", `no output; define at least one, such as "detector: {preset: yolo}"`)
+func (d checker) checkOutputs(c *Config) {
+	if len(c.Outputs) == 0 && !d.Failed("outputs") {
+		d.Report("outputs", `no output; define at least one, such as "detector: {preset: yolo}"`)
 	}
 	names := slices.Sorted(maps.Keys(c.Outputs))
 	for _, name := range names {
 		path := "outputs." + name
 		if strings.TrimSpace(name) == "" {
-			d.reportKey(path, "the output has no name")
+			d.Report(path, "the output has no name")
 		}
 		spec := c.Outputs[name].Spec()
 		for _, problem := range fieldErrors(spec.Validate()) {
-			d.reportKey(path+"."+problem.Key, "%v", problem.Err)
+			d.Report(path+"."+problem.Key, "%v", problem.Err)
 		}
 	}
 	d.checkDistinct("output", names, func(i int) string { return "outputs." + names[i] })
@@ -279,7 +282,7 @@ func fieldErrors(err error) []*transform.FieldError {
 }
 
 // checkDistinct reports the names that would share NATS subjects.
-func (d *decoder) checkDistinct(kind string, names []string, path func(i int) string) {
+func (d checker) checkDistinct(kind string, names []string, path func(i int) string) {
 	first := map[string]int{}
 	for i, name := range names {
 		if name == "" {
@@ -291,9 +294,9 @@ func (d *decoder) checkDistinct(kind string, names []string, path func(i int) st
 		case !taken:
 			first[token] = i
 		case names[other] == name:
-			d.reportKey(path(i), "the %s %q is already %s; each once", kind, name, path(other))
+			d.Report(path(i), "the %s %q is already %s; each once", kind, name, path(other))
 		default:
-			d.reportKey(path(i), "the %s %q would share its NATS subjects with %q, as both become %s in them; rename one", kind, name, names[other], token)
+			d.Report(path(i), "the %s %q would share its NATS subjects with %q, as both become %s in them; rename one", kind, name, names[other], token)
 		}
 	}
 }

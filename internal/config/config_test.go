@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -61,13 +62,12 @@ func TestShippedFileHasEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDecoder(shipped, env)
-	d.decode(d.root(data), place{}, reflect.ValueOf(defaults()).Elem(), "")
+	_, doc := decode(shipped, data, env)
 	for _, key := range keys(reflect.TypeFor[Config](), "") {
 		switch path := strings.NewReplacer("[]", "[0]", "*", "detector").Replace(key); path {
 		case "streams[0].arn", "streams[0].prefix": // exclude the name
 		default:
-			if !d.isSet(path) {
+			if !doc.IsSet(path) {
 				t.Errorf("%s lacks the key %s", shipped, path)
 			}
 		}
@@ -77,7 +77,7 @@ func TestShippedFileHasEveryKey(t *testing.T) {
 // keys lists the patterns of all keys below a type.
 func keys(t reflect.Type, prefix string) []string {
 	var all []string
-	for f := range fieldsOf(t) {
+	for f := range strictyaml.Fields(t) {
 		key, ft := prefix+f.Tag.Get("yaml"), f.Type
 		all = append(all, key)
 		switch {
@@ -97,7 +97,7 @@ func TestEnums(t *testing.T) {
 	words := map[string]string{}
 	var collect func(path string, of reflect.Type)
 	collect = func(path string, of reflect.Type) {
-		for f := range fieldsOf(of) {
+		for f := range strictyaml.Fields(of) {
 			key := path + f.Tag.Get("yaml")
 			words[key] = f.Tag.Get("jsonschema")
 			if f.Type.Kind() == reflect.Struct && mapped(f.Type) == nil {
@@ -231,24 +231,6 @@ func TestAuto(t *testing.T) {
 	}
 }
 
-func TestExpand(t *testing.T) {
-	for text, want := range map[string]string{
-		"":                    "",
-		"$NAME {NAME} $":      "$NAME {NAME} $",
-		"${NAME}":             "front-door",
-		"<${NAME}${EMPTY}|>":  "<front-door|>",
-		"$${NAME}":            "${NAME}",
-		"$${${REGION}}":       "${eu-west-1}",
-		"${INJECT}":           "a\nb: {c: [${NAME}",
-		"cost: $5, $${, done": "cost: $5, ${, done",
-	} {
-		got, err := expand(text, env)
-		if err != nil || got != want {
-			t.Errorf("expand(%q) = %q, %v, want %q", text, got, err, want)
-		}
-	}
-}
-
 // TestNotation: line ends and a byte order mark do not matter.
 func TestNotation(t *testing.T) {
 	want := parseOK(t, minimalFile)
@@ -316,7 +298,7 @@ func TestErrors(t *testing.T) {
 				t.Fatalf("%s has no %s.want", errorsFile, stem)
 			}
 			_, err := Parse(name, file.Data, env)
-			var problems Errors
+			var problems strictyaml.Errors
 			if !errors.As(err, &problems) {
 				t.Fatalf("error is %T (%v), want Errors", err, err)
 			}

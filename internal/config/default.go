@@ -34,8 +34,8 @@ func defaults() *Config {
 	}
 }
 
-// start implements starter.
-func (s *Stream) start(func(string) string) {
+// SetDefaults implements [strictyaml.Defaulter].
+func (s *Stream) SetDefaults(func(string) string) {
 	*s = Stream{
 		Interval: source.MinInterval,
 		Selector: SelectorServer,
@@ -47,9 +47,9 @@ func (s *Stream) start(func(string) string) {
 	}
 }
 
-// start implements starter: the defaults are those of the preset. An unknown one
-// is reported when its key is decoded.
-func (o *Output) start(peek func(key string) string) {
+// SetDefaults implements [strictyaml.Defaulter]: the defaults are those of the preset.
+// An unknown one is reported when its key is decoded.
+func (o *Output) SetDefaults(peek func(key string) string) {
 	o.Preset = defaultPreset
 	if preset := peek("preset"); preset != "" {
 		o.Preset = preset
@@ -57,7 +57,7 @@ func (o *Output) start(peek func(key string) string) {
 	spec, err := transform.Preset(o.Preset)
 	if err != nil {
 		o.Preset = defaultPreset
-		o.start(func(string) string { return "" })
+		o.SetDefaults(func(string) string { return "" })
 		return
 	}
 	*o = Output{

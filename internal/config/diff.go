@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 )
 
 // A Difference is what two configs do not have in common.
@@ -22,7 +24,7 @@ type Difference struct {
 func Diff(old, to *Config) Difference {
 	var d Difference
 	a, b := reflect.ValueOf(*old), reflect.ValueOf(*to)
-	for f := range fieldsOf(a.Type()) {
+	for f := range strictyaml.Fields(a.Type()) {
 		was, is := a.FieldByIndex(f.Index), b.FieldByIndex(f.Index)
 		switch key := f.Tag.Get("yaml"); key {
 		case "streams", "outputs":
@@ -88,7 +90,7 @@ func (d *Difference) changes(what string, was, is reflect.Value) {
 }
 
 func shown(v reflect.Value) string {
-	if text := format(v.Interface()); text != "" {
+	if text := strictyaml.Format(v.Interface()); text != "" {
 		return text
 	}
 	return `""`
@@ -97,7 +99,7 @@ func shown(v reflect.Value) string {
 // eachDifference calls f for each key at or below path that differs.
 func eachDifference(path string, was, is reflect.Value, f func(key string, was, is reflect.Value)) {
 	if was.Kind() == reflect.Struct && mapped(was.Type()) == nil {
-		for field := range fieldsOf(was.Type()) {
+		for field := range strictyaml.Fields(was.Type()) {
 			key := field.Tag.Get("yaml")
 			if path != "" {
 				key = path + "." + key

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 )
 
 const (
@@ -65,7 +67,7 @@ func (d tables) table(b *strings.Builder, title, text string, v reflect.Value, p
 }
 
 func (d tables) rows(b *strings.Builder, v reflect.Value, prefix string) {
-	for f := range fieldsOf(v.Type()) {
+	for f := range strictyaml.Fields(v.Type()) {
 		key, value := prefix+f.Tag.Get("yaml"), v.FieldByIndex(f.Index)
 		if value.Kind() == reflect.Struct && mapped(f.Type) == nil {
 			d.rows(b, value, key+".")
@@ -83,7 +85,7 @@ func code(v reflect.Value) string {
 	if v.Kind() == reflect.Slice {
 		return ""
 	}
-	if text := format(v.Interface()); text != "" {
+	if text := strictyaml.Format(v.Interface()); text != "" {
 		return "`" + text + "`"
 	}
 	return "`\"\"`"
@@ -158,12 +160,12 @@ func checkFormat(t *testing.T, v reflect.Value) {
 	t.Helper()
 	switch {
 	case mapped(v.Type()) != nil:
-		again := reflect.New(v.Type()).Elem()
-		if err := parse(again, format(v.Interface())); err != nil || !reflect.DeepEqual(again.Interface(), v.Interface()) {
-			t.Errorf("%v is written as %q, and read as %v, %v", v, format(v.Interface()), again, err)
+		text := strictyaml.Format(v.Interface())
+		if again, err := readValue(v.Type(), text); err != nil || !reflect.DeepEqual(again, v.Interface()) {
+			t.Errorf("%v is written as %q, and read as %v, %v", v, text, again, err)
 		}
 	case v.Kind() == reflect.Struct:
-		for f := range fieldsOf(v.Type()) {
+		for f := range strictyaml.Fields(v.Type()) {
 			checkFormat(t, v.FieldByIndex(f.Index))
 		}
 	case v.Kind() == reflect.Slice:
@@ -175,4 +177,11 @@ func checkFormat(t *testing.T, v reflect.Value) {
 			checkFormat(t, v.MapIndex(k))
 		}
 	}
+}
+
+// readValue reads text as the value of a key of the type.
+func readValue(t reflect.Type, text string) (any, error) {
+	v := reflect.New(reflect.StructOf([]reflect.StructField{{Name: "Key", Type: t, Tag: `yaml:"key"`}}))
+	doc := strictyaml.Decode("test.yaml", fmt.Appendf(nil, "key: %q", text), env, v.Interface())
+	return v.Elem().Field(0).Interface(), doc.Err()
 }

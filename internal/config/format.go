@@ -1,38 +1,14 @@
 package config
 
 import (
-	"encoding"
 	"fmt"
 	"math"
-	"reflect"
 	"strconv"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
-
-// format returns a value of the config as it is written in the file.
-func format(v any) string {
-	if m, ok := v.(encoding.TextMarshaler); ok {
-		text, err := m.MarshalText()
-		if err != nil {
-			return err.Error()
-		}
-		return string(text)
-	}
-	if v := reflect.ValueOf(v); v.Kind() == reflect.Array || v.Kind() == reflect.Slice {
-		text := "["
-		for i := range v.Len() {
-			if i > 0 {
-				text += ", "
-			}
-			text += format(v.Index(i).Interface())
-		}
-		return text + "]"
-	}
-	return fmt.Sprint(v)
-}
 
 // MarshalText writes the largest unit that makes a whole number.
 func (b Bytes) MarshalText() ([]byte, error) {

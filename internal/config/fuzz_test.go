@@ -8,6 +8,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -30,7 +31,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg, err := Parse("fuzz.yaml", data, env)
 		if err != nil {
-			var problems Errors
+			var problems strictyaml.Errors
 			if cfg != nil || !errors.As(err, &problems) || len(problems) == 0 {
 				t.Fatalf("config %v with error %T: %v", cfg, err, err)
 			}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 )
 
 // Schema returns the JSON schema of the config file: its keys with their types,
@@ -95,7 +97,7 @@ func (s schemer) structure(schema *jsonschema.Schema, v reflect.Value) {
 	if len(schema.Required) == 0 {
 		types(schema, "object", "null")
 	}
-	for f := range fieldsOf(v.Type()) {
+	for f := range strictyaml.Fields(v.Type()) {
 		property, ok := schema.Properties.Get(f.Tag.Get("yaml"))
 		if !ok {
 			continue
@@ -108,7 +110,7 @@ func (s schemer) structure(schema *jsonschema.Schema, v reflect.Value) {
 // value completes the schema of a key, whose default is v.
 func (s schemer) value(schema *jsonschema.Schema, v reflect.Value) {
 	if mapped(v.Type()) != nil {
-		schema.Default = format(v.Interface())
+		schema.Default = strictyaml.Format(v.Interface())
 		return
 	}
 	switch v.Kind() {
@@ -140,8 +142,8 @@ func (s schemer) value(schema *jsonschema.Schema, v reflect.Value) {
 // started returns a new element of a list or map with its defaults.
 func started(t reflect.Type) reflect.Value {
 	v := reflect.New(t)
-	if s, ok := v.Interface().(starter); ok {
-		s.start(func(string) string { return "" })
+	if s, ok := v.Interface().(strictyaml.Defaulter); ok {
+		s.SetDefaults(func(string) string { return "" })
 	}
 	return v.Elem()
 }

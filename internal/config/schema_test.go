@@ -12,6 +12,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 )
 
 func compileSchema(t testing.TB) *jsonschema.Schema {
@@ -131,14 +133,11 @@ func TestSchemaRefusesBrokenFiles(t *testing.T) {
 
 // structuralProblems returns what is wrong with the file before its values are
 // looked at together, but for what a schema cannot know.
-func structuralProblems(text []byte) Errors {
-	d := newDecoder("test.yaml", env)
-	if root := d.root(text); root != nil {
-		d.anchors = collectAnchors(root)
-		d.decode(root, place{}, reflect.ValueOf(defaults()).Elem(), "")
-	}
-	var structural Errors
-	for _, p := range d.problems {
+func structuralProblems(text []byte) strictyaml.Errors {
+	_, doc := decode("test.yaml", text, env)
+	var all, structural strictyaml.Errors
+	errors.As(doc.Err(), &all)
+	for _, p := range all {
 		known := false
 		for _, text := range beyondSchema {
 			known = known || strings.Contains(p.Text, text)
@@ -241,7 +240,7 @@ func TestSchemaDescribesEveryKey(t *testing.T) {
 	described := 0
 	var walk func(t reflect.Type)
 	walk = func(typ reflect.Type) {
-		for f := range fieldsOf(typ) {
+		for f := range strictyaml.Fields(typ) {
 			text := meaning(comments[typ.Name()+"."+f.Name], f)
 			if text == "" || strings.ContainsAny(text, "[]") {
 				t.Errorf("the comment of %s.%s does not do for the schema and the documentation: %q", typ.Name(), f.Name, text)

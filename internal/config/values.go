@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -56,7 +57,7 @@ func (a *AutoDuration) UnmarshalText(text []byte) error {
 		*a = AutoDuration(poll.Auto)
 		return nil
 	}
-	d, err := parseDuration(string(text))
+	d, err := strictyaml.ParseDuration(string(text))
 	if err != nil {
 		return fmt.Errorf("%w, or auto", err)
 	}

@@ -1,4 +1,4 @@
-package config
+package strictyaml
 
 import (
 	"strings"
@@ -38,7 +38,7 @@ func (a anchorVisitor) Visit(n ast.Node) ast.Visitor {
 
 // resolve follows anchors and aliases to the node that holds the value, or
 // reports why it cannot and returns nil.
-func (d *decoder) resolve(n ast.Node, at place) ast.Node {
+func (d *decoder) resolve(n ast.Node, at path) ast.Node {
 	for range maxAliases {
 		switch node := n.(type) {
 		case nil:
@@ -49,38 +49,38 @@ func (d *decoder) resolve(n ast.Node, at place) ast.Node {
 			name := node.Value.GetToken().Value
 			target, ok := d.anchors[name]
 			if !ok {
-				d.report(position(node), at.path, "there is no anchor &%s for the alias *%s", name, name)
+				d.report(node, at, "there is no anchor &%s for the alias *%s", name, name)
 				return nil
 			}
 			n = target
 		case *ast.TagNode:
-			d.report(position(node), at.path, "the tag %s has no meaning here; leave it out", node.GetToken().Value)
+			d.report(node, at, "the tag %s has no meaning here; leave it out", node.GetToken().Value)
 			return nil
 		default:
 			return n
 		}
 	}
-	d.report(position(n), at.path, "aliases lead to each other; at most %d in a row", maxAliases)
+	d.report(n, at, "aliases lead to each other; at most %d in a row", maxAliases)
 	return nil
 }
 
 // entries returns the keys of a mapping, each once, with those that it merges
 // (<<: *name) and does not have itself. An empty value is a mapping without keys.
-func (d *decoder) entries(n ast.Node, at place) []entry {
+func (d *decoder) entries(n ast.Node, at path) []entry {
 	return d.merged(n, at, maxAliases)
 }
 
-func (d *decoder) merged(n ast.Node, at place, depth int) []entry {
+func (d *decoder) merged(n ast.Node, at path, depth int) []entry {
 	if n.Type() == ast.NullType {
 		return nil
 	}
 	mapping, ok := n.(*ast.MappingNode)
 	switch {
 	case !ok:
-		d.report(position(n), at.path, "%s is not a mapping; write its keys below it, each as \"key: value\"", describe(n))
+		d.report(n, at, "%s is not a mapping; write its keys below it, each as \"key: value\"", describe(n))
 		return nil
 	case depth == 0:
-		d.report(position(n), at.path, "mappings merge each other; at most %d in a row", maxAliases)
+		d.report(n, at, "mappings merge each other; at most %d in a row", maxAliases)
 		return nil
 	}
 	var own []entry
@@ -89,7 +89,7 @@ func (d *decoder) merged(n ast.Node, at place, depth int) []entry {
 	for _, pair := range mapping.Values {
 		key, pos := keyOf(pair)
 		if first := seen[key]; first != nil {
-			d.report(pos, at.key(key).path, "duplicate key; it is already on line %d", first.Line)
+			d.reportAt(pos, string(at.key(key)), "duplicate key; it is already on line %d", first.Line)
 			continue
 		}
 		seen[key] = pos
@@ -130,22 +130,22 @@ func position(n ast.Node) *token.Position {
 }
 
 // text returns a scalar with its variables expanded.
-func (d *decoder) text(n ast.Node, at place) (text string, ok bool) {
+func (d *decoder) text(n ast.Node, at path) (text string, ok bool) {
 	switch node := n.(type) {
 	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		text = node.GetToken().Value
 	case *ast.LiteralNode:
 		text = strings.TrimSuffix(node.Value.GetToken().Value, "\n")
 	case *ast.NullNode:
-		d.report(position(n), at.path, `has no value; leave the key out for its default, or write ""`)
+		d.report(n, at, `has no value; leave the key out for its default, or write ""`)
 		return "", false
 	default:
-		d.report(position(n), at.path, "%s is not a single value", describe(n))
+		d.report(n, at, "%s is not a single value", describe(n))
 		return "", false
 	}
 	text, err := expand(text, d.env)
 	if err != nil {
-		d.report(position(n), at.path, "%v", err)
+		d.report(n, at, "%v", err)
 		return "", false
 	}
 	return text, true

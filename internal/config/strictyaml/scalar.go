@@ -1,4 +1,4 @@
-package config
+package strictyaml
 
 import (
 	"encoding"
@@ -14,18 +14,18 @@ import (
 )
 
 // scalar fills v from a single value and checks it against what its tag allows.
-func (d *decoder) scalar(n ast.Node, at place, v reflect.Value, tag reflect.StructTag) {
+func (d *decoder) scalar(n ast.Node, at path, v reflect.Value, tag reflect.StructTag) {
 	text, ok := d.text(n, at)
 	if !ok {
 		return
 	}
 	value := reflect.New(v.Type()).Elem()
 	if err := parse(value, text); err != nil {
-		d.report(position(n), at.path, "%v", err)
+		d.report(n, at, "%v", err)
 		return
 	}
 	if err := allowed(value, tag); err != nil {
-		d.report(position(n), at.path, "%v", err)
+		d.report(n, at, "%v", err)
 		return
 	}
 	v.Set(value)
@@ -37,7 +37,7 @@ func parse(v reflect.Value, text string) error {
 	case encoding.TextUnmarshaler:
 		return p.UnmarshalText([]byte(text))
 	case *time.Duration:
-		d, err := parseDuration(text)
+		d, err := ParseDuration(text)
 		*p = d
 		return err
 	}
@@ -78,8 +78,8 @@ func parseInt(v reflect.Value, text string) error {
 	return nil
 }
 
-// parseDuration reads Go's notation. No key of the file takes a negative one.
-func parseDuration(text string) (time.Duration, error) {
+// ParseDuration reads Go's notation. No key of the file takes a negative one.
+func ParseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if _, number := strconv.ParseFloat(text, 64); err != nil && number == nil {
 		return 0, fmt.Errorf("%q has no unit; a duration such as 200ms, 5s or 1m30s", text)

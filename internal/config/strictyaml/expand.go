@@ -1,13 +1,10 @@
-package config
+package strictyaml
 
 import (
 	"fmt"
 	"regexp"
 	"strings"
 )
-
-// An envFunc looks a variable up, as os.LookupEnv does.
-type envFunc func(name string) (value string, ok bool)
 
 // reference matches ${NAME}, the escape $${, and what looks like a reference but
 // is none, so that a slip is an error instead of a literal.
@@ -17,7 +14,7 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // expand replaces each ${NAME} in text by the value of the variable, and $${ by a
 // literal ${. A value is not expanded again.
-func expand(text string, env envFunc) (string, error) {
+func expand(text string, env func(string) (string, bool)) (string, error) {
 	if !strings.Contains(text, "${") {
 		return text, nil
 	}
@@ -34,7 +31,7 @@ func expand(text string, env envFunc) (string, error) {
 }
 
 // lookUp returns the value of a reference such as ${NAME}.
-func lookUp(ref string, env envFunc) (string, error) {
+func lookUp(ref string, env func(string) (string, bool)) (string, error) {
 	name, closed := strings.CutSuffix(strings.TrimPrefix(ref, "${"), "}")
 	switch {
 	case !closed:

@@ -1,0 +1,204 @@
+package strictyaml
+
+import (
+	"encoding"
+	"fmt"
+	"iter"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// A Defaulter is a struct that is the element of a list or map and has defaults.
+// SetDefaults is called on each new element before its keys are decoded. The defaults
+// may depend on what the file says: peek returns the value of one of the element's keys,
+// or "" if the key is not there or its value cannot be read.
+type Defaulter interface {
+	SetDefaults(peek func(key string) string)
+}
+
+// A decoder fills structs from the syntax tree of a file. Unlike the YAML library's own
+// decoder it goes on after a problem, knows the position of every key, and takes each
+// scalar as text until it meets the type of its field.
+type decoder struct {
+	*Document
+	env     func(string) (string, bool)
+	anchors map[string]ast.Node
+}
+
+// A path names a key of the file, as in "streams[0].interval".
+type path string
+
+func (p path) key(name string) path {
+	if p == "" {
+		return path(name)
+	}
+	return p + "." + path(name)
+}
+
+func (p path) index(i int) path { return path(fmt.Sprintf("%s[%d]", p, i)) }
+
+// report adds a problem with a node, which belongs to the key at a path.
+func (d *decoder) report(n ast.Node, at path, format string, args ...any) {
+	d.reportAt(position(n), string(at), format, args...)
+}
+
+// decode fills v from n.
+func (d *decoder) decode(n ast.Node, at path, v reflect.Value, tag reflect.StructTag) {
+	if n == nil {
+		return
+	}
+	d.positions[string(at)] = position(n)
+	if n = d.resolve(n, at); n == nil {
+		return
+	}
+	if _, scalar := v.Addr().Interface().(encoding.TextUnmarshaler); scalar {
+		d.scalar(n, at, v, tag)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		d.structure(n, at, v)
+	case reflect.Map:
+		d.table(n, at, v)
+	case reflect.Slice, reflect.Array:
+		d.list(n, at, v, tag)
+	default:
+		d.scalar(n, at, v, tag)
+	}
+}
+
+// structure fills a struct from a mapping. One without keys keeps its defaults.
+func (d *decoder) structure(n ast.Node, at path, v reflect.Value) {
+	fields := map[string]reflect.StructField{}
+	var names []string
+	for f := range Fields(v.Type()) {
+		name := f.Tag.Get("yaml")
+		fields[name], names = f, append(names, name)
+	}
+	for _, e := range d.entries(n, at) {
+		f, ok := fields[e.key]
+		if !ok {
+			d.reportAt(e.pos, string(at.key(e.key)), "unknown key; %s", suggest(e.key, names))
+			continue
+		}
+		d.decode(e.value, at.key(e.key), v.FieldByIndex(f.Index), f.Tag)
+	}
+}
+
+// Fields yields the fields of a struct type that are keys of the file. The yaml tag of
+// each is the key.
+func Fields(t reflect.Type) iter.Seq[reflect.StructField] {
+	return func(yield func(reflect.StructField) bool) {
+		for _, f := range reflect.VisibleFields(t) {
+			if name := f.Tag.Get("yaml"); name != "" && name != "-" && !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// table fills a map from a mapping whose keys are the user's names.
+func (d *decoder) table(n ast.Node, at path, v reflect.Value) {
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, e := range d.entries(n, at) {
+		element := d.element(e.value, at.key(e.key), v.Type().Elem())
+		v.SetMapIndex(reflect.ValueOf(e.key), element)
+	}
+}
+
+// list fills a slice, or an array of exactly as many elements, from a sequence. An
+// empty value is a list without elements.
+func (d *decoder) list(n ast.Node, at path, v reflect.Value, tag reflect.StructTag) {
+	if n.Type() == ast.NullType && v.Kind() == reflect.Slice {
+		return
+	}
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		d.report(n, at, "%s is not a list; write [a, b], or one \"- \" line for each", describe(n))
+		return
+	}
+	if v.Kind() == reflect.Array {
+		if len(seq.Values) != v.Len() {
+			d.report(n, at, "has %d entries; it takes %d", len(seq.Values), v.Len())
+			return
+		}
+		for i, value := range seq.Values {
+			d.decode(value, at.index(i), v.Index(i), tag)
+		}
+		return
+	}
+	v.SetZero()
+	for i, value := range seq.Values {
+		v.Set(reflect.Append(v, d.element(value, at.index(i), v.Type().Elem())))
+	}
+}
+
+// element returns a new element of a list or map.
+func (d *decoder) element(n ast.Node, at path, t reflect.Type) reflect.Value {
+	v := reflect.New(t).Elem()
+	if s, ok := v.Addr().Interface().(Defaulter); ok {
+		s.SetDefaults(func(key string) string { return d.peek(n, key) })
+	}
+	d.decode(n, at, v, "")
+	return v
+}
+
+// peek returns the value of a key in a mapping, or "" where there is none or it
+// is not fit to be read; whatever is wrong with it is reported when it is
+// decoded.
+func (d *decoder) peek(n ast.Node, key string) string {
+	silent := &decoder{Document: newDocument(d.name), env: d.env, anchors: d.anchors}
+	n = silent.resolve(n, "")
+	if n == nil {
+		return ""
+	}
+	for _, e := range silent.entries(n, "") {
+		if e.key != key {
+			continue
+		}
+		if value := silent.resolve(e.value, ""); value != nil {
+			text, _ := silent.text(value, "")
+			return text
+		}
+	}
+	return ""
+}
+
+// suggest returns what is allowed in place of an unknown word, the likely one
+// first.
+func suggest(word string, allowed []string) string {
+	list := strings.Join(allowed, ", ")
+	best, distance := "", 1+len(word)/3
+	for _, a := range allowed {
+		if n := editDistance(word, a); n <= distance {
+			best, distance = a, n-1
+		}
+	}
+	if best == "" {
+		return "allowed: " + list
+	}
+	return fmt.Sprintf("did you mean %s? allowed: %s", best, list)
+}
+
+// editDistance is Levenshtein's, over bytes.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
