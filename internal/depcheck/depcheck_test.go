@@ -27,8 +27,8 @@ const module = "github.com/cvfeeder/cvfeeder"
 const common = "internal/pacing"
 
 // layers says which packages of the module each of its trees may import, apart
-// from those in the tree itself and the common one. cmd and internal are not listed:
-// they may import all of it but the adapters.
+// from those in the tree itself and the common one. What is not listed, in cmd and
+// internal, may import all of it but the adapters.
 var layers = map[string][]string{
 	common:             {},
 	"source":           {},
@@ -54,6 +54,9 @@ var layers = map[string][]string{
 		"source", "transform", "publish", "publish/consume",
 		"publish/nats/dial", "publish/nats/preflight", "publish/nats/embedded", "publish/nats/natstest",
 	},
+
+	// It knows no key of the config file.
+	"internal/config/strictyaml": {},
 }
 
 // pure are the packages that import nothing but the standard library and the
@@ -67,6 +70,7 @@ var owners = map[string][]string{
 	"github.com/nats-io/":             {"publish/nats", "publish/consume", "publish/internal/conntest"},
 	"github.com/nats-io/nats-server/": {"publish/nats/embedded", "publish/nats/natstest", "publish/internal/conntest"},
 	"go.opentelemetry.io/":            {"internal/tracing"},
+	"github.com/goccy/":               {"internal/config/strictyaml"},
 }
 
 // composers are the packages that may import adapters: they choose and connect them.
