@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
-	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -19,15 +18,15 @@ type Defaulter interface {
 }
 
 // A decoder fills structs from the syntax tree of a file. Unlike the YAML library's own
-// decoder it goes on after a problem, knows the position of every key, and takes each
-// scalar as text until it meets the type of its field.
+// decoder it continues after a problem, knows the position of every key, and keeps each
+// scalar as text until the type of its field is known.
 type decoder struct {
 	*Document
 	env     func(string) (string, bool)
 	anchors map[string]ast.Node
 }
 
-// A path names a key of the file, as in "streams[0].interval".
+// A path is the path of a key in the file, as in "routes[0].port".
 type path string
 
 func (p path) key(name string) path {
@@ -39,12 +38,12 @@ func (p path) key(name string) path {
 
 func (p path) index(i int) path { return path(fmt.Sprintf("%s[%d]", p, i)) }
 
-// report adds a problem with a node, which belongs to the key at a path.
+// report adds a problem at a node, which is the value of the key at a path.
 func (d *decoder) report(n ast.Node, at path, format string, args ...any) {
 	d.reportAt(position(n), string(at), format, args...)
 }
 
-// decode fills v from n.
+// decode fills v from n, as far as n has no problem.
 func (d *decoder) decode(n ast.Node, at path, v reflect.Value, tag reflect.StructTag) {
 	if n == nil {
 		return
@@ -53,24 +52,25 @@ func (d *decoder) decode(n ast.Node, at path, v reflect.Value, tag reflect.Struc
 	if n = d.resolve(n, at); n == nil {
 		return
 	}
-	if _, scalar := v.Addr().Interface().(encoding.TextUnmarshaler); scalar {
-		d.scalar(n, at, v, tag)
+	if _, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		d.decodeScalar(n, at, v, tag)
 		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		d.structure(n, at, v)
+		d.decodeStruct(n, at, v)
 	case reflect.Map:
-		d.table(n, at, v)
+		d.decodeMap(n, at, v)
 	case reflect.Slice, reflect.Array:
-		d.list(n, at, v, tag)
+		d.decodeList(n, at, v, tag)
 	default:
-		d.scalar(n, at, v, tag)
+		d.decodeScalar(n, at, v, tag)
 	}
 }
 
-// structure fills a struct from a mapping. One without keys keeps its defaults.
-func (d *decoder) structure(n ast.Node, at path, v reflect.Value) {
+// decodeStruct fills a struct from a mapping. Fields whose keys are missing keep their
+// defaults.
+func (d *decoder) decodeStruct(n ast.Node, at path, v reflect.Value) {
 	fields := map[string]reflect.StructField{}
 	var names []string
 	for f := range Fields(v.Type()) {
@@ -99,8 +99,8 @@ func Fields(t reflect.Type) iter.Seq[reflect.StructField] {
 	}
 }
 
-// table fills a map from a mapping whose keys are the user's names.
-func (d *decoder) table(n ast.Node, at path, v reflect.Value) {
+// decodeMap fills a map from a mapping, whose keys are names that the user has chosen.
+func (d *decoder) decodeMap(n ast.Node, at path, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, e := range d.entries(n, at) {
 		element := d.element(e.value, at.key(e.key), v.Type().Elem())
@@ -108,9 +108,9 @@ func (d *decoder) table(n ast.Node, at path, v reflect.Value) {
 	}
 }
 
-// list fills a slice, or an array of exactly as many elements, from a sequence. An
-// empty value is a list without elements.
-func (d *decoder) list(n ast.Node, at path, v reflect.Value, tag reflect.StructTag) {
+// decodeList fills a slice from a sequence, or an array from a sequence of the same
+// length. An empty value leaves a slice as it is.
+func (d *decoder) decodeList(n ast.Node, at path, v reflect.Value, tag reflect.StructTag) {
 	if n.Type() == ast.NullType && v.Kind() == reflect.Slice {
 		return
 	}
@@ -135,7 +135,7 @@ func (d *decoder) list(n ast.Node, at path, v reflect.Value, tag reflect.StructT
 	}
 }
 
-// element returns a new element of a list or map.
+// element returns a new element of a slice or map.
 func (d *decoder) element(n ast.Node, at path, t reflect.Type) reflect.Value {
 	v := reflect.New(t).Elem()
 	if s, ok := v.Addr().Interface().(Defaulter); ok {
@@ -145,9 +145,8 @@ func (d *decoder) element(n ast.Node, at path, t reflect.Type) reflect.Value {
 	return v
 }
 
-// peek returns the value of a key in a mapping, or "" where there is none or it
-// is not fit to be read; whatever is wrong with it is reported when it is
-// decoded.
+// peek returns the value of a key in a mapping, or "" if it is missing or broken. It
+// reports nothing: a broken value is reported when it is decoded.
 func (d *decoder) peek(n ast.Node, key string) string {
 	silent := &decoder{Document: newDocument(d.name), env: d.env, anchors: d.anchors}
 	n = silent.resolve(n, "")
@@ -164,41 +163,4 @@ func (d *decoder) peek(n ast.Node, key string) string {
 		}
 	}
 	return ""
-}
-
-// suggest returns what is allowed in place of an unknown word, the likely one
-// first.
-func suggest(word string, allowed []string) string {
-	list := strings.Join(allowed, ", ")
-	best, distance := "", 1+len(word)/3
-	for _, a := range allowed {
-		if n := editDistance(word, a); n <= distance {
-			best, distance = a, n-1
-		}
-	}
-	if best == "" {
-		return "allowed: " + list
-	}
-	return fmt.Sprintf("did you mean %s? allowed: %s", best, list)
-}
-
-// editDistance is Levenshtein's, over bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

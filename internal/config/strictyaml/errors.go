@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// A Problem is one thing that is wrong with a config file.
+// A Problem is one thing that is wrong with a file.
 type Problem struct {
-	// File is the name of the file, Line and Column count from 1. Both are 0
-	// where the file as a whole is meant.
+	// File is the name of the file. Line and Column count from 1; both are 0 if the
+	// problem is that of the whole file.
 	File         string
 	Line, Column int
-	// Key is the key as a path, "streams[0].interval"; empty where the file as a
-	// whole is meant.
+	// Key is the path of the key, as in "routes[0].port". It is empty if the problem is
+	// that of the whole file.
 	Key string
 	// Text says what is wrong, and after a semicolon what is allowed.
 	Text string
@@ -32,8 +32,7 @@ func (p Problem) Error() string {
 	return strings.Join(append(parts, p.Text), ": ")
 }
 
-// Errors is everything that is wrong with a config file, in the order of the
-// file.
+// Errors is everything that is wrong with a file, in the order of the file.
 type Errors []Problem
 
 // Error returns one line for each problem.
@@ -54,8 +53,7 @@ func (e Errors) Unwrap() []error {
 	return errs
 }
 
-// sorted returns the problems by position; those of the same place keep their
-// order.
+// sorted returns the problems by position. Those at the same position keep their order.
 func (e Errors) sorted() Errors {
 	return slices.SortedStableFunc(slices.Values(e), func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

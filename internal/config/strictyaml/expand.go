@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// reference matches ${NAME}, the escape $${, and what looks like a reference but
-// is none, so that a slip is an error instead of a literal.
+// reference matches ${NAME}, the escape $${, and malformed references, so that a typing
+// mistake is an error instead of literal text.
 var reference = regexp.MustCompile(`\$\$\{|\$\{([^}]*)\}?`)
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// expand replaces each ${NAME} in text by the value of the variable, and $${ by a
-// literal ${. A value is not expanded again.
+// expand replaces each ${NAME} in text with the value of the variable, and $${ with a
+// literal ${. The value of a variable is not expanded again.
 func expand(text string, env func(string) (string, bool)) (string, error) {
 	if !strings.Contains(text, "${") {
 		return text, nil

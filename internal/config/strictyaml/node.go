@@ -7,8 +7,8 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// maxAliases bounds how many aliases may lead to one another, so that one that
-// leads to itself is an error.
+// maxAliases is how many aliases, or merges, are followed in a row. It makes a cycle an
+// error.
 const maxAliases = 16
 
 // An entry is one key of a mapping.
@@ -18,8 +18,8 @@ type entry struct {
 	value ast.Node
 }
 
-// collectAnchors returns the anchored nodes by name. The last one of a name
-// stands.
+// collectAnchors returns the anchored nodes by name. If several have the same name, the
+// last one counts.
 func collectAnchors(root ast.Node) map[string]ast.Node {
 	anchors := anchorVisitor{}
 	ast.Walk(anchors, root)
@@ -64,8 +64,9 @@ func (d *decoder) resolve(n ast.Node, at path) ast.Node {
 	return nil
 }
 
-// entries returns the keys of a mapping, each once, with those that it merges
-// (<<: *name) and does not have itself. An empty value is a mapping without keys.
+// entries returns the keys of a mapping, without duplicates. Keys that are merged into it
+// (<<: *name) follow its own, which take precedence. An empty value is a mapping without
+// keys.
 func (d *decoder) entries(n ast.Node, at path) []entry {
 	return d.merged(n, at, maxAliases)
 }
@@ -119,7 +120,7 @@ func keyOf(pair *ast.MappingValueNode) (string, *token.Position) {
 	return n.GetToken().Value, position(n)
 }
 
-// position returns where a node begins. The YAML library has a mapping begin at
+// position returns where a node begins. For the YAML library, a block mapping begins at
 // its first colon.
 func position(n ast.Node) *token.Position {
 	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {

@@ -13,8 +13,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// scalar fills v from a single value and checks it against what its tag allows.
-func (d *decoder) scalar(n ast.Node, at path, v reflect.Value, tag reflect.StructTag) {
+// decodeScalar fills v from a single value that its tag allows.
+func (d *decoder) decodeScalar(n ast.Node, at path, v reflect.Value, tag reflect.StructTag) {
 	text, ok := d.text(n, at)
 	if !ok {
 		return
@@ -24,7 +24,7 @@ func (d *decoder) scalar(n ast.Node, at path, v reflect.Value, tag reflect.Struc
 		d.report(n, at, "%v", err)
 		return
 	}
-	if err := allowed(value, tag); err != nil {
+	if err := checkRules(value, tag); err != nil {
 		d.report(n, at, "%v", err)
 		return
 	}
@@ -78,7 +78,9 @@ func parseInt(v reflect.Value, text string) error {
 	return nil
 }
 
-// ParseDuration reads Go's notation. No key of the file takes a negative one.
+// ParseDuration reads a duration in Go's notation, such as 1m30s. Like all durations in a
+// file it must not be negative. Types that accept a duration among other values use it, so
+// that errors read the same everywhere.
 func ParseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if _, number := strconv.ParseFloat(text, 64); err != nil && number == nil {
@@ -93,9 +95,9 @@ func ParseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// allowed checks a value against the enum, minimum and maximum of its jsonschema
-// tag, so that the program and the schema cannot disagree.
-func allowed(v reflect.Value, tag reflect.StructTag) error {
+// checkRules checks a value against the enum, minimum and maximum of its jsonschema tag,
+// so that the program and the schema cannot disagree.
+func checkRules(v reflect.Value, tag reflect.StructTag) error {
 	var words []string
 	for rule := range strings.SplitSeq(tag.Get("jsonschema"), ",") {
 		name, limit, _ := strings.Cut(rule, "=")

@@ -39,7 +39,7 @@ type Document struct {
 	empty bool
 	// positions holds the position of every key that is in the file, by its path.
 	positions map[string]*token.Position
-	// failed holds the paths that problems were reported of.
+	// failed holds the paths that have a problem.
 	failed   map[string]bool
 	problems Errors
 }
@@ -48,10 +48,9 @@ func newDocument(name string) *Document {
 	return &Document{name: name, positions: map[string]*token.Position{}, failed: map[string]bool{}}
 }
 
-// Decode reads data into v, a pointer to a struct that holds the defaults. The name
-// stands for the file in problems. Variables are looked up with env, as [os.LookupEnv]
-// does. Keys that have a problem keep their defaults; [Document.Err] returns the
-// problems.
+// Decode reads data into v, a pointer to a struct that holds the defaults. The name is
+// that of the file in problems. Variables are looked up with env, as by [os.LookupEnv].
+// Keys that have a problem keep their defaults; [Document.Err] returns the problems.
 func Decode(name string, data []byte, env func(string) (string, bool), v any) *Document {
 	d := &decoder{Document: newDocument(name), env: env}
 	data = bytes.TrimPrefix(data, []byte("\ufeff")) // some editors write a byte order mark
@@ -66,11 +65,11 @@ func Decode(name string, data []byte, env func(string) (string, bool), v any) *D
 func (d *Document) Empty() bool { return d.empty }
 
 // IsSet reports whether a key is in the file. The path of a key is written
-// "streams[0].interval".
+// "routes[0].port".
 func (d *Document) IsSet(path string) bool { return d.positions[path] != nil }
 
-// Failed reports whether a problem was reported of exactly this path. The empty path is
-// that of the whole file.
+// Failed reports whether the key at exactly this path has a problem. The empty path
+// stands for the whole file.
 func (d *Document) Failed(path string) bool { return d.failed[path] }
 
 // Report adds a problem at a key, or at the nearest key above it that is in the file.
