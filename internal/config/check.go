@@ -30,13 +30,13 @@ func (d checker) check(c *Config) {
 		d.Report("delivery.subject", "%v", err)
 	}
 	if name := c.Delivery.Stream.Name; name == "" || strings.ContainsAny(name, " \t\r\n.*>/\\") {
-		d.Report("delivery.stream.name", "%q cannot name a JetStream stream: no spaces, dots, wildcards or slashes; such as cvfeeder", name)
+		d.Report("delivery.stream.name", "%q cannot be the name of a JetStream stream; no spaces, dots, wildcards or slashes, for example cvfeeder", name)
 	}
 	if c.Delivery.Mode.Stored() && c.NATS.URL == Embedded && c.State == "" {
-		d.Report("delivery.mode", "the embedded server needs a directory for what it stores: set state")
+		d.Report("delivery.mode", "the embedded server needs a directory to store messages in; set state")
 	}
 	if c.Delivery.Inflight == 0 {
-		d.Report("delivery.inflight", "no frame fits into 0 bytes; such as 64MiB")
+		d.Report("delivery.inflight", "no frame fits into 0 bytes; for example 64MiB")
 	}
 	if c.HTTP.Listen != "" {
 		if err := checkAddress(c.HTTP.Listen); err != nil {
@@ -57,17 +57,17 @@ const (
 func (d checker) checkCluster(c *Config) {
 	lease := c.Cluster.Lease
 	if lease < minLease || lease > maxLease || lease%time.Second != 0 {
-		d.Report("cluster.lease", "%v; whole seconds from %v to %v", lease, minLease, maxLease)
+		d.Report("cluster.lease", "%v is not allowed; whole seconds from %v to %v", lease, minLease, maxLease)
 	}
 	switch {
 	case c.Cluster.Group == "":
 		if lease != defaults().Cluster.Lease {
-			d.Report("cluster.lease", "there is no group to share the streams with; set cluster.group, too")
+			d.Report("cluster.lease", "has no effect without a group; set cluster.group as well")
 		}
 	case c.NATS.URL == Embedded:
-		d.Report("cluster.group", "other replicas cannot reach the embedded server; name one with nats.url")
+		d.Report("cluster.group", "other replicas cannot reach the embedded server; name a server in nats.url")
 	case c.State != "":
-		d.Report("cluster.group", "the replicas keep the cursors in NATS, in the bucket cvf_lease; leave state out")
+		d.Report("cluster.group", "the replicas keep their cursors in NATS, in the bucket cvf_lease; remove state")
 	}
 }
 
@@ -77,7 +77,7 @@ func (d checker) checkAWS(a AWS) {
 	}
 	u, err := url.Parse(a.Endpoint)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		d.Report("aws.endpoint", "%q is not the URL of an endpoint; such as http://127.0.0.1:4567", a.Endpoint)
+		d.Report("aws.endpoint", "%q is not the URL of an endpoint; for example http://127.0.0.1:4567", a.Endpoint)
 	}
 }
 
@@ -89,18 +89,18 @@ func (d checker) checkNATS(n NATS) {
 		{"credentials", n.Credentials}, {"tls.ca", n.TLS.CA}, {"tls.cert", n.TLS.Cert}, {"tls.key", n.TLS.Key},
 	} {
 		if n.URL == Embedded && file.path != "" {
-			d.Report("nats."+file.key, "the embedded server takes neither credentials nor TLS; leave it out, or name a server with nats.url")
+			d.Report("nats."+file.key, "the embedded server takes neither credentials nor TLS; remove it, or name a server in nats.url")
 		}
 	}
 	switch {
 	case n.URL == Embedded:
 	case n.TLS.Cert != "" && n.TLS.Key == "":
-		d.Report("nats.tls.cert", "the certificate's key is missing; set nats.tls.key, too")
+		d.Report("nats.tls.cert", "the certificate has no key; set nats.tls.key as well")
 	case n.TLS.Key != "" && n.TLS.Cert == "":
-		d.Report("nats.tls.key", "the key's certificate is missing; set nats.tls.cert, too")
+		d.Report("nats.tls.key", "the key has no certificate; set nats.tls.cert as well")
 	}
 	if n.Credentials != "" && strings.Contains(n.URL, "@") {
-		d.Report("nats.credentials", "nats.url names a user already; one of them")
+		d.Report("nats.credentials", "nats.url already names a user; use one or the other")
 	}
 }
 
@@ -129,14 +129,14 @@ func checkAddress(address string) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return fmt.Errorf(`%q is not host:port; such as %s, or "" to turn it off`, address, DefaultListen)
+		return fmt.Errorf(`%q is not host:port; for example %s, or "" to turn it off`, address, DefaultListen)
 	}
 	return nil
 }
 
 func (d checker) checkStreams(c *Config) {
 	if len(c.Streams) == 0 && !d.Failed("streams") {
-		d.Report("streams", `no stream; name at least one, such as "- {name: front-door, outputs: [detector]}"`)
+		d.Report("streams", `there are no streams; name at least one, for example "- {name: front-door, outputs: [detector]}"`)
 	}
 	names := make([]string, len(c.Streams))
 	for i := range c.Streams {
@@ -169,13 +169,13 @@ func (d checker) checkIdentity(s *Stream, a AWS, path string) {
 	}
 	switch {
 	case len(given) == 0:
-		d.Report(path, "the stream has no name; name, arn or prefix")
+		d.Report(path, "the stream has no name; set name, arn or prefix")
 	case len(given) > 1:
-		d.Report(path+"."+given[1], "the stream already has a %s; one of name, arn and prefix", given[0])
+		d.Report(path+"."+given[1], "%s is set as well; use only one of name, arn and prefix", given[0])
 	case given[0] == "name" && !d.Failed(path+".name") && !streamName.MatchString(s.Name):
-		d.Report(path+".name", "%q is not the name of a stream; 1 to 256 of a-z A-Z 0-9 _ . -", s.Name)
+		d.Report(path+".name", "%q cannot be the name of a stream; 1 to 256 of a-z A-Z 0-9 _ . -", s.Name)
 	case given[0] == "prefix" && !d.Failed(path+".prefix") && !streamName.MatchString(s.Prefix):
-		d.Report(path+".prefix", "no stream has a name that starts with %q; 1 to 256 of a-z A-Z 0-9 _ . -", s.Prefix)
+		d.Report(path+".prefix", "no stream's name can start with %q; 1 to 256 of a-z A-Z 0-9 _ . -", s.Prefix)
 	case given[0] == "arn" && !d.Failed(path+".arn"):
 		m := streamARN.FindStringSubmatch(s.ARN)
 		if m == nil {
@@ -184,7 +184,7 @@ func (d checker) checkIdentity(s *Stream, a AWS, path string) {
 		}
 		s.Region, s.Name = m[1], m[2]
 		if a.Endpoint != "" && a.Region != "" && a.Region != s.Region {
-			d.Report(path+".arn", "the stream is in region %s, and aws.endpoint is for %s; one endpoint serves one region", s.Region, a.Region)
+			d.Report(path+".arn", "the stream is in region %s, but aws.endpoint is for %s; one endpoint serves one region", s.Region, a.Region)
 		}
 	}
 }
@@ -200,29 +200,29 @@ func (d checker) checkTimes(s *Stream, path string) {
 		d.Report(path+".interval", "%v", err)
 	}
 	if overlap := time.Duration(s.Overlap); overlap > poll.MaxFragment {
-		d.Report(path+".overlap", "%v is longer than fragments are, and paid for with every window; auto, or at most %v", overlap, poll.MaxFragment)
+		d.Report(path+".overlap", "%v is longer than any fragment, and every window pays for it; auto, or at most %v", overlap, poll.MaxFragment)
 	}
 	if s.Grace < minGrace || s.Grace > maxGrace {
-		d.Report(path+".grace", "%v; from %v to %v", s.Grace, minGrace, maxGrace)
+		d.Report(path+".grace", "%v is out of range; from %v to %v", s.Grace, minGrace, maxGrace)
 	}
 	if s.From.Kind == StartAt && !s.To.Time.IsZero() && !s.To.Time.After(s.From.Time) {
-		d.Report(path+".to", "%s is not after from, %s; a later time", s.To.Time.Format(time.RFC3339), s.From.Time.Format(time.RFC3339))
+		d.Report(path+".to", "%s is not after from, which is %s; use a later time", s.To.Time.Format(time.RFC3339), s.From.Time.Format(time.RFC3339))
 	}
 	if s.Prefix != "" && !s.To.Time.IsZero() {
-		d.Report(path+".to", "a prefix goes on to find streams and has no end; name the streams")
+		d.Report(path+".to", "a prefix keeps finding new streams, so it cannot have an end; name the streams instead")
 	}
 	if lag := time.Duration(s.Lag); s.Freshness > 0 && lag >= s.Freshness {
-		d.Report(path+".freshness", "with a lag of %v every slot would be stale; more than the lag, or 0 to keep all", lag)
+		d.Report(path+".freshness", "with a lag of %v every slot would be stale; use more than the lag, or 0 to keep all", lag)
 	}
 }
 
 func (d checker) checkRequest(r Request, path string) {
 	if r.Size.Width > poll.MaxWidth || r.Size.Height > poll.MaxHeight {
-		d.Report(path+".size", `%dx%d is more than GetImages makes; at most %dx%d, or "" for the picture's own size`,
+		d.Report(path+".size", `%dx%d is larger than GetImages allows; at most %dx%d, or "" for the picture's own size`,
 			r.Size.Width, r.Size.Height, poll.MaxWidth, poll.MaxHeight)
 	}
 	if r.Format == FormatPNG && d.IsSet(path+".quality") {
-		d.Report(path+".quality", "a PNG has no quality; leave it out, or use format jpeg")
+		d.Report(path+".quality", "a PNG has no quality; remove it, or use format jpeg")
 	}
 }
 
@@ -242,14 +242,14 @@ func (d checker) checkReferences(s *Stream, outputs map[string]Output, path stri
 		case !ok:
 			d.Report(at, "there is no output %q; one of: %s", name, known)
 		case slices.Contains(s.Outputs[:i], name):
-			d.Report(at, "the output %q is already in the list; each once", name)
+			d.Report(at, "the output %q is already in the list; remove one", name)
 		}
 	}
 }
 
 func (d checker) checkOutputs(c *Config) {
 	if len(c.Outputs) == 0 && !d.Failed("outputs") {
-		d.Report("outputs", `no output; define at least one, such as "detector: {preset: yolo}"`)
+		d.Report("outputs", `there are no outputs; define at least one, for example "detector: {preset: yolo}"`)
 	}
 	names := slices.Sorted(maps.Keys(c.Outputs))
 	for _, name := range names {
@@ -294,7 +294,7 @@ func (d checker) checkDistinct(kind string, names []string, path func(i int) str
 		case !taken:
 			first[token] = i
 		case names[other] == name:
-			d.Report(path(i), "the %s %q is already %s; each once", kind, name, path(other))
+			d.Report(path(i), "the %s %q is already %s; remove one", kind, name, path(other))
 		default:
 			d.Report(path(i), "the %s %q would share its NATS subjects with %q, as both become %s in them; rename one", kind, name, names[other], token)
 		}

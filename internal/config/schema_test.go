@@ -100,8 +100,8 @@ outputs:
 // beyondSchema are the problems that a schema cannot know of: those of YAML, of the
 // environment, and of numbers within text.
 var beyondSchema = []string{
-	"not valid YAML", "duplicate key", "there is no anchor", "aliases lead", "mappings merge", "the tag ",
-	"environment variable", "not a text file", "a second YAML document",
+	"not valid YAML", "duplicate key", "there is no anchor", "aliases in a row", "merges in a row", "the tag ",
+	"environment variable", "not text in UTF-8", "a second YAML document",
 }
 
 // TestSchemaRefusesBrokenFiles: what the decoder finds wrong, without looking at

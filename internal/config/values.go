@@ -30,14 +30,14 @@ var quantity = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)$`)
 func (b *Bytes) UnmarshalText(text []byte) error {
 	m := quantity.FindSubmatch(text)
 	if m == nil {
-		return fmt.Errorf("%q is not a size in bytes; such as 64MiB or 500KB", text)
+		return fmt.Errorf("%q is not a size in bytes; for example 64MiB or 500KB", text)
 	}
 	unit, ok := units[strings.ToUpper(string(m[2]))]
 	switch {
 	case len(m[2]) == 0:
-		return fmt.Errorf("%q has no unit; B, KB, MB, GB, KiB, MiB or GiB", text)
+		return fmt.Errorf("%q has no unit; one of B, KB, MB, GB, KiB, MiB or GiB", text)
 	case !ok:
-		return fmt.Errorf("%q has an unknown unit; B, KB, MB, GB, KiB, MiB or GiB", text)
+		return fmt.Errorf("%q has an unknown unit; one of B, KB, MB, GB, KiB, MiB or GiB", text)
 	}
 	number, err := strconv.ParseFloat(string(m[1]), 64)
 	if err != nil || number*unit > maxBytes {
@@ -123,7 +123,7 @@ func (s *Start) UnmarshalText(text []byte) error {
 	}
 	t, err := time.Parse(time.RFC3339, string(text))
 	if err != nil {
-		return fmt.Errorf("%q is not a start; resume, now, or a time such as 2026-01-02T03:04:05Z", text)
+		return fmt.Errorf("%q is not a starting point; resume, now, or a time such as 2026-01-02T03:04:05Z", text)
 	}
 	*s = Start{StartAt, t.UTC()}
 	return nil
@@ -140,7 +140,7 @@ func (e *End) UnmarshalText(text []byte) error {
 	}
 	t, err := time.Parse(time.RFC3339, string(text))
 	if err != nil {
-		return fmt.Errorf(`%q is not a time; such as 2026-01-02T03:04:05Z, or "" to go on without end`, text)
+		return fmt.Errorf(`%q is not a time; for example 2026-01-02T03:04:05Z, or "" for no end`, text)
 	}
 	e.Time = t.UTC()
 	return nil

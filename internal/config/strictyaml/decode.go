@@ -116,12 +116,12 @@ func (d *decoder) decodeList(n ast.Node, at path, v reflect.Value, tag reflect.S
 	}
 	seq, ok := n.(*ast.SequenceNode)
 	if !ok {
-		d.report(n, at, "%s is not a list; write [a, b], or one \"- \" line for each", describe(n))
+		d.report(n, at, "%s is not a list; write [a, b], or a line that starts with \"- \" for each entry", describe(n))
 		return
 	}
 	if v.Kind() == reflect.Array {
 		if len(seq.Values) != v.Len() {
-			d.report(n, at, "has %d entries; it takes %d", len(seq.Values), v.Len())
+			d.report(n, at, "has %d entries; it needs %d", len(seq.Values), v.Len())
 			return
 		}
 		for i, value := range seq.Values {

@@ -54,13 +54,13 @@ func (d *decoder) resolve(n ast.Node, at path) ast.Node {
 			}
 			n = target
 		case *ast.TagNode:
-			d.report(node, at, "the tag %s has no meaning here; leave it out", node.GetToken().Value)
+			d.report(node, at, "the tag %s is not supported; remove it", node.GetToken().Value)
 			return nil
 		default:
 			return n
 		}
 	}
-	d.report(n, at, "aliases lead to each other; at most %d in a row", maxAliases)
+	d.report(n, at, "more than %d aliases in a row; do they lead to each other?", maxAliases)
 	return nil
 }
 
@@ -81,7 +81,7 @@ func (d *decoder) merged(n ast.Node, at path, depth int) []entry {
 		d.report(n, at, "%s is not a mapping; write its keys below it, each as \"key: value\"", describe(n))
 		return nil
 	case depth == 0:
-		d.report(n, at, "mappings merge each other; at most %d in a row", maxAliases)
+		d.report(n, at, "more than %d merges in a row; do they merge each other?", maxAliases)
 		return nil
 	}
 	var own []entry
@@ -138,7 +138,7 @@ func (d *decoder) text(n ast.Node, at path) (text string, ok bool) {
 	case *ast.LiteralNode:
 		text = strings.TrimSuffix(node.Value.GetToken().Value, "\n")
 	case *ast.NullNode:
-		d.report(n, at, `has no value; leave the key out for its default, or write ""`)
+		d.report(n, at, `has no value; remove the key to get its default, or write ""`)
 		return "", false
 	default:
 		d.report(n, at, "%s is not a single value", describe(n))

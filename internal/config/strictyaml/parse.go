@@ -14,7 +14,7 @@ import (
 // after it has reported what is wrong.
 func (d *decoder) root(data []byte) ast.Node {
 	if !utf8.Valid(data) {
-		d.reportAt(nil, "", "not a text file in UTF-8; save it as such")
+		d.reportAt(nil, "", "not text in UTF-8; save the file as UTF-8")
 		return nil
 	}
 	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
@@ -29,7 +29,7 @@ func (d *decoder) root(data []byte) ast.Node {
 		case *ast.DirectiveNode:
 		default:
 			if root != nil {
-				d.reportAt(position(body), "", "a second YAML document begins here; one file holds one config, remove the --- before it")
+				d.reportAt(position(body), "", "a second YAML document starts here; a file holds one, so remove the --- before it")
 				return nil
 			}
 			root = body
@@ -49,7 +49,7 @@ func (d *decoder) reportSyntax(err error, data []byte) {
 	pos, hint := syntax.GetToken().Position, ""
 	lines := bytes.Split(data, []byte("\n"))
 	if n := pos.Line - 1; n >= 0 && n < len(lines) && bytes.Contains(lines[n], []byte("${")) {
-		hint = `; between { } and [ ] a variable needs quotes, as in "${VAR}"`
+		hint = `; inside { } and [ ] a variable needs quotes, as in "${VAR}"`
 	}
 	d.reportAt(pos, "", "not valid YAML: %s%s", syntax.GetMessage(), hint)
 }

@@ -46,7 +46,7 @@ func parse(v reflect.Value, text string) error {
 		v.SetString(text)
 	case reflect.Bool:
 		if text != "true" && text != "false" {
-			return fmt.Errorf("%q is not a switch; true or false", text)
+			return fmt.Errorf("%q is neither true nor false", text)
 		}
 		v.SetBool(text == "true")
 	case reflect.Int, reflect.Uint8:
@@ -54,7 +54,7 @@ func parse(v reflect.Value, text string) error {
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-			return fmt.Errorf("%q is not a number; such as 10 or 0.485", text)
+			return fmt.Errorf("%q is not a number; for example 10 or 0.485", text)
 		}
 		v.SetFloat(f)
 	default:
@@ -67,7 +67,7 @@ func parseInt(v reflect.Value, text string) error {
 	i, err := strconv.ParseInt(text, 10, 32)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%q is not a whole number; such as 80", text)
+		return fmt.Errorf("%q is not a whole number; for example 80", text)
 	case v.Kind() == reflect.Uint8 && (i < 0 || i > math.MaxUint8):
 		return fmt.Errorf("%s is out of range; 0 to 255", text)
 	case v.Kind() == reflect.Uint8:
@@ -84,13 +84,13 @@ func parseInt(v reflect.Value, text string) error {
 func ParseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if _, number := strconv.ParseFloat(text, 64); err != nil && number == nil {
-		return 0, fmt.Errorf("%q has no unit; a duration such as 200ms, 5s or 1m30s", text)
+		return 0, fmt.Errorf("%q has no unit; for example 200ms, 5s or 1m30s", text)
 	}
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%q is not a duration; such as 200ms, 5s or 1m30s", text)
+		return 0, fmt.Errorf("%q is not a duration; for example 200ms, 5s or 1m30s", text)
 	case d < 0:
-		return 0, fmt.Errorf("%s is negative; a duration of 0 or more", text)
+		return 0, fmt.Errorf("%s is negative; at least 0s", text)
 	}
 	return d, nil
 }

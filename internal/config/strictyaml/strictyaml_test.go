@@ -179,7 +179,7 @@ func TestDocument(t *testing.T) {
 		t.Error("a reported key has not failed")
 	}
 	want := `test.yaml:1:1: users.ann: missing
-test.yaml:2:9: limits.soft: "x" is not a whole number; such as 80
+test.yaml:2:9: limits.soft: "x" is not a whole number; for example 80
 test.yaml:3:9: limits.hard: bad
 test.yaml:5:3: routes[0].path: 0 paths`
 	if diff := cmp.Diff(want, doc.Err().Error()); diff != "" {
