@@ -6,14 +6,12 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"reflect"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// The schema describes each key with the comment of its field, which only the
-// source has.
+// The comments of the fields describe the keys. Only the source has them.
 //
 //go:embed config.go
 var typesSource string
@@ -42,20 +40,14 @@ func fieldComments() (map[string]string, error) {
 	return comments, nil
 }
 
-// meaning turns the comment of a field into a sentence about its key: "Grace is how
-// long …" becomes "How long …", and otherwise the field's name becomes the key.
-func meaning(comment string, f reflect.StructField) string {
-	text := strings.Join(strings.Fields(comment), " ")
-	text = strings.TrimSuffix(text, ".")
-	rest, ok := strings.CutPrefix(text, f.Name+" ")
-	if !ok {
-		return text
+// meaning turns the comment of a field into the meaning of its key: "Grace is how long …"
+// becomes "How long …", and "Level is the lowest …" becomes "Lowest …".
+func meaning(comment, field string) string {
+	text := strings.TrimSuffix(strings.Join(strings.Fields(comment), " "), ".")
+	text = strings.TrimPrefix(text, field+" ")
+	for _, start := range []string{"is ", "are ", "the ", "a ", "an "} {
+		text = strings.TrimPrefix(text, start)
 	}
-	for _, verb := range []string{"is ", "are "} {
-		if what, ok := strings.CutPrefix(rest, verb); ok {
-			first, size := utf8.DecodeRuneInString(what)
-			return string(unicode.ToUpper(first)) + what[size:]
-		}
-	}
-	return f.Tag.Get("yaml") + " " + rest
+	first, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(first)) + text[size:]
 }

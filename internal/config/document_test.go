@@ -76,7 +76,7 @@ func (d tables) rows(b *strings.Builder, v reflect.Value, prefix string) {
 		if value.Kind() == reflect.Map || value.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct {
 			continue // has a table of its own
 		}
-		text := meaning(d.comments[v.Type().Name()+"."+f.Name], f)
+		text := meaning(d.comments[v.Type().Name()+"."+f.Name], f.Name)
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", key, kindOf(f), code(value), strings.ReplaceAll(text, "|", "\\|"))
 	}
 }

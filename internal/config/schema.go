@@ -103,7 +103,7 @@ func (s schemer) structure(schema *jsonschema.Schema, v reflect.Value) {
 			continue
 		}
 		s.value(property, v.FieldByIndex(f.Index))
-		property.Description = meaning(s.comments[v.Type().Name()+"."+f.Name], f)
+		property.Description = meaning(s.comments[v.Type().Name()+"."+f.Name], f.Name)
 	}
 }
 

@@ -241,9 +241,13 @@ func TestSchemaDescribesEveryKey(t *testing.T) {
 	var walk func(t reflect.Type)
 	walk = func(typ reflect.Type) {
 		for f := range strictyaml.Fields(typ) {
-			text := meaning(comments[typ.Name()+"."+f.Name], f)
+			comment := comments[typ.Name()+"."+f.Name]
+			text := meaning(comment, f.Name)
 			if text == "" || strings.ContainsAny(text, "[]") {
 				t.Errorf("the comment of %s.%s does not do for the schema and the documentation: %q", typ.Name(), f.Name, text)
+			}
+			if !strings.HasPrefix(comment, f.Name+" is ") && !strings.HasPrefix(comment, f.Name+" are ") {
+				t.Errorf("the comment of %s.%s says neither what it is nor what they are: %q", typ.Name(), f.Name, comment)
 			}
 			described++
 			ft := f.Type
