@@ -13,8 +13,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// A checker reports what the type of a key does not say: combinations, references and
-// limits.
+// A checker reports problems that the type of a key cannot rule out: those of references,
+// of limits, and of keys that do not go together.
 type checker struct{ *strictyaml.Document }
 
 func (d checker) check(c *Config) {
@@ -42,7 +42,8 @@ func (d checker) check(c *Config) {
 	d.checkOutputs(c)
 }
 
-// The limits of a lease: NATS counts whole seconds, and three renewals have to fit in.
+// The limits of cluster.lease. NATS counts whole seconds, and a lease must be long enough
+// for three renewals.
 const (
 	minLease = 3 * time.Second
 	maxLease = 10 * time.Minute
@@ -98,8 +99,7 @@ func (d checker) checkNATS(n NATS) {
 	}
 }
 
-// checkServers checks the list of servers. A URL may hold a password and is not
-// shown.
+// checkServers checks the list of servers. It shows no URL, as one may hold a password.
 func (d checker) checkServers(list string) {
 	const want = "nats://host:4222, tls://…, ws://… or wss://…, separated by commas, or embedded"
 	for i, server := range strings.Split(list, ",") {

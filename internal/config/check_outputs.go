@@ -28,7 +28,7 @@ func (d checker) checkOutputs(c *Config) {
 	d.checkDistinct("output", names, func(i int) string { return "outputs." + names[i] })
 }
 
-// fieldErrors takes the errors apart that [transform.Spec.Validate] joins.
+// fieldErrors returns the errors that [transform.Spec.Validate] has joined.
 func fieldErrors(err error) []*transform.FieldError {
 	var fields []*transform.FieldError
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
@@ -44,7 +44,7 @@ func fieldErrors(err error) []*transform.FieldError {
 	return fields
 }
 
-// checkDistinct reports the names that would share NATS subjects.
+// checkDistinct reports names that would share NATS subjects.
 func (d checker) checkDistinct(kind string, names []string, path func(i int) string) {
 	first := map[string]int{}
 	for i, name := range names {

@@ -36,8 +36,8 @@ var (
 	streamARN  = regexp.MustCompile(`^arn:[a-z0-9-]+:kinesisvideo:([a-z0-9-]+):[0-9]{12}:stream/([a-zA-Z0-9_.-]{1,256})/[0-9]+$`)
 )
 
-// checkIdentity checks that a stream is named in one way, and takes its name from
-// its ARN.
+// checkIdentity checks that a stream has exactly one of name, ARN and prefix. It sets the
+// name and region of a stream from its ARN.
 func (d checker) checkIdentity(s *Stream, a AWS, path string) {
 	var given []string
 	for _, key := range []string{"name", "arn", "prefix"} {
@@ -67,7 +67,7 @@ func (d checker) checkIdentity(s *Stream, a AWS, path string) {
 	}
 }
 
-// The limits of the grace: frames after a missing one wait for so long.
+// The limits of the grace: frames wait that long for a missing one before them.
 const (
 	minGrace = time.Second
 	maxGrace = 10 * time.Minute
@@ -104,12 +104,12 @@ func (d checker) checkRequest(r Request, path string) {
 	}
 }
 
-// checkReferences checks the outputs that a stream names.
+// checkReferences checks that the outputs of a stream exist.
 func (d checker) checkReferences(s *Stream, outputs map[string]Output, path string) {
 	known := strings.Join(slices.Sorted(maps.Keys(outputs)), ", ")
 	switch {
 	case len(outputs) == 0:
-		return // reported once for all
+		return // reported by checkOutputs
 	case len(s.Outputs) == 0 && !d.Failed(path):
 		d.Report(path, "the stream has no outputs; at least one of: %s", known)
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// The types below are keys that take one of a few words. The decoder checks the words,
-// so a [Config] holds no others.
+// The types below are those of keys that accept one of a few words. The words are checked
+// when a file is read, so a [Config] holds no others.
 
 // A Mode is the way in which messages are delivered.
 type Mode string
@@ -36,17 +36,17 @@ const (
 	GapsNone   Gaps = "none"
 )
 
-// Oversize says what becomes of a tensor that is larger than the server takes.
+// Oversize says what happens to a tensor that is larger than the server accepts.
 type Oversize string
 
-// What becomes of a tensor that is too large.
+// What happens to a tensor that is too large.
 const (
 	OversizeReject Oversize = "reject" // an error at the start
-	OversizeChunk  Oversize = "chunk"  // messages that hold a part each
+	OversizeChunk  Oversize = "chunk"  // several messages, each with a part
 )
 
-// CheckSize returns an error where a message of size bytes cannot be delivered by a
-// server that takes messages of up to limit bytes.
+// CheckSize returns an error if a message of size bytes cannot be delivered by a server
+// that accepts messages of up to limit bytes.
 func (o Oversize) CheckSize(size, limit int) error {
 	if o == OversizeChunk {
 		return nil
@@ -54,13 +54,13 @@ func (o Oversize) CheckSize(size, limit int) error {
 	return publish.CheckSize(size, limit)
 }
 
-// A Retention says when a durable stream lets a message go.
+// A Retention says when a durable stream deletes a message.
 type Retention string
 
 // The kinds of retention.
 const (
-	RetentionWorkQueue Retention = "workqueue" // when it was consumed
-	RetentionLimits    Retention = "limits"    // not before somebody purges it
+	RetentionWorkQueue Retention = "workqueue" // once it is consumed
+	RetentionLimits    Retention = "limits"    // only when somebody purges it
 )
 
 // A Selector says whose timestamps count.
@@ -69,10 +69,10 @@ type Selector string
 // The selectors.
 const (
 	SelectorServer   Selector = "server"   // when the service received the media
-	SelectorProducer Selector = "producer" // what the camera says
+	SelectorProducer Selector = "producer" // the camera's own
 )
 
-// A PictureFormat is the encoding of the pictures that the service makes.
+// A PictureFormat is the encoding of the pictures that the service is asked for.
 type PictureFormat string
 
 // The encodings.
@@ -106,10 +106,10 @@ func (l LogLevel) Level() slog.Level {
 	}
 }
 
-// A LogFormat is the form of the lines of the log.
+// A LogFormat is the format of log lines.
 type LogFormat string
 
-// The forms.
+// The formats of log lines.
 const (
 	LogText LogFormat = "text"
 	LogJSON LogFormat = "json"

@@ -55,8 +55,8 @@ func TestShippedFileIsTheDefaults(t *testing.T) {
 	}
 }
 
-// TestShippedFileHasEveryKey decodes the shipped file with a record of what it
-// sets, and compares that with the keys that there are.
+// TestShippedFileHasEveryKey compares the keys that the shipped file sets with those that
+// exist.
 func TestShippedFileHasEveryKey(t *testing.T) {
 	data, err := os.ReadFile(shipped)
 	if err != nil {
@@ -65,7 +65,7 @@ func TestShippedFileHasEveryKey(t *testing.T) {
 	_, doc := decode(shipped, data, env)
 	for _, key := range keys(reflect.TypeFor[Config](), "") {
 		switch path := strings.NewReplacer("[]", "[0]", "*", "detector").Replace(key); path {
-		case "streams[0].arn", "streams[0].prefix": // exclude the name
+		case "streams[0].arn", "streams[0].prefix": // not together with the name
 		default:
 			if !doc.IsSet(path) {
 				t.Errorf("%s lacks the key %s", shipped, path)
@@ -74,7 +74,7 @@ func TestShippedFileHasEveryKey(t *testing.T) {
 	}
 }
 
-// keys lists the patterns of all keys below a type.
+// keys returns the patterns of all keys below a type, such as streams[].name.
 func keys(t reflect.Type, prefix string) []string {
 	var all []string
 	for f := range strictyaml.Fields(t) {
@@ -231,7 +231,7 @@ func TestAuto(t *testing.T) {
 	}
 }
 
-// TestNotation: line ends and a byte order mark do not matter.
+// TestNotation: line endings, a byte order mark and document markers make no difference.
 func TestNotation(t *testing.T) {
 	want := parseOK(t, minimalFile)
 	for name, text := range map[string]string{
@@ -246,7 +246,7 @@ func TestNotation(t *testing.T) {
 	}
 }
 
-// TestVariablesStayOneValue: what is in a variable cannot add keys.
+// TestVariablesStayOneValue: the content of a variable cannot add keys.
 func TestVariablesStayOneValue(t *testing.T) {
 	cfg := parseOK(t, "aws: {region: \"${INJECT}\"}\n"+minimalFile)
 	if want, _ := env("INJECT"); cfg.AWS.Region != want {

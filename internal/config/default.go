@@ -12,7 +12,7 @@ import (
 // DefaultListen is the default of http.listen.
 const DefaultListen = "127.0.0.1:9177"
 
-// defaultPreset is the preset of an output that names none.
+// defaultPreset is the preset of an output that does not name one.
 const defaultPreset = "yolo"
 
 // defaults returns the config of a file without streams and outputs.
@@ -47,8 +47,8 @@ func (s *Stream) SetDefaults(func(string) string) {
 	}
 }
 
-// SetDefaults implements [strictyaml.Defaulter]: the defaults are those of the preset.
-// An unknown one is reported when its key is decoded.
+// SetDefaults implements [strictyaml.Defaulter] with the values of the preset. An unknown
+// preset is reported when its key is decoded.
 func (o *Output) SetDefaults(peek func(key string) string) {
 	o.Preset = defaultPreset
 	if preset := peek("preset"); preset != "" {
@@ -69,7 +69,7 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 	}
 }
 
-// Spec returns the output's preprocessing.
+// Spec returns the preprocessing of the output.
 func (o Output) Spec() transform.Spec {
 	return transform.Spec{
 		Width: o.Size.Width, Height: o.Size.Height,
@@ -79,8 +79,8 @@ func (o Output) Spec() transform.Spec {
 	}
 }
 
-// Transforms returns the outputs by name, as a new value each time. Their
-// fingerprints are still to be set.
+// Transforms returns the outputs by name, as new values at each call. The caller sets
+// their fingerprints.
 func (c *Config) Transforms() map[string]*transform.Output {
 	outputs := make(map[string]*transform.Output, len(c.Outputs))
 	for name, o := range c.Outputs {

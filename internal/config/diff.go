@@ -9,18 +9,18 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 )
 
-// A Difference is what two configs do not have in common.
+// A Difference lists how two configs differ.
 type Difference struct {
-	// Restart are the keys that differ and that a process which runs cannot change.
+	// Restart holds the keys that differ and that a running process cannot change.
 	Restart []string
-	// Changes tell of the others, a line each: "stream front-door: interval is 1s, was
-	// 200ms".
+	// Changes describes the other differences, one by one: "stream front-door: interval
+	// is 1s, was 200ms".
 	Changes []string
 }
 
-// Diff compares a config that is at work with one that is to take its place.
-// Streams, outputs and prices can be changed at run time. Values of other keys,
-// which may be secrets, are not told.
+// Diff compares the config in use with one that is to replace it. Streams, outputs and
+// prices can be changed at run time. The values of other keys may be secrets and are left
+// out.
 func Diff(old, to *Config) Difference {
 	var d Difference
 	a, b := reflect.ValueOf(*old), reflect.ValueOf(*to)
@@ -40,7 +40,7 @@ func Diff(old, to *Config) Difference {
 	return d
 }
 
-// byIdentity returns streams by their name or, with a star behind it, their prefix.
+// byIdentity returns streams by name, or by prefix followed by a star.
 func byIdentity(streams []Stream) map[string]Stream {
 	all := make(map[string]Stream, len(streams))
 	for _, s := range streams {
@@ -53,7 +53,7 @@ func byIdentity(streams []Stream) map[string]Stream {
 	return all
 }
 
-// compare tells of the entries of two maps.
+// compare adds the differences between two maps.
 func (d *Difference) compare(kind string, old, to reflect.Value) {
 	for _, name := range keysOf(old, to) {
 		was, is := old.MapIndex(name), to.MapIndex(name)
@@ -82,7 +82,7 @@ func keysOf(maps ...reflect.Value) []reflect.Value {
 	return all
 }
 
-// changes tells what differs below an entry.
+// changes adds the differences between two values of the same entry.
 func (d *Difference) changes(what string, was, is reflect.Value) {
 	eachDifference("", was, is, func(key string, was, is reflect.Value) {
 		d.Changes = append(d.Changes, fmt.Sprintf("%s: %s is %s, was %s", what, key, shown(is), shown(was)))
@@ -96,7 +96,7 @@ func shown(v reflect.Value) string {
 	return `""`
 }
 
-// eachDifference calls f for each key at or below path that differs.
+// eachDifference calls f for each key, at or below path, whose value differs.
 func eachDifference(path string, was, is reflect.Value, f func(key string, was, is reflect.Value)) {
 	if was.Kind() == reflect.Struct && mapped(was.Type()) == nil {
 		for field := range strictyaml.Fields(was.Type()) {

@@ -19,8 +19,8 @@ const (
 	end      = "<!-- end of keys -->\n"
 )
 
-// TestDocumentIsInStep compares the tables of the documentation with the types and
-// their defaults, or with -update writes them.
+// TestDocumentIsInStep compares the tables of the documentation with the types and their
+// defaults, or writes them if -update is set.
 func TestDocumentIsInStep(t *testing.T) {
 	have, err := os.ReadFile(document)
 	if err != nil {
@@ -47,7 +47,7 @@ func TestDocumentIsInStep(t *testing.T) {
 	}
 }
 
-// tables writes Markdown of every key.
+// tables writes a row of Markdown for each key.
 type tables struct{ comments map[string]string }
 
 func (d tables) all() string {
@@ -91,7 +91,7 @@ func code(v reflect.Value) string {
 	return "`\"\"`"
 }
 
-// kindOf says how a value is written.
+// kindOf returns the text of the column "type": how a value is written.
 func kindOf(f reflect.StructField) string {
 	rules := map[string][]string{}
 	for rule := range strings.SplitSeq(f.Tag.Get("jsonschema"), ",") {
@@ -144,7 +144,7 @@ func kindOf(f reflect.StructField) string {
 	}
 }
 
-// TestFormat: what is written of a value is read as the same value.
+// TestFormat: a value that is written and read again is the same.
 func TestFormat(t *testing.T) {
 	text := `
 delivery: {inflight: 1.5GiB, stream: {max_bytes: 500KB}}

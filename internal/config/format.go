@@ -10,7 +10,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// MarshalText writes the largest unit that makes a whole number.
+// MarshalText writes the size in the largest unit in which it is a whole number.
 func (b Bytes) MarshalText() ([]byte, error) {
 	for _, unit := range []struct {
 		name string
@@ -42,7 +42,7 @@ func (s Size) MarshalText() ([]byte, error) {
 // MarshalText writes what [ROI.UnmarshalText] reads.
 func (r ROI) MarshalText() ([]byte, error) { return []byte(transform.ROI(r).String()), nil }
 
-// MarshalText writes a fraction of 1 where the scale is one, otherwise the number.
+// MarshalText writes the scale as 1/n where n is a whole number, otherwise as a number.
 func (s Scale) MarshalText() ([]byte, error) {
 	if n := math.Round(1 / float64(s)); n != 1 && s != 0 && Scale(1/n) == s {
 		return fmt.Appendf(nil, "1/%.0f", n), nil

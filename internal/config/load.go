@@ -22,8 +22,8 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 	return Parse(path, data, env)
 }
 
-// Parse reads a config from data. The name stands for the file in errors, which are
-// returned as [strictyaml.Errors]: everything that is wrong, in the order of the file.
+// Parse reads a config from data. The name is that of the file in errors. What is wrong is
+// returned as [strictyaml.Errors].
 func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, error) {
 	cfg, doc := decode(name, data, env)
 	if !doc.Failed("") { // it is a mapping
@@ -35,7 +35,7 @@ func Parse(name string, data []byte, env func(string) (string, bool)) (*Config, 
 	return cfg, nil
 }
 
-// decode reads the keys, and checks each on its own.
+// decode reads the keys and checks each on its own.
 func decode(name string, data []byte, env func(string) (string, bool)) (*Config, *strictyaml.Document) {
 	cfg := defaults()
 	doc := strictyaml.Decode(name, data, env, cfg)

@@ -12,10 +12,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 )
 
-// Schema returns the JSON schema of the config file: its keys with their types,
-// enums, defaults and meanings, for editors that check and complete YAML. What it
-// refuses, [Load] refuses, too; what Load accepts, it accepts. References,
-// combinations and limits of time are for Load alone.
+// Schema returns the JSON schema of the config file: its keys with their types, enums,
+// defaults and meanings, for editors that check and complete YAML. It accepts every file
+// that [Load] accepts. References, keys that do not go together, and limits of durations
+// are checked only by Load.
 func Schema() ([]byte, error) {
 	comments, err := fieldComments()
 	if err != nil {
@@ -36,8 +36,8 @@ func Schema() ([]byte, error) {
 	return append(out, '\n'), nil
 }
 
-// Patterns of values. Any value may hold variables, ${NAME}, which are not expanded
-// before the schema has been applied.
+// Patterns of values. Any value may hold variables, ${NAME}, because the schema is applied
+// before they are expanded.
 const (
 	variable = `\$\{[A-Za-z_][A-Za-z0-9_]*\}`
 	number   = `[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?`
@@ -48,16 +48,17 @@ const (
 	instant  = `[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})`
 	region   = `(\s*` + number + `\s*,){3}\s*` + number + `\s*`
 	factor   = `\s*` + number + `\s*(/\s*` + number + `\s*)?`
-	// noStray matches text whose every ${ begins a variable, or is a literal $${.
+	// noStray matches text in which every ${ starts a variable or is a literal $${.
 	noStray = `^([^$]|\$+[^${]|\$\$+\{|` + variable + `)*\$*$`
 )
 
-// only is the pattern of values that are of one of some forms, or hold a variable.
+// only returns the pattern of values that have one of the forms, or hold a variable.
 func only(forms ...string) string {
 	return `^(` + strings.Join(forms, `|`) + `)$|` + variable
 }
 
-// mapped returns the schema of the types that are written in a form of their own.
+// mapped returns the schema of a type that is written in a form of its own, such as a
+// duration, and nil for other types.
 func mapped(t reflect.Type) *jsonschema.Schema {
 	text := func(pattern string) *jsonschema.Schema { return &jsonschema.Schema{Type: "string", Pattern: pattern} }
 	zero := jsonschema.Schema{Const: 0}
@@ -83,12 +84,12 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	return nil
 }
 
-// A schemer completes what the reflector makes of the types: descriptions, defaults,
-// and what the file allows beyond JSON.
+// A schemer completes the schema that the reflector makes of the types. It adds
+// descriptions and defaults, and allows what a YAML file can have and JSON cannot.
 type schemer struct{ comments map[string]string }
 
-// structure completes the schema of a struct, whose value holds the defaults. A
-// mapping without keys may be written as nothing at all, unless it needs some.
+// structure completes the schema of a struct, whose value holds the defaults. Unless some
+// of its keys are required, it may be left empty.
 func (s schemer) structure(schema *jsonschema.Schema, v reflect.Value) {
 	if v.Type() == reflect.TypeFor[Stream]() {
 		named := func(key string) *jsonschema.Schema { return &jsonschema.Schema{Required: []string{key}} }
@@ -117,7 +118,7 @@ func (s schemer) value(schema *jsonschema.Schema, v reflect.Value) {
 	case reflect.Struct:
 		s.structure(schema, v)
 	case reflect.Map:
-		// The names are the user's.
+		// The keys are names that the user chooses.
 		least := uint64(1)
 		schema.MinProperties, schema.PropertyNames = &least, &jsonschema.Schema{Pattern: `\S`}
 		s.structure(schema.AdditionalProperties, started(v.Type().Elem()))
@@ -148,8 +149,8 @@ func started(t reflect.Type) reflect.Value {
 	return v.Elem()
 }
 
-// scalar allows what the file takes for a single value: a quoted number is one, a
-// number can be text, and all of them may be variables.
+// scalar allows every notation of a single value: a number may be quoted, text may look
+// like a number, and any value may be a variable.
 func scalar(schema *jsonschema.Schema) {
 	switch {
 	case schema.Enum != nil:

@@ -37,8 +37,8 @@ func compileSchema(t testing.TB) *jsonschema.Schema {
 	return schema
 }
 
-// refusal returns why the schema refuses a file, as an editor would apply it: to
-// what the YAML stands for, without the environment.
+// refusal returns why the schema rejects a file. Like an editor, it does not know the
+// environment.
 func refusal(t testing.TB, schema *jsonschema.Schema, text []byte) error {
 	t.Helper()
 	var value any
@@ -48,7 +48,7 @@ func refusal(t testing.TB, schema *jsonschema.Schema, text []byte) error {
 	return schema.Validate(jsonValue(value))
 }
 
-// jsonValue turns what a YAML file holds into what a JSON file would.
+// jsonValue converts a decoded YAML value to what a JSON file would hold.
 func jsonValue(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -97,15 +97,15 @@ outputs:
 	}
 }
 
-// beyondSchema are the problems that a schema cannot know of: those of YAML, of the
-// environment, and of numbers within text.
+// beyondSchema holds the texts of problems that a schema cannot detect: those of YAML and
+// of the environment.
 var beyondSchema = []string{
 	"not valid YAML", "duplicate key", "there is no anchor", "aliases in a row", "merges in a row", "the tag ",
 	"environment variable", "not text in UTF-8", "a second YAML document",
 }
 
-// TestSchemaRefusesBrokenFiles: what the decoder finds wrong, without looking at
-// combinations and references, the schema finds wrong, too.
+// TestSchemaRefusesBrokenFiles: the schema rejects every file in which a key on its own is
+// wrong.
 func TestSchemaRefusesBrokenFiles(t *testing.T) {
 	schema := compileSchema(t)
 	archive, err := txtar.ParseFile(errorsFile)
@@ -131,8 +131,8 @@ func TestSchemaRefusesBrokenFiles(t *testing.T) {
 	}
 }
 
-// structuralProblems returns what is wrong with the file before its values are
-// looked at together, but for what a schema cannot know.
+// structuralProblems returns what is wrong with each key on its own, except what a schema
+// cannot detect.
 func structuralProblems(text []byte) strictyaml.Errors {
 	_, doc := decode("test.yaml", text, env)
 	var all, structural strictyaml.Errors
@@ -149,7 +149,7 @@ func structuralProblems(text []byte) strictyaml.Errors {
 	return structural
 }
 
-// odd are values of all kinds, as they stand in a file.
+// odd holds values of all kinds, as they are written in a file.
 var odd = []string{
 	`""`, `0`, `1`, `-1`, `5`, `6`, `101`, `256`, `0.5`, `-0.5`, `1e3`, `true`, `false`, `word`, `"5"`, `"0.5"`, `"1/2"`,
 	`200ms`, `5s`, `1h30m`, `-5s`, `5`, `5 s`, `s`, `.5s`, `auto`, `64MiB`, `64 kb`, `64`, `1.5GiB`, `MiB`, `64M`, `4096B`,
@@ -160,8 +160,8 @@ var odd = []string{
 	`"${NAME}"`, `"${PPROF}"`, `"a ${REGION} b"`, `"$${NAME}"`, `"${1}"`, `"${"`, `"${NAME"`, `"$$$"`, `"a$b"`,
 }
 
-// TestSchemaIsAsStrictAsTheDecoder puts each odd value at each key: the decoder and
-// the schema agree on it, but where the value is a variable.
+// TestSchemaIsAsStrictAsTheDecoder sets each key to each odd value. The decoder and the
+// schema must agree on it, unless it is a variable.
 func TestSchemaIsAsStrictAsTheDecoder(t *testing.T) {
 	schema := compileSchema(t)
 	for _, key := range keys(reflect.TypeFor[Config](), "") {
@@ -190,14 +190,14 @@ func TestSchemaIsAsStrictAsTheDecoder(t *testing.T) {
 	}
 }
 
-// excused tells whether the value, which holds a variable or a quoted number, is one
-// that only the decoder can judge.
+// excused reports whether only the decoder can judge a value: one with a variable, or a
+// quoted number.
 func excused(value string) bool {
 	return strings.Contains(value, "${NAME}") || strings.Contains(value, "${PPROF}") || strings.Contains(value, "${REGION}") ||
 		strings.HasPrefix(value, `"5"`)
 }
 
-// fileWith returns a file that is fine but for one key, perhaps.
+// fileWith returns a file in which one key has the value and everything else is valid.
 func fileWith(key, value string) string {
 	var b strings.Builder
 	stream, output := "name: front-door, outputs: [detector]", ""
@@ -231,7 +231,7 @@ func nested(key, value string) string {
 	return key + ": " + value
 }
 
-// TestSchemaDescribesEveryKey: each key has a meaning, and says nothing of Go.
+// TestSchemaDescribesEveryKey: each key has a meaning, without links to Go names.
 func TestSchemaDescribesEveryKey(t *testing.T) {
 	comments, err := fieldComments()
 	if err != nil {
@@ -265,7 +265,7 @@ func TestSchemaDescribesEveryKey(t *testing.T) {
 	}
 }
 
-// FuzzSchema: what is a good file is good for the schema.
+// FuzzSchema: the schema accepts every valid file.
 func FuzzSchema(f *testing.F) {
 	schema := compileSchema(f)
 	for _, value := range odd {

@@ -15,7 +15,7 @@ import (
 // Bytes is a number of bytes, written with its unit: 64MiB, 500KB, 4096B.
 type Bytes int64
 
-// maxBytes keeps sums of sizes within their type.
+// maxBytes is so small that sums of sizes do not overflow.
 const maxBytes = 1e6 * (1 << 30)
 
 // units are the unit names in upper case.
@@ -47,8 +47,7 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// AutoDuration is a duration that is given, or [poll.Auto]: learned while
-// running.
+// AutoDuration is a duration, or [poll.Auto], which means that it is learned at run time.
 type AutoDuration time.Duration
 
 // UnmarshalText reads "auto" or a duration.
@@ -65,8 +64,8 @@ func (a *AutoDuration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Size is a width and a height in pixels, written "640x480"; both are 0 for the
-// picture's own.
+// Size is a width and a height in pixels, written "640x480". Both are 0 where the picture
+// keeps its own.
 type Size struct{ Width, Height int }
 
 // UnmarshalText reads what [transform.ParseSize] reads.
@@ -85,7 +84,8 @@ func (r *ROI) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Scale is the factor of the pixels, written as a number or a fraction: 1/255.
+// Scale is the factor that pixels are multiplied by, written as a number or a fraction
+// such as 1/255.
 type Scale float64
 
 // UnmarshalText reads what [transform.ParseScale] reads.
@@ -95,23 +95,23 @@ func (s *Scale) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Start is where a stream begins.
+// Start is where a stream starts.
 type Start struct {
-	// Kind is one of the kinds below; Time is set for [StartAt] alone.
+	// Kind is one of the kinds below. Time is set only for [StartAt].
 	Kind StartKind
 	Time time.Time
 }
 
-// A StartKind is how the start is found.
+// A StartKind says how the start is found.
 type StartKind string
 
 // The kinds of start.
 const (
-	// StartResume goes on at the saved cursor, and where there is none is StartNow.
+	// StartResume starts at the saved cursor, or like StartNow if there is none.
 	StartResume StartKind = "resume"
-	// StartNow begins at the newest media.
+	// StartNow starts at the newest media.
 	StartNow StartKind = "now"
-	// StartAt begins at a given time.
+	// StartAt starts at a given time.
 	StartAt StartKind = "at"
 )
 
@@ -129,10 +129,10 @@ func (s *Start) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// End is where a stream ends: a time, or never where it is zero.
+// End is when a stream ends. The zero time is never.
 type End struct{ Time time.Time }
 
-// UnmarshalText reads an RFC 3339 time, or nothing.
+// UnmarshalText reads an RFC 3339 time, or "" for never.
 func (e *End) UnmarshalText(text []byte) error {
 	*e = End{}
 	if len(text) == 0 {

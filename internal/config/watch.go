@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// PollInterval is how often a watched file should be checked with [File.Changed]. A
-// file that is still being written differs between two checks, and is only taken once
-// two checks in a row have found the same contents.
+// PollInterval is how often a watched file should be checked with [File.Changed]. A file
+// that is still being written differs between two checks, so it is read only once two
+// checks in a row have found the same contents.
 const PollInterval = time.Second
 
 // A File detects when the contents of a config file change, however that comes about:

@@ -12,8 +12,8 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// FuzzDecode: whatever the file holds, problems have a place in it, and a value without
-// a problem is one that its field allows.
+// FuzzDecode: whatever the file holds, the positions of problems are within it, and values
+// are those that the fields allow.
 func FuzzDecode(f *testing.F) {
 	archive, err := txtar.ParseFile(errorsFile)
 	if err != nil {

@@ -108,8 +108,7 @@ users: {ann: &ann {soft: 3}, bob: *ann, cid: }
 	}
 }
 
-// TestEmptyValues: a mapping or list without a value is one without entries, which keeps
-// the defaults.
+// TestEmptyValues: a mapping or list that is left empty keeps its defaults.
 func TestEmptyValues(t *testing.T) {
 	want := decodeOK(t, "{}")
 	for _, text := range []string{"~", "limits:\n", "limits: {}\ntags:\nroutes: ~\n"} {
@@ -119,7 +118,7 @@ func TestEmptyValues(t *testing.T) {
 	}
 }
 
-// TestNotation: line ends, a byte order mark and the style of a scalar do not matter.
+// TestNotation: line endings, a byte order mark and the style of values make no difference.
 func TestNotation(t *testing.T) {
 	const text = "name: front-door\nlimits:\n  soft: 5\n"
 	want := decodeOK(t, text)
@@ -138,7 +137,7 @@ func TestNotation(t *testing.T) {
 	}
 }
 
-// TestVariablesStayOneValue: what is in a variable cannot add keys.
+// TestVariablesStayOneValue: the content of a variable cannot add keys.
 func TestVariablesStayOneValue(t *testing.T) {
 	want, _ := env("INJECT")
 	if got := decodeOK(t, `name: "${INJECT}"`).Name; got != want {
@@ -146,8 +145,7 @@ func TestVariablesStayOneValue(t *testing.T) {
 	}
 }
 
-// TestPeekIsSilent: what is wrong with a value is reported once, although it is looked
-// at twice.
+// TestPeekIsSilent: a broken value is reported once, although it is looked at twice.
 func TestPeekIsSilent(t *testing.T) {
 	doc := Decode("test.yaml", []byte("routes: [{kind: {}}, {kind: \"${NOT_SET}\"}, 5, *gone]"), env, &server{})
 	var problems Errors
@@ -225,7 +223,7 @@ func TestUnreadableType(t *testing.T) {
 	}
 }
 
-// TestFormat: what is written of a value is read as the same value.
+// TestFormat: a value that is written and read again is the same.
 func TestFormat(t *testing.T) {
 	for key, v := range map[string]any{
 		"name": "a", "debug": true, "workers": 8, "shade": uint8(255), "ratio": 0.1, "timeout": 90 * time.Second,
