@@ -53,8 +53,8 @@ func TestBuffers(t *testing.T) {
 	}
 }
 
-// TestBuffersConcurrently writes to every buffer, for the race detector to see
-// one that is given out twice.
+// TestBuffersConcurrently writes to every buffer, so that the race detector notices a
+// buffer that is in use twice.
 func TestBuffersConcurrently(*testing.T) {
 	var b Buffers[struct{}]
 	var wg sync.WaitGroup

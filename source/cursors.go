@@ -13,8 +13,8 @@ type Cursors interface {
 	// Set notes the cursor of a key. It survives the process only after a Flush of the
 	// key.
 	Set(key string, cursor Slot)
-	// Flush returns nil only when what was set for the keys survives the process. An
-	// error says that some of it may not; it stays set, and the next Flush of the key
-	// tries again. Flush returns when ctx ends.
+	// Flush returns nil only when what was set for the keys survives the process. After
+	// an error, some of it may not; it stays set, and the next Flush of the key tries
+	// again. Flush returns when ctx ends.
 	Flush(ctx context.Context, keys ...string) error
 }

@@ -26,17 +26,17 @@ type Feed interface {
 	// running. The ledger is left alone. It is safe for concurrent use. Errors wrap
 	// [ErrNoMedia] or [ErrMedia], or are ctx's or those of the request.
 	Frame(ctx context.Context, s Slot) (Frame, error)
-	// State returns how the feed stands. It is safe for concurrent use.
+	// State returns the feed's state. It is safe for concurrent use.
 	State() FeedState
 }
 
-// A FeedState is how a [Feed] stands at one instant.
+// A FeedState is the state of a [Feed] at one instant.
 type FeedState struct {
-	// HeldBytes counts the bytes of frames that have arrived but wait for an earlier
-	// slot.
+	// HeldBytes is the size of the frames that have arrived but wait for an earlier slot.
+	// It is 0 after the end of Frames.
 	HeldBytes int64
 	// Lag is how far behind now the feed reads, and Overlap how much it reads twice so
-	// that nothing is missed; 0 where it has no such thing.
+	// that nothing is missed; 0 if that does not apply.
 	Lag, Overlap time.Duration
 }
 

@@ -16,10 +16,9 @@ type Gap struct {
 	Reason Outcome
 }
 
-// NextGap returns the first gap that was not told, as far as the cursor has come, and
-// false where there is none. It returns the same gap again, perhaps longer, until
-// [Ledger.Told] says that it was told. Of more than 1024 such gaps only the newest are
-// kept.
+// NextGap returns the first gap before the cursor that has not been announced, and false if
+// there is none. It returns the same gap again, perhaps longer, until [Ledger.Told] is
+// called with it. Of more than 1024 such gaps only the newest are kept.
 func (l *Ledger) NextGap() (Gap, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -29,14 +28,14 @@ func (l *Ledger) NextGap() (Gap, bool) {
 	return l.untold[0], true
 }
 
-// Told says that a gap of [Ledger.NextGap] was told. Slots that have joined the gap in
-// the meantime remain, as a gap of their own.
+// Told marks a gap from [Ledger.NextGap] as announced. Slots that have joined the gap in the
+// meantime remain, as a gap of their own.
 func (l *Ledger) Told(g Gap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i := slices.IndexFunc(l.untold, func(untold Gap) bool { return untold.From == g.From })
 	switch {
-	case i < 0: // told already, or no longer kept
+	case i < 0: // announced already, or no longer kept
 	case l.untold[i].To <= g.To:
 		l.untold = slices.Delete(l.untold, i, i+1)
 	default:
@@ -46,7 +45,7 @@ func (l *Ledger) Told(g Gap) {
 	}
 }
 
-// noteGap keeps a gap that the cursor has passed until it is told.
+// noteGap keeps a gap that the cursor has passed until it is announced.
 func (l *Ledger) noteGap(g Gap) {
 	if last := len(l.untold) - 1; last >= 0 {
 		before := &l.untold[last]
@@ -62,7 +61,8 @@ func (l *Ledger) noteGap(g Gap) {
 	l.untold = append(l.untold, g)
 }
 
-// toldTo returns the first slot that has not ended or belongs to a gap that was not told.
+// toldTo returns the first slot that has not ended, or belongs to a gap that has not been
+// announced.
 func (l *Ledger) toldTo() Slot {
 	if len(l.untold) > 0 {
 		return l.untold[0].From

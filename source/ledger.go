@@ -39,7 +39,7 @@ type Ledger struct {
 	open     Outcome // the reason of the gap that ends at the cursor; Pending outside of gaps
 	gaps     [outcomes]uint64
 	gapSlots [outcomes]uint64
-	untold   []Gap // up to the cursor, in order
+	untold   []Gap // before the cursor, not announced yet, in order
 }
 
 // A run is slots in a row that are in the same state. It ends where the next run begins,
@@ -62,8 +62,8 @@ type Stats struct {
 	GapTime [outcomes]time.Duration
 	// Start is the ledger's first slot, Cursor the first that has not ended.
 	Start, Cursor Slot
-	// Told is the first slot that has not ended or belongs to a gap that was not told:
-	// see [Ledger.Told].
+	// Told is the first slot that has not ended, or belongs to a gap that has not been
+	// announced: see [Ledger.Told].
 	Told Slot
 	// Newest is the newest published slot, 0 before the first.
 	Newest Slot
@@ -189,7 +189,7 @@ func (l *Ledger) Wanted(from Slot) (Slot, bool) {
 func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// Counted by itself, so that the sum can be checked.
+	// Counted independently, so that the sum can be checked.
 	pending := uint64(0)
 	for i, r := range l.runs {
 		if !r.ended() {

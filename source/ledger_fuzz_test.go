@@ -158,7 +158,7 @@ func FuzzLedger(f *testing.F) {
 			case 5:
 				same(t, "GiveUpBefore", l.GiveUpBefore(s, o), m.giveUpBefore(s, o))
 			case 6:
-				// Told of a gap as it was some steps ago: it may have grown.
+				// The gap is as it was some steps ago, and may have grown since.
 				if g, ok := m.nextGap(); ok && o != Published {
 					telling = g
 				} else {

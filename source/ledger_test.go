@@ -102,7 +102,7 @@ func TestLedgerOutcomes(t *testing.T) {
 	}
 }
 
-// tellGaps returns the gaps that were not told, and says that they were.
+// tellGaps returns the gaps that were not announced, and marks them as announced.
 func tellGaps(l *Ledger) []Gap {
 	var gaps []Gap
 	for g, ok := l.NextGap(); ok; g, ok = l.NextGap() {
@@ -112,7 +112,7 @@ func tellGaps(l *Ledger) []Gap {
 	return gaps
 }
 
-// TestTold tells a gap that grows meanwhile.
+// TestTold announces a gap that grows in the meantime.
 func TestTold(t *testing.T) {
 	l := NewLedger(testGrid(t), 0)
 	l.Extend(60 * 1000)
@@ -170,7 +170,7 @@ func TestUntoldGapsAreBounded(t *testing.T) {
 	}
 }
 
-// TestLongBacklog begins in 1970: what takes time for each slot would take minutes.
+// TestLongBacklog begins in 1970: anything that takes time for each slot would take minutes.
 func TestLongBacklog(t *testing.T) {
 	l := NewLedger(testGrid(t), 0)
 	passed := 0

@@ -2,16 +2,16 @@ package source
 
 import "errors"
 
-// Why an [Image] has no picture, or a window no images.
+// Why there is no picture of a slot.
 var (
-	// ErrNoMedia: no media for this instant. Near the live edge, and at the start
-	// of a window, it only means "not in this answer".
+	// ErrNoMedia: there is no media of this instant. In a single answer of GetImages, near
+	// the live edge and at the start of a window, it only means "not in this answer".
 	ErrNoMedia = errors.New("no media")
-	// ErrMedia: there is media, but the service could not make a picture of it.
+	// ErrMedia: there is media, but the service cannot make a picture of it.
 	ErrMedia = errors.New("media error")
 )
 
-// Why a stream cannot be read at all, which no retry within seconds mends.
+// Why a stream cannot be read at all. Retrying within seconds does not help.
 var (
 	// ErrNoStream: there is no such stream, or it keeps no media.
 	ErrNoStream = errors.New("no such stream")
@@ -24,19 +24,19 @@ type Outcome uint8
 
 // The outcomes, in the order in which they are reported.
 const (
-	// Pending: not ended yet. The zero value.
+	// Pending, the zero value: the slot has not ended yet.
 	Pending Outcome = iota
 	// Published: delivered; in the modes with acks, acknowledged.
 	Published
-	// NoMedia: still no media when the grace ran out.
+	// NoMedia: there was still no media when the grace was over.
 	NoMedia
-	// MediaError: the service could not make a picture of the media.
+	// MediaError: the service cannot make a picture of the media.
 	MediaError
 	// Undecodable: the bytes are not a whole, sane JPEG or PNG.
 	Undecodable
-	// Stale: older than the freshness limit when its turn came.
+	// Stale: older than the freshness limit before it was published.
 	Stale
-	// Dropped: refused by the broker, or by the mode's drop policy.
+	// Dropped: refused by the broker, or dropped by the policy of the delivery mode.
 	Dropped
 
 	outcomes
@@ -54,7 +54,7 @@ func (o Outcome) String() string {
 	return outcomeNames[o]
 }
 
-// Outcomes returns the ends that a slot can come to: all but [Pending].
+// Outcomes returns all outcomes that a slot can end in: all but [Pending].
 func Outcomes() []Outcome {
 	return []Outcome{Published, NoMedia, MediaError, Undecodable, Stale, Dropped}
 }

@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// The sampling intervals that can be polled: GetImages accepts no shorter one,
-// and with a longer one no window of two slots.
+// The shortest and longest sampling interval. GetImages accepts no shorter one, and with a
+// longer one no window of two slots.
 const (
 	MinInterval = 200 * time.Millisecond
 	MaxInterval = 300 * time.Second
 )
 
-// A Slot is one instant of a stream's sampling grid, in milliseconds since the
-// Unix epoch. It is what is asked for, published, missed and counted.
+// A Slot is one instant of a stream's sampling grid, in milliseconds since the Unix epoch.
+// Slots are what is asked for, published, missed and counted.
 type Slot int64
 
-// SlotAt returns the slot at t, cut to whole milliseconds. It is not aligned to
-// any grid: see [Grid] for that.
+// SlotAt returns the slot at t, truncated to whole milliseconds. It is not aligned to a
+// grid: see [Grid] for that.
 func SlotAt(t time.Time) Slot { return Slot(t.UnixMilli()) }
 
 // Time returns the instant of the slot, in UTC.
 func (s Slot) Time() time.Time { return time.UnixMilli(int64(s)).UTC() }
 
-// Add returns the instant d later, cut to whole milliseconds.
+// Add returns the instant d later, truncated to whole milliseconds.
 func (s Slot) Add(d time.Duration) Slot { return s + Slot(d.Milliseconds()) }
 
 // Sub returns the time from other to s.
@@ -34,13 +34,13 @@ func (s Slot) Sub(other Slot) time.Duration {
 // String returns the slot in RFC 3339 with milliseconds: 2026-01-02T03:04:05.200Z.
 func (s Slot) String() string { return s.Time().Format("2006-01-02T15:04:05.000Z07:00") }
 
-// A Grid is the sampling grid of a stream: the whole multiples of its interval
-// since the Unix epoch. Two processes with the same interval so agree on every
-// slot without talking to each other.
+// A Grid is the sampling grid of a stream: the whole multiples of its interval since the
+// Unix epoch. So two processes with the same interval agree on every slot without talking
+// to each other.
 type Grid struct{ step Slot }
 
-// NewGrid returns the grid of the given interval, which must be a whole number
-// of milliseconds from [MinInterval] to [MaxInterval].
+// NewGrid returns the grid of the given interval, which must be a whole number of
+// milliseconds from [MinInterval] to [MaxInterval].
 func NewGrid(interval time.Duration) (Grid, error) {
 	switch {
 	case interval < MinInterval:
@@ -68,10 +68,10 @@ func (g Grid) Floor(s Slot) Slot {
 // Ceil returns the first slot at or after s.
 func (g Grid) Ceil(s Slot) Slot { return g.Floor(s + g.step - 1) }
 
-// Nearest returns the slot closest to s; halfway goes to the later one.
+// Nearest returns the slot closest to s; halfway between two it is the later one.
 func (g Grid) Nearest(s Slot) Slot { return g.Floor(s + g.step/2) }
 
-// Step returns the slot n intervals after s (before, where n is negative).
+// Step returns the slot n intervals after s, or before it if n is negative.
 func (g Grid) Step(s Slot, n int) Slot { return s + Slot(n)*g.step }
 
 // Count returns how many slots of the grid lie in [from, to), both on the grid.

@@ -29,15 +29,15 @@ import "time"
 type Frame struct {
 	// Stream is the name of the camera's stream.
 	Stream string
-	// Slot is the instant the frame stands for.
+	// Slot is the instant that the frame stands for.
 	Slot Slot
-	// Capture is the service's own timestamp of the picture, usually within
-	// milliseconds of the slot.
+	// Capture is the service's own timestamp of the picture, usually within milliseconds
+	// of the slot.
 	Capture time.Time
-	// Data holds the encoded picture (JPEG or PNG), exactly as it was received:
-	// nothing in it has been checked.
+	// Data holds the encoded picture (JPEG or PNG) as it was received: nothing in it has
+	// been checked.
 	Data []byte
-	// Recycle, where set, hands Data's memory back for other frames. It may be called
-	// once, when nobody reads Data any more, or left out.
+	// Recycle, where set, hands Data's memory back for other frames. It may be called at
+	// most once, when nobody reads Data any more. Calling it is optional.
 	Recycle func()
 }

@@ -11,16 +11,15 @@ import (
 )
 
 const (
-	leastShare = 1.0 / 16  // of the points, however much throttling there is
+	leastShare = 1.0 / 16  // of the points, however much is throttled
 	recovery   = 1.0 / 200 // of the points, regained with each answer
 )
 
-// newShare returns a share of points or requests that others use as well, and show only
-// by throttling.
+// newShare returns a share of points or requests that other clients use as well. Only
+// throttling tells how much they use.
 func newShare() pacing.Share { return pacing.Share{Min: leastShare, Step: recovery} }
 
-// adapt changes a share after an answer of the service, and tells whether that made a
-// difference.
+// adapt adapts a share to an answer of the service, and tells whether it has changed.
 func adapt(share *pacing.Share, code string) bool {
 	before := share.Value()
 	if code == codeLimit {
@@ -31,8 +30,7 @@ func adapt(share *pacing.Share, code string) bool {
 	return share.Value() != before
 }
 
-// A budget spreads a stream's requests so that they keep within its share of the
-// points.
+// A budget delays a stream's requests so that they keep within its share of the points.
 type budget struct {
 	media, metadata *rate.Limiter
 
@@ -48,7 +46,8 @@ func newBudget() *budget {
 	}
 }
 
-// wait waits until a request for so many images may be sent. Its error is ctx's.
+// wait waits until a request for the given number of images may be sent. The error is
+// ctx's.
 func (b *budget) wait(ctx context.Context, images int) error {
 	if err := b.media.WaitN(ctx, min(images, limits.MediaPoints)); err != nil {
 		return err
@@ -56,8 +55,8 @@ func (b *budget) wait(ctx context.Context, images int) error {
 	return b.metadata.WaitN(ctx, min(limits.RequestPoints+images, limits.MetadataPoints))
 }
 
-// waitListing waits until a request for so many fragments may be sent. Its error is
-// ctx's.
+// waitListing waits until a request for the given number of fragments may be sent. The
+// error is ctx's.
 func (b *budget) waitListing(ctx context.Context, fragments int) error {
 	return b.metadata.WaitN(ctx, min(fragments, limits.MetadataPoints))
 }

@@ -24,8 +24,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// cleanChain leaves nothing of the machine's own AWS configuration, and returns the
-// home directory.
+// cleanChain hides the machine's own AWS configuration, and returns the home directory.
 func cleanChain(t *testing.T) (home string) {
 	t.Helper()
 	for _, v := range os.Environ() {
@@ -51,23 +50,23 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// A giver gives the fake's credentials in the ways of STS, SSO, EC2 and ECS.
-type giver struct {
+// An issuer answers with the fake's credentials as STS, SSO, EC2 and ECS do.
+type issuer struct {
 	*httptest.Server
 	asked atomic.Int64
-	// throttled requests are refused first.
+	// throttled is how many requests are refused first.
 	throttled atomic.Int64
 }
 
-func newGiver(t *testing.T) *giver {
+func newIssuer(t *testing.T) *issuer {
 	t.Helper()
-	g := &giver{}
+	g := &issuer{}
 	g.Server = httptest.NewServer(http.HandlerFunc(g.serve))
 	t.Cleanup(g.Close)
 	return g
 }
 
-func (g *giver) serve(w http.ResponseWriter, r *http.Request) {
+func (g *issuer) serve(w http.ResponseWriter, r *http.Request) {
 	g.asked.Add(1)
 	if g.throttled.Add(-1) >= 0 {
 		w.WriteHeader(http.StatusBadRequest)
@@ -98,7 +97,7 @@ func (g *giver) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestChain reads a stream with credentials from each place where users have them.
+// TestChain reads a stream with credentials from each of the places where users keep them.
 func TestChain(t *testing.T) {
 	for name, set := range map[string]func(t *testing.T, home, url string){
 		"environment": func(t *testing.T, _, _ string) {
@@ -141,7 +140,7 @@ func TestChain(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			home, g := cleanChain(t), newGiver(t)
+			home, g := cleanChain(t), newIssuer(t)
 			set(t, home, g.URL)
 			s := chainClient(t)
 			if err := s.Check(t.Context()); err != nil {
@@ -151,13 +150,13 @@ func TestChain(t *testing.T) {
 				t.Error(err)
 			}
 			if local := name == "environment" || name == "profile"; local != (g.asked.Load() == 0) {
-				t.Errorf("the giver was asked %d times", g.asked.Load())
+				t.Errorf("the issuer was asked %d times", g.asked.Load())
 			}
 		})
 	}
 }
 
-// chainClient returns a stream of a fake over HTTP, with credentials of the chain.
+// chainClient returns a stream of a fake over HTTP, with credentials from the chain.
 func chainClient(t *testing.T) *kinesis.Stream {
 	t.Helper()
 	srv, err := kinesistest.New(kinesistest.Options{Scene: plain{}})
@@ -184,9 +183,9 @@ func TestNoCredentials(t *testing.T) {
 	}
 }
 
-// TestThrottledSTS: that credentials are not to be had for a time ends nothing.
+// TestThrottledSTS: a time during which credentials cannot be obtained ends nothing.
 func TestThrottledSTS(t *testing.T) {
-	home, g := cleanChain(t), newGiver(t)
+	home, g := cleanChain(t), newIssuer(t)
 	write(t, filepath.Join(home, "token"), "a.b.c")
 	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", filepath.Join(home, "token"))
 	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/cams")
@@ -208,7 +207,7 @@ type transport func(*http.Request) (*http.Response, error)
 // RoundTrip implements http.RoundTripper.
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// served answers a request by a fake, whatever host it is for.
+// served has a fake answer a request, whatever host it is for.
 func served(h http.Handler, r *http.Request) *http.Response {
 	if r.Host == "" {
 		r.Host = r.URL.Host
@@ -218,9 +217,9 @@ func served(h http.Handler, r *http.Request) *http.Response {
 	return w.Result()
 }
 
-// TestRegions: one client reads streams of several regions, each with its own
-// endpoints; and asks for those of FIPS where it is told to, but uses the data
-// endpoint that it is given.
+// TestRegions: one client reads streams of several regions, each with its own endpoints. If
+// configured to, it uses the FIPS endpoints of the control plane, but always the data
+// endpoint that the service returns.
 func TestRegions(t *testing.T) {
 	for name, fips := range map[string]string{"regions": "", "with FIPS": "-fips"} {
 		t.Run(name, func(t *testing.T) {
@@ -264,8 +263,8 @@ func TestRegions(t *testing.T) {
 	}
 }
 
-// TestExpired: credentials that have expired are named, and found again where a tool
-// has renewed them in the file.
+// TestExpired: the error says that credentials have expired, and they are found again once a
+// tool has renewed them in the file.
 func TestExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		home := cleanChain(t)
@@ -318,8 +317,8 @@ func TestExpired(t *testing.T) {
 // proxyProcess is set for the process of TestProxy.
 const proxyProcess = "CVFEEDER_TEST_PROXY"
 
-// TestProxy has a process of its own ask by way of a proxy, as the proxy of the
-// environment is looked up only once.
+// TestProxy runs a process that sends its requests through a proxy, because the proxy in
+// the environment is looked up only once in a process.
 func TestProxy(t *testing.T) {
 	if os.Getenv(proxyProcess) != "" {
 		c, err := kinesis.New(t.Context(), kinesis.Options{Region: kinesistest.Region, Endpoint: "http://kinesisvideo.example"})

@@ -21,44 +21,44 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
 )
 
-// renewAgain is the least time between two looks for credentials that have expired:
-// static ones, and those that a tool writes into a file, the SDK reads only once.
+// renewAgain is the least time between two attempts to load expired credentials anew. The
+// SDK reads static credentials, and those that a tool writes into a file, only once.
 const renewAgain = 10 * time.Second
 
-// idleConnections to one host are kept. The SDK's own 10 are fewer than a thousand
-// streams need, which would make a new connection for each request.
+// idleConnections is how many idle connections to one host are kept. The SDK's default of
+// 10 is too few for a thousand streams: each request would need a new connection.
 const idleConnections = 256
 
-// mostInFlight bounds the requests for images, each of which takes a tenth of a MiB: where
-// cores or the network are too slow for all streams, these wait in turn, and memory does
-// not grow with what is behind.
+// mostInFlight bounds the requests for images that are under way, each of which needs a
+// tenth of a MiB. If the cores or the network are too slow for all streams, requests wait
+// for one another, and memory does not grow with the backlog.
 const mostInFlight = 512
 
 // A Client holds what the streams of one account share, in any region.
 type Client struct {
 	opts     Options
 	decoders sync.Pool // of *page.Decoder: one for each page that is being read
-	// Of the account: descriptions of streams, and their data endpoints.
+	// The account's quotas of DescribeStream and of GetDataEndpoint.
 	describes, locates *quota
 	// inFlight are the requests for images that are under way.
 	inFlight *semaphore.Weighted
 
 	mu       sync.Mutex
-	chain    aws.Config // what the SDK's own chain came to
+	chain    aws.Config // the result of the SDK's own chain
 	loaded   time.Time
 	services map[string]*service // by region
 }
 
-// A service is that of one region.
+// A service is the clients of one region.
 type service struct {
 	control *kinesisvideo.Client
 	media   *media.Client
 }
 
-// New returns a client. It asks the SDK's chain for region and credentials. An
-// error wraps [source.ErrRefused] where there are no credentials; others are of the
-// configuration. Nothing is sent to the service yet. Credentials that are not to be
-// had at the moment are not an error: requests look for them again.
+// New returns a client. It gets the region and credentials from the SDK's chain, and sends
+// nothing to the service yet. The error wraps [source.ErrRefused] if there are no
+// credentials; other errors are about the configuration. It is no error if credentials
+// cannot be obtained at the moment: requests try again.
 func New(ctx context.Context, opts Options) (*Client, error) {
 	c := &Client{
 		opts:     opts,
@@ -96,7 +96,7 @@ func load(ctx context.Context, opts Options) (aws.Config, error) {
 	}
 	if opts.HTTPClient == nil {
 		with = append(with, config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			// Many streams have the same host: what they need in turn is kept.
+			// Many streams share a host, and use its connections in turn.
 			t.MaxIdleConns, t.MaxIdleConnsPerHost = 2*idleConnections, idleConnections
 		})))
 	}
@@ -107,27 +107,26 @@ func load(ctx context.Context, opts Options) (aws.Config, error) {
 	return cfg, err
 }
 
-// Credentials are where requests are signed from.
+// Credentials describe the credentials with which requests are signed.
 type Credentials struct {
-	// Source is the SDK's name of the provider.
+	// Source is the SDK's name of their provider.
 	Source string
-	// Region is the one of streams that name no other.
+	// Region is that of streams that name none.
 	Region string
-	// Expires is when they end, zero where they do not.
+	// Expires is when they expire, zero if they do not.
 	Expires time.Time
 }
 
-// Credentials asks the SDK's chain. The error wraps [source.ErrRefused] where there
-// are none, or who gives them refuses; not where asking failed in a way that may
-// pass.
+// Credentials gets credentials from the SDK's chain. The error wraps [source.ErrRefused]
+// if there are none, or their provider refuses; it does not if the failure is temporary.
 func (c *Client) Credentials(ctx context.Context) (Credentials, error) {
 	c.mu.Lock()
 	chain := c.chain
 	c.mu.Unlock()
 	got, err := chain.Credentials.Retrieve(ctx)
 	switch {
-	case err != nil && passing(err):
-		return Credentials{}, fmt.Errorf("the AWS credentials are not to be had: %w", err)
+	case err != nil && temporary(err):
+		return Credentials{}, fmt.Errorf("the AWS credentials cannot be obtained at the moment: %w", err)
 	case err != nil:
 		return Credentials{}, fmt.Errorf("%w: no AWS credentials: %w", source.ErrRefused, err)
 	}
@@ -138,8 +137,8 @@ func (c *Client) Credentials(ctx context.Context) (Credentials, error) {
 	return found, nil
 }
 
-// in returns the service of a region, "" for the client's own.
-func (c *Client) in(region string) *service {
+// service returns the clients of a region, "" for the client's own.
+func (c *Client) service(region string) *service {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if region == "" {
@@ -164,23 +163,23 @@ func (c *Client) in(region string) *service {
 	return s
 }
 
-// at has a request go to an endpoint that is given. The SDK refuses to send one there
-// while FIPS or dual-stack endpoints are asked for: those it would make up itself,
-// and the service's own answer is as good.
-func at(o *media.Options, endpoint string) {
+// useEndpoint sends a request to the given endpoint. The SDK refuses to do that if FIPS or
+// dual-stack endpoints are configured, because it would construct those itself; the
+// endpoint that the service named is as good.
+func useEndpoint(o *media.Options, endpoint string) {
 	o.BaseEndpoint = &endpoint
 	o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateDisabled
 	o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateDisabled
 }
 
-// renewed names credentials that have expired, and has others looked for.
-func (c *Client) renewed(err error) error {
+// expiredError returns the error for expired credentials, and has new ones loaded.
+func (c *Client) expiredError(err error) error {
 	c.renew()
-	return fmt.Errorf("the AWS credentials have expired: renew them where they come from, such as by \"aws sso login\"; "+
-		"they are looked for again: %w", err)
+	return fmt.Errorf("the AWS credentials have expired: renew them where they come from, for example with \"aws sso login\"; "+
+		"they will be loaded again: %w", err)
 }
 
-// renew has the SDK's chain look for credentials again, as at the start.
+// renew has the SDK's chain load credentials again, as at the start.
 func (c *Client) renew() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,10 +187,10 @@ func (c *Client) renew() {
 		return
 	}
 	c.loaded = time.Now()
-	// Nothing is waited for: files are read, and nobody is asked yet.
+	// This takes no time: it reads files, and sends no request yet.
 	chain, err := load(context.Background(), c.opts)
 	if err != nil {
-		return // the old ones are no worse, and their error is told
+		return // the old ones are no worse, and their error is reported
 	}
 	chain.Region, chain.HTTPClient = c.chain.Region, c.chain.HTTPClient
 	c.chain = chain

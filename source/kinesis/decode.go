@@ -17,11 +17,11 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
 )
 
-// tailSize is how much may follow the answer in a body that is read to its end,
-// as it has to be for its connection to be used again.
+// tailSize is how much may follow the answer in a body that is still read to its end, so
+// that its connection can be used again.
 const tailSize = 4 << 10
 
-// decodeWith puts a [decoder] in the place of the SDK's deserializer.
+// decodeWith replaces the SDK's deserializer by a [decoder].
 func decodeWith(d *decoder) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) (err error) {
 		d.sdk, err = stack.Deserialize.Swap(d.ID(), d)
@@ -29,18 +29,19 @@ func decodeWith(d *decoder) func(*middleware.Stack) error {
 	}
 }
 
-// A decoder is the deserialize step of GetImages: it hands over the images while
-// the answer still arrives, where the SDK's own holds all of it, several times, to
-// begin with. Its output has the NextToken, and Images that are empty, or nil
-// where the answer has none. What is not an answer with images is left to the
-// SDK's step, and so the errors are the SDK's.
+// A decoder is the deserialize step of GetImages. It hands over the images while the
+// answer is still arriving; the SDK's own step first reads all of the answer, and holds
+// several copies of it. The output has the NextToken, and Images that are empty, or nil if
+// the answer has none. Anything but an answer with images is left to the SDK's step, so
+// the errors are the SDK's.
 type decoder struct {
 	pool  *sync.Pool // of *page.Decoder
 	sdk   middleware.DeserializeMiddleware
 	yield func(page.Image) bool
 }
 
-// ID implements [middleware.DeserializeMiddleware]; others find their place by it.
+// ID implements [middleware.DeserializeMiddleware]. It is that of the SDK's step, relative
+// to which other steps are placed.
 func (d *decoder) ID() string { return "OperationDeserializer" }
 
 // HandleDeserialize implements [middleware.DeserializeMiddleware].
@@ -60,7 +61,7 @@ func (d *decoder) HandleDeserialize(ctx context.Context, in middleware.Deseriali
 // decode yields the images of the answer.
 func (d *decoder) decode(resp *smithyhttp.Response) (*media.GetImagesOutput, error) {
 	body := resp.Body
-	// The SDK reads what is left of the body, however long: nothing is left for it.
+	// The SDK would read the rest of the body, however long: leave it none.
 	resp.Body = http.NoBody
 	defer body.Close()
 
@@ -89,12 +90,12 @@ func (d *decoder) decode(resp *smithyhttp.Response) (*media.GetImagesOutput, err
 	return out, nil
 }
 
-// final marks an error as one that the SDK must not retry: the images that came
-// before it would come, and be paid for, again. Whoever misses one asks for it.
+// final marks an error that the SDK must not retry: the images before it would come again,
+// and be paid for again. The poller asks for those that are missing.
 type final struct{ error }
 
-// Unwrap returns the error that is marked.
+// Unwrap returns the marked error.
 func (f final) Unwrap() error { return f.error }
 
-// RetryableError is what the SDK asks.
+// RetryableError tells the SDK not to retry.
 func (final) RetryableError() bool { return false }

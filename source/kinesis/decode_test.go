@@ -24,8 +24,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// A raw service answers GetImages by what it is told, without looking at the
-// request.
+// A raw service answers GetImages with what it is told, without looking at the request.
 type raw struct {
 	answer func(w http.ResponseWriter, attempt int) // attempt counts from 1
 
@@ -64,7 +63,7 @@ func loopback(t testing.TB, s *raw) *httptest.Server {
 	return srv
 }
 
-// pageOf returns an answer with n images of a size.
+// pageOf returns an answer with n images of the given size.
 func pageOf(n, size int) []byte {
 	var b bytes.Buffer
 	picture := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xff, 0xd8, 'x'}, size/3))
@@ -106,8 +105,8 @@ func TestImagesArriveBeforeThePageDoes(t *testing.T) {
 	}
 }
 
-// TestCutPage has answers that end too early: images that came whole are kept, and
-// once there is one, the SDK does not ask again.
+// TestCutPage has answers that end too early: images that arrived whole are kept, and once
+// there is one, the SDK does not retry.
 func TestCutPage(t *testing.T) {
 	whole := pageOf(5, 3000)
 	for _, tc := range []struct {
@@ -160,7 +159,7 @@ func TestCutPage(t *testing.T) {
 	}
 }
 
-// breakOff answers with the beginning of a body, and ends the connection.
+// breakOff answers with the first part of a body, and ends the connection.
 func breakOff(w http.ResponseWriter, sent []byte, size int, reset bool) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -234,7 +233,8 @@ func TestHostilePageIsNotRead(t *testing.T) {
 	}
 }
 
-// TestConnectionIsKept reads pages to their end, and what follows, if it is short.
+// TestConnectionIsKept: connections are used again after pages that were read to their end,
+// and if little follows the answer.
 func TestConnectionIsKept(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -269,8 +269,8 @@ func TestConnectionIsKept(t *testing.T) {
 	}
 }
 
-// TestSlowReceiver takes its time with an image, which the service is not blamed
-// for, and then the service does.
+// TestSlowReceiver first has the receiver of an image be slow, which does not count as the
+// service's time, and then the service.
 func TestSlowReceiver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		whole := pageOf(2, 300)

@@ -18,14 +18,14 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
-// Error codes of the service, matched as strings: not all are modelled.
+// Error codes of the service. They are compared as strings, as not all are modelled.
 const (
 	codeLimit       = "ClientLimitExceededException"
 	codeNotFound    = "ResourceNotFoundException"
 	codeNoRetention = "NoDataRetentionException"
 )
 
-// code returns the service's error code, "error" where there was no answer.
+// code returns the service's error code, "error" if there was no answer.
 func code(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -34,8 +34,8 @@ func code(err error) string {
 	return "error"
 }
 
-// label returns a name for the error of which there are only so many, and which no
-// answer can make up: what the service says may be anything.
+// label returns the error's name for metrics. There is a fixed set of names, because the
+// code in an answer may be anything.
 func label(err error) string {
 	switch c := code(err); c {
 	case codeLimit, codeNotFound, codeNoRetention, "InvalidArgumentException", "IllegalArgumentException",
@@ -50,7 +50,7 @@ func label(err error) string {
 	return "error"
 }
 
-// status returns the HTTP status of the answer, 0 where there was none.
+// status returns the HTTP status of the answer, 0 if there was none.
 func status(err error) int {
 	var resp *awshttp.ResponseError
 	if errors.As(err, &resp) {
@@ -59,8 +59,8 @@ func status(err error) int {
 	return 0
 }
 
-// isAnswer tells whether the endpoint understood what was asked and refused it, so
-// that another endpoint would say the same.
+// isAnswer tells whether the endpoint understood the request and refused it, so that
+// another endpoint would do the same.
 func isAnswer(err error) bool {
 	switch code(err) {
 	case codeLimit, codeNotFound, codeNoRetention, "InvalidArgumentException", "IllegalArgumentException", "ValidationException":
@@ -69,11 +69,11 @@ func isAnswer(err error) bool {
 	return false
 }
 
-// explain names the stream, and the class of the error where it matters.
+// explain adds the stream to an error, and its class where that matters.
 func (s *Stream) explain(err error) error {
 	switch st := status(err); {
 	case expired(err):
-		return fmt.Errorf("stream %s: %w", s, s.client.renewed(err))
+		return fmt.Errorf("stream %s: %w", s, s.client.expiredError(err))
 	case code(err) == codeNotFound:
 		return fmt.Errorf("%w: stream %s: %w", source.ErrNoStream, s, err)
 	case code(err) == codeNoRetention:
@@ -85,7 +85,7 @@ func (s *Stream) explain(err error) error {
 	return fmt.Errorf("stream %s: %w", s, err)
 }
 
-// expired tells whether the credentials were good once.
+// expired tells whether the credentials have expired.
 func expired(err error) bool {
 	switch code(err) {
 	case "ExpiredTokenException", "ExpiredToken", "RequestExpired", "TokenRefreshRequired":
@@ -94,11 +94,11 @@ func expired(err error) bool {
 	return false
 }
 
-// passing tells whether an error of getting credentials may mend itself: who gives
-// them is throttling, in trouble, or cannot be reached. Where there is nobody to ask,
-// the SDK's last resort is the metadata service of EC2, which then cannot be reached
-// either; that is as much as to have none.
-func passing(err error) bool {
+// temporary tells whether a failure to get credentials may pass: their provider throttles,
+// fails internally, or cannot be reached. If no provider is configured, the SDK's last
+// resort is the metadata service of EC2; that this cannot be reached means that there are
+// no credentials.
+func temporary(err error) bool {
 	var response *smithyhttp.ResponseError
 	if errors.As(err, &response) {
 		st := response.HTTPStatusCode()
@@ -115,9 +115,8 @@ func passing(err error) bool {
 	return errors.As(err, &op) && op.Service() != "ec2imds" && errors.As(err, &unsent)
 }
 
-// image turns an entry of the answer into ours. An entry without a picture and
-// without an error, or with content that is no base64, is a media error: there is
-// media, but no picture of it.
+// image converts an entry of the answer. An entry with neither picture nor error, or whose
+// content is not base64, is a media error: there is media, but no picture of it.
 func image(img page.Image) poll.Image {
 	out := poll.Image{Time: img.Time}
 	switch {
@@ -135,7 +134,7 @@ func image(img page.Image) poll.Image {
 	return out
 }
 
-// observe tells f the outcome of every attempt of a request.
+// observe calls f with the outcome of every attempt of a request.
 func observe(f func(code string)) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
 		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Observe",

@@ -18,15 +18,15 @@ import (
 )
 
 const (
-	fragmentsPage     = 100 // fragments in a page: as many points, whatever there is
+	fragmentsPage     = 100 // fragments of a page, which costs as many points even if it has fewer
 	maxFragmentsPages = 40
-	// listTime bounds how long a listing may take, with retries: there is a way
-	// without.
+	// listTime bounds how long a listing may take, with retries. Without the list,
+	// images are found all the same.
 	listTime = 10 * time.Second
 )
 
-// Fragments implements [poll.Lister]. It needs the permission
-// kinesisvideo:ListFragments; without, its error wraps [source.ErrRefused].
+// Fragments implements [poll.Lister]. It needs the permission kinesisvideo:ListFragments;
+// without it, the error wraps [source.ErrRefused].
 func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]poll.Span, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
@@ -34,18 +34,18 @@ func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]poll.Sp
 	known := s.endpoints[control.APINameListFragments] != ""
 	s.mu.Unlock()
 	if !known && !s.client.locates.spare() {
-		return nil, fmt.Errorf("stream %s: no request of the account is left to look where fragments are listed", s)
+		return nil, fmt.Errorf("stream %s: the account has no request left to look up where fragments are listed", s)
 	}
 	spans, err := s.listFragments(ctx, from, to)
 	if known && refused(err) {
-		// A dead endpoint may say the same.
+		// A dead endpoint may give the same answer.
 		spans, err = s.listFragments(ctx, from, to)
 	}
 	switch {
 	case refused(err):
 		return nil, fmt.Errorf("%w: stream %s: no permission kinesisvideo:ListFragments: %w", source.ErrRefused, s, err)
 	case expired(err):
-		return nil, fmt.Errorf("stream %s: %w", s, s.client.renewed(err))
+		return nil, fmt.Errorf("stream %s: %w", s, s.client.expiredError(err))
 	case err != nil:
 		return nil, fmt.Errorf("stream %s: listing fragments: %w", s, err)
 	}
@@ -53,8 +53,8 @@ func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]poll.Sp
 	return spans, nil
 }
 
-// refused tells whether a permission is missing, which credentials that have expired
-// do not tell.
+// refused tells whether a permission is missing. Expired credentials say nothing about
+// that.
 func refused(err error) bool {
 	st := status(err)
 	return (st == http.StatusUnauthorized || st == http.StatusForbidden) && !expired(err)
@@ -66,20 +66,20 @@ func (s *Stream) listFragments(ctx context.Context, from, to source.Slot) ([]pol
 	if err != nil {
 		return nil, err
 	}
-	// They are selected by their starts.
+	// The service selects fragments by their start.
 	in := s.fragmentsInput(from.Add(-poll.MaxFragment), to)
 	pages := media.NewListFragmentsPaginator(s.service().media, in,
 		func(o *media.ListFragmentsPaginatorOptions) { o.StopOnDuplicateToken = true })
 	var spans []poll.Span
 	for n := 0; pages.HasMorePages(); n++ {
 		if n == maxFragmentsPages {
-			return nil, fmt.Errorf("the list goes on after %d pages", n)
+			return nil, fmt.Errorf("the list has still more pages after %d", n)
 		}
 		if err := s.budget.waitListing(ctx, fragmentsPage); err != nil {
 			return nil, err
 		}
 		out, err := pages.NextPage(ctx, func(o *media.Options) {
-			at(o, endpoint)
+			useEndpoint(o, endpoint)
 			o.APIOptions = append(o.APIOptions, observe(s.budget.answered))
 		})
 		if err == nil && out.Fragments == nil {
@@ -113,8 +113,8 @@ func (s *Stream) fragmentsInput(from, to source.Slot) *media.ListFragmentsInput 
 	}
 }
 
-// span returns the time of a fragment by the clock that the images are asked by,
-// and false where the answer does not tell.
+// span returns the time of a fragment by the clock by which images are asked for, and
+// false if the answer does not say.
 func (s *Stream) span(f types.Fragment) (poll.Span, bool) {
 	begin := f.ServerTimestamp
 	if s.opts.Producer {

@@ -18,8 +18,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
-// TestFragments lists pages of fragments, in whatever order they come, from
-// endpoints that die.
+// TestFragments lists pages of fragments, which come in any order, from endpoints that die.
 func TestFragments(t *testing.T) {
 	for _, producer := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -83,7 +82,7 @@ func TestFragmentsDenied(t *testing.T) {
 	}
 }
 
-// TestFragmentsOfOddAnswers has answers that say less, or more, than they should.
+// TestFragmentsOfOddAnswers has answers with less, or more, than they should have.
 func TestFragmentsOfOddAnswers(t *testing.T) {
 	ok := func(body string) func(int) (int, string) {
 		return func(int) (int, string) { return http.StatusOK, body }

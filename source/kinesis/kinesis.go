@@ -1,16 +1,15 @@
-// Package kinesis reads streams of Amazon Kinesis Video Streams: it is the
-// [poll.Fetcher] for the real service, and the only importer of the AWS SDK.
+// Package kinesis reads streams of Amazon Kinesis Video Streams. It is the [poll.Fetcher]
+// for the real service, and the only importer of the AWS SDK.
 //
 //	client, err := kinesis.New(ctx, kinesis.Options{Region: "eu-west-1"})
 //	stream := client.Stream(kinesis.StreamOptions{Name: "front-door"})
 //	if err := stream.Check(ctx); err != nil { … }
 //	poller := poll.New(stream, ledger, poll.Options{Lag: poll.Auto, Overlap: poll.Auto})
 //
-// Credentials and region come from the SDK's own chain, but for streams that name
-// their region. Throttling and server
-// errors are retried with the SDK's backoff; ClientLimitExceededException too,
-// which the SDK itself does not retry. The permissions needed are
-// kinesisvideo:GetDataEndpoint, GetImages and DescribeStream; ListFragments is
+// Credentials and region come from the SDK's own chain, except for streams that name their
+// region. Throttling and server errors are retried with the SDK's backoff, and so is
+// ClientLimitExceededException, which the SDK itself does not retry. The permissions
+// needed are kinesisvideo:GetDataEndpoint, GetImages and DescribeStream; ListFragments is
 // optional.
 package kinesis
 
@@ -28,7 +27,7 @@ import (
 
 // Options configure a [Client].
 type Options struct {
-	// Region of the streams that name no other; default: the SDK's chain.
+	// Region of the streams that name none; default: that of the SDK's chain.
 	Region string
 	// Endpoint of the control plane; default: the region's.
 	Endpoint string
@@ -36,15 +35,15 @@ type Options struct {
 	AccessKey, Secret string
 	// HTTPClient, where set, is used instead of the SDK's own.
 	HTTPClient *http.Client
-	// Logger is told what the SDK has to say. Default: nobody.
+	// Logger gets the SDK's log messages. Default: they are discarded.
 	Logger *slog.Logger
-	// Attempts is how often a request is tried; default 5.
+	// Attempts is how often a request is tried in all; default 5.
 	Attempts int
 }
 
-// newRetryer returns the SDK's standard retryer, which knows server errors, lost
-// connections and the usual throttling codes, and adds the one that this service
-// throttles with: it comes as HTTP 400 and is not among the SDK's.
+// newRetryer returns the SDK's standard retryer, which retries server errors, lost
+// connections and the usual throttling codes. It adds the code with which this service
+// throttles: that comes as HTTP 400 and is not among the SDK's.
 func newRetryer(attempts int) aws.Retryer {
 	limit := map[string]struct{}{codeLimit: {}}
 	return retry.NewStandard(func(o *retry.StandardOptions) {
@@ -56,11 +55,11 @@ func newRetryer(attempts int) aws.Retryer {
 	})
 }
 
-// plainBody hides the WriterTo of a request's body. The SDK closes the body when
-// the answer comes, and its WriteTo then fails with io.EOF, on which net/http drops
-// the connection with the answer still in it. It happens when a service answers
-// faster than net/http looks for the end of the body. It comes last: by the WriterTo,
-// what hashes the body needs no buffer, which would be 32 KiB for each request.
+// plainBody hides the WriterTo of a request's body. The SDK closes the body when the
+// answer comes; WriteTo then fails with io.EOF, and net/http drops the connection with the
+// answer still in it. That happens if a service answers before net/http has looked for the
+// end of the body. The middleware comes last, because hashing the body makes use of the
+// WriterTo: without it, each request would need a buffer of 32 KiB.
 func plainBody(stack *middleware.Stack) error {
 	return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("PlainBody",
 		func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {

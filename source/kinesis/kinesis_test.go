@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// A service is the fake, a client for it, and what the client observed.
+// A service is the fake, a client for it, and what the client has observed.
 type service struct {
 	*kinesistest.Server
 	client *kinesis.Client
@@ -57,7 +57,7 @@ func (s *service) count(operation string) (n int) {
 	return n
 }
 
-// serve runs the fake on a pipe, as it would be reached by the SDK.
+// serve runs the fake on a pipe, through which the SDK reaches it.
 func serve(t *testing.T, opts kinesistest.Options, client kinesis.Options) *service {
 	t.Helper()
 	if opts.Scene == nil {
@@ -86,7 +86,7 @@ func serve(t *testing.T, opts kinesistest.Options, client kinesis.Options) *serv
 	return &service{Server: srv, client: c, codes: map[string]int{}}
 }
 
-// past is a window whose media is visible, with its last fragment.
+// past returns a window whose media is visible, including its last fragment.
 func past(slots int) poll.Window {
 	end := source.SlotAt(time.Now().Add(-time.Minute).Truncate(2 * time.Second))
 	const interval = 200 * time.Millisecond
@@ -171,8 +171,8 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// TestRetriesKeepWithinTheAccount has a thousand streams located at once where every
-// second request is throttled, and counts the requests of each second.
+// TestRetriesKeepWithinTheAccount looks up the endpoints of a thousand streams at once while
+// every second request is throttled, and counts the requests of each second.
 func TestRetriesKeepWithinTheAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cameras := kinesistest.Cameras(1000)
@@ -206,8 +206,8 @@ func TestRetriesKeepWithinTheAccount(t *testing.T) {
 	})
 }
 
-// TestASlowAccountIsNotOverrun has a thousand streams located where each answer takes
-// ten seconds.
+// TestASlowAccountIsNotOverrun looks up the endpoints of a thousand streams while each
+// answer takes ten seconds.
 func TestASlowAccountIsNotOverrun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cameras := kinesistest.Cameras(1000)
@@ -238,8 +238,8 @@ func TestASlowAccountIsNotOverrun(t *testing.T) {
 	})
 }
 
-// TestCodesThatAreMadeUp keeps what an answer says out of the names by which
-// requests are counted.
+// TestCodesThatAreMadeUp: codes that an answer makes up do not become names by which requests
+// are counted.
 func TestCodesThatAreMadeUp(t *testing.T) {
 	s := serve(t, kinesistest.Options{Intercept: faults(
 		&kinesistest.ErrorResponse{Code: "Bad\xffCode"}, &kinesistest.ErrorResponse{Code: "Another", Status: 418},

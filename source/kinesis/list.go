@@ -11,14 +11,14 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// maxListPages bounds the pages of a list: 10,000 names come in each.
+// maxListPages bounds the pages of a list, each of up to 10,000 names.
 const maxListPages = 1000
 
 // List returns the names of the active streams whose names begin with prefix. It
 // needs the permission kinesisvideo:ListStreams. Its errors are those of
 // [Stream.Check].
 func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
-	pages := kinesisvideo.NewListStreamsPaginator(c.in("").control, &kinesisvideo.ListStreamsInput{
+	pages := kinesisvideo.NewListStreamsPaginator(c.service("").control, &kinesisvideo.ListStreamsInput{
 		StreamNameCondition: &types.StreamNameCondition{
 			ComparisonOperator: types.ComparisonOperatorBeginsWith, ComparisonValue: &prefix,
 		},
@@ -26,13 +26,13 @@ func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
 	var names []string
 	for n := 0; pages.HasMorePages(); n++ {
 		if n == maxListPages {
-			return nil, fmt.Errorf("streams with prefix %q: the list goes on after %d pages", prefix, n)
+			return nil, fmt.Errorf("streams with prefix %q: the list has still more pages after %d", prefix, n)
 		}
 		out, err := pages.NextPage(ctx)
 		if err != nil {
 			switch {
 			case expired(err):
-				err = c.renewed(err)
+				err = c.expiredError(err)
 			case refused(err):
 				err = fmt.Errorf("%w: the permission kinesisvideo:ListStreams is needed: %w", source.ErrRefused, err)
 			}

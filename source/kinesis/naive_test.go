@@ -11,11 +11,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
-// TestNaivePollerLosesFrames keeps the loop that one would write first, for
-// comparison: every five seconds it asks for the five seconds before, takes what
-// comes, and never looks back. Of a fragment it gets images only where the whole of
-// it, and the delay until it is visible, fit into one window. The manual tells the
-// figure.
+// TestNaivePollerLosesFrames keeps the loop that one would write first, for comparison:
+// every five seconds it asks for the five seconds before, takes what comes, and never looks
+// back. It gets images of a fragment only if the whole fragment, and the delay until it is
+// visible, fit into one window. The manual quotes the figure.
 func TestNaivePollerLosesFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const (

@@ -20,17 +20,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
-// BenchmarkPage takes a page of 25 images of 390 KB, 13 MB of JSON, from the
-// loopback: reading it, decoding it with [kinesis.Stream.Images], and with the
-// SDK's own deserializer and base64, in turns. It reports
+// BenchmarkPage gets a page of 25 images of 390 KB, 13 MB of JSON, from the loopback, and in
+// turn reads it, decodes it with [kinesis.Stream.Images], and decodes it with the SDK's own
+// deserializer and base64. It reports ratios of medians:
 //
-//   - page-decode-vs-read: ours, over reading the body into memory of its size,
-//     which is the least that anyone does who keeps the pictures;
-//   - page-decode-vs-discard: the same, over reading the body into one small buffer
-//     again and again, which keeps nothing;
-//   - page-decode-vs-sdk: the SDK's over ours;
+//   - page-decode-vs-read: ours to reading the body into memory of its size, which is the
+//     least that anyone does who keeps the pictures;
+//   - page-decode-vs-discard: ours to reading the body into one small buffer again and
+//     again, which keeps nothing;
+//   - page-decode-vs-sdk: the SDK's to ours;
 //
-// of medians, and what a page allocates in ours.
+// and what a page allocates in ours.
 func BenchmarkPage(b *testing.B) {
 	body := heavyPage()
 	srv := loopback(b, &raw{answer: func(w http.ResponseWriter, _ int) {
@@ -72,7 +72,7 @@ func median(values []float64) float64 {
 	return values[len(values)/2]
 }
 
-// heavyPage is an answer with noise for pictures.
+// heavyPage returns an answer whose pictures are noise.
 func heavyPage() []byte {
 	rnd := rand.NewChaCha8([32]byte{})
 	var b bytes.Buffer
@@ -127,7 +127,7 @@ func streamPage(b *testing.B, stream poll.Fetcher) {
 	}
 }
 
-// sdkPage returns what reads a page as the SDK is meant to be used.
+// sdkPage returns a function that reads a page in the way the SDK is meant to be used.
 func sdkPage(b *testing.B, srv *httptest.Server) func() {
 	client := media.New(media.Options{
 		Region: "eu-west-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: srv.Client(),

@@ -22,8 +22,8 @@ func (plain) Picture(string, time.Time) (image.Image, error) {
 	return image.NewGray(image.Rect(0, 0, 16, 16)), nil
 }
 
-// TestPollTheService runs the poller against the fake over the SDK for minutes of
-// fake time, and compares what arrived with what was there.
+// TestPollTheService runs the poller over the SDK against the fake for minutes of fake time,
+// and compares what arrived with what was there.
 func TestPollTheService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const length, grace = 10 * time.Minute, 10 * time.Second

@@ -14,22 +14,22 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 )
 
-// How many of the requests that the service grants an account each second, for each
-// operation of the control plane, are used here: others have streams to read, too.
 const (
+	// ownRequests is how many of the account's requests each second, for each operation
+	// of the control plane, this process uses: other clients read streams, too.
 	ownRequests = limits.AccountRequests * 4 / 5
-	// mostAtOnce bounds the requests under way. A service that has stalled receives no
-	// more than these when it recovers, and may count them all in one second.
+	// mostAtOnce bounds the requests under way. After a stall, the service may receive all
+	// of them at once, and count them all in one second.
 	mostAtOnce = ownRequests / 4
 )
 
-// A quota spreads the requests for one operation of the control plane, of all streams
-// together, so that they keep within this process's share of the account's.
+// A quota delays the requests for one operation of the control plane, those of all streams
+// together, so that they keep within this process's share of the account's requests.
 type quota struct {
 	limiter *rate.Limiter
-	// next admits one caller at a time to the limiter. If all waited there, each for a
-	// time reserved beforehand, they would all go at once after the process has been
-	// suspended, and no slower after throttling.
+	// next admits one caller at a time to the limiter. The limiter reserves a time for
+	// each caller that waits. If all waited there, they would all go at once after the
+	// process had been suspended, and throttling would not slow them down.
 	next     *semaphore.Weighted
 	underWay *semaphore.Weighted
 
@@ -44,7 +44,7 @@ func newQuota() *quota {
 	}
 }
 
-// wait waits until a request may be sent. Its error is ctx's.
+// wait waits until a request may be sent. The error is ctx's.
 func (q *quota) wait(ctx context.Context) error {
 	if err := q.next.Acquire(ctx, 1); err != nil {
 		return err
@@ -66,15 +66,16 @@ func (q *quota) spare() bool {
 	return q.limiter.Allow()
 }
 
-// observe watches how each attempt of a request ends. The account counts every attempt:
-// the caller has waited for the first one, and the others wait here.
+// observe makes each attempt of a request count, as the account does: the caller has
+// waited for the first one, and the others wait here. Each attempt's outcome adapts the
+// share.
 func (q *quota) observe(o *kinesisvideo.Options) {
-	var failed error // the attempt before
+	var failed error // of the attempt before
 	o.APIOptions = append(o.APIOptions, observe(q.answered), func(stack *middleware.Stack) error {
 		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Quota",
 			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, meta middleware.Metadata, err error) {
 				if failed != nil && q.wait(ctx) != nil {
-					return out, meta, fmt.Errorf("%v, and there was no time to try again", failed) //nolint:errorlint // the SDK would retry it
+					return out, meta, fmt.Errorf("%v, and no time is left to try again", failed) //nolint:errorlint // the SDK would retry it
 				}
 				if err := q.underWay.Acquire(ctx, 1); err != nil {
 					return out, meta, err

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestThrottlingSlowsThoseWhoWait throttles while a thousand wait for their turn.
+// TestThrottlingSlowsThoseWhoWait throttles while a thousand requests are waiting.
 func TestThrottlingSlowsThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQuota()

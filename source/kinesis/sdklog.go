@@ -8,7 +8,7 @@ import (
 	"github.com/aws/smithy-go/logging"
 )
 
-// sdkLogger passes the SDK's warnings on. It is not made to log anything else.
+// sdkLogger passes the SDK's warnings on; the SDK is not configured to log anything else.
 func sdkLogger(log *slog.Logger) logging.Logger {
 	return logging.LoggerFunc(func(class logging.Classification, format string, v ...any) {
 		if log == nil {

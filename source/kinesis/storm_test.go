@@ -21,8 +21,8 @@ var (
 	firstSeed = flag.Uint64("seed", 1, "the first of them")
 )
 
-// A storm is what the service, the network and the cameras do, all at once, and what
-// the poller is to make of it.
+// A storm is everything that the service, the network and the cameras do at once, and what
+// the poller is expected to make of it.
 type storm struct {
 	streams  int
 	longest  time.Duration // of the fragments, which are of 2 s at least
@@ -48,9 +48,9 @@ func (w storm) faults() kinesistest.Faults {
 	return f
 }
 
-// storms are streams with fragments of 2 s, at the cost that is promised, and with
-// fragments of all lengths; without the permission to list them, and with; cameras
-// with clocks that jump; and catching up with media that is about to be deleted.
+// storms are streams with fragments of 2 s, at the promised cost, and with fragments of
+// varying lengths; with and without the permission to list them; with cameras whose clocks
+// jump; and with a backlog of media that is about to be deleted.
 var storms = []storm{
 	{streams: 6, longest: 2 * time.Second, denied: true, cost: 1.25},
 	{streams: 1, longest: 2 * time.Second, cost: 1.25},
@@ -62,8 +62,8 @@ var storms = []storm{
 	{streams: 1, longest: 7 * time.Second, behind: 65 * time.Minute, cost: 1.3},
 }
 
-// TestStorm polls streams for an hour of fake time under all faults together, and
-// compares, slot by slot, what the fake had with what arrived.
+// TestStorm polls streams for an hour of fake time with all faults together, and compares,
+// slot by slot, what the fake had with what arrived.
 func TestStorm(t *testing.T) {
 	for i := range *seeds {
 		seed := *firstSeed + uint64(i)
@@ -102,7 +102,7 @@ func (w storm) run(t *testing.T, seed uint64) {
 	}
 }
 
-// poll polls one stream to the end, checks all that can be checked of it alone, and
+// poll polls one stream to its end, checks what can be checked of one stream alone, and
 // returns how many frames arrived.
 func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 	const grace = 10 * time.Second
@@ -154,7 +154,7 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 		if here {
 			passed = when
 		}
-		// The poller keeps away from what is about to be deleted.
+		// The poller leaves alone what is about to be deleted.
 		kept := at.Gone.After(passed.Add(poll.MaxFragment + 10*time.Second + w.longest))
 		inTime := at.Exists && !at.Visible.IsZero() && !at.Visible.After(at.Time.Add(grace)) && kept
 		switch {

@@ -23,15 +23,15 @@ import (
 const (
 	// requestTime bounds how long the service may take for a window, with retries.
 	requestTime = time.Minute
-	// existsFor is how long a stream that was seen is taken to exist.
+	// existsFor is how long a stream is assumed to exist after it was seen.
 	existsFor = time.Minute
-	// sparePages are followed beyond those that a window needs: pages may be empty.
+	// sparePages is how many pages more than a window needs are read: pages may be empty.
 	sparePages = 4
 )
 
-// StreamOptions say which stream to read, and what its images are to be like.
+// StreamOptions say which stream to read, and which images to ask for.
 type StreamOptions struct {
-	// Name or ARN of the stream: one of them.
+	// Name or ARN of the stream: exactly one of them.
 	Name, ARN string
 	// Region of the stream; default: the client's.
 	Region string
@@ -41,13 +41,13 @@ type StreamOptions struct {
 	PNG bool
 	// Quality of the JPEGs, 1 to 100; default: the service's, 80.
 	Quality int
-	// Width and Height to which the service stretches the images, in pixels; both
-	// 0 keeps the video's size.
+	// Width and Height are the size to which the service stretches the images, in pixels;
+	// 0 for both keeps the video's size.
 	Width, Height int
-	// Observe, where set, is told of every GetImages request, retries included: the
-	// service's error code where it is a known one, "OK", the HTTP status of other
-	// errors, or "error" where there was no answer; and the number of images that were
-	// asked for.
+	// Observe, where set, is called after every GetImages request, retries included, with
+	// its outcome and the number of images that were asked for. The outcome is "OK", the
+	// service's error code if it is a known one, the HTTP status of other errors, or
+	// "error" if there was no answer.
 	Observe func(code string, images int)
 }
 
@@ -59,23 +59,24 @@ type Stream struct {
 	budget *budget
 
 	mu        sync.Mutex
-	endpoints map[control.APIName]string // of the data plane, where known
+	endpoints map[control.APIName]string // of the data plane, as far as known
 	seen      time.Time                  // when the stream was last known to exist
 	retention time.Duration
-	unchecked bool // the check has been put off
+	unchecked bool // the check has been postponed
 }
 
-// Stream returns a stream. Nothing is sent yet.
+// Stream returns a stream. It sends nothing yet.
 func (c *Client) Stream(opts StreamOptions) *Stream {
 	return &Stream{client: c, opts: opts, budget: newBudget(), endpoints: map[control.APIName]string{}}
 }
 
-// Check asks the service whether the stream can be read. It returns an error that
-// wraps [source.ErrNoStream] where there is no such stream, it is not active, or
-// it keeps no media; [source.ErrRefused] where the credentials do not suffice; and
-// others where there was no answer. Where many streams are checked at a time, and the
-// account's requests do not suffice, it returns nil for those that are left, and they
-// are checked along with their images later.
+// Check asks the service whether the stream can be read. The error wraps
+// [source.ErrNoStream] if there is no such stream, it is not active, or it keeps no media,
+// and [source.ErrRefused] if the credentials do not suffice; with other errors there was
+// no answer.
+//
+// If many streams are checked at a time and the account has no request left, Check returns
+// nil at once, and the stream is checked later, before its images are asked for.
 func (s *Stream) Check(ctx context.Context) error {
 	if !s.client.describes.spare() {
 		s.mu.Lock()
@@ -117,7 +118,7 @@ func (s *Stream) Retention() time.Duration {
 	return s.retention
 }
 
-// DataEndpoint asks the service where images are to be had. Its errors are those of
+// DataEndpoint asks the service for the endpoint of GetImages. Its errors are those of
 // [Stream.Check].
 func (s *Stream) DataEndpoint(ctx context.Context) (string, error) {
 	endpoint, err := s.dataEndpoint(ctx, control.APINameGetImages)
@@ -127,8 +128,8 @@ func (s *Stream) DataEndpoint(ctx context.Context) (string, error) {
 	return endpoint, nil
 }
 
-// Images implements [poll.Fetcher]. Images are yielded while the service's answer
-// still arrives.
+// Images implements [poll.Fetcher]. Images are yielded while the rest of the answer is
+// still arriving.
 func (s *Stream) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
 	return func(yield func(poll.Image, error) bool) {
 		if err := s.ready(ctx); err != nil {
@@ -140,26 +141,26 @@ func (s *Stream) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image
 			return
 		}
 		defer s.client.inFlight.Release(1)
-		ctx, watch := watched(ctx, requestTime)
-		defer watch.stop()
+		ctx, timeout := withTimeout(ctx, requestTime)
+		defer timeout.stop()
 		stopped := false
 		err := s.pages(ctx, w, func(img page.Image) bool {
 			if img.Time.IsZero() {
 				return true
 			}
-			watch.pause()
-			defer watch.resume()
+			timeout.pause()
+			defer timeout.resume()
 			stopped = !yield(image(img), nil)
 			return !stopped
 		})
 		if err != nil && !stopped {
-			yield(poll.Image{}, watch.explain(err))
+			yield(poll.Image{}, timeout.explain(err))
 		}
 	}
 }
 
-// ready waits until the account has a request left to look for the data endpoint, where
-// it is not known; and makes up for the check that was left out at the start.
+// ready waits until the account has a request left for the data endpoint if that is not
+// known, and does the check that was postponed.
 func (s *Stream) ready(ctx context.Context) error {
 	s.mu.Lock()
 	located, unchecked := s.endpoints[control.APINameGetImages] != "", s.unchecked
@@ -173,13 +174,12 @@ func (s *Stream) ready(ctx context.Context) error {
 	return s.describe(ctx)
 }
 
-// pages asks for one page after the other, until there are no more or yield
-// returns false.
+// pages asks for one page after the other until there are no more, or yield returns false.
 func (s *Stream) pages(ctx context.Context, w poll.Window, yield func(page.Image) bool) error {
 	in := s.input(w)
 	for n := 0; ; n++ {
 		if n > w.Slots()/poll.PageSlots+sparePages {
-			return fmt.Errorf("stream %s: GetImages goes on after %d pages for %d images", s, n, w.Slots())
+			return fmt.Errorf("stream %s: GetImages has still more pages after %d, for %d images", s, n, w.Slots())
 		}
 		token, err := s.getImages(ctx, in, w.Slots()-n*poll.PageSlots, yield)
 		if err != nil || token == "" {
@@ -189,9 +189,8 @@ func (s *Stream) pages(ctx context.Context, w poll.Window, yield func(page.Image
 	}
 }
 
-// getImages asks for one page, at the stream's data endpoint, and yields what is
-// in it. It returns the token of the next page, "" where there is none or yield
-// wants none.
+// getImages asks the stream's data endpoint for one page, and yields its images. It
+// returns the token of the next page, "" if there is none or yield has returned false.
 func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images int, yield func(page.Image) bool) (string, error) {
 	endpoint, err := s.dataEndpoint(ctx, control.APINameGetImages)
 	if err != nil {
@@ -202,7 +201,7 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images
 		return "", s.explain(err)
 	}
 	out, err := s.service().media.GetImages(ctx, in, func(o *media.Options) {
-		at(o, endpoint)
+		useEndpoint(o, endpoint)
 		o.APIOptions = append(o.APIOptions, decodeWith(&decoder{pool: &s.client.decoders, yield: yield}))
 		o.APIOptions = append(o.APIOptions, observe(func(code string) {
 			s.budget.answered(code)
@@ -218,8 +217,8 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images
 		s.forget(control.APINameGetImages, endpoint)
 	}
 	if err != nil && code(err) == codeNotFound {
-		// Of a stream without media in the window, and of one that does not exist,
-		// the service says the same.
+		// The service gives the same answer for a stream without media in the window and
+		// for one that does not exist.
 		return "", s.notFound(ctx, err)
 	}
 	if err != nil {
@@ -228,8 +227,8 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images
 	return aws.ToString(out.NextToken), nil
 }
 
-// dataEndpoint returns where requests of an API have to go. It is kept until a request
-// fails: GetDataEndpoint is allowed five times a second for a stream.
+// dataEndpoint returns the endpoint for requests of an API. It is kept until a request
+// fails, because GetDataEndpoint is limited to five requests a second for a stream.
 func (s *Stream) dataEndpoint(ctx context.Context, api control.APIName) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -258,7 +257,7 @@ func (s *Stream) forget(api control.APIName, endpoint string) {
 	}
 }
 
-// notFound tells a window without media from a stream that does not exist.
+// notFound distinguishes a window without media from a stream that does not exist.
 func (s *Stream) notFound(ctx context.Context, err error) error {
 	s.mu.Lock()
 	exists := time.Since(s.seen) < existsFor
@@ -299,7 +298,7 @@ func (s *Stream) input(w poll.Window) *media.GetImagesInput {
 	return in
 }
 
-func (s *Stream) service() *service { return s.client.in(s.opts.Region) }
+func (s *Stream) service() *service { return s.client.service(s.opts.Region) }
 
 // String returns the stream's name or ARN.
 func (s *Stream) String() string {

@@ -7,8 +7,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// TestEstimateWithoutLength has media that begins after the newest slot, as is listed where
-// slots are longer than fragments: nothing can be learned of its length.
+// TestEstimateWithoutLength has media that begins after the newest slot, as listings have if
+// slots are further apart than fragments are long: nothing can be learned about its length.
 func TestEstimateWithoutLength(t *testing.T) {
 	const interval = 10 * time.Second
 	l := estimate{interval: interval}

@@ -11,7 +11,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 )
 
-// copied answers each question by a camera of its own, as a camera is for one goroutine.
+// copied answers each request with a camera of its own, as a camera is for one goroutine.
 type copied struct{ camera }
 
 func (c copied) Images(ctx context.Context, w Window) iter.Seq2[Image, error] {

@@ -38,7 +38,8 @@ func (c *listingCamera) Fragments(_ context.Context, from, to source.Slot) ([]Sp
 	return spans, nil
 }
 
-// varying returns fragments of 1 s to 7 s, off the grid, of two hours around now.
+// varying returns a camera with fragments of 1 s to 7 s, off the grid, within two hours
+// around now.
 func varying(seed uint64) camera {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	c := camera{delay: always(1500 * time.Millisecond)}
@@ -118,8 +119,8 @@ func TestPollerLists(t *testing.T) {
 	}
 }
 
-// TestPollerWithoutListing compares a poller that may not list with one that
-// cannot.
+// TestPollerWithoutListing compares a poller that is not permitted to list fragments with one
+// whose fetcher cannot.
 func TestPollerWithoutListing(t *testing.T) {
 	var asked, requests [2]int
 	for i := range 2 {

@@ -26,9 +26,9 @@ func testGrid(t testing.TB) source.Grid {
 	return g
 }
 
-// camera answers as the service does: media comes in fragments that become
-// visible some time after their end, and of the fragment that is running when the
-// window opens there are no images.
+// A camera answers as the service does: media comes in fragments that become visible some
+// time after their end, and there are no images of the fragment that is running when the
+// window opens.
 type camera struct {
 	fragment time.Duration
 	spans    []Span                                // of the fragments, where their lengths vary
@@ -112,8 +112,8 @@ func always(d time.Duration) func(source.Slot) time.Duration {
 	return func(source.Slot) time.Duration { return d }
 }
 
-// worlds are cameras and configurations of many kinds: all that becomes visible
-// must arrive, at a bounded cost.
+// worlds are cameras and configurations of many kinds: everything that becomes visible must
+// arrive, at a bounded cost.
 func worlds() map[string]world {
 	from := func(d time.Duration) func(source.Slot) bool {
 		begin := source.SlotAt(time.Now()).Add(d)
@@ -210,8 +210,8 @@ func runWorld(t *testing.T, w world) {
 	}
 }
 
-// pollFor runs a poller over the given time and returns its ledger and the frames,
-// each with the time it came at.
+// pollFor runs a poller over the given time. It returns the poller's ledger, and the slots of
+// the frames with their ages when they came.
 func pollFor(t *testing.T, c Fetcher, from, length time.Duration, opts Options) (*source.Ledger, *Poller, []source.Slot, []time.Duration) {
 	t.Helper()
 	start := source.SlotAt(time.Now().Add(from))

@@ -1,6 +1,6 @@
-// Package sourcetest has the suites that implementations of the contracts of package
-// source pass, and an implementation of each in memory, for the tests of those who use
-// them.
+// Package sourcetest has a suite for each contract of package source, which every
+// implementation passes, and an implementation of each in memory, for tests of packages
+// that use the contracts.
 //
 //	func TestFeed(t *testing.T) {
 //		sourcetest.TestFeed(t, func(_ *testing.T, s sourcetest.Stream) source.OpenFeed {

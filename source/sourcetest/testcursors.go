@@ -10,9 +10,9 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// CursorKeys returns the keys that [TestCursors] uses, for implementations that have to
-// be told beforehand. They differ in case, and have characters that files, subjects and
-// URLs cannot hold.
+// CursorKeys returns the keys that [TestCursors] uses, for implementations that have to know
+// them beforehand. Some differ only in case, and some have characters that files, subjects
+// or URLs cannot hold.
 func CursorKeys() []string {
 	return []string{
 		"cam-1", "CAM-1", "front-door/@2026-01-02T03:04:05Z", "a.b", "a b", "a/b", "a\\b", "..", "*", ">", "$x", "%2e",
@@ -20,9 +20,10 @@ func CursorKeys() []string {
 	}
 }
 
-// TestCursors runs the suite that all [source.Cursors] have to pass. open makes an empty
-// place to keep cursors in. What it returns opens the place: the first call as the first
-// run of a process, each later call as a run after the one before has crashed.
+// TestCursors runs the suite that all implementations of [source.Cursors] have to pass. open
+// makes an empty place to keep cursors in, and returns a function that opens it. The first
+// call of that is the first run of a process; each later call is another run, after the
+// one before has crashed.
 func TestCursors(t *testing.T, open func(t *testing.T) (restart func() source.Cursors)) {
 	for _, tc := range []struct {
 		name string
@@ -72,7 +73,7 @@ func testFlushed(t *testing.T, restart func() source.Cursors) {
 	}
 }
 
-// testNotFlushed: what was not flushed may be there or not, but nothing else.
+// testNotFlushed: a cursor that was not flushed may be missing, but is never wrong.
 func testNotFlushed(t *testing.T, restart func() source.Cursors) {
 	c := restart()
 	c.Set("cam-1", first)
@@ -128,7 +129,7 @@ func testEndedContext(t *testing.T, restart func() source.Cursors) {
 	load(t, c, "a.b", first)
 }
 
-// testConcurrent has one goroutine a key, and flushes that overlap.
+// testConcurrent has one goroutine for each key, and overlapping flushes.
 func testConcurrent(t *testing.T, restart func() source.Cursors) {
 	c := restart()
 	const sets = 10

@@ -28,8 +28,8 @@ type Stream struct {
 // Missing tells whether there is no media of a slot.
 func (s Stream) Missing(slot source.Slot) bool { return slot >= s.Outage.From && slot < s.Outage.To }
 
-// TestFeed runs the suite that every [source.Feed] has to pass. open is called in a
-// bubble of testing/synctest, and returns how to open a feed of the stream; what it
+// TestFeed runs the suite that every [source.Feed] has to pass. open is called in a bubble
+// of testing/synctest, and returns a function that opens a feed of the stream. What open
 // starts has to end with t.
 func TestFeed(t *testing.T, open func(t *testing.T, s Stream) source.OpenFeed) {
 	for _, tc := range []struct {

@@ -18,8 +18,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// BenchmarkPage serves a page of 25 pictures that are encoded already: what a
-// second look at a window costs the fake.
+// BenchmarkPage serves a page of 25 pictures that are encoded already: the cost of asking
+// for a window a second time.
 func BenchmarkPage(b *testing.B) {
 	srv, err := kinesistest.New(kinesistest.Options{})
 	if err != nil {
@@ -43,7 +43,7 @@ func BenchmarkPage(b *testing.B) {
 	}
 }
 
-// BenchmarkPipe serves 20 streams over a pipe, to clients that only read.
+// BenchmarkPipe serves 20 streams over a pipe to clients that only read.
 func BenchmarkPipe(b *testing.B) {
 	const streams, windows = 20, 50
 	from := minute()
@@ -79,7 +79,7 @@ func TestSimulatedTimeIsCheap(t *testing.T) {
 	t.Logf("%.0f images a second of real time", streams*windows*25/time.Since(begin).Seconds())
 }
 
-// A benched service has a pipe, and streams that are cheap.
+// A benched service has a pipe, and streams with cheap pictures.
 type benched struct {
 	srv    *kinesistest.Server
 	client *http.Client
@@ -106,7 +106,7 @@ func (c *benched) poll(tb testing.TB, window func(i int) time.Time, windows int)
 	wg.Wait()
 }
 
-// ask asks for 25 images in the plainest way.
+// ask asks for 25 images without the SDK.
 func (c *benched) ask(tb testing.TB, stream string, from time.Time) {
 	body := fmt.Sprintf(`{"StreamName":%q,"Format":"JPEG","ImageSelectorType":"SERVER_TIMESTAMP",`+
 		`"SamplingInterval":200,"StartTimestamp":%d,"EndTimestamp":%d.8}`, stream, from.Unix(), from.Unix()+4)

@@ -10,8 +10,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// TestBoto3Accepts needs a Python with what clients/python/requirements-test.txt
-// names.
+// TestBoto3Accepts needs a Python with the packages of
+// clients/python/requirements-test.txt.
 func TestBoto3Accepts(t *testing.T) {
 	python := os.Getenv("CVFEEDER_PYTHON")
 	if python == "" {

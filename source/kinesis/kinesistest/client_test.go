@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A client is the real SDK, pointed at a fake.
+// A client is the real SDK with the fake as its endpoint.
 type client struct {
 	*kinesistest.Server
 	url     string
@@ -31,14 +31,14 @@ type client struct {
 	data    *kinesisvideoarchivedmedia.Client
 }
 
-// An access is what the SDK signs with, and how it reaches the server.
+// An access is what the SDK signs requests with, and how it reaches the server.
 type access struct {
 	region, key, secret string
 	transport           http.RoundTripper
 }
 
-// start serves on the loopback. The data plane's client uses the endpoint that the
-// control plane gives.
+// start serves on the loopback. The client of the data plane uses the endpoint that the
+// control plane returns.
 func start(t *testing.T, opts kinesistest.Options) *client {
 	t.Helper()
 	srv, err := kinesistest.New(opts)
@@ -68,10 +68,10 @@ func start(t *testing.T, opts kinesistest.Options) *client {
 	return c
 }
 
-// A readOnly transport hides WriteTo of the SDK's request bodies. The SDK closes a
-// body as soon as there is an answer, and WriteTo of a closed one says EOF, for
-// which net/http, if it is still looking for the body's end, closes the connection
-// under the answer. Read has no such trouble.
+// A readOnly transport hides WriteTo of the SDK's request bodies. The SDK closes a body as
+// soon as there is an answer. WriteTo of a closed body returns EOF, and net/http, if it is
+// still looking for the end of the body, then closes the connection with the answer in it.
+// Read does not have this problem.
 type readOnly struct{ next http.RoundTripper }
 
 func (t readOnly) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -107,7 +107,7 @@ func connect(t *testing.T, url string, a access) *client {
 	}
 }
 
-// ask is a valid request for cam-1: start to end, every 200 ms.
+// ask returns a valid request for cam-1: from start to end, every 200 ms.
 func ask(start, end time.Time) *kinesisvideoarchivedmedia.GetImagesInput {
 	return &kinesisvideoarchivedmedia.GetImagesInput{
 		StreamName:        aws.String("cam-1"),
@@ -128,7 +128,7 @@ func (c *client) images(ctx context.Context, t *testing.T, in *kinesisvideoarchi
 	return out
 }
 
-// code is the service's name for err, as the SDK understands it.
+// code returns the service's code for err, as the SDK reports it.
 func code(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -144,5 +144,5 @@ func wantCode(t *testing.T, err error, want string) {
 	}
 }
 
-// minute is a whole minute in the past, all of whose media is visible.
+// minute returns a whole minute in the past, all of whose media is visible.
 func minute() time.Time { return time.Now().Add(-10 * time.Minute).Truncate(time.Minute) }

@@ -57,7 +57,7 @@ func TestStreamsComeAndGo(t *testing.T) {
 	}
 }
 
-// Whoever pages through the list while a stream goes is told of all the others.
+// Paging through the list while a stream is removed returns all the others.
 func TestListWhileStreamsGo(t *testing.T) {
 	c := start(t, kinesistest.Options{Scene: tiny{}, Streams: kinesistest.Cameras(4)})
 	in := &kinesisvideo.ListStreamsInput{MaxResults: aws.Int32(2)}

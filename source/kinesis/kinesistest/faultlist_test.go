@@ -49,7 +49,7 @@ func TestParseFaultsRefuses(t *testing.T) {
 	}
 }
 
-// Everything that can be written is written again, explained, and possible.
+// Every setting appears in String and in the help, and its usual value is possible.
 func TestAllFaults(t *testing.T) {
 	all, err := kinesistest.ParseFaults("all,deny-list-fragments")
 	if err != nil {
@@ -90,7 +90,7 @@ func TestNewRefusesFaults(t *testing.T) {
 	}
 }
 
-// What is accepted is written so that it is read as the same.
+// String of any accepted list is read back as the same faults.
 func FuzzParseFaults(f *testing.F) {
 	f.Add("all,late=0.1")
 	f.Add("throttle, jitter=2s ,others=1e-3")

@@ -20,7 +20,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// fakeTime runs f in a bubble, ten minutes after begin, with a service of one tiny
+// fakeTime runs f in a bubble, ten minutes after its beginning, with a service of one tiny
 // stream.
 func fakeTime(t *testing.T, faults kinesistest.Faults, f func(t *testing.T, c *client, begin time.Time)) {
 	t.Helper()
@@ -32,7 +32,7 @@ func fakeTime(t *testing.T, faults kinesistest.Faults, f func(t *testing.T, c *c
 	})
 }
 
-// until counts how often f succeeds until it is throttled.
+// until returns how often f succeeds before it is throttled.
 func until(t *testing.T, f func() error) int {
 	t.Helper()
 	for n := range 1000 {
@@ -183,7 +183,7 @@ func TestRequestFaults(t *testing.T) {
 	}
 }
 
-// What is cut is recorded as what the client could read: raw, over TCP.
+// The log of a cut answer has what the client could read: raw, over TCP.
 func TestCutAnswers(t *testing.T) {
 	c := start(t, kinesistest.Options{Scene: tiny{}, Seed: 4})
 	whole := kinesistest.Faults{Cuts: 1}
@@ -310,7 +310,7 @@ func TestThrottledEndpoint(t *testing.T) {
 	})
 }
 
-// transcript is what a client sees of two streams with everything going wrong.
+// transcript returns what a client sees of two streams with which everything goes wrong.
 func transcript(t *testing.T, seed uint64) (lines []string) {
 	all, err := kinesistest.ParseFaults("all")
 	if err != nil {

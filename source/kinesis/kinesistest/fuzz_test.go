@@ -12,8 +12,8 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-// Whatever a body says, it is refused with an error of the service's kind, or it
-// is a query within the limits.
+// Any body is either refused with an error like the service's, or is a query within the
+// limits.
 func FuzzParseImagesQuery(f *testing.F) {
 	for _, seed := range []string{
 		`{"Format":"JPEG","ImageSelectorType":"SERVER_TIMESTAMP","StartTimestamp":1767355200,"EndTimestamp":1767355260.2,"SamplingInterval":200}`,
@@ -41,7 +41,7 @@ func FuzzParseImagesQuery(f *testing.F) {
 	})
 }
 
-// The same for ListFragments: and whatever is asked for, a page is found soon.
+// The same for ListFragments; and for any query, a page is found quickly.
 func FuzzParseFragmentsQuery(f *testing.F) {
 	s, err := New(Options{Faults: Faults{Clock: time.Second, Never: 0.5}})
 	if err != nil {
@@ -80,7 +80,7 @@ func FuzzParseFragmentsQuery(f *testing.F) {
 	})
 }
 
-// Who does not know the secret is refused, whatever the headers.
+// A client that does not know the secret is refused, whatever the headers.
 func FuzzSignature(f *testing.F) {
 	day := noon.Format("20060102")
 	stamp := noon.Format(signingTime)

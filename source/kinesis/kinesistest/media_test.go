@@ -17,7 +17,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
-// overPipe serves over a pipe, to that client, until stop is called.
+// overPipe serves over a pipe until stop is called, and returns a client for it.
 func overPipe(tb testing.TB, opts kinesistest.Options) (srv *kinesistest.Server, net *http.Client, stop func()) {
 	tb.Helper()
 	srv, err := kinesistest.New(opts)
@@ -38,7 +38,7 @@ func overPipe(tb testing.TB, opts kinesistest.Options) (srv *kinesistest.Server,
 	}
 }
 
-// piped serves in the bubble of the test.
+// piped serves over a pipe in the bubble of the test.
 func piped(t *testing.T, opts kinesistest.Options) *client {
 	t.Helper()
 	if opts.Scene == nil {
@@ -51,7 +51,7 @@ func piped(t *testing.T, opts kinesistest.Options) *client {
 	return c
 }
 
-// pattern shows a page: # a picture, . NO_MEDIA, ! MEDIA_ERROR.
+// pattern returns a page as text: # is a picture, . NO_MEDIA, ! MEDIA_ERROR.
 func pattern(images []types.Image) string {
 	var b strings.Builder
 	for _, im := range images {
@@ -69,9 +69,9 @@ func pattern(images []types.Image) string {
 	return b.String()
 }
 
-// The media of a stream with fragments of 2 s and a delay of 500 ms, asked every
-// 200 ms from start to end, a number of times: all in seconds after the clock's
-// beginning, which is a whole minute.
+// The media of a stream with fragments of 2 s and a delay of 500 ms, asked for every 200 ms
+// from start to end, several times. All times are in seconds after the clock's beginning,
+// which is a whole minute.
 func TestFragments(t *testing.T) {
 	zero := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // where a bubble's clock begins
 	at := func(s float64) time.Time { return zero.Add(time.Duration(s * float64(time.Second))) }
@@ -158,7 +158,7 @@ func TestTooLargePictures(t *testing.T) {
 	}
 }
 
-// Who follows the live edge a fragment at a time sees each appear on time.
+// A client that follows the live edge fragment by fragment sees each appear on time.
 func TestFragmentsAppearOnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := piped(t, kinesistest.Options{Fragment: 1500 * time.Millisecond, Delay: -1})

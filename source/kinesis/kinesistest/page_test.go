@@ -12,7 +12,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// Pages in disorder hold everything all the same.
+// Pages in any order still hold everything.
 func TestOddPages(t *testing.T) {
 	for name, tt := range map[string]struct {
 		faults kinesistest.Faults

@@ -28,8 +28,8 @@ func (tiny) Picture(string, time.Time) (image.Image, error) {
 	return image.NewGray(image.Rect(0, 0, 16, 16)), nil
 }
 
-// window is what a client finds in a window: a picture, NO_MEDIA or MEDIA_ERROR
-// for each slot, after all pages. An empty window has none.
+// window returns what a client finds in a window, after all pages: a picture, NO_MEDIA or
+// MEDIA_ERROR for each slot. An empty window has none.
 func (c *client) window(t *testing.T, in *kinesisvideoarchivedmedia.GetImagesInput) map[source.Slot]string {
 	t.Helper()
 	found := map[source.Slot]string{}
@@ -49,7 +49,7 @@ func (c *client) window(t *testing.T, in *kinesisvideoarchivedmedia.GetImagesInp
 	return found
 }
 
-// agree compares what a client finds now with the truth.
+// agree compares what a client finds now with what Media says.
 func (c *client) agree(t *testing.T, from, to time.Time, producer bool) {
 	t.Helper()
 	in := ask(from, to.Add(-interval))
@@ -78,14 +78,15 @@ func (c *client) agree(t *testing.T, from, to time.Time, producer bool) {
 		if got == "" {
 			got = "."
 		}
-		// By the producer's clock the oldest fragment is found, the truth is the best.
+		// By the producer's clock the service finds the oldest fragment, and Media returns
+		// the one that is visible first.
 		if got != want && (!producer || want == ".") {
 			t.Fatalf("at %v: got %s, want %s: %+v", now, got, want, at)
 		}
 	}
 }
 
-// The truth about media is what the service serves, at any time.
+// What Media says is what the service serves, at any time.
 func TestMediaFaults(t *testing.T) {
 	type instants = []kinesistest.Instant
 	share := func(all instants, of func(kinesistest.Instant) bool) float64 {
@@ -234,7 +235,7 @@ func TestTruthRefuses(t *testing.T) {
 	}
 }
 
-// Pictures show the true time, whatever the camera's clock says.
+// Pictures show the real time, whatever the camera's clock says.
 func TestProducerClock(t *testing.T) {
 	c := start(t, kinesistest.Options{
 		Scene: small(t), Seed: 3, Faults: kinesistest.Faults{Clock: 10 * time.Second, ClockEvery: 30 * time.Second},
@@ -294,7 +295,7 @@ func selectorOf(kind types.FragmentSelectorType, from, to time.Time) *types.Frag
 	}
 }
 
-// ListFragments tells the fragments that are visible, and no others.
+// ListFragments returns the visible fragments, and no others.
 func TestListFragments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()

@@ -10,9 +10,8 @@ import (
 
 // content reads the base64 of an image, or null.
 //
-// What is in the buffer up to the closing quote is decoded where it lies, if it is
-// plain base64. What is not, for an escape or for what is no base64 at all, is
-// taken out of the JSON first.
+// As long as the content is plain base64, it is decoded straight from the buffer. If it has
+// an escape, or is not base64 at all, it is first read as any JSON string.
 func (d *Decoder) content(img *Image) error {
 	if null, err := d.null(); null || err != nil {
 		return err
@@ -27,7 +26,7 @@ func (d *Decoder) content(img *Image) error {
 		if quote >= 0 {
 			chunk = chunk[:quote]
 		} else {
-			chunk = chunk[:len(chunk)&^3] // the rest of a quantum stays
+			chunk = chunk[:len(chunk)&^3] // an incomplete group of four stays
 		}
 		if size += len(chunk); size > maxContent {
 			return d.errorf("ImageContent %w of %d characters", ErrLimit, maxContent)
@@ -47,9 +46,9 @@ func (d *Decoder) content(img *Image) error {
 	}
 }
 
-// decode appends to the image what plain base64 stands for. Only the last chunk
-// may end with padding. It returns false, and appends nothing, for anything else:
-// the standard library skips line breaks, which JSON does not have in a string.
+// decode decodes plain base64 and appends it to the image. Only the last chunk may end with
+// padding. It returns false, and appends nothing, for anything else: unlike the standard
+// library it does not skip line breaks, which a JSON string cannot have.
 func (d *Decoder) decode(chunk []byte, last bool) bool {
 	size := len(chunk) / 4 * 3
 	d.image = slices.Grow(d.image, size)
@@ -61,8 +60,8 @@ func (d *Decoder) decode(chunk []byte, last bool) bool {
 	return true
 }
 
-// escaped reads the rest of the content, of at most limit characters, as any other
-// string, and decodes it.
+// escaped reads the rest of the content, at most limit characters, as any JSON string, and
+// decodes it.
 func (d *Decoder) escaped(img *Image, limit int) error {
 	text, err := d.rest(limit)
 	if err != nil {
@@ -76,7 +75,7 @@ func (d *Decoder) escaped(img *Image, limit int) error {
 	return nil
 }
 
-// copyImage gives the image memory of its own. Not nil, even if it is empty.
+// copyImage copies the image to memory of its own. Data is not nil even if it is empty.
 func (d *Decoder) copyImage(img *Image) {
 	if d.Buffers == nil || len(d.image) == 0 {
 		img.Data = append([]byte{}, d.image...)

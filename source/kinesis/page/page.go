@@ -1,23 +1,23 @@
-// Package page reads the service's answer to GetImages while it still arrives:
-// every image is handed over as soon as its entry is complete.
+// Package page reads the service's answer to GetImages while it is still arriving: every
+// image is handed over as soon as its entry is complete.
 //
 //	var d page.Decoder
 //	token, err := d.Decode(resp.Body, func(img page.Image) bool {
 //		…
-//		return true // false: no more of it
+//		return true // false stops reading
 //	})
 //
-// Base64 is decoded on the way. Memory is bounded by one image, whatever is sent:
-// the body, which may be hostile, is never held as a whole.
+// Base64 is decoded as it arrives. Memory is bounded by one image, whatever is sent: the
+// body, which may be hostile, is never held as a whole.
 //
-// The result is what the SDK's own deserializer makes of the same bytes: keys in
-// any order, the last of equal ones wins, unknown ones are skipped, null is as
-// good as absent, and what follows the answer is ignored. Deliberately different:
+// The result is the same as that of the SDK's own deserializer: keys come in any order, the
+// last of equal keys wins, unknown keys are skipped, null means absent, and what follows
+// the answer is ignored. These differences are deliberate:
 //
-//   - What is longer, deeper or more than the limits of this package, which are
-//     far beyond what the service sends, is an error that wraps [ErrLimit].
+//   - Anything beyond the limits of this package, which are far beyond what the service
+//     sends, is an error that wraps [ErrLimit].
 //   - A value of the wrong type is an error even if its key comes again.
-//   - Images that come a second time are an error: the first ones are gone.
+//   - A second Images is an error: the images of the first have been handed over.
 package page
 
 import (
@@ -32,7 +32,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 )
 
-// The limits, in bytes as sent where nothing else is said.
+// The limits, in bytes as sent unless stated otherwise.
 const (
 	maxContent = limits.MaxContent
 	maxText    = 16 << 10 // a key, an Error, a NextToken
@@ -44,49 +44,48 @@ const (
 var (
 	// ErrNoImages is returned for an answer without Images.
 	ErrNoImages = errors.New("no Images in the answer")
-	// ErrLimit is wrapped by the error for an answer that no service would send.
+	// ErrLimit is wrapped by the error for an answer beyond the limits.
 	ErrLimit = errors.New("beyond the limit")
 )
 
 // An Image is one entry of an answer.
 type Image struct {
-	// Time is its TimeStamp in milliseconds, zero where there is none.
+	// Time is its TimeStamp, in milliseconds; zero if it has none.
 	Time time.Time
-	// Error is the service's code for why there is no picture, "" where there is
-	// none.
+	// Error is the service's code for why there is no picture, "" if it gives none.
 	Error string
-	// Data is the decoded ImageContent, of just its size; nil where there is none
-	// or it is no base64. It belongs to the receiver.
+	// Data is the decoded ImageContent; nil if there is none or it is not base64. It
+	// belongs to the receiver.
 	Data []byte
-	// Recycle, where set, hands the memory of Data back to [Decoder.Buffers]. It may be
-	// left out.
+	// Recycle, where set, hands the memory of Data back to [Decoder.Buffers]. Calling it
+	// is optional.
 	Recycle func()
 	// Err tells why the ImageContent could not be decoded.
 	Err error
 }
 
-// A Decoder decodes one answer after the other and keeps its buffers in between.
-// Its zero value is ready to use. It must not be used by two goroutines at once.
+// A Decoder decodes one answer after the other, and keeps its buffers in between. Its zero
+// value is ready to use. It must not be used by two goroutines at once.
 type Decoder struct {
-	// Buffers, where set, are where images get their memory; decoders may share it.
+	// Buffers, where set, provide the memory of images. Decoders may share them.
 	Buffers *source.Buffers[struct{}]
 
 	scanner
-	image []byte // what has been decoded of an ImageContent
+	image []byte // the part of an ImageContent that has been decoded
 }
 
-// Decode reads one answer from r and calls yield with each image, in the order of
-// the answer. It returns the NextToken, "" where there is none. When yield returns
-// false, Decode returns at once, without an error and with the rest unread.
+// Decode reads one answer from r and calls yield with each image, in the order of the
+// answer. It returns the NextToken, "" if there is none. When yield returns false, Decode
+// returns at once without an error, and leaves the rest unread.
 //
-// An error says where in the answer it was found; images that were yielded before
-// it stand. An answer that ends too early is [io.ErrUnexpectedEOF].
+// An error says where in the answer it was found; images that were yielded before it are
+// valid. An answer that ends too early is [io.ErrUnexpectedEOF].
 func (d *Decoder) Decode(r io.Reader, yield func(Image) bool) (nextToken string, err error) {
 	d.reset(r)
 	defer d.reset(nil)
 	switch c, err := d.peek(); {
 	case errors.Is(d.err, io.EOF) && err != nil:
-		return "", ErrNoImages // nothing at all, which the SDK lets pass
+		return "", ErrNoImages // an empty body, which the SDK accepts
 	case err != nil:
 		return "", err
 	case c == 'n':
@@ -123,10 +122,10 @@ func (d *Decoder) Decode(r io.Reader, yield func(Image) bool) (nextToken string,
 	return nextToken, nil
 }
 
-// errStopped ends the decoding when yield wants no more.
+// errStopped ends the decoding when yield has returned false.
 var errStopped = errors.New("stopped")
 
-// images reads the list and yields what is in it. It returns false for null.
+// images reads the list and yields its images. It returns false for null.
 func (d *Decoder) images(yield func(Image) bool) (bool, error) {
 	if null, err := d.null(); null || err != nil {
 		return false, err
@@ -147,7 +146,7 @@ func (d *Decoder) images(yield func(Image) bool) (bool, error) {
 	})
 }
 
-// entry reads one image. null is one without anything.
+// entry reads one image. null is an image without any member.
 func (d *Decoder) entry() (img Image, err error) {
 	if null, err := d.null(); null || err != nil {
 		return img, err

@@ -69,7 +69,7 @@ func TestDecodeIsTheSDKs(t *testing.T) {
 	}
 }
 
-// pictures is an answer with images of these sizes, and the images.
+// pictures returns an answer with images of these sizes, and the images.
 func pictures(sizes ...int) (body []byte, images []page.Image) {
 	rnd := rand.NewChaCha8([32]byte{})
 	for i, size := range sizes {
@@ -83,8 +83,8 @@ func pictures(sizes ...int) (body []byte, images []page.Image) {
 	return fmt.Appendf(nil, `{"Images":[%s]}`, body[1:]), images
 }
 
-// TestDecodeOfLongImages has images end all around the borders of the buffer, and
-// escapes near their end, as of services that escape "=".
+// TestDecodeOfLongImages has images that end near the end of the buffer, some with escapes
+// near their end, as from services that escape "=".
 func TestDecodeOfLongImages(t *testing.T) {
 	body, want := pictures(49_000, 1, 49_104, 49_105, 49_106, 49_107, 150_000, 2, 0, 300_001)
 	for pad := range 8 {
@@ -99,7 +99,7 @@ func TestDecodeOfLongImages(t *testing.T) {
 	compare(t, bytes.ReplaceAll(body, []byte("/"), []byte(`\/`)))
 }
 
-// TestDecodeOfBrokenBase64 puts every byte at every place of a content.
+// TestDecodeOfBrokenBase64 puts every byte at every position of a content.
 func TestDecodeOfBrokenBase64(t *testing.T) {
 	plain := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("cvfeeder"), 12))
 	var d page.Decoder
@@ -124,7 +124,7 @@ func TestDecodeOfBrokenBase64(t *testing.T) {
 	}
 }
 
-// TestCut cuts an answer after every byte: the images before stand.
+// TestCut cuts an answer after every byte: the images before the cut are valid.
 func TestCut(t *testing.T) {
 	body := []byte(`{"Images":[{"TimeStamp":1,"ImageContent":"AAAA"},{"Error":"\u004e","x":[1e3,true]},{"TimeStamp":1772366400.25,` +
 		`"ImageContent":"Z\u005ahh"},null],"NextToken":"t"}`)
@@ -221,7 +221,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestHostileSilence reads what is not beyond any limit and never comes to an end.
+// TestHostileSilence reads an answer that exceeds no limit and never ends.
 func TestHostileSilence(t *testing.T) {
 	for _, tc := range []struct{ head, repeat string }{{"", " \n"}, {`{"x":[1`, ",2"}} {
 		var before, after runtime.MemStats

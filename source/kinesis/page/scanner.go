@@ -8,17 +8,17 @@ import (
 	"strconv"
 )
 
-// bufferSize is what is read at a time, at most.
+// bufferSize is how much is read at a time, at most.
 const bufferSize = 64 << 10
 
-// A scanner reads JSON from a stream, value by value, through a buffer.
+// A scanner reads JSON from a stream through a buffer, value by value.
 type scanner struct {
 	r        io.Reader
 	buf      []byte
-	pos, end int   // what is in buf and not used yet
-	offset   int64 // of buf in the answer
-	err      error // of r, after what is in buf
-	raw      []byte
+	pos, end int    // of the unread part of buf
+	offset   int64  // of buf in the answer
+	err      error  // of r, after the end of buf
+	raw      []byte // the string or number that is being read
 }
 
 // reset begins an answer, keeping the buffers.
@@ -29,15 +29,15 @@ func (s *scanner) reset(r io.Reader) {
 	s.r, s.pos, s.end, s.offset, s.err = r, 0, 0, 0, nil
 }
 
-// fill reads more into the buffer. What is not used yet stays: hardly anything,
-// there is always room. The end is io.ErrUnexpectedEOF.
+// fill reads more into the buffer, and keeps the unread part, which is so small that there
+// is always room. The end of the answer is io.ErrUnexpectedEOF.
 func (s *scanner) fill() error {
 	s.offset += int64(s.pos)
 	s.end = copy(s.buf, s.buf[s.pos:s.end])
 	s.pos = 0
 	for range 100 {
 		if errors.Is(s.err, io.EOF) {
-			return s.errorf("the answer is cut: %w", io.ErrUnexpectedEOF)
+			return s.errorf("the answer ends early: %w", io.ErrUnexpectedEOF)
 		}
 		if s.err != nil {
 			return s.errorf("%w", s.err)
@@ -51,12 +51,12 @@ func (s *scanner) fill() error {
 	return s.errorf("%w", io.ErrNoProgress)
 }
 
-// errorf returns an error that says where.
+// errorf returns an error with the position in the answer.
 func (s *scanner) errorf(format string, args ...any) error {
 	return fmt.Errorf("byte %d: %w", s.offset+int64(s.pos), fmt.Errorf(format, args...))
 }
 
-// peek returns the first byte that is no white space. It is not used up.
+// peek returns the next byte that is not white space, without consuming it.
 func (s *scanner) peek() (byte, error) {
 	for {
 		for ; s.pos < s.end; s.pos++ {
@@ -72,7 +72,7 @@ func (s *scanner) peek() (byte, error) {
 	}
 }
 
-// expect uses up the byte c, perhaps after white space.
+// expect consumes the byte c and white space before it.
 func (s *scanner) expect(c byte, what string) error {
 	got, err := s.peek()
 	if err != nil {
@@ -113,7 +113,7 @@ func (s *scanner) object(f func(key string) error) error {
 	})
 }
 
-// list reads what lies between the brackets, of which the first has been read.
+// list reads elements up to the closing bracket. The opening one has been read.
 func (s *scanner) list(bracket byte, f func() error) error {
 	if c, err := s.peek(); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (s *scanner) list(bracket byte, f func() error) error {
 	}
 }
 
-// skip reads any value and drops it. Its form is checked nevertheless.
+// skip reads any value and drops it, but checks its syntax.
 func (s *scanner) skip(depth int) error {
 	if depth > maxDepth {
 		return s.errorf("%w of %d levels", ErrLimit, maxDepth)
@@ -158,7 +158,7 @@ func (s *scanner) skip(depth int) error {
 	return err
 }
 
-// null tells whether the value is null, and reads it then.
+// null tells whether the value is null, and if so consumes it.
 func (s *scanner) null() (bool, error) {
 	c, err := s.peek()
 	if err != nil || c != 'n' {
@@ -189,7 +189,7 @@ func (s *scanner) literal() error {
 	return s.errorf("%q where a value was expected", s.buf[s.pos])
 }
 
-// token reads a number as it is written.
+// token reads a number as text.
 func (s *scanner) token() ([]byte, error) {
 	s.raw = s.raw[:0]
 	for {
@@ -202,7 +202,7 @@ func (s *scanner) token() ([]byte, error) {
 			case len(s.raw) == 0:
 				return nil, s.errorf("%q where a value was expected", c)
 			case !isNumber(s.raw):
-				return nil, s.errorf("%q is no number", s.raw)
+				return nil, s.errorf("%q is not a number", s.raw)
 			default:
 				return s.raw, nil
 			}
@@ -213,7 +213,7 @@ func (s *scanner) token() ([]byte, error) {
 	}
 }
 
-// isNumber tells whether a token has JSON's form of a number.
+// isNumber tells whether a token has the syntax of a JSON number.
 func isNumber(token []byte) bool {
 	t := bytes.TrimPrefix(token, []byte("-"))
 	whole := digits(t)
@@ -239,7 +239,7 @@ func isNumber(token []byte) bool {
 	return len(t) > 0 && digits(t) == len(t)
 }
 
-// digits returns how many of them t begins with.
+// digits returns the number of digits that t begins with.
 func digits(t []byte) int {
 	n := 0
 	for n < len(t) && '0' <= t[n] && t[n] <= '9' {

@@ -17,7 +17,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
 )
 
-// A result is what becomes of an answer.
+// A result is what an answer is decoded to.
 type result struct {
 	Images []page.Image
 	Token  string
@@ -25,13 +25,13 @@ type result struct {
 	Absent bool // no Images
 }
 
-// sameResult compares results: of an error only whether there is one.
+// sameResult compares results; of errors, only whether there is one.
 var sameResult = cmp.Options{
 	cmp.Comparer(func(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }),
 	cmp.Comparer(func(a, b error) bool { return (a == nil) == (b == nil) }),
 }
 
-// decode reads an answer with ours.
+// decode reads an answer with our decoder.
 func decode(r io.Reader) (result, error) {
 	var d page.Decoder
 	var got result
@@ -45,7 +45,7 @@ func decode(r io.Reader) (result, error) {
 	return got, err
 }
 
-// answering is a transport that knows one answer.
+// answering is a transport that always gives the same answer.
 type answering []byte
 
 func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -85,7 +85,7 @@ func sdk(t testing.TB, body []byte) result {
 	return want
 }
 
-// compare checks an answer against the SDK's, however it comes in.
+// compare checks our result against the SDK's, however the bytes arrive.
 func compare(t *testing.T, body []byte) {
 	t.Helper()
 	got, err := decode(bytes.NewReader(body))
@@ -110,7 +110,7 @@ func compare(t *testing.T, body []byte) {
 	}
 }
 
-// tokenOf returns the token where it counts.
+// tokenOf returns the token of a result, if it counts.
 func tokenOf(r result) string {
 	if r.Failed || r.Absent {
 		return ""
@@ -118,7 +118,7 @@ func tokenOf(r result) string {
 	return r.Token
 }
 
-// repeats tells whether an object of the answer has a key twice.
+// repeats tells whether an object in the answer has the same key twice.
 func repeats(body []byte) bool {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	type level struct {

@@ -18,11 +18,11 @@ func (s *scanner) text(what string) (string, error) {
 	return s.rest(maxText)
 }
 
-// open reads the quote that a string begins with.
+// open reads the quote at the beginning of a string.
 func (s *scanner) open(what string) error { return s.expect('"', what) }
 
-// rest reads a string after its quote, of at most limit characters as they were
-// sent, and returns what it stands for.
+// rest reads the rest of a string after its first quote, at most limit bytes as sent, and
+// returns its value.
 func (s *scanner) rest(limit int) (string, error) {
 	s.raw = append(s.raw[:0], '"')
 	if err := s.scan(limit, true); err != nil {
@@ -48,10 +48,10 @@ func isASCII(text []byte) bool {
 	return true
 }
 
-// scan reads up to and including the closing quote, and checks the escapes before
-// it. With keep, what it reads is appended to s.raw as it is, without the quote.
+// scan reads up to and including the closing quote, and checks the escapes before it. With
+// keep, it appends what it reads to s.raw unchanged, without the quote.
 func (s *scanner) scan(limit int, keep bool) error {
-	var in form
+	var in escapeState
 	for {
 		i := s.pos
 		for i < s.end && in.step(s.buf[i]) {
@@ -77,31 +77,31 @@ func (s *scanner) scan(limit int, keep bool) error {
 	}
 }
 
-// A form is where in a string the scanner is: 0 outside of an escape, 1 to 4 the
-// hexadecimal digits that are still to come, escape right after the backslash.
-type form int
+// An escapeState is the position within an escape: 0 outside of one, backslash right after
+// the backslash, and 1 to 4 the number of hexadecimal digits that are still to come.
+type escapeState int
 
-const escape form = 5
+const backslash escapeState = 5
 
 // step tells whether c continues the string.
-func (f *form) step(c byte) bool {
+func (e *escapeState) step(c byte) bool {
 	switch {
-	case *f == 0 && c == '\\':
-		*f = escape
-	case *f == 0:
+	case *e == 0 && c == '\\':
+		*e = backslash
+	case *e == 0:
 		return c >= ' ' && c != '"'
-	case *f == escape && c == 'u':
-		*f = 4
-	case *f == escape:
+	case *e == backslash && c == 'u':
+		*e = 4
+	case *e == backslash:
 		if strings.IndexByte(`"\/bfnrt`, c) < 0 {
 			return false
 		}
-		*f = 0
+		*e = 0
 	default:
 		if strings.IndexByte("0123456789abcdefABCDEF", c) < 0 {
 			return false
 		}
-		*f--
+		*e--
 	}
 	return true
 }

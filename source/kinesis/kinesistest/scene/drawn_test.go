@@ -37,7 +37,7 @@ func drawnJPEG(t testing.TB, d *Drawn, stream string, at time.Time, quality int)
 	return img
 }
 
-// fitted draws the picture at the view into an image of w x h.
+// fitted draws the picture into an image of w x h, where the view says.
 func fitted(img image.Image, w, h int, v View) image.Image {
 	out := image.NewRGBA(image.Rect(0, 0, w, h))
 	draw.Draw(out, out.Rect, image.NewUniform(ycc(114, 114, 114)), image.Point{}, draw.Src)
@@ -126,8 +126,8 @@ func TestReadTimeCodeRefuses(t *testing.T) {
 	}
 }
 
-// The tiles make the same picture as image/jpeg does in one piece, also when they
-// come from the cache, at sizes that are no whole number of them.
+// A picture encoded in tiles equals one that image/jpeg encodes in one piece: also if tiles
+// come from the cache, and at sizes that are not a whole number of tiles.
 func TestTilesEqualWholeJPEG(t *testing.T) {
 	for _, size := range []image.Point{{640, 360}, {322, 242}, {321, 181}, {752, 500}} {
 		d := newDrawn(t, size.X, size.Y)
