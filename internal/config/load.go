@@ -12,6 +12,14 @@ import (
 // Load reads the file at path. Variables are looked up with env, normally
 // [os.LookupEnv]. What is wrong with the contents is returned as [strictyaml.Errors].
 func Load(path string, env func(string) (string, bool)) (*Config, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data, env)
+}
+
+func readFile(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -19,7 +27,7 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 	case err != nil:
 		return nil, fmt.Errorf("config file: %w", err)
 	}
-	return Parse(path, data, env)
+	return data, nil
 }
 
 // Parse reads a config from data. The name is that of the file in errors. What is wrong is

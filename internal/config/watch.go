@@ -28,9 +28,8 @@ type File struct {
 // LoadWatched is like [Load], and also returns the file, with which later changes are
 // detected.
 func LoadWatched(path string, env func(string) (string, bool)) (*Config, *File, error) {
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
-		_, err = Load(path, env) // whose error explains it better
 		return nil, nil, err
 	}
 	cfg, err := Parse(path, text, env)
