@@ -16,10 +16,8 @@ package checkpoint
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"maps"
@@ -35,8 +33,6 @@ import (
 const (
 	fileName = "cursors.json"
 	lockName = "lock"
-	version  = 1
-	maxBytes = 64 << 20
 )
 
 // A Store is the cursors of one directory. It implements [source.Cursors].
@@ -49,13 +45,6 @@ type Store struct {
 	mu      sync.Mutex
 	cursors map[string]source.Slot
 	changed bool // since they were written
-}
-
-// file is the content of the file. Sum is the CRC-32 of Cursors as it stands there.
-type file struct {
-	Version int             `json:"version"`
-	Sum     string          `json:"sum"`
-	Cursors json.RawMessage `json:"cursors"`
 }
 
 // Open opens a directory, and makes it if it does not exist. It returns an error if
@@ -77,6 +66,7 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
+// acquire opens the lock file and locks it for this process, until it is closed.
 func acquire(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -85,14 +75,14 @@ func acquire(path string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.New("another process is using it: give each its own")
+			return nil, errors.New("another process is using it: give each process a directory of its own")
 		}
 		return nil, err
 	}
 	return f, nil
 }
 
-// read loads the file, or sets it aside.
+// read loads the file. It sets a damaged one aside.
 func (s *Store) read() error {
 	path := filepath.Join(s.dir, fileName)
 	f, err := os.Open(path)
@@ -107,7 +97,7 @@ func (s *Store) read() error {
 	if err != nil {
 		return err
 	}
-	cursors, err := parse(data)
+	cursors, err := decode(data)
 	if err == nil {
 		s.cursors = cursors
 		return nil
@@ -116,42 +106,15 @@ func (s *Store) read() error {
 	if e := os.Rename(path, aside); e != nil {
 		return errors.Join(err, e)
 	}
-	s.damaged = fmt.Sprintf("%s was not readable (%v) and is now %s", path, err, aside)
+	s.damaged = fmt.Sprintf("%s was not readable (%v) and has been renamed to %s", path, err, aside)
 	return nil
 }
 
-func parse(data []byte) (map[string]source.Slot, error) {
-	if len(data) > maxBytes {
-		return nil, fmt.Errorf("larger than %d bytes", maxBytes)
-	}
-	var f file
-	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, err
-	}
-	if f.Version != version {
-		return nil, fmt.Errorf("version %d, this program knows version %d", f.Version, version)
-	}
-	if f.Sum != sum(f.Cursors) {
-		return nil, errors.New("wrong checksum")
-	}
-	var times map[string]time.Time
-	if err := json.Unmarshal(f.Cursors, &times); err != nil {
-		return nil, err
-	}
-	cursors := make(map[string]source.Slot, len(times))
-	for key, t := range times {
-		cursors[key] = source.SlotAt(t)
-	}
-	return cursors, nil
-}
-
-func sum(data []byte) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE(data)) }
-
-// Damaged tells which file was set aside when the store was opened, and why; "" if none
-// was.
+// Damaged says which file was set aside when the store was opened, and why. It returns ""
+// if none was.
 func (s *Store) Damaged() string { return s.damaged }
 
-// Load returns the cursor last set for a key, false if there is none.
+// Load returns the cursor last set for a key, and false if there is none.
 func (s *Store) Load(key string) (source.Slot, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +122,7 @@ func (s *Store) Load(key string) (source.Slot, bool) {
 	return c, ok
 }
 
-// Set sets a key's cursor, for the next Flush.
+// Set notes the cursor of a key. The next Flush writes it.
 func (s *Store) Set(key string, cursor source.Slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,41 +174,11 @@ func (s *Store) writeChanged() error {
 }
 
 func (s *Store) write(cursors map[string]source.Slot) error {
-	times := make(map[string]string, len(cursors))
-	for key, c := range cursors {
-		times[key] = c.String()
-	}
-	raw, err := json.Marshal(times)
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(file{Version: version, Sum: sum(raw), Cursors: raw})
+	data, err := encode(cursors)
 	if err != nil {
 		return err
 	}
 	return replace(filepath.Join(s.dir, fileName), data)
-}
-
-// replace writes a file so that a crash leaves either the old or the new content.
-func replace(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }()
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Close writes what has changed and releases the directory.

@@ -38,7 +38,7 @@ func TestCursorsSurvive(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state", "deep")
 	s := open(t, dir)
 	if _, ok := s.Load("a"); ok {
-		t.Error("a cursor out of nothing")
+		t.Error("an empty store has a cursor")
 	}
 	s.Set("a", 1767322445200)
 	s.Set("b/@2026", 400)
@@ -79,8 +79,8 @@ func TestOneProcessAtATime(t *testing.T) {
 	}
 }
 
-// TestDamagedFileIsSetAside changes a good file in every byte, cuts it at every
-// length, and replaces it by rubbish.
+// TestDamagedFileIsSetAside flips a bit in each byte of a good file, cuts it at every
+// length, and replaces it with other content.
 func TestDamagedFileIsSetAside(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -101,7 +101,7 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 	}
 	bad = append(bad, []byte("null"), []byte("[]"), []byte(`{"version":9}`), make([]byte, 4096))
 	for _, data := range bad {
-		cursors, err := parse(data)
+		cursors, err := decode(data)
 		if err == nil && cursors["front-door"] != 1767322445200 {
 			t.Errorf("%q was taken for %v", data, cursors)
 		}
