@@ -21,8 +21,8 @@ import (
 )
 
 // benchJPEG returns the picture to measure with: the file that CVFEEDER_BENCH_JPEG
-// names, or a drawn one of 1920x1080 and about 320 KB, 4:2:0: smooth shades,
-// edges, and the noise of a sensor.
+// names, or a synthetic one of 1920x1080, 4:2:0 and about 320 KB, with smooth shades,
+// edges, and noise as of a sensor.
 func benchJPEG(b *testing.B) []byte {
 	b.Helper()
 	if name := os.Getenv("CVFEEDER_BENCH_JPEG"); name != "" {
@@ -52,9 +52,9 @@ func benchJPEG(b *testing.B) []byte {
 	return buf.Bytes()
 }
 
-// BenchmarkTransformVsLibjpeg measures a 1080p JPEG to the yolo preset's tensor
-// against libjpeg-turbo's decode of the same file alone. The two take turns, and
-// their medians are compared, so that the noise of a shared machine hits both.
+// BenchmarkTransformVsLibjpeg compares the time from a 1080p JPEG to the yolo preset's
+// tensor with that of libjpeg-turbo's decode of the same file alone. The two take turns,
+// so that the noise of a shared machine hits both, and their medians are compared.
 func BenchmarkTransformVsLibjpeg(b *testing.B) {
 	data, out := benchJPEG(b), newOutput(b, "yolo", nil)
 	w := NewWorker(Options{})
@@ -74,8 +74,8 @@ func BenchmarkTransformVsLibjpeg(b *testing.B) {
 	b.ReportMetric(float64(t)/float64(f), "transform-vs-libjpeg")
 }
 
-// libjpegAlone returns a function that decodes the picture, to all of its pixels, in the
-// way of TurboJPEG and OpenCV: all that they use of libjpeg-turbo, and nothing else.
+// libjpegAlone returns a function that decodes the whole picture with libjpeg-turbo's
+// public functions, in the same way as TurboJPEG and OpenCV.
 func libjpegAlone(b *testing.B, w *Worker, data []byte) func() {
 	b.Helper()
 	h, err := readJPEGHeader(data)
@@ -143,7 +143,7 @@ func TestBenchmarksRun(t *testing.T) {
 	}
 }
 
-// BenchmarkTensor measures what comes after the decoder.
+// BenchmarkTensor measures all that comes after the decoder.
 func BenchmarkTensor(b *testing.B) {
 	data := benchJPEG(b)
 	for _, preset := range []string{"yolo", "imagenet", "clip", "raw"} {
@@ -163,10 +163,10 @@ func BenchmarkTensor(b *testing.B) {
 	}
 }
 
-// BenchmarkPack measures the pass from pixels to normalized planes.
+// BenchmarkPack measures the way from resized pixels to the tensor's elements.
 func BenchmarkPack(b *testing.B) {
 	out := newOutput(b, "yolo", nil)
-	w := NewWorker(Options{NoRowDecoder: true}) // for the whole picture to be there
+	w := NewWorker(Options{NoRowDecoder: true}) // keeps the whole picture
 	defer w.Close()
 	transformOnce(b, w, benchJPEG(b), out)
 	for _, dtype := range transform.DTypes() {
@@ -207,9 +207,9 @@ func BenchmarkDecodeFast(b *testing.B) {
 	b.ReportMetric(float64(median(exacts))/float64(median(fasts)), "transform-fast-speedup")
 }
 
-// BenchmarkTransformScaling measures the throughput of two workers against that
-// of one, in turns. What the machine allows is measured beside it: two decodes by
-// libjpeg-turbo alone, which share nothing but the memory's bandwidth.
+// BenchmarkTransformScaling compares the throughput of two workers with that of one, in
+// turns. What the machine allows is measured as well: libjpeg-turbo alone, where two
+// decodes share nothing but the memory's bandwidth.
 func BenchmarkTransformScaling(b *testing.B) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		b.Skip("needs two cores")
@@ -240,8 +240,8 @@ func BenchmarkTransformScaling(b *testing.B) {
 	b.ReportMetric(median(floors[1])/median(floors[0]), "libjpeg-scaling")
 }
 
-// throughput returns how often a second once is run by n goroutines together. It
-// is the sum of their own rates: none waits for another to finish.
+// throughput returns how many times a second n goroutines together run once. It
+// is the sum of their rates: none waits for another to finish.
 func throughput(n int, once func(i int)) float64 {
 	rates := make([]float64, n)
 	var wg sync.WaitGroup

@@ -13,8 +13,8 @@ var (
 	pngMagic  = []byte("\x89PNG\r\n\x1a\n")
 )
 
-// decode decodes the data by what its first bytes say it is. Nothing but JPEG and
-// PNG reaches a decoder: OpenCV itself would try a dozen formats.
+// decode decodes the data as its first bytes ask for. Nothing but JPEG and PNG reaches a
+// decoder: OpenCV by itself would try a dozen formats.
 func (w *Worker) decode(data []byte, outs []*transform.Output) (picture, error) {
 	switch {
 	case len(data) == 0:
@@ -77,10 +77,9 @@ func undecodable(reason transform.Reason, format string, args ...any) error {
 	return &transform.DecodeError{Reason: reason, Err: fmt.Errorf(format, args...)}
 }
 
-// eighths returns the n for a decode of the picture at n/8: the smallest that is
-// at least as large as what every output resizes it to, 8 where an output needs
-// the exact pixels. 3 and 5 to 7 are left out: libjpeg-turbo has no vector code
-// for them, and is slower than at the next size.
+// eighths returns the n to decode the picture at n/8: the smallest with which no output
+// has to enlarge it, or 8 where an output needs the exact pixels. 3 and 5 to 7 are left
+// out: libjpeg-turbo has no vector code for them, and is slower than at the next size.
 func eighths(size image.Point, outs []*transform.Output) int {
 	if len(outs) == 0 {
 		return 8
@@ -92,7 +91,7 @@ func eighths(size image.Point, outs []*transform.Output) int {
 		}
 		g, err := o.Spec.Geometry(size)
 		if err != nil {
-			continue // Tensor will say so
+			continue // Tensor will return the error
 		}
 		for len(sizes) > 1 && !covers(g.Scaled(sizes[0], 8)) {
 			sizes = sizes[1:]
@@ -107,7 +106,7 @@ func eighths(size image.Point, outs []*transform.Output) int {
 	return sizes[0]
 }
 
-// covers tells whether the geometry does not enlarge.
+// covers reports whether the geometry does not enlarge the picture.
 func covers(g transform.Geometry) bool {
 	return g.Region.Dx() >= g.Resized.X && g.Region.Dy() >= g.Resized.Y
 }

@@ -28,7 +28,7 @@ type fidelityCase struct {
 	Output                  goldenOutput
 }
 
-// A fidelityRow is a line of the table: all pictures of one preset and reference.
+// A fidelityRow is a row of the table: all pictures of one preset and reference.
 type fidelityRow struct {
 	name, reference  string
 	pictures         map[string]bool
@@ -84,8 +84,8 @@ func (r *fidelityRow) String() string {
 		r.name, r.reference, len(r.pictures), share, r.largest, r.element, psnr, speedup)
 }
 
-// TestFidelity compares with what testdata/fidelity.py has written to the
-// directory that CVFEEDER_FIDELITY names, writes the table, and shows it in
+// TestFidelity compares tensors with those that testdata/fidelity.py has written to the
+// directory that CVFEEDER_FIDELITY names, and writes the table, also to
 // docs/fidelity.md: "make fidelity".
 func TestFidelity(t *testing.T) {
 	directory := os.Getenv("CVFEEDER_FIDELITY")
@@ -96,7 +96,7 @@ func TestFidelity(t *testing.T) {
 	for _, r := range rows {
 		switch {
 		case strings.HasPrefix(r.reference, "CLIPImageProcessor "):
-			// Made of PyTorch's resampling, which rounds otherwise; shown to be known.
+			// It uses PyTorch's resampling, which rounds differently. The table shows how much.
 		case strings.HasPrefix(r.name, "resize: opencv") || r.name == "yolo":
 			if r.largest > 1 || r.share() > 0.001 {
 				t.Errorf("more than 1 in 0.1%% of the pixels: %v", r)
@@ -208,8 +208,7 @@ func compareFast(t *testing.T, pictures string) []*fidelityRow {
 	return rows
 }
 
-// cutTable returns docs/fidelity.md in three parts: the second is what is between the
-// markers of the table.
+// cutTable returns docs/fidelity.md in three parts: up to the table, the table, and the rest.
 func cutTable(t *testing.T) (before, table, after string) {
 	t.Helper()
 	const begin, end = "<!-- fidelity: made by make fidelity -->\n", "<!-- end of fidelity -->\n"
@@ -225,8 +224,8 @@ func cutTable(t *testing.T) (before, table, after string) {
 	return before + begin, table, end + after
 }
 
-// TestManualShowsFidelity: docs/fidelity.md shows the table that was measured last, with
-// the versions that are pinned.
+// TestManualShowsFidelity: docs/fidelity.md shows the table that was measured last, and
+// the table names the versions that are pinned.
 func TestManualShowsFidelity(t *testing.T) {
 	want, err := os.ReadFile(fidelityTable)
 	if err != nil {
@@ -242,7 +241,7 @@ func TestManualShowsFidelity(t *testing.T) {
 		}
 		for _, m := range regexp.MustCompile(`(?m)^([\w-]+)==(\S+)$`).FindAllStringSubmatch(string(text), -1) {
 			named := strings.Contains(string(want), m[1]+" "+m[2])
-			if !named && m[1] != "numpy" && m[1] != "torch" { // the ground that the others stand on
+			if !named && m[1] != "numpy" && m[1] != "torch" { // the others are built on them
 				t.Errorf("testdata/fidelity.md does not name %s %s of %s: run `make fidelity`", m[1], m[2], name)
 			}
 		}

@@ -20,8 +20,8 @@ func FuzzDecodeJPEG(f *testing.F) {
 	fuzzDecode(f, ".jpg", jpegMarkers, func(data []byte) []byte { return data }, d.rows, d.plain)
 }
 
-// FuzzDecodePNG does so for PNG, with the checksums put right: they would keep
-// nearly everything from the decoder.
+// FuzzDecodePNG does the same for PNG. It corrects the checksums, because with wrong ones
+// hardly anything would reach the decoder.
 func FuzzDecodePNG(f *testing.F) {
 	w := NewWorker(fuzzLimits)
 	defer w.Close()
@@ -133,8 +133,8 @@ func fuzzTensor(t *testing.T, w *Worker, o *transform.Output) *transform.Tensor 
 	return tensor
 }
 
-// addSeeds adds the files with the extension, each of them cut at every mark, and
-// with a bit flipped in each of the bytes that begin what is marked.
+// addSeeds adds the files with the extension, each also cut off at every mark, and with a
+// flipped bit in each of the first bytes after every mark.
 func addSeeds(f *testing.F, extension string, marks func([]byte) []int) {
 	f.Helper()
 	files, err := os.ReadDir("testdata/pictures")
@@ -157,7 +157,7 @@ func addSeeds(f *testing.F, extension string, marks func([]byte) []int) {
 	}
 }
 
-// fuzzOutputs returns outputs that take every way through the pixels.
+// fuzzOutputs returns outputs that together use all of the code that works on pixels.
 func fuzzOutputs(f *testing.F) []*transform.Output {
 	var outputs []*transform.Output
 	for i, resize := range transform.Resizes() {

@@ -12,8 +12,8 @@
 
 enum {
 	LINEAR,
-	PICK,  // the source's sides are the same odd multiple of the result's: its middle pixels
-	HALVE, // they are twice the result's: the mean of four pixels
+	PICK,  // the source is an odd number of times as large: of each square, its middle pixel
+	HALVE, // it is twice as large: the mean of four pixels
 };
 
 #define ONE 2048 // the weight of 1
@@ -29,8 +29,8 @@ size_t cvf_linear_scratch(const cvf_linear *l) {
 	       2 * align((3 * w + PAD) * sizeof **l->wide);
 }
 
-// The position in the source of pixel i of the result, along one side. The types
-// are those of OpenCV, for the same rounding.
+// The position in the source of pixel i of the result, along one side. The types are
+// OpenCV's, so that the rounding is, too.
 static float position(int i, int src, int dst) {
 	double scale = 1. / ((double)dst / src);
 	return (float)((i + 0.5) * scale - 0.5);
@@ -40,7 +40,7 @@ static int16_t weight(float v) { return (int16_t)lrintf(v * ONE); }
 
 static int clamp(int v, int last) { return v < 0 ? 0 : v > last ? last : v; }
 
-// Works out which rows the next row of the result is made of.
+// Finds the rows that the next row of the result is made of.
 static void next_row(cvf_linear *l) {
 	if (l->y == l->dst_h) {
 		l->first = l->last = INT_MAX / 2; // none
@@ -94,8 +94,9 @@ void cvf_linear_start(cvf_linear *l, void *scratch) {
 	next_row(l);
 }
 
-// A row of the source at the result's width, from pixel x on. What OpenCV drops of
-// the sums when it goes on with them is dropped here, so that 16 bits hold them.
+// Resizes a row of the source to the result's width, from pixel x of the result on. OpenCV
+// drops the lowest bits of the sums when it uses them. Dropped here, they make the sums
+// fit into 16 bits.
 static void widen_from(int x, const cvf_linear *l, const uint8_t *src, int16_t *restrict dst) {
 	for (dst += 3 * x; x < l->dst_w; x++, dst += 3) {
 		const uint8_t *s = src + l->column[x];
@@ -114,7 +115,7 @@ static void widen_from(int x, const cvf_linear *l, const uint8_t *src, int16_t *
 }
 
 #ifdef __SSE2__
-// Two pixels at a time, in the halves of a vector.
+// Does the same for two pixels at a time, one in each half of a vector.
 __attribute__((target("avx2"))) static void widen_twice(const cvf_linear *l, const uint8_t *src,
                                                         int16_t *restrict dst) {
 	const __m256i halves = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
@@ -156,14 +157,14 @@ CVF_CLONES static void blend(const int16_t *restrict a, const int16_t *restrict 
 
 static void pick(const uint8_t *src, int factor, int w, uint8_t *dst) {
 	src += factor / 2 * 3;
-	// Four bytes are moved faster than three.
+	// Copying four bytes is faster than copying three.
 	for (int x = 0; x < w; x++, src += 3 * factor, dst += 3) memcpy(dst, src, 4);
 }
 
 CVF_CLONES static void halve(const uint8_t *a, const uint8_t *b, int w, uint8_t *dst) {
 	int x = 0;
 #if defined(__GNUC__) && !defined(__clang__)
-	// Two pixels of the result at a time, from four of each row.
+	// Two pixels of the result at a time, of four pixels in each row.
 	typedef uint8_t bytes __attribute__((vector_size(16)));
 	typedef uint16_t words __attribute__((vector_size(16)));
 	const bytes pairs = {0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11, 12, 12, 12, 12};

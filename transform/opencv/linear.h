@@ -4,24 +4,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A picture of three 8-bit channels that is resized by linear interpolation while
-// its rows come, from the top to the bottom. The result is that of cv::resize with
-// INTER_LINEAR, bit for bit: weights of 11 bits, and the mean of four pixels where
-// both sides are halved.
+// Resizes a picture of three 8-bit channels by linear interpolation, one row after the
+// other from top to bottom. The result is that of cv::resize with INTER_LINEAR, bit for
+// bit: with weights of 11 bits, or as the mean of four pixels where both sides are
+// halved.
 //
 // Set the first four fields, then call cvf_linear_start.
 typedef struct {
 	int src_w, src_h;
 	int dst_w, dst_h;
 
-	int y;              // the row of the result that is made next
-	int first, last;    // the source's rows that it is made of: last is first or the next
-	int kind;
-	int factor;         // of the rows and columns that are picked
-	int32_t *column;    // for each pixel of a row, where its two begin
-	int16_t *weight;    // and their weights
-	int16_t *wide[2];   // rows of the source at the result's width, times 128
-	int16_t weights[2]; // of the rows first and last
+	int y;              // the row of the result that comes next
+	int first, last;    // the rows of the source that it is made of: one, or two neighbours
+	int kind;           // how: see linear.c
+	int factor;         // the source's sides divided by the result's
+	int32_t *column;    // for each pixel of a row, the offset of the two that it is made of
+	int16_t *weight;    // and the weights of these two
+	int16_t *wide[2];   // two rows of the source, resized to the result's width, times 128
+	int16_t weights[2]; // the weights of first and last
 } cvf_linear;
 
 // cvf_linear_scratch returns how many bytes cvf_linear_start needs, of memory
@@ -29,13 +29,12 @@ typedef struct {
 size_t cvf_linear_scratch(const cvf_linear *l);
 void cvf_linear_start(cvf_linear *l, void *scratch);
 
-// What may be read behind a row of the source and written behind the result, in
-// bytes.
+// The bytes that may be read behind a row of the source, and written behind the result.
 #define CVF_LINEAR_BEHIND 8
 
-// cvf_linear_rows takes row y of the source, and makes the rows of dst for which it
-// was the last one missing. Rows other than l->first and l->last may be left out.
-// rows[n & 1] is row n of the source; dst has no gaps between its rows.
+// cvf_linear_rows is called with each row y of the source, and writes the rows of dst that
+// can now be made. Rows other than l->first and l->last may be left out. rows[n & 1] is
+// row n of the source; dst has no gaps between its rows.
 void cvf_linear_rows(cvf_linear *l, const uint8_t *const rows[2], int y, uint8_t *dst);
 
 #endif

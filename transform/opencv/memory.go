@@ -14,22 +14,22 @@ import (
 const (
 	// memoryAlign suits every vector instruction.
 	memoryAlign = 64
-	// memorySlack bytes may be read, not used, behind the end of the pixels.
+	// Kernels may read memorySlack bytes behind the pixels, and do not use them.
 	memorySlack = 64
-	// memoryKept is how much a worker keeps of a buffer that was needed once for
+	// memoryKept is the most that a worker keeps of a buffer that was once needed for
 	// a much larger picture.
 	memoryKept = 32 << 20
 )
 
-// A memory is a block of C memory that is reused and grows as needed. C code may
-// keep pointers to it, which Go memory does not allow.
+// A memory is a block of C memory that is reused, and grows as needed. Unlike with Go
+// memory, C code may keep pointers to it.
 type memory struct {
 	p   unsafe.Pointer
 	cap int
 }
 
-// reserve makes room for n bytes. What was in the memory is lost, and views of it
-// become invalid.
+// reserve makes room for n bytes. The memory's content may be lost, and views of it are
+// no longer valid.
 func (m *memory) reserve(n int) error {
 	if n <= m.cap && (m.cap <= memoryKept || n >= m.cap/4) {
 		return nil
@@ -50,8 +50,8 @@ func (m *memory) free() {
 	m.p, m.cap = nil, 0
 }
 
-// A view is a rectangle of 8-bit pixels in C memory, the channels of each side by
-// side, pixels step bytes apart, rows stride bytes apart.
+// A view is a rectangle of 8-bit pixels in C memory. The channels of a pixel are side by
+// side, the pixels step bytes apart, and the rows stride bytes apart.
 type view struct {
 	p            unsafe.Pointer
 	step, stride int
@@ -74,27 +74,27 @@ func (v view) sub(r image.Rectangle) view {
 	return v
 }
 
-// sampled returns the view of every n-th pixel in both directions, the middle one
-// of n; n must be odd, and divide the size.
+// sampled returns the view of the middle pixel of every n x n pixels. n must be odd, and
+// divide the size.
 func (v view) sampled(n int) view {
 	v.p = unsafe.Add(v.p, n/2*(v.stride+v.step))
 	v.step, v.stride, v.size = v.step*n, v.stride*n, v.size.Div(n)
 	return v
 }
 
-// A matrix is memory that a Mat can be made over.
+// A matrix is memory that can be wrapped in a Mat.
 type matrix interface {
 	mat() (gocv.Mat, error)
 }
 
-// mat returns a Mat over the view, which must not be sampled.
+// mat returns a Mat over the view's memory. The view must not be sampled.
 func (v view) mat() (gocv.Mat, error) {
 	kind := gocv.MatTypeCV8UC3
 	if v.channels == 1 {
 		kind = gocv.MatTypeCV8UC1
 	}
-	// gocv has no way to name a stride: a Mat of whole rows is made, and narrowed
-	// to the view before anything reads it.
+	// gocv cannot be told a stride. So a Mat of whole rows is made, and narrowed to the
+	// view before anything reads it.
 	used := (v.size.Y-1)*v.stride + v.size.X*v.channels
 	rows, err := gocv.NewMatFromBytes(v.size.Y, v.stride/v.channels, kind, unsafe.Slice((*byte)(v.p), used))
 	if err != nil || rows.Cols() == v.size.X {
@@ -104,14 +104,14 @@ func (v view) mat() (gocv.Mat, error) {
 	return part, rows.Close()
 }
 
-// floats is a picture whose channels are float32, without gaps.
+// floats is a picture of float32 channels, without gaps.
 type floats struct {
 	p        unsafe.Pointer
 	size     image.Point
 	channels int
 }
 
-// mat returns a Mat over the floats.
+// mat returns a Mat over the floats' memory.
 func (f floats) mat() (gocv.Mat, error) {
 	kind := gocv.MatTypeCV32FC3
 	if f.channels == 1 {
@@ -121,8 +121,8 @@ func (f floats) mat() (gocv.Mat, error) {
 	return gocv.NewMatFromBytes(f.size.Y, f.size.X, kind, unsafe.Slice((*byte)(f.p), used))
 }
 
-// withMat calls do with a Mat over the memory, without a copy. The Mat is closed
-// when do returns; it must not keep it.
+// withMat calls do with a Mat over the memory, which is not copied. The Mat is closed
+// when do returns: do must not keep it.
 func withMat(m matrix, do func(*gocv.Mat) error) error {
 	mat, err := m.mat()
 	if err != nil {

@@ -11,23 +11,45 @@
 //		// use t.Data, then t.Release()
 //	}
 //
-// A [Worker] belongs to one goroutine at a time: it owns the memory it works in
+// A [Worker] belongs to one goroutine at a time: it owns the memory that it works in
 // and reuses it for the next frame. Run one per core; OpenCV's own threads are
-// off.
+// turned off.
+//
+// # Pixels
 //
 // The pixels are those of the reference libraries. JPEG is decoded as Pillow and
-// cv2 do by default (accurate DCT, smooth chroma upsampling), PNG as cv2's
+// cv2 do by default (accurate DCT, smooth chroma upsampling), PNG as with cv2's
 // IMREAD_COLOR: 8 bits a channel, alpha dropped. CMYK becomes RGB by Pillow's
-// formula. EXIF orientation is ignored, as Pillow and torchvision do and
-// cv2.imread does with IMREAD_IGNORE_ORIENTATION; Kinesis Video sets none. Gray
-// is cv2's COLOR_BGR2GRAY, before resizing.
+// formula. EXIF orientation is ignored, as by Pillow, torchvision, and cv2.imread with
+// IMREAD_IGNORE_ORIENTATION; Kinesis Video sets none. Gray is cv2's COLOR_BGR2GRAY,
+// computed before resizing.
 //
-// A JPEG for one output that is resized by opencv-linear is resized row by row as it
-// is decoded, and never is in memory as a whole: the same pixels for less of the
-// memory's bandwidth, which is what many workers run short of.
+// Only whole pictures are accepted: an error or a warning of a library makes the picture
+// undecodable, and so does a missing scan.
 //
-// Building needs OpenCV 4, and libturbojpeg and libjpeg of libjpeg-turbo, with their
-// pkg-config files, and -tags gocv_specific_modules.
+// # The row decoder
+//
+// The row decoder makes the same tensors in two thirds of the time: see
+// [CheckRowDecoder]. It resizes a JPEG row by row while it is decoded, if it is for one
+// output with opencv-linear, so that the whole picture never takes up the memory's
+// bandwidth, the first thing that many workers run short of. And it has a Huffman
+// decoder and an inverse DCT of its own, which libjpeg-turbo calls in place of its
+// own, as only its private structs allow.
+//
+// # Stability
+//
+// [Worker], [Options] and [Engine] are stable, and so are the tensors: where their bytes
+// change, so does [Engine] or the fingerprint. How fast they are made, and which of the
+// ways within the package is taken, may change with any release.
+//
+// # Building
+//
+// Building needs OpenCV 4 and the libjpeg of libjpeg-turbo, with their pkg-config files,
+// and -tags gocv_specific_modules.
+//
+// The package is larger than the others of this module because all of its C is here: cgo
+// compiles only the C files beside the Go files that call them, and a kernel is best read
+// beside its caller.
 package opencv
 
 /*
@@ -58,9 +80,9 @@ import (
 	"gocv.io/x/gocv"
 )
 
-// Engine names the versions of the libraries that make the pixels, in one line,
+// Engine returns the versions of the libraries that make the pixels, in one line,
 // for [transform.Spec.Fingerprint]: "opencv 4.6.0, libjpeg-turbo 2.1.5, gocv 0.43.0".
-// libjpeg-turbo's is that of its headers at build time.
+// For libjpeg-turbo it is the version of the headers at build time.
 func Engine() string {
 	return fmt.Sprintf("opencv %s, libjpeg-turbo %s, gocv %s",
 		gocv.OpenCVVersion(), jpegVersion(), gocv.Version())
@@ -69,10 +91,10 @@ func Engine() string {
 // jpegVersion returns the version of libjpeg-turbo's headers.
 func jpegVersion() string { return C.GoString(C.cvf_jpeg_version()) }
 
-// openMats counts the Mats that this package has open. OpenCV's heap belongs to
-// the process, and so does the count.
-var openMats atomic.Int64 //nolint:gochecknoglobals // a count of what is the process's own
+// openMats counts the Mats that this package has open. It is one for the process, as
+// OpenCV's heap is.
+var openMats atomic.Int64 //nolint:gochecknoglobals // counts what belongs to the process
 
-// OpenMats returns how many Mats are open in the process right now: none between
-// two calls of a [Worker]. A number that grows is a leak.
+// OpenMats returns how many Mats this process has open right now. There are none while
+// no [Worker] is at work, so a growing number is a leak.
 func OpenMats() int { return int(openMats.Load()) }

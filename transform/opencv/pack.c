@@ -6,8 +6,8 @@
 #include <immintrin.h>
 #endif
 
-// Pixels that are not side by side are brought together first, this many at a
-// time: vectors of them then take half the time.
+// Pixels that are not side by side are first gathered, this many at a time: with vectors
+// of them the rest takes half the time.
 #define CVF_GATHERED 640
 
 static void cvf_gather(const uint8_t *src, int step, int n, uint8_t *dst) {
@@ -29,20 +29,19 @@ static void cvf_gather(const uint8_t *src, int step, int n, uint8_t *dst) {
 #define VALUE(c, v) table[(c) * 256 + (v)]
 #include "pack_rows.h"
 
-// Twice as fast as a table, because it is done in vectors.
+// In vectors, this is twice as fast as a table.
 #define T float
 #define NAME divide
 #define VALUE(c, v) ((float)(v) / table[0])
 #include "pack_rows.h"
 
 #ifdef __x86_64__
-// The quotient by way of the reciprocal, corrected once by what is left of v: for most
-// divisors that is the division's very result, and several times as fast
-// (P. Markstein, Computation of elementary functions on the IBM RISC System/6000
-// processor, 1990).
+// The quotient by way of the reciprocal, corrected once by the remainder. For most
+// divisors the result is that of the division, several times as fast (P. Markstein,
+// Computation of elementary functions on the IBM RISC System/6000 processor, 1990).
 #define QUOTIENT(v, d, r, mul, fma, fnma) fma(fnma(mul(v, r), d, v), r, mul(v, r))
 
-// Tells whether that is so for every pixel.
+// Tells whether that is so for every pixel and this divisor.
 __attribute__((target("avx2,fma"))) static int divides(float d) {
 	__m128 divisor = _mm_set_ss(d), r = _mm_set_ss(1 / d);
 	for (int i = 0; i < 256; i++) {
@@ -53,9 +52,10 @@ __attribute__((target("avx2,fma"))) static int divides(float d) {
 	return 1;
 }
 
-// Eight pixels at a time: 24 bytes, as two vectors that overlap in eight. Nobody reads
-// the tensor soon, so it goes past the caches, which it would fill several times.
-__attribute__((target("avx2,fma"))) static void divide_row_past(const uint8_t *s, int w, int reverse,
+// Divides eight pixels at a time: 24 bytes, in two vectors that overlap by eight. The
+// tensor is written around the caches: it would fill them several times, and nobody reads
+// it soon.
+__attribute__((target("avx2,fma"))) static void divide_row_uncached(const uint8_t *s, int w, int reverse,
                                                                 const float *table, float *d, size_t plane) {
 	const __m128i low[3] = {
 	    _mm_setr_epi8(0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
@@ -82,9 +82,9 @@ __attribute__((target("avx2,fma"))) static void divide_row_past(const uint8_t *s
 	divide_row_planar(s + 3 * x, w - x, reverse, table, d + x, plane);
 }
 
-// Tells whether divide_row_past may be used: all rows have to begin where whole vectors
-// do.
-static int goes_past(const cvf_pack_job *j, const float *table, const float *dst) {
+// Tells whether divide_row_uncached can be used: every row has to begin at an address
+// for whole vectors.
+static int suits_uncached(const cvf_pack_job *j, const float *table, const float *dst) {
 	return j->planar && j->channels == 3 && (uintptr_t)dst % 32 == 0 && j->tw % 8 == 0 && j->left % 8 == 0 &&
 	       __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2") && divides(table[0]);
 }
@@ -103,9 +103,9 @@ void cvf_pack(const cvf_pack_job *job, const void *table, void *dst) {
 		break;
 	case CVF_DIVIDE:
 #ifdef __x86_64__
-		if (goes_past(job, table, dst)) {
-			divide_planar(job, table, dst, divide_row_past);
-			_mm_sfence(); // once, for what went past the caches to be seen by others
+		if (suits_uncached(job, table, dst)) {
+			divide_planar(job, table, dst, divide_row_uncached);
+			_mm_sfence(); // so that other threads see what was written around the caches
 			break;
 		}
 #endif
@@ -114,7 +114,7 @@ void cvf_pack(const cvf_pack_job *job, const void *table, void *dst) {
 	}
 }
 
-// Ink that is absent is 255. A channel is key - (255 - ink) * key / 255, with the
+// No ink is 255. A channel is key - (255 - ink) * key / 255, with the
 // division rounded as Pillow's MULDIV255.
 void cvf_cmyk_to_bgr(const uint8_t *src, uint8_t *dst, size_t n) {
 	for (size_t i = 0; i < n; i++, src += 4, dst += 3) {

@@ -14,16 +14,16 @@ import (
 // tableBytes is the size of the largest table that packing needs.
 const tableBytes = 3 * 256 * 4
 
-// placed returns where the visible part of the resized picture is in the tensor.
+// placed returns where the visible part of the resized picture lies in the tensor.
 func placed(g transform.Geometry) image.Rectangle { return g.Visible().Add(g.Offset) }
 
-// pack lays the visible part of the resized picture into the tensor's data:
-// normalized, in the spec's channel order, type and layout; with its padding, unless
-// it is padded already. The worker's table must have room for tableBytes.
+// pack writes src, the visible part of the resized picture, to the tensor's data:
+// normalized, in the spec's channel order, type and layout. It writes the padding, too,
+// unless it is there already. The worker's table must have room for tableBytes.
 //
-// A float element is (pixel*scale - mean)/std in float64, rounded once to float32;
-// float16 is that float32 rounded to nearest even, as NumPy's astype does. PyTorch
-// and NumPy round every step to float32, which differs in the last bits: by 3e-7
+// A float element is (pixel*scale - mean)/std in float64, rounded once to float32. A
+// float16 is that float32, rounded to nearest even as by NumPy's astype. PyTorch
+// and NumPy round every step to float32, so that their last bits differ: by 3e-7
 // with ImageNet's mean and std.
 func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []byte, padded bool) {
 	at := placed(g).Min
@@ -37,8 +37,8 @@ func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []b
 	C.cvf_pack(&job, w.table.p, unsafe.Pointer(&dst[0]))
 }
 
-// fillTable writes what the packing of the spec's type needs to memory, which has
-// room for 3*256 elements, and returns the kind of the packing.
+// fillTable writes the table that packing elements of the spec's type needs, of up to
+// 3*256 elements, to memory. It returns the kind of packing.
 func fillTable(s *transform.Spec, memory unsafe.Pointer) int {
 	switch s.DType {
 	case transform.Float32:
@@ -61,8 +61,8 @@ func fillTable(s *transform.Spec, memory unsafe.Pointer) int {
 	return C.CVF_PIXEL
 }
 
-// divisor returns d where dividing every pixel by d, in float32, gives the very
-// elements that the spec asks for: 255 for a scale of 1/255 alone.
+// divisor returns a number by which all pixels can be divided, in float32, to get the very
+// elements that the spec asks for: 255 where it only has a scale of 1/255.
 func divisor(s *transform.Spec) (d float32, exact bool) {
 	d = float32(s.Std[0] / s.Scale)
 	for i := range s.Color.Channels() * 256 {
@@ -73,7 +73,7 @@ func divisor(s *transform.Spec) (d float32, exact bool) {
 	return d, true
 }
 
-// flag returns C's truth value.
+// flag returns b as C has it.
 func flag(b bool) C.int {
 	if b {
 		return 1

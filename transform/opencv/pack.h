@@ -4,35 +4,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Gcc makes a variant for each, and chooses when the program is loaded.
+// GCC compiles a variant of the function for each, and one is chosen when the program is
+// loaded.
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define CVF_CLONES __attribute__((target_clones("avx2", "default")))
 #else
 #define CVF_CLONES
 #endif
 
-// A picture of w x h 8-bit pixels, to be laid into a tensor of tw x th.
+// A picture of w x h 8-bit pixels, to be written to a tensor of tw x th.
 typedef struct {
 	const uint8_t *src;
 	ptrdiff_t stride; // bytes from row to row
 	int step;         // bytes from pixel to pixel
 	int w, h;
 	int channels;  // 1 or 3
-	int reverse;   // the tensor's channels are the picture's in reverse order
-	int kind;      // of the tensor's elements, see below
-	int planar;    // the tensor has one plane a channel
-	uint8_t pad;   // the pixel that fills what the picture leaves of the tensor
-	int padded;    // that is there already
+	int reverse;   // the tensor has the picture's channels in reverse order
+	int kind;      // of the tensor's elements: see below
+	int planar;    // the tensor has a plane for each channel
+	uint8_t pad;   // the pixel that fills the tensor around the picture
+	int padded;    // this has been done already
 	int tw, th;
-	int left, top; // where the picture lies; all of it is within the tensor
+	int left, top; // where the picture lies in the tensor, which holds all of it
 } cvf_pack_job;
 
-// What elements are, and what table is for them.
+// The kinds of elements, and the table that each needs.
 enum {
-	CVF_PIXEL,  // 8 bits: pixels as they are; no table
-	CVF_LOOK16, // 16 bits: 256 elements a channel, what each pixel becomes
-	CVF_LOOK32, // 32 bits: the same
-	CVF_DIVIDE, // float: pixels divided by one float
+	CVF_PIXEL,  // of 8 bits, the pixels as they are: no table
+	CVF_LOOK16, // of 16 bits: what each of the 256 pixels becomes, for each channel
+	CVF_LOOK32, // of 32 bits: the same
+	CVF_DIVIDE, // floats, pixels divided by a number: that number
 };
 
 // cvf_pack writes the tensor to dst.

@@ -1,12 +1,12 @@
-// The packing of one element type, included once for each: T is the type, NAME
-// the prefix of its functions, and VALUE(c, v) what a pixel of the value v becomes
-// in channel c, by way of table.
+// The packing of one type of elements. This file is included once for each: T is the type,
+// NAME the prefix of its functions, and VALUE(c, v) the element for a pixel v of channel c,
+// by means of table.
 
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define FUNCTION(suffix) JOIN(NAME, suffix)
 
-// Where step and first are constants, the compiler makes a variant for them.
+// Inlined, so that the compiler makes a variant wherever step and first are constants.
 static inline __attribute__((always_inline)) void FUNCTION(_row)(
     const uint8_t *restrict s, int step, int w, int first, const T *restrict table,
     T *restrict d0, T *restrict d1, T *restrict d2, int apart) {
@@ -18,7 +18,7 @@ static inline __attribute__((always_inline)) void FUNCTION(_row)(
 	}
 }
 
-// A row of three channels, each of them a plane, from pixels side by side.
+// A row of three channels, from pixels side by side to a plane for each channel.
 CVF_CLONES static void FUNCTION(_row_planar)(const uint8_t *s, int w, int reverse,
                                              const T *table, T *d, size_t plane) {
 	if (reverse)
@@ -27,7 +27,7 @@ CVF_CLONES static void FUNCTION(_row_planar)(const uint8_t *s, int w, int revers
 		FUNCTION(_row)(s, 3, w, 0, table, d, d + plane, d + 2 * plane, 1);
 }
 
-// A row of three channels side by side.
+// A row of three channels, to elements side by side.
 CVF_CLONES static void FUNCTION(_row_interleaved)(const uint8_t *s, int step, int w, int reverse,
                                                   const T *table, T *d) {
 	if (step == 3 && reverse)
@@ -50,7 +50,7 @@ CVF_CLONES static void FUNCTION(_fill)(T *d, size_t n, T value) {
 	for (size_t i = 0; i < n; i++) d[i] = value;
 }
 
-// n pixels of padding, three channels side by side.
+// n pixels of padding of three channels side by side.
 CVF_CLONES static void FUNCTION(_fill_interleaved)(T *d, size_t n, T v0, T v1, T v2) {
 	for (size_t i = 0; i < n; i++) {
 		d[3 * i] = v0;
@@ -85,7 +85,7 @@ static void FUNCTION(_pad_interleaved)(const cvf_pack_job *j, const T *table, T 
 	FUNCTION(_fill_interleaved)(dst + 3 * (size_t)(j->top + j->h) * j->tw, bottom * j->tw, v0, v1, v2);
 }
 
-// Rows of three channels are laid by row, which is NAME_row_planar or does the same.
+// row does the same as FUNCTION(_row_planar): for the rows of three channels.
 static void FUNCTION(_planar)(const cvf_pack_job *j, const T *table, T *dst,
                               void (*row)(const uint8_t *, int, int, const T *, T *, size_t)) {
 	size_t plane = (size_t)j->tw * j->th;

@@ -1,8 +1,8 @@
-// Pillow's resampling for 8-bit channels: a separable convolution along rows and
-// along columns, whose kernel is widened by the scale when the picture shrinks.
+// Pillow's resampling for 8-bit channels: a convolution along the rows, and one along the
+// columns, with a kernel that is widened by the scale where the picture shrinks.
 // Coefficients are computed in double precision, normalized to a sum of 1, and
-// rounded to fixed point with 22 bits; each direction rounds and clips its result to
-// 8 bits. Sums are of integers, so that their order does not matter.
+// rounded to fixed point with 22 bits. Each convolution rounds and clips its result to
+// 8 bits. The sums are of integers, so that their order does not matter.
 
 #include "pillow.h"
 
@@ -49,15 +49,15 @@ static const struct {
 	[CVF_LANCZOS] = {lanczos, 3},
 };
 
-// One direction of the convolution: output i of count is the sum of taps pixels
-// from start[i] on, each times its coefficient. Rows of coefficients are width
-// long and end with zeros.
+// The convolution in one direction: output i of count is the sum of taps[i] pixels from
+// start[i] on, each times its coefficient. Each output has width coefficients, the last
+// of which are zero.
 typedef struct {
 	int count, width;
 	int *start, *taps;
 	int32_t *coefficients;
-	double *weights; // width numbers to compute in
-	int first, last; // the input pixels that are used: first up to last
+	double *weights; // room for the width weights of one output
+	int first, last; // the input pixels that are used: from first to before last
 } axis;
 
 static double axis_scale(int in, int out) { return (double)in / out; }
@@ -67,7 +67,7 @@ static int axis_width(int in, int out, int filter) {
 	return (int)ceil(filters[filter].support * widen) * 2 + 1;
 }
 
-// The next bytes of the scratch memory.
+// Takes bytes of the scratch memory.
 static void *take(uintptr_t *next, size_t bytes) {
 	void *p = (void *)*next;
 	*next += (bytes + 63) / 64 * 64;
@@ -83,7 +83,7 @@ static void axis_place(axis *a, uintptr_t *next, int in, int out, int count, int
 	a->weights = take(next, sizeof(double) * a->width);
 }
 
-// The coefficients for the outputs from, from + 1, ... of out outputs in all.
+// Computes the coefficients for a->count outputs, beginning with output from of all out.
 static void axis_compute(axis *a, int in, int out, int from, int filter) {
 	double scale = axis_scale(in, out), widen = fmax(scale, 1);
 	double support = filters[filter].support * widen;
@@ -118,8 +118,8 @@ static inline uint8_t clip(int32_t sum) {
 	return v < 0 ? 0 : v > 255 ? 255 : v;
 }
 
-// One row of 3-channel pixels. The row is widened to four 32-bit lanes a pixel, so
-// that two pixels times two coefficients are one vector multiplication.
+// One row of 3-channel pixels. Each pixel is widened to four 32-bit numbers, so that two
+// pixels are multiplied by two coefficients in one vector.
 CVF_CLONES static void row3(const axis *a, const uint8_t *restrict src, int32_t *restrict wide,
                             const int32_t *restrict pairs, uint8_t *restrict dst) {
 	const uint8_t *s = src + (size_t)a->first * 3;
@@ -157,7 +157,7 @@ CVF_CLONES static void row1(const axis *a, const uint8_t *restrict src, uint8_t 
 	}
 }
 
-// All columns, n bytes wide. The first row at src is input row a->first.
+// All columns of rows that are n bytes wide. src begins with input row a->first.
 CVF_CLONES static void columns(const axis *a, const uint8_t *restrict src, ptrdiff_t stride,
                                int n, int32_t *restrict sums, uint8_t *restrict dst) {
 	for (int i = 0; i < a->count; i++, dst += n) {
@@ -172,7 +172,7 @@ CVF_CLONES static void columns(const axis *a, const uint8_t *restrict src, ptrdi
 	}
 }
 
-// The scratch memory, in parts.
+// The parts of the scratch memory.
 typedef struct {
 	axis across, down;
 	int32_t *wide, *pairs, *sums;
@@ -180,10 +180,10 @@ typedef struct {
 	size_t bytes;
 } parts;
 
-// Which direction comes first matters, because each rounds. Since version 13 Pillow
+// Which direction comes first matters, because each rounds. Since version 13, Pillow
 // begins with the columns where the picture loses more than twice as many rows as
-// columns; before, it always began with the rows. The rule is observed: see
-// order() in testdata/golden.py.
+// columns; before, it always began with the rows. The rule is not documented, but found
+// by experiments: see order() in testdata/golden.py.
 static int columns_first(const cvf_pillow_job *job) {
 	return job->full_h < job->src_h && job->full_w != job->src_w &&
 	       job->src_h - job->full_h > 2 * (job->src_w - job->full_w);
@@ -197,7 +197,7 @@ static parts lay_out(const cvf_pillow_job *job, void *scratch) {
 	// A pixel behind the last is multiplied by a coefficient of 0.
 	p.wide = take(&next, sizeof(int32_t) * 4 * ((size_t)job->src_w + 1));
 	p.pairs = take(&next, sizeof(int32_t) * 4 * job->w * ((size_t)p.across.width + 1));
-	// What is between the two directions.
+	// The result of the first direction.
 	size_t w = job->w, h = job->src_h;
 	if (columns_first(job)) w = job->src_w, h = job->h;
 	p.sums = take(&next, sizeof(int32_t) * job->channels * w);
@@ -208,7 +208,7 @@ static parts lay_out(const cvf_pillow_job *job, void *scratch) {
 
 size_t cvf_pillow_scratch(const cvf_pillow_job *job) { return lay_out(job, NULL).bytes; }
 
-// Each coefficient four times, one for each lane of a pixel.
+// Writes each coefficient four times, for the four numbers of a pixel.
 static void spread(const axis *a, int32_t *pairs) {
 	for (int i = 0; i < a->count; i++) {
 		const int32_t *k = a->coefficients + (size_t)i * a->width;
@@ -217,7 +217,7 @@ static void spread(const axis *a, int32_t *pairs) {
 	}
 }
 
-// Count rows of the picture, to rows without gaps.
+// Convolves count rows of the picture, to rows without gaps.
 static void across(const cvf_pillow_job *job, parts *p, const uint8_t *src, ptrdiff_t stride,
                    int count, uint8_t *dst) {
 	const axis *a = &p->across;
@@ -238,7 +238,7 @@ void cvf_pillow(const cvf_pillow_job *job, void *scratch, uint8_t *dst) {
 	int n = job->w * job->channels, narrow = job->src_w != job->full_w, low = job->src_h != job->full_h;
 	axis *a = &p.across, *d = &p.down;
 	if (narrow) axis_compute(a, job->src_w, job->full_w, job->x, job->filter);
-	// Without a change, the rows and columns of the part.
+	// Where the height stays, these are the rows of the part.
 	int first = job->y, last = job->y + job->h;
 	if (low) {
 		axis_compute(d, job->src_h, job->full_h, job->y, job->filter);

@@ -6,15 +6,15 @@
 
 enum { CVF_BILINEAR, CVF_BICUBIC, CVF_LANCZOS };
 
-// A part of a resized picture.
+// The computation of a part of a resized picture.
 typedef struct {
 	const uint8_t *src; // interleaved pixels
 	ptrdiff_t stride;   // bytes from row to row of src
 	int channels;       // 1 or 3
 	int src_w, src_h;
-	int full_w, full_h; // the size that all of src is resized to
-	int x, y, w, h;     // the part of it that is computed
-	int filter;
+	int full_w, full_h; // the size that all of src would be resized to
+	int x, y, w, h;     // the part of that which is computed
+	int filter;         // one of the above
 } cvf_pillow_job;
 
 // cvf_pillow_scratch returns the bytes of scratch memory that the job needs.

@@ -16,9 +16,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// decodePNG decodes a PNG with OpenCV. OpenCV is given only what makes up the
-// pixels, after all of it has been checked: the decoder behind it fills what is
-// missing with black.
+// decodePNG decodes a PNG with OpenCV, after all of it has been checked: OpenCV would
+// fill missing pixels with black. It is given only the chunks that make up the pixels.
 func (w *Worker) decodePNG(data []byte) (picture, error) {
 	size, err := pngSize(data)
 	if err != nil {
@@ -42,10 +41,10 @@ func (w *Worker) decodePNG(data []byte) (picture, error) {
 	return p, decodeInto(w.png, p.view)
 }
 
-// decodeInto lets OpenCV decode a picture of known size into dst, in BGR.
+// decodeInto has OpenCV decode a picture of dst's size into dst, in BGR.
 func decodeInto(data []byte, dst view) error {
 	return withMat(dst, func(m *gocv.Mat) error {
-		// imdecode keeps the memory of a Mat that already fits.
+		// imdecode uses the memory of a Mat that has the right size and type.
 		if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, m); err != nil {
 			return &transform.DecodeError{Reason: transform.ReasonCorrupt, Err: err}
 		}
@@ -60,7 +59,7 @@ func decodeInto(data []byte, dst view) error {
 	})
 }
 
-// A pngFile is a PNG whose chunks are whole.
+// A pngFile is a PNG whose chunks have been checked.
 type pngFile struct {
 	width, height int
 	bits          int // of a pixel
@@ -92,12 +91,12 @@ func pngSize(data []byte) (image.Point, error) {
 	return image.Pt(int(width), int(height)), nil
 }
 
-// parsePNG splits a PNG into its chunks and checks them: checksums, order, and
-// that the last one is there. Chunks that say nothing of the pixels are left out.
+// parsePNG splits a PNG into its chunks and checks them: their checksums, their order,
+// and that the last one is there. Chunks that do not matter to the pixels are left out.
 func parsePNG(data []byte) (*pngFile, error) {
 	f := &pngFile{}
 	rest := data[len(pngMagic):]
-	closed := false // the run of IDAT chunks is over
+	closed := false // there was another chunk after the IDAT chunks
 	for {
 		if len(rest) < chunkFrame {
 			return nil, undecodable(transform.ReasonTruncated, "PNG ends without its last chunk")
@@ -132,7 +131,7 @@ func parsePNG(data []byte) (*pngFile, error) {
 			f.data = append(f.data, chunk)
 		case name == "IEND":
 			return f, nil
-		case name[0]&0x20 == 0: // a capital: needed to understand the picture
+		case name[0]&0x20 == 0: // a capital marks chunks that a decoder has to know
 			return nil, undecodable(transform.ReasonCorrupt, "PNG: unknown chunk %q", name)
 		}
 	}
@@ -168,7 +167,7 @@ func (f *pngFile) parseHeader(chunk, body []byte) error {
 	return nil
 }
 
-// checkPixels inflates the pixels, without keeping them, and checks that they are
+// checkPixels inflates the pixels, without keeping them, and checks that there are
 // as many as the header says.
 func (f *pngFile) checkPixels() error {
 	if len(f.data) == 0 {
@@ -228,8 +227,8 @@ func (f *pngFile) inflate(compressed io.Reader) error {
 	}
 }
 
-// passes returns the sizes of the pictures that a PNG consists of: one, or up to
-// seven of Adam7 interlacing.
+// passes returns the sizes of the pictures that a PNG consists of: one, or with Adam7
+// interlacing up to seven.
 func (f *pngFile) passes() []image.Point {
 	if !f.interlaced {
 		return []image.Point{{f.width, f.height}}
@@ -246,7 +245,7 @@ func (f *pngFile) passes() []image.Point {
 	return sizes
 }
 
-// appendCritical appends a PNG of the chunks that make up the pixels.
+// appendCritical appends a PNG that has only the chunks which make up the pixels.
 func (f *pngFile) appendCritical(b []byte) []byte {
 	b = append(b, pngMagic...)
 	b = append(b, f.header...)

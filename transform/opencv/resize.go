@@ -14,11 +14,11 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// resize returns the part of the picture that the tensor shows, resized.
+// resize returns the visible part of the resized picture.
 func (w *Worker) resize(s *transform.Spec, g transform.Geometry) (view, error) {
 	if spec := w.picture.resizedFor; spec != nil {
 		if *spec != *s {
-			return view{}, errors.New("the picture was decoded for another output")
+			return view{}, errors.New("the picture was decoded for another output: name all outputs to Decode")
 		}
 		return w.picture.sub(g.Visible()), nil
 	}
@@ -57,9 +57,9 @@ func (w *Worker) resize(s *transform.Spec, g transform.Geometry) (view, error) {
 	return view{}, fmt.Errorf("unknown resize %q", s.Resize)
 }
 
-// oddFactor returns n where size is n times resized, and n is odd; otherwise 0.
-// OpenCV's linear interpolation then looks at the exact centre of a pixel, every
-// time: 1920x1080 to 640x360 takes every third pixel of every third row.
+// oddFactor returns n where size is n times resized in both directions, and n is odd;
+// otherwise 0. OpenCV's linear interpolation then samples the exact centres of pixels:
+// 1920x1080 to 640x360 takes every third pixel of every third row.
 func oddFactor(size, resized image.Point) int {
 	n := size.X / resized.X
 	if n%2 == 1 && resized.Mul(n) == size {
@@ -79,7 +79,7 @@ func (w *Worker) toGray(src view) (view, error) {
 	})
 }
 
-// resizeOpenCV resizes all of src: a part of it would not get the same pixels.
+// resizeOpenCV resizes all of src, because a part alone would get other pixels.
 func (w *Worker) resizeOpenCV(src view, g transform.Geometry, how gocv.InterpolationFlags) (view, error) {
 	dst, err := w.resized.picture(g.Resized, src.channels)
 	if err != nil {
@@ -95,9 +95,9 @@ func (w *Worker) resizeOpenCV(src view, g transform.Geometry, how gocv.Interpola
 const minFloatCubic = 4
 
 // resizeFloatCubic resizes as the cv2 package does on x86-64. That package is
-// built with Intel's IPP, whose cubic filter computes in floats and rounds once;
-// OpenCV's own for 8 bits has coefficients of 11 bits, and differs by 1 in some
-// percent of the pixels. IPP leaves pictures with a side under 4 pixels to it.
+// built with Intel's IPP, whose cubic filter computes in floats and rounds once.
+// OpenCV's own filter for 8 bits has coefficients of 11 bits, and differs by 1 in some
+// percent of the pixels. IPP leaves pictures with a side under 4 pixels to OpenCV.
 func (w *Worker) resizeFloatCubic(src view, g transform.Geometry) (view, error) {
 	dst, err := w.resized.picture(g.Resized, src.channels)
 	if err != nil {
@@ -123,7 +123,7 @@ func (w *Worker) resizeFloatCubic(src view, g transform.Geometry) (view, error) 
 	return dst.sub(g.Visible()), err
 }
 
-// resizePillow computes the visible part only.
+// resizePillow computes only the visible part.
 func (w *Worker) resizePillow(src view, g transform.Geometry, filter C.int) (view, error) {
 	part := g.Visible()
 	dst, err := w.resized.picture(part.Size(), src.channels)

@@ -36,17 +36,18 @@ func newDecoders(t testing.TB, o Options) decoders {
 	return d
 }
 
-// compare makes the output's tensor of the data in three ways: resized row by row, from
-// the whole picture by the row decoder's parts alone, which the same output a second time
-// asks for, and by the public functions of libjpeg and OpenCV. It fails the test where
-// tensors or errors differ, and returns whether there was a tensor from rows.
+// compare makes the output's tensor of the data in three ways: row by row; from the whole
+// picture, which is decoded when the same output is wanted twice, but still with our
+// Huffman decoder and inverse DCT; and with nothing but the public functions of libjpeg and
+// OpenCV. It fails the test where tensors or errors differ, and returns whether a tensor
+// was made row by row.
 func (d decoders) compare(t testing.TB, data []byte, o *transform.Output) bool {
 	t.Helper()
 	type result struct {
 		data []byte
 		err  string
 	}
-	make := func(w *Worker, outs ...*transform.Output) (r result) {
+	run := func(w *Worker, outs ...*transform.Output) (r result) {
 		err := w.Decode(source.Frame{Data: data}, outs)
 		if err == nil {
 			var tensor *transform.Tensor
@@ -60,9 +61,9 @@ func (d decoders) compare(t testing.TB, data []byte, o *transform.Output) bool {
 		}
 		return r
 	}
-	rows := make(d.rows, o)
+	rows := run(d.rows, o)
 	fromRows := d.rows.picture.resizedFor != nil
-	whole, plain := make(d.rows, o, o), make(d.plain, o)
+	whole, plain := run(d.rows, o, o), run(d.plain, o)
 	if d.rows.picture.resizedFor != nil || d.plain.picture.resizedFor != nil {
 		t.Fatal("two outputs, or one without the row decoder, were made from rows")
 	}
@@ -103,8 +104,8 @@ func noise(t testing.TB, rng *rand.Rand, size image.Point) []byte {
 	return b.Bytes()
 }
 
-// TestRowsAreAsOpenCV resizes pictures of random sizes to random sizes, and some to
-// those that OpenCV has ways of its own for, as rows come and by OpenCV.
+// TestRowsAreAsOpenCV compares the decoders for pictures and outputs of random sizes, some
+// of which OpenCV resizes in special ways.
 func TestRowsAreAsOpenCV(t *testing.T) {
 	d := newDecoders(t, Options{})
 	rng := rand.New(rand.NewPCG(7, 7))
@@ -136,7 +137,7 @@ func TestRowsAreAsOpenCV(t *testing.T) {
 	}
 }
 
-// TestRowsOfEveryPicture compares the two ways for all kinds of JPEGs.
+// TestRowsOfEveryPicture compares the decoders for all kinds of JPEGs.
 func TestRowsOfEveryPicture(t *testing.T) {
 	files, err := os.ReadDir("testdata/pictures")
 	if err != nil {
@@ -161,8 +162,8 @@ func TestRowsOfEveryPicture(t *testing.T) {
 	}
 }
 
-// TestRowsOfBrokenPictures compares the two ways for pictures that are cut, and
-// that have a bit flipped.
+// TestRowsOfBrokenPictures compares the decoders for pictures that are cut off, and for
+// pictures with a flipped bit.
 func TestRowsOfBrokenPictures(t *testing.T) {
 	d := newDecoders(t, Options{MaxWidth: 512, MaxHeight: 512})
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -193,7 +194,8 @@ func TestBadCode(t *testing.T) {
 	}
 }
 
-// TestRowsOfAnotherOutput asks for a tensor that the picture was not decoded for.
+// TestRowsOfAnotherOutput asks for a tensor of another output than the picture was decoded
+// for.
 func TestRowsOfAnotherOutput(t *testing.T) {
 	w := NewWorker(Options{})
 	defer w.Close()
@@ -229,41 +231,39 @@ func (s scan) bytes() []byte {
 	return append(append(b, s.first, s.last, s.high<<4|s.low), s.data...)
 }
 
-// progressive returns a gray-to-be JPEG of 16x16 pixels, 4:4:4, with the scans. The only
-// Huffman code for DC stands for "the same mean"; that for AC, with 14 bits after it, for
-// as many blocks without coefficients as there can be.
+// progressive returns a JPEG of 16x16 gray pixels, 4:4:4, with the scans. Its only
+// Huffman code for DC means "the same as before". Its only one for AC, with 14 bits after
+// it, means "nothing in more blocks than there are".
 func progressive(scans ...scan) []byte {
 	const dc, ac = "\x00", "\xe0"
-	bits := func(n byte) string { return string(n) + strings.Repeat("\x00", 15) }
+	oneCode := "\x01" + strings.Repeat("\x00", 15) // of one bit
 	jpeg := "\xff\xd8\xff\xdb\x00\x43\x00" + strings.Repeat("\x01", 64) +
 		"\xff\xc2\x00\x11\x08\x00\x10\x00\x10\x03\x01\x11\x00\x02\x11\x00\x03\x11\x00" +
-		"\xff\xc4\x00\x14\x00" + bits(1) + dc + "\xff\xc4\x00\x14\x10" + bits(1) + ac
+		"\xff\xc4\x00\x14\x00" + oneCode + dc + "\xff\xc4\x00\x14\x10" + oneCode + ac
 	for _, s := range scans {
 		jpeg += string(s.bytes())
 	}
 	return []byte(jpeg + "\xff\xd9")
 }
 
-// Scans of the JPEG that progressive returns. No bit of their data is 1 but those that
-// fill the last byte.
-func dcScan(high, low byte, components ...byte) scan {
-	data := []byte{0, 0x0f} // 12 codes, for one of four blocks of three components
-	if len(components) == 1 {
-		data = []byte{0x0f}
-	}
-	return scan{components: components, high: high, low: low, data: data}
+// dcScan returns a scan for [progressive] of the means of all components: 12 bits for four
+// blocks of each, and four that fill the last byte.
+func dcScan(high, low byte) scan {
+	return scan{components: []byte{1, 2, 3}, high: high, low: low, data: []byte{0, 0x0f}}
 }
 
+// acScan returns a scan for [progressive] of other coefficients of one component: a bit
+// for the code, 14 for the number of blocks, and one that fills the last byte.
 func acScan(component, first, last, high, low byte) scan {
 	return scan{[]byte{component}, first, last, high, low, []byte{0, 0x01}}
 }
 
-// TestManyScans decodes a JPEG that has its first scan over and over.
+// TestManyScans decodes a JPEG that repeats its first scan over and over.
 func TestManyScans(t *testing.T) {
 	d := newDecoders(t, Options{})
 	o := newOutput(t, "yolo", nil)
 	for n, want := range map[int]string{500: "", 501: "more than 500 scans"} {
-		scans := slices.Repeat([]scan{dcScan(0, 0, 1, 2, 3)}, n-3)
+		scans := slices.Repeat([]scan{dcScan(0, 0)}, n-3)
 		for c := range byte(3) {
 			scans = append(scans, acScan(c+1, 1, 63, 0, 0))
 		}
@@ -280,8 +280,8 @@ func TestManyScans(t *testing.T) {
 // TestMissingScans: a JPEG whose end comes before all of its scans is undecodable.
 func TestMissingScans(t *testing.T) {
 	all := []scan{
-		dcScan(0, 1, 1, 2, 3), acScan(1, 1, 5, 0, 0), acScan(2, 1, 63, 0, 1), acScan(3, 1, 63, 0, 0),
-		acScan(1, 6, 63, 0, 0), dcScan(1, 0, 1, 2, 3), acScan(2, 1, 63, 1, 0),
+		dcScan(0, 1), acScan(1, 1, 5, 0, 0), acScan(2, 1, 63, 0, 1), acScan(3, 1, 63, 0, 0),
+		acScan(1, 6, 63, 0, 0), dcScan(1, 0), acScan(2, 1, 63, 1, 0),
 	}
 	d := newDecoders(t, Options{})
 	o := newOutput(t, "yolo", nil)
@@ -304,8 +304,8 @@ func TestMissingScans(t *testing.T) {
 	}
 }
 
-// TestLostByte: where a byte is lost between two restart markers, all decoders refuse the
-// picture, or take it for the same one.
+// TestLostByte: where a byte is missing between two restart markers, all decoders refuse
+// the picture, or all decode the same one.
 func TestLostByte(t *testing.T) {
 	d := newDecoders(t, Options{})
 	o := newOutput(t, "yolo", nil)

@@ -26,7 +26,7 @@ func decodeReason(t testing.TB, w *Worker, data []byte) transform.Reason {
 	case err == nil:
 		return ""
 	case !errors.As(err, &d):
-		t.Fatalf("%v is no DecodeError", err)
+		t.Fatalf("%v is not a DecodeError", err)
 	case d.Err == nil || d.Err.Error() == "":
 		t.Fatalf("%v does not say why", err)
 	}
@@ -99,8 +99,8 @@ func TestTruncated(t *testing.T) {
 	for _, name := range names {
 		data := readPicture(t, name)
 		for n := 1; n < len(data); n++ {
-			// A slice of its own, so that a sanitizer sees a read beyond the end. A
-			// whole picture after some shows that the broken one leaves nothing behind.
+			// The slice is a copy, so that a sanitizer sees a read beyond its end. Whole
+			// pictures in between show that a broken one leaves nothing behind.
 			err := w.Decode(source.Frame{Data: slices.Clone(data[:n])}, nil)
 			var d *transform.DecodeError
 			if !errors.As(err, &d) || d.Reason != transform.ReasonTruncated {
@@ -116,8 +116,8 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// without returns a JPEG without its segments of a kind before the first scan, but
-// for some of them.
+// without returns a JPEG without the segments of a kind before its first scan, except for
+// the first few.
 func without(t *testing.T, data []byte, marker byte, but int) []byte {
 	t.Helper()
 	kept := slices.Clone(data[:2])
@@ -139,8 +139,8 @@ func without(t *testing.T, data []byte, marker byte, but int) []byte {
 	}
 }
 
-// TestTablesOfAnotherPicture: a JPEG without tables is refused, whichever picture came
-// before, and whichever way it would be decoded.
+// TestTablesOfAnotherPicture: a JPEG without tables is refused, whatever picture came
+// before it, and however it would be decoded.
 func TestTablesOfAnotherPicture(t *testing.T) {
 	outs := map[string][]*transform.Output{
 		"whole": nil,
@@ -178,7 +178,7 @@ func TestTablesOfAnotherPicture(t *testing.T) {
 	}
 }
 
-// TestFlippedPNG flips a bit of every byte: the checksums tell.
+// TestFlippedPNG flips a bit of every byte, which the checksums show.
 func TestFlippedPNG(t *testing.T) {
 	w := NewWorker(Options{})
 	defer w.Close()
@@ -194,8 +194,8 @@ func TestFlippedPNG(t *testing.T) {
 	}
 }
 
-// TestFlippedJPEG flips bits, which nothing in a JPEG tells: what is accepted must
-// still make a tensor.
+// TestFlippedJPEG flips bits, which a JPEG often cannot show: if it is accepted, a tensor
+// can be made of it.
 func TestFlippedJPEG(t *testing.T) {
 	w := NewWorker(Options{MaxWidth: 512, MaxHeight: 512})
 	defer w.Close()
@@ -298,8 +298,8 @@ func TestLyingPNG(t *testing.T) {
 	}
 }
 
-// TestUnnamedSubsampling decodes a JPEG with 3x1 subsampling, for which TurboJPEG
-// has no name.
+// TestUnnamedSubsampling decodes a JPEG with 3x1 subsampling, which few encoders use and
+// for which TurboJPEG has no name.
 func TestUnnamedSubsampling(t *testing.T) {
 	m := image.NewRGBA(image.Rect(0, 0, 24, 8))
 	for i := range m.Pix {

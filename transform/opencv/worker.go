@@ -15,21 +15,21 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// Options are a worker's limits and its memory.
+// Options are the options of a worker.
 type Options struct {
-	// MaxWidth and MaxHeight bound the pictures that are decoded, in pixels. They
+	// MaxWidth and MaxHeight limit the pictures that are decoded, in pixels. They
 	// are checked before memory is allocated. Default 8192.
 	MaxWidth, MaxHeight int
-	// Buffers is where tensors get their memory; workers may share it. Default:
-	// one of the worker's own.
+	// Buffers is where tensors get their memory. Workers may share it. By default
+	// each has its own.
 	Buffers *transform.Buffers
 	// NoRowDecoder turns the row decoder off: see [CheckRowDecoder]. Tensors and errors
 	// are the same without it.
 	NoRowDecoder bool
 }
 
-// A Worker decodes frames and makes tensors of them. It is for one goroutine at a
-// time. The tensors are independent of it.
+// A Worker decodes frames and makes tensors of them. Only one goroutine may use it at a
+// time. The tensors do not depend on it: they outlive its next frame and its end.
 type Worker struct {
 	limit     image.Point
 	buffers   *transform.Buffers
@@ -47,16 +47,16 @@ type Worker struct {
 // A picture is a decoded frame.
 type picture struct {
 	view // BGR; no pixels where nothing is decoded
-	// full is the size of the picture, of which the view is eighths/8.
+	// full is the size of the whole picture; the view shows it at eighths/8.
 	full    image.Point
 	eighths int
-	// resizedFor is the spec for which the view holds the resized picture; nil where
-	// it holds the whole one.
+	// resizedFor is nil where the view holds the whole picture; otherwise the view holds
+	// what this spec resizes it to.
 	resizedFor *transform.Spec
 }
 
-// geometry returns where the spec wants the picture's pixels, in those of the view
-// before it is resized.
+// geometry returns where the spec wants the picture's pixels. Its region is in the pixels
+// of the picture as it was decoded, at eighths/8.
 func (p *picture) geometry(s *transform.Spec) (transform.Geometry, error) {
 	g, err := s.Geometry(p.full)
 	if err == nil && p.eighths != 8 {
@@ -65,9 +65,9 @@ func (p *picture) geometry(s *transform.Spec) (transform.Geometry, error) {
 	return g, err
 }
 
-// NewWorker returns a worker. It must be closed.
+// NewWorker returns a worker. Close it in the end.
 func NewWorker(o Options) *Worker {
-	// For the whole process: the pool of workers is the parallelism.
+	// This is for the whole process. Its parallelism comes from having several workers.
 	gocv.SetNumThreads(1)
 	w := &Worker{
 		limit:   image.Pt(cmp.Or(o.MaxWidth, 8192), cmp.Or(o.MaxHeight, 8192)),
@@ -82,9 +82,9 @@ func NewWorker(o Options) *Worker {
 	return w
 }
 
-// Decode decodes the frame's picture, for [Worker.Tensor] to make the outputs of
-// it. The frame's data is not needed afterwards. A [*transform.DecodeError] tells
-// that the picture is at fault; after an error there is no picture.
+// Decode decodes the frame's picture, so that [Worker.Tensor] can make the outputs of
+// it. The frame's data is not needed afterwards. A [*transform.DecodeError] means
+// that the picture is at fault. After an error there is no picture.
 func (w *Worker) Decode(f source.Frame, outs []*transform.Output) error {
 	w.picture = picture{}
 	if w.closed {
@@ -100,8 +100,8 @@ func (w *Worker) Decode(f source.Frame, outs []*transform.Output) error {
 }
 
 // Tensor makes the output's tensor of the picture that was decoded last. The
-// output must have been among those of Decode, and its spec valid. A
-// [*transform.DecodeError] tells that the picture does not suit the spec.
+// output must be one of those that Decode was called with, and its spec valid. A
+// [*transform.DecodeError] means that the picture does not suit the spec.
 func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	if w.picture.p == nil {
 		return nil, errors.New("there is no picture: Decode comes before Tensor")
@@ -130,8 +130,7 @@ func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	return t, nil
 }
 
-// Close gives the worker's memory back. Tensors stay valid. A second call does
-// nothing.
+// Close frees the worker's memory. Tensors stay valid. A second call does nothing.
 func (w *Worker) Close() {
 	for _, m := range []*memory{&w.pixels, &w.cmyk, &w.gray, &w.resized, &w.scratch, &w.table} {
 		m.free()

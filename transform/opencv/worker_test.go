@@ -46,7 +46,7 @@ func TestSeveralOutputsOfOneDecode(t *testing.T) {
 	if err := w.Decode(f, outs); err != nil {
 		t.Fatal(err)
 	}
-	clear(f.Data) // not needed any more
+	clear(f.Data) // it is not needed any more
 	shapes := [][]int{{1, 3, 640, 640}, {1, 3, 224, 224}, {1, 270, 480, 3}}
 	for i, o := range outs {
 		got, err := w.Tensor(o)
@@ -141,8 +141,8 @@ func TestMemoryShrinks(t *testing.T) {
 	}
 }
 
-// TestPartIsAsWhole compares what the cutting fits compute, which is only what is
-// seen, with the cut of the whole resized picture.
+// TestPartIsAsWhole compares the fits that cut, which compute only what is visible, with a
+// part of the whole resized picture.
 func TestPartIsAsWhole(t *testing.T) {
 	w := NewWorker(Options{})
 	defer w.Close()
@@ -183,8 +183,8 @@ func cut(t *transform.Tensor, r image.Rectangle) []byte {
 	return b
 }
 
-// TestAffineFindsTheDot draws a dot, and maps where it is in the tensor back: the
-// affine must agree with the pixels.
+// TestAffineFindsTheDot draws a dot, and maps its place in the tensor back to the picture:
+// the affine has to agree with the pixels.
 func TestAffineFindsTheDot(t *testing.T) {
 	const x, y, radius = 700, 330, 24
 	m := image.NewGray(image.Rect(0, 0, 1280, 720))
@@ -226,7 +226,7 @@ func TestAffineFindsTheDot(t *testing.T) {
 	}
 }
 
-// centroid returns the centre of what is bright in a gray NCHW tensor of floats.
+// centroid returns the centre of the bright pixels in a gray NCHW tensor of floats.
 func centroid(t *transform.Tensor) (x, y float64) {
 	var sum float64
 	width := t.Shape[3]
@@ -241,8 +241,8 @@ func centroid(t *transform.Tensor) (x, y float64) {
 	return x / sum, y / sum
 }
 
-// TestFastDecode checks that a scaled decode is taken where it may be, and that
-// it shows the same picture.
+// TestFastDecode checks that pictures are decoded at the smallest scale that is allowed,
+// and that they look the same.
 func TestFastDecode(t *testing.T) {
 	fast := func(s *transform.Spec) { s.Decode, s.Width, s.Height = transform.DecodeFast, 120, 120 }
 	tests := []struct {
@@ -326,9 +326,9 @@ func TestWorkersShareBuffers(t *testing.T) {
 	wg.Wait()
 }
 
-// TestResidentMemoryIsFlat makes thousands of tensors, sound and broken, and looks
-// at what the process holds after the first thousand and at the end. CVFEEDER_SOAK
-// is how many, where it is set: "make soak".
+// TestResidentMemoryIsFlat decodes thousands of pictures, sound and broken, and compares
+// the process's memory after the first thousand with that at the end. CVFEEDER_SOAK is
+// their number where it is set: "make soak".
 func TestResidentMemoryIsFlat(t *testing.T) {
 	frames := 8000
 	if n := os.Getenv("CVFEEDER_SOAK"); n != "" {
@@ -377,7 +377,7 @@ func TestResidentMemoryIsFlat(t *testing.T) {
 	}
 }
 
-// resident returns the bytes of memory that the process holds.
+// resident returns the resident memory of the process in bytes.
 func resident(t *testing.T) int {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/statm")
