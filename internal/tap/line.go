@@ -32,7 +32,7 @@ func gapLine(subject string, g publish.Gap) string {
 		printable(subject), printable(g.Reason), g.Slots, g.From, g.To)
 }
 
-// affine returns the map with five digits, enough for a tenth of a pixel.
+// affine returns the map with five digits, which is precise to a tenth of a pixel.
 func affine(a transform.Affine) string {
 	parts := make([]string, len(a))
 	for i, v := range a {
@@ -41,7 +41,7 @@ func affine(a transform.Affine) string {
 	return strings.Join(parts, ",")
 }
 
-// printable returns s, quoted where it holds what could confuse a terminal.
+// printable returns s, quoted if it has characters that could confuse a terminal.
 func printable(s string) string {
 	for _, r := range s {
 		if !unicode.IsPrint(r) {

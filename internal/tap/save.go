@@ -13,12 +13,12 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// maxName bounds, in bytes, what of a stream's or an output's name goes into a
-// file's.
+// maxName is the most bytes of a stream's or an output's name that go into the name of a
+// file.
 const maxName = 80
 
-// folder is where files are saved. Nothing outside of it is written to, whatever
-// the files are called.
+// folder is the directory that files are saved to. Nothing outside of it is ever written,
+// whatever the files are called.
 type folder struct{ root *os.Root }
 
 func openFolder(path string) (*folder, error) {
@@ -54,14 +54,14 @@ func (f *folder) write(name string, tensor tensorimage.Tensor, encode func(io.Wr
 	return nil
 }
 
-// fileName returns the files' common name. The time has no colons, which some
-// file systems refuse.
+// fileName returns the name that the files have in common, without the extension. Its
+// time has no colons, because some file systems refuse them.
 func fileName(e publish.Envelope) string {
 	return fmt.Sprintf("%s.%s.%s", safe(e.Stream), safe(e.Output), e.Time.UTC().Format("20060102T150405.000Z"))
 }
 
-// safe returns name with everything but letters, digits, minus and underscore
-// replaced by an underscore, cut to maxName bytes.
+// safe returns the name with an underscore for every character but letters, digits and
+// minus, cut to maxName bytes.
 func safe(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r)) || r == '-' {

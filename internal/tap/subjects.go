@@ -8,7 +8,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// checkSubject returns an error that tells what is wrong with a subject to read.
+// checkSubject returns what is wrong with a subject to read.
 func checkSubject(subject string) error {
 	if strings.ContainsFunc(subject, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
 		return fmt.Errorf("subject %q: must not hold spaces", subject)
@@ -25,8 +25,8 @@ func checkSubject(subject string) error {
 	return nil
 }
 
-// subjects returns what to subscribe to: the subject, and that of the gap events
-// which belong to it, unless it covers them.
+// subjects returns the subjects to subscribe to: the one given, and that of the gap events
+// of its streams, unless the first matches those, too.
 func subjects(subject string) []string {
 	gaps := publish.GapPrefix + ">"
 	tokens := strings.Split(subject, ".")
@@ -39,7 +39,7 @@ func subjects(subject string) []string {
 	return []string{subject, gaps}
 }
 
-// overlap tells whether a message can have a subject that matches both.
+// overlap reports whether there is a subject that matches both.
 func overlap(a, b []string) bool {
 	for i := range min(len(a), len(b)) {
 		switch {

@@ -1,10 +1,10 @@
-// Package tap shows the tensors that go over NATS: a line for each, and where it
-// is asked to, a picture of what the model sees and a file for NumPy.
+// Package tap shows the tensors that go over NATS: a line for each and, on request, a
+// picture of what the model sees and a file for NumPy.
 //
 //	summary, err := tap.Run(ctx, tap.Options{Subject: "cvf.t.>", Out: os.Stdout, Err: os.Stderr})
 //
-// It is a look from outside: it knows of a tensor only what the message says, and
-// believes none of it before it is checked.
+// It sees tensors as any consumer does: it knows only what the messages say, and checks it
+// before it believes it.
 package tap
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// DefaultSubject is that of all tensors, with the default template.
+// DefaultSubject matches all tensors, where their subjects have the default template.
 const DefaultSubject = "cvf.t.>"
 
 // Options say what to look at.
@@ -30,22 +30,22 @@ type Options struct {
 	// Credentials and TLS are those of [dial.Options].
 	Credentials string
 	TLS         dial.TLS
-	// Subject may hold wildcards. Gap events of the streams it names are shown
-	// as well. Default: [DefaultSubject].
+	// Subject is the subject of the tensors, which may have wildcards. Gap events of the
+	// same streams are shown as well. Default: [DefaultSubject].
 	Subject string
-	// Save is a directory for PNG and npy files, made where it is missing.
+	// Save is the directory to write PNG and npy files to. It is created if it is missing.
 	// Default: none are written.
 	Save string
-	// Count ends Run after so many tensors. Default: it runs until ctx ends.
+	// Count is the number of tensors after which Run returns. Default: it runs until ctx
+	// ends.
 	Count int
-	// Out gets the lines, and Err what goes wrong. Both must be set.
+	// Out gets the lines, and Err the errors and warnings. Both must be set.
 	Out, Err io.Writer
-	// Now is the clock that ages are told by. Default: time.Now.
-	Now func() time.Time
+
+	now func() time.Time // for the ages of tensors; default time.Now
 }
 
-// Check returns an error that tells what is wrong with the options. Run does it
-// too.
+// Check returns what is wrong with the options. [Run] checks them as well.
 func (o Options) Check() error {
 	if o.Count < 0 {
 		return fmt.Errorf("count %d: must not be negative", o.Count)
@@ -62,15 +62,15 @@ func (o Options) nats() dial.Options {
 	return dial.Options{URL: o.URL, Credentials: o.Credentials, TLS: o.TLS, Name: "cvfeeder tap"}
 }
 
-// A Summary counts what was seen.
+// A Summary counts messages.
 type Summary struct {
-	// Tensors and Gaps are the messages that were shown.
+	// Tensors and Gaps have been shown.
 	Tensors, Gaps int
-	// Broken are messages that are not what they say.
+	// Broken counts messages whose content does not match their headers.
 	Broken int
-	// Missed are those that came faster than they could be shown.
+	// Missed counts messages that came faster than they could be shown.
 	Missed int
-	// Incomplete are tensors of which not all parts came.
+	// Incomplete counts tensors of which some parts did not arrive.
 	Incomplete int
 }
 
@@ -84,15 +84,15 @@ func (s Summary) String() string {
 }
 
 // Run shows messages until ctx ends or Count is reached, neither of which is an
-// error. A server that is not there is waited for. A broken message is reported
+// error. It waits for a server that is not there yet. Broken messages are reported
 // to Err and counted. An error means that the options are wrong, that the server
-// refuses the credentials or the subject ([dial.ErrRefused]), or that a file or a line cannot
-// be written.
+// refuses the credentials or the subject ([dial.ErrRefused]), or that a file or a line
+// cannot be written.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	if err := o.Check(); err != nil {
 		return Summary{}, err
 	}
-	t := &tap{out: o.Out, now: o.Now, log: newLog(o.Err)}
+	t := &tap{out: o.Out, now: o.now, log: newLog(o.Err)}
 	if t.now == nil {
 		t.now = time.Now
 	}
@@ -165,7 +165,7 @@ func (t *tap) run(ctx context.Context, sub *consume.Subscription, o Options) err
 	return nil
 }
 
-// show writes what there is to say of d. An error is one of writing.
+// show writes the line of d, and its files. An error means that one cannot be written.
 func (t *tap) show(d consume.Delivery) error {
 	if d.Gap != nil {
 		t.seen.Gaps++

@@ -44,7 +44,8 @@ func message(stream string) publish.Message {
 	})
 }
 
-// watched is a writer that others may read meanwhile, and wait for.
+// watched is a buffer that other goroutines can read, and wait for text in, while it is
+// written.
 type watched struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -81,7 +82,7 @@ func (w *watched) waitFor(t *testing.T, text string) {
 	}
 }
 
-// session is a tap that runs, on a server of its own.
+// session is a running tap with a server of its own.
 type session struct {
 	live     *deliver.Live
 	out, err *watched
@@ -108,7 +109,7 @@ func start(t *testing.T, o Options) *session {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &session{live: deliver.NewLive(conn, publish.GapEvents), out: newWatched(), err: newWatched(), stop: cancel, result: make(chan error, 1)}
 	o.URL, o.Out, o.Err = server.ClientURL(), s.out, s.err
-	o.Now = func() time.Time { return slotTime.Add(1250 * time.Millisecond) }
+	o.now = func() time.Time { return slotTime.Add(1250 * time.Millisecond) }
 	go func() {
 		var err error
 		s.summary, err = Run(ctx, o)
@@ -175,8 +176,8 @@ func TestLinesOfTensorsGapsAndBrokenMessages(t *testing.T) {
 	}
 }
 
-// TestPartsAndInlineGaps: what comes in parts is shown as one, and a gap among the
-// tensors as one on its own subject is.
+// TestPartsAndInlineGaps: a tensor that comes in parts is shown as one, and a gap among
+// the tensors like a gap event.
 func TestPartsAndInlineGaps(t *testing.T) {
 	s := start(t, Options{})
 	whole := message("cam-1")

@@ -9,14 +9,14 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// EncodeNPY writes the tensor as a file that numpy.load reads: format 1.0 of
-// NumPy's lib/format.py, with the payload's elements as they are.
+// EncodeNPY writes the tensor as a file for numpy.load: format 1.0 of NumPy's
+// lib/format.py, with the elements as they are in the payload.
 func EncodeNPY(w io.Writer, t Tensor) error {
 	dict := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
 		descr(t.envelope.DType), t.dims(", "))
 
-	// Magic, version, length and dict are padded to a multiple of 64 with spaces
-	// before the newline that ends the dict.
+	// Magic, version, length and dict together are a multiple of 64 bytes long. Spaces
+	// before the dict's final newline fill them up.
 	const fixed = len("\x93NUMPY") + 2 + 2
 	padding := 63 - (fixed+len(dict))%64
 	dict += strings.Repeat(" ", padding) + "\n"
@@ -32,7 +32,7 @@ func EncodeNPY(w io.Writer, t Tensor) error {
 	return nil
 }
 
-// descr returns NumPy's name of the little-endian type.
+// descr returns NumPy's name for the type, in little-endian order.
 func descr(d transform.DType) string {
 	switch d {
 	case transform.Float32:

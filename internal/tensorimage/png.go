@@ -10,13 +10,12 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// Image returns the picture in the tensor as the model sees it: with the
-// normalization undone, and its bars where the picture is letterboxed. Values
-// outside of 0 to 255 are cut.
+// Image returns the picture as the model sees it: with the normalization undone, and
+// with the bars of a letterbox. Values below 0 and above 255 are clipped.
 func (t Tensor) Image() image.Image { return t.Sampled(math.MaxInt) }
 
-// Sampled returns every n-th pixel of [Tensor.Image] in every n-th row, for the
-// least n that leaves no side longer than the limit.
+// Sampled returns every n-th pixel of every n-th row of [Tensor.Image]. n is the smallest
+// for which no side is longer than the limit.
 func (t Tensor) Sampled(limit int) image.Image {
 	e := t.envelope
 	n := max((max(e.Width(), e.Height())-1)/limit+1, 1)
@@ -40,8 +39,7 @@ func (t Tensor) Sampled(limit int) image.Image {
 	return img
 }
 
-// fill writes every n-th pixel of channel c in every n-th row to every step-th byte
-// of pix.
+// fill writes every n-th pixel of every n-th row of channel c to pix, step bytes apart.
 func (t Tensor) fill(c int, pix []byte, step, n int) {
 	e := t.envelope
 	first, stride := t.channel(c)
@@ -58,7 +56,7 @@ func (t Tensor) fill(c int, pix []byte, step, n int) {
 	}
 }
 
-// toByte rounds v to the nearest of 0 to 255. What is not a number is black.
+// toByte rounds v to the nearest of 0 to 255. NaN becomes 0.
 func toByte(v float64) byte {
 	switch {
 	case v >= 255:

@@ -1,5 +1,5 @@
-// Package tensorimage looks into the payload of a tensor message: its numbers,
-// the picture that a model sees in it, and the file that NumPy reads.
+// Package tensorimage shows the payload of a tensor message to people: its statistics,
+// the picture that a model sees in it, and a file for NumPy.
 //
 //	tensor, err := tensorimage.New(envelope, message.Data)
 //	if err != nil {
@@ -7,7 +7,7 @@
 //	}
 //	err = tensorimage.EncodePNG(file, tensor)
 //
-// It is made for people who look at tensors, one at a time.
+// It is made to look at single tensors, and not for speed.
 package tensorimage
 
 import (
@@ -21,14 +21,15 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// A Tensor is a payload that fits its envelope.
+// A Tensor is a payload with the envelope that describes it.
 type Tensor struct {
 	envelope publish.Envelope
 	data     []byte
 }
 
-// New returns the tensor of an envelope as [publish.ParseEnvelope] returns it and
-// a payload. It keeps data, and returns an error unless the two fit.
+// New returns the tensor of a message's envelope, as returned by [publish.ParseEnvelope],
+// and payload, which it keeps. An error means that the payload does not have the size that
+// the envelope says.
 func New(envelope publish.Envelope, data []byte) (Tensor, error) {
 	if err := envelope.Check(len(data)); err != nil {
 		return Tensor{}, err
@@ -59,8 +60,8 @@ func (t Tensor) at(i int) float32 {
 	}
 }
 
-// Range returns the smallest and the largest element and the mean of all. Where
-// there is a NaN, the mean is one; min and max pass it over.
+// Range returns the smallest and the largest element, and the mean of all. If one is NaN,
+// the mean is NaN, too, while the other two ignore it.
 func (t Tensor) Range() (low, high, mean float64) {
 	n := len(t.data) / t.envelope.DType.Size()
 	low, high = math.Inf(1), math.Inf(-1)
@@ -93,8 +94,8 @@ func (t Tensor) ChannelMeans() []float64 {
 	return means
 }
 
-// channel returns the index of the first element of channel c, and how far its
-// elements are apart.
+// channel returns the index of the first element of channel c, and the distance from each
+// to the next.
 func (t Tensor) channel(c int) (first, stride int) {
 	e := t.envelope
 	if e.Layout == transform.NHWC {
