@@ -12,6 +12,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -58,7 +59,7 @@ func newDemoCommand() *cobra.Command {
 	flags.IntVar(&o.streams, "streams", 4, "number of cameras")
 	flags.DurationVar(&o.length, "for", 0, "end after this time; 0 runs until Ctrl-C")
 	flags.StringVar(&o.http, "http", config.DefaultListen, "`ADDR` of metrics and health; \"\" for none")
-	flags.StringVar(&o.nats, "nats", "127.0.0.1:4222", "`ADDR` on which the NATS server listens")
+	flags.StringVar(&o.nats, "nats", dial.DefaultAddress, "`ADDR` on which the NATS server listens")
 	flags.StringVar(&o.faults, "faults", "", "comma-separated `LIST` of what goes wrong at the service, such as outages=0.1,throttle or all; \"cvfeeder fake --help\" explains it")
 	flags.Uint64Var(&o.seed, "seed", 0, "`number` that decides what of it is random")
 	return cmd

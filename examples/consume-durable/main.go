@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	url := flag.String("nats", "nats://127.0.0.1:4222", "`URL` of the NATS server")
+	url := flag.String("nats", dial.DefaultURL, "`URL` of the NATS server")
 	stream := flag.String("stream", "cvfeeder", "`NAME` of the JetStream stream (delivery.stream.name)")
 	name := flag.String("name", "example", "`NAME` of the durable consumer, which JetStream remembers")
 	flag.Parse()

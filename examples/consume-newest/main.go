@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	url := flag.String("nats", "nats://127.0.0.1:4222", "`URL` of the NATS server")
+	url := flag.String("nats", dial.DefaultURL, "`URL` of the NATS server")
 	subject := flag.String("subject", "cvf.t.*.detector", "tensors to read; may hold wildcards")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
 // A checker reports problems that the type of a key cannot rule out: those of references,
@@ -42,27 +43,24 @@ func (d checker) check(c *Config) {
 	d.checkOutputs(c)
 }
 
-// The limits of cluster.lease. NATS counts whole seconds, and a lease must be long enough
-// for three renewals.
-const (
-	minLease = 3 * time.Second
-	maxLease = 10 * time.Minute
-)
+// maxLease is the longest cluster.lease: for so long, nobody reads the streams of a
+// replica that has died.
+const maxLease = 10 * time.Minute
 
 func (d checker) checkCluster(c *Config) {
-	lease := c.Cluster.Lease
-	if lease < minLease || lease > maxLease || lease%time.Second != 0 {
-		d.Report("cluster.lease", "%v is not allowed; whole seconds from %v to %v", lease, minLease, maxLease)
+	period := c.Cluster.Lease
+	if period < lease.MinDuration || period > maxLease || period%time.Second != 0 {
+		d.Report("cluster.lease", "%v is not allowed; whole seconds from %v to %v", period, lease.MinDuration, maxLease)
 	}
 	switch {
 	case c.Cluster.Group == "":
-		if lease != defaults().Cluster.Lease {
+		if period != lease.DefaultDuration {
 			d.Report("cluster.lease", "has no effect without a group; set cluster.group as well")
 		}
 	case c.NATS.URL == Embedded:
 		d.Report("cluster.group", "other replicas cannot reach the embedded server; name a server in nats.url")
 	case c.State != "":
-		d.Report("cluster.group", "the replicas keep their cursors in NATS, in the bucket cvf_lease; remove state")
+		d.Report("cluster.group", "the replicas keep their cursors in NATS, in the bucket %s; remove state", lease.Bucket)
 	}
 }
 

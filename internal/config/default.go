@@ -1,9 +1,9 @@
 package config
 
 import (
-	"time"
-
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -18,18 +18,18 @@ const defaultPreset = "yolo"
 // defaults returns the config of a file without streams and outputs.
 func defaults() *Config {
 	return &Config{
-		NATS: NATS{URL: "nats://127.0.0.1:4222"},
+		NATS: NATS{URL: dial.DefaultURL},
 		Delivery: Delivery{
 			Mode:     ModeLive,
 			Subject:  publish.DefaultSubject,
-			Stream:   JetStream{Name: "cvfeeder", Keep: 8, Retention: RetentionWorkQueue, MaxBytes: 8 << 30, Replicas: 1},
+			Stream:   JetStream{Name: dial.DefaultStream, Keep: 8, Retention: RetentionWorkQueue, MaxBytes: 8 << 30, Replicas: 1},
 			Gaps:     GapsEvents,
 			Oversize: OversizeReject,
 			Inflight: 64 << 20,
 		},
 		HTTP:    HTTP{Listen: DefaultListen},
 		Log:     Log{Level: LevelInfo, Format: LogText},
-		Cluster: Cluster{Lease: 6 * time.Second},
+		Cluster: Cluster{Lease: lease.DefaultDuration},
 		Price:   Price{PerMillionImages: 10},
 	}
 }

@@ -46,7 +46,7 @@ var layers = map[string][]string{
 	"publish/nats/lease":     {"source", "publish/nats/dial"},
 	"publish/nats/preflight": {"publish", "publish/consume", "publish/nats/dial", "publish/nats/deliver", "publish/nats/lease"},
 	"publish/nats/frames":    {"publish", "publish/nats/dial", "publish/nats/preflight"},
-	"publish/nats/embedded":  {"publish"},
+	"publish/nats/embedded":  {"publish", "publish/nats/dial"},
 
 	// What tests share.
 	"publish/nats/natstest": {"publish/nats/embedded"},
@@ -77,13 +77,14 @@ var owners = map[string][]string{
 var composers = []string{"cmd/cvfeeder", "internal/feeder", "internal/preflight"}
 
 // adapters are the packages that reach the world outside, with those below them. Besides
-// the composers, only the packages listed may import them: the cluster shares leases that
-// are kept in NATS, the simulation runs the cluster, and the rest are readers.
+// the composers, only the packages listed may import them: the config has the defaults of
+// NATS from where they apply, the cluster shares leases that are kept in NATS, the
+// simulation runs the cluster, and the rest are readers.
 var adapters = map[string][]string{
 	"source/kinesis":   nil,
 	"transform/opencv": nil,
 	"publish/nats": {
-		"internal/cluster", "internal/simulate", "publish/consume", "internal/tap", "publish/internal/conntest",
+		"internal/config", "internal/cluster", "internal/simulate", "publish/consume", "internal/tap", "publish/internal/conntest",
 		"examples/consume-durable", "examples/consume-newest",
 	},
 }

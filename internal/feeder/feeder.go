@@ -52,7 +52,7 @@ type Options struct {
 	Log    *slog.Logger
 	// AccessKey and Secret are used instead of the SDK's own chain, where set.
 	AccessKey, Secret string
-	// Listen is the address of the embedded NATS server; default 127.0.0.1:4222.
+	// Listen is the address of the embedded NATS server; default [dial.DefaultAddress].
 	Listen string
 	// Length, unless 0, is the time after which the streams end.
 	Length time.Duration

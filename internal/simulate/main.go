@@ -31,7 +31,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.cameras, "cameras", 100_000, "`number` of cameras")
 	flag.IntVar(&o.replicas, "replicas", 200, "`number` of replicas")
-	flag.DurationVar(&o.lease, "lease", 6*time.Second, "`time` after which others take over from a replica that has died")
+	flag.DurationVar(&o.lease, "lease", lease.DefaultDuration, "`time` after which others take over from a replica that has died")
 	flag.Uint64Var(&o.seed, "seed", 1, "`number` that seeds the randomness: the same seed gives the same report")
 	flag.Parse()
 	if o.cameras < 1 || o.replicas < 2 || o.lease < lease.MinDuration {

@@ -38,8 +38,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// DefaultAddress is where NATS servers listen unless told otherwise.
+const DefaultAddress = "127.0.0.1:4222"
+
 // DefaultURL is the default of [Options.URL].
-const DefaultURL = "nats://127.0.0.1:4222"
+const DefaultURL = "nats://" + DefaultAddress
 
 // DefaultStream is the name of the JetStream stream of tensors, unless another one is
 // chosen.

@@ -23,13 +23,14 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// Options are those of a [Server]. The zero value listens on 127.0.0.1:4222, takes
-// messages of up to 64 MiB, and has no JetStream.
+// Options are those of a [Server]. The zero value listens on
+// [dial.DefaultAddress], takes messages of up to 64 MiB, and has no JetStream.
 type Options struct {
 	// Listen is the address for clients; port 0 takes any free one. Default:
-	// 127.0.0.1:4222.
+	// [dial.DefaultAddress].
 	Listen string
 	// MaxPayload is the largest message in bytes. Default, and the most that is
 	// allowed: [publish.MaxServerPayload].
@@ -87,11 +88,11 @@ func (s *Server) Shutdown() {
 
 func (o *Options) server() (*server.Options, error) {
 	if o.Listen == "" {
-		o.Listen = "127.0.0.1:4222"
+		o.Listen = dial.DefaultAddress
 	}
 	host, portText, err := net.SplitHostPort(o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("NATS server: address %q is not like 127.0.0.1:4222: %w", o.Listen, err)
+		return nil, fmt.Errorf("NATS server: address %q is not like %s: %w", o.Listen, dial.DefaultAddress, err)
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil {

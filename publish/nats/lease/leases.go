@@ -42,6 +42,8 @@ const (
 	// MinDuration is that of the shortest lease: the server's clock counts whole
 	// seconds, and a renewal has a third of them.
 	MinDuration = 3 * time.Second
+	// DefaultDuration is the default of [Options.Lease].
+	DefaultDuration = 6 * time.Second
 
 	// markerTime is how long the server tells of a member that is gone.
 	markerTime = time.Minute
@@ -64,7 +66,7 @@ type Options struct {
 	// random part.
 	Member string
 	// Lease is how long a member owns its streams without renewal, in whole seconds,
-	// at least [MinDuration]. Default: 6s.
+	// at least [MinDuration]. Default: [DefaultDuration].
 	Lease time.Duration
 	// Replicas is the number of servers that hold the bucket, where it is made.
 	// Default: 1.
@@ -77,7 +79,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.Lease = max(cmp.Or(o.Lease, 6*time.Second), MinDuration).Round(time.Second)
+	o.Lease = max(cmp.Or(o.Lease, DefaultDuration), MinDuration).Round(time.Second)
 	o.Replicas = max(o.Replicas, 1)
 	if o.Weight <= 0 {
 		o.Weight = 1
