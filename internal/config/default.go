@@ -2,6 +2,7 @@ package config
 
 import (
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -22,7 +23,7 @@ func defaults() *Config {
 		Delivery: Delivery{
 			Mode:     ModeLive,
 			Subject:  publish.DefaultSubject,
-			Stream:   JetStream{Name: dial.DefaultStream, Keep: 8, Retention: RetentionWorkQueue, MaxBytes: 8 << 30, Replicas: 1},
+			Stream:   JetStream{Name: dial.DefaultStream, Keep: deliver.DefaultKeep, Retention: RetentionWorkQueue, MaxBytes: deliver.DefaultMaxBytes, Replicas: 1},
 			Gaps:     GapsEvents,
 			Oversize: OversizeReject,
 			Inflight: 64 << 20,
