@@ -88,7 +88,6 @@ func (c *Cluster) Add(s pipeline.Stream) {
 	added := newStream(s)
 	added.mine = c.placement.Owner(added.Key) == c.leases.Member()
 	c.streams[s.Name] = added
-	c.leases.SetStreams(len(c.streams))
 	select {
 	case c.woken <- struct{}{}:
 	default:
@@ -119,7 +118,6 @@ func (c *Cluster) Remove(ctx context.Context, name string) (cursor source.Slot, 
 	if was {
 		delete(c.streams, name)
 	}
-	c.leases.SetStreams(len(c.streams))
 	c.mu.Unlock()
 	c.release(context.WithoutCancel(ctx), s.Key)
 	return cursor, was

@@ -47,7 +47,10 @@ func (f *Feeder) join(ctx context.Context, conn *dial.Conn, b *builder, opts *pi
 		opts.Gaps = b.group.Gaps(opts.Gaps)
 	}
 	f.log.Info("sharing the streams", "group", f.cfg.Cluster.Group, "member", leases.Member(), "lease", leases.Lease())
-	return leases, nil
+	return newPacedCursors(leases, func() time.Duration {
+		_, streams := b.group.counts()
+		return lease.CursorPace(leases.Lease(), streams)
+	}, leases.Close), nil
 }
 
 // firstOf returns where to begin a stream that no replica has run yet: where a cvfeeder

@@ -35,7 +35,7 @@ func TestAGroupGoesOnAtTheCursor(t *testing.T) {
 		t.Fatal(err)
 	}
 	cursors.Set("cam", cursor)
-	if err := cursors.Close(); err != nil {
+	if err := cursors.Flush(t.Context(), "cam"); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {

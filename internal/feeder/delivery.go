@@ -129,7 +129,7 @@ func (f *Feeder) open(ctx context.Context, conn *dial.Conn, b *builder, stored *
 		return nil, err
 	}
 	b.claim = func(ctx context.Context, s pipeline.Stream) error { return claim(ctx, conn, stored, cursors, s) }
-	return cursors, nil
+	return newPacedCursors(cursors, func() time.Duration { return bucketPace }, nil), nil
 }
 
 // claim saves where a stream begins, so that it resumes there after a crash. For a range
@@ -147,7 +147,7 @@ func claim(ctx context.Context, conn *dial.Conn, stored *deliver.Stored, cursors
 		}
 	}
 	cursors.Set(s.Key, s.From)
-	return conn.Retry(ctx, "cursor of stream "+s.Name, func(context.Context) error { return cursors.Close() })
+	return conn.Retry(ctx, "cursor of stream "+s.Name, func(ctx context.Context) error { return cursors.Flush(ctx, s.Key) })
 }
 
 // comesAfter returns an error unless a range is newer than what its subjects hold. The

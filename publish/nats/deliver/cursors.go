@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -17,27 +18,28 @@ import (
 // CursorBucket is the key-value bucket of [Cursors].
 const CursorBucket = "cvf_cursor"
 
-// flushEvery is how often cursors are written. A cursor that lags costs work after a
-// crash, but no repeat: the subjects tell what they hold.
-const flushEvery = 5 * time.Second
+var _ source.Cursors = (*Cursors)(nil)
 
-// Cursors keep in a NATS key-value bucket up to where streams were delivered. A
-// cursor there never moves back, whoever else writes it. Its methods may be called
-// concurrently.
+// cursorsAtOnce bounds the writes that wait for their answers.
+const cursorsAtOnce = 64
+
+// Cursors are [source.Cursors] in a NATS key-value bucket. A cursor there never moves
+// back, whoever else writes it.
 type Cursors struct {
 	conn     *dial.Conn
 	replicas int
 	kv       jetstream.KeyValue
 
 	mu      sync.Mutex
-	saved   map[string]saved
-	changed map[string]source.Slot
-	next    time.Time // of the next write
+	cursors map[string]*cursor // by the key in the bucket
 }
 
-// A saved cursor is what the bucket holds of a key.
-type saved struct {
-	cursor   source.Slot
+// A cursor is what is known of the cursor of one key.
+type cursor struct {
+	writing sync.Mutex // held while it is written; the rest is guarded by that of Cursors
+	set     source.Slot
+	// saved is what the bucket holds, 0 where it holds nothing.
+	saved    source.Slot
 	revision uint64
 }
 
@@ -45,7 +47,7 @@ type saved struct {
 // Where the bucket does not exist, it is made on as many servers as replicas says. It
 // does not wait for a server.
 func NewCursors(conn *dial.Conn, replicas int) *Cursors {
-	return &Cursors{conn: conn, replicas: max(replicas, 1), saved: map[string]saved{}, changed: map[string]source.Slot{}}
+	return &Cursors{conn: conn, replicas: max(replicas, 1), cursors: map[string]*cursor{}}
 }
 
 // Open opens or makes the bucket and reads it. It waits for JetStream, see
@@ -106,7 +108,7 @@ func (c *Cursors) load(ctx context.Context, key string) error {
 	if err != nil {
 		return fmt.Errorf("%.40q is not a cursor: delete it with: nats kv del %s %s", v.Value(), CursorBucket, key)
 	}
-	c.note(key, source.SlotAt(at), v.Revision(), nil)
+	c.note(key, source.SlotAt(at), v.Revision())
 	return nil
 }
 
@@ -120,117 +122,108 @@ func SavedCursor(ctx context.Context, conn *dial.Conn, key string) (source.Slot,
 	if err != nil {
 		return 0, false, err
 	}
-	cursors := &Cursors{kv: kv, saved: map[string]saved{}}
+	cursors := &Cursors{kv: kv, cursors: map[string]*cursor{}}
 	err = cursors.load(ctx, dial.EncodeKey(key))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return 0, false, nil
 	}
-	cursor, ok := cursors.Load(key)
-	return cursor, ok, err
+	slot, ok := cursors.Load(key)
+	return slot, ok, err
 }
 
-// Load returns the cursor of a key, as it was when the bucket was opened or as it
-// was set since, false where there is none.
+// Load implements [source.Cursors]. What others write later is not seen.
 func (c *Cursors) Load(key string) (source.Slot, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key = dial.EncodeKey(key)
-	if cursor, ok := c.changed[key]; ok {
-		return cursor, true
-	}
-	s, ok := c.saved[key]
-	return s.cursor, ok
+	of := c.of(dial.EncodeKey(key))
+	slot := max(of.set, of.saved)
+	return slot, slot != 0
 }
 
-// Set notes a cursor for the next Flush.
-func (c *Cursors) Set(key string, cursor source.Slot) {
+// Set implements [source.Cursors]. A cursor does not move back.
+func (c *Cursors) Set(key string, slot source.Slot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.set(dial.EncodeKey(key), cursor)
+	of := c.of(dial.EncodeKey(key))
+	of.set = max(of.set, slot)
 }
 
-func (c *Cursors) set(key string, cursor source.Slot) {
-	if cursor > c.saved[key].cursor && cursor > c.changed[key] {
-		c.changed[key] = cursor
+// of returns what is known of a key. The caller holds the lock.
+func (c *Cursors) of(key string) *cursor {
+	of := c.cursors[key]
+	if of == nil {
+		of = &cursor{}
+		c.cursors[key] = of
 	}
+	return of
 }
 
-// Flush writes what was set, every five seconds at most. What could not be written
-// is for the next time.
-func (c *Cursors) Flush() error {
-	c.mu.Lock()
-	due := !time.Now().Before(c.next)
-	if due {
-		c.next = time.Now().Add(flushEvery)
+// Flush implements [source.Cursors]. Where the bucket has a newer cursor of a key, that
+// one stays. Where ctx has no deadline, it waits for [dial.Options.WriteTimeout].
+func (c *Cursors) Flush(ctx context.Context, keys ...string) error {
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.conn.Control().WriteTimeout())
+		defer cancel()
 	}
-	c.mu.Unlock()
-	if !due {
-		return nil
+	var writes errgroup.Group
+	writes.SetLimit(cursorsAtOnce)
+	for _, key := range keys {
+		writes.Go(func() error { return c.save(ctx, dial.EncodeKey(key)) })
 	}
-	return c.Close()
-}
-
-// Close writes what was set.
-func (c *Cursors) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.conn.Control().WriteTimeout())
-	defer cancel()
-	c.mu.Lock()
-	changed := c.changed
-	c.changed = map[string]source.Slot{}
-	c.mu.Unlock()
-	var failed error
-	for key, cursor := range changed {
-		if failed == nil {
-			failed = c.save(ctx, key, cursor)
-		}
-		if failed != nil {
-			c.mu.Lock()
-			c.set(key, cursor)
-			c.mu.Unlock()
-		}
-	}
-	if failed != nil {
-		return fmt.Errorf("key-value bucket %s: %w", CursorBucket, failed)
+	if err := writes.Wait(); err != nil {
+		return fmt.Errorf("key-value bucket %s: %w", CursorBucket, err)
 	}
 	return nil
 }
 
-// save writes a cursor, unless a newer one is there.
-func (c *Cursors) save(ctx context.Context, key string, cursor source.Slot) error {
-	for ctx.Err() == nil {
+// save writes the cursor of a key, unless the bucket has it, or a newer one.
+func (c *Cursors) save(ctx context.Context, key string) error {
+	c.mu.Lock()
+	of := c.of(key)
+	c.mu.Unlock()
+	of.writing.Lock()
+	defer of.writing.Unlock()
+	for {
 		c.mu.Lock()
-		last := c.saved[key]
+		slot, saved, revision := of.set, of.saved, of.revision
 		c.mu.Unlock()
-		if last.cursor >= cursor {
+		if saved >= slot {
 			return nil
 		}
-		revision, err := c.kv.Update(ctx, key, []byte(cursor.String()), last.revision)
-		c.note(key, cursor, revision, err)
-		if err == nil {
-			return nil
-		}
-		if !dial.IsConflict(err) {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// Somebody else has written it. Where it was deleted, nobody knows better.
-		err = c.load(ctx, key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			revision, err = c.kv.Create(ctx, key, []byte(cursor.String()))
-			c.note(key, cursor, revision, err)
+		revision, err := c.kv.Update(ctx, key, []byte(slot.String()), revision)
+		if dial.IsConflict(err) {
+			if revision, err = c.resolve(ctx, key, slot); revision == 0 && err == nil {
+				continue
+			}
 		}
-		if err != nil && !dial.IsConflict(err) {
+		if err != nil {
 			return err
 		}
+		c.note(key, slot, revision)
 	}
-	return ctx.Err()
 }
 
-// note keeps what was written, if it was.
-func (c *Cursors) note(key string, cursor source.Slot, revision uint64, err error) {
-	if err != nil {
-		return
+// resolve looks at a key that somebody else has written since. Where it was deleted,
+// nobody knows the cursor better: it is written, and its revision returned.
+func (c *Cursors) resolve(ctx context.Context, key string, slot source.Slot) (revision uint64, err error) {
+	err = c.load(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		revision, err = c.kv.Create(ctx, key, []byte(slot.String()))
+		if dial.IsConflict(err) || errors.Is(err, jetstream.ErrKeyExists) {
+			return 0, nil
+		}
 	}
+	return revision, err
+}
+
+// note keeps what the bucket holds of a key.
+func (c *Cursors) note(key string, slot source.Slot, revision uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.saved[key] = saved{cursor, revision}
+	of := c.of(key)
+	of.saved, of.revision = slot, revision
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -60,8 +59,8 @@ func (l *Leases) Acquire(ctx context.Context, c Claim) (Holding, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	r := l.record(c.Key)
-	r.turn.Lock()
-	defer r.turn.Unlock()
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	is, err := l.get(ctx, c.Key)
 	missing := errors.Is(err, jetstream.ErrKeyNotFound)
 	switch {
@@ -114,7 +113,7 @@ func (l *Leases) take(ctx context.Context, key string, r *record, is lease, miss
 		return Holding{}, err
 	}
 	// Other leases have ended meanwhile where until has passed, and so has this one.
-	r.lease, r.due = now, time.Now().Add(jitter(l.pace))
+	r.lease = now
 	r.unsure = !time.Now().Before(until)
 	return Holding{Held: !r.unsure, Owner: l.opts.Member, Cursor: now.Cursor}, nil
 }
@@ -186,8 +185,8 @@ func (l *Leases) Release(ctx context.Context, keys ...string) error {
 }
 
 func (l *Leases) release(ctx context.Context, key string, r *record) error {
-	r.turn.Lock()
-	defer r.turn.Unlock()
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	for ctx.Err() == nil {
 		l.mu.Lock()
 		now := lease{Cursor: max(r.next, r.Cursor), revision: r.revision}
@@ -199,6 +198,7 @@ func (l *Leases) release(ctx context.Context, key string, r *record) error {
 		_, err := l.put(ctx, key, now)
 		if err == nil {
 			l.mu.Lock()
+			r.Cursor = now.Cursor
 			delete(l.records, key)
 			l.released = append(l.released, key)
 			l.mu.Unlock()
@@ -242,9 +242,6 @@ func (e lease) encode() []byte {
 }
 
 func (l *Leases) streamKey(key string) string { return l.prefix + "s." + dial.EncodeKey(key) }
-
-// jitter returns a duration about d, so that many do not end together.
-func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
 
 // publishWithTTL writes a key that expires.
 func (l *Leases) publishWithTTL(ctx context.Context, key string, value []byte, ttl time.Duration) error {

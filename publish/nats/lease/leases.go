@@ -38,6 +38,11 @@ import (
 // Bucket is the key-value bucket of [Leases].
 const Bucket = "cvf_lease"
 
+// ErrNotHeld says that a stream is not owned any more.
+var ErrNotHeld = errors.New("the lease is not held any more")
+
+var _ source.Cursors = (*Leases)(nil)
+
 const (
 	// MinDuration is that of the shortest lease: the server's clock counts whole
 	// seconds, and a renewal has a third of them.
@@ -98,7 +103,7 @@ func (o Options) withDefaults() Options {
 }
 
 // Leases share streams between the members of a group, through a NATS key-value
-// bucket. They are the cursors of those streams, too.
+// bucket. They are the [source.Cursors] of those streams, too.
 //
 // Each member has a key that it renews after every third of the lease, and that the
 // server lets expire by its own clock. Each stream has a key, with its owner and its
@@ -129,16 +134,14 @@ type Leases struct {
 	expiry   *time.Timer // at until
 	weight   float64
 	released []string // keys that the next renewal tells of
-	pace     time.Duration
 	records  map[string]*record
 }
 
 // A record is what is known of a stream that is owned, or may be.
 type record struct {
-	turn sync.Mutex // of writing it; the rest is guarded by that of Leases
+	writing sync.Mutex // held while it is written; the rest is guarded by that of Leases
 	lease
 	next   source.Slot // the cursor to write
-	due    time.Time   // when to
 	unsure bool        // whether the bucket says that it is ours; it is not used
 }
 
@@ -149,7 +152,7 @@ func New(conn *dial.Conn, o Options) *Leases {
 	return &Leases{
 		conn: conn, opts: o, prefix: dial.EncodeKey(o.Group) + ".", timeout: min(o.Lease/3, maxWait),
 		members: newMembers(o.Member, o.Lease), changed: make(chan struct{}, 1), renew: make(chan struct{}, 1),
-		weight: o.Weight, pace: o.Lease / 3, records: map[string]*record{},
+		weight: o.Weight, records: map[string]*record{},
 	}
 }
 
@@ -217,15 +220,9 @@ func signal(ch chan struct{}) {
 	}
 }
 
-// SetStreams says how many streams the group has, which decides how often their
-// cursors are written: every third of a lease, unless those are too many writes.
-func (l *Leases) SetStreams(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pace = CursorPace(l.opts.Lease, n)
-}
-
-// CursorPace returns how often a group of so many streams writes the cursor of each.
+// CursorPace returns how often a group of so many streams should flush the cursor of
+// each: every third of a lease, unless those are too many writes. Callers vary it, so
+// that not all are written at once.
 func CursorPace(lease time.Duration, streams int) time.Duration {
 	return min(max(lease/3, time.Duration(streams)*time.Second/groupWrites), maxPace)
 }
@@ -235,8 +232,11 @@ func (l *Leases) Holds(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.records[key]
-	return r != nil && !r.unsure && time.Now().Before(l.until)
+	return r != nil && l.holds(r)
 }
+
+// holds is Holds for a record. The caller holds the lock.
+func (l *Leases) holds(r *record) bool { return !r.unsure && time.Now().Before(l.until) }
 
 // Unsure returns the keys that the bucket may still name this member for, though it
 // does not hold them: after a pause, or a write without an answer. They are to be
@@ -253,7 +253,8 @@ func (l *Leases) Unsure() []string {
 	return keys
 }
 
-// Load returns the cursor of a stream that is owned, false for others.
+// Load implements [source.Cursors]: it returns the cursor of a stream that is owned,
+// false for others.
 func (l *Leases) Load(key string) (source.Slot, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -261,10 +262,11 @@ func (l *Leases) Load(key string) (source.Slot, bool) {
 	if r == nil {
 		return 0, false
 	}
-	return max(r.Cursor, r.next), true
+	cursor := max(r.Cursor, r.next)
+	return cursor, cursor != 0
 }
 
-// Set sets a cursor for the next Flush, where the stream is owned.
+// Set implements [source.Cursors], where the stream is owned. Otherwise it does nothing.
 func (l *Leases) Set(key string, cursor source.Slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -273,15 +275,15 @@ func (l *Leases) Set(key string, cursor source.Slot) {
 	}
 }
 
-// Flush writes the cursors that are due. What could not be written is for the next
-// time; a stream that somebody else has taken is lost, see [Leases.Holds].
-func (l *Leases) Flush() error {
-	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
+// Flush implements [source.Cursors]. The error wraps [ErrNotHeld] where a stream is not
+// owned any more, whose cursor is the new owner's: see [Leases.Holds].
+func (l *Leases) Flush(ctx context.Context, keys ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	var writes errgroup.Group
 	writes.SetLimit(atOnce)
-	for key, r := range l.due(time.Now()) {
-		writes.Go(func() error { return l.save(ctx, key, r) })
+	for _, key := range keys {
+		writes.Go(func() error { return l.save(ctx, key) })
 	}
 	if err := writes.Wait(); err != nil {
 		return fmt.Errorf("key-value bucket %s: %w", Bucket, err)
@@ -289,44 +291,42 @@ func (l *Leases) Flush() error {
 	return nil
 }
 
-func (l *Leases) due(now time.Time) map[string]*record {
+// save writes the cursor of a stream, unless the bucket has it.
+func (l *Leases) save(ctx context.Context, key string) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	due := map[string]*record{}
-	if !now.Before(l.until) {
-		return due
+	r := l.records[key]
+	l.mu.Unlock()
+	if r == nil {
+		return nil // nothing was set
 	}
-	for key, r := range l.records {
-		if !r.unsure && r.next > r.Cursor && !now.Before(r.due) {
-			due[key] = r
+	r.writing.Lock()
+	defer r.writing.Unlock()
+	for {
+		l.mu.Lock()
+		now := lease{Owner: l.opts.Member, Cursor: r.next, revision: r.revision}
+		saved, held := r.next <= r.Cursor, l.records[key] == r && l.holds(r)
+		l.mu.Unlock()
+		switch {
+		case saved:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !held:
+			return fmt.Errorf("stream %s: %w", key, ErrNotHeld)
+		}
+		revision, err := l.put(ctx, key, now)
+		if dial.IsConflict(err) {
+			err = l.contested(ctx, key, r)
+		} else if err == nil {
+			now.revision = revision
+			l.mu.Lock()
+			r.lease = now
+			l.mu.Unlock()
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return due
-}
-
-// save writes the cursor of a stream that is owned.
-func (l *Leases) save(ctx context.Context, key string, r *record) error {
-	r.turn.Lock()
-	defer r.turn.Unlock()
-	l.mu.Lock()
-	now := lease{Owner: l.opts.Member, Cursor: max(r.next, r.Cursor), revision: r.revision}
-	owned := l.records[key] == r && !r.unsure
-	l.mu.Unlock()
-	if !owned {
-		return nil
-	}
-	revision, err := l.put(ctx, key, now)
-	if dial.IsConflict(err) {
-		return l.contested(ctx, key, r)
-	}
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now.revision = revision
-	r.lease, r.due = now, time.Now().Add(jitter(l.pace))
-	return nil
 }
 
 // contested finds out who has written a stream's key: an earlier write of our own,

@@ -21,6 +21,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/preflight"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 )
 
 func TestMain(m *testing.M) { natstest.VerifyNoLeaks(m) }
@@ -85,7 +86,7 @@ func flush(t *testing.T, l *lease.Leases, key string, cursor source.Slot, has fu
 	t.Helper()
 	natstest.Within(t, func() error {
 		l.Set(key, cursor)
-		if err := l.Flush(); err != nil {
+		if err := l.Flush(t.Context(), key); err != nil {
 			return err
 		}
 		if got := has(); got != cursor {
@@ -218,7 +219,7 @@ func TestACutOffMember(t *testing.T) {
 	}
 	meet(t, a, 2)
 	a.Set("cam", conntest.Slot(4))
-	_ = a.Flush()
+	_ = a.Flush(t.Context(), "cam")
 	if got := has(); got != conntest.Slot(5) || a.Holds("cam") {
 		t.Errorf("the cursor is %v; held: %v", got, a.Holds("cam"))
 	}
@@ -246,7 +247,7 @@ func TestTheCursorsWriteTellsOfALoss(t *testing.T) {
 	}
 	natstest.Within(t, func() error {
 		a.Set("cam", conntest.Slot(20))
-		if err := a.Flush(); err != nil {
+		if err := a.Flush(t.Context(), "cam"); err != nil {
 			return err
 		}
 		if a.Holds("cam") {
@@ -306,8 +307,8 @@ func TestLeasesWithoutALeader(t *testing.T) {
 						_, _ = l.Acquire(t.Context(), claim(key))
 					}
 					l.Set(key, conntest.Slot(1))
+					_ = l.Flush(t.Context(), key)
 				}
-				_ = l.Flush()
 			})
 		}
 		tries.Wait()
@@ -340,11 +341,63 @@ func TestLeasesNeedNoMore(t *testing.T) {
 	meet(t, b, 2)
 	acquire(t, b, claim("cam"))
 	b.Set("cam", conntest.Slot(1))
-	if err := errors.Join(b.Flush(), b.Close()); err != nil {
+	if err := errors.Join(b.Flush(t.Context(), "cam"), b.Close()); err != nil {
 		t.Error(err)
 	}
 	meet(t, a, 1)
 	if err := a.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCursors runs the suite of all cursors. A member that starts again, under its
+// name, has its streams at once.
+func TestCursors(t *testing.T) {
+	sourcetest.TestCursors(t, func(t *testing.T) func() source.Cursors {
+		t.Parallel()
+		url, _, _ := conntest.Store(t)
+		crash := func() {}
+		t.Cleanup(func() { crash() })
+		return func() source.Cursors {
+			crash()
+			conn := conntest.Dial(t, dial.Options{URL: url})
+			l := lease.New(conn, lease.Options{Group: "yard", Member: "a", Lease: leaseTime})
+			if err := l.Join(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			crash = func() {
+				_ = conn.Close(context.Background())
+				_ = l.Close() // in vain
+			}
+			for _, key := range sourcetest.CursorKeys() {
+				acquire(t, l, lease.Claim{Key: key, First: func(context.Context) (source.Slot, error) { return 0, nil }})
+			}
+			return l
+		}
+	})
+}
+
+// TestFlushTellsOfALostStream: what was set for it is not saved, and somebody else's
+// cursor stays.
+func TestFlushTellsOfALostStream(t *testing.T) {
+	t.Parallel()
+	url, _, _ := conntest.Store(t)
+	l := join(t, url, "a")
+	acquire(t, l, claim("cam"))
+	acquire(t, l, claim("other"))
+	value := fmt.Sprintf(`{"owner":"b","cursor":"%v"}`, conntest.Slot(9))
+	if _, err := leaseKV(t, url).Put(t.Context(), "yard=201.s.cam", []byte(value)); err != nil {
+		t.Fatal(err)
+	}
+	l.Set("cam", conntest.Slot(20))
+	l.Set("other", conntest.Slot(20))
+	if err := l.Flush(t.Context(), "cam", "other"); !errors.Is(err, lease.ErrNotHeld) || !strings.Contains(err.Error(), "stream cam") {
+		t.Errorf("the error is %v", err)
+	}
+	if got := bucketCursor(t, url, "cam")(); got != conntest.Slot(9) {
+		t.Errorf("the cursor of the lost stream is %v", got)
+	}
+	if got := bucketCursor(t, url, "other")(); got != conntest.Slot(20) {
+		t.Errorf("the cursor of the other one is %v", got)
 	}
 }
