@@ -58,13 +58,19 @@ func TestFramesStopsWaiting(t *testing.T) {
 		opts := auto()
 		opts.Check = func(context.Context) error { return source.ErrRefused }
 		p := New(&camera{fragment: time.Second, delay: always(0)}, source.NewLedger(testGrid(t), 0), opts)
-		for range p.Frames(t.Context()) {
+		for _, err := range p.Frames(t.Context()) {
+			if !errors.Is(err, source.ErrRefused) {
+				t.Error(err)
+			}
 			break
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		begin := time.Now()
-		for range p.Frames(ctx) { //nolint:revive // the errors are of no interest
+		for _, err := range p.Frames(ctx) {
+			if !errors.Is(err, source.ErrRefused) {
+				t.Error(err)
+			}
 		}
 		if d := time.Since(begin); d != 20*time.Second {
 			t.Errorf("stopped after %v", d)
@@ -92,11 +98,17 @@ func TestFetched(t *testing.T) {
 						t.Errorf("a request took %v: %v", took, err)
 					}
 				}})
-				for range p.images(t.Context(), Window{Start: 200, End: 400, Interval: step}) {
+				for _, err := range p.images(t.Context(), Window{Start: 200, End: 400, Interval: step}) {
+					if !errors.Is(err, tc.err) && err != nil {
+						t.Error(err)
+					}
 					time.Sleep(time.Second)
 				}
 				want = nil
-				for range p.images(t.Context(), Window{Start: 200, End: 400, Interval: step}) {
+				for _, err := range p.images(t.Context(), Window{Start: 200, End: 400, Interval: step}) {
+					if err != nil {
+						t.Error(err)
+					}
 					break // an abandoned request is one, too
 				}
 				if fetched != 2 {

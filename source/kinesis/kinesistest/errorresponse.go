@@ -60,8 +60,8 @@ func NotAuthorized(action string) *ErrorResponse {
 func NoImages() *ErrorResponse { return &ErrorResponse{Status: http.StatusOK, Body: "{}"} }
 
 // Error implements error.
-func (f *ErrorResponse) Error() string {
-	return fmt.Sprintf("%d %s: %s", f.status(), f.Code, f.Message)
+func (e *ErrorResponse) Error() string {
+	return fmt.Sprintf("%d %s: %s", e.status(), e.Code, e.Message)
 }
 
 func (e *ErrorResponse) status() int {
