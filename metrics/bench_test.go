@@ -80,7 +80,7 @@ func manyStreams(tb testing.TB, n int) (*metrics.Metrics, *httptest.Server) {
 			ledgers[i].Resolve(grid.Step(start, j), o)
 		}
 	}
-	m := metrics.New(metrics.Build{Version: "v1"}, metrics.Sources{Streams: func() []metrics.Stream {
+	m := read(metrics.New(metrics.Build{Version: "v1"}), metrics.Sources{Streams: func() []metrics.Stream {
 		all := make([]metrics.Stream, n)
 		for i := range all {
 			all[i] = metrics.Stream{Name: names[i], Stats: ledgers[i].Stats(), Lag: time.Second, Overlap: 2 * time.Second}

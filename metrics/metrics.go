@@ -3,7 +3,8 @@
 // The metrics of a stream are read from its ledger at each scrape, so they cannot disagree
 // with it, and the freshness of a stalled stream grows. Nothing is global.
 //
-//	m := metrics.New(metrics.Build{Version: "v1.2.3"}, metrics.Sources{Streams: pipeline.Streams})
+//	m := metrics.New(metrics.Build{Version: "v1.2.3"})
+//	m.Read(metrics.Sources{Streams: streams})
 //	m.Latency.WithLabelValues("detector").Observe(1.5)
 //	http.Handle("/metrics", m)
 package metrics
@@ -95,13 +96,13 @@ type Metrics struct {
 	requests requests
 }
 
-// New returns the metrics, among them those of the Go runtime and the process, on a
-// registry of their own.
-func New(build Build, src Sources) *Metrics {
+// New returns the metrics on a registry of their own, with those of the Go runtime and
+// the process. What [Sources] tell is added by [Metrics.Read].
+func New(build Build) *Metrics {
 	f := &families{registry: prometheus.NewRegistry()}
 	m := &Metrics{
 		registry: f.registry,
-		streams:  src.Streams,
+		streams:  func() []Stream { return nil },
 		Latency: f.histogram("cvfeeder_latency_seconds", "Time from a slot's instant to the delivery of its tensor.",
 			[]float64{.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 300}, "output"),
 		Stage: f.histogram("cvfeeder_stage_seconds", "Duration of a stage: `fetch` of one window; `decode`, `transform` and `publish` of one frame.",
@@ -113,8 +114,6 @@ func New(build Build, src Sources) *Metrics {
 	}
 	f.gauge("cvfeeder_build_info", "Always 1; the labels are the versions.", "version", "opencv", "go").
 		WithLabelValues(build.Version, build.OpenCV, runtime.Version()).Set(1)
-	f.addSources(src)
-	f.addConnections(src.Connections)
 	f.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -128,6 +127,17 @@ func New(build Build, src Sources) *Metrics {
 		m.PublishErrors.WithLabelValues(reason)
 	}
 	return m
+}
+
+// Read adds what is read at each scrape. It is called once, before the first scrape.
+func (m *Metrics) Read(src Sources) {
+	f := &families{registry: m.registry}
+	f.addSources(src)
+	f.addConnections(src.Connections)
+	m.families = append(m.families, f.all...)
+	if src.Streams != nil {
+		m.streams = src.Streams
+	}
 }
 
 // addSources adds the gauges whose source is not nil.

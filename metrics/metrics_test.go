@@ -101,8 +101,14 @@ cvfeeder_slots_total{outcome="undecodable",stream="cam"} 1
 cvfeeder_stream_owned{stream="cam"} 1
 `
 
+// read has m read from src.
+func read(m *metrics.Metrics, src metrics.Sources) *metrics.Metrics {
+	m.Read(src)
+	return m
+}
+
 func TestStatesAreTheLedgers(t *testing.T) {
-	m := metrics.New(metrics.Build{Version: "v1", OpenCV: "4.6"}, sources(t))
+	m := read(metrics.New(metrics.Build{Version: "v1", OpenCV: "4.6"}), sources(t))
 	var names []string
 	for line := range strings.Lines(wantStates) {
 		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
@@ -147,7 +153,7 @@ var contract = map[string]string{
 
 // TestContract compares what is gathered, and how it is described, with the contract.
 func TestContract(t *testing.T) {
-	m := metrics.New(metrics.Build{}, sources(t))
+	m := read(metrics.New(metrics.Build{}), sources(t))
 	m.Output("detector")
 	gathered, err := m.Gather()
 	if err != nil {
@@ -199,7 +205,7 @@ func TestFreshnessGrows(t *testing.T) {
 }
 
 func TestHistogramsAreNativeAndClassic(t *testing.T) {
-	m := metrics.New(metrics.Build{}, metrics.Sources{})
+	m := metrics.New(metrics.Build{})
 	m.Latency.WithLabelValues("detector").Observe(1.5)
 	families, err := m.Gather()
 	if err != nil {
@@ -219,7 +225,7 @@ func TestHistogramsAreNativeAndClassic(t *testing.T) {
 
 // TestExemplar: a scrape of OpenMetrics has the trace of a latency.
 func TestExemplar(t *testing.T) {
-	m := metrics.New(metrics.Build{}, metrics.Sources{})
+	m := metrics.New(metrics.Build{})
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	m.Delivered("traced", 1500*time.Millisecond, id)
 	m.Delivered("other", 1500*time.Millisecond, "")

@@ -37,7 +37,7 @@ func scraped(t *testing.T, m *metrics.Metrics, accept string) (http.Header, io.R
 // TestScrapeIsWhatIsGathered compares the streamed scrape with the gathered families,
 // in the formats that can be read back.
 func TestScrapeIsWhatIsGathered(t *testing.T) {
-	m := metrics.New(metrics.Build{}, sources(t))
+	m := read(metrics.New(metrics.Build{}), sources(t))
 	m.Requested("cam", "OK", 25)
 	m.Requested("cam", "HTTP 503", 25)
 	m.Requested("gone", "OK", 25)
@@ -91,7 +91,7 @@ func own(families []*dto.MetricFamily) map[string]*dto.MetricFamily {
 
 // TestOpenMetrics: counters keep their names, and the end is marked.
 func TestOpenMetrics(t *testing.T) {
-	m := metrics.New(metrics.Build{}, sources(t))
+	m := read(metrics.New(metrics.Build{}), sources(t))
 	header, r := scraped(t, m, accepts[1])
 	if got := header.Get("Content-Type"); !strings.HasPrefix(got, "application/openmetrics-text; version=1.0.0") {
 		t.Errorf("Content-Type: %s", got)
@@ -115,7 +115,7 @@ func TestOpenMetrics(t *testing.T) {
 }
 
 func TestCompression(t *testing.T) {
-	m := metrics.New(metrics.Build{}, sources(t))
+	m := read(metrics.New(metrics.Build{}), sources(t))
 	for accepts, want := range map[string]string{
 		"": "", "gzip": "gzip", "deflate, gzip": "gzip", "gzip;q=0": "", "gzip; q=0.0": "", "gzip;q=0.1": "gzip", "br": "", "zstd": "",
 	} {
@@ -132,7 +132,7 @@ func TestCompression(t *testing.T) {
 // TestRemovedStreamsDisappear, and what is counted for them later does not come back.
 func TestRemovedStreamsDisappear(t *testing.T) {
 	streams := []metrics.Stream{{Name: "cam-1"}, {Name: "cam-2", Stats: source.Stats{Expected: 5}}}
-	m := metrics.New(metrics.Build{}, metrics.Sources{Streams: func() []metrics.Stream { return streams }})
+	m := read(metrics.New(metrics.Build{}), metrics.Sources{Streams: func() []metrics.Stream { return streams }})
 	count := func(stream string) (series int) {
 		families, err := m.Gather()
 		if err != nil {

@@ -200,7 +200,7 @@ func TestPageOfManyStreams(t *testing.T) {
 		Connections: func() []metrics.Connection { return []metrics.Connection{{Name: "data", Connected: true}} },
 		NotReady:    func() []string { return nil },
 	})
-	srv := httptest.NewServer(web.Handler(web.Options{Metrics: metrics.New(metrics.Build{}, metrics.Sources{}), NotReady: func() []string { return nil }, Status: page}))
+	srv := httptest.NewServer(web.Handler(web.Options{Metrics: metrics.New(metrics.Build{}), NotReady: func() []string { return nil }, Status: page}))
 	defer srv.Close()
 	b.do(chromedp.EmulateViewport(1280, 900), chromedp.Navigate(srv.URL))
 	const rows = `document.querySelectorAll("#streams > li").length`

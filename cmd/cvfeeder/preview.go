@@ -66,7 +66,11 @@ func (p *preview) find() (*transform.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	outputs := feeder.Outputs(cfg)
+	plan, err := feeder.NewPlan(cfg)
+	if err != nil {
+		return nil, err
+	}
+	outputs := plan.Outputs
 	o := outputs[p.output]
 	if o == nil {
 		why := fmt.Sprintf("%s has no output %q", p.config, p.output)
@@ -102,11 +106,11 @@ func (p *preview) read() ([]byte, error) {
 
 // show makes the tensor, writes the PNG, and prints the rest.
 func (p *preview) show(w io.Writer, o *transform.Output, data []byte) error {
-	decoder, err := feeder.DecoderOptions()
+	switches, err := feeder.ReadSwitches(os.Getenv)
 	if err != nil {
 		return err
 	}
-	worker := opencv.NewWorker(decoder)
+	worker := opencv.NewWorker(switches.Decoder())
 	defer worker.Close()
 	frame := source.Frame{Stream: "preview", Data: data}
 	if err := worker.Decode(frame, []*transform.Output{o}); err != nil {

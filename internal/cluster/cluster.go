@@ -9,7 +9,7 @@
 //		c.Add(s) // every replica adds all streams of the group
 //	}
 //	p := pipeline.New(pipeline.Options{
-//		Publisher: c.Publisher(publisher), Cursors: leases, Follow: c.Follow(nil), …
+//		Delivery: c.Delivery(delivery), Cursors: leases, …
 //	}, nil)
 //	err = p.Run(ctx)
 //	err = leases.Close()

@@ -105,7 +105,7 @@ func (y *yard) start(name string, n int, to source.Slot) *replica {
 	}
 	for i := range n {
 		s := pipeline.Stream{Name: fmt.Sprintf("cam-%d", i), Grid: grid, From: first}
-		s.Key, s.Poll.To = s.Name, to
+		s.Key, s.To = s.Name, to
 		r.cluster.Add(s)
 	}
 	go func() {
@@ -267,22 +267,19 @@ func TestNothingPassesWithoutALease(t *testing.T) {
 	a := y.start("a", 1, 0)
 	y.wait(1, a)
 	var out sink
-	p, d := a.cluster.Publisher(&out), a.cluster.Delivery(&out)
+	d := a.cluster.Delivery(&out)
 	m := publish.Message{Subject: "cvf.t.cam-0.x", Header: map[string][]string{publish.HeaderStream: {"cam-0"}}}
 	gap := publish.Gap{Stream: "cam-0"}
-	gaps := a.cluster.Gaps(func(ctx context.Context, g publish.Gap) error { return out.Gap(ctx, g, nil) })
 	for name, call := range map[string]func() error{
-		"publisher": func() error { return p.Publish(t.Context(), m) },
-		"delivery":  func() error { return d.Publish(t.Context(), m) },
-		"gaps":      func() error { return gaps(t.Context(), gap) },
-		"gap":       func() error { return d.Gap(t.Context(), gap, nil) },
-		"confirm":   func() error { return d.Confirm(t.Context()) },
+		"delivery": func() error { return d.Publish(t.Context(), m) },
+		"gap":      func() error { return d.Gap(t.Context(), gap, nil) },
+		"confirm":  func() error { return d.Confirm(t.Context()) },
 	} {
 		if err := call(); err != nil {
 			t.Errorf("%s, with the lease: %v", name, err)
 		}
 	}
-	passed := sink{messages: 2, gaps: 2, confirmed: 1}
+	passed := sink{messages: 1, gaps: 1, confirmed: 1}
 	if out != passed {
 		t.Errorf("with the lease: %+v passed", out)
 	}
@@ -294,7 +291,6 @@ func TestNothingPassesWithoutALease(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	for name, call := range map[string]func() error{
-		"publisher": func() error { return p.Publish(ctx, m) },
 		"delivery":  func() error { return d.Publish(ctx, m) },
 		"gap":       func() error { return d.Gap(ctx, gap, nil) },
 		"no stream": func() error { return d.Publish(ctx, publish.Message{Subject: m.Subject}) },
@@ -302,9 +298,6 @@ func TestNothingPassesWithoutALease(t *testing.T) {
 		if err := call(); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s, without the lease: %v", name, err)
 		}
-	}
-	if err := gaps(ctx, gap); err != nil {
-		t.Errorf("gaps, without the lease: %v", err)
 	}
 	if out != passed {
 		t.Errorf("without the lease: %+v passed", out)

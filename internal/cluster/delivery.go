@@ -34,33 +34,6 @@ func (d leasedDelivery) Gap(ctx context.Context, g publish.Gap, routes []publish
 	return d.Delivery.Gap(ctx, g, routes)
 }
 
-// Publisher is [Cluster.Delivery] for a publisher alone.
-func (c *Cluster) Publisher(p publish.Publisher) publish.Publisher { return leasedPublisher{p, c} }
-
-type leasedPublisher struct {
-	publish.Publisher
-	cluster *Cluster
-}
-
-// Publish implements [publish.Publisher].
-func (p leasedPublisher) Publish(ctx context.Context, m publish.Message) error {
-	if err := p.cluster.checkLease(ctx, streamOf(m)); err != nil {
-		return err
-	}
-	return p.Publisher.Publish(ctx, m)
-}
-
-// Gaps returns a function that announces the gaps of streams whose lease is held, and
-// ignores all others.
-func (c *Cluster) Gaps(announce func(context.Context, publish.Gap) error) func(context.Context, publish.Gap) error {
-	return func(ctx context.Context, g publish.Gap) error {
-		if !c.holds(g.Stream) {
-			return nil
-		}
-		return announce(ctx, g)
-	}
-}
-
 // streamOf returns the stream of a message, "" where it names none.
 func streamOf(m publish.Message) string {
 	if stream := m.Header[publish.HeaderStream]; len(stream) > 0 {

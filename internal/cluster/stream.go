@@ -26,8 +26,8 @@ func newStream(s pipeline.Stream) *stream {
 	if added.fromNow {
 		added.Key = s.Name
 	}
-	if s.Poll.To != 0 {
-		added.end = s.Grid.Ceil(s.Poll.To)
+	if s.To != 0 {
+		added.end = s.Grid.Ceil(s.To)
 	}
 	return added
 }

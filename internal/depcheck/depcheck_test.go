@@ -40,6 +40,9 @@ var layers = map[string][]string{
 	"publish/tensor":   {"source", "transform", "publish"},
 	"metrics":          {"source", "transform", "publish"},
 
+	// The pipeline knows the contracts, and nothing of polling or of a broker.
+	"internal/pipeline": {"source", "transform", "publish"},
+
 	"publish/consume":        {"publish", "publish/tensor", "publish/nats/dial"},
 	"publish/nats/dial":      {"publish"},
 	"publish/nats/deliver":   {"source", "transform", "publish", "publish/nats/dial"},
@@ -349,8 +352,8 @@ func TestCheck(t *testing.T) {
 		},
 		"owner's child": {pkg: listed{ImportPath: module + "/source/kinesis/kinesistest", Imports: []string{"github.com/aws/smithy-go"}}},
 		"imports an adapter": {
-			listed{ImportPath: module + "/internal/pipeline", Imports: []string{module + "/source/kinesis"}},
-			[]string{`internal/pipeline imports source/kinesis: only ["cmd/cvfeeder" "internal/feeder" "internal/preflight"] may import adapters`},
+			listed{ImportPath: module + "/internal/web", Imports: []string{module + "/source/kinesis"}},
+			[]string{`internal/web imports source/kinesis: only ["cmd/cvfeeder" "internal/feeder" "internal/preflight"] may import adapters`},
 		},
 		"composes": {pkg: listed{ImportPath: module + "/internal/feeder", Imports: []string{
 			module + "/publish/natspub", module + "/source/kinesis/kinesistest", module + "/transform/opencv",

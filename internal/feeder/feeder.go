@@ -1,7 +1,7 @@
-// Package feeder puts a config to work: it builds the parts that the config asks for
-// (the client of Kinesis, the connection to NATS, the delivery, the pipeline, the page),
-// connects them, runs them, and ends them in the right order. It is the one place where
-// the adapters meet.
+// Package feeder puts a config to work. It turns the config into a [Plan], which is a
+// value; builds the parts that the plan asks for, once (the client of Kinesis, the
+// connection to NATS, the outlet, the pipeline, the page); runs them, and ends them in
+// the right order. It is the one place where the adapters meet.
 //
 //	err := feeder.New(feeder.Options{Config: cfg, Log: log}).Run(ctx)
 //	os.Exit(feeder.ExitCode(err))
@@ -10,8 +10,8 @@ package feeder
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"runtime"
 	"sync"
@@ -19,23 +19,16 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/observe"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
-	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
-	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
-	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 	"github.com/cvfeeder/cvfeeder/transform/opencv"
 )
-
-// maxDataConnections is how many NATS connections carry tensors at most. A single one
-// can write several gigabytes a second; having more keeps one that stalls from holding
-// up all streams.
-const maxDataConnections = 4
 
 // closeTime limits how long each part may take to close once the pipeline has drained.
 const closeTime = 5 * time.Second
@@ -66,24 +59,10 @@ type Options struct {
 }
 
 // A Feeder runs a config: it connects the cameras of the config to NATS.
-type Feeder struct {
-	cfg               *config.Config
-	log               *slog.Logger
-	accessKey, secret string
-	listen            string
-	length            time.Duration
-	file              *config.File
-	hangup            <-chan os.Signal
-	started           func(context.Context, Running)
-}
+type Feeder struct{ Options }
 
 // New returns a feeder, which does nothing before [Feeder.Run].
-func New(o Options) *Feeder {
-	return &Feeder{
-		cfg: o.Config, log: o.Log, accessKey: o.AccessKey, secret: o.Secret, listen: o.Listen, length: o.Length,
-		file: o.File, hangup: o.Hangup, started: o.Started,
-	}
-}
+func New(o Options) *Feeder { return &Feeder{o} }
 
 // Running is the view of a feeder whose streams run.
 type Running struct {
@@ -92,250 +71,200 @@ type Running struct {
 	NATS, HTTP string
 
 	pipeline *pipeline.Pipeline
-	metrics  *metrics.Metrics
-	conn     *dial.Conn
 }
 
 // Streams returns the state of each stream now. It may be called after the end, too,
 // and then returns the final state.
-func (r Running) Streams() []metrics.Stream { return r.pipeline.Streams() }
+func (r Running) Streams() []metrics.Stream { return metricsOf(r.pipeline.Streams()) }
 
 // Run runs until ctx ends, all streams have reached their end, or an error makes it
-// pointless to go on. [ExitCode] returns the exit code for the error.
+// pointless to continue. [ExitCode] returns the exit code for the error.
 func (f *Feeder) Run(ctx context.Context) (err error) {
-	asked := ctx
+	stopped := ctx
 	defer func() {
 		// Being stopped before everything is ready is not a failure.
-		if asked.Err() != nil && errors.Is(err, context.Canceled) {
+		if stopped.Err() != nil && errors.Is(err, context.Canceled) {
 			err = nil
 		}
 	}()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 
-	client, err := kinesis.New(ctx, kinesis.Options{
-		Region: Region(f.cfg), Endpoint: f.cfg.AWS.Endpoint,
-		AccessKey: f.accessKey, Secret: f.secret, Logger: f.log,
-	})
-	if errors.Is(err, source.ErrRefused) {
-		return Refused(err)
-	}
+	plan, err := NewPlan(f.Config)
 	if err != nil {
 		return Usage(err)
 	}
-	tracer, endTraces := f.startTraces(ctx)
-	defer endTraces()
-	outputs := Outputs(f.cfg)
-	size, which, err := LargestMessage(f.cfg, outputs)
-	if err != nil {
-		return Usage(err)
-	}
-	more := 0
-	if tracer != nil {
-		more += publish.TraceOverhead
-	}
-	if f.cfg.Delivery.Mode.Stored() {
-		more += deliver.StoredOverhead
-	}
-	var most atomic.Pointer[largestOf]
-	most.Store(&largestOf{size + more, which})
-	conn, server, err := f.connect(f.fits(&most, stop), stop)
+	switches, err := ReadSwitches(os.Getenv)
 	if err != nil {
 		return err
 	}
-	if server != nil {
-		defer server.Shutdown()
+	f.logSwitches(switches)
+	service, err := f.service(ctx, plan)
+	if err != nil {
+		return err
+	}
+	traces := startTraces(ctx, f.Log)
+	defer traces.end()
+	limit := newPayloadLimit(plan, traces.overhead, f.Log, stop)
+	b, err := f.connect(plan, limit, stop)
+	if err != nil {
+		return err
 	}
 	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
-		defer cancel()
-		e := conn.Close(closing)
-		switch denied := conn.Denied(); {
-		case err != nil:
-		case denied != nil:
-			err = Refused(denied)
-		case e != nil:
-			f.log.Warn("the last messages may not have arrived", "err", e)
+		if denied := b.close(ctx); err == nil {
+			err = denied
 		}
 	}()
+	listener, err := f.listen()
+	if err != nil {
+		return err
+	}
+	m := metrics.New(metrics.Build{Version: Version(), OpenCV: opencv.Engine()})
+	out, err := newOutlet(plan, b, m, f.Log)
+	if err != nil {
+		return errors.Join(err, closeListener(listener))
+	}
+	p := &parts{
+		plan: plan, service: service, traces: traces, limit: limit, broker: b, metrics: m, outlet: out, log: f.Log,
+		histories: &observe.Histories{},
+	}
+	p.pipeline = f.pipeline(p, switches)
+	return f.run(ctx, p, listener, stop)
+}
 
-	var at atomic.Pointer[pipeline.Pipeline] // nil until NATS is ready
-	var shared atomic.Pointer[group]
-	r := Running{conn: conn}
-	sources := metrics.Sources{
-		Streams:       func() []metrics.Stream { return at.Load().Streams() },
-		Connections:   func() []metrics.Connection { return connections(conn) },
-		InflightBytes: func() int64 { return at.Load().InflightBytes() },
-		MatsOpen:      opencv.OpenMats,
-		BusyRatio:     func() float64 { return at.Load().Busy() },
+// listen opens the listener of metrics, health and page, nil where it is turned off.
+func (f *Feeder) listen() (net.Listener, error) {
+	if f.Config.HTTP.Listen == "" {
+		return nil, nil
 	}
-	if f.cfg.Cluster.Group != "" {
-		sources.Group = func() (members, streams int) { return shared.Load().counts() }
+	return web.Listen(f.Config.HTTP.Listen)
+}
+
+func closeListener(l net.Listener) error {
+	if l == nil {
+		return nil
 	}
-	r.metrics = metrics.New(metrics.Build{Version: Version(), OpenCV: opencv.Engine()}, sources)
-	if server != nil {
-		r.NATS = server.ClientURL()
+	return l.Close()
+}
+
+// parts are what a feeder is built of. Each is made once, from those above it.
+type parts struct {
+	plan      Plan
+	service   *kinesis.Client
+	traces    *traces
+	limit     *payloadLimit
+	broker    *broker
+	metrics   *metrics.Metrics
+	outlet    *outlet
+	histories *observe.Histories
+	pipeline  *pipeline.Pipeline
+	log       *slog.Logger
+
+	opened atomic.Bool // the outlet is ready and the streams have begun
+}
+
+func (f *Feeder) service(ctx context.Context, plan Plan) (*kinesis.Client, error) {
+	client, err := kinesis.New(ctx, kinesis.Options{
+		Region: plan.Region, Endpoint: f.Config.AWS.Endpoint,
+		AccessKey: f.AccessKey, Secret: f.Secret, Logger: f.Log,
+	})
+	switch {
+	case errors.Is(err, source.ErrRefused):
+		return nil, Refused(err)
+	case err != nil:
+		return nil, Usage(err)
 	}
-	// Metrics and health are served from the beginning to the very end.
+	return client, nil
+}
+
+func (f *Feeder) pipeline(p *parts, switches Switches) *pipeline.Pipeline {
+	decoder := switches.Decoder()
+	decoder.Buffers = new(transform.Buffers)
+	return pipeline.New(pipeline.Options{
+		Workers:   runtime.GOMAXPROCS(0),
+		NewWorker: func() pipeline.Worker { return opencv.NewWorker(decoder) },
+		Delivery:  p.outlet.delivery,
+		// Garbage that has not been collected yet counts against the budget, too.
+		Inflight:  int64(f.Config.Delivery.Inflight) * 100 / (100 + GCPercent),
+		Cursors:   p.outlet.cursors,
+		SaveEvery: p.outlet.saveEvery,
+		Find:      p.outlet.sharing.Find,
+		Observers: append([]pipeline.Observer{observe.Metrics(p.metrics), p.histories}, p.traces.observers...),
+		Log:       f.Log,
+	})
+}
+
+// run serves metrics, health and the page from the beginning to the very end, waits for
+// the broker, and runs the pipeline in between.
+func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(error)) (err error) {
+	p.metrics.Read(p.sources())
 	side := context.WithoutCancel(ctx)
-	if f.cfg.HTTP.Listen != "" {
-		listener, err := web.Listen(f.cfg.HTTP.Listen)
-		if err != nil {
-			return err
-		}
-		r.HTTP = "http://" + listener.Addr().String()
-		handler := f.handler(listener, r, &at)
-		defer beside(side, func(ctx context.Context) { web.Serve(ctx, listener, handler, f.log) })()
+	r := Running{NATS: p.broker.local, pipeline: p.pipeline}
+	if l != nil {
+		r.HTTP = "http://" + l.Addr().String()
+		handler := p.handler(l)
+		defer background(side, func(ctx context.Context) { web.Serve(ctx, l, handler, f.Log) })()
 	}
-	defer beside(side, func(ctx context.Context) {
-		if err := f.checkNATS(ctx, conn); err != nil {
+	defer func() { err = errors.Join(err, p.outlet.close()) }()
+	defer background(side, func(ctx context.Context) {
+		if err := p.broker.check(ctx, p.plan.Needs); err != nil {
 			stop(err)
 		}
 	})()
-
-	subject, err := publish.ParseSubject(f.cfg.Delivery.Subject)
-	if err != nil {
-		return Usage(fmt.Errorf("delivery.subject: %w", err))
+	b := &builder{
+		plan: p.plan, service: p.service, metrics: p.metrics, traces: p.traces, length: f.Length, claim: p.outlet.claim,
+		spread: func() time.Duration { return poll.SpreadOver(p.pipeline.Count()) },
 	}
-	b := &builder{client: client, outputs: outputs, subject: subject, metrics: r.metrics, length: f.length}
-	streams, err := b.named(f.cfg.Streams)
-	if err != nil {
-		return Usage(err)
-	}
-	decoder, err := f.decoder()
+	streams, follow, err := f.open(ctx, p, b)
 	if err != nil {
 		return err
 	}
-	opts := f.options(r.metrics, decoder)
-	opts.Tracer = tracer
-	if err := f.follow(ctx, b, r.metrics, f.fitting(conn, &most, more), &opts); err != nil {
-		return Refused(err)
-	}
-	end, err := f.deliver(ctx, conn, b, &opts)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, end()) }()
-	for _, s := range streams {
-		if err := b.check(ctx, s); err != nil {
-			return startError(ctx, err)
-		}
-	}
-	shared.Store(b.group)
-	r.pipeline = pipeline.New(opts, b.group.want(streams))
-	at.Store(r.pipeline)
 	// The weight is no longer adjusted once ctx has ended: the replica then hands over its
 	// streams by setting its weight to zero, which a new weight would undo.
-	defer beside(ctx, func(ctx context.Context) { b.group.weigh(ctx, r.pipeline) })()
-
-	defer beside(side, func(ctx context.Context) { f.serve(ctx, r) })()
-	if f.started != nil {
-		defer beside(side, func(ctx context.Context) { f.started(ctx, r) })()
+	defer background(ctx, func(ctx context.Context) { p.outlet.sharing.weigh(ctx, p.pipeline) })()
+	defer background(side, p.answer)()
+	if f.Started != nil {
+		defer background(side, func(ctx context.Context) { f.Started(ctx, r) })()
 	}
-	f.log.Info("running", "version", Version(), "streams", len(f.cfg.Streams), "http", r.HTTP, "nats", natsAt(f.cfg, r))
-	if err := r.pipeline.Run(ctx); err != nil {
+	f.Log.Info("running", "version", Version(), "streams", len(f.Config.Streams), "http", r.HTTP, "nats", p.broker.url)
+	p.opened.Store(true)
+	if err := p.pipeline.Run(ctx, streams, follow); err != nil {
 		return Refused(err)
 	}
-	f.log.Info("stopped")
+	f.Log.Info("stopped")
 	return nil
 }
 
-// beside runs f in the background. Call the returned function to stop it and wait for
+// open waits until the broker is ready, and returns the streams that run here from the
+// beginning and what the pipeline is to follow.
+func (f *Feeder) open(ctx context.Context, p *parts, b *builder) ([]pipeline.Stream, followFunc, error) {
+	streams, err := b.named()
+	if err != nil {
+		return nil, nil, Usage(err)
+	}
+	follow, err := f.follow(ctx, p, b)
+	if err != nil {
+		return nil, nil, Refused(err)
+	}
+	if err := p.outlet.open(ctx); err != nil {
+		return nil, nil, startError(ctx, err)
+	}
+	for _, s := range streams {
+		if err := p.outlet.claim(ctx, s); err != nil {
+			return nil, nil, startError(ctx, err)
+		}
+	}
+	return p.outlet.sharing.begin(streams), p.outlet.sharing.follow(follow), nil
+}
+
+// background runs f in a goroutine. Call the returned function to stop it and wait for
 // it to return.
-func beside(ctx context.Context, f func(context.Context)) (stop func()) {
+func background(ctx context.Context, f func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { f(ctx) })
 	return func() {
 		cancel()
 		running.Wait()
-	}
-}
-
-func natsAt(cfg *config.Config, r Running) string {
-	if r.NATS != "" {
-		return r.NATS
-	}
-	return dial.Redact(cfg.NATS.URL)
-}
-
-// connect connects to NATS. It returns the server where that is embedded, else nil.
-func (f *Feeder) connect(onConnect func(int), onDenied func(error)) (*dial.Conn, *embedded.Server, error) {
-	opts := NATSOptions(f.cfg)
-	opts.Logger, opts.OnConnect, opts.OnDenied = f.log, onConnect, onDenied
-	var embeddedServer *embedded.Server
-	if opts.URL == config.Embedded {
-		server, err := embedded.Start(embedded.Options{Listen: f.listen, StoreDir: f.storeDir(), Logger: f.log})
-		if err != nil {
-			return nil, nil, err
-		}
-		opts.Server = server
-		embeddedServer = server
-	}
-	conn, err := dial.Dial(opts)
-	if err != nil {
-		if embeddedServer != nil {
-			embeddedServer.Shutdown()
-		}
-		return nil, nil, Usage(err)
-	}
-	return conn, embeddedServer, nil
-}
-
-// NATSOptions returns how a config connects to NATS, except for what depends on the
-// feeder at work: logger, callbacks and an embedded server.
-func NATSOptions(cfg *config.Config) dial.Options {
-	return dial.Options{
-		URL: cfg.NATS.URL, Credentials: cfg.NATS.Credentials, TLS: dial.TLS(cfg.NATS.TLS),
-		DataConnections: dataConnections(),
-		Chunk:           cfg.Delivery.Oversize == config.OversizeChunk,
-	}
-}
-
-func connections(conn *dial.Conn) []metrics.Connection {
-	states := conn.States()
-	all := make([]metrics.Connection, len(states))
-	for i, s := range states {
-		all[i] = metrics.Connection{Name: s.Name, Connected: s.Connected, Reconnects: s.Reconnects}
-	}
-	return all
-}
-
-// notReady returns the reasons why frames cannot flow. The pipeline is nil while it
-// waits for NATS.
-func notReady(conn *dial.Conn, p *pipeline.Pipeline) []string {
-	var why []string
-	for _, s := range conn.States() {
-		if !s.Connected {
-			why = append(why, fmt.Sprintf("NATS: connection %s is not up", s.Name))
-		}
-	}
-	switch waiting := conn.Waiting(); {
-	case waiting != "":
-		why = append(why, "NATS: "+waiting)
-	case p == nil && why == nil:
-		return []string{"NATS: the stream is not ready"}
-	}
-	return append(why, p.NotReady()...)
-}
-
-// Outputs returns the outputs of a config by name, with their fingerprints.
-func Outputs(cfg *config.Config) map[string]*transform.Output {
-	outputs := cfg.Transforms()
-	for _, o := range outputs {
-		o.Fingerprint = o.Spec.Fingerprint(opencv.Engine())
-	}
-	return outputs
-}
-
-func (f *Feeder) options(m *metrics.Metrics, decoder opencv.Options) pipeline.Options {
-	decoder.Buffers = new(transform.Buffers)
-	return pipeline.Options{
-		Workers:   runtime.GOMAXPROCS(0),
-		NewWorker: func() pipeline.Worker { return opencv.NewWorker(decoder) },
-		// Garbage that has not been collected yet counts against the budget, too.
-		Inflight: int64(f.cfg.Delivery.Inflight) * 100 / (100 + GCPercent),
-		Metrics:  m,
-		Log:      f.log,
 	}
 }

@@ -44,22 +44,28 @@ type follower struct {
 	builder *builder
 	cfg     *config.Config
 	log     *slog.Logger
-	// file and hangup, where set, say when to read the config again. accept, where set,
-	// returns why a new config cannot be used; told is called with the outcome.
-	file   *config.File
-	hangup <-chan os.Signal
-	accept func(context.Context, *config.Config) error
-	told   func(error)
+	changes changes
 
 	running map[string]wanted
 	found   map[string][]string // names by prefix, as of the last look-up
 	refused map[string]bool     // names that have been logged as refused
 }
 
-// newFollower returns a follower for a config whose named streams are running already.
-func newFollower(b *builder, cfg *config.Config, log *slog.Logger) *follower {
+// changes are how a follower learns of another config, and what becomes of it.
+type changes struct {
+	file   *config.File     // nil where the config stays as it is
+	hangup <-chan os.Signal // says when to read the file again at once
+	// accept returns why a new plan cannot be used.
+	accept func(context.Context, Plan) error
+	// told is called with the outcome of each reading.
+	told func(error)
+}
+
+// newFollower returns a follower for the plan of a builder, whose named streams are
+// running already.
+func newFollower(b *builder, c changes, log *slog.Logger) *follower {
 	f := &follower{
-		builder: b, cfg: cfg, log: log,
+		builder: b, cfg: b.plan.Config, log: log, changes: c,
 		running: map[string]wanted{}, found: map[string][]string{}, refused: map[string]bool{},
 	}
 	f.running = f.want()
@@ -67,7 +73,7 @@ func newFollower(b *builder, cfg *config.Config, log *slog.Logger) *follower {
 }
 
 // idle reports whether nothing can change.
-func (f *follower) idle() bool { return f.file == nil && len(f.cfg.Prefixes()) == 0 }
+func (f *follower) idle() bool { return f.changes.file == nil && len(f.cfg.Prefixes()) == 0 }
 
 // follow keeps the streams of set up to date until ctx ends.
 func (f *follower) follow(ctx context.Context, set pipeline.Set) {
@@ -82,14 +88,14 @@ func (f *follower) follow(ctx context.Context, set pipeline.Set) {
 		case <-list.C:
 			f.update(ctx, set)
 		case <-look.C:
-			if f.file == nil {
+			if f.changes.file == nil {
 				continue
 			}
-			if text, changed := f.file.Changed(); changed {
+			if text, changed := f.changes.file.Changed(); changed {
 				f.reload(ctx, set, text, nil)
 			}
-		case <-f.hangup:
-			text, err := f.file.Read()
+		case <-f.changes.hangup:
+			text, err := f.changes.file.Read()
 			f.reload(ctx, set, text, err)
 		}
 	}
@@ -224,7 +230,7 @@ func (f *follower) add(ctx context.Context, set pipeline.Set, w wanted, left *st
 	c := w.stream
 	s, err := f.builder.stream(c, time.Now())
 	if err == nil {
-		err = f.builder.check(ctx, s)
+		err = f.builder.claim(ctx, s)
 	}
 	if err != nil {
 		if !f.refused[c.Name] && ctx.Err() == nil {
@@ -254,5 +260,5 @@ func (f *follower) check(ctx context.Context) error {
 func (f *follower) list(ctx context.Context, prefix string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, listWait)
 	defer cancel()
-	return f.builder.client.List(ctx, prefix)
+	return f.builder.service.List(ctx, prefix)
 }

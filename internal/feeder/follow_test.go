@@ -11,7 +11,6 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
-	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
@@ -39,6 +38,7 @@ func TestFollowsThePrefixes(t *testing.T) {
 	}
 	client, err := kinesis.New(t.Context(), kinesis.Options{
 		Region: kinesistest.Region, Endpoint: endpoint.URL, AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
+		Attempts: 1, // the service will be away
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -51,14 +51,14 @@ outputs: {a: {}}`), noVariables)
 	if err != nil {
 		t.Fatal(err)
 	}
-	subject, err := publish.ParseSubject(cfg.Delivery.Subject)
+	plan, err := NewPlan(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
 	d := newFollower(&builder{
-		client: client, outputs: cfg.Transforms(), subject: subject, metrics: metrics.New(metrics.Build{}, metrics.Sources{}),
-	}, cfg, slog.New(slog.NewTextHandler(&log, nil)))
+		plan: plan, service: client, metrics: metrics.New(metrics.Build{}), claim: unclaimed,
+	}, changes{}, slog.New(slog.NewTextHandler(&log, nil)))
 	var running set
 	check := func(what string, want ...string) {
 		t.Helper()

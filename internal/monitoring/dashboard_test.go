@@ -299,7 +299,8 @@ func TestHeader(t *testing.T) {
 
 // TestMetricsExist: the dashboards and alerts only use metrics that exist.
 func TestMetricsExist(t *testing.T) {
-	m := metrics.New(metrics.Build{}, metrics.Sources{
+	m := metrics.New(metrics.Build{})
+	m.Read(metrics.Sources{
 		Connections: func() []metrics.Connection { return nil }, InflightBytes: func() int64 { return 0 },
 		MatsOpen: func() int { return 0 }, BusyRatio: func() float64 { return 0 }, Group: func() (int, int) { return 0, 0 },
 	})

@@ -2,22 +2,23 @@ package pipeline
 
 import "time"
 
-// A turn is how the last frame of a stream that went to a worker came to it.
-type turn struct {
+// A waitEstimate foretells how long a frame of a stream waits for a worker, from how
+// long the last one waited.
+type waitEstimate struct {
 	waited time.Duration
-	came   time.Time
+	at     time.Time
 }
 
-// missed tells whether a job would be stale when its turn comes, if that takes as long
-// as the last one did: the turn had better be that of a frame that is not. The longer
-// nobody waited, the less is expected.
-func (t *turn) missed(j *job, now time.Time) bool {
-	if now.Sub(t.came) > j.stream.Poll.Freshness {
-		t.waited = 0 // what was before it then is done, or stale
+// tooLong tells whether a job would be stale by the time a worker took it: then that
+// worker had better take a frame that is not. The longer ago the last wait was, the
+// less is expected.
+func (w *waitEstimate) tooLong(j *job, now time.Time) bool {
+	if now.Sub(w.at) > j.camera.Freshness {
+		w.waited = 0 // what was ahead of it then is done by now, or stale
 	}
-	if !j.stale(now.Add(t.waited)) {
+	if !j.stale(now.Add(w.waited)) {
 		return false
 	}
-	t.waited /= 2
+	w.waited /= 2
 	return true
 }

@@ -30,7 +30,7 @@ func TestStreamsShareTheWorkersFairly(t *testing.T) {
 			o.Workers = 1
 			streams[0].From = streams[0].From.Add(-time.Hour)
 		})
-		if err := r.Run(t.Context()); err != nil {
+		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for i, subject := range []string{"cam-2.a", "cam-3.a", "cam-4.a"} {
@@ -48,6 +48,17 @@ func TestStreamsShareTheWorkersFairly(t *testing.T) {
 			t.Errorf("%d frames of the backlog", caught)
 		}
 	})
+}
+
+// noticing is a delivery that notices gaps.
+type noticing struct {
+	*rig
+	gap func(publish.Gap)
+}
+
+func (n noticing) Gap(_ context.Context, g publish.Gap, _ []publish.Route) error {
+	n.gap(g)
+	return nil
 }
 
 // TestTooFewCores: eight streams want two fifths more than the worker can do. All fall
@@ -83,23 +94,24 @@ func TestTooFewCores(t *testing.T) {
 		r.build(t, streams, length, func(o *Options, streams []Stream) {
 			o.Workers = 1
 			for i := range streams {
-				streams[i].Poll.Freshness, streams[i].Poll.Lag = freshness, time.Second
+				streams[i].Freshness = freshness
 			}
-			o.Gaps = func(_ context.Context, g publish.Gap) error {
+			o.Delivery = noticing{r, func(g publish.Gap) {
+				r.mu.Lock()
+				defer r.mu.Unlock()
 				if stale == 0 && g.Reason == source.Stale.String() {
 					stale = time.Since(begin)
 				}
-				return nil
-			}
+			}}
 		})
-		if err := r.Run(t.Context()); err != nil {
+		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		var frames []int
 		for _, s := range r.Streams() {
-			frames = append(frames, int(s.Ended[source.Published]))
-			if s.Ended[source.Published]+s.Ended[source.Stale] != s.Expected {
-				t.Errorf("%s: %v of %d slots", s.Name, s.Ended, s.Expected)
+			frames = append(frames, int(s.Stats.Ended[source.Published]))
+			if s.Stats.Ended[source.Published]+s.Stats.Ended[source.Stale] != s.Stats.Expected {
+				t.Errorf("%s: %v of %d slots", s.Name, s.Stats.Ended, s.Stats.Expected)
 			}
 		}
 		least, most := slices.Min(frames), slices.Max(frames)
@@ -134,15 +146,15 @@ func TestWaitedOnce(t *testing.T) {
 		r.build(t, 2, 6*time.Minute, func(o *Options, streams []Stream) {
 			o.Workers = 1
 			for i := range streams {
-				streams[i].Poll.Freshness = 8 * time.Second
+				streams[i].Freshness = 8 * time.Second
 			}
 			streams[1].Grid = grid
 		})
-		if err := r.Run(t.Context()); err != nil {
+		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if st := r.Streams()[1]; st.Ended[source.Stale] != 1 || st.Ended[source.Published] != st.Expected-1 {
-			t.Errorf("%v of %d slots, want one to be stale", st.Ended, st.Expected)
+		if st := r.Streams()[1]; st.Stats.Ended[source.Stale] != 1 || st.Stats.Ended[source.Published] != st.Stats.Expected-1 {
+			t.Errorf("%v of %d slots, want one to be stale", st.Stats.Ended, st.Stats.Expected)
 		}
 	})
 }

@@ -1,13 +1,33 @@
 package pipeline
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 )
+
+// inlining is a delivery that puts gaps among the tensors.
+type inlining struct{ *rig }
+
+func (i inlining) Gap(ctx context.Context, g publish.Gap, routes []publish.Route) error {
+	for _, r := range routes {
+		if err := i.Publish(ctx, publish.NewInlineGap(r.Subject, g, r.Output)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// saved returns the cursor that the next run finds, 0 where there is none.
+func saved(c *sourcetest.Cursors, key string) source.Slot {
+	cursor, _ := c.Restart().Load(key)
+	return cursor
+}
 
 // TestInlineGaps: gaps come among the tensors, on every subject, and the cursor
 // stays before those that could not be told.
@@ -16,12 +36,12 @@ func TestInlineGaps(t *testing.T) {
 		begin := source.SlotAt(time.Now())
 		number := func(s source.Slot) int { return int(s.Sub(begin) / source.MinInterval) }
 		r := &rig{bad: func(s source.Slot) bool { n := number(s); return n >= 10 && n < 13 || n == 40 }}
-		cursors := &memory{}
+		cursors := &sourcetest.Cursors{}
 		r.build(t, 1, 10*time.Second, func(o *Options, streams []Stream) {
-			o.Inline, o.Cursors = true, cursors
+			o.Delivery, o.Cursors = inlining{r}, cursors
 			streams[0].Key = "cam-1"
 		})
-		if err := r.Run(t.Context()); err != nil {
+		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for _, subject := range []string{"cam-1.a", "cam-1.b"} {
@@ -51,8 +71,8 @@ func TestInlineGaps(t *testing.T) {
 				t.Errorf("%s: %d slots in gaps, up to slot %d", subject, gaps, number(next))
 			}
 		}
-		if cursors.at["cam-1"] != begin.Add(10*time.Second) {
-			t.Errorf("the cursor is %v", cursors.at)
+		if saved(cursors, "cam-1") != begin.Add(10*time.Second) {
+			t.Errorf("the cursor is %v", saved(cursors, "cam-1"))
 		}
 		if len(r.gaps) != 0 {
 			t.Errorf("announced as well: %v", r.gaps)

@@ -16,10 +16,9 @@ func TestNobodyListens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var decoded atomic.Int64
 		r := &rig{decode: func(source.Slot) time.Duration { decoded.Add(1); return 0 }}
-		r.build(t, 2, 20*time.Second, func(o *Options, _ []Stream) {
-			o.Interested = func(subject string) bool { return strings.HasPrefix(subject, "cam-1.") && subject != "cam-1.b" }
-		})
-		if err := r.Run(t.Context()); err != nil {
+		r.unheard = func(subject string) bool { return !strings.HasPrefix(subject, "cam-1.") || subject == "cam-1.b" }
+		r.build(t, 2, 20*time.Second, nil)
+		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for subject, want := range map[string]int{"cam-1.a": 100, "cam-1.b": 0, "cam-2.a": 0, "cam-2.b": 0} {
@@ -31,7 +30,7 @@ func TestNobodyListens(t *testing.T) {
 			t.Errorf("%d frames were decoded", n)
 		}
 		for _, s := range r.Streams() {
-			if s.Ended[source.Published] != 100 {
+			if s.Stats.Ended[source.Published] != 100 {
 				t.Errorf("%+v", s)
 			}
 		}

@@ -39,9 +39,6 @@ func (l *load) tick(workers int) {
 // Busy returns the share of the workers' time that they have worked in the last ten
 // seconds: near 1 there are too few cores, and frames begin to wait.
 func (p *Pipeline) Busy() float64 {
-	if p == nil {
-		return 0
-	}
 	return math.Float64frombits(p.load.ratio.Load())
 }
 

@@ -75,7 +75,7 @@ func TestStormIsSummedUp(t *testing.T) {
 		"cannot be read": {
 			func(_ *rig, all []Stream) {
 				for i := range all {
-					all[i].Fetcher = live{fail: func() error { return broken }}
+					all[i].fails(func() error { return broken })
 				}
 			},
 			map[string]int{
@@ -95,7 +95,7 @@ func TestStormIsSummedUp(t *testing.T) {
 				})
 				ctx, cancel := context.WithCancel(t.Context())
 				time.AfterFunc(length, cancel)
-				if err := r.Run(ctx); err != nil {
+				if err := r.run(ctx); err != nil {
 					t.Fatal(err)
 				}
 				logging.End(log)
@@ -126,16 +126,16 @@ func TestFlappingStream(t *testing.T) {
 		r.build(t, 1, 0, func(o *Options, all []Stream) {
 			n := 0
 			o.Log = log
-			all[0].Fetcher = live{fail: func() error {
+			all[0].fails(func() error {
 				if n++; n%2 == 0 {
 					return nil
 				}
 				return fmt.Errorf("failure %d", n)
-			}}
+			})
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
-		if err := r.Run(ctx); err != nil {
+		if err := r.run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		count, _ := book.lines(t)

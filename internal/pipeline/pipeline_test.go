@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -12,12 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
-	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,7 +24,7 @@ func TestOrderIsKept(t *testing.T) {
 		// Every third frame takes much longer than its neighbours.
 		r := &rig{decode: func(s source.Slot) time.Duration { return time.Duration(s/200%3) * 150 * time.Millisecond }}
 		r.build(t, 2, 20*time.Second, nil)
-		if err := r.Run(t.Context()); err != nil {
+		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for _, subject := range []string{"cam-1.a", "cam-1.b", "cam-2.a", "cam-2.b"} {
@@ -37,7 +34,7 @@ func TestOrderIsKept(t *testing.T) {
 			}
 		}
 		for _, s := range r.Streams() {
-			if s.Ended[source.Published] != 100 || s.Pending != 0 {
+			if s.Stats.Ended[source.Published] != 100 || s.Stats.Pending != 0 {
 				t.Errorf("%+v", s)
 			}
 		}
@@ -59,7 +56,7 @@ func TestBudgetBoundsWhatIsInFlight(t *testing.T) {
 		// known beforehand, and taken for that of the frame before.
 		const job = 3 * 12
 		r.build(t, 4, 20*time.Second, func(o *Options, _ []Stream) { o.Inflight = 2*job + 3 })
-		if err := r.Run(t.Context()); err != nil {
+		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if r.inflight > 2*job+3 {
@@ -81,7 +78,7 @@ func TestSmallestBudget(t *testing.T) {
 			return 11 * time.Millisecond
 		}}
 		r.build(t, 4, 5*time.Second, func(o *Options, _ []Stream) { o.Inflight = 0 })
-		if err := r.Run(t.Context()); err != nil {
+		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if n := most.Load(); n != 1 {
@@ -104,11 +101,11 @@ func TestOutcomes(t *testing.T) {
 			return nil
 		}
 		r.build(t, 1, 10*time.Second, nil)
-		if err := r.Run(t.Context()); err != nil {
+		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		st := r.Streams()[0]
-		if st.Ended[source.Published] != 48 || st.Ended[source.Undecodable] != 1 || st.Ended[source.Dropped] != 1 {
+		if st.Stats.Ended[source.Published] != 48 || st.Stats.Ended[source.Undecodable] != 1 || st.Stats.Ended[source.Dropped] != 1 {
 			t.Errorf("%+v", st)
 		}
 		want := []publish.Gap{
@@ -117,13 +114,6 @@ func TestOutcomes(t *testing.T) {
 		}
 		if !slices.Equal(r.gaps, want) {
 			t.Errorf("gaps %+v, want %+v", r.gaps, want)
-		}
-		m := r.opts.Metrics
-		if got := testutil.ToFloat64(m.PublishErrors.WithLabelValues("slow")); got != 1 {
-			t.Errorf("%v publish errors", got)
-		}
-		if got := testutil.CollectAndCount(m.Stage); got != 4 {
-			t.Errorf("%d stages were timed", got)
 		}
 	})
 }
@@ -139,14 +129,14 @@ func TestStaleFramesAreNotPublished(t *testing.T) {
 			return 0
 		}}
 		r.build(t, 1, 20*time.Second, func(o *Options, s []Stream) {
-			s[0].Poll.Freshness = 5 * time.Second
+			s[0].Freshness = 5 * time.Second
 			o.Workers = 1
 		})
-		if err := r.Run(t.Context()); err != nil {
+		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		st := r.Streams()[0]
-		if st.Ended[source.Stale] == 0 || st.Ended[source.Stale]+st.Ended[source.Published] != 100 {
+		if st.Stats.Ended[source.Stale] == 0 || st.Stats.Ended[source.Stale]+st.Stats.Ended[source.Published] != 100 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -158,14 +148,14 @@ func TestFirstSignalDrains(t *testing.T) {
 		r.build(t, 1, 0, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(5*time.Second, cancel)
-		if err := r.Run(ctx); err != nil {
+		if err := r.run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		st := r.Streams()[0]
-		if n := len(r.slots(t, "cam-1.a")); n == 0 || uint64(n) != st.Ended[source.Published] {
+		if n := len(r.slots(t, "cam-1.a")); n == 0 || uint64(n) != st.Stats.Ended[source.Published] {
 			t.Errorf("%d published, the ledger says %+v", n, st)
 		}
-		if lost := st.Ended[source.Dropped] + st.Ended[source.Undecodable]; lost != 0 {
+		if lost := st.Stats.Ended[source.Dropped] + st.Stats.Ended[source.Undecodable]; lost != 0 {
 			t.Errorf("%d slots were lost by the end", lost)
 		}
 	})
@@ -175,26 +165,26 @@ func TestDrainHasADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}
 		r.build(t, 1, 0, func(o *Options, _ []Stream) {
-			o.Publisher = stuck{}
+			o.Delivery = stuck{r}
 			o.Drain = 3 * time.Second
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		begin := time.Now()
 		time.AfterFunc(5*time.Second, cancel)
-		if err := r.Run(ctx); err != nil {
+		if err := r.run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(begin); d != 8*time.Second {
 			t.Errorf("ended after %v", d)
 		}
-		if st := r.Streams()[0]; st.Pending != st.Expected || st.Expected == 0 {
+		if st := r.Streams()[0]; st.Stats.Pending != st.Stats.Expected || st.Stats.Expected == 0 {
 			t.Errorf("what was cut off must stay pending: %+v", st)
 		}
 	})
 }
 
 // stuck is a publisher that never gets through.
-type stuck struct{}
+type stuck struct{ *rig }
 
 func (stuck) Publish(ctx context.Context, _ publish.Message) error {
 	<-ctx.Done()
@@ -206,7 +196,7 @@ func TestFatalPublishErrorEndsTheRun(t *testing.T) {
 		bad := errors.New("no such subject")
 		r := &rig{refuse: func(publish.Message) error { return bad }}
 		r.build(t, 3, 0, nil)
-		if err := r.Run(t.Context()); !errors.Is(err, bad) || !strings.Contains(err.Error(), "cam-") {
+		if err := r.run(t.Context()); !errors.Is(err, bad) || !strings.Contains(err.Error(), "cam-") {
 			t.Errorf("Run = %v", err)
 		}
 	})
@@ -217,13 +207,13 @@ func TestStreamsThatCannotBeRead(t *testing.T) {
 		r := &rig{}
 		checks := 0
 		r.build(t, 3, 0, func(_ *Options, s []Stream) {
-			s[0].Check = func(context.Context) error { return fmt.Errorf("%w: stream cam-1", source.ErrNoStream) }
-			s[1].Check = func(context.Context) error {
+			s[0].fails(func() error { return fmt.Errorf("%w: stream cam-1", source.ErrNoStream) })
+			s[1].fails(func() error {
 				if checks++; checks < 6 {
 					return fmt.Errorf("%w: stream cam-2", source.ErrRefused)
 				}
 				return nil
-			}
+			})
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -239,14 +229,14 @@ func TestStreamsThatCannotBeRead(t *testing.T) {
 			}
 			cancel()
 		})
-		if err := r.Run(ctx); err != nil {
+		if err := r.run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		st := r.Streams()
-		if st[0].Expected < 295 || st[0].Pending != st[0].Expected {
+		if st[0].Stats.Expected < 295 || st[0].Stats.Pending != st[0].Stats.Expected {
 			t.Errorf("the slots of a stream that does not exist are expected and pending: %+v", st[0])
 		}
-		if st[1].Ended[source.Published] < 290 || st[2].Ended[source.Published] < 290 {
+		if st[1].Stats.Ended[source.Published] < 290 || st[2].Stats.Ended[source.Published] < 290 {
 			t.Errorf("the others did not go on: %+v", st[1:])
 		}
 	})
@@ -257,10 +247,10 @@ func TestAllRefusedIsFatal(t *testing.T) {
 		r := &rig{}
 		r.build(t, 2, 0, func(_ *Options, s []Stream) {
 			for i := range s {
-				s[i].Check = func(context.Context) error { return source.ErrRefused }
+				s[i].fails(func() error { return source.ErrRefused })
 			}
 		})
-		if err := r.Run(t.Context()); !errors.Is(err, source.ErrRefused) {
+		if err := r.run(t.Context()); !errors.Is(err, source.ErrRefused) {
 			t.Errorf("Run = %v", err)
 		}
 	})
@@ -269,7 +259,7 @@ func TestAllRefusedIsFatal(t *testing.T) {
 func TestStalledStreamIsNotReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}
-		r.build(t, 2, 0, func(_ *Options, s []Stream) { s[1].Fetcher = hanging{} })
+		r.build(t, 2, 0, func(_ *Options, s []Stream) { s[1].isSilent() })
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(20*time.Second, func() {
 			if why := r.NotReady(); len(why) != 0 {
@@ -282,20 +272,10 @@ func TestStalledStreamIsNotReady(t *testing.T) {
 			}
 			cancel()
 		})
-		if err := r.Run(ctx); err != nil {
+		if err := r.run(ctx); err != nil {
 			t.Fatal(err)
 		}
 	})
-}
-
-// hanging is a service that never answers.
-type hanging struct{}
-
-func (hanging) Images(ctx context.Context, _ poll.Window) iter.Seq2[poll.Image, error] {
-	return func(yield func(poll.Image, error) bool) {
-		<-ctx.Done()
-		yield(poll.Image{}, ctx.Err())
-	}
 }
 
 func TestTroubleIsReportedAndCleared(t *testing.T) {
@@ -304,12 +284,12 @@ func TestTroubleIsReportedAndCleared(t *testing.T) {
 		down.Store(true)
 		r := &rig{}
 		r.build(t, 1, 0, func(_ *Options, s []Stream) {
-			s[0].Fetcher = live{fail: func() error {
+			s[0].fails(func() error {
 				if down.Load() {
 					return errors.New("connection reset")
 				}
 				return nil
-			}}
+			})
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Second, func() {
@@ -324,10 +304,10 @@ func TestTroubleIsReportedAndCleared(t *testing.T) {
 			}
 			cancel()
 		})
-		if err := r.Run(ctx); err != nil {
+		if err := r.run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if st := r.Streams()[0]; st.Ended[source.Published] < 290 {
+		if st := r.Streams()[0]; st.Stats.Ended[source.Published] < 290 {
 			t.Errorf("what was missed meanwhile was not caught up: %+v", st)
 		}
 	})

@@ -2,81 +2,85 @@ package pipeline
 
 import "sync"
 
-// A line has a stream's jobs delivered one after the other. It has a goroutine only
-// while there are some: of thousands of streams most are between two polls, and what
-// their goroutines would keep of memory is more than all else.
-type line struct {
+// queueLength is how many jobs of a stream may wait for their delivery.
+const queueLength = 64
+
+// A queue has the jobs of a stream delivered one after the other. It runs a goroutine
+// only while it holds some: of thousands of streams most are between two polls, and
+// the stacks of their goroutines would take more memory than all else.
+type queue struct {
 	deliver func(*job)
-	room    chan struct{} // for as many jobs as may wait
+	room    chan struct{} // holds a value for each job that waits
 	running sync.WaitGroup
 
 	mu      sync.Mutex
 	waiting []*job
 	busy    bool // the goroutine runs
-	open    bool
+	opened  bool
 }
 
-// begin opens the line: deliver gets its jobs, and nil for each nudge.
-func (l *line) begin(deliver func(*job)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.deliver, l.room, l.open = deliver, make(chan struct{}, queueLength), true
+// open opens the queue. deliver is called with each of its jobs, and with nil for each
+// wake.
+func (q *queue) open(deliver func(*job)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.deliver, q.room, q.opened = deliver, make(chan struct{}, queueLength), true
 }
 
-// add puts a job at the end, once there is room for it.
-func (l *line) add(j *job) {
-	l.room <- struct{}{}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.put(j)
+// add appends a job, once there is room for it.
+func (q *queue) add(j *job) {
+	q.room <- struct{}{}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.put(j)
 }
 
-// nudge has deliver called, unless it is busy or the line is not open.
-func (l *line) nudge() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open && !l.busy {
-		l.put(nil)
+// wake has deliver called with nil, unless the queue is busy anyway or not open.
+func (q *queue) wake() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.opened && !q.busy {
+		q.put(nil)
 	}
 }
 
-func (l *line) put(j *job) {
-	l.waiting = append(l.waiting, j)
-	if !l.busy {
-		l.busy = true
-		l.running.Go(l.run)
+func (q *queue) put(j *job) {
+	q.waiting = append(q.waiting, j)
+	if !q.busy {
+		q.busy = true
+		q.running.Go(q.run)
 	}
 }
 
-func (l *line) run() {
+func (q *queue) run() {
 	for {
-		j, more := l.next()
+		j, more := q.next()
 		if !more {
 			return
 		}
-		l.deliver(j)
+		q.deliver(j)
 		if j != nil {
-			<-l.room
+			<-q.room
 		}
 	}
 }
 
-func (l *line) next() (j *job, more bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.waiting) == 0 {
-		l.waiting, l.busy = nil, false
+func (q *queue) next() (j *job, more bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 {
+		q.waiting, q.busy = nil, false
 		return nil, false
 	}
-	j, l.waiting[0] = l.waiting[0], nil // which the rest would keep
-	l.waiting = l.waiting[1:]
+	j, q.waiting[0] = q.waiting[0], nil // which the rest of the slice would keep alive
+	q.waiting = q.waiting[1:]
 	return j, true
 }
 
-// end closes the line, and returns when all has been delivered.
-func (l *line) end() {
-	l.mu.Lock()
-	l.open = false
-	l.mu.Unlock()
-	l.running.Wait()
+// close closes the queue, and returns when all of it has been delivered.
+func (q *queue) close() {
+	q.mu.Lock()
+	q.opened = false
+	q.mu.Unlock()
+	q.running.Wait()
 }

@@ -2,167 +2,98 @@ package pipeline
 
 import (
 	"context"
-	"errors"
-	"log/slog"
+	"math/rand/v2"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// tick does once a second what need not be done for each frame.
-func (p *Pipeline) tick(ctx context.Context) {
-	t := time.NewTicker(time.Second)
+// reportEvery is how often the streams are looked at.
+const reportEvery = time.Second
+
+// reports does, every second until ctx ends, what need not be done for each frame.
+func (p *Pipeline) reports(ctx context.Context) {
+	t := time.NewTicker(reportEvery)
 	defer t.Stop()
-	var cursors unsaved
+	outage := pacing.Outage{Every: logAgain}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
 			p.load.tick(p.opts.Workers)
-			p.report(ctx, now, &cursors)
+			streams := p.sorted()
+			for _, s := range streams {
+				s.expect(now)
+				s.logLost(now)
+				if _, some := s.ledger.NextGap(); some {
+					s.queue.wake()
+				}
+			}
+			p.save(ctx, p.due(streams, now), &outage)
 		}
 	}
 }
 
-// report announces the gaps since the last time, logs what was lost in a line for
-// each stream and outcome, notes which streams move, and saves the cursors.
-func (p *Pipeline) report(ctx context.Context, now time.Time, since *unsaved) {
-	cursors := map[*stream]source.Slot{}
-	for _, s := range p.sorted() {
-		s.extend(now)
-		cursors[s] = p.cursor(s, s.note(now))
-		p.announceAll(ctx, s)
+// due returns the streams whose cursors are to be saved now. With thousands of streams
+// their saving is spread over time.
+func (p *Pipeline) due(streams []*stream, now time.Time) []*stream {
+	if p.opts.SaveEvery == nil {
+		return streams
 	}
-	if p.opts.Cursors == nil {
+	every := p.opts.SaveEvery()
+	var due []*stream
+	for _, s := range streams {
+		if now.Sub(s.saved) < every {
+			continue
+		}
+		s.saved = now.Add(-rand.N(every/2 + 1))
+		due = append(due, s)
+	}
+	return due
+}
+
+// save saves the cursors of streams, and logs when that fails.
+func (p *Pipeline) save(ctx context.Context, streams []*stream, outage *pacing.Outage) {
+	if len(streams) == 0 {
 		return
 	}
-	err := p.save(ctx, cursors)
-	if err == nil || ctx.Err() == nil {
-		since.note(p.opts.Log, now, err)
+	switch err := p.saveCursors(ctx, streams); {
+	case err == nil:
+		if outage.Recovered() {
+			p.opts.Log.Info("the cursors are saved again")
+		}
+	case ctx.Err() == nil && outage.Failed():
+		p.opts.Log.Error("the cursors could not be saved: after a restart, slots may be published again", "err", err)
 	}
 }
 
-// unsaved is a time in which the cursors cannot be saved.
-type unsaved struct {
-	on     bool
-	logged time.Time
-}
-
-// note logs when that begins, once a minute, and when it is over.
-func (u *unsaved) note(log *slog.Logger, now time.Time, err error) {
-	switch {
-	case err == nil && u.on:
-		log.Info("the cursors are saved again")
-	case err != nil && (!u.on || now.Sub(u.logged) >= logAgain):
-		u.logged = now
-		log.Error("the cursors could not be saved: after a restart, slots may come again", "err", err)
+// saveCursors saves the cursors of streams as they are now, once the broker has all
+// that was published before them. A stream that has been removed meanwhile has had its
+// last cursor saved already.
+func (p *Pipeline) saveCursors(ctx context.Context, streams []*stream) error {
+	if p.opts.Cursors == nil {
+		return nil
 	}
-	u.on = err != nil
-}
-
-// cursor returns up to where a stream was delivered, its gaps included where they
-// are among the tensors.
-func (p *Pipeline) cursor(s *stream, st source.Stats) source.Slot {
-	if p.opts.Inline {
-		return min(st.Cursor, source.Slot(s.told.Load()))
+	cursors := make([]source.Slot, len(streams))
+	for i, s := range streams {
+		cursors[i] = s.ledger.Stats().Told
 	}
-	return st.Cursor
-}
-
-// save keeps the cursors, once the broker has all that was published before them.
-// A stream that has been removed meanwhile has its last one already.
-func (p *Pipeline) save(ctx context.Context, cursors map[*stream]source.Slot) error {
-	if err := p.confirm(ctx); err != nil {
+	if err := p.opts.Delivery.Confirm(ctx); err != nil {
 		return err
 	}
+	var keys []string
 	p.mu.Lock()
-	for s, cursor := range cursors {
-		if p.streams[s.Name] == s {
-			p.keep(s, cursor)
+	for i, s := range streams {
+		if p.streams[s.Name] == s && s.Key != "" {
+			p.opts.Cursors.Set(s.Key, cursors[i])
+			keys = append(keys, s.Key)
 		}
 	}
 	p.mu.Unlock()
-	return p.opts.Cursors.Flush()
-}
-
-// confirm returns nil when the broker has all that was published before.
-func (p *Pipeline) confirm(ctx context.Context) error {
-	if p.opts.Confirm == nil {
+	if keys == nil {
 		return nil
 	}
-	return p.opts.Confirm(ctx)
-}
-
-// keep sets a stream's cursor, for the next flush.
-func (p *Pipeline) keep(s *stream, cursor source.Slot) {
-	if p.opts.Cursors != nil && s.Key != "" {
-		p.opts.Cursors.Set(s.Key, cursor)
-	}
-}
-
-// announceAll announces a stream's gaps since the last time, or has them told among
-// the tensors.
-func (p *Pipeline) announceAll(ctx context.Context, s *stream) {
-	if p.opts.Inline {
-		if s.told.Load() != int64(s.ledger.Stats().Cursor) {
-			s.line.nudge()
-		}
-		return
-	}
-	cursor := s.ledger.Stats().Cursor
-	for g, ok := s.ledger.NextGap(); ok && g.From < cursor; g, ok = s.ledger.NextGap() {
-		p.announce(ctx, s, g)
-		s.ledger.Told(g)
-	}
-}
-
-// extend keeps time going for a stream that cannot be read: its slots are expected
-// all the same.
-func (s *stream) extend(now time.Time) {
-	end := source.SlotAt(now) + 1
-	if s.Poll.To != 0 {
-		end = min(end, s.Poll.To)
-	}
-	s.ledger.Extend(end)
-}
-
-// note logs what was lost since the last time, and returns how the stream stands.
-func (s *stream) note(now time.Time) source.Stats {
-	st := s.ledger.Stats()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if st.Cursor != s.last.Cursor || st.Pending == 0 {
-		s.moved = now
-	}
-	for _, o := range source.Outcomes() {
-		n := st.Ended[o] - s.last.Ended[o]
-		if n == 0 || o == source.Published {
-			continue
-		}
-		args := []any{"outcome", o.String(), "slots", n}
-		if o == source.Undecodable || o == source.Dropped {
-			args = append(args, "err", s.reason)
-		}
-		s.log.Warn("slots without a tensor", args...)
-	}
-	s.last = st
-	return st
-}
-
-func (p *Pipeline) announce(ctx context.Context, s *stream, g source.Gap) {
-	if p.opts.Gaps == nil {
-		return
-	}
-	err := p.opts.Gaps(ctx, publish.Gap{
-		Stream: s.Name, From: g.From, To: g.To, Slots: g.Slots, Reason: g.Reason.String(),
-	})
-	var drop *publish.DropError
-	switch {
-	case errors.As(err, &drop):
-		p.opts.Metrics.PublishErrors.WithLabelValues(drop.Reason).Inc()
-	case err != nil && ctx.Err() == nil:
-		s.log.Warn("the gap could not be announced", "err", err)
-	}
+	return p.opts.Cursors.Flush(ctx, keys...)
 }

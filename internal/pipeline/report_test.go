@@ -2,13 +2,14 @@ package pipeline
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 )
 
 // TestAnOutageIsLoggedSeldom: cursors that cannot be saved for two and a half minutes
@@ -30,15 +31,15 @@ func TestAnOutageIsLoggedSeldom(t *testing.T) {
 				r := &rig{}
 				r.build(t, 1, tt.length, func(o *Options, _ []Stream) {
 					o.Log = slog.New(slog.NewTextHandler(&log, nil))
-					o.Cursors = &memory{}
-					o.Confirm = func(context.Context) error {
-						if since := time.Since(begin); since > 5*time.Second && since < 155*time.Second {
-							return errors.New("away")
-						}
-						return nil
-					}
+					o.Cursors = &sourcetest.Cursors{}
 				})
-				if err := r.Run(t.Context()); err != nil {
+				r.away = func() error {
+					if since := time.Since(begin); since > 5*time.Second && since < 155*time.Second {
+						return errors.New("away")
+					}
+					return nil
+				}
+				if err := r.run(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				lost, again := strings.Count(log.String(), "could not be saved"), strings.Count(log.String(), "saved again")

@@ -8,8 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
-	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -26,25 +26,25 @@ var (
 // stream's grid at or before at. The tensor belongs to use, and counts against the
 // budget, until use returns; its error is Frame's.
 //
-// The stream's ledger, its cursor and its freshness limit have no part in it. Each
-// call costs two images of the service.
+// The stream's ledger, its cursor and its freshness limit have no part in it. What a
+// call costs is the feed's affair.
 //
 // Errors wrap [ErrUnknown], [ErrNotRunning], [source.ErrNoMedia], [source.ErrMedia]
 // or a [*transform.DecodeError]; they are ctx's where that ended first, and otherwise
-// the fetcher's or the worker's.
+// the feed's or the worker's.
 func (p *Pipeline) Frame(ctx context.Context, stream string, at time.Time, output string, use func(*transform.Tensor) error) error {
-	ctx, leave, err := p.asked.enter(ctx)
+	ctx, leave, err := p.requests.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	s, o, err := p.find(stream, output)
+	c, route, err := p.find(stream, output)
 	if err != nil {
 		return err
 	}
-	j, err := s.request(ctx, s.Grid.Floor(source.SlotAt(at)), o)
+	f, err := c.feed.Frame(ctx, c.Grid.Floor(source.SlotAt(at)))
 	if err == nil {
-		err = p.answer(ctx, j, use)
+		err = p.answer(ctx, newRequest(c, f, route), use)
 	}
 	if ctx.Err() != nil && err != nil {
 		return context.Cause(ctx)
@@ -52,31 +52,46 @@ func (p *Pipeline) Frame(ctx context.Context, stream string, at time.Time, outpu
 	return err
 }
 
-// find returns a stream and one of its outputs.
-func (p *Pipeline) find(stream, output string) (*stream, *transform.Output, error) {
+// find returns a stream of which frames can be requested, and the route of an output.
+func (p *Pipeline) find(stream, output string) (*camera, publish.Route, error) {
+	c, err := p.camera(stream)
+	if err != nil {
+		return nil, publish.Route{}, err
+	}
+	r, err := c.route(output)
+	return c, r, err
+}
+
+// camera returns that of a stream, which runs here or is known to run elsewhere.
+func (p *Pipeline) camera(stream string) (*camera, error) {
 	p.mu.Lock()
 	s := p.streams[stream]
 	p.mu.Unlock()
-	if s == nil && p.opts.Find != nil {
-		if other, known := p.opts.Find(stream); known {
-			s = newIdle(other, p.opts.Log)
-		}
+	if s != nil {
+		return s.camera, nil
 	}
-	if s == nil {
-		var names []string
-		for _, s := range p.sorted() {
-			names = append(names, s.Name)
+	if p.opts.Find != nil {
+		if other, known := p.opts.Find(stream); known {
+			return open(other, source.SlotAt(time.Now()), nil, func(error) {}), nil
 		}
-		return nil, nil, fmt.Errorf("%w stream %q: there is %s", ErrUnknown, stream, list(names))
 	}
 	var names []string
-	for _, o := range s.Outputs {
-		if o.Name == output {
-			return s, o, nil
-		}
-		names = append(names, o.Name)
+	for _, s := range p.sorted() {
+		names = append(names, s.Name)
 	}
-	return nil, nil, fmt.Errorf("%w output %q of stream %s: there is %s", ErrUnknown, output, stream, list(names))
+	return nil, fmt.Errorf("%w stream %q: there is %s", ErrUnknown, stream, list(names))
+}
+
+// route returns that of an output.
+func (c *camera) route(output string) (publish.Route, error) {
+	var names []string
+	for _, r := range c.Routes {
+		if r.Output.Name == output {
+			return r, nil
+		}
+		names = append(names, r.Output.Name)
+	}
+	return publish.Route{}, fmt.Errorf("%w output %q of stream %s: there is %s", ErrUnknown, output, c.Name, list(names))
 }
 
 // list returns names for an error message.
@@ -92,101 +107,40 @@ func list(names []string) string {
 	return text
 }
 
-// request fetches the picture of a slot, as a job of one output.
-func (s *stream) request(ctx context.Context, slot source.Slot, o *transform.Output) (*job, error) {
-	age := time.Since(slot.Time())
-	if age < 0 {
-		return nil, fmt.Errorf("%w at %v, which is in the future", source.ErrNoMedia, slot)
-	}
-	if s.Poll.Retention != nil {
-		if keeps := s.Poll.Retention(); keeps > 0 && age > keeps {
-			return nil, fmt.Errorf("%w at %v: stream %s keeps its media for %v", source.ErrNoMedia, slot, s.Name, keeps)
-		}
-	}
-	img, err := s.fetch(ctx, slot)
-	if err != nil {
-		return nil, err
-	}
-	j := newJob(source.Frame{Stream: s.Name, Slot: slot, Capture: img.Time, Data: img.Data}, s)
-	j.outputs, j.asked = []*transform.Output{o}, true
-	return j, nil
-}
-
-// fetch asks for the image of a slot. As the service finds media only by fragments
-// that start within the window, that begins a whole fragment earlier; the interval
-// is as long, so that only two images are made.
-func (s *stream) fetch(ctx context.Context, slot source.Slot) (poll.Image, error) {
-	w := poll.Window{Start: slot.Add(-poll.MaxFragment), End: slot, Interval: poll.MaxFragment}
-	for img, err := range s.Fetcher.Images(ctx, w) {
-		switch {
-		case errors.Is(err, poll.ErrEmptyWindow):
-			return img, s.noMedia(slot)
-		case err != nil:
-			return img, err
-		case !near(img.Time, slot, min(s.Grid.Interval(), w.Interval)) || errors.Is(img.Err, source.ErrNoMedia):
-			continue
-		case img.Err != nil:
-			return img, fmt.Errorf("stream %s at %v: %w", s.Name, slot, img.Err)
-		}
-		return img, nil
-	}
-	return poll.Image{}, s.noMedia(slot)
-}
-
-// near tells whether an image of time t stands for a slot, as the next is an interval
-// away.
-func near(t time.Time, slot source.Slot, interval time.Duration) bool {
-	off := source.SlotAt(t).Sub(slot) + interval/2
-	return off >= 0 && off < interval
-}
-
-// noMedia says so, and which slot is known to have some.
-func (s *stream) noMedia(slot source.Slot) error {
-	var newest source.Slot
-	if s.ledger != nil { // it runs here
-		newest = s.ledger.Stats().Newest
-	}
-	switch {
-	case newest == 0:
-		return fmt.Errorf("%w at %v: stream %s has none then, or not yet", source.ErrNoMedia, slot, s.Name)
-	case slot > newest:
-		return fmt.Errorf("%w at %v: stream %s has none then, or not yet: its newest tensor is of %v", source.ErrNoMedia, slot, s.Name, newest)
-	}
-	return fmt.Errorf("%w at %v: stream %s has none then", source.ErrNoMedia, slot, s.Name)
-}
-
 // answer has a worker do the job, and calls use with its tensor.
 func (p *Pipeline) answer(ctx context.Context, j *job, use func(*transform.Tensor) error) error {
 	if !p.admit(ctx, j) {
+		j.seen.ended(source.Pending, ctx.Err())
 		return ctx.Err()
 	}
 	<-j.done
 	defer p.release(j)
-	if j.err != nil {
-		return fmt.Errorf("stream %s at %v: %w", j.stream.Name, j.frame.Slot, j.err)
+	j.seen.ended(source.Pending, j.result.err)
+	if err := j.result.err; err != nil {
+		return fmt.Errorf("stream %s at %v: %w", j.camera.Name, j.frame.Slot, err)
 	}
-	return use(j.tensors[0])
+	return use(j.result.tensors[0])
 }
 
-// requests are the calls of [Pipeline.Frame] that have not returned. They need the
-// workers, so they end before these do.
+// requests are the calls of [Pipeline.Frame] and [Pipeline.View] that have not returned.
+// They need the workers, so they end before these do.
 type requests struct {
 	mu     sync.Mutex
-	open   bool
+	opened bool
 	cancel map[*int]context.CancelCauseFunc
 	inside sync.WaitGroup
 }
 
-func (r *requests) begin() {
+func (r *requests) open() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.open, r.cancel = true, map[*int]context.CancelCauseFunc{}
+	r.opened, r.cancel = true, map[*int]context.CancelCauseFunc{}
 }
 
-// end refuses new requests, cuts short those that there are, and waits for them.
-func (r *requests) end() {
+// close refuses new requests, cuts short those that there are, and waits for them.
+func (r *requests) close() {
 	r.mu.Lock()
-	r.open = false
+	r.opened = false
 	for _, cancel := range r.cancel {
 		cancel(ErrNotRunning)
 	}
@@ -198,7 +152,7 @@ func (r *requests) end() {
 func (r *requests) enter(ctx context.Context) (_ context.Context, leave func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.open {
+	if !r.opened {
 		return nil, nil, ErrNotRunning
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

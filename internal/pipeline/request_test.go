@@ -15,7 +15,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
-	"github.com/cvfeeder/cvfeeder/source/poll"
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -24,7 +24,7 @@ func (r *rig) running(t *testing.T) (end func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- r.Run(ctx) }()
+	go func() { done <- r.run(ctx) }()
 	synctest.Wait()
 	return func() {
 		cancel()
@@ -42,7 +42,7 @@ func (r *rig) running(t *testing.T) (end func()) {
 func TestFrameIsThePublishedOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}
-		r.build(t, 2, 0, func(_ *Options, streams []Stream) { streams[0].Poll.Freshness = 5 * time.Second })
+		r.build(t, 2, 0, func(_ *Options, streams []Stream) { streams[0].Freshness = 5 * time.Second })
 		end := r.running(t)
 		time.Sleep(30 * time.Second)
 		synctest.Wait() // for what is due at this instant, too
@@ -52,7 +52,7 @@ func TestFrameIsThePublishedOne(t *testing.T) {
 			published[m.Subject+" "+m.Header["Cvf-Time"][0]] = m
 		}
 		r.mu.Unlock()
-		before := r.Streams()[0].Expected
+		before := r.Streams()[0].Stats.Expected
 		for key, want := range published {
 			subject, slot, _ := strings.Cut(key, " ")
 			stream, output, _ := strings.Cut(subject, ".")
@@ -77,86 +77,64 @@ func TestFrameIsThePublishedOne(t *testing.T) {
 		if len(published) < 400 {
 			t.Errorf("only %d tensors", len(published))
 		}
-		if after := r.Streams()[0].Expected; after != before {
+		if after := r.Streams()[0].Stats.Expected; after != before {
 			t.Errorf("the ledger went from %d to %d slots", before, after)
 		}
 		end()
 	})
 }
 
-// one answers every window with the given images, or an error.
-type one struct {
-	live
-	asked  *[]poll.Window
-	images []poll.Image
-	err    error
+// A scripted feed answers every request for a frame in the same way.
+type scripted struct {
+	sourcetest.Feed
+	err error
 }
 
-func (o one) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
-	if w.Interval != poll.MaxFragment {
-		return o.live.Images(ctx, w)
-	}
-	return func(yield func(poll.Image, error) bool) {
-		*o.asked = append(*o.asked, w)
-		for _, img := range o.images {
-			if !yield(img, nil) {
-				return
-			}
-		}
-		if o.err != nil {
-			yield(poll.Image{}, o.err)
-		}
+func (f *scripted) Frame(context.Context, source.Slot) (source.Frame, error) {
+	return source.Frame{}, f.err
+}
+
+// answers makes requests for frames of a stream fail.
+func (s *Stream) answers(err error) {
+	live := s.Open
+	s.Open = func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
+		return &scripted{Feed: *live(l, fetched).(*sourcetest.Feed), err: err}
 	}
 }
 
 func TestFrameErrors(t *testing.T) {
 	begin := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // synctest's
 	at := begin.Add(-time.Minute)
-	picture := func(t time.Time) poll.Image {
-		return poll.Image{Time: t, Data: fmt.Append(nil, source.SlotAt(t))}
-	}
-	missing := func(t time.Time) poll.Image { return poll.Image{Time: t, Err: source.ErrNoMedia} }
-	early := at.Add(-poll.MaxFragment)
 	service := errors.New("500")
 	useless := errors.New("of no use")
 	tests := map[string]struct {
 		stream, output string
 		at             time.Time
 		interval       time.Duration
-		images         []poll.Image
-		err            error // of the fetcher
+		err            error // of the feed
 		bad            bool
 		use            error
 		want           error
 		text           string
 	}{
-		"found":                {at: at, images: []poll.Image{missing(early), picture(at)}},
-		"in any order":         {at: at, images: []poll.Image{picture(at), picture(early)}},
-		"some ms off":          {at: at, images: []poll.Image{picture(early), picture(at.Add(-99 * time.Millisecond))}},
-		"a long interval":      {at: at.Add(59 * time.Second), interval: time.Minute, images: []poll.Image{missing(early), picture(at)}},
-		"not the first":        {at: at, interval: time.Minute, images: []poll.Image{picture(early)}, want: source.ErrNoMedia},
-		"another slot":         {at: at, images: []poll.Image{picture(at.Add(100 * time.Millisecond))}, want: source.ErrNoMedia},
-		"no stream":            {stream: "cam-9", at: at, want: ErrUnknown, text: `unknown stream "cam-9": there is cam-1`},
-		"no output":            {output: "c", at: at, want: ErrUnknown, text: `unknown output "c" of stream cam-1: there is a, b`},
-		"future":               {at: begin.Add(time.Hour), want: source.ErrNoMedia, text: "in the future"},
-		"too old":              {at: begin.Add(-25 * time.Hour), want: source.ErrNoMedia, text: "keeps its media for 24h"},
-		"no media":             {at: at, images: []poll.Image{missing(early), missing(at)}, want: source.ErrNoMedia, text: "has none then"},
-		"nothing":              {at: at, want: source.ErrNoMedia},
-		"empty window":         {at: at, err: fmt.Errorf("404: %w", poll.ErrEmptyWindow), want: source.ErrNoMedia},
-		"media error":          {at: at, images: []poll.Image{{Time: at, Err: fmt.Errorf("%w: 7", source.ErrMedia)}}, want: source.ErrMedia, text: "cam-1 at 1999-12-31T23:59:00.000Z: media error: 7"},
-		"the service":          {at: at, images: []poll.Image{picture(early)}, err: service, want: service},
-		"undecodable":          {at: at, images: []poll.Image{picture(at)}, bad: true, text: "undecodable (truncated)"},
-		"use":                  {at: at, images: []poll.Image{picture(at)}, use: useless, want: useless},
-		"beginning of the era": {at: time.Time{}, want: source.ErrNoMedia},
+		"found":           {at: at},
+		"a long interval": {at: at.Add(59 * time.Second), interval: time.Minute},
+		"no stream":       {stream: "cam-9", at: at, want: ErrUnknown, text: `unknown stream "cam-9": there is cam-1`},
+		"no output":       {output: "c", at: at, want: ErrUnknown, text: `unknown output "c" of stream cam-1: there is a, b`},
+		"future":          {at: begin.Add(time.Hour), want: source.ErrNoMedia},
+		"no media":        {at: at, err: fmt.Errorf("%w then", source.ErrNoMedia), want: source.ErrNoMedia, text: "no media then"},
+		"the service":     {at: at, err: service, want: service},
+		"undecodable":     {at: at, bad: true, text: "cam-1 at 1999-12-31T23:59:00.000Z: undecodable (truncated)"},
+		"use":             {at: at, use: useless, want: useless},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var asked []poll.Window
 				r := &rig{bad: func(source.Slot) bool { return tt.bad }}
 				r.build(t, 1, 0, func(_ *Options, streams []Stream) {
-					streams[0].Fetcher = one{asked: &asked, images: tt.images, err: tt.err}
-					streams[0].Poll.Retention = func() time.Duration { return 24 * time.Hour }
+					if tt.err != nil {
+						streams[0].answers(tt.err)
+					}
 					if tt.interval > 0 {
 						streams[0].Grid = must(source.NewGrid(tt.interval))
 					}
@@ -179,11 +157,6 @@ func TestFrameErrors(t *testing.T) {
 				if (used == 1) != (err == nil || tt.use != nil) {
 					t.Errorf("used %d times", used)
 				}
-				for _, w := range asked {
-					if w.Slots() != 2 || w.End != source.SlotAt(at) {
-						t.Errorf("asked for %v", w)
-					}
-				}
 			})
 		})
 	}
@@ -203,20 +176,29 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// deaf answers no window before its context ends.
-type deaf struct{}
+// silent is a feed that yields nothing and answers nothing before its context ends.
+type silent struct{}
 
-func (deaf) Images(ctx context.Context, _ poll.Window) iter.Seq2[poll.Image, error] {
-	return func(yield func(poll.Image, error) bool) {
-		<-ctx.Done()
-		yield(poll.Image{}, ctx.Err())
-	}
+func (silent) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
+	return func(func(source.Frame, error) bool) { <-ctx.Done() }
+}
+
+func (silent) Frame(ctx context.Context, _ source.Slot) (source.Frame, error) {
+	<-ctx.Done()
+	return source.Frame{}, ctx.Err()
+}
+
+func (silent) State() source.FeedState { return source.FeedState{} }
+
+// isSilent makes the feed of a stream silent.
+func (s *Stream) isSilent() {
+	s.Open = func(*source.Ledger, func(time.Duration, error)) source.Feed { return silent{} }
 }
 
 func TestFrameEndsWithThePipeline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}
-		r.build(t, 1, 0, func(_ *Options, streams []Stream) { streams[0].Fetcher = deaf{} })
+		r.build(t, 1, 0, func(_ *Options, streams []Stream) { streams[0].isSilent() })
 		ask := func(ctx context.Context) error {
 			return r.Frame(ctx, "cam-1", time.Now(), "a", func(*transform.Tensor) error { return nil })
 		}
@@ -254,7 +236,7 @@ func TestFrameKeepsToTheBudget(t *testing.T) {
 			streams[0].From = source.SlotAt(time.Now().Add(time.Hour)) // nothing to publish
 		})
 		end := r.running(t)
-		r.streams["cam-1"].setUnsized(size)
+		r.streams["cam-1"].unsized.Store(size)
 		using, free := 0, make(chan struct{})
 		var mu sync.Mutex
 		var asks sync.WaitGroup
@@ -298,11 +280,12 @@ func TestFrameOfAStreamElsewhere(t *testing.T) {
 		r := &rig{}
 		r.build(t, 1, 0, func(o *Options, streams []Stream) {
 			other := streams[0]
-			other.Name, other.Fetcher = "elsewhere", one{asked: new([]poll.Window)}
+			other.Name = "elsewhere"
+			other.answers(source.ErrNoMedia)
 			o.Find = func(name string) (Stream, bool) { return other, name == other.Name }
 		})
 		end := r.running(t)
-		output := r.streams[r.Names()[0]].Outputs[0].Name
+		output := r.streams[r.Names()[0]].Routes[0].Output.Name
 		err := r.Frame(t.Context(), "elsewhere", time.Now(), output, func(*transform.Tensor) error { return nil })
 		if !errors.Is(err, source.ErrNoMedia) {
 			t.Errorf("got %v", err)

@@ -4,38 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
-	"github.com/cvfeeder/cvfeeder/source/poll"
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// live answers every slot up to now with a picture that names it.
-type live struct{ fail func() error }
-
-func (l live) Images(_ context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
-	return func(yield func(poll.Image, error) bool) {
-		if l.fail != nil {
-			if err := l.fail(); err != nil {
-				yield(poll.Image{}, err)
-				return
+// live opens a feed in memory whose pictures name their slots. fail, unless nil, says
+// when a request fails.
+func live(name string, to source.Slot, fail func() error) source.OpenFeed {
+	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
+		return &sourcetest.Feed{Ledger: l, Stream: name, To: to, Fetched: fetched, Picture: func(s source.Slot) ([]byte, error) {
+			if fail != nil {
+				if err := fail(); err != nil {
+					return nil, err
+				}
 			}
-		}
-		for s := w.Start; s <= w.End && !s.Time().After(time.Now()); s = s.Add(w.Interval) {
-			if !yield(poll.Image{Time: s.Time(), Data: fmt.Append(nil, s)}, nil) {
-				return
-			}
-		}
+			return fmt.Append(nil, s), nil
+		}}
 	}
 }
+
+// fails makes the feed of a stream fail when fail says so.
+func (s *Stream) fails(fail func() error) { s.Open = live(s.Name, s.To, fail) }
 
 // worker makes tensors that hold the frame's bytes, and takes its time.
 type worker struct {
@@ -62,12 +59,16 @@ func (w *worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 
 func (w *worker) Close() { w.closed = true }
 
-// rig is a pipeline whose broker is a list.
+// rig is a pipeline of feeds, deliveries and cursors in memory.
 type rig struct {
 	*Pipeline
-	decode func(source.Slot) time.Duration
-	bad    func(source.Slot) bool
-	refuse func(publish.Message) error
+	initial []Stream
+	follow  func(context.Context, Set)
+	decode  func(source.Slot) time.Duration
+	bad     func(source.Slot) bool
+	refuse  func(publish.Message) error
+	unheard func(subject string) bool
+	away    func() error // why nothing can be confirmed
 
 	mu       sync.Mutex
 	workers  []*worker
@@ -83,6 +84,7 @@ func (r *rig) decodeTime(s source.Slot) time.Duration {
 	return r.decode(s)
 }
 
+// Publish implements [publish.Delivery].
 func (r *rig) Publish(ctx context.Context, m publish.Message) error {
 	if r.refuse != nil {
 		if err := r.refuse(m); err != nil {
@@ -93,16 +95,28 @@ func (r *rig) Publish(ctx context.Context, m publish.Message) error {
 	defer r.mu.Unlock()
 	m.Data = slices.Clone(m.Data)
 	r.messages = append(r.messages, m)
-	r.inflight = max(r.inflight, r.Pipeline.inflight.Load())
+	r.inflight = max(r.inflight, r.budget.used.Load())
 	return ctx.Err()
 }
 
-func (r *rig) gap(_ context.Context, g publish.Gap) error {
+// Gap implements [publish.Delivery].
+func (r *rig) Gap(_ context.Context, g publish.Gap, _ []publish.Route) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.gaps = append(r.gaps, g)
 	return nil
 }
+
+// Confirm implements [publish.Delivery].
+func (r *rig) Confirm(context.Context) error {
+	if r.away == nil {
+		return nil
+	}
+	return r.away()
+}
+
+// Watched implements [publish.Delivery].
+func (r *rig) Watched(subject string) bool { return r.unheard == nil || !r.unheard(subject) }
 
 // build makes a pipeline of n streams with two outputs, from now on for the given
 // time.
@@ -118,16 +132,16 @@ func (r *rig) build(t *testing.T, n int, length time.Duration, change func(*Opti
 	for i := range streams {
 		name := fmt.Sprintf("cam-%d", i+1)
 		streams[i] = Stream{
-			Name: name, Fetcher: live{}, Grid: grid, From: from, Outputs: outputs,
-			Subjects: []string{name + ".a", name + ".b"},
-			Poll:     poll.Options{Lag: poll.Auto, Overlap: poll.Auto, Grace: 5 * time.Second},
+			Name: name, Grid: grid, From: from, Grace: 5 * time.Second,
+			Routes: []publish.Route{{Output: outputs[0], Subject: name + ".a"}, {Output: outputs[1], Subject: name + ".b"}},
 		}
 		if length > 0 {
-			streams[i].Poll.To = from.Add(length)
+			streams[i].To = from.Add(length)
 		}
+		streams[i].fails(nil)
 	}
 	opts := Options{
-		Workers: 3, Publisher: r, Gaps: r.gap, Inflight: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		Workers: 3, Delivery: r, Inflight: 1 << 20, Log: slog.New(slog.DiscardHandler),
 		NewWorker: func() Worker {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -135,13 +149,15 @@ func (r *rig) build(t *testing.T, n int, length time.Duration, change func(*Opti
 			r.workers = append(r.workers, w)
 			return w
 		},
-		Metrics: metrics.New(metrics.Build{}, metrics.Sources{}),
 	}
 	if change != nil {
 		change(&opts, streams)
 	}
-	r.Pipeline = New(opts, streams)
+	r.Pipeline, r.initial = New(opts), streams
 }
+
+// run runs the rig's streams.
+func (r *rig) run(ctx context.Context) error { return r.Run(ctx, r.initial, r.follow) }
 
 // slots returns the slots of the messages on a subject, as they came.
 func (r *rig) slots(t *testing.T, subject string) []source.Slot {
@@ -163,15 +179,3 @@ func (r *rig) slots(t *testing.T, subject string) []source.Slot {
 	}
 	return slots
 }
-
-// memory keeps cursors for a test.
-type memory struct{ at map[string]source.Slot }
-
-func (m *memory) Load(key string) (source.Slot, bool) { s, ok := m.at[key]; return s, ok }
-func (m *memory) Set(key string, s source.Slot) {
-	if m.at == nil {
-		m.at = map[string]source.Slot{}
-	}
-	m.at[key] = s
-}
-func (m *memory) Flush() error { return nil }

@@ -8,10 +8,21 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// tellTime bounds the announcing of a removed stream's last gaps.
+// tellTime bounds the announcement of a removed stream's last gaps.
 const tellTime = time.Second
 
-// run is a pipeline at work, to which streams can be added.
+// A Set is the running streams.
+type Set interface {
+	// Add starts a stream, unless one of this name is running.
+	Add(Stream)
+	// Remove stops a stream, finishes what it has in flight while ctx lasts, for
+	// [Options.Drain] at most, saves its cursor, and forgets it. It returns the
+	// cursor, from which another stream in its place resumes; false where no stream
+	// of this name is running.
+	Remove(ctx context.Context, name string) (cursor source.Slot, was bool)
+}
+
+// A run is a pipeline at work, to which streams can be added.
 type run struct {
 	*Pipeline
 	ctx, drain context.Context //nolint:containedctx // the run's own, which ends before Run returns
@@ -19,33 +30,35 @@ type run struct {
 	loops      sync.WaitGroup
 }
 
-// start runs a stream of the map. Before the last loop has ended more may be
-// started.
-func (r *run) start(s *stream) {
+// start opens and runs a stream, unless one of this name is running. Its caller has
+// locked the pipeline. Streams are started only while a loop runs, or before the first.
+func (r *run) start(st Stream) *stream {
+	if r.streams[st.Name] != nil {
+		return nil
+	}
+	s := r.newStream(st)
+	r.streams[st.Name] = s
 	ctx, stop := context.WithCancel(r.ctx)
 	drain, giveUp := context.WithCancel(r.drain)
-	s.stop, s.giveUp = stop, giveUp
+	s.ends.stop, s.ends.giveUp = stop, giveUp
 	r.loops.Go(func() {
 		defer giveUp()
 		defer stop()
 		if err := r.loop(ctx, drain, s); err != nil {
 			r.stop(err)
 		}
-		close(s.ended)
+		close(s.ends.ended)
 	})
+	return s
 }
 
 // Add implements [Set].
 func (r *run) Add(st Stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.streams[st.Name] != nil {
-		return
+	if s := r.start(st); s != nil {
+		s.log.Info("stream added")
 	}
-	s := r.newStream(st)
-	r.streams[st.Name] = s
-	r.start(s)
-	s.log.Info("stream added")
 }
 
 // Remove implements [Set].
@@ -58,24 +71,27 @@ func (r *run) Remove(ctx context.Context, name string) (source.Slot, bool) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Drain)
 	defer cancel()
-	s.stop()
-	defer context.AfterFunc(ctx, s.giveUp)()
-	<-s.ended
+	s.ends.stop()
+	defer context.AfterFunc(ctx, s.ends.giveUp)()
+	<-s.ends.ended
 	telling, cancel := context.WithTimeout(r.drain, tellTime) // even where ctx has ended
 	defer cancel()
-	r.announceAll(telling, s)
-	cursor := r.cursor(s, s.ledger.Stats())
-	confirmed := r.confirm(ctx) == nil
+	if err := r.tellGaps(telling, s); err != nil {
+		r.stop(err)
+	}
+	cursor := s.ledger.Stats().Told
+	err := r.saveCursors(ctx, []*stream{s})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.streams[name] != s {
-		return 0, false // removed by another caller meanwhile
-	}
-	if confirmed {
-		r.keep(s, cursor)
+		return 0, false // another caller has removed it meanwhile
 	}
 	delete(r.streams, name)
-	r.opts.Metrics.Forget(name)
-	s.log.Info("stream removed", "cursor", cursor.String())
+	s.seen.removed()
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("stream removed, but its cursor could not be saved", "cursor", cursor.String(), "err", err)
+	} else {
+		s.log.Info("stream removed", "cursor", cursor.String())
+	}
 	return cursor, true
 }

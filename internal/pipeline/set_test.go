@@ -10,6 +10,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 )
 
 // jam is a broker that never takes what one stream publishes.
@@ -30,23 +31,23 @@ func (j jam) Publish(ctx context.Context, m publish.Message) error {
 func TestStreamIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{decode: func(source.Slot) time.Duration { return 500 * time.Millisecond }}
-		saved := &memory{}
+		cursors := &sourcetest.Cursors{}
 		var streams []Stream
 		r.build(t, 2, 0, func(o *Options, s []Stream) {
 			s[0].Key, s[1].Key = "one", "two"
 			streams = s
-			o.Publisher = jam{r, "cam-1"}
-			o.Cursors = saved
+			o.Delivery = jam{r, "cam-1"}
+			o.Cursors = cursors
 			o.Inflight = 1 << 30
 			o.Drain = 20 * time.Second
-			o.Follow = func(ctx context.Context, set Set) {
+			r.follow = func(ctx context.Context, set Set) {
 				time.Sleep(10 * time.Second)
 				begin := time.Now()
 				cursor, was := set.Remove(ctx, "cam-2")
 				if d := time.Since(begin); !was || d > 2*time.Second {
 					t.Errorf("Remove = %v, %v after %v", cursor, was, d)
 				}
-				if got, _ := saved.Load("two"); got != cursor {
+				if got := saved(cursors, "two"); got != cursor {
 					t.Errorf("saved %v, want %v", got, cursor)
 				}
 				published := r.slots(t, "cam-2.a")
@@ -61,7 +62,7 @@ func TestStreamIsReplaced(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(20*time.Second, cancel)
-		if err := r.Run(ctx); err != nil {
+		if err := r.run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		got := r.slots(t, "cam-2.a")
@@ -76,18 +77,40 @@ func TestStreamIsReplaced(t *testing.T) {
 	})
 }
 
+// TestRemoveWithoutCursors removes a stream where none are kept.
+func TestRemoveWithoutCursors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		r.build(t, 2, 0, nil)
+		r.follow = func(ctx context.Context, set Set) {
+			time.Sleep(10 * time.Second)
+			if cursor, was := set.Remove(ctx, "cam-2"); !was || cursor == 0 {
+				t.Errorf("Remove = %v, %v", cursor, was)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Second, cancel)
+		if err := r.run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(r.Streams()); n != 1 {
+			t.Errorf("%d streams are left", n)
+		}
+	})
+}
+
 // TestRemoveGivesUp removes a stream whose broker takes nothing.
 func TestRemoveGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}
-		saved := &memory{}
+		cursors := &sourcetest.Cursors{}
 		var from source.Slot
 		r.build(t, 2, 0, func(o *Options, s []Stream) {
 			s[0].Key, from = "one", s[0].From
-			o.Publisher = jam{r, "cam-1"}
-			o.Cursors = saved
+			o.Delivery = jam{r, "cam-1"}
+			o.Cursors = cursors
 			o.Drain = 20 * time.Second
-			o.Follow = func(ctx context.Context, set Set) {
+			r.follow = func(ctx context.Context, set Set) {
 				time.Sleep(10 * time.Second)
 				soon, cancel := context.WithTimeout(ctx, time.Second)
 				defer cancel()
@@ -103,13 +126,13 @@ func TestRemoveGivesUp(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(30*time.Second, cancel)
-		if err := r.Run(ctx); err != nil {
+		if err := r.run(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(r.Streams()); n != 1 {
 			t.Errorf("%d streams are left", n)
 		}
-		if got, _ := saved.Load("one"); got != from {
+		if got := saved(cursors, "one"); got != from {
 			t.Errorf("saved %v, want %v: what was given up stays to be asked for", got, from)
 		}
 		if slots := r.slots(t, "cam-2.a"); !slices.IsSorted(slots) || len(slots) < 60 {

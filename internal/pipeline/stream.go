@@ -2,222 +2,177 @@ package pipeline
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"iter"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/internal/tracing"
-	"github.com/cvfeeder/cvfeeder/metrics/status"
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
-	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
-)
-
-const (
-	queueLength = 64               // jobs of a stream that wait for their delivery
-	checkAgain  = 15 * time.Second // after checks that failed, at most
-	logAgain    = time.Minute      // while something goes on to fail
-	logSoon     = 10 * time.Second // where it fails now and then
-	// stalledAfter the grace, a stream whose cursor has not moved is not ready.
-	stalledAfter = 20 * time.Second
 )
 
 // A Stream is one camera and what it is turned into.
 type Stream struct {
-	Name    string
-	Fetcher poll.Fetcher
-	// Check tells whether the stream can be read; nil takes it as read.
-	Check func(context.Context) error
-	Grid  source.Grid
-	// From is the first slot, where there is no cursor for Key.
-	From source.Slot
+	Name string
+	// Open opens the stream's feed.
+	Open source.OpenFeed
+	Grid source.Grid
+	// From is the first slot, unless there is a cursor for Key. To, unless 0, is the
+	// first slot that is not read any more.
+	From, To source.Slot
 	// Key is that of the stream's cursor; "" neither loads nor keeps one.
 	Key string
-	// Range tells that From is a time of the user's, not now.
-	Range bool
-	Poll  poll.Options
-	// Outputs are made of every frame, and Subjects are theirs, by index.
-	Outputs  []*transform.Output
-	Subjects []string
+	// Backfill says that From is a time that the user chose, not now.
+	Backfill bool
+	// Grace is how long a missing slot may still turn up. A cursor that stands still for
+	// longer has stalled.
+	Grace time.Duration
+	// Freshness is the age from which on frames end as [source.Stale]; 0 keeps all.
+	Freshness time.Duration
+	// Routes are the outputs that are made of every frame, and where they go.
+	Routes []publish.Route
 }
 
-// stream is a Stream at work.
-type stream struct {
+// outputs returns the outputs of the routes.
+func outputs(routes []publish.Route) []*transform.Output {
+	all := make([]*transform.Output, len(routes))
+	for i, r := range routes {
+		all[i] = r.Output
+	}
+	return all
+}
+
+// A camera is what it takes to make tensors of a stream's frames: a stream of this
+// pipeline, or one that another replica reads and that frames are requested of here.
+type camera struct {
 	Stream
+	feed    source.Feed
 	ledger  *source.Ledger
-	poller  *poll.Poller
-	history *status.History
-	trace   *tracing.Stream
-	log     *slog.Logger
-
-	line  line
-	views views
-	told  atomic.Int64 // the slot up to which they have been
-
-	stop   context.CancelFunc // asking
-	giveUp context.CancelFunc // what is in flight
-	ended  chan struct{}      // closed when its loop has
-
-	mu      sync.Mutex
-	problem string       // why it cannot be read at present
-	began   time.Time    // when that did
-	logged  time.Time    // when that was logged last
-	said    bool         // that it cannot be read, and not yet that it can
-	reason  string       // why a slot was lost last
-	unsized int64        // bytes of the last tensors whose size is not known beforehand
-	moved   time.Time    // when the cursor last moved
-	last    source.Stats // what the tick before saw
+	outputs []*transform.Output // of all routes
+	seen    streamObservers
+	// unsized is the bytes of the last tensor whose size its spec does not tell.
+	unsized atomic.Int64
 }
 
+// firstUnsized is taken for the bytes of such a tensor before the first one.
+const firstUnsized = 8 << 20
+
+// open opens the feed of s, which begins at from. answered is called after each
+// request.
+func open(s Stream, from source.Slot, seen func(first source.Slot) streamObservers, answered func(error)) *camera {
+	c := &camera{Stream: s, ledger: source.NewLedger(s.Grid, from), outputs: outputs(s.Routes)}
+	c.unsized.Store(firstUnsized)
+	if seen != nil {
+		c.seen = seen(c.ledger.Stats().Start)
+		c.ledger.Watch(c.seen.ended)
+	}
+	c.feed = s.Open(c.ledger, func(took time.Duration, err error) {
+		c.seen.fetched(took, err)
+		answered(err)
+	})
+	return c
+}
+
+// A stream is a Stream at work.
+type stream struct {
+	*camera
+	log    *slog.Logger
+	health health
+	queue  queue
+	views  views
+	saved  time.Time // when its cursor was last due to be saved; of report only
+	ends   ends
+}
+
+// ends are the means to end a stream's loop.
+type ends struct {
+	stop   context.CancelFunc // stop reading, finish what is in flight
+	giveUp context.CancelFunc // give up what is in flight
+	ended  chan struct{}      // closed when the loop has ended
+}
+
+// newStream opens a stream at its saved cursor, where there is one.
 func (p *Pipeline) newStream(s Stream) *stream {
 	log := p.opts.Log.With("stream", s.Name)
 	if p.opts.Cursors != nil && s.Key != "" {
 		if cursor, ok := p.opts.Cursors.Load(s.Key); ok {
 			s.From = cursor
-			log.Info("going on at the saved cursor", "cursor", cursor.String())
+			log.Info("resuming at the saved cursor", "cursor", cursor.String())
 		}
 	}
-	ledger := source.NewLedger(s.Grid, s.From)
-	s.Poll.Stream, s.Poll.Spread = s.Name, p.spread
-	stage := p.opts.Metrics.Stage.WithLabelValues("fetch")
-	for _, o := range s.Outputs {
-		p.opts.Metrics.Output(o.Name)
-	}
-	history := status.NewHistory(s.Grid, ledger.Stats().Start)
-	ledger.Watch(func(from source.Slot, n int, o source.Outcome) { history.Add(from, n, o, time.Now()) })
-	st := &stream{
-		Stream: s, ledger: ledger, history: history, log: log, moved: time.Now(), ended: make(chan struct{}),
-		unsized: firstUnsized, trace: p.opts.Tracer.Stream(s.Name),
-	}
-	st.told.Store(int64(ledger.Stats().Cursor))
-	st.poller = poll.New(watched{st.trace.Fetcher(s.Fetcher), func(d time.Duration, err error) {
-		stage.Observe(d.Seconds())
-		if err == nil || errors.Is(err, poll.ErrEmptyWindow) {
-			st.well()
+	st := &stream{log: log, ends: ends{ended: make(chan struct{})}}
+	st.health.moved = time.Now()
+	st.health.outage = pacing.Outage{Every: logAgain, Apart: logSoon}
+	seen := func(first source.Slot) streamObservers { return p.observe(s, first) }
+	st.camera = open(s, s.From, seen, func(err error) {
+		if err == nil {
+			st.readable()
 		}
-	}}, ledger, s.Poll)
+	})
 	return st
 }
 
-// The polls that many streams have due at the same time are spread.
-const (
-	spreadEach = 50 * time.Millisecond // for each hundred streams
-	spreadMost = 5 * time.Second
-)
-
-// spread returns how far polls are put off at most. As few streams as one machine
-// usually has are not worth it.
-func (p *Pipeline) spread() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return min(time.Duration(len(p.streams)/100)*spreadEach, spreadMost)
-}
-
-// newIdle returns a stream that is not polled.
-func newIdle(s Stream, log *slog.Logger) *stream {
-	return &stream{Stream: s, log: log.With("stream", s.Name), unsized: firstUnsized}
-}
-
-// trouble notes why the stream cannot be read, and logs it when it begins and once
-// a minute. Of one that fails again and again a line in ten seconds is enough.
-func (s *stream) trouble(err error) {
-	s.mu.Lock()
-	now := time.Now()
-	wait := logAgain
-	if s.problem == "" {
-		wait = logSoon
-		s.began = now
+// expect keeps time going for a stream that cannot be read: its slots are expected all
+// the same.
+func (s *stream) expect(now time.Time) {
+	end := source.SlotAt(now) + 1
+	if s.To != 0 {
+		end = min(end, s.To)
 	}
-	say := now.Sub(s.logged) >= wait
-	s.problem = err.Error()
-	if say {
-		s.logged, s.said = now, true
-	}
-	s.mu.Unlock()
-	if say {
-		s.log.Warn("the stream could not be read, trying again", "err", err)
-	}
+	s.ledger.Extend(end)
 }
 
-// well notes that the stream can be read.
-func (s *stream) well() {
-	s.mu.Lock()
-	said := s.said
-	s.problem, s.said = "", false
-	s.mu.Unlock()
-	if said {
-		s.log.Info("the stream can be read again")
-	}
-}
-
-// lost notes why a slot got no tensor, for the log's next line.
-func (s *stream) lost(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reason = err.Error()
-}
-
-// notReady returns why the stream is not being read, "" where it is.
-func (s *stream) notReady(now time.Time) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.problem != "":
-		return s.problem
-	case s.stalled(now):
-		return fmt.Sprintf("stalled: no slot has ended for %v", now.Sub(s.moved).Round(time.Second))
-	}
-	return ""
-}
-
-// stalled tells whether the cursor has stood still for too long. Its caller has
-// locked the stream.
-func (s *stream) stalled(now time.Time) bool {
-	return now.Sub(s.moved) > s.Poll.Grace+stalledAfter+s.Grid.Interval()
-}
-
-// watched is a fetcher that tells how each answer ended, and how long it took
-// without the time in which its caller worked on what it yielded.
-type watched struct {
-	poll.Fetcher
-	answered func(time.Duration, error)
-}
-
-// Fragments implements poll.Lister, as far as the fetcher does.
-func (f watched) Fragments(ctx context.Context, from, to source.Slot) ([]poll.Span, error) {
-	if lister, ok := f.Fetcher.(poll.Lister); ok {
-		return lister.Fragments(ctx, from, to)
-	}
-	return nil, source.ErrRefused
-}
-
-// Images implements poll.Fetcher.
-func (f watched) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
-	return func(yield func(poll.Image, error) bool) {
-		begin := time.Now()
-		var away time.Duration
-		var last error
-		defer func() { f.answered(time.Since(begin)-away, last) }()
-		// The stack that a request needs is many times that of a stream between its
-		// polls, and would be kept: so a request has one of its own.
-		next, stop := iter.Pull2(f.Fetcher.Images(ctx, w))
-		defer stop()
-		for {
-			img, err, more := next()
-			if !more {
-				return
-			}
-			last = err
-			left := time.Now()
-			more = yield(img, err)
-			away += time.Since(left)
-			if !more {
-				return
-			}
+// loop reads a stream, and passes its frames to the workers and on to the delivery,
+// until ctx or the feed ends. What is in flight then is finished before drain ends.
+func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var fatal error
+	s.queue.open(func(j *job) {
+		if err := p.deliver(drain, s, j, fatal == nil); err != nil {
+			fatal = err
+			stop()
 		}
+	})
+	refused := p.read(ctx, s)
+	s.queue.close()
+	if fatal == nil {
+		fatal = p.tellGaps(drain, s)
 	}
+	if fatal == nil {
+		fatal = refused
+	}
+	return fatal
+}
+
+// read queues the frames of a stream's feed. The error says that the credentials of
+// every stream were refused.
+func (p *Pipeline) read(ctx context.Context, s *stream) error {
+	var wait waitEstimate
+	first := true
+	for f, err := range s.feed.Frames(ctx) {
+		if err != nil {
+			if first && p.refusedAll(err) {
+				return err
+			}
+			first = false
+			s.unreadable(err)
+			continue
+		}
+		first = false
+		j := newJob(s.camera, f, &s.views)
+		begin := time.Now()
+		switch {
+		case wait.tooLong(j, begin):
+			j.skip()
+		case p.admit(ctx, j):
+			wait = waitEstimate{waited: time.Since(begin), at: time.Now()}
+		default:
+			j.seen.ended(source.Pending, nil)
+			return nil
+		}
+		s.queue.add(j)
+	}
+	return nil
 }

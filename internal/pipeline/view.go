@@ -3,9 +3,11 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -21,24 +23,30 @@ type View struct {
 }
 
 // View waits for the next frame of a stream to end, and returns it with the tensor
-// of the output. Frames are kept for nobody else: where nobody waits, this costs one
+// of the output. Frames are kept for nobody else: while nobody waits, this costs one
 // atomic read a frame. Errors wrap [ErrUnknown] or [ErrNotRunning], or are ctx's.
 func (p *Pipeline) View(ctx context.Context, stream, output string) (View, error) {
-	ctx, leave, err := p.asked.enter(ctx)
+	ctx, leave, err := p.requests.enter(ctx)
 	if err != nil {
 		return View{}, err
 	}
 	defer leave()
-	s, o, err := p.find(stream, output)
+	p.mu.Lock()
+	s := p.streams[stream]
+	p.mu.Unlock()
+	if s == nil {
+		if _, _, err := p.find(stream, output); err != nil {
+			return View{}, err
+		}
+		return View{}, fmt.Errorf("%w here: stream %s is read by another replica", ErrUnknown, stream)
+	}
+	route, err := s.route(output)
 	if err != nil {
 		return View{}, err
 	}
-	if s.poller == nil {
-		return View{}, fmt.Errorf("%w here: stream %s is read by another replica", ErrUnknown, stream)
-	}
-	v := &view{output: o, seen: make(chan View, 1)}
+	v := &viewer{output: route.Output, seen: make(chan View, 1)}
 	s.views.add(v)
-	defer s.views.drop(v)
+	defer s.views.remove(v)
 	select {
 	case seen := <-v.seen:
 		return seen, nil
@@ -47,47 +55,46 @@ func (p *Pipeline) View(ctx context.Context, stream, output string) (View, error
 	}
 }
 
-// A view is somebody who waits for a frame.
-type view struct {
+// A viewer is somebody who waits for a frame.
+type viewer struct {
 	output *transform.Output
 	seen   chan View
 }
 
-// views are those of a stream that no frame has been found for yet.
+// views are the viewers of a stream that still wait for a frame.
 type views struct {
 	n       atomic.Int32 // how many wait, so that frames need not lock
 	mu      sync.Mutex
-	waiting []*view
+	waiting []*viewer
 }
 
-func (vs *views) add(v *view) {
+func (vs *views) add(v *viewer) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	vs.waiting = append(vs.waiting, v)
 	vs.n.Store(int32(len(vs.waiting)))
 }
 
-func (vs *views) drop(v *view) {
-	vs.take1(func(w *view) bool { return w == v })
+func (vs *views) remove(v *viewer) {
+	vs.takeFirst(func(w *viewer) bool { return w == v })
 }
 
-// take returns those who wait for the job's frame, one for each output: the tensor
-// is given away.
-func (vs *views) take(j *job) []*view {
-	if vs.n.Load() == 0 || j.asked {
+// take returns a viewer for each output of a frame: its tensor is given away.
+func (vs *views) take(routes []publish.Route) []*viewer {
+	if vs.n.Load() == 0 {
 		return nil
 	}
-	var taken []*view
-	for _, o := range j.outputs {
-		if v := vs.take1(func(v *view) bool { return v.output == o }); v != nil {
+	var taken []*viewer
+	for _, r := range routes {
+		if v := vs.takeFirst(func(v *viewer) bool { return v.output == r.Output }); v != nil {
 			taken = append(taken, v)
 		}
 	}
 	return taken
 }
 
-// take1 removes the first view that fits, nil where there is none.
-func (vs *views) take1(fits func(*view) bool) *view {
+// takeFirst removes the first viewer that fits, nil where there is none.
+func (vs *views) takeFirst(fits func(*viewer) bool) *viewer {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	for i, v := range vs.waiting {
@@ -100,27 +107,22 @@ func (vs *views) take1(fits func(*view) bool) *view {
 	return nil
 }
 
-// viewed tells whether somebody wants to see an output's tensor.
-func (j *job) viewed(output int) bool {
-	for _, v := range j.views {
-		if v.output == j.outputs[output] {
-			return true
-		}
-	}
-	return false
+// viewed tells whether one of the viewers wants to see an output's tensor.
+func viewed(viewers []*viewer, o *transform.Output) bool {
+	return slices.ContainsFunc(viewers, func(v *viewer) bool { return v.output == o })
 }
 
-// show gives the frame, and its tensors away, to those who wanted to see them.
+// show gives the frame to those who wanted to see it, and its tensors away.
 func (j *job) show(outcome source.Outcome) {
-	j.frame.Recycle = nil // several may look
-	for _, v := range j.views {
-		seen := View{Frame: j.frame, Outcome: outcome, Err: j.err}
-		for i, t := range j.tensors {
-			if t != nil && j.outputs[i] == v.output {
-				seen.Tensor, j.tensors[i] = t, nil
+	j.frame.Recycle = nil // several may look at it
+	for _, v := range j.result.viewers {
+		seen := View{Frame: j.frame, Outcome: outcome, Err: j.result.err}
+		for i, t := range j.result.tensors {
+			if t != nil && j.routes[i].Output == v.output {
+				seen.Tensor, j.result.tensors[i] = t, nil
 			}
 		}
 		v.seen <- seen
 	}
-	j.views, j.frame.Data = nil, nil
+	j.result.viewers, j.frame.Data = nil, nil
 }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
-	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // TestView looks at a stream from several places, and at one that has no frames.
@@ -19,12 +19,12 @@ func TestView(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{bad: func(s source.Slot) bool { return s.Time().Second()%20 == 15 }}
 		begin := time.Now()
-		r.build(t, 2, 30*time.Second, func(o *Options, s []Stream) {
-			o.Interested = func(subject string) bool { return strings.HasSuffix(subject, ".a") }
-			s[1].Fetcher = live{fail: func() error { return poll.ErrEmptyWindow }}
+		r.unheard = func(subject string) bool { return !strings.HasSuffix(subject, ".a") }
+		r.build(t, 2, 30*time.Second, func(_ *Options, s []Stream) {
+			s[1].fails(func() error { return source.ErrNoMedia })
 		})
 		ran := make(chan error, 1)
-		go func() { ran <- r.Run(t.Context()) }()
+		go func() { ran <- r.run(t.Context()) }()
 		time.Sleep(5 * time.Second)
 
 		both := make(chan View, 2)
@@ -90,28 +90,28 @@ func TestView(t *testing.T) {
 	})
 }
 
-// recycled is a fetcher whose pictures are overwritten when they are given back.
+// recycled is a feed whose pictures are overwritten when they are given back.
 type recycled struct {
-	live
+	source.Feed
 	t       *testing.T
 	images  int
-	recycle int
+	recycle atomic.Int64
 }
 
-func (r *recycled) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
-	return func(yield func(poll.Image, error) bool) {
-		for img, err := range r.live.Images(ctx, w) {
+func (r *recycled) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
+	return func(yield func(source.Frame, error) bool) {
+		for f, err := range r.Feed.Frames(ctx) {
 			r.images++
 			again := false
-			img.Recycle = func() {
+			f.Recycle = func() {
 				if again {
 					r.t.Error("given back twice")
 				}
 				again = true
-				r.recycle++
-				clear(img.Data)
+				r.recycle.Add(1)
+				clear(f.Data)
 			}
-			if !yield(img, err) {
+			if !yield(f, err) {
 				return
 			}
 		}
@@ -123,13 +123,18 @@ func (r *recycled) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Ima
 func TestRecycle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{decode: func(source.Slot) time.Duration { return 250 * time.Millisecond }}
-		fetcher := &recycled{t: t}
+		feed := &recycled{t: t}
 		r.build(t, 1, 30*time.Second, func(o *Options, s []Stream) {
 			o.Workers = 1 // too few
-			s[0].Fetcher, s[0].Poll.Freshness = fetcher, 3*time.Second
+			s[0].Freshness = 3 * time.Second
+			live := s[0].Open
+			s[0].Open = func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
+				feed.Feed = live(l, fetched)
+				return feed
+			}
 		})
 		ran := make(chan error, 1)
-		go func() { ran <- r.Run(t.Context()) }()
+		go func() { ran <- r.run(t.Context()) }()
 		time.Sleep(5 * time.Second)
 		seen := make(chan View, 2)
 		for _, output := range []string{"a", "b"} {
@@ -151,29 +156,29 @@ func TestRecycle(t *testing.T) {
 			}
 		}
 		st := r.Streams()[0]
-		if st.Ended[source.Stale] == 0 || len(r.slots(t, "cam-1.a")) == 0 { // which reads them
-			t.Errorf("%v", st.Ended)
+		if st.Stats.Ended[source.Stale] == 0 || len(r.slots(t, "cam-1.a")) == 0 { // which reads them
+			t.Errorf("%v", st.Stats.Ended)
 		}
-		if fetcher.recycle == 0 || fetcher.recycle >= fetcher.images {
-			t.Errorf("%d of %d given back", fetcher.recycle, fetcher.images)
+		if n := int(feed.recycle.Load()); n == 0 || n >= feed.images {
+			t.Errorf("%d of %d given back", feed.recycle.Load(), feed.images)
 		}
 	})
 }
 
-// TestStatus has one stream that is well and one that cannot be read.
-func TestStatus(t *testing.T) {
+// TestState has one stream that is well and one that cannot be read.
+func TestState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}
 		begin := time.Now()
 		r.build(t, 2, 0, func(_ *Options, s []Stream) {
-			s[1].Fetcher = live{fail: func() error { return errors.New("no permission") }}
+			s[1].fails(func() error { return errors.New("no permission") })
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
 		go func() {
 			time.Sleep(50 * time.Second)
-			all := r.Status()
-			if s := all[0]; s.Name != "cam-1" || s.Problem != "" || !s.StalledSince.IsZero() || s.Outputs[1].Subject != "cam-1.b" {
+			all := r.Streams()
+			if s := all[0]; s.Name != "cam-1" || s.Problem != "" || !s.StalledSince.IsZero() || s.Routes[1].Subject != "cam-1.b" {
 				t.Errorf("%+v", s)
 			}
 			s := all[1]
@@ -184,7 +189,7 @@ func TestStatus(t *testing.T) {
 				t.Errorf("not ready: %v", why)
 			}
 		}()
-		if err := r.Run(ctx); err != nil {
+		if err := r.run(ctx); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -193,9 +198,8 @@ func TestStatus(t *testing.T) {
 // BenchmarkViewIdle measures what looking costs a frame while nobody looks.
 func BenchmarkViewIdle(b *testing.B) {
 	var vs views
-	j := &job{}
 	for b.Loop() {
-		if vs.take(j) != nil {
+		if vs.take(nil) != nil {
 			b.Fatal("somebody looks")
 		}
 	}

@@ -1,80 +1,94 @@
 package pipeline
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/internal/tracing"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// A job is one frame on its way from the poller to the publisher.
-type job struct {
-	frame   source.Frame
-	stream  *stream
-	outputs []*transform.Output // to make: those of the stream, or some of them
-	asked   bool                // for, so however old it is, and whoever listens
-	cost    int64               // of the budget
-	views   []*view             // of who wants to see it
-	tensors []*transform.Tensor // by output, nil for one that nobody listens to
-	err     error
-	trace   *tracing.Frame
-	outcome source.Outcome // of the slot
-	done    chan struct{}  // closed when tensors and err are set
+// A Worker turns frames into tensors. It is used by one goroutine.
+type Worker interface {
+	// Decode decodes a frame, for Tensor to make the outputs of it.
+	Decode(f source.Frame, outs []*transform.Output) error
+	// Tensor makes an output's tensor of the decoded frame.
+	Tensor(o *transform.Output) (*transform.Tensor, error)
+	Close()
 }
+
+var errStale = errors.New("older than the freshness limit")
+
+// A job is one frame on its way from the feed to the delivery.
+type job struct {
+	camera *camera
+	frame  source.Frame
+	routes []publish.Route // the outputs to make: all of the stream's, or the requested one
+	views  *views          // who may want to look at it; nil for a requested frame
+	seen   frameObservers
+	cost   int64 // of the budget, from admit to release
+
+	// result belongs to the worker until done is closed, and then to whoever waited for
+	// that.
+	result result
+	done   chan struct{}
+}
+
+// A result is what a worker makes of a job.
+type result struct {
+	tensors []*transform.Tensor // by route; nil for one that nobody listens to
+	viewers []*viewer           // who wants to see it
+	err     error
+}
+
+// newJob returns the job of a frame that the feed yielded.
+func newJob(c *camera, f source.Frame, v *views) *job {
+	return &job{camera: c, frame: f, routes: c.Routes, views: v, seen: c.seen.frame(f, false), done: make(chan struct{})}
+}
+
+// newRequest returns the job of a frame that somebody asked for, of one output.
+func newRequest(c *camera, f source.Frame, r publish.Route) *job {
+	return &job{camera: c, frame: f, routes: []publish.Route{r}, seen: c.seen.frame(f, true), done: make(chan struct{})}
+}
+
+// requested tells whether somebody asked for the frame: then it is made however old it
+// is and whoever listens.
+func (j *job) requested() bool { return j.views == nil }
 
 // skip ends a job as stale, without a worker.
 func (j *job) skip() {
-	j.err = errStale
-	j.drop()
+	j.result.err = errStale
+	j.recycle()
 	close(j.done)
 }
 
-// drop gives the memory of the frame's picture back, which nobody needs any more.
-func (j *job) drop() {
+// recycle gives back the memory of the frame's picture, which nobody needs any more.
+func (j *job) recycle() {
 	if j.frame.Recycle != nil {
 		j.frame.Recycle()
 	}
 	j.frame.Data, j.frame.Recycle = nil, nil
 }
 
-var errStale = errors.New("older than the freshness limit")
-
-func newJob(f source.Frame, s *stream) *job {
-	return &job{frame: f, stream: s, outputs: s.Outputs, done: make(chan struct{})}
-}
-
-// firstUnsized is taken for the bytes of tensors of unknown size before the first.
-const firstUnsized = 8 << 20
-
-// bytes returns what the job holds at most. Tensors that are as large as the
-// picture are taken to be as large as those of the frame before.
+// bytes returns how many bytes the job holds at most. Tensors as large as the picture
+// are taken to be as large as those of the frame before.
 func (j *job) bytes() int64 {
 	n := int64(len(j.frame.Data))
-	for _, o := range j.outputs {
-		if size, known := o.Spec.Bytes(); known {
+	for _, r := range j.routes {
+		if size, known := r.Output.Spec.Bytes(); known {
 			n += int64(size)
 		} else {
-			n += j.stream.unsizedBytes()
+			n += j.camera.unsized.Load()
 		}
 	}
 	return n
 }
 
-func (s *stream) unsizedBytes() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.unsized
-}
-
-func (s *stream) setUnsized(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unsized = int64(n)
+func (j *job) stale(now time.Time) bool {
+	limit := j.camera.Freshness
+	return !j.requested() && limit > 0 && now.Sub(j.frame.Slot.Time()) > limit
 }
 
 // work transforms jobs until there are no more.
@@ -82,154 +96,64 @@ func (p *Pipeline) work(w Worker) {
 	defer w.Close()
 	for j := range p.jobs {
 		begin := time.Now()
-		j.views = j.stream.views.take(j)
-		j.tensors, j.err = p.transform(j.trace.Worker(w), j)
+		j.result = p.transform(w, j)
 		p.load.worked(time.Since(begin))
-		if j.views == nil {
-			j.drop()
+		if j.result.viewers == nil {
+			j.recycle()
 		}
 		close(j.done)
 	}
 }
 
-// transform makes a job's outputs. What is decoded is the same whichever of the
+// transform makes a job's tensors. What is decoded is the same whichever of the
 // stream's outputs are made.
-func (p *Pipeline) transform(w Worker, j *job) ([]*transform.Tensor, error) {
+func (p *Pipeline) transform(w Worker, j *job) (r result) {
+	if !j.requested() {
+		r.viewers = j.views.take(j.routes)
+	}
 	if j.stale(time.Now()) {
-		return nil, errStale
+		r.err = errStale
+		return r
+	}
+	wanted := p.wanted(j, r.viewers)
+	if wanted == nil {
+		return r
 	}
 	begin := time.Now()
-	wanted := p.wanted(j)
-	if wanted == nil {
-		return nil, nil
+	r.err = w.Decode(j.frame, j.camera.outputs)
+	j.seen.decoded(time.Since(begin), r.err)
+	if r.err != nil {
+		return r
 	}
-	if err := w.Decode(j.frame, j.stream.Outputs); err != nil {
-		return nil, err
-	}
-	decoded := time.Now()
-	p.opts.Metrics.Stage.WithLabelValues("decode").Observe(decoded.Sub(begin).Seconds())
-	tensors := make([]*transform.Tensor, len(j.outputs))
-	for i, o := range j.outputs {
+	r.tensors = make([]*transform.Tensor, len(j.routes))
+	for i, route := range j.routes {
 		if !wanted[i] {
 			continue
 		}
-		t, err := w.Tensor(o)
+		begin := time.Now()
+		t, err := w.Tensor(route.Output)
+		j.seen.transformed(route.Output, t, time.Since(begin), err)
 		if err != nil {
-			return tensors, fmt.Errorf("output %s: %w", o.Name, err)
+			r.err = fmt.Errorf("output %s: %w", route.Output.Name, err)
+			return r
 		}
-		tensors[i] = t
-		if _, known := o.Spec.Bytes(); !known {
-			j.stream.setUnsized(len(t.Data))
+		r.tensors[i] = t
+		if _, known := route.Output.Spec.Bytes(); !known {
+			j.camera.unsized.Store(int64(len(t.Data)))
 		}
 	}
-	p.opts.Metrics.Stage.WithLabelValues("transform").Observe(time.Since(decoded).Seconds())
-	return tensors, nil
+	return r
 }
 
-// wanted tells which of a job's outputs anybody listens to, nil where it is none.
-func (p *Pipeline) wanted(j *job) []bool {
-	wanted, some := make([]bool, len(j.outputs)), false
-	for i := range j.outputs {
-		wanted[i] = j.asked || p.opts.Interested == nil || p.opts.Interested(j.stream.Subjects[i]) || j.viewed(i)
+// wanted tells which of a job's outputs anybody wants, nil where it is none.
+func (p *Pipeline) wanted(j *job, viewers []*viewer) []bool {
+	wanted, some := make([]bool, len(j.routes)), false
+	for i, r := range j.routes {
+		wanted[i] = j.requested() || p.opts.Delivery.Watched(r.Subject) || viewed(viewers, r.Output)
 		some = some || wanted[i]
 	}
 	if !some {
 		return nil
 	}
 	return wanted
-}
-
-func (j *job) stale(now time.Time) bool {
-	limit := j.stream.Poll.Freshness
-	return !j.asked && limit > 0 && now.Sub(j.frame.Slot.Time()) > limit
-}
-
-// deliver publishes a job, and commits how it ended; before it the gaps that have
-// passed, where they are told among the tensors, and nothing else where j is nil. After
-// an error that makes no sense of going on, jobs are only given back.
-func (p *Pipeline) deliver(ctx context.Context, s *stream, j *job, on bool) (fatal error) {
-	if j != nil {
-		<-j.done // all that is before it has ended
-	}
-	if on {
-		fatal = p.inline(ctx, s)
-	}
-	if j == nil {
-		return fatal
-	}
-	if on && fatal == nil {
-		fatal = p.finish(ctx, s, j)
-	}
-	j.trace.End(j.outcome, j.err)
-	p.release(j)
-	return fatal
-}
-
-// finish publishes a job's tensors and commits its slot. A slot is published when
-// all its tensors are; one whose publishing was cut short by the end stays
-// pending.
-func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) error {
-	switch {
-	case errors.Is(j.err, errStale) || j.err == nil && j.stale(time.Now()):
-		j.outcome = source.Stale
-	case j.err != nil:
-		j.outcome = source.Undecodable
-		s.lost(j.err)
-	default:
-		if err := p.publishAll(ctx, j); err != nil {
-			j.err = err
-			return err
-		}
-	}
-	if j.outcome != source.Pending {
-		s.ledger.Resolve(j.frame.Slot, j.outcome)
-	}
-	j.show(j.outcome)
-	return nil
-}
-
-// publishAll delivers the tensors of a slot, and notes how the slot ended: pending
-// where ctx did first.
-func (p *Pipeline) publishAll(ctx context.Context, j *job) error {
-	begin := time.Now()
-	s, outcome := j.stream, source.Published
-	for i, t := range j.tensors {
-		if t == nil {
-			continue
-		}
-		err := p.publish(ctx, j, s.Subjects[i], t)
-		var drop *publish.DropError
-		switch {
-		case err == nil:
-		case errors.As(err, &drop):
-			outcome = source.Dropped
-			s.lost(err)
-			p.opts.Metrics.PublishErrors.WithLabelValues(drop.Reason).Inc()
-		case errors.Is(err, ctx.Err()):
-			return nil
-		default:
-			return fmt.Errorf("stream %s: publishing: %w", s.Name, err)
-		}
-	}
-	p.opts.Metrics.Stage.WithLabelValues("publish").Observe(time.Since(begin).Seconds())
-	j.outcome = outcome
-	return nil
-}
-
-// publish delivers one tensor, and counts it where it was.
-func (p *Pipeline) publish(ctx context.Context, j *job, subject string, t *transform.Tensor) error {
-	m := publish.NewMessage(subject, t)
-	if limit := j.stream.Poll.Freshness; limit > 0 {
-		m.Expires = t.Slot.Add(limit).Time()
-	}
-	output := t.Output.Name
-	m, end := j.trace.Publish(output, m)
-	err := p.opts.Publisher.Publish(ctx, m)
-	end(err)
-	if err != nil {
-		return err
-	}
-	p.opts.Metrics.PublishBytes.WithLabelValues(output).Add(float64(publish.Size(m)))
-	p.opts.Metrics.Delivered(output, time.Since(t.Slot.Time()), j.trace.Sampled())
-	return nil
 }

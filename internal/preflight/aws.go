@@ -34,7 +34,7 @@ const (
 
 // checkAWS tries the credentials, and all streams.
 func (c *checker) checkAWS(ctx context.Context) {
-	client, err := kinesis.New(ctx, kinesis.Options{Region: feeder.Region(c.cfg), Endpoint: c.cfg.AWS.Endpoint, Attempts: 3})
+	client, err := kinesis.New(ctx, kinesis.Options{Region: c.plan.Region, Endpoint: c.cfg.AWS.Endpoint, Attempts: 3})
 	if err != nil {
 		if !errors.Is(err, source.ErrRefused) {
 			err = feeder.Usage(err)

@@ -19,11 +19,9 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
-	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // Options say what to check.
@@ -43,9 +41,9 @@ type Options struct {
 type checker struct {
 	opts Options
 	cfg  *config.Config
+	plan feeder.Plan
 	out  *tabwriter.Writer
 
-	outputs map[string]*transform.Output
 	client  *kinesis.Client
 	streams []checked // those that will be read; with Connect, of prefixes too
 	failed  []error
@@ -61,12 +59,17 @@ type checked struct {
 // Run checks cfg and writes to out a line for each check, and the plan. The error says
 // how many problems there were; [feeder.ExitCode] has its exit code.
 func Run(ctx context.Context, cfg *config.Config, o Options, out io.Writer) error {
-	c := &checker{opts: o, cfg: cfg, out: tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), outputs: feeder.Outputs(cfg)}
+	plan, err := feeder.NewPlan(cfg)
+	c := &checker{opts: o, cfg: cfg, plan: plan, out: tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
 	for _, s := range cfg.Streams {
 		c.streams = append(c.streams, checked{Stream: s})
 	}
 	c.pass("config", "%s: %s, %s", o.File, count(len(cfg.Streams), "stream"), count(len(cfg.Outputs), "output"))
-	c.offline()
+	if err != nil {
+		c.fail("outputs", feeder.Usage(err))
+	} else {
+		c.offline()
+	}
 	if o.Connect && len(c.failed) == 0 {
 		c.checkAWS(ctx)
 		c.checkNATS(ctx)
@@ -77,7 +80,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options, out io.Writer) erro
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := c.plan(out); err != nil {
+	if err := c.writePlan(out); err != nil {
 		return err
 	}
 	return c.verdict()
@@ -155,7 +158,7 @@ func (c *checker) offline() {
 // may be added to it, and which stream and output it belongs to. Outputs as large as the
 // picture count where the size of the pictures is known.
 func (c *checker) largest() (size int, which string, err error) {
-	size, which, err = feeder.LargestMessage(c.cfg, c.outputs)
+	size, which = c.plan.Largest.Bytes, c.plan.Largest.Of
 	for _, s := range c.streams {
 		pixels, known := s.size()
 		if !known || err != nil {
@@ -163,22 +166,18 @@ func (c *checker) largest() (size int, which string, err error) {
 		}
 		for _, name := range s.Outputs {
 			var n int
-			if n, err = messageSize(s.Name, c.outputs[name], pixels); n > size {
+			if n, err = messageSize(s.Name, c.plan.Outputs[name], pixels); n > size {
 				size, which = n, fmt.Sprintf("stream %s%s, output %s", s.Name, s.Prefix, name)
 			}
 		}
 	}
-	size += publish.TraceOverhead
-	if c.cfg.Delivery.Mode.Stored() {
-		size += deliver.StoredOverhead
-	}
-	return size, which, err
+	return size + publish.TraceOverhead + c.plan.Overhead, which, err
 }
 
 // natsOptions returns how the config connects to NATS. Nothing is logged: what matters
 // is in the output.
 func (c *checker) natsOptions() dial.Options {
-	opts := feeder.NATSOptions(c.cfg)
+	opts := c.plan.Dial()
 	opts.Logger = slog.New(slog.DiscardHandler)
 	return opts
 }

@@ -8,6 +8,7 @@ import (
 	"image/png"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"time"
 
@@ -36,13 +37,13 @@ func (c *checker) measure(s checked, size image.Point) (time.Duration, error) {
 	}
 	outputs := make([]*transform.Output, len(s.Outputs))
 	for i, name := range s.Outputs {
-		outputs[i] = c.outputs[name]
+		outputs[i] = c.plan.Outputs[name]
 	}
-	decoder, err := feeder.DecoderOptions()
+	switches, err := feeder.ReadSwitches(os.Getenv)
 	if err != nil {
 		return 0, err
 	}
-	worker := opencv.NewWorker(decoder)
+	worker := opencv.NewWorker(switches.Decoder())
 	defer worker.Close()
 	var took []time.Duration
 	for begin := time.Now(); len(took) < measureFrames || time.Since(begin) < measureTime; {

@@ -62,7 +62,7 @@ func (c *checker) checkServer(ctx context.Context, server string, first bool) {
 }
 
 func (c *checker) checkPermissions(ctx context.Context, what string, conn *dial.Conn) {
-	if err := preflight.CheckPermissions(ctx, conn, feeder.Needs(c.cfg)); err != nil {
+	if err := preflight.CheckPermissions(ctx, conn, c.plan.Needs); err != nil {
 		c.fail(what, err)
 		return
 	}
@@ -76,14 +76,8 @@ func (c *checker) checkPermissions(ctx context.Context, what string, conn *dial.
 func (c *checker) checkStore(ctx context.Context, conn *dial.Conn) {
 	mode, group := c.cfg.Delivery.Mode, c.cfg.Cluster.Group
 	if mode.Stored() {
-		template, err := publish.ParseSubject(c.cfg.Delivery.Subject)
-		if err != nil {
-			c.fail("jetstream", feeder.Usage(err))
-			return
-		}
-		o := feeder.StoreOptions(c.cfg, template)
-		state, err := preflight.CheckStream(ctx, conn, o)
-		c.checkState(ctx, conn, state, err, preflight.NeedsCreate(o.Name))
+		state, err := preflight.CheckStream(ctx, conn, c.plan.Stream)
+		c.checkState(ctx, conn, state, err, preflight.NeedsCreate(c.plan.Stream.Name))
 	}
 	bucket := deliver.CursorBucket
 	switch {

@@ -50,7 +50,7 @@ type load struct {
 }
 
 // plan prints what the config will cost in bytes, images, money, CPU and memory.
-func (c *checker) plan(out io.Writer) error {
+func (c *checker) writePlan(out io.Writer) error {
 	l := load{sent: map[string]float64{}}
 	costs := map[string]time.Duration{}
 	for _, s := range c.streams {
@@ -98,7 +98,7 @@ func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error 
 	}
 	frame := int64(size.X) * int64(size.Y) * 3
 	for _, name := range s.Outputs {
-		n, err := messageSize(s.Name, c.outputs[name], size)
+		n, err := messageSize(s.Name, c.plan.Outputs[name], size)
 		if err != nil {
 			return fmt.Errorf("output %s: %w", name, err)
 		}
@@ -156,7 +156,7 @@ func messageSize(stream string, o *transform.Output, picture image.Point) (int, 
 func (c *checker) printTensors(w io.Writer, l load) {
 	_, _ = fmt.Fprintln(w, "  output\ttensor\tbytes\ta second")
 	for _, name := range slices.Sorted(maps.Keys(l.sent)) {
-		o := c.outputs[name]
+		o := c.plan.Outputs[name]
 		shape, size := "as large as the picture", "?"
 		if n, known := o.Spec.Bytes(); known {
 			if g, err := o.Spec.Geometry(assumed); err == nil {

@@ -10,130 +10,109 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// A Frame is the trace of one frame. nil is none.
-type Frame struct {
+// A frame is the trace of one frame. It implements [pipeline.FrameObserver].
+type frame struct {
 	tracer trace.Tracer
-	span   trace.Span
+	root   trace.Span
 	stream string
+	bytes  int // of the picture
+	// publishing is the span of the message that is being published.
+	publishing trace.Span
 }
 
-// Frame begins the trace of a frame, at the request that brought it. The caller ends
-// it.
-func (s *Stream) Frame(f source.Frame) *Frame {
-	if s == nil {
+// Frame implements [pipeline.StreamObserver]: it begins the trace of a frame at the
+// request that brought it. Frames that somebody asked for have no trace: they come out
+// of order.
+func (s *stream) Frame(f source.Frame, requested bool) pipeline.FrameObserver {
+	if requested {
 		return nil
 	}
 	came, known := s.take(f.Capture)
 	if !known {
 		came.begin = time.Now()
 	}
-	ctx, span := s.tracer.Start(context.Background(), "frame", trace.WithNewRoot(), trace.WithTimestamp(came.begin),
+	ctx, root := s.tracer.Start(context.Background(), "frame", trace.WithNewRoot(), trace.WithTimestamp(came.begin),
 		trace.WithAttributes(streamKey(s.name), attribute.String("cvfeeder.slot", f.Slot.String())))
-	if known && span.IsRecording() {
+	if known && root.IsRecording() {
 		_, fetch := s.tracer.Start(ctx, "fetch", trace.WithTimestamp(came.begin), trace.WithLinks(trace.Link{SpanContext: came.request}),
 			trace.WithAttributes(streamKey(s.name), attribute.Int("cvfeeder.bytes", len(f.Data))))
 		fetch.End(trace.WithTimestamp(came.at))
 	}
-	return &Frame{tracer: s.tracer, span: span, stream: s.name}
+	return &frame{tracer: s.tracer, root: root, stream: s.name, bytes: len(f.Data)}
 }
 
-// End ends the trace, with how the frame's slot ended and why.
-func (f *Frame) End(outcome source.Outcome, why error) {
-	if f == nil {
+// Decoded implements [pipeline.FrameObserver].
+func (f *frame) Decoded(took time.Duration, err error) {
+	f.stage("decode", took, err, attribute.Int("cvfeeder.bytes", f.bytes))
+}
+
+// Transformed implements [pipeline.FrameObserver].
+func (f *frame) Transformed(o *transform.Output, t *transform.Tensor, took time.Duration, err error) {
+	if err != nil {
+		f.stage("transform", took, err, outputKey(o.Name))
 		return
 	}
-	f.span.SetAttributes(attribute.String("cvfeeder.outcome", outcome.String()))
-	switch {
-	case why != nil:
-		fail(f.span, why)
-	case outcome != source.Published && outcome != source.Pending:
-		f.span.SetStatus(codes.Error, outcome.String())
+	f.stage("transform", took, nil, outputKey(o.Name), attribute.Int("cvfeeder.bytes", len(t.Data)))
+}
+
+// stage makes the span of a stage that has just ended.
+func (f *frame) stage(name string, took time.Duration, err error, attributes ...attribute.KeyValue) {
+	if !f.root.IsRecording() {
+		return
 	}
-	f.span.End()
-}
-
-// Sampled returns the id of the trace where it is sampled, otherwise "".
-func (f *Frame) Sampled() string {
-	if f == nil || !f.span.SpanContext().IsSampled() {
-		return ""
-	}
-	return f.span.SpanContext().TraceID().String()
-}
-
-// stage begins the span of a stage, which the function that it returns ends.
-func (f *Frame) stage(name string, kind trace.SpanKind, attributes ...attribute.KeyValue) (context.Context, func(error, ...attribute.KeyValue)) {
-	ctx, span := f.tracer.Start(trace.ContextWithSpan(context.Background(), f.span), name,
-		trace.WithSpanKind(kind), trace.WithAttributes(append(attributes, streamKey(f.stream))...))
-	return ctx, func(err error, attributes ...attribute.KeyValue) {
-		span.SetAttributes(attributes...)
-		if err != nil {
-			fail(span, err)
-		}
-		span.End()
-	}
-}
-
-// A Worker turns frames into tensors, as that of internal/pipeline does.
-type Worker interface {
-	Decode(f source.Frame, outs []*transform.Output) error
-	Tensor(o *transform.Output) (*transform.Tensor, error)
-	Close()
-}
-
-// Worker returns w with a span for each of its steps. Only w itself is to be closed.
-func (f *Frame) Worker(w Worker) Worker {
-	if f == nil || !f.span.IsRecording() {
-		return w
-	}
-	return worker{w, f}
-}
-
-type worker struct {
-	Worker
-	frame *Frame
-}
-
-// Decode implements [Worker].
-func (w worker) Decode(f source.Frame, outs []*transform.Output) error {
-	_, end := w.frame.stage("decode", trace.SpanKindInternal, attribute.Int("cvfeeder.bytes", len(f.Data)))
-	err := w.Worker.Decode(f, outs)
-	end(err)
-	return err
-}
-
-// Tensor implements [Worker].
-func (w worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
-	_, end := w.frame.stage("transform", trace.SpanKindInternal, outputKey(o.Name))
-	t, err := w.Worker.Tensor(o)
+	now := time.Now()
+	_, span := f.tracer.Start(f.context(), name, trace.WithTimestamp(now.Add(-took)), trace.WithAttributes(append(attributes, streamKey(f.stream))...))
 	if err != nil {
-		end(err)
-		return t, err
+		fail(span, err)
 	}
-	end(nil, attribute.Int("cvfeeder.bytes", len(t.Data)))
-	return t, nil
+	span.End(trace.WithTimestamp(now))
 }
 
-// Publish begins the span of an output's message, and returns the message with its
-// context, and what ends the span.
-func (f *Frame) Publish(output string, m publish.Message) (traced publish.Message, end func(error)) {
-	if f == nil {
-		return m, func(error) {}
-	}
-	ctx, done := f.stage("publish", trace.SpanKindProducer, outputKey(output),
+func (f *frame) context() context.Context {
+	return trace.ContextWithSpan(context.Background(), f.root)
+}
+
+// Publishing implements [pipeline.FrameObserver]: the message gets the context of its
+// span, so that the consumer's can be a child of it.
+func (f *frame) Publishing(output string, m publish.Message) publish.Message {
+	var ctx context.Context
+	ctx, f.publishing = f.tracer.Start(f.context(), "publish", trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+		outputKey(output), streamKey(f.stream),
 		attribute.String("messaging.system", "nats"), attribute.String("messaging.operation.type", "send"),
-		attribute.String("messaging.destination.name", m.Subject), attribute.Int("messaging.message.body.size", len(m.Data)))
+		attribute.String("messaging.destination.name", m.Subject), attribute.Int("messaging.message.body.size", len(m.Data))))
 	m.Header = maps.Clone(m.Header)
 	propagation.TraceContext{}.Inject(ctx, header(m.Header))
-	return m, func(err error) { done(err) }
+	return m
 }
 
-// header is the carrier of a span's context: of what W3C's has, the header that we
-// publish.
+// Published implements [pipeline.FrameObserver].
+func (f *frame) Published(_ string, _ publish.Message, _ time.Duration, err error) {
+	if err != nil {
+		fail(f.publishing, err)
+	}
+	f.publishing.End()
+}
+
+// Ended implements [pipeline.FrameObserver]: it ends the trace.
+func (f *frame) Ended(outcome source.Outcome, why error) {
+	f.root.SetAttributes(attribute.String("cvfeeder.outcome", outcome.String()))
+	switch {
+	case why != nil:
+		fail(f.root, why)
+	case outcome != source.Published && outcome != source.Pending:
+		f.root.SetStatus(codes.Error, outcome.String())
+	}
+	f.root.End()
+}
+
+// header is the carrier of a span's context: of what W3C Trace Context has, the header
+// that we publish.
 type header map[string][]string
 
 // Get implements [propagation.TextMapCarrier].

@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
@@ -18,10 +20,12 @@ import (
 // holds fewer, unless the service repeats itself.
 const maxArrivals = 4096
 
-// A Stream traces the frames of one stream. nil traces none.
-type Stream struct {
-	tracer trace.Tracer
-	name   string
+// A stream traces the frames of one stream. It implements [pipeline.StreamObserver].
+type stream struct {
+	pipeline.IgnoreStream
+	tracer  trace.Tracer
+	name    string
+	removed func()
 
 	mu      sync.Mutex
 	arrived map[int64]arrival // by the picture's own timestamp in nanoseconds
@@ -33,16 +37,33 @@ type arrival struct {
 	begin, at time.Time
 }
 
-// Stream returns what traces the frames of the stream of that name.
-func (t *Tracer) Stream(name string) *Stream {
-	if t == nil {
-		return nil
-	}
-	return &Stream{tracer: t.tracer, name: name, arrived: map[int64]arrival{}}
+// Stream implements [pipeline.Observer].
+func (t *Tracer) Stream(s pipeline.Stream, _ source.Slot) pipeline.StreamObserver {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st := &stream{tracer: t.tracer, name: s.Name, arrived: map[int64]arrival{}}
+	st.removed = func() { t.remove(st) }
+	t.streams[s.Name] = st
+	return st
 }
 
-// Fetcher returns f with a span for each request.
-func (s *Stream) Fetcher(f poll.Fetcher) poll.Fetcher {
+// Removed implements [pipeline.StreamObserver].
+func (s *stream) Removed() { s.removed() }
+
+func (t *Tracer) remove(s *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.streams[s.name] == s {
+		delete(t.streams, s.name)
+	}
+}
+
+// Fetcher returns f with a span for each request, which the frames of the stream link
+// to. A stream that is not observed has none.
+func (t *Tracer) Fetcher(name string, f poll.Fetcher) poll.Fetcher {
+	t.mu.Lock()
+	s := t.streams[name]
+	t.mu.Unlock()
 	if s == nil {
 		return f
 	}
@@ -58,7 +79,7 @@ func (s *Stream) Fetcher(f poll.Fetcher) poll.Fetcher {
 
 type fetcher struct {
 	fetch  poll.Fetcher
-	stream *Stream
+	stream *stream
 }
 
 // Images implements [poll.Fetcher].
@@ -89,7 +110,7 @@ func (f fetcher) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image
 	}
 }
 
-func (s *Stream) note(picture time.Time, a arrival) {
+func (s *stream) note(picture time.Time, a arrival) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.arrived) >= maxArrivals {
@@ -100,7 +121,7 @@ func (s *Stream) note(picture time.Time, a arrival) {
 
 // take returns how a picture came, and forgets that and the ones before: frames come in
 // order.
-func (s *Stream) take(picture time.Time) (arrival, bool) {
+func (s *stream) take(picture time.Time) (arrival, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a, known := s.arrived[picture.UnixNano()]

@@ -10,18 +10,11 @@
 // "publish", so that the consumer's span can be a child of it.
 //
 //	t, err := tracing.Start(ctx, tracing.Options{Log: log})
-//	defer t.Shutdown(ctx)
-//	stream := t.Stream("front-door")
-//	fetcher = stream.Fetcher(fetcher)
-//	// for each frame of the fetcher:
-//	f := stream.Frame(frame)
-//	worker = f.Worker(worker)
-//	message, done := f.Publish("detector", message)
-//	done(publisher.Publish(ctx, message))
-//	f.End(source.Published, nil)
-//
-// When tracing is off, Start returns nil. The methods of a nil Tracer, Stream and Frame do
-// nothing and cost nothing.
+//	if err == nil && t != nil { // nil where nobody asks for traces
+//		defer t.Shutdown(ctx)
+//		options.Observers = append(options.Observers, t)
+//		fetcher = t.Fetcher("front-door", fetcher)
+//	}
 package tracing
 
 import (
@@ -29,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -53,11 +47,14 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// A Tracer makes spans and exports them. nil makes none.
+// A Tracer makes spans and exports them. It implements [pipeline.Observer].
 type Tracer struct {
 	provider *sdktrace.TracerProvider
 	exporter *exporter
 	tracer   trace.Tracer
+
+	mu      sync.Mutex
+	streams map[string]*stream
 }
 
 // Start returns a tracer that exports over OTLP, or nil unless the environment asks for
@@ -76,7 +73,7 @@ func Start(ctx context.Context, o Options) (*Tracer, error) {
 	about, _ := resource.New(ctx, resource.WithAttributes(
 		attribute.String("service.name", "cvfeeder"), attribute.String("service.version", o.Version),
 	), resource.WithTelemetrySDK(), resource.WithHost(), resource.WithFromEnv())
-	t := &Tracer{exporter: newLoggingExporter(otlp, o.Log)}
+	t := &Tracer{exporter: newLoggingExporter(otlp, o.Log), streams: map[string]*stream{}}
 	t.provider = sdktrace.NewTracerProvider(sdktrace.WithBatcher(t.exporter), sdktrace.WithResource(about))
 	t.tracer = t.provider.Tracer("github.com/cvfeeder/cvfeeder")
 	return t, nil
@@ -98,9 +95,6 @@ func LogTo(log *slog.Logger) {
 
 // Shutdown exports the spans that are left, until ctx ends.
 func (t *Tracer) Shutdown(ctx context.Context) error {
-	if t == nil {
-		return nil
-	}
 	err := t.provider.Shutdown(ctx)
 	if err != nil {
 		// The SDK continues to export in the background. This drops what it still has.

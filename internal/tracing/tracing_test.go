@@ -20,6 +20,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.uber.org/goleak"
 
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/internal/tracing"
 	"github.com/cvfeeder/cvfeeder/internal/tracing/tracingtest"
 	"github.com/cvfeeder/cvfeeder/publish"
@@ -43,18 +44,6 @@ func (camera) Images(_ context.Context, w poll.Window) iter.Seq2[poll.Image, err
 			yield(poll.Image{}, errThrottled)
 		}
 	}
-}
-
-// worker fails at the output "bad".
-type worker struct{}
-
-func (worker) Decode(source.Frame, []*transform.Output) error { return nil }
-func (worker) Close()                                         {}
-func (worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
-	if o.Name == "bad" {
-		return nil, errors.New("no such size")
-	}
-	return &transform.Tensor{Output: o, Data: make([]byte, 12)}, nil
 }
 
 // A logged is a log that is written while the test reads it.
@@ -84,30 +73,32 @@ func start(t *testing.T, log *logged) *tracing.Tracer {
 	return tracer
 }
 
-// frame takes a frame through all stages, and returns the message of its output.
+// frame takes a frame through all stages, and returns the message of its output, which
+// cannot be made where it is named "bad".
 func frame(t *testing.T, tracer *tracing.Tracer, output string) publish.Message {
 	t.Helper()
-	stream := tracer.Stream("front-door")
-	var f *tracing.Frame
-	for img, err := range stream.Fetcher(camera{}).Images(t.Context(), poll.Window{Start: slot, End: slot, Interval: time.Second}) {
+	stream := tracer.Stream(pipeline.Stream{Name: "front-door"}, slot)
+	defer stream.Removed()
+	var f pipeline.FrameObserver
+	for img, err := range tracer.Fetcher("front-door", camera{}).Images(t.Context(), poll.Window{Start: slot, End: slot, Interval: time.Second}) {
 		if err != nil {
 			continue
 		}
-		f = stream.Frame(source.Frame{Stream: "front-door", Slot: slot, Capture: img.Time, Data: img.Data})
+		f = stream.Frame(source.Frame{Stream: "front-door", Slot: slot, Capture: img.Time, Data: img.Data}, false)
 	}
-	w := f.Worker(worker{})
+	f.Decoded(time.Millisecond, nil)
 	out := &transform.Output{Name: output}
-	if err := w.Decode(source.Frame{Data: []byte("picture")}, []*transform.Output{out}); err != nil {
-		t.Fatal(err)
-	}
-	tensor, err := w.Tensor(out)
-	if err != nil {
-		f.End(source.Undecodable, err)
+	if output == "bad" {
+		err := errors.New("no such size")
+		f.Transformed(out, nil, time.Millisecond, err)
+		f.Ended(source.Undecodable, err)
 		return publish.Message{}
 	}
-	m, end := f.Publish(output, publish.Message{Subject: "cvf.t.front-door.detector", Header: map[string][]string{"A": {"b"}}, Data: tensor.Data})
-	end(nil)
-	f.End(source.Published, nil)
+	tensor := &transform.Tensor{Output: out, Data: make([]byte, 12)}
+	f.Transformed(out, tensor, time.Millisecond, nil)
+	m := f.Publishing(output, publish.Message{Subject: "cvf.t.front-door.detector", Header: map[string][]string{"A": {"b"}}, Data: tensor.Data})
+	f.Published(output, m, time.Millisecond, nil)
+	f.Ended(source.Published, nil)
 	return m
 }
 
@@ -218,10 +209,6 @@ func TestSamplerOfTheEnvironment(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER_ARG", "0")
 	tracer := start(t, &logged{})
 	m := frame(t, tracer, "detector")
-	f := tracer.Stream("a").Frame(source.Frame{})
-	if id := f.Sampled(); id != "" {
-		t.Errorf("the trace %s has not been sampled", id)
-	}
 	shutDown(t, tracer)
 	if spans := r.Spans(); len(spans) > 0 {
 		t.Errorf("%d spans", len(spans))
@@ -242,7 +229,8 @@ func TestEndpointsAreURLs(t *testing.T) {
 	}
 }
 
-func TestOffCostsNothing(t *testing.T) {
+// TestOffByDefault: without a tracer there is nothing that a frame could cost.
+func TestOffByDefault(t *testing.T) {
 	for name, env := range map[string]map[string]string{
 		"by default":    {},
 		"by none":       {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
@@ -261,21 +249,8 @@ func TestOffCostsNothing(t *testing.T) {
 			if got, want := strings.Contains(log.String(), "neither otlp nor none"), name == "not supported"; got != want {
 				t.Errorf("log: %s", &log)
 			}
-			m := publish.Message{Header: map[string][]string{}}
-			if n := testing.AllocsPerRun(100, func() { off(tracer, m) }); n != 0 {
-				t.Errorf("%v allocations a frame", n)
-			}
 		})
 	}
-}
-
-func off(tracer *tracing.Tracer, m publish.Message) {
-	f := tracer.Stream("a").Frame(source.Frame{})
-	f.Worker(worker{})
-	_, end := f.Publish("detector", m)
-	end(nil)
-	_ = f.Sampled()
-	f.End(source.Published, nil)
 }
 
 // TestUnreachable: a collector that is away or hangs delays nothing.
@@ -321,22 +296,19 @@ func TestUnreachable(t *testing.T) {
 
 func BenchmarkFrame(b *testing.B) {
 	m := publish.Message{Header: map[string][]string{}}
-	b.Run("off", func(b *testing.B) {
-		for b.Loop() {
-			off(nil, m)
-		}
-	})
-	b.Run("on", func(b *testing.B) {
-		b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", tracingtest.Start(b).HTTP)
-		tracer, err := tracing.Start(b.Context(), tracing.Options{Log: slog.New(slog.DiscardHandler)})
-		if err != nil {
-			b.Fatal(err)
-		}
-		for b.Loop() {
-			off(tracer, m)
-		}
-		_ = tracer.Shutdown(b.Context())
-	})
+	b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", tracingtest.Start(b).HTTP)
+	tracer, err := tracing.Start(b.Context(), tracing.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	stream := tracer.Stream(pipeline.Stream{Name: "a"}, slot)
+	for b.Loop() {
+		f := stream.Frame(source.Frame{}, false)
+		f.Decoded(time.Millisecond, nil)
+		f.Published("detector", f.Publishing("detector", m), time.Millisecond, nil)
+		f.Ended(source.Published, nil)
+	}
+	_ = tracer.Shutdown(b.Context())
 }
 
 func named(spans []tracingtest.Span, name string) tracingtest.Span {

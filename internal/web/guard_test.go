@@ -22,7 +22,7 @@ const token = "a token of some length"
 func guarded(t *testing.T, opts web.Options) *httptest.Server {
 	t.Helper()
 	opts.Status = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the page") })
-	opts.Metrics = metrics.New(metrics.Build{}, metrics.Sources{})
+	opts.Metrics = metrics.New(metrics.Build{})
 	opts.NotReady = func() []string { return nil }
 	srv := httptest.NewServer(web.Handler(opts))
 	t.Cleanup(srv.Close)

@@ -14,7 +14,8 @@ import (
 
 func TestHandler(t *testing.T) {
 	var why []string
-	m := metrics.New(metrics.Build{Version: "v1"}, metrics.Sources{Streams: func() []metrics.Stream {
+	m := metrics.New(metrics.Build{Version: "v1"})
+	m.Read(metrics.Sources{Streams: func() []metrics.Stream {
 		s := metrics.Stream{Name: "cam"}
 		s.Ended[source.NoMedia] = 2
 		return []metrics.Stream{s}

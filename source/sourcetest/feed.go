@@ -31,6 +31,9 @@ func (f *Feed) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
 		for (f.To == 0 || s < f.To) && pacing.Sleep(ctx, time.Until(s.Time())) == nil {
 			f.Ledger.Extend(s + 1)
 			frame, err := f.Frame(ctx, s)
+			if ctx.Err() != nil {
+				return
+			}
 			if errors.Is(err, source.ErrNoMedia) {
 				f.Ledger.GiveUp(s, source.NoMedia)
 				err = nil

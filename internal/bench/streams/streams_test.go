@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/observe"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
@@ -50,7 +51,10 @@ func (*worker) Close() {}
 
 type broker struct{ published atomic.Int64 }
 
-func (b *broker) Publish(context.Context, publish.Message) error { b.published.Add(1); return nil }
+func (b *broker) Publish(context.Context, publish.Message) error          { b.published.Add(1); return nil }
+func (b *broker) Gap(context.Context, publish.Gap, []publish.Route) error { return nil }
+func (b *broker) Confirm(context.Context) error                           { return nil }
+func (b *broker) Watched(string) bool                                     { return true }
 
 // lateness gathers how late polls begin, while it is on.
 type lateness struct {
@@ -106,17 +110,18 @@ func runStreams(b *testing.B) {
 	var started time.Duration
 	p := pipeline.New(pipeline.Options{
 		Workers: runtime.GOMAXPROCS(0), NewWorker: func() pipeline.Worker { return new(worker) },
-		Publisher: &out, Inflight: 64 << 20, Metrics: metrics.New(metrics.Build{}, metrics.Sources{}),
-		Log: slog.New(slog.DiscardHandler), Drain: time.Second,
-	}, tenThousand(b, client, &late, func() {
+		Delivery: &out, Inflight: 64 << 20, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
+		Observers: []pipeline.Observer{observe.Metrics(metrics.New(metrics.Build{})), &observe.Histories{}},
+	})
+	streams := tenThousand(b, client, &late, func() {
 		if checked.Add(1) == count10k {
 			started = time.Since(begin)
 		}
-	}))
+	})
 	ctx, stop := context.WithCancel(b.Context())
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
+	go func() { done <- p.Run(ctx, streams, nil) }()
 	<-time.After(settle - time.Since(begin))
 	late.on.Store(true)
 	from, behind := out.published.Load(), freshness(p.Streams())
@@ -170,23 +175,27 @@ func tenThousand(b *testing.B, client *kinesis.Client, late *lateness, checked f
 		name := names[i].Name
 		s := client.Stream(kinesis.StreamOptions{Name: name})
 		streams[i] = pipeline.Stream{
-			Name: name, Fetcher: s, Grid: grid, From: source.SlotAt(time.Now()),
-			Check: func(ctx context.Context) error { defer checked(); return s.Check(ctx) },
-			Poll: poll.Options{
-				Lag: poll.Auto, Overlap: poll.Auto, Grace: 30 * time.Second, Retention: s.Retention, Late: late.add,
+			Name: name, Grid: grid, From: source.SlotAt(time.Now()), Grace: 30 * time.Second,
+			Routes: []publish.Route{{Output: output, Subject: "cvf.t." + name + ".x"}},
+			Open: func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
+				return poll.New(s, l, poll.Options{
+					Stream: name, Lag: poll.Auto, Overlap: poll.Auto, Grace: 30 * time.Second, Retention: s.Retention, Late: late.add,
+					Check:   func(ctx context.Context) error { defer checked(); return s.Check(ctx) },
+					Spread:  func() time.Duration { return poll.SpreadOver(count10k) },
+					Fetched: fetched,
+				})
 			},
-			Outputs: []*transform.Output{output}, Subjects: []string{"cvf.t." + name + ".x"},
 		}
 	}
 	return streams
 }
 
 // freshness describes how old the newest pictures are.
-func freshness(all []metrics.Stream) string {
+func freshness(all []pipeline.State) string {
 	now := time.Now()
 	ages := make([]time.Duration, len(all))
 	for i, s := range all {
-		ages[i] = s.Freshness(now).Round(100 * time.Millisecond)
+		ages[i] = metrics.Stream{Stats: s.Stats}.Freshness(now).Round(100 * time.Millisecond)
 	}
 	slices.Sort(ages)
 	n := len(ages) - 1

@@ -15,26 +15,26 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// serve answers requests over NATS until ctx ends. Tensors are delivered without it, so
-// errors are only logged.
-func (f *Feeder) serve(ctx context.Context, r Running) {
-	err := frames.Serve(ctx, r.conn, frames.Options{
+// answer answers requests for frames over NATS until ctx ends. Tensors are delivered
+// without it, so errors are only logged.
+func (p *parts) answer(ctx context.Context) {
+	err := frames.Serve(ctx, p.broker.conn, frames.Options{
 		Version: Version(),
 		Frame: func(ctx context.Context, req frames.Request, answer func(publish.Message) error) error {
-			err := r.pipeline.Frame(ctx, req.Stream, req.Time, req.Output, func(t *transform.Tensor) error {
+			err := p.pipeline.Frame(ctx, req.Stream, req.Time, req.Output, func(t *transform.Tensor) error {
 				return answer(publish.NewMessage("", t))
 			})
 			return serviceError(err)
 		},
-		Names:   r.pipeline.Names,
-		Streams: func(name string) (any, error) { return streamStates(r.pipeline, name, time.Now()) },
+		Names:   p.pipeline.Names,
+		Streams: func(name string) (any, error) { return streamStates(p.pipeline.Streams(), name, time.Now()) },
 	})
 	var denied *dial.PermissionError
 	if errors.Is(err, dial.ErrRefused) && !errors.As(err, &denied) {
 		return // the connection was refused, which ends the run
 	}
 	if err != nil && ctx.Err() == nil {
-		f.log.Warn("there is no NATS service to ask for frames", "err", err)
+		p.log.Warn("there is no NATS service to ask for frames", "err", err)
 	}
 }
 
@@ -78,14 +78,11 @@ type outputState struct {
 }
 
 // streamStates returns the state of the stream of that name, or of all.
-func streamStates(p *pipeline.Pipeline, name string, now time.Time) ([]streamState, error) {
+func streamStates(states []pipeline.State, name string, now time.Time) ([]streamState, error) {
 	all := []streamState{}
-	for _, s := range p.Streams() {
+	for _, s := range states {
 		if name == "" || s.Name == name {
-			config, known := p.Stream(s.Name)
-			if known {
-				all = append(all, stateOf(s, config, now))
-			}
+			all = append(all, stateOf(s, now))
 		}
 	}
 	if name != "" && len(all) == 0 {
@@ -97,20 +94,21 @@ func streamStates(p *pipeline.Pipeline, name string, now time.Time) ([]streamSta
 	return all, nil
 }
 
-func stateOf(s metrics.Stream, config pipeline.Stream, now time.Time) streamState {
+func stateOf(s pipeline.State, now time.Time) streamState {
+	shown := metrics.Stream{Stats: s.Stats}
 	state := streamState{
-		Stream: s.Name, Interval: config.Grid.Interval().String(), Cursor: s.Cursor.String(),
-		Freshness: s.Freshness(now).Seconds(), Lag: s.Lag.Seconds(), Overlap: s.Overlap.Seconds(),
-		Expected: s.Expected, Pending: s.Pending, Outcomes: map[string]uint64{},
+		Stream: s.Name, Interval: s.Grid.Interval().String(), Cursor: s.Stats.Cursor.String(),
+		Freshness: shown.Freshness(now).Seconds(), Lag: s.Feed.Lag.Seconds(), Overlap: s.Feed.Overlap.Seconds(),
+		Expected: s.Stats.Expected, Pending: s.Stats.Pending, Outcomes: map[string]uint64{},
 	}
-	if s.Newest != 0 {
-		state.Newest = s.Newest.String()
+	if s.Stats.Newest != 0 {
+		state.Newest = s.Stats.Newest.String()
 	}
-	for i, o := range config.Outputs {
-		state.Outputs = append(state.Outputs, outputState{o.Name, config.Subjects[i]})
+	for _, r := range s.Routes {
+		state.Outputs = append(state.Outputs, outputState{r.Output.Name, r.Subject})
 	}
 	for _, o := range source.Outcomes() {
-		state.Outcomes[o.String()] = s.Ended[o]
+		state.Outcomes[o.String()] = s.Stats.Ended[o]
 	}
 	return state
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -21,6 +20,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/metrics/status"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/transform"
+	"github.com/cvfeeder/cvfeeder/transform/opencv"
 )
 
 // The limits of pictures for the status page.
@@ -32,52 +32,109 @@ const (
 	maxSource   = 16 << 20 // bytes
 )
 
-// handler serves the status page, metrics and health. The pipeline is nil until NATS is
-// ready.
-func (f *Feeder) handler(l net.Listener, r Running, at *atomic.Pointer[pipeline.Pipeline]) http.Handler {
-	why := func() []string { return notReady(r.conn, at.Load()) }
+// sources returns what the metrics read at each scrape.
+func (p *parts) sources() metrics.Sources {
+	s := metrics.Sources{
+		Streams:       func() []metrics.Stream { return metricsOf(p.pipeline.Streams()) },
+		Connections:   p.broker.connections,
+		InflightBytes: p.pipeline.InflightBytes,
+		MatsOpen:      opencv.OpenMats,
+		BusyRatio:     p.pipeline.Busy,
+	}
+	if p.plan.Config.Cluster.Group != "" {
+		s.Group = p.outlet.sharing.counts
+	}
+	return s
+}
+
+// metricsOf returns the states of streams as the metrics show them.
+func metricsOf(states []pipeline.State) []metrics.Stream {
+	all := make([]metrics.Stream, len(states))
+	for i, s := range states {
+		all[i] = metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap}
+	}
+	return all
+}
+
+// notReady returns what keeps frames from flowing, a line for each reason.
+func (p *parts) notReady() []string {
+	why := p.broker.notReady()
+	if why == nil && !p.opened.Load() {
+		return []string{"NATS: the stream is not ready"}
+	}
+	return append(why, p.pipeline.NotReady()...)
+}
+
+// handler serves the status page, metrics and health.
+func (p *parts) handler(l net.Listener) http.Handler {
+	cfg := p.plan.Config
 	local := web.IsLoopback(l)
-	if !local && f.cfg.HTTP.Token == "" {
-		f.log.Warn("the status page, with pictures, and the metrics are open to everybody who can connect: set http.token, or listen on 127.0.0.1", "http", r.HTTP)
+	if !local && cfg.HTTP.Token == "" {
+		p.log.Warn("the status page, with pictures, and the metrics are open to everybody who can connect: set http.token, or listen on 127.0.0.1", "http", "http://"+l.Addr().String())
 	}
 	views := semaphore.NewWeighted(maxViews)
 	page := status.Handler(status.Options{
-		Version: Version(), Mode: string(f.cfg.Delivery.Mode), NATS: natsAt(f.cfg, r),
-		Streams:     func() []status.Stream { return at.Load().Status() },
-		Waiting:     func() []string { return f.waiting(at.Load()) },
-		Connections: func() []metrics.Connection { return connections(r.conn) },
-		NotReady:    why,
-		Busy:        func() float64 { return at.Load().Busy() },
+		Version: Version(), Mode: string(cfg.Delivery.Mode), NATS: p.broker.url,
+		Streams: p.statuses, Waiting: p.waiting, Connections: p.broker.connections,
+		NotReady: p.notReady, Busy: p.pipeline.Busy,
 		Picture: func(ctx context.Context, stream, output string) (status.Picture, error) {
-			return picture(ctx, at.Load(), views, stream, output)
+			return picture(ctx, p.pipeline, views, stream, output)
 		},
 	})
 	return web.Handler(web.Options{
-		Metrics: r.metrics, NotReady: why, Status: page,
-		Pprof: f.cfg.HTTP.Pprof, Token: f.cfg.HTTP.Token, Loopback: local,
+		Metrics: p.metrics, NotReady: p.notReady, Status: page,
+		Pprof: cfg.HTTP.Pprof, Token: cfg.HTTP.Token, Loopback: local,
 	})
 }
 
-// waiting returns the names of the config's streams while there is no pipeline.
-func (f *Feeder) waiting(p *pipeline.Pipeline) []string {
+// waiting returns the names of the config's streams until they have begun.
+func (p *parts) waiting() []string {
+	if p.opened.Load() {
+		return nil
+	}
 	var names []string
-	for _, s := range f.cfg.Streams {
-		switch {
-		case p != nil:
-		case s.Prefix != "":
+	for _, s := range p.plan.Config.Streams {
+		if s.Prefix != "" {
 			names = append(names, s.Prefix+"*")
-		default:
+		} else {
 			names = append(names, s.Name)
 		}
 	}
 	return names
 }
 
+// statuses returns how every stream stands, by name, for the status page.
+func (p *parts) statuses() []status.Stream {
+	var all []status.Stream
+	for _, s := range p.pipeline.Streams() {
+		history := p.histories.Of(s.Name)
+		if history == nil {
+			continue // it was removed this very moment
+		}
+		st := status.Stream{
+			Stream:   metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap},
+			Interval: s.Grid.Interval(), Grace: s.Grace, To: s.To, History: history,
+			Problem: s.Problem, ProblemSince: s.ProblemSince, StalledSince: s.StalledSince,
+		}
+		for _, r := range s.Routes {
+			st.Outputs = append(st.Outputs, status.Output{Name: r.Output.Name, Subject: r.Subject, Spec: describe(r.Output)})
+		}
+		all = append(all, st)
+	}
+	return all
+}
+
+// describe returns an output in a few words: 640x640 letterbox, rgb float32 nchw.
+func describe(o *transform.Output) string {
+	size := "as large as the picture"
+	if o.Spec.Width > 0 {
+		size = fmt.Sprintf("%dx%d %s", o.Spec.Width, o.Spec.Height, o.Spec.Fit)
+	}
+	return fmt.Sprintf("%s, %s %s %s", size, o.Spec.Color, o.Spec.DType, o.Spec.Layout)
+}
+
 // picture waits for the next frame of a stream, and returns it with its tensor.
 func picture(ctx context.Context, p *pipeline.Pipeline, views *semaphore.Weighted, stream, output string) (status.Picture, error) {
-	if p == nil {
-		return status.Picture{}, errors.New("the streams have not begun: NATS is not ready")
-	}
 	if !views.TryAcquire(1) {
 		return status.Picture{}, fmt.Errorf("%w: %d pictures are being waited for; try again", status.ErrBusy, maxViews)
 	}

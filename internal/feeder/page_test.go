@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
@@ -46,10 +45,12 @@ func TestOpenToEverybody(t *testing.T) {
 		{addr: "127.0.0.1:9177", token: "secret", status: http.StatusUnauthorized},
 	} {
 		var log bytes.Buffer
-		cfg := &config.Config{HTTP: config.HTTP{Token: tc.token}}
-		f := &Feeder{cfg: cfg, log: slog.New(slog.NewTextHandler(&log, nil))}
-		r := Running{metrics: metrics.New(metrics.Build{}, metrics.Sources{})}
-		h := f.handler(listening{addr: tc.addr}, r, new(atomic.Pointer[pipeline.Pipeline]))
+		p := &parts{
+			plan: Plan{Config: &config.Config{HTTP: config.HTTP{Token: tc.token}}}, broker: &broker{},
+			metrics: metrics.New(metrics.Build{}), pipeline: pipeline.New(pipeline.Options{}),
+			log: slog.New(slog.NewTextHandler(&log, nil)),
+		}
+		h := p.handler(listening{addr: tc.addr})
 		if warns := strings.Contains(log.String(), "set http.token"); warns != tc.warns {
 			t.Errorf("%s with the token %q: %q", tc.addr, tc.token, log.String())
 		}

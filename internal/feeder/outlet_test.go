@@ -7,15 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// TestFits: a server that takes too little ends the run at the start only.
-func TestFits(t *testing.T) {
+// TestPayloadLimit: a server that takes too little ends the run at the start only.
+func TestPayloadLimit(t *testing.T) {
 	for _, tt := range []struct {
 		oversize config.Oversize
 		limits   func(tell func(int))
@@ -26,18 +25,20 @@ func TestFits(t *testing.T) {
 		{config.OversizeReject, func(tell func(int)) { tell(100) }, false, ""},
 		{config.OversizeChunk, func(tell func(int)) { tell(99) }, false, ""},
 		{config.OversizeReject, func(tell func(int)) {
-			for range dataConnections() {
+			for range DataConnections() {
 				tell(100)
 			}
 			tell(99)
 		}, false, "cam-1 detector"},
 	} {
 		var log bytes.Buffer
-		f := &Feeder{cfg: &config.Config{Delivery: config.Delivery{Oversize: tt.oversize}}, log: slog.New(slog.NewTextHandler(&log, nil))}
 		var ended error
-		var largest atomic.Pointer[largestOf]
-		largest.Store(&largestOf{100, "cam-1 detector"})
-		tt.limits(f.fits(&largest, func(err error) { ended = err }))
+		plan := Plan{
+			Config:  &config.Config{Delivery: config.Delivery{Oversize: tt.oversize}},
+			Largest: LargestMessage{90, "cam-1 detector"},
+		}
+		l := newPayloadLimit(plan, 10, slog.New(slog.NewTextHandler(&log, nil)), func(err error) { ended = err })
+		tt.limits(l.connected)
 		var exit *ExitError
 		if ends := errors.As(ended, &exit) && exit.Code == ExitUsage; ends != tt.ends || (tt.logs == "") != (log.Len() == 0) || !strings.Contains(log.String(), tt.logs) {
 			t.Errorf("%s: ended with %v, logged %q", tt.oversize, ended, log.String())

@@ -1,0 +1,234 @@
+package feeder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/checkpoint"
+	"github.com/cvfeeder/cvfeeder/internal/cluster"
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// An outlet is where the tensors go in the config's delivery mode, where the cursors of
+// the streams are kept, and which of the streams run here. Making one waits for nothing.
+type outlet struct {
+	delivery publish.Delivery
+	// cursors is nil where none are kept. saveEvery is how often they are saved.
+	cursors   source.Cursors
+	saveEvery func() time.Duration
+	sharing   sharing
+
+	// open waits until the broker is ready for all of this.
+	open func(context.Context) error
+	// claim makes sure that a stream can be delivered, before it starts.
+	claim func(context.Context, pipeline.Stream) error
+	// close ends the use of the cursors.
+	close func() error
+}
+
+// newOutlet makes the outlet of a plan. What it decides by the delivery mode is decided
+// here and nowhere else.
+func newOutlet(plan Plan, b *broker, m *metrics.Metrics, log *slog.Logger) (*outlet, error) {
+	if plan.Config.Delivery.Mode == config.ModeDurable {
+		return durableOutlet(plan, b, m, log), nil
+	}
+	o := &outlet{
+		sharing:   alone{},
+		saveEvery: every(time.Second),
+		open:      func(context.Context) error { return nil },
+		claim:     unclaimed,
+		close:     func() error { return nil },
+	}
+	if plan.Config.Delivery.Mode == config.ModeRing {
+		ring := stored(plan, b, m, log)
+		o.delivery, o.open = ring, ring.Open
+	} else {
+		o.delivery = deliver.NewLive(b.conn, plan.Gaps)
+	}
+	if plan.Config.Cluster.Group != "" {
+		return o.shared(plan, b, cluster.Options{}, log), nil
+	}
+	if err := o.keepInFile(plan.Config.State, log); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func stored(plan Plan, b *broker, m *metrics.Metrics, log *slog.Logger) *deliver.Stored {
+	return deliver.NewStored(b.conn, deliver.StoredOptions{Stream: plan.Stream, Gaps: plan.Gaps, OnRetry: onRetry(m, log)})
+}
+
+// keepInFile keeps the cursors in a state directory; "" keeps none.
+func (o *outlet) keepInFile(dir string, log *slog.Logger) error {
+	if dir == "" {
+		return nil
+	}
+	store, err := checkpoint.Open(dir)
+	if err != nil {
+		return err
+	}
+	if why := store.Damaged(); why != "" {
+		log.Error("the saved cursors are lost: streams start from now", "err", why)
+	}
+	o.cursors, o.close = store, store.Close
+	return nil
+}
+
+// durableOutlet is the outlet of the mode "durable", whose cursors are in NATS.
+func durableOutlet(plan Plan, b *broker, m *metrics.Metrics, log *slog.Logger) *outlet {
+	stored := stored(plan, b, m, log)
+	cursors := deliver.NewCursors(b.conn, plan.Stream.Replicas)
+	o := &outlet{
+		delivery: stored, cursors: cursors, sharing: alone{}, saveEvery: every(cursorBucketEvery),
+		open: func(ctx context.Context) error {
+			if err := stored.Open(ctx); err != nil {
+				return err
+			}
+			return cursors.Open(ctx)
+		},
+		claim: func(ctx context.Context, s pipeline.Stream) error { return claim(ctx, b.conn, stored, cursors, s) },
+		close: func() error { return nil },
+	}
+	if plan.Config.Cluster.Group == "" {
+		return o
+	}
+	o.open, o.claim = stored.Open, unclaimed
+	return o.shared(plan, b, cluster.Options{
+		First: func(ctx context.Context, s pipeline.Stream) (source.Slot, error) {
+			return firstOf(ctx, b.conn, stored, s)
+		},
+		Gained: func(s pipeline.Stream) {
+			for _, r := range s.Routes {
+				stored.Forget(r.Subject)
+			}
+		},
+	}, log)
+}
+
+// shared makes the outlet that of a group: only the streams whose lease this replica
+// holds run here, and the leases are their cursors.
+func (o *outlet) shared(plan Plan, b *broker, c cluster.Options, log *slog.Logger) *outlet {
+	cfg := plan.Config
+	leases := lease.New(b.conn, lease.Options{
+		Group: cfg.Cluster.Group, Lease: cfg.Cluster.Lease,
+		Replicas: cfg.Delivery.Stream.Replicas, Weight: cluster.Capacity(runtime.GOMAXPROCS(0)), Logger: log,
+	})
+	c.Leases, c.Log = leases, log
+	group := &group{cluster.New(c), leases}
+	openDelivery := o.open
+	o.open = func(ctx context.Context) error {
+		if err := openDelivery(ctx); err != nil {
+			return err
+		}
+		if err := leases.Join(ctx); err != nil {
+			return err
+		}
+		log.Info("sharing the streams", "group", cfg.Cluster.Group, "member", leases.Member(), "lease", leases.Lease())
+		return nil
+	}
+	o.delivery, o.sharing = group.Delivery(o.delivery), group
+	o.cursors, o.saveEvery, o.close = leases, group.saveEvery, leases.Close
+	return o
+}
+
+// cursorBucketEvery is how often cursors are written to NATS. A cursor that lags costs
+// work after a crash, but nothing is published again: the subjects tell what they hold.
+const cursorBucketEvery = 5 * time.Second
+
+func every(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+
+func unclaimed(context.Context, pipeline.Stream) error { return nil }
+
+// errRange says that the frames of a backfill (from: TIME) would come after newer ones.
+var errRange = errors.New("the range cannot come in order")
+
+// claim saves where a stream begins, so that it resumes there after a crash. For a
+// backfill (from: TIME) that has no cursor yet, it first makes sure that the range is
+// newer than everything its subjects hold: older slots would be taken for delivered
+// already. Once there is a cursor, the subjects may hold tensors of the range itself.
+func claim(ctx context.Context, conn *dial.Conn, stored *deliver.Stored, cursors source.Cursors, s pipeline.Stream) error {
+	if _, begun := cursors.Load(s.Key); begun || s.Key == "" {
+		return nil
+	}
+	if s.Backfill {
+		err := conn.Retry(ctx, "what is held for stream "+s.Name, func(ctx context.Context) error { return comesAfter(ctx, stored, s) })
+		if err != nil {
+			return err
+		}
+	}
+	cursors.Set(s.Key, s.From)
+	return conn.Retry(ctx, "cursor of stream "+s.Name, func(ctx context.Context) error { return cursors.Flush(ctx, s.Key) })
+}
+
+// comesAfter returns an error unless a backfill is newer than what its subjects hold.
+// The check reads one tensor of each subject.
+func comesAfter(ctx context.Context, stored *deliver.Stored, s pipeline.Stream) error {
+	for _, r := range s.Routes {
+		last, some, err := stored.Last(ctx, r.Subject)
+		if err != nil {
+			return err
+		}
+		if some && last >= s.From {
+			return fmt.Errorf("stream %s: %w: from is %v, and the subject %s holds tensors up to %v already: give the range a delivery.subject of its own, outside of the others, and a delivery.stream.name, or purge the subject",
+				s.Name, errRange, s.From, r.Subject, last)
+		}
+	}
+	return nil
+}
+
+// retryLogEvery is how often the log says that messages are published again.
+const retryLogEvery = 10 * time.Second
+
+// onRetry returns a function that counts and logs messages that are published again.
+func onRetry(m *metrics.Metrics, log *slog.Logger) func(reason string, err error) {
+	m.PublishErrors.WithLabelValues(deliver.Conflict) // the series exists before the first conflict
+	var mu sync.Mutex
+	seldom := map[string]*pacing.Outage{}
+	return func(reason string, err error) {
+		m.PublishErrors.WithLabelValues(reason).Inc()
+		mu.Lock()
+		defer mu.Unlock()
+		if seldom[reason] == nil {
+			seldom[reason] = &pacing.Outage{Every: retryLogEvery}
+		}
+		if seldom[reason].Failed() {
+			log.Warn(retryText(reason), "err", err)
+		}
+	}
+}
+
+func retryText(reason string) string {
+	switch reason {
+	case publish.DropFull:
+		return "the JetStream stream is full: waiting until it has room"
+	case deliver.Conflict:
+		return "somebody else publishes the same tensors, which is harmless, and double work"
+	default:
+		return "a tensor was not stored, trying again"
+	}
+}
+
+// startError gives an error before the first frame its exit code: it is the config's
+// fault where trying again would not help.
+func startError(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, dial.ErrStream), errors.Is(err, errRange):
+		return Usage(err)
+	}
+	return Refused(err)
+}

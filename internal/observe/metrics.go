@@ -1,0 +1,123 @@
+// Package observe tells metrics and the status page what a pipeline does: each is a
+// [pipeline.Observer]. Traces are one, too: see internal/tracing.
+//
+//	histories := &observe.Histories{}
+//	p := pipeline.New(pipeline.Options{
+//		Observers: []pipeline.Observer{observe.Metrics(m), histories}, …
+//	})
+package observe
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// Metrics returns an observer that counts and times what the pipeline does.
+func Metrics(m *metrics.Metrics) pipeline.Observer { return metered{m} }
+
+type metered struct{ *metrics.Metrics }
+
+// Stream implements [pipeline.Observer].
+func (m metered) Stream(s pipeline.Stream, _ source.Slot) pipeline.StreamObserver {
+	for _, r := range s.Routes {
+		m.Output(r.Output.Name)
+	}
+	return meteredStream{metered: m, name: s.Name}
+}
+
+type meteredStream struct {
+	pipeline.IgnoreStream
+	metered
+	name string
+}
+
+// Fetched implements [pipeline.StreamObserver].
+func (m meteredStream) Fetched(took time.Duration, _ error) { m.observeStage("fetch", took) }
+
+// Frame implements [pipeline.StreamObserver].
+func (m meteredStream) Frame(f source.Frame, _ bool) pipeline.FrameObserver {
+	return &meteredFrame{metered: m.metered, at: f.Slot.Time()}
+}
+
+// GapTold implements [pipeline.StreamObserver].
+func (m meteredStream) GapTold(_ publish.Gap, err error) { m.countDrop(err) }
+
+// Removed implements [pipeline.StreamObserver].
+func (m meteredStream) Removed() { m.Forget(m.name) }
+
+func (m metered) observeStage(stage string, took time.Duration) {
+	m.Stage.WithLabelValues(stage).Observe(took.Seconds())
+}
+
+// countDrop counts a message that was given up, and leaves other errors alone.
+func (m metered) countDrop(err error) {
+	var drop *publish.DropError
+	if errors.As(err, &drop) {
+		m.PublishErrors.WithLabelValues(drop.Reason).Inc()
+	}
+}
+
+// A meteredFrame adds up what the outputs of one frame took, and observes each stage
+// once a frame.
+type meteredFrame struct {
+	metered
+	at                 time.Time // of the slot
+	transform, publish time.Duration
+}
+
+// Decoded implements [pipeline.FrameObserver].
+func (m *meteredFrame) Decoded(took time.Duration, err error) {
+	if err == nil {
+		m.observeStage("decode", took)
+	}
+}
+
+// Transformed implements [pipeline.FrameObserver].
+func (m *meteredFrame) Transformed(_ *transform.Output, _ *transform.Tensor, took time.Duration, _ error) {
+	m.transform += took
+}
+
+// Publishing implements [pipeline.FrameObserver].
+func (m *meteredFrame) Publishing(_ string, msg publish.Message) publish.Message { return msg }
+
+// Published implements [pipeline.FrameObserver].
+func (m *meteredFrame) Published(output string, msg publish.Message, took time.Duration, err error) {
+	m.publish += took
+	m.countDrop(err)
+	if err == nil {
+		m.PublishBytes.WithLabelValues(output).Add(float64(publish.Size(msg)))
+		m.Delivered(output, time.Since(m.at), sampledTrace(msg))
+	}
+}
+
+// Ended implements [pipeline.FrameObserver].
+func (m *meteredFrame) Ended(o source.Outcome, why error) {
+	if m.transform > 0 && why == nil {
+		m.observeStage("transform", m.transform)
+	}
+	if m.publish > 0 && o != source.Pending {
+		m.observeStage("publish", m.publish)
+	}
+}
+
+// sampledTrace returns the id of the trace that a message belongs to where that is
+// sampled, otherwise "". The header is as W3C Trace Context (2021), section 3.2, has it:
+// version, trace id, parent id and flags, of which the last bit is "sampled".
+func sampledTrace(m publish.Message) string {
+	values := m.Header[publish.HeaderTraceparent]
+	if len(values) == 0 {
+		return ""
+	}
+	parts := strings.Split(values[0], "-")
+	if len(parts) != 4 || !strings.HasSuffix(parts[3], "1") {
+		return ""
+	}
+	return parts[1]
+}

@@ -1,0 +1,202 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/internal/tracing"
+	"github.com/cvfeeder/cvfeeder/internal/tracing/tracingtest"
+	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// kind gives every third slot an outcome of its own: published, undecodable, dropped.
+func kind(s source.Slot) int { return int(s) / 200 % 3 }
+
+// someDecode is a worker that cannot decode the slots of kind 1.
+type someDecode struct{ frame source.Frame }
+
+func (w *someDecode) Decode(f source.Frame, _ []*transform.Output) error {
+	w.frame = f
+	if kind(f.Slot) == 1 {
+		return &transform.DecodeError{Reason: "truncated", Err: errors.New("cut")}
+	}
+	return nil
+}
+
+func (w *someDecode) Tensor(o *transform.Output) (*transform.Tensor, error) {
+	time.Sleep(time.Microsecond) // so that it took some time
+	return &transform.Tensor{Stream: w.frame.Stream, Slot: w.frame.Slot, Output: o, Shape: []int{1, 1, 1, 2}, Data: []byte("xx")}, nil
+}
+
+func (*someDecode) Close() {}
+
+// someDelivered is a delivery that drops the slots of kind 2.
+type someDelivered struct{}
+
+func (someDelivered) Publish(_ context.Context, m publish.Message) error {
+	if at, err := time.Parse(time.RFC3339, m.Header[publish.HeaderTime][0]); err != nil || kind(source.SlotAt(at)) != 2 {
+		return err
+	}
+	return &publish.DropError{Reason: publish.DropSlow, Err: errors.New("refused")}
+}
+
+func (someDelivered) Gap(context.Context, publish.Gap, []publish.Route) error { return nil }
+func (someDelivered) Confirm(context.Context) error                           { return nil }
+func (someDelivered) Watched(string) bool                                     { return true }
+
+// TestObservers runs a pipeline in which slots end in different ways, and looks at what
+// metrics, traces and history tell of it.
+func TestObservers(t *testing.T) {
+	collector := tracingtest.Start(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.HTTP)
+	tracer, err := tracing.Start(t.Context(), tracing.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, h := metrics.New(metrics.Build{}), &Histories{}
+	p := pipeline.New(pipeline.Options{
+		Workers: 1, NewWorker: func() pipeline.Worker { return &someDecode{} }, Delivery: someDelivered{}, Inflight: 1 << 20,
+		Observers: []pipeline.Observer{tracer, Metrics(m), h}, Log: slog.New(slog.DiscardHandler),
+	})
+	grid, err := source.NewGrid(200 * time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := source.SlotAt(time.Now().Add(-time.Minute))
+	s := pipeline.Stream{
+		Name: "cam", Grid: grid, From: from, To: from.Add(6 * time.Second), Grace: time.Second,
+		Routes: []publish.Route{{Output: &transform.Output{Name: "a", Fingerprint: "test"}, Subject: "cam.a"}},
+	}
+	s.Open = func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
+		return &sourcetest.Feed{
+			Ledger: l, Stream: s.Name, To: s.To, Fetched: fetched,
+			Picture: func(s source.Slot) ([]byte, error) { return fmt.Append(nil, s), nil },
+		}
+	}
+	if err := p.Run(t.Context(), []pipeline.Stream{s}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := tracer.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stats := p.Streams()[0].Stats
+	for _, o := range []source.Outcome{source.Published, source.Undecodable, source.Dropped} {
+		if stats.Ended[o] != 10 {
+			t.Fatalf("%v of 30 slots ended as %v", stats.Ended[o], o)
+		}
+	}
+	checkTraces(t, collector, m)
+	checkMetrics(t, m)
+	if h.Of("cam") == nil {
+		t.Error("there is no history of the stream")
+	}
+}
+
+func checkMetrics(t *testing.T, m *metrics.Metrics) {
+	t.Helper()
+	if n := testutil.ToFloat64(m.PublishErrors.WithLabelValues("slow")); n != 10 {
+		t.Errorf("%v publish errors", n)
+	}
+	if n := testutil.ToFloat64(m.PublishBytes.WithLabelValues("a")); n < 10*100 {
+		t.Errorf("%v bytes published", n)
+	}
+	families, err := m.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]uint64{"fetch": 30, "decode": 20, "transform": 20, "publish": 20}
+	for _, f := range families {
+		if f.GetName() != "cvfeeder_stage_seconds" {
+			continue
+		}
+		for _, s := range f.GetMetric() {
+			stage := s.GetLabel()[0].GetValue()
+			if n := s.GetHistogram().GetSampleCount(); n != want[stage] {
+				t.Errorf("%s was observed %d times, want %d", stage, n, want[stage])
+			}
+			delete(want, stage)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("not observed: %v", want)
+	}
+}
+
+// checkTraces: every frame ends its trace, however its slot ends, and the latency's
+// exemplar names one.
+func checkTraces(t *testing.T, collector *tracingtest.Receiver, m *metrics.Metrics) {
+	t.Helper()
+	traces, outcomes := map[string]bool{}, map[string]int{}
+	for _, s := range collector.Spans() {
+		switch s.Name {
+		case "frame":
+			traces[s.Trace] = true
+			outcome := s.Attributes["cvfeeder.outcome"]
+			outcomes[outcome]++
+			if s.Failed != (outcome != "published") {
+				t.Errorf("%s, failed: %v", outcome, s.Failed)
+			}
+		case "publish":
+			if s.Failed && s.Exception == "" {
+				t.Errorf("the publication failed without an error: %+v", s)
+			}
+		}
+	}
+	for _, o := range []string{"published", "undecodable", "dropped"} {
+		if outcomes[o] != 10 {
+			t.Errorf("%s: %d traces of 10 frames", o, outcomes[o])
+		}
+	}
+	if id := exemplar(t, m); !traces[id] {
+		t.Errorf("the exemplar names the trace %q, which was not exported", id)
+	}
+}
+
+// exemplar returns the trace of some latency.
+func exemplar(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	families, err := m.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != "cvfeeder_latency_seconds" {
+			continue
+		}
+		for _, bucket := range f.GetMetric()[0].GetHistogram().GetBucket() {
+			for _, label := range bucket.GetExemplar().GetLabel() {
+				return label.GetValue()
+			}
+		}
+	}
+	return ""
+}
+
+func TestSampledTrace(t *testing.T) {
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	for header, want := range map[string]string{
+		"00-" + id + "-b7ad6b7169203331-01": id,
+		"00-" + id + "-b7ad6b7169203331-00": "",
+		"rubbish":                           "",
+		"":                                  "",
+	} {
+		m := publish.Message{Header: map[string][]string{publish.HeaderTraceparent: {header}}}
+		if got := sampledTrace(m); got != want {
+			t.Errorf("%q: %q, want %q", header, got, want)
+		}
+	}
+	if got := sampledTrace(publish.Message{}); got != "" {
+		t.Errorf("without the header: %q", got)
+	}
+}

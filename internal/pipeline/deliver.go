@@ -1,0 +1,113 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// deliver waits for a job, announces the gaps that come before it, publishes its
+// tensors, and ends its slot. Without a job it only announces gaps. Once it has
+// returned an error it is called with on false, and only gives jobs back.
+func (p *Pipeline) deliver(ctx context.Context, s *stream, j *job, on bool) (fatal error) {
+	if j != nil {
+		<-j.done // every slot before this one has ended by now
+	}
+	if on {
+		fatal = p.tellGaps(ctx, s)
+	}
+	if j == nil {
+		return fatal
+	}
+	outcome := source.Pending
+	if on && fatal == nil {
+		outcome, fatal = p.finish(ctx, s, j)
+	}
+	j.seen.ended(outcome, j.result.err)
+	p.release(j)
+	return fatal
+}
+
+// finish publishes a job's tensors and ends its slot. A slot is published when all of
+// its tensors are; one whose publishing was cut short by the end stays pending.
+func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome source.Outcome, fatal error) {
+	switch err := j.result.err; {
+	case errors.Is(err, errStale) || err == nil && j.stale(time.Now()):
+		outcome = source.Stale
+	case err != nil:
+		outcome = source.Undecodable
+		s.health.lose(err)
+	default:
+		if outcome, err = p.publishAll(ctx, s, j); err != nil {
+			j.result.err = err
+			return source.Pending, err
+		}
+	}
+	if outcome != source.Pending {
+		s.ledger.Resolve(j.frame.Slot, outcome)
+	}
+	j.show(outcome)
+	return outcome, nil
+}
+
+// publishAll delivers the tensors of a slot. The outcome is pending where ctx ended
+// first.
+func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Outcome, error) {
+	outcome := source.Published
+	for i, t := range j.result.tensors {
+		if t == nil {
+			continue
+		}
+		m := publish.NewMessage(j.routes[i].Subject, t)
+		if s.Freshness > 0 {
+			m.Expires = t.Slot.Add(s.Freshness).Time()
+		}
+		m = j.seen.publishing(t.Output.Name, m)
+		begin := time.Now()
+		err := p.opts.Delivery.Publish(ctx, m)
+		j.seen.published(t.Output.Name, m, time.Since(begin), err)
+		switch {
+		case err == nil:
+		case dropped(err):
+			outcome = source.Dropped
+			s.health.lose(err)
+		case errors.Is(err, ctx.Err()):
+			return source.Pending, nil
+		default:
+			return source.Pending, fmt.Errorf("stream %s: publishing: %w", s.Name, err)
+		}
+	}
+	return outcome, nil
+}
+
+// tellGaps announces the gaps that the cursor has passed, in their place before
+// whatever the same goroutine publishes next. A gap that ctx kept from being announced
+// stays untold, and holds the saved cursor back.
+func (p *Pipeline) tellGaps(ctx context.Context, s *stream) error {
+	for {
+		g, some := s.ledger.NextGap()
+		if !some {
+			return nil
+		}
+		gap := publish.Gap{Stream: s.Name, From: g.From, To: g.To, Slots: g.Slots, Reason: g.Reason.String()}
+		err := p.opts.Delivery.Gap(ctx, gap, s.Routes)
+		s.seen.gapTold(gap, err)
+		switch {
+		case err == nil, dropped(err):
+			s.ledger.Told(g)
+		case errors.Is(err, ctx.Err()):
+			return nil
+		default:
+			return fmt.Errorf("stream %s: announcing a gap: %w", s.Name, err)
+		}
+	}
+}
+
+func dropped(err error) bool {
+	var drop *publish.DropError
+	return errors.As(err, &drop)
+}
