@@ -8,6 +8,9 @@
 // does all of it.
 // A [Delivery] brings messages to a broker, as its mode promises; those for NATS are in
 // publish/nats/deliver. The package imports the standard library only.
+//
+// It is larger than most packages because each piece of the wire
+// format has a file of its own.
 package publish
 
 import (

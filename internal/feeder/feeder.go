@@ -1,7 +1,8 @@
 // Package feeder puts a config to work. It turns the config into a [Plan], which is a
 // value; builds the parts that the plan asks for, once (the client of Kinesis, the
 // connection to NATS, the outlet, the pipeline, the page); runs them, and ends them in
-// the right order. It is the one place where the adapters meet.
+// the right order. It is the one place where the adapters meet, and therefore larger
+// than most packages.
 //
 //	err := feeder.New(feeder.Options{Config: cfg, Log: log}).Run(ctx)
 //	os.Exit(feeder.ExitCode(err))

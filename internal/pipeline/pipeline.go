@@ -15,6 +15,9 @@
 // The bytes between feeds and delivery are bounded by a budget: a stream that finds it
 // used up stops reading. When ctx ends nothing more is read, and what is in flight is
 // finished within [Options.Drain].
+//
+// The package is larger than most packages because the whole way of a frame is in it,
+// and who may touch a frame at which point of that way is nobody else's business.
 package pipeline
 
 import (

@@ -24,6 +24,9 @@
 // Importers can rely on [Options], [TLS], [Dial], the methods of [Conn] up to Close,
 // and the errors. [Connection] and [DataConnection] are for the packages beside this
 // one and change with them.
+//
+// The package is larger than most because a connection, its socket, its heartbeat and
+// the turns on it share the state that says whether it is up.
 package dial
 
 import (
