@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 )
 
 var (
@@ -22,9 +24,7 @@ var (
 // each slot exactly once, in order; and no two feeders were at the same camera for
 // longer than a lease.
 func TestChaos(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes three minutes")
-	}
+	feedertest.Long(t, "takes three minutes")
 	seed := *chaosSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
@@ -46,11 +46,11 @@ func TestChaos(t *testing.T) {
 	w.finish(2 * time.Minute)
 	t.Logf("all was published %v after the last blow", time.Since(begin).Round(time.Millisecond))
 
-	got := stored(t, strings.Join(w.urls, ","))
+	got := feedertest.Stored(t, strings.Join(w.urls, ","))
 	asked := requests(t, w.log)
 	for n := range chaosStreams {
 		name := fmt.Sprintf("cam-%d", n+1)
-		checkOnce(t, name, got["cvf.t."+name+".small"], w.from, w.to, chaosInterval(n), true)
+		feedertest.CheckOnce(t, name, got["cvf.t."+name+".small"], w.from, w.to, chaosInterval(n), true)
 		if len(asked[name]) == 0 {
 			t.Errorf("%s: the fake has seen no request", name)
 		}

@@ -71,7 +71,7 @@ func newTown(t *testing.T, length time.Duration) *town {
 	w := &town{t: t, dir: t.TempDir()}
 	w.from = time.Now().Truncate(time.Second).Add(time.Second)
 	w.to = w.from.Add(length)
-	fakeAddress := w.address()
+	fakeAddress := lastingAddress(w.t)
 	w.log = filepath.Join(w.dir, "requests")
 	w.fake = w.process(nil, "cvfeeder", "fake", "--listen", fakeAddress, "--streams", fmt.Sprint(chaosStreams),
 		"--size", "320x180", "--fragment", "1s", "--requests", w.log)
@@ -90,9 +90,11 @@ func newTown(t *testing.T, length time.Duration) *town {
 	return w
 }
 
-// address returns an address of loopback that nobody listens on, nor is given to
-// somebody who connects while the program that it is for is down.
-func (w *town) address() string {
+// lastingAddress returns an address of loopback that nobody listens on. It is none that
+// the system gives to somebody who connects, so that a program that is killed finds it free
+// when it is started again.
+func lastingAddress(t *testing.T) string {
+	t.Helper()
 	for {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
 		if err != nil {
@@ -100,7 +102,7 @@ func (w *town) address() string {
 		}
 		address := l.Addr().String()
 		if err := l.Close(); err != nil {
-			w.t.Fatal(err)
+			t.Fatal(err)
 		}
 		return address
 	}
@@ -124,7 +126,7 @@ func (w *town) startServers() {
 	}
 	var clients, routes []string
 	for range chaosServers {
-		clients, routes = append(clients, w.address()), append(routes, w.address())
+		clients, routes = append(clients, lastingAddress(w.t)), append(routes, lastingAddress(w.t))
 	}
 	for i := range chaosServers {
 		others := make([]*toxiproxy.Proxy, chaosServers)

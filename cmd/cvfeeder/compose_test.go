@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/goccy/go-yaml"
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -185,9 +186,7 @@ func waitShown(t *testing.T, what, pattern string, text func() string) {
 // TestComposeDelivers starts what "docker compose up" starts, and sees tensors come to
 // the consumer.
 func TestComposeDelivers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts five programs")
-	}
+	feedertest.Long(t, "starts five programs")
 	port := func() string { return freeAddress(t.Fatal) }
 	nats, monitor, fake, feeder := port(), port(), port(), port()
 	r := newComposeRig(t,

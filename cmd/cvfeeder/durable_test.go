@@ -13,12 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/cvfeeder/cvfeeder/internal/config"
-	"github.com/cvfeeder/cvfeeder/internal/feeder"
-	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -87,6 +82,7 @@ func (p *process) kill() {
 // The stream then holds each slot exactly once, in order: with one feeder, and with
 // two of them for the same cameras.
 func TestDurable(t *testing.T) {
+	feedertest.Long(t, "kills processes for half a minute")
 	for _, tt := range []struct {
 		name            string
 		feeders         int
@@ -98,23 +94,16 @@ func TestDurable(t *testing.T) {
 		{"two feeders, with gaps", 2, "workqueue", "inline", kinesistest.Faults{Outages: 0.1, MediaErrors: 0.05}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			length := time.Duration(*kills+5) * time.Minute
 			to := time.Now().Add(-time.Minute).Truncate(time.Second)
 			from := to.Add(-length)
-			fake, err := kinesistest.New(kinesistest.Options{Scene: grey{}, Streams: kinesistest.Cameras(2), Faults: tt.faults})
-			if err != nil {
-				t.Fatal(err)
-			}
-			endpoint, err := fake.Start("127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = endpoint.Close() }()
+			_, fakeURL := feedertest.ServeFake(t, kinesistest.Options{Scene: feedertest.Grey{}, Streams: kinesistest.Cameras(2), Faults: tt.faults})
 
-			dir, addr := t.TempDir(), freeAddress(t.Fatal)
+			dir, addr := t.TempDir(), lastingAddress(t)
 			file := filepath.Join(dir, "cvfeeder.yaml")
 			f, e := from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)
-			text := fmt.Sprintf(durableConfig, endpoint.URL, "nats://"+addr, tt.retention, tt.gaps, f, e, f, e)
+			text := fmt.Sprintf(durableConfig, fakeURL, "nats://"+addr, tt.retention, tt.gaps, f, e, f, e)
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -134,7 +123,7 @@ func TestDurable(t *testing.T) {
 					t.Errorf("a feeder ended with %v\n%s", p.err, p.out)
 				}
 			}
-			got := stored(t, "nats://"+addr)
+			got := feedertest.Stored(t, "nats://"+addr)
 			for _, want := range []struct {
 				subject  string
 				interval time.Duration
@@ -143,7 +132,7 @@ func TestDurable(t *testing.T) {
 				{"cvf.t.cam-2.small", 400 * time.Millisecond},
 				{"cvf.t.cam-2.other", 400 * time.Millisecond},
 			} {
-				checkOnce(t, want.subject, got[want.subject], from, to, want.interval, tt.gaps == "inline" || tt.faults == kinesistest.Faults{})
+				feedertest.CheckOnce(t, want.subject, got[want.subject], from, to, want.interval, tt.gaps == "inline" || tt.faults == kinesistest.Faults{})
 			}
 		})
 	}
@@ -175,127 +164,4 @@ func killAtRandom(t *testing.T, all []*process) {
 		killed++
 	}
 	t.Logf("%d killed, %d found finished", killed, finished)
-}
-
-// A span is what a message stands for: one slot, or those of a gap.
-type span struct {
-	first, last time.Time
-	gap         string
-}
-
-// stored returns what the stream holds, by subject.
-func stored(t *testing.T, url string) map[string][]span {
-	t.Helper()
-	nc, err := nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(t.Context(), dial.DefaultStream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string][]span{}
-	for seq := stream.CachedInfo().State.FirstSeq; seq <= stream.CachedInfo().State.LastSeq; seq++ {
-		m, err := stream.GetMsg(t.Context(), seq)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := func(name string) time.Time {
-			v, err := time.Parse(time.RFC3339, m.Header.Get(name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return v
-		}
-		s := span{first: at("Cvf-Time"), gap: m.Header.Get("Cvf-Gap")}
-		if s.last = s.first; s.gap != "" {
-			s.last = at("Cvf-Gap-To")
-		}
-		got[m.Subject] = append(got[m.Subject], s)
-	}
-	return got
-}
-
-// checkOnce checks that spans cover each slot of a range exactly once, in order, or
-// where not all of them are to be there, that none comes twice or out of order.
-func checkOnce(t *testing.T, subject string, spans []span, from, to time.Time, interval time.Duration, all bool) {
-	t.Helper()
-	next := from
-	if over := from.UnixMilli() % interval.Milliseconds(); over != 0 {
-		next = from.Add(interval - time.Duration(over)*time.Millisecond)
-	}
-	gaps := 0
-	for _, s := range spans {
-		if s.gap != "" {
-			gaps++
-		}
-		if s.first.Before(next) || all && !s.first.Equal(next) {
-			t.Errorf("%s: %v came where %v is next", subject, s.first, next)
-			return
-		}
-		next = s.last.Add(interval)
-	}
-	if all && next.Before(to) {
-		t.Errorf("%s: ends before %v", subject, next)
-	}
-	t.Logf("%s: %d messages, %d of them gaps", subject, len(spans), gaps)
-}
-
-const rangeConfig = `
-aws: {region: us-east-1, endpoint: %q}
-nats: {url: %q}
-http: {listen: ""}
-delivery: {mode: durable}
-streams:
-  - {name: cam-1, interval: 200ms, from: %q, to: %q, outputs: [small]}
-outputs:
-  small: {preset: yolo, size: 32x32, dtype: uint8}
-`
-
-// TestDurableRanges: a range that is read again adds nothing; one that is older than
-// what the subject holds is refused, as its slots would be taken for delivered.
-func TestDurableRanges(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Shutdown()
-	r := newRig(t, kinesistest.Options{Scene: grey{}})
-	noon := time.Now().Add(-time.Hour).Truncate(time.Minute).UTC()
-	read := func(from, to time.Time) error {
-		text := fmt.Sprintf(rangeConfig, r.fakeURL, server.ClientURL(), from.Format(time.RFC3339), to.Format(time.RFC3339))
-		cfg, err := config.Parse("test.yaml", []byte(text), noVariables)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var log bytes.Buffer
-		o := feeder.Options{Config: cfg, Log: newLogger(&log, cfg.Log), AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey}
-		return feeder.New(o).Run(t.Context())
-	}
-	for range 2 {
-		if err := read(noon, noon.Add(20*time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		got := stored(t, server.ClientURL())["cvf.t.cam-1.small"]
-		checkOnce(t, "cam-1", got, noon, noon.Add(20*time.Second), 200*time.Millisecond, true)
-		if len(got) != 100 {
-			t.Errorf("%d messages", len(got))
-		}
-	}
-	err = read(noon.Add(-time.Minute), noon)
-	if feeder.ExitCode(err) != feeder.ExitUsage || !strings.Contains(err.Error(), "cannot come in order") {
-		t.Errorf("an older range: %v", err)
-	}
-	if err := read(noon.Add(20*time.Second), noon.Add(30*time.Second)); err != nil {
-		t.Errorf("a newer range: %v", err)
-	}
-	if n := len(stored(t, server.ClientURL())["cvf.t.cam-1.small"]); n != 150 {
-		t.Errorf("%d messages in the end", n)
-	}
-	r.collected()
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/consume"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -118,9 +119,7 @@ func inTime(t *testing.T, check func() error) {
 // at once, and those of one that was killed or has hung after a lease. No slot is
 // missing in the end, and one that wakes up too late publishes nothing.
 func TestFailover(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
+	feedertest.Long(t, "takes half a minute")
 	t.Parallel()
 	w := &watchpost{
 		last: map[string]string{}, since: map[string]time.Time{},
@@ -208,21 +207,17 @@ func (w *watchpost) check(t *testing.T, seen map[string]int) {
 // startFailover starts two replicas and all that is around them.
 func startFailover(t *testing.T, w *watchpost) (a, b *process) {
 	t.Helper()
-	fake, err := kinesistest.New(kinesistest.Options{
-		Scene: grey{}, Streams: kinesistest.Cameras(failoverStreams), Fragment: time.Second, Observe: w.asked,
+	_, fakeURL := feedertest.ServeFake(t, kinesistest.Options{
+		Scene: feedertest.Grey{}, Streams: kinesistest.Cameras(failoverStreams), Fragment: time.Second, Observe: w.asked,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	endpoint := serveFake(t, fake)
-	server := serveNATS(t)
-	w.subscribe(t, server.ClientURL())
+	natsURL := feedertest.ServeNATS(t)
+	w.subscribe(t, natsURL)
 	var streams strings.Builder
 	for i := range failoverStreams {
 		fmt.Fprintf(&streams, "  - {name: cam-%d, outputs: [small]}\n", i+1)
 	}
 	file := filepath.Join(t.TempDir(), "cvfeeder.yaml")
-	text := fmt.Sprintf(failoverConfig, endpoint.URL, server.ClientURL(), failoverLease, streams.String())
+	text := fmt.Sprintf(failoverConfig, fakeURL, natsURL, failoverLease, streams.String())
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"image"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -30,28 +31,21 @@ outputs:
   small: {preset: yolo, size: 32x32, dtype: uint8}
 `
 
-// grey is a scene that costs nothing.
-type grey struct{}
-
-func (grey) Key(string, time.Time) string { return "" }
-
-func (grey) Picture(string, time.Time) (image.Image, error) {
-	return image.NewGray(image.Rect(0, 0, 32, 32)), nil
-}
-
 // TestKilledBackfill kills the feeder with SIGKILL at random moments of a
 // backfill, until at last it may finish. What was published, all runs together, is
 // every slot; a slot that came more than once always had the same message id.
 func TestKilledBackfill(t *testing.T) {
+	feedertest.Long(t, "kills processes for a quarter of a minute")
+	t.Parallel()
 	length := time.Duration(*kills+5) * 2 * time.Minute
 	to := time.Now().Add(-time.Minute).Truncate(time.Second)
 	from := to.Add(-length)
 
-	r := newRig(t, kinesistest.Options{Scene: grey{}})
+	r := feedertest.NewRig(t, kinesistest.Options{Scene: feedertest.Grey{}})
 	dir := t.TempDir()
 	file := filepath.Join(dir, "cvfeeder.yaml")
 	f, e := from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)
-	text := fmt.Sprintf(killConfig, r.fakeURL, r.natsURL, filepath.Join(dir, "state"), f, e, f, e)
+	text := fmt.Sprintf(killConfig, r.FakeURL, r.NATSURL, filepath.Join(dir, "state"), f, e, f, e)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -65,9 +59,9 @@ func TestKilledBackfill(t *testing.T) {
 	if !strings.Contains(out, "slots expected, each with its outcome") {
 		t.Errorf("the last run ended with\n%s", out)
 	}
-	r.collected()
-	r.checkUnion(t, "cam-1", from, to, 200*time.Millisecond)
-	r.checkUnion(t, "cam-2", from, to, 400*time.Millisecond)
+	messages := r.Messages()
+	checkUnion(t, messages, "cam-1", from, to, 200*time.Millisecond)
+	checkUnion(t, messages, "cam-2", from, to, 400*time.Millisecond)
 }
 
 // runOnce runs the feeder, and kills it after a time, unless 0. It returns what
@@ -91,11 +85,13 @@ func runOnce(t *testing.T, file string, kill time.Duration) string {
 	return out.String()
 }
 
-func (r *rig) checkUnion(t *testing.T, stream string, from, to time.Time, interval time.Duration) {
+// checkUnion checks that each slot of a stream was published, and always with the same
+// message id.
+func checkUnion(t *testing.T, messages []publish.Message, stream string, from, to time.Time, interval time.Duration) {
 	t.Helper()
 	ids := map[string]string{}
 	repeats := 0
-	for _, m := range r.messages {
+	for _, m := range messages {
 		if m.Header["Cvf-Stream"] == nil || m.Header["Cvf-Stream"][0] != stream {
 			continue
 		}

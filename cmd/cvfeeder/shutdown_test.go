@@ -13,14 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	toxiproxy "github.com/Shopify/toxiproxy/v2"
-	"github.com/rs/zerolog"
-
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
-	"github.com/cvfeeder/cvfeeder/publish/consume"
-	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
-	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 )
 
 const shutdownConfig = `
@@ -38,52 +33,17 @@ outputs:
 // mostToEnd is less than the 30 seconds that Kubernetes gives a container.
 const mostToEnd = 25 * time.Second
 
-// A hole is a way to a server that can become a black hole: connections stay, and
-// nothing comes out.
-type hole struct{ *toxiproxy.Proxy }
-
-func newHole(t *testing.T, url string) (*hole, string) {
-	t.Helper()
-	zerolog.SetGlobalLevel(zerolog.Disabled)
-	scheme, address, _ := strings.Cut(url, "://")
-	proxy := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), scheme, "127.0.0.1:0", address)
-	if err := proxy.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(proxy.Stop)
-	return &hole{proxy}, scheme + "://" + proxy.Listen
-}
-
-func (h *hole) swallow(t *testing.T) {
-	t.Helper()
-	for _, direction := range []string{"upstream", "downstream"} {
-		toxic := fmt.Sprintf(`{"name": %q, "type": "timeout", "stream": %[1]q, "attributes": {"timeout": 0}}`, direction)
-		if _, err := h.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// A stopping is a feeder whose ways can become black holes.
+// A stopping is a feeder as a process, whose ways to Kinesis and NATS can become black
+// holes.
 type stopping struct {
 	*process
-	nats, kinesis *hole
-	natsURL       string
-	file, direct  string // config files: by way of the holes, and past them
+	*feedertest.Ways
+	file, direct string // config files: through the holes, and past them
 }
 
 func newStopping(t *testing.T, mode config.Mode) *stopping {
 	t.Helper()
-	fake, err := kinesistest.New(kinesistest.Options{Scene: grey{}, Streams: kinesistest.Cameras(2), Fragment: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	endpoint := serveFake(t, fake)
-	server := serveNATS(t)
-	s := &stopping{natsURL: server.ClientURL()}
-	var natsURL, kinesisURL string
-	s.nats, natsURL = newHole(t, server.ClientURL())
-	s.kinesis, kinesisURL = newHole(t, endpoint.URL)
+	s := &stopping{Ways: feedertest.NewWays(t)}
 	write := func(name, kinesis, nats string) string {
 		file := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(file, fmt.Appendf(nil, shutdownConfig, kinesis, nats, mode), 0o600); err != nil {
@@ -91,21 +51,15 @@ func newStopping(t *testing.T, mode config.Mode) *stopping {
 		}
 		return file
 	}
-	s.file, s.direct = write("holes.yaml", kinesisURL, natsURL), write("direct.yaml", endpoint.URL, server.ClientURL())
+	s.file, s.direct = write("holes.yaml", s.Fake.URL, s.NATS.URL), write("direct.yaml", s.FakeURL, s.NATSURL)
 	return s
 }
 
 // run starts the feeder and waits until tensors come.
 func (s *stopping) run(t *testing.T, file string) {
 	t.Helper()
-	sub, err := consume.Subscribe(dial.Options{URL: s.natsURL}, "cvf.t.cam-1.small")
-	if err != nil {
-		t.Fatal(err)
-	}
+	sub := feedertest.Subscribe(t, s.NATSURL, "cvf.t.cam-1.small")
 	defer sub.Close()
-	if err := sub.WaitConnected(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	s.process = &process{t: t, args: []string{"cvfeeder", "run", "-c", file}}
 	s.start()
 	t.Cleanup(s.kill)
@@ -132,50 +86,40 @@ func (s *stopping) terminate(t *testing.T) time.Duration {
 	return time.Since(begin)
 }
 
-// TestShutdown ends the feeder with SIGTERM while nothing comes from NATS, or from
-// Kinesis, or both are well. In the mode durable the next one goes on without a gap
-// or a repeat.
+// TestShutdown ends the feeder with SIGTERM. What becomes of it in all modes, and whatever
+// is away, is tested in internal/feeder.
 func TestShutdown(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
-	for _, mode := range []config.Mode{config.ModeLive, config.ModeRing, config.ModeDurable} {
-		for _, away := range []string{"nothing", "NATS", "Kinesis"} {
-			t.Run(string(mode)+" without "+away, func(t *testing.T) {
-				t.Parallel()
-				s := newStopping(t, mode)
-				s.run(t, s.file)
-				switch away {
-				case "NATS":
-					s.nats.swallow(t)
-				case "Kinesis":
-					s.kinesis.swallow(t)
-				}
-				<-time.After(time.Second) // something is on its way into the hole
-				took := s.terminate(t)
-				t.Logf("it took %v", took)
-				if took > mostToEnd {
-					t.Errorf("it took %v\n%s", took, s.out)
-				}
-				if away == "nothing" && (s.err != nil || took > 10*time.Second) {
-					t.Errorf("it took %v, and ended with %v\n%s", took, s.err, s.out)
-				}
-				if mode == config.ModeDurable {
-					s.run(t, s.direct)
-					s.terminate(t)
-					s.checkStored(t)
-				}
-			})
+	feedertest.Long(t, "takes half a minute")
+	t.Run("live without nothing", func(t *testing.T) {
+		t.Parallel()
+		s := newStopping(t, config.ModeLive)
+		s.run(t, s.file)
+		if took := s.terminate(t); s.err != nil || took > 10*time.Second {
+			t.Errorf("it took %v, and ended with %v\n%s", took, s.err, s.out)
 		}
-	}
+	})
+	t.Run("durable without NATS", func(t *testing.T) {
+		t.Parallel()
+		s := newStopping(t, config.ModeDurable)
+		s.run(t, s.file)
+		s.NATS.Swallow(t)
+		<-time.After(time.Second) // something is on its way into the hole
+		if took := s.terminate(t); took > mostToEnd {
+			t.Errorf("it took %v\n%s", took, s.out)
+		}
+		s.run(t, s.direct)
+		s.terminate(t)
+		s.CheckStored(t)
+	})
 }
 
 // TestShutdownBeforeTheStart ends the feeder while it still waits for NATS.
 func TestShutdownBeforeTheStart(t *testing.T) {
+	feedertest.Long(t, "waits for the deadlines of the end")
 	t.Parallel()
 	for _, mode := range []config.Mode{config.ModeLive, config.ModeDurable} {
 		s := newStopping(t, mode)
-		s.nats.swallow(t)
+		s.NATS.Swallow(t)
 		s.process = &process{t: t, args: []string{"cvfeeder", "run", "-c", s.file}}
 		s.start()
 		<-time.After(time.Second)
@@ -185,26 +129,13 @@ func TestShutdownBeforeTheStart(t *testing.T) {
 	}
 }
 
-// checkStored checks that the stream holds each slot once, in order.
-func (s *stopping) checkStored(t *testing.T) {
-	t.Helper()
-	got := stored(t, s.natsURL)
-	for subject, interval := range map[string]time.Duration{"cvf.t.cam-1.small": 200 * time.Millisecond, "cvf.t.cam-2.small": 400 * time.Millisecond} {
-		spans := got[subject]
-		if len(spans) == 0 {
-			t.Errorf("%s: nothing is stored", subject)
-			continue
-		}
-		checkOnce(t, subject, spans, spans[0].first, spans[len(spans)-1].last, interval, true)
-	}
-}
-
 // TestSecondSignal: who cannot wait for the end sends the signal again.
 func TestSecondSignal(t *testing.T) {
+	feedertest.Long(t, "waits for a black hole to be noticed")
 	t.Parallel()
 	s := newStopping(t, config.ModeDurable)
 	s.run(t, s.file)
-	s.nats.swallow(t)
+	s.NATS.Swallow(t)
 	<-time.After(time.Second)
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -14,9 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/publish/consume"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 )
 
 var soakTime = flag.Duration("soak", 0, "how long TestSoak runs the feeder at 80% of what it can decode; 0 does not")
@@ -45,7 +47,7 @@ func TestSoak(t *testing.T) {
 	}
 	defer server.Shutdown()
 	received := drainTensors(t, server.ClientURL())
-	address := freeAddress(t.Fatal)
+	address := natstest.FreeAddress(t)
 	fake := &process{t: t, args: []string{"cvfeeder", "fake", "--listen", address, "--streams", "200", "--size", "1920x1080"}}
 	fake.start()
 	defer fake.kill()
@@ -91,7 +93,7 @@ func startSoak(t *testing.T, fake, nats string, streams int) (*process, string) 
 	for i := range streams {
 		fmt.Fprintf(&list, "  - {name: cam-%d, outputs: [detector]}\n", i+1)
 	}
-	listen := freeAddress(t.Fatal)
+	listen := natstest.FreeAddress(t)
 	file := filepath.Join(t.TempDir(), "cvfeeder.yaml")
 	if err := os.WriteFile(file, []byte(fmt.Sprintf(soakConfig, fake, nats, listen, list.String())), 0o600); err != nil {
 		t.Fatal(err)
@@ -105,7 +107,7 @@ func startSoak(t *testing.T, fake, nats string, streams int) (*process, string) 
 func scrape(t *testing.T, url string) map[string]float64 {
 	t.Helper()
 	values := map[string]float64{}
-	for lines := bufio.NewScanner(strings.NewReader(get(t, url))); lines.Scan(); {
+	for lines := bufio.NewScanner(strings.NewReader(feedertest.Get(t, url))); lines.Scan(); {
 		name, value, ok := strings.Cut(lines.Text(), " ")
 		if v, err := strconv.ParseFloat(value, 64); ok && err == nil {
 			values[name] = v

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -28,7 +29,7 @@ func (s *set) Remove(_ context.Context, name string) (source.Slot, bool) {
 func TestFollowsThePrefixes(t *testing.T) {
 	fake, err := kinesistest.New(kinesistest.Options{Streams: []kinesistest.Stream{
 		{Name: "cam-1"}, {Name: "cam-2"}, {Name: "door-1"}, {Name: "cam.a"},
-	}, Scene: grey{}})
+	}, Scene: feedertest.Grey{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestFollowsThePrefixes(t *testing.T) {
 streams:
   - {name: cam-2, outputs: [a]}
   - {prefix: cam, interval: 1s, outputs: [a]}
-outputs: {a: {}}`), noVariables)
+outputs: {a: {}}`), feedertest.NoVariables)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,18 +1,27 @@
-package feeder
+package feeder_test
 
 import (
-	"image"
-	"time"
+	"fmt"
+	"testing"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
+	"github.com/cvfeeder/cvfeeder/internal/logging"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// grey is a scene that costs nothing to draw.
-type grey struct{}
-
-func (grey) Key(string, time.Time) string { return "" }
-
-func (grey) Picture(string, time.Time) (image.Image, error) {
-	return image.NewGray(image.Rect(0, 0, 32, 32)), nil
+// options returns those of a feeder with a config, and its log.
+func options(t *testing.T, text string, args ...any) (feeder.Options, *natstest.Log) {
+	t.Helper()
+	cfg, err := config.Parse("test.yaml", fmt.Appendf(nil, text, args...), feedertest.NoVariables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := new(natstest.Log)
+	return feeder.Options{
+		Config: cfg, Log: logging.New(log, logging.Options{}),
+		AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
+	}, log
 }
-
-// noVariables is an environment without variables.
-func noVariables(string) (string, bool) { return "", false }

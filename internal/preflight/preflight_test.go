@@ -12,21 +12,13 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
-
-// grey is a scene that costs nothing to draw.
-type grey struct{}
-
-func (grey) Key(string, time.Time) string { return "" }
-
-func (grey) Picture(string, time.Time) (image.Image, error) {
-	return image.NewGray(image.Rect(0, 0, 32, 32)), nil
-}
 
 const checkConfig = `
 aws: {region: us-east-1, endpoint: %q}
@@ -43,7 +35,7 @@ func runCheck(t *testing.T, fake kinesistest.Options, nats, reader string) (stri
 	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", kinesistest.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", kinesistest.SecretKey)
-	fake.Scene = grey{}
+	fake.Scene = feedertest.Grey{}
 	fake.Streams = []kinesistest.Stream{{Name: "cam-1"}, {Name: "dark", Since: time.Now().Add(time.Hour)}}
 	srv, err := kinesistest.New(fake)
 	if err != nil {
@@ -55,7 +47,7 @@ func runCheck(t *testing.T, fake kinesistest.Options, nats, reader string) (stri
 	}
 	defer func() { _ = endpoint.Close() }()
 	text := fmt.Sprintf(checkConfig, endpoint.URL, nats, time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339))
-	cfg, err := config.Parse("test.yaml", []byte(text), func(string) (string, bool) { return "", false })
+	cfg, err := config.Parse("test.yaml", []byte(text), feedertest.NoVariables)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,11 @@
-package main
+package feeder_test
 
 import (
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/internal/tracing/tracingtest"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
@@ -13,13 +14,11 @@ import (
 // TestEveryFrameIsTraced has the collector see each tensor's way, and each message tell
 // the span that published it.
 func TestEveryFrameIsTraced(t *testing.T) {
+	feedertest.Long(t, "runs a feeder for some seconds")
 	collector := tracingtest.Start(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.HTTP)
 	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "100000")
-	r := runRig(t, 3*time.Second, kinesistest.Options{})
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
+	r := runFor(t, 3*time.Second, kinesistest.Options{})
 	spans := map[string]tracingtest.Span{}
 	stages := map[string]map[string]int{} // of each trace
 	for _, s := range collector.Spans() {

@@ -1,21 +1,13 @@
-package main
+package feeder_test
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
-	toxiproxy "github.com/Shopify/toxiproxy/v2"
-	"github.com/rs/zerolog"
-
-	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/consume"
-	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -33,52 +25,36 @@ outputs:
 // TestTenSecondsWithoutBroker: in the mode "live" nothing stale goes out after an
 // outage of the broker, and what was dropped is counted.
 func TestTenSecondsWithoutBroker(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
+	feedertest.Long(t, "takes half a minute")
 	t.Parallel()
-	r := newRig(t, kinesistest.Options{Scene: grey{}})
-	zerolog.SetGlobalLevel(zerolog.Disabled)
-	proxy := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "nats",
-		"127.0.0.1:0", strings.TrimPrefix(r.natsURL, "nats://"))
-	if err := proxy.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer proxy.Stop()
-
-	cfg, err := config.Parse("test.yaml", []byte(fmt.Sprintf(outageConfig, r.fakeURL, "nats://"+proxy.Listen)), noVariables)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
+	r := feedertest.NewRig(t, kinesistest.Options{Scene: feedertest.Grey{}})
+	proxy := feedertest.NewHole(t, r.NATSURL)
+	o, log := options(t, outageConfig, r.FakeURL, proxy.URL)
+	o.Length = 25 * time.Second
 	var last feeder.Running
 	var down, up time.Time
-	o := feeder.Options{
-		Config: cfg, Log: newLogger(&log, cfg.Log), AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
-		Length: 25 * time.Second,
-		Started: func(ctx context.Context, run feeder.Running) {
-			last = run
-			for _, step := range []struct {
-				after time.Duration
-				do    func()
-			}{
-				{7 * time.Second, func() { down = time.Now(); proxy.Stop() }},
-				{10 * time.Second, func() { up = time.Now(); _ = proxy.Start() }},
-			} {
-				select {
-				case <-ctx.Done():
-					return
-				case <-time.After(step.after):
-					step.do()
-				}
+	o.Started = func(ctx context.Context, run feeder.Running) {
+		last = run
+		for _, step := range []struct {
+			after time.Duration
+			do    func()
+		}{
+			{7 * time.Second, func() { down = time.Now(); proxy.Stop() }},
+			{10 * time.Second, func() { up = time.Now(); _ = proxy.Start() }},
+		} {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(step.after):
+				step.do()
 			}
-		},
+		}
 	}
-	arrivals := r.watchAges(t)
+	arrivals := watchAges(t, r.NATSURL)
 	if err := feeder.New(o).Run(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
-	r.collected()
+	r.Messages()
 	st := last.Streams()[0]
 	dropped, published := int(st.Ended[source.Dropped]), int(st.Ended[source.Published])
 	received := 0
@@ -105,28 +81,23 @@ func TestTenSecondsWithoutBroker(t *testing.T) {
 	}
 }
 
-// An arrival is that of a tensor.
+// An arrival says when a tensor arrived, and how old it was.
 type arrival struct {
 	at  time.Time
 	age time.Duration
 }
 
-// watchAges notes when tensors arrive, and how old they are then.
-func (r *rig) watchAges(t *testing.T) (end func() []arrival) {
+// watchAges notes the arrivals of tensors. The returned function returns them once the
+// rig has ended its collection.
+func watchAges(t *testing.T, url string) (end func() []arrival) {
 	t.Helper()
-	sub, err := consume.Subscribe(dial.Options{URL: r.natsURL}, "cvf.t.>", lastSubject)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := sub.WaitConnected(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	sub := feedertest.Subscribe(t, url, "cvf.t.>", feedertest.LastSubject)
 	done := make(chan []arrival, 1)
 	go func() {
 		var all []arrival
 		for {
 			m, err := sub.Next(t.Context())
-			if err != nil || m.Subject == lastSubject {
+			if err != nil || m.Subject == feedertest.LastSubject {
 				done <- all
 				return
 			}
@@ -138,8 +109,5 @@ func (r *rig) watchAges(t *testing.T) (end func() []arrival) {
 			all = append(all, arrival{now, now.Sub(pos.First.Time())})
 		}
 	}()
-	return func() []arrival {
-		defer sub.Close()
-		return <-done
-	}
+	return func() []arrival { return <-done }
 }

@@ -1,23 +1,16 @@
-package main
+package feeder_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/publish"
-	"github.com/cvfeeder/cvfeeder/publish/consume"
-	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
-	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
-	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
@@ -35,136 +28,40 @@ outputs:
   plain: {preset: none, size: 480x270, fit: stretch, dtype: uint8, layout: nhwc, color: bgr}
 `
 
-// lastSubject is that of the message which ends the collection.
-const lastSubject = "cvf.end"
-
-// A rig is everything around a feeder, for real: the fake service over HTTP with
-// two cameras, a NATS server, and a subscriber that collects all messages.
-type rig struct {
-	fakeURL, natsURL string
-	// collected ends the collection; then the messages may be read.
-	collected func()
-	messages  []publish.Message
-	// scrape, log and err are what runRig's feeder showed, wrote and returned.
+// A result is what a feeder has shown, published and logged.
+type result struct {
+	messages    []publish.Message
 	scrape, log string
-	err         error
 }
 
-// newRig starts a rig, which lasts as long as the test.
-func newRig(t *testing.T, opts kinesistest.Options) *rig {
+// runFor runs a feeder in a rig for the given time, plus what the last slots need to
+// arrive.
+func runFor(t *testing.T, length time.Duration, opts kinesistest.Options) result {
 	t.Helper()
-	opts.Streams = kinesistest.Cameras(2)
-	fake, err := kinesistest.New(opts)
+	r := feedertest.NewRig(t, opts)
+	o, log := options(t, endToEndConfig, r.FakeURL, r.NATSURL)
+	var got result
+	o.Length = length
+	o.Started = func(ctx context.Context, run feeder.Running) {
+		<-ctx.Done()
+		got.scrape = feedertest.Get(t, run.HTTP+"/metrics")
+	}
+	err := feeder.New(o).Run(t.Context())
+	got.messages, got.log = r.Messages(), log.String()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, got.log)
 	}
-	endpoint := serveFake(t, fake)
-	server, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Shutdown)
-	r := &rig{fakeURL: endpoint.URL, natsURL: server.ClientURL()}
-	r.collected = r.collect(t)
-	return r
-}
-
-// runRig runs a feeder in a rig for the given time, plus what the last slots need
-// to arrive.
-func runRig(t *testing.T, length time.Duration, opts kinesistest.Options) *rig {
-	t.Helper()
-	r := newRig(t, opts)
-	text := fmt.Sprintf(endToEndConfig, r.fakeURL, r.natsURL)
-	cfg, err := config.Parse("test.yaml", []byte(text), noVariables)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	o := feeder.Options{
-		Config: cfg, Log: newLogger(&log, cfg.Log),
-		AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
-		Length: length,
-		Started: func(ctx context.Context, run feeder.Running) {
-			<-ctx.Done()
-			r.scrape = get(t, run.HTTP+"/metrics")
-		},
-	}
-	r.err = feeder.New(o).Run(t.Context())
-	r.collected()
-	r.log = log.String()
 	if t.Failed() || testing.Verbose() {
-		t.Log(log.String())
+		t.Log(got.log)
 	}
-	return r
-}
-
-// collect subscribes, and returns what ends the collection.
-func (r *rig) collect(t *testing.T) (end func()) {
-	t.Helper()
-	sub, err := consume.Subscribe(dial.Options{URL: r.natsURL}, "cvf.>")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := sub.WaitConnected(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			m, err := sub.Next(t.Context())
-			if err != nil || m.Subject == lastSubject {
-				return
-			}
-			r.messages = append(r.messages, m)
-		}
-	}()
-	return func() {
-		// What comes after all others is the end.
-		conn, err := dial.Dial(dial.Options{URL: r.natsURL})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := conn.WaitConnected(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := deliver.NewLive(conn, publish.GapEvents).Publish(t.Context(), publish.Message{Subject: lastSubject}); err != nil {
-			t.Fatal(err)
-		}
-		<-done
-		if err := conn.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if n := sub.Missed(); n > 0 {
-			t.Errorf("the test's own subscription missed %d messages", n)
-		}
-		sub.Close()
-	}
-}
-
-func get(t *testing.T, url string) string {
-	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Error(err)
-		return ""
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Error(err)
-	}
-	return string(body)
+	return got
 }
 
 // TestEveryTensorShowsItsSlot reads the time code out of every published tensor,
 // of three very different outputs, and finds each slot's own frame, of its own
 // stream, in order, none missing and none twice.
 func TestEveryTensorShowsItsSlot(t *testing.T) {
-	r := runRig(t, 5*time.Second, kinesistest.Options{})
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
+	r := runFor(t, 5*time.Second, kinesistest.Options{})
 	last := map[string]time.Time{}
 	count := map[string]int{}
 	ids := map[string]bool{}
@@ -210,7 +107,7 @@ func TestEveryTensorShowsItsSlot(t *testing.T) {
 	r.wantMetric(t, `cvfeeder_latency_seconds_count{output="plain"} %d`, count["cam-1 plain"]+count["cam-2 plain"])
 }
 
-func (r *rig) wantMetric(t *testing.T, format string, args ...any) {
+func (r result) wantMetric(t *testing.T, format string, args ...any) {
 	t.Helper()
 	if line := fmt.Sprintf(format, args...); !strings.Contains(r.scrape, line+"\n") {
 		t.Errorf("/metrics has no line %s", line)
@@ -245,8 +142,9 @@ func checkTensor(t *testing.T, m publish.Message) publish.Envelope {
 // TestBrokenFramesAreGapsNotTensors has the service hand out every fifth frame
 // truncated, which gocv would decode to a half-grey picture.
 func TestBrokenFramesAreGapsNotTensors(t *testing.T) {
+	feedertest.Long(t, "runs a feeder for some seconds")
 	broken := func(at time.Time) bool { return at.UnixMilli()/200%10 == 0 }
-	r := runRig(t, 4*time.Second, kinesistest.Options{
+	r := runFor(t, 4*time.Second, kinesistest.Options{
 		Corrupt: func(_ string, at time.Time, data []byte) []byte {
 			if broken(at) {
 				return data[:len(data)/3]
@@ -254,9 +152,6 @@ func TestBrokenFramesAreGapsNotTensors(t *testing.T) {
 			return data
 		},
 	})
-	if r.err != nil {
-		t.Fatal(r.err)
-	}
 	tensors, gaps := 0, map[string]int{}
 	for _, m := range r.messages {
 		if !strings.HasPrefix(m.Subject, "cvf.gap.") {

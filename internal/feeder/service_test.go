@@ -1,4 +1,4 @@
-package main
+package feeder_test
 
 import (
 	"bytes"
@@ -15,8 +15,8 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"go.uber.org/goleak"
 
-	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -125,10 +125,11 @@ func (a *asking) gap(reason string) (stream string, at time.Time) {
 // TestService asks a feeder at work for tensors that it has published, which are the
 // same, byte by byte and header by header, and for some that there cannot be.
 func TestService(t *testing.T) {
+	feedertest.Long(t, "asks for tensors while they are published")
 	leaks := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, leaks) }) // after the rig has ended
 	broken := func(at time.Time) bool { return at.UnixMilli()/200%9 == 0 }
-	r := newRig(t, kinesistest.Options{
+	r := feedertest.NewRig(t, kinesistest.Options{
 		Faults: kinesistest.Faults{MediaErrors: 0.25, Stretch: 2 * time.Second},
 		Corrupt: func(_ string, at time.Time, data []byte) []byte {
 			if broken(at) {
@@ -137,7 +138,7 @@ func TestService(t *testing.T) {
 			return data
 		},
 	})
-	nc, err := nats.Connect(r.natsURL)
+	nc, err := nats.Connect(r.NATSURL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,21 +147,14 @@ func TestService(t *testing.T) {
 	if a.gaps, err = nc.SubscribeSync("cvf.gap.*"); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.Parse("test.yaml", fmt.Appendf(nil, serviceConfig, r.fakeURL, r.natsURL), noVariables)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
+	o, log := options(t, serviceConfig, r.FakeURL, r.NATSURL)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	o := feeder.Options{
-		Config: cfg, Log: newLogger(&log, cfg.Log), AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
-		Started: func(context.Context, feeder.Running) {
-			defer cancel()
-			a.waitForService()
-			a.askForTensors()
-			a.askInVain()
-		},
+	o.Started = func(context.Context, feeder.Running) {
+		defer cancel()
+		a.waitForService()
+		a.askForTensors()
+		a.askInVain()
 	}
 	if err := feeder.New(o).Run(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
@@ -169,8 +163,7 @@ func TestService(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 	nc.Close()
-	r.collected()
-	r.wantSame(t, a.tensors)
+	wantSame(t, r.Messages(), a.tensors)
 	if strings.Contains(log.String(), "level=WARN msg=\"NATS") {
 		t.Error(log.String())
 	}
@@ -252,10 +245,10 @@ func (a *asking) askInVain() {
 }
 
 // wantSame compares answers with what was published with the same id.
-func (r *rig) wantSame(t *testing.T, answers []publish.Message) {
+func wantSame(t *testing.T, messages, answers []publish.Message) {
 	t.Helper()
 	published := map[string]publish.Message{}
-	for _, m := range r.messages {
+	for _, m := range messages {
 		if id := m.Header["Nats-Msg-Id"]; id != nil {
 			published[id[0]] = m
 		}

@@ -1,7 +1,6 @@
-package main
+package feeder_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -11,11 +10,8 @@ import (
 	"testing"
 	"time"
 
-	toxiproxy "github.com/Shopify/toxiproxy/v2"
-	"github.com/rs/zerolog"
-
-	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -33,33 +29,17 @@ outputs:
 // TestReadiness has NATS and a stream go away and come back. That a stream stalls is
 // tested where time can be made to pass: TestStalledStreamIsNotReady.
 func TestReadiness(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes ten seconds")
-	}
 	t.Parallel()
 	var refused atomic.Bool
-	r := newRig(t, kinesistest.Options{Scene: grey{}, Intercept: func(req kinesistest.Request) *kinesistest.ErrorResponse {
+	r := feedertest.NewRig(t, kinesistest.Options{Scene: feedertest.Grey{}, Intercept: func(req kinesistest.Request) *kinesistest.ErrorResponse {
 		if refused.Load() && req.Stream == "cam-2" && req.Operation == "GetImages" {
 			return &kinesistest.ErrorResponse{Status: http.StatusForbidden, Code: "NotAuthorizedException", Message: "no more"}
 		}
 		return nil
 	}})
-	zerolog.SetGlobalLevel(zerolog.Disabled)
-	proxy := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "nats",
-		"127.0.0.1:0", strings.TrimPrefix(r.natsURL, "nats://"))
-	if err := proxy.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer proxy.Stop()
-	cfg, err := config.Parse("test.yaml", []byte(fmt.Sprintf(readinessConfig, r.fakeURL, "nats://"+proxy.Listen)), noVariables)
-	if err != nil {
-		t.Fatal(err)
-	}
+	proxy := feedertest.NewHole(t, r.NATSURL)
 	proxy.Stop() // it has its address now
-	var log bytes.Buffer
-	o := feeder.Options{
-		Config: cfg, Log: newLogger(&log, cfg.Log), AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
-	}
+	o, log := options(t, readinessConfig, r.FakeURL, proxy.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	o.Started = func(ctx context.Context, run feeder.Running) {
@@ -88,7 +68,7 @@ func TestReadiness(t *testing.T) {
 	if err := feeder.New(o).Run(ctx); err != nil {
 		t.Errorf("%v\n%s", err, log.String())
 	}
-	r.collected()
+	r.Messages()
 }
 
 // untilAnswer asks until the answer is as wanted. It returns the last one where it

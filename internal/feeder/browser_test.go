@@ -1,4 +1,4 @@
-package main
+package feeder_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 )
 
 // A browser is a tab of Chromium, for a test.
@@ -27,9 +28,7 @@ type browser struct {
 // newBrowser starts a Chromium that lasts as long as the test.
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a browser")
-	}
+	feedertest.Long(t, "starts a browser")
 	program, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("needs the program chromium: .ci/deps.sh test installs it")

@@ -1,9 +1,7 @@
-package main
+package feeder_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,14 +9,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
-	"github.com/cvfeeder/cvfeeder/publish/consume"
-	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
+	"github.com/cvfeeder/cvfeeder/internal/logging"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -34,26 +32,6 @@ outputs:
   other: {preset: yolo, size: 16x16, dtype: uint8}
 `
 
-// A logBuffer can be read while it is written.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-// String returns what was written.
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // A reloading is a feeder that runs, whose config file is replaced.
 type reloading struct {
 	t      *testing.T
@@ -61,7 +39,7 @@ type reloading struct {
 	text   func(size string, streams ...string) string
 	file   string
 	hangup chan os.Signal
-	log    logBuffer
+	log    natstest.Log
 	http   string
 	seen   *seen
 	end    func() error
@@ -81,20 +59,16 @@ func (s *seen) count(subject string) int {
 
 func startReloading(t *testing.T, mode config.Mode, streams ...string) *reloading {
 	t.Helper()
-	fake, err := kinesistest.New(kinesistest.Options{Scene: grey{}, Streams: kinesistest.Cameras(4), Fragment: time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	endpoint := serveFake(t, fake)
-	server := serveNATS(t)
+	fake, fakeURL := feedertest.ServeFake(t, kinesistest.Options{Scene: feedertest.Grey{}, Streams: kinesistest.Cameras(4), Fragment: time.Second})
+	natsURL := feedertest.ServeNATS(t)
 	r := &reloading{
 		t: t, fake: fake, file: filepath.Join(t.TempDir(), "cvfeeder.yaml"), hangup: make(chan os.Signal, 1),
 		seen: &seen{slots: map[string][]time.Time{}},
 		text: func(size string, streams ...string) string {
-			return fmt.Sprintf(reloadConfig, endpoint.URL, server.ClientURL(), mode, strings.Join(streams, "\n"), size)
+			return fmt.Sprintf(reloadConfig, fakeURL, natsURL, mode, strings.Join(streams, "\n"), size)
 		},
 	}
-	r.listen(server.ClientURL())
+	r.listen(natsURL)
 	r.replace(r.text("32x32", streams...))
 	cfg, watch, err := config.LoadWatched(r.file, os.LookupEnv)
 	if err != nil {
@@ -102,7 +76,7 @@ func startReloading(t *testing.T, mode config.Mode, streams ...string) *reloadin
 	}
 	started := make(chan struct{})
 	o := feeder.Options{
-		Config: cfg, File: watch, Hangup: r.hangup, Log: newLogger(&r.log, cfg.Log),
+		Config: cfg, File: watch, Hangup: r.hangup, Log: logging.New(&r.log, logging.Options{}),
 		AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
 		Started: func(_ context.Context, run feeder.Running) {
 			r.http = run.HTTP
@@ -126,13 +100,7 @@ func startReloading(t *testing.T, mode config.Mode, streams ...string) *reloadin
 
 // listen collects all tensors.
 func (r *reloading) listen(url string) {
-	sub, err := consume.Subscribe(dial.Options{URL: url}, "cvf.t.>")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if err := sub.WaitConnected(r.t.Context()); err != nil {
-		r.t.Fatal(err)
-	}
+	sub := feedertest.Subscribe(r.t, url, "cvf.t.>")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -222,6 +190,7 @@ func (r *reloading) asked(operation, stream string) (n int) {
 // TestReload changes one stream, adds one and removes one, while another goes on as
 // if nothing had happened; in every mode, without a state directory.
 func TestReload(t *testing.T) {
+	feedertest.Long(t, "waits for tensors after each change, in all modes")
 	for name, mode := range map[string]config.Mode{
 		"live": config.ModeLive, "ring": config.ModeRing, "durable": config.ModeDurable,
 		"a replica": config.ModeDurable + "}\ncluster: {group: yard, lease: 3s",
@@ -248,7 +217,7 @@ func TestReload(t *testing.T) {
 			r.says(`"stream removed" stream=cam-3`, 1)
 			r.comes("cvf.t.cam-2.small")
 			r.comes("cvf.t.cam-1.other")
-			scrape := get(t, r.http+"/metrics")
+			scrape := feedertest.Get(t, r.http+"/metrics")
 			if err := r.end(); err != nil {
 				t.Error(err)
 			}
@@ -298,7 +267,7 @@ func TestReloadRefuses(t *testing.T) {
 		if !strings.Contains(r.log.String(), tt.says) {
 			t.Errorf("the log does not say %s:\n%s", tt.says, r.log.String())
 		}
-		if scrape := get(t, r.http+"/metrics"); !strings.Contains(scrape, "cvfeeder_config_last_reload_successful 0\n") {
+		if scrape := feedertest.Get(t, r.http+"/metrics"); !strings.Contains(scrape, "cvfeeder_config_last_reload_successful 0\n") {
 			t.Errorf("/metrics does not tell of the refusal: %s", tt.says)
 		}
 	}
@@ -312,7 +281,7 @@ func TestReloadRefuses(t *testing.T) {
 	r.hangup <- os.Interrupt
 	r.says("the config file is read again", 1)
 	r.until("/metrics tells of the recovery", func() bool {
-		return strings.Contains(get(t, r.http+"/metrics"), "cvfeeder_config_last_reload_successful 1\n")
+		return strings.Contains(feedertest.Get(t, r.http+"/metrics"), "cvfeeder_config_last_reload_successful 1\n")
 	})
 	if err := r.end(); err != nil {
 		t.Error(err)
@@ -326,6 +295,7 @@ func TestReloadRefuses(t *testing.T) {
 // TestReloadPrefixes: prefixes come, change and go like streams, and a stream that a
 // prefix has found goes on when it is named.
 func TestReloadPrefixes(t *testing.T) {
+	feedertest.Long(t, "waits for tensors after each change")
 	t.Parallel()
 	r := startReloading(t, config.ModeLive, "  - {name: cam-1, outputs: [other]}")
 	r.comes("cvf.t.cam-1.other")
@@ -348,53 +318,5 @@ func TestReloadPrefixes(t *testing.T) {
 	}
 	if !slices.Equal(started, []int{1, 1, 1, 1}) {
 		t.Errorf("the streams were started %v times", started)
-	}
-}
-
-// TestHangup: the program itself reads its file again at SIGHUP, reached by the links
-// of a config map.
-func TestHangup(t *testing.T) {
-	t.Parallel()
-	s := newStopping(t, config.ModeLive)
-	text, err := os.ReadFile(s.direct)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	version := func(name, text string) {
-		t.Helper()
-		if err := errors.Join(
-			os.Mkdir(filepath.Join(dir, name), 0o700),
-			os.WriteFile(filepath.Join(dir, name, "cvfeeder.yaml"), []byte(text), 0o600),
-			os.Symlink(name, filepath.Join(dir, "..tmp")),
-			os.Rename(filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data")),
-		); err != nil {
-			t.Fatal(err)
-		}
-	}
-	version("..1", string(text))
-	file := filepath.Join(dir, "cvfeeder.yaml")
-	if err := os.Symlink("..data/cvfeeder.yaml", file); err != nil {
-		t.Fatal(err)
-	}
-	s.run(t, file)
-	sub, err := consume.Subscribe(dial.Options{URL: s.natsURL}, "cvf.t.cam-2.other")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sub.Close()
-	if err := sub.WaitConnected(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	changed := strings.Replace(string(text), "400ms, outputs: [small]", "400ms, outputs: [small, other]", 1)
-	version("..2", strings.Replace(changed, "outputs:\n", "outputs:\n  other: {preset: yolo, size: 16x16, dtype: uint8}\n", 1))
-	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := sub.Next(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if took := s.terminate(t); took > 10*time.Second || s.err != nil || strings.Count(s.out.String(), "read again") != 1 {
-		t.Errorf("it took %v, and ended with %v\n%s", took, s.err, s.out)
 	}
 }
