@@ -26,8 +26,10 @@ const subject = conntest.Subject
 func TestMessagesArriveAsSentAndInOrder(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{})
 	for name, o := range map[string]dial.Options{
-		"socket":     {URL: srv.ClientURL()},
-		"in process": {Server: srv},
+		"socket":                {URL: srv.ClientURL()},
+		"in process":            {Server: srv},
+		"through the client":    {URL: srv.ClientURL(), NoDirectWrites: true},
+		"in process through it": {Server: srv, NoDirectWrites: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := conntest.Dial(t, o)

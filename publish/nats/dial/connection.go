@@ -33,12 +33,13 @@ type Connection struct {
 	reconnects atomic.Uint64
 	errors     atomic.Uint64
 	maxPayload atomic.Int64
-	plain      atomic.Pointer[socket] // for messages past the client; nil for none
+	plain      atomic.Pointer[socket] // to write to past the client; nil for none
 	failed     atomic.Pointer[error]  // an attempt to connect
 	denied     atomic.Pointer[PermissionError]
 	onConnect  func(maxPayload int)
 	onDenied   func(error)
 	lenient    bool // what is denied is only logged
+	direct     bool // large messages may be written past the client
 
 	mu sync.Mutex
 	up chan struct{} // closed while connected
@@ -66,6 +67,7 @@ func newConnection(o Options, name string) (*Connection, error) {
 		onConnect: o.OnConnect,
 		onDenied:  o.OnDenied,
 		lenient:   o.lenient,
+		direct:    !o.NoDirectWrites,
 		up:        make(chan struct{}),
 	}
 	opts := c.options(o, servers)
@@ -202,13 +204,15 @@ func (c *Connection) setUp(nc *nats.Conn) {
 	}
 }
 
-// plainSocket returns the socket of the connection that was made, where that is no
-// TLS or WebSocket, and no newer one is being made already; otherwise nil.
+// plainSocket returns the socket of the connection that was made, to write to past the
+// client. It returns nil where the options do not allow that, the connection is one of
+// TLS or WebSocket, the server is too old to know headers, or a newer connection is
+// being made already.
 func (c *Connection) plainSocket(nc *nats.Conn) *socket {
 	s := c.dialer.current.Load()
 	_, err := nc.TLSConnectionState()
 	webSocket := strings.HasPrefix(nc.ConnectedUrl(), "ws")
-	if err == nil || webSocket || !nc.IsConnected() || c.dialer.current.Load() != s {
+	if !c.direct || err == nil || webSocket || !nc.HeadersSupported() || !nc.IsConnected() || c.dialer.current.Load() != s {
 		return nil
 	}
 	return s

@@ -98,6 +98,11 @@ type Options struct {
 	// the server has refused a message or a subscription. Default: it is logged.
 	OnDenied func(error)
 
+	// NoDirectWrites publishes all messages through the client (nats.go). Default: on
+	// connections without TLS and WebSocket, large ones are written to the socket, past
+	// the client, which would copy each of them first.
+	NoDirectWrites bool
+
 	lenient bool // what the server denies is only logged
 }
 
