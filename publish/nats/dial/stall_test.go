@@ -17,10 +17,12 @@ import (
 func TestStalledPeer(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	srv := natstest.Serve(t, embedded.Options{})
-	for _, size := range []int{100_000, 1_000_000, 8_000_000} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
+	for _, size := range []int{100_000, 1_000_000, 8_000_000, -8_000_000} {
+		throughClient := size < 0
+		size = max(size, -size)
+		t.Run(fmt.Sprint(size, " through the client: ", throughClient), func(t *testing.T) {
 			proxy := natstest.NewStallProxy(t, srv.ClientURL())
-			conn := conntest.Dial(t, dial.Options{URL: proxy.Addr().String(), WriteTimeout: timeout})
+			conn := conntest.Dial(t, dial.Options{URL: proxy.Addr().String(), WriteTimeout: timeout, NoDirectWrites: throughClient})
 			live := deliver.NewLive(conn, publish.GapEvents)
 			sub := conntest.Subscribe(t, srv.ClientURL(), subject)
 			conntest.WaitConnected(t, conn, sub)
