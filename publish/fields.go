@@ -11,8 +11,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// fields reads headers until the first error, which it keeps; after it every
-// value is the zero value.
+// fields reads headers. It keeps the first error; from then on, all methods return
+// zero values.
 type fields struct {
 	header map[string][]string
 	err    error
@@ -25,13 +25,13 @@ func (f *fields) fail(name, format string, args ...any) {
 }
 
 func (f *fields) text(name string) string {
-	values, there := f.header[name]
+	values := f.header[name]
 	switch {
 	case f.err != nil:
-	case !there || len(values) == 0:
+	case len(values) == 0:
 		f.fail(name, "is missing")
 	case len(values) > 1:
-		f.fail(name, "is there %d times", len(values))
+		f.fail(name, "has %d values instead of one", len(values))
 	case values[0] == "":
 		f.fail(name, "is empty")
 	case len(values[0]) > maxText:
@@ -44,7 +44,7 @@ func (f *fields) text(name string) string {
 
 func (f *fields) version() {
 	if v := f.text(HeaderVersion); f.err == nil && v != Version {
-		f.fail(HeaderVersion, "is %.40q: this program reads version %s of the messages", v, Version)
+		f.fail(HeaderVersion, "is %.40q, but this program reads only version %s", v, Version)
 	}
 }
 
@@ -62,17 +62,17 @@ func (f *fields) time(name string) time.Time {
 
 func (f *fields) slot(name string) source.Slot { return source.SlotAt(f.time(name)) }
 
-// count reads a positive number, written in no other way than we write it.
+// count reads a positive whole number without a sign or leading zeros.
 func (f *fields) count(name string) int {
 	s := f.text(name)
 	n, ok := parseCount(s)
 	if f.err == nil && !ok {
-		f.fail(name, "%.40q is not a count", s)
+		f.fail(name, "%.40q is not a positive whole number", s)
 	}
 	return n
 }
 
-// chunk reads which part of how many this is.
+// chunk reads the number of this part and how many parts there are.
 func (f *fields) chunk() (part, parts int) {
 	s := f.text(HeaderChunk)
 	if f.err != nil {
@@ -81,8 +81,8 @@ func (f *fields) chunk() (part, parts int) {
 	first, second, _ := strings.Cut(s, "/")
 	part, ok1 := parseCount(first)
 	parts, ok2 := parseCount(second)
-	if !ok1 || !ok2 || part > parts || parts < 2 || parts > MaxParts {
-		f.fail(HeaderChunk, "%.40q is not a part of 2 to %d, as in 2/5", s, MaxParts)
+	if !ok1 || !ok2 || part > parts || parts < 2 || parts > maxParts {
+		f.fail(HeaderChunk, "%.40q is not a part such as 2/5, of 2 to %d parts", s, maxParts)
 		return 0, 0
 	}
 	return part, parts
@@ -129,7 +129,7 @@ func split[T any](f *fields, name, separator string, n int, parse func(string) (
 	for i, part := range parts {
 		v, err := parse(part)
 		if err != nil {
-			f.fail(name, "%.40q is not a number it can hold", part)
+			f.fail(name, "%.40q is not a valid number", part)
 			return nil
 		}
 		values[i] = v

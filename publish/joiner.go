@@ -1,54 +1,54 @@
 package publish
 
 import (
+	"cmp"
 	"container/list"
 	"fmt"
 )
 
-// Defaults of [Joiner].
+// The limits of a [Joiner] unless a test sets others.
 const (
-	defaultJoinerBytes    = 256 << 20
-	defaultJoinerSubjects = 1 << 14
+	maxJoinerBytes    = 256 << 20
+	maxJoinerSubjects = 1 << 14
 )
 
-// A Joiner puts the parts of tensors together again, for each subject on its own:
-// see [Split]. All messages of the subjects go through it, in the order in which
-// they came, since any other message ends a tensor whose parts are not all there.
+// A Joiner puts the parts of tensors together again: see [Split]. Subjects are
+// independent of each other. All messages of a subject must go through it, in the order
+// in which they came: when a message is not of the incomplete tensor, the missing parts
+// of that one are lost.
 //
-// What it holds is bounded whatever the sender says. The zero value is ready for
-// use, by one goroutine at a time.
+// Whatever it is sent, a Joiner holds at most 256 MiB of incomplete tensors, and
+// remembers at most 16384 subjects. To make room it gives up the tensor that has waited
+// longest for a part. The zero value is ready for use, by one goroutine at a time.
 type Joiner struct {
-	// MaxBytes bounds the tensors that are incomplete, each counted in full; the
-	// one that has waited longest is dropped for a new one. Default: 256 MiB.
-	MaxBytes int64
-	// MaxSubjects is how many subjects are remembered. Default: 16384.
-	MaxSubjects int
-	// OnDrop is called with the subject of each incomplete tensor that is given
-	// up. Default: nobody is told.
+	// OnDrop, if not nil, is called with the subject of each incomplete tensor that is
+	// given up.
 	OnDrop func(subject string)
 
+	maxBytes    int64 // 0: maxJoinerBytes
+	maxSubjects int   // 0: maxJoinerSubjects
+
 	subjects   map[string]*list.Element // of *joint
-	open, done list.List                // the subject that was heard of last in front
+	open, done list.List                // the most recently used in front
 	bytes      int64
-	dropped    int
 }
 
-// A joint is the tensor of one subject whose parts came last.
+// A joint is the newest tensor of a subject that came in parts.
 type joint struct {
 	part
-	data    []byte // nil once the tensor is whole and handed out
+	data    []byte // nil once the tensor is complete and was returned
 	have    []bool // by part, from 0
 	missing int
 }
 
-// cost returns an upper bound of the bytes that the joint holds while it is open.
+// cost returns an upper bound of the bytes that an incomplete tensor takes.
 func (p part) cost() int64 { return p.total + int64(p.parts+HeaderSize(p.header)) }
 
-// Add takes the next message. It returns ok with a message that is whole: m
-// itself where it is no part, and the tensor that m completed, with a payload of
-// its own and the headers of the format as they were before [Split]. A part that was there
-// before is ignored. The error says that m is a part that cannot be one; the
-// tensor that was incomplete on its subject is dropped with it.
+// Add takes the next message. With ok it returns a whole message: m itself unless it is
+// a part, or the tensor that m completed. That one has a payload of its own, and the
+// headers of the format as they were before [Split]; other headers are left out.
+// A repeated part is ignored. The error says that m is not a valid part; then the
+// incomplete tensor of its subject is given up, too.
 func (j *Joiner) Add(m Message) (whole Message, ok bool, err error) {
 	if m.Kind() != KindPart {
 		j.Forget(m.Subject)
@@ -78,13 +78,14 @@ func (j *Joiner) Add(m Message) (whole Message, ok bool, err error) {
 	return j.finish(t), true, nil
 }
 
-// Open tells whether some parts of a tensor, but not all, have come on subject.
+// Open reports whether some but not all parts of a tensor have come on subject.
 func (j *Joiner) Open(subject string) bool {
 	e := j.subjects[subject]
 	return e != nil && e.Value.(*joint).missing > 0
 }
 
-// Forget drops what has come on subject, as after an interruption.
+// Forget gives up the incomplete tensor of subject, if there is one. Call it when
+// messages of the subject may have been lost.
 func (j *Joiner) Forget(subject string) {
 	e := j.subjects[subject]
 	if e == nil {
@@ -98,14 +99,10 @@ func (j *Joiner) Forget(subject string) {
 	}
 	j.open.Remove(e)
 	j.bytes -= t.cost()
-	j.dropped++
 	if j.OnDrop != nil {
 		j.OnDrop(subject)
 	}
 }
-
-// Dropped returns how many tensors were given up because parts were missing.
-func (j *Joiner) Dropped() int { return j.dropped }
 
 // find returns the tensor that p belongs to, or nil.
 func (j *Joiner) find(p part) *joint {
@@ -117,22 +114,17 @@ func (j *Joiner) find(p part) *joint {
 	if t.parts != p.parts || t.size != p.size || t.sum != p.sum {
 		return nil
 	}
-	j.open.MoveToFront(e) // does nothing where e is in the other list
+	j.open.MoveToFront(e) // each does nothing if e is in the other list
 	j.done.MoveToFront(e)
 	return t
 }
 
 // start makes room for the tensor of p, and remembers it.
 func (j *Joiner) start(p part) (*joint, error) {
-	maxBytes, maxSubjects := int64(defaultJoinerBytes), defaultJoinerSubjects
-	if j.MaxBytes > 0 {
-		maxBytes = j.MaxBytes
-	}
-	if j.MaxSubjects > 0 {
-		maxSubjects = j.MaxSubjects
-	}
+	maxBytes := cmp.Or(j.maxBytes, maxJoinerBytes)
+	maxSubjects := cmp.Or(j.maxSubjects, maxJoinerSubjects)
 	if p.cost() > maxBytes {
-		return nil, fmt.Errorf("a tensor of %d bytes in parts needs more than the %d bytes that are kept for such", p.total, maxBytes)
+		return nil, fmt.Errorf("a tensor of %d bytes in parts needs more than the %d bytes that are reserved for incomplete tensors", p.total, maxBytes)
 	}
 	for len(j.subjects) >= maxSubjects {
 		e := j.done.Back()
@@ -153,8 +145,7 @@ func (j *Joiner) start(p part) (*joint, error) {
 	return t, nil
 }
 
-// finish hands out the tensor of t, of which it keeps no more than it takes to
-// know its parts again.
+// finish returns the tensor of t. It remembers just enough to recognize repeated parts.
 func (j *Joiner) finish(t *joint) Message {
 	j.open.Remove(j.subjects[t.subject])
 	j.bytes -= t.cost()

@@ -14,6 +14,13 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
+// dropped makes j record the subjects of the tensors that it gives up.
+func dropped(j *publish.Joiner) *[]string {
+	subjects := new([]string)
+	j.OnDrop = func(subject string) { *subjects = append(*subjects, subject) }
+	return subjects
+}
+
 // join adds the messages and returns those that came out whole.
 func join(t testing.TB, j *publish.Joiner, messages ...publish.Message) []publish.Message {
 	t.Helper()
@@ -53,18 +60,19 @@ func TestJoiner(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var j publish.Joiner
+			gone := dropped(&j)
 			if diff := cmp.Diff(tt.want, join(t, &j, tt.in...)); diff != "" {
 				t.Error(diff)
 			}
-			if j.Dropped() != tt.dropped {
-				t.Errorf("%d dropped, not %d", j.Dropped(), tt.dropped)
+			if len(*gone) != tt.dropped {
+				t.Errorf("dropped %q, want %d", *gone, tt.dropped)
 			}
 		})
 	}
 }
 
-// TestJoinerBesideJetStreamHeaders: what the broker asks of each part is no
-// difference between tensors.
+// TestJoinerBesideJetStreamHeaders: parts of one tensor may differ in headers that are
+// meant for the broker.
 func TestJoinerBesideJetStreamHeaders(t *testing.T) {
 	m := sized(t, "a", 1000, 64, 48)
 	parts := split(t, m, 5000)
@@ -76,13 +84,14 @@ func TestJoinerBesideJetStreamHeaders(t *testing.T) {
 	}
 }
 
-// TestJoinerAgainstSplit sends tensors of random sizes on several subjects in
-// random interleaving, with parts lost and repeated. Exactly those come out that
-// lost nothing, unchanged.
+// TestJoinerAgainstSplit sends tensors of random sizes on several subjects, randomly
+// interleaved, with parts lost and repeated. Exactly the tensors that lost nothing come
+// out, unchanged.
 func TestJoinerAgainstSplit(t *testing.T) {
 	for seed := range uint64(25) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		var j publish.Joiner
+		gone := dropped(&j)
 		queues := make([][]publish.Message, 1+random.IntN(3))
 		want := make(map[string][]publish.Message)
 		lost := 0
@@ -123,8 +132,8 @@ func TestJoinerAgainstSplit(t *testing.T) {
 		if !reflect.DeepEqual(want, got) { // cmp takes seconds for so many bytes
 			t.Fatalf("seed %d: other tensors came out", seed)
 		}
-		if j.Dropped() != lost {
-			t.Fatalf("seed %d: %d dropped, not %d", seed, j.Dropped(), lost)
+		if len(*gone) != lost {
+			t.Fatalf("seed %d: dropped %q, want %d", seed, *gone, lost)
 		}
 	}
 }
@@ -151,6 +160,7 @@ func TestJoinerErrors(t *testing.T) {
 		}, "more than"},
 	} {
 		var j publish.Joiner
+		gone := dropped(&j)
 		m := sized(t, "a", 1000, 64, 48)
 		join(t, &j, split(t, m, 5000)[0])
 		bad := split(t, m, 5000)[1]
@@ -158,8 +168,8 @@ func TestJoinerErrors(t *testing.T) {
 		if _, ok, err := j.Add(bad); ok || err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, %v", name, ok, err)
 		}
-		if j.Dropped() != 1 || j.Open(m.Subject) {
-			t.Errorf("%s: %d dropped", name, j.Dropped())
+		if len(*gone) != 1 || j.Open(m.Subject) {
+			t.Errorf("%s: dropped %q", name, *gone)
 		}
 		if whole := join(t, &j, split(t, m, 5000)...); len(whole) != 1 {
 			t.Errorf("%s: not usable afterwards", name)
@@ -168,30 +178,27 @@ func TestJoinerErrors(t *testing.T) {
 }
 
 func TestJoinerBounds(t *testing.T) {
-	var dropped []string
-	j := publish.Joiner{
-		MaxBytes: 25_000, MaxSubjects: 3, // two tensors of 9216 bytes and headers
-		OnDrop: func(subject string) { dropped = append(dropped, subject) },
-	}
+	j := publish.NewSmallJoiner(25_000, 3) // room for two tensors of 9216 bytes and their headers
+	gone := dropped(j)
 	parts := func(stream string) []publish.Message { return split(t, sized(t, stream, 1000, 64, 48), 5000) }
 	a, b, c := parts("a"), parts("b"), parts("c")
-	join(t, &j, a[0], b[0], a[1], c[0]) // b has waited longest
-	if diff := cmp.Diff([]string{b[0].Subject}, dropped); diff != "" {
+	join(t, j, a[0], b[0], a[1], c[0]) // b has waited longest
+	if diff := cmp.Diff([]string{b[0].Subject}, *gone); diff != "" {
 		t.Error(diff)
 	}
-	if whole := join(t, &j, a[2], c[1], c[2]); len(whole) != 2 {
+	if whole := join(t, j, a[2], c[1], c[2]); len(whole) != 2 {
 		t.Errorf("%d whole", len(whole))
 	}
-	join(t, &j, parts("d")[0], parts("e")[0], b[0]) // the finished ones are forgotten first, then d for its bytes
-	if diff := cmp.Diff([]string{b[0].Subject, "cvf.t.d.detector"}, dropped); diff != "" {
+	join(t, j, parts("d")[0], parts("e")[0], b[0]) // the finished ones are forgotten first, then d for its bytes
+	if diff := cmp.Diff([]string{b[0].Subject, "cvf.t.d.detector"}, *gone); diff != "" {
 		t.Error(diff)
 	}
-	if j.Dropped() != 2 || !j.Open("cvf.t.e.detector") || j.Open("cvf.t.d.detector") || j.Open(a[0].Subject) {
-		t.Errorf("%d dropped", j.Dropped())
+	if !j.Open("cvf.t.e.detector") || j.Open("cvf.t.d.detector") || j.Open(a[0].Subject) {
+		t.Error("other tensors are open than e's alone")
 	}
 	j.Forget("cvf.t.e.detector")
-	if j.Dropped() != 3 || j.Open("cvf.t.e.detector") {
-		t.Errorf("%d dropped", j.Dropped())
+	if len(*gone) != 3 || j.Open("cvf.t.e.detector") {
+		t.Errorf("dropped %q", *gone)
 	}
 }
 
@@ -206,7 +213,7 @@ func FuzzJoiner(f *testing.F) {
 	}
 	f.Add("Cvf-Chunk", "65536/65536", []byte{1})
 	f.Fuzz(func(t *testing.T, name, value string, data []byte) {
-		j := publish.Joiner{MaxBytes: 1 << 20}
+		j := publish.NewSmallJoiner(1<<20, 0)
 		changed := split(t, m, 5000)[1]
 		changed.Header[name] = []string{value}
 		changed.Data = data
