@@ -22,17 +22,17 @@ type Delivery interface {
 	// acknowledgements, when the broker has acknowledged it. m.Data is not used after
 	// Publish returns.
 	//
-	// The error is a [*DropError] where the message was given up, and ctx's where that
-	// ended first. Any other error says that continuing makes no sense.
+	// The error is a [*DropError] if the message was given up, and ctx's error if ctx
+	// ended first. After any other error there is no point in publishing more.
 	Publish(ctx context.Context, m Message) error
-	// Gap tells consumers of a gap, after everything that was published before it on
-	// the routes of its stream; or does nothing where the delivery announces no gaps.
-	// Errors are those of Publish.
+	// Gap announces g to consumers, after everything that was published before it on
+	// the routes of its stream. It does nothing if the delivery announces no gaps.
+	// Its errors are those of Publish.
 	Gap(ctx context.Context, g Gap, routes []Route) error
 	// Confirm returns nil when everything that Publish and Gap returned nil for has
 	// reached the broker. Only then may cursors be saved.
 	Confirm(ctx context.Context) error
-	// Watched tells whether anybody listens to a subject, as far as is known: a message
-	// that nobody would receive need not be made.
+	// Watched returns false only if nobody is known to listen to the subject. Messages
+	// for it then need not be made.
 	Watched(subject string) bool
 }

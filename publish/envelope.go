@@ -8,7 +8,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// Bounds of what a consumer believes of a header.
+// Limits for the values that a consumer accepts in headers.
 const (
 	maxSide  = 1 << 16 // pixels
 	maxBytes = 1 << 30
@@ -18,7 +18,7 @@ const (
 // An Envelope is what the headers of a tensor message say.
 type Envelope struct {
 	Stream, Output string
-	// Time is the slot, and Capture the service's own timestamp of the picture.
+	// Time is the slot. Capture is the service's own timestamp of the picture.
 	Time, Capture time.Time
 	DType         transform.DType
 	// Shape has four positive entries: [1 C H W] for NCHW, [1 H W C] for NHWC.
@@ -29,23 +29,23 @@ type Envelope struct {
 	Source image.Point
 	// Affine maps the tensor's pixels to the source's.
 	Affine transform.Affine
-	// Scale, Mean and Std are the normalization, the last two with one number a
-	// channel: value = (pixel*Scale - Mean) / Std. Scale and Std are not 0.
+	// Scale, Mean and Std are the normalization: value = (pixel*Scale - Mean) / Std.
+	// Mean and Std have one number for each channel. Scale and Std are not 0.
 	Scale     float64
 	Mean, Std []float64
-	// Normalized tells whether the elements are normalized, or are pixels that
-	// the consumer is to normalize.
+	// Normalized is true if the elements are normalized already, and false if they are
+	// pixels that the consumer must normalize.
 	Normalized bool
 	// Spec is the fingerprint of how the tensor was made.
 	Spec string
-	// Traceparent is W3C's trace context of the span that published the tensor, ""
-	// where there is none that can be understood.
+	// Traceparent is the W3C trace context of the span that published the tensor, or ""
+	// if the header is missing or invalid.
 	Traceparent string
 }
 
-// ParseEnvelope reads the headers of a tensor message. What it returns is
-// consistent in itself, whatever the sender was; whether the payload fits is
-// told by [Envelope.Check], before which the payload must not be touched.
+// ParseEnvelope reads the headers of a tensor message. The result is consistent,
+// whoever sent the message. Call [Envelope.Check] before using the payload: it says
+// whether the payload is as long as the headers say.
 func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	f := fields{header: h}
 	f.version()
@@ -79,7 +79,7 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	}
 	e.Mean = f.floats(HeaderMean, channels)
 	e.Std = f.floats(HeaderStd, channels)
-	if _, there := h[HeaderNormalized]; there {
+	if _, ok := h[HeaderNormalized]; ok {
 		e.Normalized = oneOf(&f, HeaderNormalized, map[string]bool{"true": true, "false": false})
 	}
 	if f.err != nil {
@@ -91,7 +91,7 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	return e, nil
 }
 
-// validate checks what no single header shows.
+// validate checks what no header shows on its own.
 func (e Envelope) validate() error {
 	channels := e.Color.Channels()
 	if n, c, _, _ := e.dims(); n != 1 || c != channels {
@@ -111,8 +111,8 @@ func (e Envelope) validate() error {
 	return nil
 }
 
-// dims returns the sizes of batch, channels, rows and columns, all 0 in the zero
-// value.
+// dims returns the numbers of pictures, channels, rows and columns: all 0 for the
+// zero value.
 func (e Envelope) dims() (n, c, h, w int) {
 	if len(e.Shape) != 4 {
 		return 0, 0, 0, 0
@@ -129,14 +129,13 @@ func (e Envelope) Width() int { _, _, _, w := e.dims(); return w }
 // Height returns the tensor's height in pixels.
 func (e Envelope) Height() int { _, _, h, _ := e.dims(); return h }
 
-// Bytes returns the size of the payload that the headers announce.
+// Bytes returns the length of the payload in bytes, according to the headers.
 func (e Envelope) Bytes() int64 {
 	_, c, h, w := e.dims()
 	return int64(c) * int64(h) * int64(w) * int64(e.DType.Size())
 }
 
-// Check returns an error unless a payload of n bytes is what the headers
-// announce.
+// Check returns an error unless a payload of n bytes is as long as the headers say.
 func (e Envelope) Check(n int) error {
 	if want := e.Bytes(); int64(n) != want {
 		return fmt.Errorf("the payload has %d bytes, but %v of %s needs %d", n, e.Shape, e.DType, want)

@@ -9,14 +9,15 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// maxGapBytes bounds what [ParseGap] looks at; a real event has about 200 bytes.
+// maxGapBytes is the length of the longest event that [ParseGap] reads. A real one
+// has about 200 bytes.
 const maxGapBytes = 64 << 10
 
-// A Gap is a run of slots of one stream that all ended in the same way, without a
-// tensor.
+// A Gap is a run of slots of one stream that all ended without a tensor, for the same
+// reason.
 type Gap struct {
 	Stream string
-	// From is the first slot of the gap and To the last one: both belong to it.
+	// From is the first slot of the gap and To the last one; the gap includes both.
 	From, To source.Slot
 	// Slots is how many slots the gap has, at least 1.
 	Slots int
@@ -33,13 +34,13 @@ type gapJSON struct {
 	Reason string `json:"reason"`
 }
 
-// NewGapMessage returns the event that tells g: JSON on the subject
+// NewGapMessage returns the event that announces g: JSON on the subject
 // [GapSubject], without headers.
 //
 //	{"stream":"front-door","from":"2026-01-02T03:04:05.200Z",
 //	 "to":"2026-01-02T03:04:05.800Z","slots":4,"reason":"no_media"}
 //
-// To is the gap's last slot, and belongs to it.
+// The gap includes the slot at "to".
 func NewGapMessage(g Gap) (Message, error) {
 	data, err := json.Marshal(gapJSON{g.Stream, g.From.String(), g.To.String(), g.Slots, g.Reason})
 	if err != nil {
@@ -51,7 +52,7 @@ func NewGapMessage(g Gap) (Message, error) {
 // ParseGap reads the payload of a gap event.
 func ParseGap(data []byte) (Gap, error) {
 	if len(data) > maxGapBytes {
-		return Gap{}, fmt.Errorf("gap event: %d bytes are more than %d", len(data), maxGapBytes)
+		return Gap{}, fmt.Errorf("gap event: it has %d bytes, more than %d", len(data), maxGapBytes)
 	}
 	var j gapJSON
 	if err := json.Unmarshal(data, &j); err != nil {
@@ -88,7 +89,8 @@ func parseSlot(s string) (source.Slot, error) {
 	return source.SlotAt(t), err
 }
 
-// parseTime reads RFC 3339 and keeps hostile text out of its errors.
+// parseTime reads a time in RFC 3339. Its error quotes and cuts the text, which anybody
+// may have sent.
 func parseTime(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {

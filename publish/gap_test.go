@@ -45,7 +45,7 @@ func TestParseGapErrors(t *testing.T) {
 	} {
 		_, err := publish.ParseGap([]byte(strings.Replace(valid, tt.from, tt.to, 1)))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%q: error %v does not tell %q", tt.to, err, tt.want)
+			t.Errorf("%q: error %v does not say %q", tt.to, err, tt.want)
 		}
 	}
 }

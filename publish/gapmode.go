@@ -1,15 +1,15 @@
 package publish
 
-// A GapMode says how a [Delivery] tells consumers of gaps.
+// A GapMode says how a [Delivery] announces gaps to consumers.
 type GapMode int
 
 const (
-	// NoGaps tells of none.
+	// NoGaps announces none.
 	NoGaps GapMode = iota
 	// GapEvents publishes an event on the [GapSubject] of the stream: see
 	// [NewGapMessage].
 	GapEvents
-	// InlineGaps publishes a message in the place of the tensors that are missing, on
-	// each of their subjects: see [NewInlineGap].
+	// InlineGaps publishes a message in place of the missing tensors, on each of their
+	// subjects: see [NewInlineGap].
 	InlineGaps
 )

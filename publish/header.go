@@ -20,12 +20,12 @@ const (
 	HeaderScale      = "Cvf-Scale"      // 0.00392156862745098
 	HeaderMean       = "Cvf-Mean"       // one number a channel: 0.485,0.456,0.406
 	HeaderStd        = "Cvf-Std"        // one number a channel: 0.229,0.224,0.225
-	HeaderNormalized = "Cvf-Normalized" // "false" where the consumer is to normalize; else absent
+	HeaderNormalized = "Cvf-Normalized" // "false" if the consumer must normalize; absent otherwise
 	HeaderSpec       = "Cvf-Spec"       // the output's fingerprint
 	HeaderMsgID      = "Nats-Msg-Id"    // see MessageID
 
-	// W3C's trace context, where the frame is traced: 00-<trace id>-<span id>-01. It
-	// tells nothing of the tensor, and differs from attempt to attempt.
+	// The W3C trace context, if the frame is traced: 00-<trace id>-<span id>-01. It says
+	// nothing about the tensor, and differs between attempts.
 	HeaderTraceparent = "traceparent"
 
 	HeaderChunk = "Cvf-Chunk" // 2/5, only on a part of a tensor, see Split

@@ -8,17 +8,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// An InlineGap is a gap that is told in order among the tensors of one output.
+// An InlineGap is a gap that is announced in order among the tensors of one output.
 type InlineGap struct {
 	Gap
-	// Output and Spec are those of the tensors that are missing.
+	// Output and Spec are those of the missing tensors.
 	Output, Spec string
 }
 
 // NewInlineGap returns the message that takes the place of the tensors of g on
-// their subject. Its payload is empty, and its identity is that of the first
-// tensor that is missing, so that of a tensor and a gap for the same slot the
-// broker keeps only what came first.
+// their subject. Its payload is empty. It has the identity of the first missing
+// tensor: if a tensor and a gap are published for the same slot, the broker keeps only
+// the one that came first.
 func NewInlineGap(subject string, g Gap, o *transform.Output) Message {
 	return Message{Subject: subject, Header: map[string][]string{
 		HeaderVersion:  {Version},
@@ -33,13 +33,13 @@ func NewInlineGap(subject string, g Gap, o *transform.Output) Message {
 	}}
 }
 
-// Without returns what is left of a gap's message when all slots up to last, which
-// the gap holds, are taken away.
+// Without returns the message that announces the rest of g, after the slot last, which
+// must be one of the gap but not its last.
 func (g InlineGap) Without(last source.Slot, subject string) Message {
 	step := max((g.To-g.From)/source.Slot(max(g.Slots-1, 1)), 1)
-	told := int((last-g.From)/step) + 1
+	removed := int((last-g.From)/step) + 1
 	rest := g.Gap
-	rest.From, rest.Slots = g.From+source.Slot(told)*step, g.Slots-told
+	rest.From, rest.Slots = g.From+source.Slot(removed)*step, g.Slots-removed
 	return NewInlineGap(subject, rest, &transform.Output{Name: g.Output, Fingerprint: g.Spec})
 }
 

@@ -2,31 +2,31 @@ package publish
 
 import "strings"
 
-// A Kind says how a message is to be read.
+// A Kind says how to read a message.
 type Kind uint8
 
 // The kinds of messages.
 const (
-	// KindTensor: a whole tensor, for [ParseEnvelope]. Also what a message without
-	// any headers of ours is taken for: ParseEnvelope then tells what is missing.
+	// KindTensor: a whole tensor, for [ParseEnvelope]. A message without any headers of
+	// the format counts as one too, so that ParseEnvelope says what is missing.
 	KindTensor Kind = iota
 	// KindPart: a part of a tensor, for a [Joiner].
 	KindPart
 	// KindInlineGap: slots without a tensor, for [ParseInlineGap].
 	KindInlineGap
-	// KindGapEvent: the same on a subject of its own, for [ParseGap].
+	// KindGapEvent: slots without a tensor, on a subject of their own, for [ParseGap].
 	KindGapEvent
 )
 
-// Kind tells how m is to be read. It says nothing about whether m is sound.
+// Kind says how to read m. It does not check whether m is valid.
 func (m Message) Kind() Kind {
 	if strings.HasPrefix(m.Subject, GapPrefix) {
 		return KindGapEvent
 	}
-	if _, gap := m.Header[HeaderGap]; gap {
+	if _, ok := m.Header[HeaderGap]; ok {
 		return KindInlineGap
 	}
-	if _, part := m.Header[HeaderChunk]; part {
+	if _, ok := m.Header[HeaderChunk]; ok {
 		return KindPart
 	}
 	return KindTensor

@@ -57,8 +57,8 @@ func MessageID(stream string, slot source.Slot, output, fingerprint string) stri
 	}, "/")
 }
 
-// headerText keeps s from ending its header line: a control character, or a space
-// at either end, which readers trim, becomes an underscore.
+// headerText makes s safe as a header's value. Control characters, which could end the
+// header, become underscores, and so do spaces at either end, which readers trim.
 func headerText(s string) string {
 	clean := strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -75,7 +75,7 @@ func headerText(s string) string {
 	return strings.Repeat("_", start) + trimmed + strings.Repeat("_", end)
 }
 
-// wireDType returns the name that KServe's Open Inference Protocol has for d.
+// wireDType returns d's name in KServe's Open Inference Protocol.
 func wireDType(d transform.DType) string {
 	switch d {
 	case transform.Float32:

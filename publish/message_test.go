@@ -159,7 +159,7 @@ func TestSizeErrorNamesNumbersAndWaysOut(t *testing.T) {
 	text := publish.CheckSize(4_915_800, 1<<20).Error()
 	for _, want := range []string{"4915800", "1048576", "max_payload to at least 4915800", "float16", "uint8", "smaller size"} {
 		if !strings.Contains(text, want) {
-			t.Errorf("%q does not tell %q", text, want)
+			t.Errorf("%q does not say %q", text, want)
 		}
 	}
 	if text := publish.CheckSize(65<<20, 1<<20).Error(); strings.Contains(text, "at least") {

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// maxMsgID bounds, in bytes, the identity that is believed of a part. Ours have at
-// most four names of maxText, escaped.
+// maxMsgID is the length in bytes of the longest identity that is accepted of a part:
+// four names of maxText bytes, which escaping makes three times as long.
 const maxMsgID = 12 * maxText
 
-// A part is what a message says of the tensor that it is a part of.
+// A part is one part of a tensor, as its message describes it.
 type part struct {
 	subject      string
 	header       map[string][]string // of the whole tensor
@@ -21,7 +21,7 @@ type part struct {
 	total        int64
 }
 
-// parsePart checks that m can be a part of a tensor as its headers announce it.
+// parsePart checks that m can be a part of the tensor that its headers describe.
 func parsePart(m Message) (part, error) {
 	envelope, err := ParseEnvelope(m.Header)
 	if err != nil {
@@ -30,7 +30,7 @@ func parsePart(m Message) (part, error) {
 	f := fields{header: m.Header}
 	i, n := f.chunk()
 	if id := m.Header[HeaderMsgID]; len(id) > 1 || len(id) == 1 && len(id[0]) > maxMsgID {
-		f.fail(HeaderMsgID, "is not the identity of one message")
+		f.fail(HeaderMsgID, "is not a single identity of at most %d bytes", maxMsgID)
 	}
 	if f.err != nil {
 		return part{}, f.err
@@ -50,11 +50,10 @@ func parsePart(m Message) (part, error) {
 	return p, nil
 }
 
-// wholeHeader undoes partHeader and leaves out what is not ours: JetStream has
-// headers that differ from part to part. The sum is what tells the tensor: all of
-// the headers are in it, because parts of two attempts at one slot fit only where
-// they are of the same pixels, as far as one can tell. The trace, which tells the
-// attempt, is not.
+// wholeHeader undoes partHeader. It leaves out headers that are not of the format, such
+// as those of JetStream, which differ between parts. The sum identifies the tensor: it
+// covers all headers, so that parts of two attempts at one slot are joined only if both
+// describe the same pixels. It does not cover the trace, which differs between attempts.
 func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.Size]byte) {
 	whole := make(map[string][]string, len(tensorHeaders))
 	var text []byte

@@ -1,16 +1,29 @@
-// Package publish says how a tensor looks on the wire: its subject, its headers
-// and its identity.
+// Package publish defines the messages that carry tensors and gaps, and the contract
+// of what delivers them.
 //
-// [NewMessage] wraps a [transform.Tensor], [NewGapMessage] and [NewInlineGap] tell of
-// slots without one, and [Split] cuts a message that is too large for the server.
-// For consumers, [Message.Kind] tells them apart, a [Joiner] undoes Split, and
-// [ParseEnvelope], [ParseGap] and [ParseInlineGap] are the ways back; publish/tensor
-// does all of it.
-// A [Delivery] brings messages to a broker, as its mode promises; those for NATS are in
-// publish/nats/deliver. The package imports the standard library only.
+// A message has a subject, headers and an identity. [NewMessage] makes one from a
+// [transform.Tensor], [NewGapMessage] and [NewInlineGap] announce slots that have no
+// tensor, and [Split] cuts a message that is too large for the server into parts.
 //
-// It is larger than most packages because each piece of the wire
-// format has a file of its own.
+// In the other direction, [Message.Kind] says how to read a message: with
+// [ParseEnvelope], [ParseInlineGap] or [ParseGap], or with a [Joiner], which undoes
+// Split. Programs that only want tensors need publish/consume and publish/tensor, which
+// do all of this.
+//
+// A [Delivery] brings messages to a broker. Those for NATS are in publish/nats/deliver.
+//
+// # Stability
+//
+// The format of the messages is stable: a change that an existing consumer would
+// misread changes [Version]. Headers may be added, and consumers ignore those that they
+// do not know. The functions and types that make and read messages change only with the
+// major version. [Delivery] and the types that only deliveries use ([Route], [GapMode],
+// [Position], [DropError]) serve cvfeeder itself and may change with any release.
+//
+// The package imports the standard library, source and transform only.
+//
+// The package is larger than most packages of this module, because it holds the whole
+// format: the code that writes a header must be read beside the code that parses it.
 package publish
 
 import (
@@ -19,26 +32,20 @@ import (
 	"time"
 )
 
-// A Message is what goes over the wire.
+// A Message is what is sent to the broker.
 type Message struct {
 	Subject string
 	// Header holds the Cvf- headers and Nats-Msg-Id, one value each.
 	Header map[string][]string
-	// Data is the tensor's bytes. It is the tensor's own memory: the publisher
-	// does not keep it once Publish has returned.
+	// Data is the tensor's bytes. It is the tensor's own memory, and not used after
+	// Publish has returned.
 	Data []byte
-	// Expires is from when on the message is of no use; zero is never. It is not
-	// sent.
+	// Expires is the time after which the message is of no use; zero means never. It is
+	// not sent.
 	Expires time.Time
 }
 
-// A Publisher delivers messages.
-//
-// Publish returns nil when the mode's promise is kept for the message: handed to
-// the connection (live) or acknowledged by the broker (ring, durable). It returns
-// a [*DropError] when the message was given up, and any other error only where
-// going on makes no sense. It may be called by many goroutines, and keeps the
-// order of calls that follow each other.
+// A Publisher delivers messages: see [Delivery], which every publisher implements.
 type Publisher interface {
 	Publish(ctx context.Context, m Message) error
 }

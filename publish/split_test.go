@@ -175,8 +175,8 @@ func TestPosition(t *testing.T) {
 	}
 }
 
-// TestPartsOfOneTensor: the parts of one cut, and no others, are told to be of the
-// same tensor.
+// TestPartsOfOneTensor: the parts of one tensor have the same Position.Tensor, those of
+// other tensors have another, and no two parts have the same identity.
 func TestPartsOfOneTensor(t *testing.T) {
 	m := sized(t, "a", 1000, 64, 48)
 	ids := map[string]bool{}

@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// DefaultSubject is the template of the tensors' subjects.
+// DefaultSubject is the default template of the tensors' subjects.
 const DefaultSubject = "cvf.t.{stream}.{output}"
 
-// GapPrefix begins the subjects of gap events, and no others: see [GapSubject].
+// GapPrefix begins the subjects of gap events and of nothing else: see [GapSubject].
 const GapPrefix = "cvf.gap."
 
 const (
@@ -23,9 +23,9 @@ const (
 // A SubjectTemplate makes the subject of a tensor from its stream and output.
 type SubjectTemplate struct{ tokens []string }
 
-// ParseSubject reads a template such as [DefaultSubject]: a NATS subject in which
-// {stream} and {output} each stand once, in different tokens, so that no two
-// pairs of names can make the same subject.
+// ParseSubject reads a template such as [DefaultSubject]: a NATS subject that contains
+// {stream} and {output} once each, in different tokens. So different pairs of names
+// make different subjects.
 func ParseSubject(template string) (SubjectTemplate, error) {
 	fail := func(format string, args ...any) (SubjectTemplate, error) {
 		return SubjectTemplate{}, fmt.Errorf("subject %q: %s", template, fmt.Sprintf(format, args...))
@@ -37,7 +37,7 @@ func ParseSubject(template string) (SubjectTemplate, error) {
 	}
 	for _, reserved := range []string{GapPrefix, svcPrefix, "$", "_INBOX."} {
 		if strings.HasPrefix(template, reserved) {
-			return fail("must not begin with %q, which is kept for other messages", reserved)
+			return fail("must not begin with %q, which is reserved for other messages", reserved)
 		}
 	}
 	tokens := strings.Split(template, ".")
@@ -50,29 +50,28 @@ func ParseSubject(template string) (SubjectTemplate, error) {
 		case token == "":
 			return fail("has an empty part: remove the extra dot")
 		case strings.ContainsAny(literal, "{}"):
-			return fail("%q is not known: only %s and %s are replaced", token, streamField, outputField)
+			return fail("%q contains an unknown field: only %s and %s are replaced", token, streamField, outputField)
 		case literal != "" && SubjectToken(literal) != literal:
-			return fail("%q holds a character that a subject cannot: no spaces, wildcards (* and >) or control characters", token)
+			return fail("%q contains a character that a subject must not have: no spaces, wildcards (* and >) or control characters", token)
 		}
 	}
 	return SubjectTemplate{tokens}, nil
 }
 
-// Subject returns the subject for a stream and an output, whose names are first
-// made fit by [SubjectToken].
+// Subject returns the subject of a stream's output. The names go through [SubjectToken].
 func (t SubjectTemplate) Subject(stream, output string) string {
 	return t.fill(SubjectToken(stream), SubjectToken(output))
 }
 
-// AnyStream returns the subject that stands for an output of all streams.
+// AnyStream returns the subject with a wildcard that matches an output of all streams.
 func (t SubjectTemplate) AnyStream(output string) string {
 	return t.fill(anyToken, SubjectToken(output))
 }
 
-// Wildcard returns the subject that stands for those of all streams and outputs.
+// Wildcard returns the subject with wildcards that matches all streams and outputs.
 func (t SubjectTemplate) Wildcard() string { return t.fill(anyToken, anyToken) }
 
-// anyToken stands for a whole token, which no name can become.
+// anyToken matches a whole token. [SubjectToken] never returns it.
 const anyToken = "*"
 
 func (t SubjectTemplate) fill(stream, output string) string {
@@ -93,9 +92,9 @@ func (t SubjectTemplate) fill(stream, output string) string {
 	return strings.Join(tokens, ".")
 }
 
-// SubjectToken returns name with every character replaced by an underscore that
-// one token of a subject cannot hold: the dot, the wildcards, spaces, and what
-// does not print. Other Unicode characters stay. An empty name becomes "_".
+// SubjectToken makes name fit into one token of a subject. Dots, wildcards, spaces and
+// characters that do not print become underscores; other Unicode characters stay. An
+// empty name becomes "_".
 func SubjectToken(name string) string {
 	if name == "" {
 		return "_"

@@ -45,7 +45,7 @@ func TestParseSubjectErrors(t *testing.T) {
 	} {
 		_, err := publish.ParseSubject(template)
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: error %v does not tell %q", template, err, want)
+			t.Errorf("%q: error %v does not say %q", template, err, want)
 		}
 	}
 }

@@ -2,9 +2,8 @@ package publish
 
 import "strings"
 
-// traceparent returns the header's value where it is as W3C's Trace Context has
-// version 00 of it, otherwise "": what is wrong with a trace is no reason to refuse a
-// tensor.
+// traceparent returns the header's value if it is valid in version 00 of the W3C Trace
+// Context, and "" otherwise: a bad trace is no reason to reject a tensor.
 func traceparent(h map[string][]string) string {
 	values := h[HeaderTraceparent]
 	if len(values) != 1 {

@@ -3,7 +3,7 @@ package tensor
 import "math"
 
 // Float16 returns the value of an IEEE 754 binary16 number: a sign bit, 5 bits of
-// exponent with bias 15, 10 bits of fraction. Every one is exact in binary32.
+// exponent with bias 15, 10 bits of fraction. The result is exact.
 func Float16(bits uint16) float32 {
 	sign := uint32(bits>>15) << 31
 	exponent := uint32(bits >> 10 & 0x1f)

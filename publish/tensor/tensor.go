@@ -1,16 +1,19 @@
-// Package tensor is for programs that consume tensors: it turns a message into
-// numbers, and the numbers' places in the tensor into places in the picture.
+// Package tensor is for programs that consume tensors. It gives the numbers in a
+// message, and maps coordinates in the tensor to coordinates in the camera's picture.
 //
 //	t, err := tensor.Parse(message)
 //	if err != nil {
-//		return err // not what it says: the next message may be fine
+//		return err // a bad message: the next one may be fine
 //	}
 //	pixels, err := t.Float32s() // 1·C·H·W elements as t.Shape and t.Layout say
 //	x, y := t.ToSource(box.X, box.Y)
 //
-// [Parse] checks everything that a sender could get wrong, so that the methods
-// need not be feared. The messages come from publish/consume, whose deliveries are
-// tensors already. The package imports the standard library only.
+// [Parse] checks everything that a sender could get wrong, so that no method can
+// panic because of a bad message. Programs that read over NATS do not call it: the
+// deliveries of publish/consume are tensors already.
+//
+// All of this package is meant for importers, and changes only with the major version.
+// It imports the standard library, publish and transform only.
 package tensor
 
 import (
@@ -25,22 +28,22 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// ErrSpec says that a tensor was made in another way than expected.
+// ErrSpec says that a tensor was not made in the expected way.
 var ErrSpec = errors.New("tensor of another spec")
 
-// A Tensor is one picture as a model takes it, and where it came from. It is a
-// value; its copies share Data.
+// A Tensor is one picture in the form that a model takes, and where it came from. It is
+// a value; its copies share Data.
 type Tensor struct {
 	publish.Envelope
-	// Subject is that of the message.
+	// Subject is the subject of the message.
 	Subject string
 	// Data holds the elements: contiguous, little-endian, in C order.
 	Data []byte
 }
 
-// Parse reads a whole tensor message. It keeps m.Data. An error tells what is
-// wrong with the headers, or that the payload is not what they announce. For
-// messages that may be parts or gaps, see [publish.Message.Kind].
+// Parse reads the message of a whole tensor. It keeps m.Data. The error says what is
+// wrong with the headers, or that the payload is not as long as they say. If messages
+// may be parts or gaps, look at [publish.Message.Kind] first.
 func Parse(m publish.Message) (Tensor, error) {
 	envelope, err := publish.ParseEnvelope(m.Header)
 	if err != nil {
@@ -52,10 +55,9 @@ func Parse(m publish.Message) (Tensor, error) {
 	return Tensor{Envelope: envelope, Subject: m.Subject, Data: m.Data}, nil
 }
 
-// Float32s returns the elements of a float32 tensor. They are t.Data itself where
-// that lies at a multiple of four on a little-endian machine, and a copy
-// otherwise, so they are not to be written to. The error says that the tensor has
-// another type.
+// Float32s returns the elements of a float32 tensor. The slice may share the memory of
+// t.Data, so do not write to it; it is a copy only on a big-endian machine, or if t.Data
+// is not aligned to four bytes. The error says that the tensor has another type.
 func (t Tensor) Float32s() ([]float32, error) {
 	if err := t.need(transform.Float32); err != nil {
 		return nil, err
@@ -87,9 +89,9 @@ func (t Tensor) need(d transform.DType) error {
 	return nil
 }
 
-// AppendFloat32s appends to dst the elements as the model takes them, whatever
-// type they came in: float16 is converted, and pixels that are not normalized yet
-// are, with Scale, Mean and Std. Pass dst[:0] to use its memory again.
+// AppendFloat32s appends the elements to dst, ready for the model, whatever their type
+// in the message. It converts float16, and normalizes pixels that are not normalized
+// yet, with Scale, Mean and Std. Pass dst[:0] to reuse its memory.
 func (t Tensor) AppendFloat32s(dst []float32) []float32 {
 	start := len(dst)
 	switch t.DType {
@@ -127,25 +129,25 @@ func (t Tensor) normalize(values []float32) {
 	}
 }
 
-// Age returns how long before now the picture was taken.
+// Age returns how long before now the tensor's slot was.
 func (t Tensor) Age(now time.Time) time.Duration { return now.Sub(t.Time) }
 
-// CheckSpec returns an error that wraps [ErrSpec] unless the tensor was made in
-// the way that want is the fingerprint of: with another size, normalization or
-// decoder a model may see other numbers than it was tested with.
+// CheckSpec returns an error that wraps [ErrSpec] unless want is the fingerprint of how
+// the tensor was made. With another size, normalization or decoder, a model may see
+// other numbers than it was tested with.
 func (t Tensor) CheckSpec(want string) error {
 	if t.Spec != want {
-		return fmt.Errorf("%w: its fingerprint is %.40q, and %.40q is expected", ErrSpec, t.Spec, want)
+		return fmt.Errorf("%w: its fingerprint is %.40q, not %.40q as expected", ErrSpec, t.Spec, want)
 	}
 	return nil
 }
 
-// view returns the little-endian elements in data, which is not empty: data itself
-// where the machine can read it like that.
+// view returns the little-endian elements in data, which must not be empty. The result
+// shares data's memory if the machine can read the elements there.
 func view[T uint16 | float32](data []byte) []T {
 	var element T
 	size := int(unsafe.Sizeof(element))
-	first := unsafe.Pointer(unsafe.SliceData(data)) //nolint:gosec // only to read what lies in data, where it is aligned
+	first := unsafe.Pointer(unsafe.SliceData(data)) //nolint:gosec // only to read within data, if it is aligned
 	littleEndian := binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 	if littleEndian && uintptr(first)%unsafe.Alignof(element) == 0 {
 		return unsafe.Slice((*T)(first), len(data)/size) //nolint:gosec // no longer than data

@@ -150,7 +150,7 @@ func TestOtherTypes(t *testing.T) {
 		"are uint8, not float32": err32, "are uint8, not float16": err16, "are float16, not uint8": err8,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v does not tell %q", err, want)
+			t.Errorf("%v does not say %q", err, want)
 		}
 	}
 }
