@@ -30,7 +30,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo test test-asan chaos simulate soak soak-hour fidelity lint fmt docs bench opencv image image-test release clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo check test test-asan chaos simulate soak soak-hour fidelity lint fmt docs bench opencv image image-test release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,9 +53,16 @@ build: deps ## build bin/cvfeeder
 demo: build ## run everything in one process; make demo ARGS="--for 60s --streams 4"
 	@bin/cvfeeder demo $(ARGS)
 
+# Most tests wait rather than compute, so that more of them than there are cores run at
+# the same time.
+check: deps $(GOLANGCI) ## vet, lint what changed, test all but the long tests; up to 90 s, without the race detector
+	go vet -tags $(TAGS) ./...
+	.ci/lint-changed.sh $(GOLANGCI)
+	go test -short -p 4 -parallel 8 -timeout 5m -tags $(TAGS) ./...
+
 test: deps-test $(VENV)/.done $(KUSTOMIZE) ## vet and test everything, with the race detector
 	go vet -tags $(TAGS) ./...
-	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" go test -race -timeout 20m -tags $(TAGS) ./...
+	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" go test -race -parallel 4 -timeout 20m -tags $(TAGS) ./...
 	go test -race -tags "$(TAGS) matprofile" ./transform/opencv/...
 
 # The tests find leaks themselves, because OpenCV keeps some memory to the end. For that
