@@ -256,6 +256,28 @@ func TestAllRefusedIsFatal(t *testing.T) {
 	})
 }
 
+// TestRefusedLaterIsNotFatal has the credentials expire after the service has answered,
+// but before there was any media.
+func TestRefusedLaterIsNotFatal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		expired := time.Now().Add(10 * time.Second)
+		r.build(t, 1, 0, func(_ *Options, s []Stream) {
+			s[0].fails(func() error {
+				if time.Now().Before(expired) {
+					return source.ErrNoMedia
+				}
+				return source.ErrRefused
+			})
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := r.run(ctx); errors.Is(err, source.ErrRefused) {
+			t.Errorf("the run has ended: %v", err)
+		}
+	})
+}
+
 func TestStalledStreamIsNotReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}

@@ -79,6 +79,8 @@ type stream struct {
 	*camera
 	log    *slog.Logger
 	health health
+	// answered: a request has succeeded, so that a later refusal is not one at the start.
+	answered atomic.Bool
 	queue  queue
 	views  views
 	saved  time.Time // when its cursor was last due to be saved; of report only
@@ -107,6 +109,7 @@ func (p *Pipeline) newStream(s Stream) *stream {
 	seen := func(first source.Slot) streamObservers { return p.observe(s, first) }
 	st.camera = open(s, s.From, seen, func(err error) {
 		if err == nil {
+			st.answered.Store(true)
 			st.readable()
 		}
 	})
@@ -153,7 +156,7 @@ func (p *Pipeline) read(ctx context.Context, s *stream) error {
 	first := true
 	for f, err := range s.feed.Frames(ctx) {
 		if err != nil {
-			if first && p.refusedAll(err) {
+			if first && !s.answered.Load() && p.refusedAll(err) {
 				return err
 			}
 			first = false
