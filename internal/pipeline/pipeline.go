@@ -140,7 +140,7 @@ func (r *run) startAll(streams []Stream) {
 	defer r.mu.Unlock()
 	r.initial = len(streams)
 	for _, s := range streams {
-		r.start(s)
+		r.start(s, true)
 	}
 }
 

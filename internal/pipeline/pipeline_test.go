@@ -278,6 +278,29 @@ func TestRefusedLaterIsNotFatal(t *testing.T) {
 	})
 }
 
+// TestRefusedAmongOthersIsNotFatal adds a stream whose credentials are refused beside one
+// that is read.
+func TestRefusedAmongOthersIsNotFatal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		r.build(t, 2, 0, func(_ *Options, s []Stream) {
+			s[0].fails(func() error { return source.ErrRefused })
+			r.follow = func(_ context.Context, set Set) {
+				time.Sleep(10 * time.Second)
+				added := s[0]
+				added.Name = "cam-3"
+				added.fails(func() error { return source.ErrRefused })
+				set.Add(added)
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := r.run(ctx); errors.Is(err, source.ErrRefused) {
+			t.Errorf("the run has ended beside a stream that is read: %v", err)
+		}
+	})
+}
+
 func TestStalledStreamIsNotReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}

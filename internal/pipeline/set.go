@@ -30,13 +30,15 @@ type run struct {
 	loops      sync.WaitGroup
 }
 
-// start opens and runs a stream, unless one of this name is running. Its caller has
-// locked the pipeline. Streams are started only while a loop runs, or before the first.
-func (r *run) start(st Stream) *stream {
+// start opens and runs a stream, unless one of this name is running; initial says that
+// Run was given it. Its caller has locked the pipeline. Streams are started only while a
+// loop runs, or before the first.
+func (r *run) start(st Stream, initial bool) *stream {
 	if r.streams[st.Name] != nil {
 		return nil
 	}
 	s := r.newStream(st)
+	s.initial = initial
 	r.streams[st.Name] = s
 	ctx, stop := context.WithCancel(r.ctx)
 	drain, giveUp := context.WithCancel(r.drain)
@@ -56,7 +58,7 @@ func (r *run) start(st Stream) *stream {
 func (r *run) Add(st Stream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s := r.start(st); s != nil {
+	if s := r.start(st, false); s != nil {
 		s.log.Info("stream added")
 	}
 }

@@ -79,6 +79,8 @@ type stream struct {
 	*camera
 	log    *slog.Logger
 	health health
+	// initial: it is one of the streams that Run was given.
+	initial bool
 	// answered: a request has succeeded, so that a later refusal is not one at the start.
 	answered atomic.Bool
 	queue  queue
@@ -156,7 +158,7 @@ func (p *Pipeline) read(ctx context.Context, s *stream) error {
 	first := true
 	for f, err := range s.feed.Frames(ctx) {
 		if err != nil {
-			if first && !s.answered.Load() && p.refusedAll(err) {
+			if first && s.initial && !s.answered.Load() && p.refusedAll(err) {
 				return err
 			}
 			first = false
