@@ -86,7 +86,9 @@ func (p *Pipeline) saveCursors(ctx context.Context, streams []*stream) error {
 	var keys []string
 	p.mu.Lock()
 	for i, s := range streams {
-		if p.streams[s.Name] == s && s.Key != "" {
+		// A removal may have overtaken a report that looked at the cursor before it.
+		if p.streams[s.Name] == s && s.Key != "" && cursors[i] >= s.kept {
+			s.kept = cursors[i]
 			p.opts.Cursors.Set(s.Key, cursors[i])
 			keys = append(keys, s.Key)
 		}

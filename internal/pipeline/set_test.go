@@ -140,3 +140,43 @@ func TestRemoveGivesUp(t *testing.T) {
 		}
 	})
 }
+
+// slowFlush are cursors whose Flush takes a while, as a disk may.
+type slowFlush struct{ *sourcetest.Cursors }
+
+func (c slowFlush) Flush(ctx context.Context, keys ...string) error {
+	time.Sleep(200 * time.Millisecond)
+	return c.Cursors.Flush(ctx, keys...)
+}
+
+// TestRemovedCursorStands removes a stream while the cursors of all streams are being
+// saved: what was noted before the removal must not replace the last cursor.
+func TestRemovedCursorStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		cursors := &sourcetest.Cursors{}
+		confirms := 0
+		r.away = func() error {
+			// The one of the report at 5 s takes longer than that of Remove, which begins later.
+			if confirms++; confirms == 5 {
+				time.Sleep(800 * time.Millisecond)
+			}
+			return nil
+		}
+		r.build(t, 1, 0, func(o *Options, s []Stream) {
+			s[0].Key = "one"
+			o.Cursors = slowFlush{cursors}
+			r.follow = func(ctx context.Context, set Set) {
+				time.Sleep(5700 * time.Millisecond)
+				cursor, was := set.Remove(ctx, "cam-1")
+				time.Sleep(5 * time.Second)
+				if got := saved(cursors, "one"); !was || got != cursor {
+					t.Errorf("saved %v, want %v", got, cursor)
+				}
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		defer cancel()
+		_ = r.run(ctx)
+	})
+}

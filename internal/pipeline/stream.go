@@ -83,10 +83,12 @@ type stream struct {
 	initial bool
 	// answered: a request has succeeded, so that a later refusal is not one at the start.
 	answered atomic.Bool
-	queue  queue
-	views  views
-	saved  time.Time // when its cursor was last due to be saved; of report only
-	ends   ends
+	queue    queue
+	views    views
+	saved    time.Time // when its cursor was last due to be saved; of report only
+	// kept is the cursor that was last given to the Cursors, guarded by the pipeline's lock.
+	kept source.Slot
+	ends ends
 }
 
 // ends are the means to end a stream's loop.
