@@ -56,8 +56,16 @@ func (m metered) observeStage(stage string, took time.Duration) {
 	m.Stage.WithLabelValues(stage).Observe(took.Seconds())
 }
 
-// countDrop counts a message that was given up, and leaves other errors alone.
+// countDrop counts a message that was given up, or each of several, and leaves other
+// errors alone.
 func (m metered) countDrop(err error) {
+	// A gap among the tensors is a message for each output.
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost one holds several messages
+		for _, err := range joined.Unwrap() {
+			m.countDrop(err)
+		}
+		return
+	}
 	var drop *publish.DropError
 	if errors.As(err, &drop) {
 		m.PublishErrors.WithLabelValues(drop.Reason).Inc()

@@ -200,3 +200,14 @@ func TestSampledTrace(t *testing.T) {
 		t.Errorf("without the header: %q", got)
 	}
 }
+
+// TestEachDroppedGapCounts drops a gap on two of three subjects.
+func TestEachDroppedGapCounts(t *testing.T) {
+	m := metrics.New(metrics.Build{})
+	s := Metrics(m).Stream(pipeline.Stream{Name: "cam"}, 0)
+	drop := &publish.DropError{Reason: publish.DropSlow, Err: errors.New("refused")}
+	s.GapTold(publish.Gap{}, errors.Join(drop, drop))
+	if n := testutil.ToFloat64(m.PublishErrors.WithLabelValues(publish.DropSlow)); n != 2 {
+		t.Errorf("%v publish errors, want one for each message", n)
+	}
+}
