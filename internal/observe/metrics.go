@@ -110,7 +110,7 @@ func (m *meteredFrame) Ended(o source.Outcome, why error) {
 	if m.transform > 0 && why == nil {
 		m.observeStage("transform", m.transform)
 	}
-	if m.publish > 0 && o != source.Pending {
+	if o == source.Published || o == source.Dropped { // also where nobody listens
 		m.observeStage("publish", m.publish)
 	}
 }

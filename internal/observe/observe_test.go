@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"testing"
 	"time"
 
@@ -103,6 +104,25 @@ func TestObservers(t *testing.T) {
 	}
 }
 
+// stages returns how often each stage was observed.
+func stages(t *testing.T, m *metrics.Metrics) map[string]uint64 {
+	t.Helper()
+	families, err := m.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]uint64{}
+	for _, f := range families {
+		if f.GetName() != "cvfeeder_stage_seconds" {
+			continue
+		}
+		for _, s := range f.GetMetric() {
+			counts[s.GetLabel()[0].GetValue()] = s.GetHistogram().GetSampleCount()
+		}
+	}
+	return counts
+}
+
 func checkMetrics(t *testing.T, m *metrics.Metrics) {
 	t.Helper()
 	if n := testutil.ToFloat64(m.PublishErrors.WithLabelValues("slow")); n != 10 {
@@ -111,25 +131,9 @@ func checkMetrics(t *testing.T, m *metrics.Metrics) {
 	if n := testutil.ToFloat64(m.PublishBytes.WithLabelValues("a")); n < 10*100 {
 		t.Errorf("%v bytes published", n)
 	}
-	families, err := m.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := map[string]uint64{"fetch": 30, "decode": 20, "transform": 20, "publish": 20}
-	for _, f := range families {
-		if f.GetName() != "cvfeeder_stage_seconds" {
-			continue
-		}
-		for _, s := range f.GetMetric() {
-			stage := s.GetLabel()[0].GetValue()
-			if n := s.GetHistogram().GetSampleCount(); n != want[stage] {
-				t.Errorf("%s was observed %d times, want %d", stage, n, want[stage])
-			}
-			delete(want, stage)
-		}
-	}
-	if len(want) > 0 {
-		t.Errorf("not observed: %v", want)
+	if got := stages(t, m); !maps.Equal(got, want) {
+		t.Errorf("the stages were observed %v times, want %v", got, want)
 	}
 }
 
@@ -209,5 +213,18 @@ func TestEachDroppedGapCounts(t *testing.T) {
 	s.GapTold(publish.Gap{}, errors.Join(drop, drop))
 	if n := testutil.ToFloat64(m.PublishErrors.WithLabelValues(publish.DropSlow)); n != 2 {
 		t.Errorf("%v publish errors, want one for each message", n)
+	}
+}
+
+// TestUnheardFramesArePublished: the stages of a frame that nobody listens to.
+func TestUnheardFramesArePublished(t *testing.T) {
+	m := metrics.New(metrics.Build{})
+	s := Metrics(m).Stream(pipeline.Stream{Name: "cam"}, 0)
+	s.Frame(source.Frame{}, false).Ended(source.Published, nil)
+	s.Frame(source.Frame{}, false).Ended(source.Stale, nil)
+	s.Frame(source.Frame{}, true).Ended(source.Pending, nil)
+	want := map[string]uint64{"fetch": 0, "decode": 0, "transform": 0, "publish": 1}
+	if got := stages(t, m); !maps.Equal(got, want) {
+		t.Errorf("the stages were observed %v times, want %v", got, want)
 	}
 }
