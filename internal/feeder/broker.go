@@ -26,9 +26,10 @@ type broker struct {
 
 // connect starts to connect to NATS; it does not wait for the server. stop ends the run
 // where the server refuses what the plan needs.
-func (f *Feeder) connect(plan Plan, limit *payloadLimit, stop func(error)) (*broker, error) {
+func (f *Feeder) connect(plan Plan, switches Switches, limit *payloadLimit, stop func(error)) (*broker, error) {
 	opts := plan.Dial()
 	opts.Logger, opts.OnConnect, opts.OnDenied = f.Log, limit.connected, stop
+	opts.NoDirectWrites = !switches.DirectWrites
 	b := &broker{log: f.Log, url: dial.Redact(opts.URL), shutdown: func() {}}
 	if opts.URL == config.Embedded {
 		server, err := embedded.Start(embedded.Options{Listen: f.Listen, StoreDir: plan.StoreDir, Logger: f.Log})

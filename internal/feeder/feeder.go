@@ -107,7 +107,7 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 	traces := startTraces(ctx, f.Log)
 	defer traces.end()
 	limit := newPayloadLimit(plan, traces.overhead, f.Log, stop)
-	b, err := f.connect(plan, limit, stop)
+	b, err := f.connect(plan, switches, limit, stop)
 	if err != nil {
 		return err
 	}

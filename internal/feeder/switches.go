@@ -10,11 +10,14 @@ import (
 // a library. The slower way around each gives the same bytes. They are for the day on
 // which an upgraded library behaves in another way than it did when it was tested.
 const (
-	rowDecoderVariable = "CVFEEDER_ROW_DECODER"
+	directWritesVariable = "CVFEEDER_DIRECT_WRITES"
+	rowDecoderVariable   = "CVFEEDER_ROW_DECODER"
 )
 
 // Switches say which of those parts are used.
 type Switches struct {
+	// DirectWrites writes large messages past the buffers of nats.go.
+	DirectWrites bool
 	// RowDecoder decodes JPEGs row by row, with an entropy decoder and an inverse DCT of
 	// our own within libjpeg.
 	RowDecoder bool
@@ -23,6 +26,9 @@ type Switches struct {
 // ReadSwitches reads the switches from the environment. Everything is on unless its
 // variable is "off". The error is one of usage.
 func ReadSwitches(getenv func(string) string) (s Switches, err error) {
+	if s.DirectWrites, err = isOn(getenv, directWritesVariable); err != nil {
+		return Switches{}, err
+	}
 	s.RowDecoder, err = isOn(getenv, rowDecoderVariable)
 	return s, err
 }
@@ -43,6 +49,9 @@ func (s Switches) Decoder() opencv.Options { return opencv.Options{NoRowDecoder:
 
 // logSwitches logs which of the parts are not used.
 func (f *Feeder) logSwitches(s Switches) {
+	if !s.DirectWrites {
+		f.Log.Info("messages are not written directly to the sockets", "variable", directWritesVariable)
+	}
 	if !s.RowDecoder {
 		f.Log.Info("the row decoder is off", "variable", rowDecoderVariable)
 	} else if err := opencv.CheckRowDecoder(); err != nil {

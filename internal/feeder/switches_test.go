@@ -16,10 +16,12 @@ func TestSwitches(t *testing.T) {
 		fails       bool
 		logs        string
 	}{
-		{rowDecoderVariable, "", Switches{RowDecoder: true}, false, ""},
-		{rowDecoderVariable, "on", Switches{RowDecoder: true}, false, ""},
-		{rowDecoderVariable, "off", Switches{}, false, "row decoder is off"},
+		{rowDecoderVariable, "", Switches{DirectWrites: true, RowDecoder: true}, false, ""},
+		{rowDecoderVariable, "on", Switches{DirectWrites: true, RowDecoder: true}, false, ""},
+		{rowDecoderVariable, "off", Switches{DirectWrites: true}, false, "row decoder is off"},
 		{rowDecoderVariable, "no", Switches{}, true, ""},
+		{directWritesVariable, "off", Switches{RowDecoder: true}, false, "not written directly"},
+		{directWritesVariable, "0", Switches{}, true, ""},
 	} {
 		getenv := func(name string) string {
 			if name == tt.name {

@@ -60,7 +60,8 @@ func (m metered) observeStage(stage string, took time.Duration) {
 // errors alone.
 func (m metered) countDrop(err error) {
 	// A gap among the tensors is a message for each output.
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost one holds several messages
+	// Only the outermost error holds those of several messages.
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, err := range joined.Unwrap() {
 			m.countDrop(err)
 		}
