@@ -136,7 +136,7 @@ func (l *payloadLimit) connected(limit int) {
 	err := l.check(l.largest, limit)
 	switch {
 	case err == nil:
-	case l.connects <= DataConnections():
+	case l.connects <= dataConnections():
 		l.stop(Usage(err))
 	default:
 		l.log.Error("tensors that are too large are dropped until the server's max_payload is raised", "err", err)

@@ -25,7 +25,7 @@ func TestPayloadLimit(t *testing.T) {
 		{config.OversizeReject, func(tell func(int)) { tell(100) }, false, ""},
 		{config.OversizeChunk, func(tell func(int)) { tell(99) }, false, ""},
 		{config.OversizeReject, func(tell func(int)) {
-			for range DataConnections() {
+			for range dataConnections() {
 				tell(100)
 			}
 			tell(99)

@@ -69,14 +69,14 @@ func NewPlan(cfg *config.Config) (Plan, error) {
 	return p, err
 }
 
-// DataConnections returns how many NATS connections carry tensors on this machine.
-func DataConnections() int { return min(runtime.GOMAXPROCS(0), maxDataConnections) }
+// dataConnections returns how many NATS connections carry tensors on this machine.
+func dataConnections() int { return min(runtime.GOMAXPROCS(0), maxDataConnections) }
 
 // Dial returns the options of the connections to NATS.
 func (p Plan) Dial() dial.Options {
 	n := p.Config.NATS
 	return dial.Options{
-		URL: n.URL, Credentials: n.Credentials, TLS: dial.TLS(n.TLS), DataConnections: DataConnections(),
+		URL: n.URL, Credentials: n.Credentials, TLS: dial.TLS(n.TLS), DataConnections: dataConnections(),
 		Chunk: p.Config.Delivery.Oversize == config.OversizeChunk,
 	}
 }

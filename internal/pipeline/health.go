@@ -117,8 +117,8 @@ type State struct {
 	StalledSince time.Time
 }
 
-// NotReady returns why the stream is not being read, "" where it is.
-func (s State) NotReady(now time.Time) string {
+// notReady returns why the stream is not being read, "" where it is.
+func (s State) notReady(now time.Time) string {
 	switch {
 	case s.Problem != "":
 		return s.Problem

@@ -196,7 +196,7 @@ func (p *Pipeline) NotReady() []string {
 	var why []string
 	now := time.Now()
 	for _, s := range p.Streams() {
-		if reason := s.NotReady(now); reason != "" {
+		if reason := s.notReady(now); reason != "" {
 			why = append(why, fmt.Sprintf("stream %s: %s", s.Name, reason))
 		}
 	}
