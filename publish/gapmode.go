@@ -13,3 +13,15 @@ const (
 	// subjects: see [NewInlineGap].
 	InlineGaps
 )
+
+// String returns the mode as config files name it.
+func (m GapMode) String() string {
+	switch m {
+	case GapEvents:
+		return "events"
+	case InlineGaps:
+		return "inline"
+	default:
+		return "none"
+	}
+}

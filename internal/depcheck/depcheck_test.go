@@ -52,6 +52,7 @@ var layers = map[string][]string{
 	"publish/nats/embedded":  {"publish", "publish/nats/dial"},
 
 	// What tests share.
+	"publish/publishtest":   {"source", "transform", "publish"},
 	"publish/nats/natstest": {"publish/nats/embedded"},
 	"publish/internal/conntest": {
 		"source", "transform", "publish", "publish/consume",

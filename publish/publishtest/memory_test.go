@@ -1,0 +1,28 @@
+package publishtest_test
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/publishtest"
+)
+
+func TestMemory(t *testing.T) {
+	for _, gaps := range []publish.GapMode{publish.NoGaps, publish.GapEvents, publish.InlineGaps} {
+		t.Run(fmt.Sprint(gaps), func(t *testing.T) {
+			publishtest.TestDelivery(t, func(*testing.T) publishtest.Harness {
+				var closed atomic.Bool
+				d := &publishtest.Memory{Gaps: gaps, Fail: func(publish.Message) error {
+					if closed.Load() {
+						return &publish.DropError{Reason: publish.DropClosed, Err: errors.New("closed")}
+					}
+					return nil
+				}}
+				return publishtest.Harness{Delivery: d, Gaps: gaps, Received: d.Received, Close: func() { closed.Store(true) }}
+			})
+		})
+	}
+}
