@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,18 +9,6 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 )
-
-// inlining is a delivery that puts gaps among the tensors.
-type inlining struct{ *rig }
-
-func (i inlining) Gap(ctx context.Context, g publish.Gap, routes []publish.Route) error {
-	for _, r := range routes {
-		if err := i.Publish(ctx, publish.NewInlineGap(r.Subject, g, r.Output)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // saved returns the cursor that the next run finds, 0 where there is none.
 func saved(c *sourcetest.Cursors, key string) source.Slot {
@@ -36,9 +23,10 @@ func TestInlineGaps(t *testing.T) {
 		begin := source.SlotAt(time.Now())
 		number := func(s source.Slot) int { return int(s.Sub(begin) / source.MinInterval) }
 		r := &rig{bad: func(s source.Slot) bool { n := number(s); return n >= 10 && n < 13 || n == 40 }}
+		r.out.Gaps = publish.InlineGaps
 		cursors := &sourcetest.Cursors{}
 		r.build(t, 1, 10*time.Second, func(o *Options, streams []Stream) {
-			o.Delivery, o.Cursors = inlining{r}, cursors
+			o.Cursors = cursors
 			streams[0].Key = "cam-1"
 		})
 		if err := r.run(t.Context()); err != nil {
@@ -47,10 +35,7 @@ func TestInlineGaps(t *testing.T) {
 		for _, subject := range []string{"cam-1.a", "cam-1.b"} {
 			next := begin
 			gaps := 0
-			for _, m := range r.messages {
-				if m.Subject != subject {
-					continue
-				}
+			for _, m := range r.out.Received(subject) {
 				pos, err := publish.ParsePosition(m.Header)
 				if err != nil {
 					t.Fatal(err)
@@ -74,8 +59,8 @@ func TestInlineGaps(t *testing.T) {
 		if saved(cursors, "cam-1") != begin.Add(10*time.Second) {
 			t.Errorf("the cursor is %v", saved(cursors, "cam-1"))
 		}
-		if len(r.gaps) != 0 {
-			t.Errorf("announced as well: %v", r.gaps)
+		if gaps := r.gaps(t, "cam-1"); len(gaps) != 0 {
+			t.Errorf("announced as well: %v", gaps)
 		}
 	})
 }

@@ -112,8 +112,8 @@ func TestOutcomes(t *testing.T) {
 			{Stream: "cam-1", From: first.Add(2 * time.Second), To: first.Add(2 * time.Second), Slots: 1, Reason: "undecodable"},
 			{Stream: "cam-1", From: first.Add(4 * time.Second), To: first.Add(4 * time.Second), Slots: 1, Reason: "dropped"},
 		}
-		if !slices.Equal(r.gaps, want) {
-			t.Errorf("gaps %+v, want %+v", r.gaps, want)
+		if gaps := r.gaps(t, "cam-1"); !slices.Equal(gaps, want) {
+			t.Errorf("gaps %+v, want %+v", gaps, want)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/publishtest"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -70,10 +71,10 @@ type rig struct {
 	unheard func(subject string) bool
 	away    func() error // why nothing can be confirmed
 
+	out publishtest.Memory
+
 	mu       sync.Mutex
 	workers  []*worker
-	messages []publish.Message
-	gaps     []publish.Gap
 	inflight int64 // the most that was seen
 }
 
@@ -92,19 +93,14 @@ func (r *rig) Publish(ctx context.Context, m publish.Message) error {
 		}
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	m.Data = slices.Clone(m.Data)
-	r.messages = append(r.messages, m)
 	r.inflight = max(r.inflight, r.budget.used.Load())
-	return ctx.Err()
+	r.mu.Unlock()
+	return r.out.Publish(ctx, m)
 }
 
 // Gap implements [publish.Delivery].
-func (r *rig) Gap(_ context.Context, g publish.Gap, _ []publish.Route) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.gaps = append(r.gaps, g)
-	return nil
+func (r *rig) Gap(ctx context.Context, g publish.Gap, routes []publish.Route) error {
+	return r.out.Gap(ctx, g, routes)
 }
 
 // Confirm implements [publish.Delivery].
@@ -117,6 +113,20 @@ func (r *rig) Confirm(context.Context) error {
 
 // Watched implements [publish.Delivery].
 func (r *rig) Watched(subject string) bool { return r.unheard == nil || !r.unheard(subject) }
+
+// gaps returns the gaps of a stream that were announced.
+func (r *rig) gaps(t *testing.T, stream string) []publish.Gap {
+	t.Helper()
+	var gaps []publish.Gap
+	for _, m := range r.out.Received(publish.GapSubject(stream)) {
+		g, err := publish.ParseGap(m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gaps = append(gaps, g)
+	}
+	return gaps
+}
 
 // build makes a pipeline of n streams with two outputs, from now on for the given
 // time.
@@ -153,6 +163,9 @@ func (r *rig) build(t *testing.T, n int, length time.Duration, change func(*Opti
 	if change != nil {
 		change(&opts, streams)
 	}
+	if r.out.Gaps == publish.NoGaps {
+		r.out.Gaps = publish.GapEvents
+	}
 	r.Pipeline, r.initial = New(opts), streams
 }
 
@@ -163,10 +176,7 @@ func (r *rig) run(ctx context.Context) error { return r.Run(ctx, r.initial, r.fo
 func (r *rig) slots(t *testing.T, subject string) []source.Slot {
 	t.Helper()
 	var slots []source.Slot
-	for _, m := range r.messages {
-		if m.Subject != subject {
-			continue
-		}
+	for _, m := range r.out.Received(subject) {
 		at, err := time.Parse(time.RFC3339, m.Header["Cvf-Time"][0])
 		if err != nil {
 			t.Fatal(err)
