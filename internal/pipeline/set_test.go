@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,10 +156,10 @@ func TestRemovedCursorStands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}
 		cursors := &sourcetest.Cursors{}
-		confirms := 0
+		var confirms atomic.Int32
 		r.away = func() error {
 			// The one of the report at 5 s takes longer than that of Remove, which begins later.
-			if confirms++; confirms == 5 {
+			if confirms.Add(1) == 5 {
 				time.Sleep(800 * time.Millisecond)
 			}
 			return nil
