@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -119,14 +121,55 @@ func TestShutdownBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []config.Mode{config.ModeLive, config.ModeDurable} {
 		s := newStopping(t, mode)
-		s.NATS.Swallow(t)
+		address, connected := silence(t)
+		text := fmt.Appendf(nil, shutdownConfig, s.FakeURL, "nats://"+address, mode)
+		if err := os.WriteFile(s.file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		s.process = &process{t: t, args: []string{"cvfeeder", "run", "-c", s.file}}
 		s.start()
-		<-time.After(time.Second)
+		t.Cleanup(s.kill)
+		select {
+		case <-connected:
+		case <-s.done:
+			t.Fatalf("%s: it has ended with %v\n%s", mode, s.err, s.out)
+		}
 		if took := s.terminate(t); took > mostToEnd || s.err != nil {
 			t.Errorf("%s: it took %v, and ended with %v\n%s", mode, took, s.err, s.out)
 		}
 	}
+}
+
+// silence is a server that takes connections and never says a word. The channel is closed
+// at the first connection.
+func silence(t *testing.T) (address string, connected <-chan struct{}) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		var connections []net.Conn
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				break
+			}
+			if connections = append(connections, c); len(connections) == 1 {
+				close(first)
+			}
+		}
+		for _, c := range connections {
+			_ = c.Close()
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		done.Wait()
+	})
+	return l.Addr().String(), first
 }
 
 // TestSecondSignal: who cannot wait for the end sends the signal again.
