@@ -27,7 +27,6 @@
 package publish
 
 import (
-	"context"
 	"fmt"
 	"time"
 )
@@ -43,11 +42,6 @@ type Message struct {
 	// Expires is the time after which the message is of no use; zero means never. It is
 	// not sent.
 	Expires time.Time
-}
-
-// A Publisher delivers messages: see [Delivery], which every publisher implements.
-type Publisher interface {
-	Publish(ctx context.Context, m Message) error
 }
 
 // A DropError says that a message was not delivered and will not be.

@@ -273,7 +273,7 @@ func TestWaitsForTheServerAndSaysSoOnce(t *testing.T) {
 		_, err := Run(ctx, Options{URL: "nats://127.0.0.1:1", Out: io.Discard, Err: log})
 		done <- err
 	}()
-	log.waitFor(t, "trying on")
+	log.waitFor(t, "NATS is not reachable, retrying")
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -13,25 +13,24 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/tensor"
 )
 
-// A Delivery is what a consumer gets: a tensor, or the news that there is none.
+// A Delivery is what a consumer gets: a tensor, or a gap.
 type Delivery struct {
-	// Tensor is the zero value but for its Subject, Stream, Output, Time and Spec
-	// where Gap is set.
+	// Tensor has only its Subject, Stream, Output, Time and Spec if Gap is set.
 	tensor.Tensor
-	// Gap tells of a run of slots that have no tensor; nil where there is one. Its
-	// Output and Spec are empty where it is a gap of all of the stream's outputs.
+	// Gap is a run of slots without tensors, and nil if there is a tensor. Its Output
+	// and Spec are empty if it is a gap in all outputs of the stream.
 	Gap *publish.InlineGap
 
-	parts []jetstream.Msg // what to acknowledge; none without JetStream
+	parts []jetstream.Msg // to acknowledge; none without JetStream
 }
 
-// Ack tells JetStream that the delivery is done with, and must be called for each
-// one from [Consumer.Deliveries]; what is not acknowledged within
-// [ConsumerOptions.AckWait] comes again. It does nothing for others.
+// Ack tells JetStream that the delivery was processed. Call it for each delivery of
+// [Consumer.Deliveries]: without an ack within [ConsumerOptions.AckWait] it is delivered
+// again. For a delivery of a [Subscription], Ack does nothing.
 func (d Delivery) Ack() error { return settle(d.parts, jetstream.Msg.Ack) }
 
-// Nak asks JetStream to deliver it again at once. It does nothing for a delivery
-// from a [Subscription].
+// Nak asks JetStream for a new delivery at once. For a delivery of a [Subscription], Nak
+// does nothing.
 func (d Delivery) Nak() error { return settle(d.parts, jetstream.Msg.Nak) }
 
 func settle(messages []jetstream.Msg, how func(jetstream.Msg) error) error {
@@ -44,8 +43,7 @@ func settle(messages []jetstream.Msg, how func(jetstream.Msg) error) error {
 	return errors.Join(errs...)
 }
 
-// A MessageError says that one message is not what it says it is. Those after it
-// may be fine.
+// A MessageError says that a message is malformed. Later ones may be fine.
 type MessageError struct {
 	Subject string
 	Err     error
@@ -59,7 +57,7 @@ func (e *MessageError) Error() string {
 // Unwrap returns the cause.
 func (e *MessageError) Unwrap() error { return e.Err }
 
-// newDelivery reads a whole message of any kind.
+// newDelivery parses a whole message of any kind.
 func newDelivery(m publish.Message) (Delivery, error) {
 	var gap publish.InlineGap
 	var err error
@@ -82,23 +80,22 @@ func newDelivery(m publish.Message) (Delivery, error) {
 	return Delivery{Tensor: tensor.Tensor{Envelope: envelope, Subject: m.Subject}, Gap: &gap}, nil
 }
 
-// Tensors returns what comes, until ctx ends or the subscription is closed:
-// tensors, put together where they came in parts, and gaps, where the subjects
-// include those of the gap events or the feeder tells of them inline. A
-// [*MessageError] is one bad message, after which the loop can go on.
+// Tensors returns the deliveries until ctx ends or the subscription is closed. They
+// include gaps if the subjects include those of gap events, or if the feeder announces
+// gaps inline. After a [*MessageError], which is about one message, the loop can go on.
 //
 //	for d, err := range sub.Tensors(ctx) {
 //		switch {
 //		case err != nil:
 //			log.Print(err)
 //		case d.Gap != nil:
-//			log.Printf("%s: nothing from %v to %v", d.Stream, d.Gap.From, d.Gap.To)
+//			log.Printf("%s: no frames from %v to %v", d.Stream, d.Gap.From, d.Gap.To)
 //		default:
 //			detect(d.Tensor)
 //		}
 //	}
 //
-// Only one loop may run at a time, and Next must not be called meanwhile.
+// Only one loop can run at a time, and Next must not be called during it.
 func (s *Subscription) Tensors(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		joiner := countingJoiner(&s.incomplete)
@@ -124,8 +121,7 @@ func (s *Subscription) Tensors(ctx context.Context) iter.Seq2[Delivery, error] {
 	}
 }
 
-// Incomplete returns how many tensors were given up because not all of their
-// parts came.
+// Incomplete returns how many tensors were given up because parts of them were missing.
 func (s *Subscription) Incomplete() int { return int(s.incomplete.Load()) }
 
 func countingJoiner(incomplete *atomic.Int64) *publish.Joiner {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
@@ -17,32 +18,31 @@ import (
 const (
 	defaultAckWait = 30 * time.Second
 	maxAckPending  = 1024
-	// A pull asks for at most so many messages, and so many bytes if all of them
-	// are as large as the server allows. The client's own 500 would not fit any
-	// buffer.
+	// A pull asks for at most so many messages, and so many bytes if all of them are as
+	// large as the server allows. The client's default of 500 messages would not fit
+	// into any buffer.
 	pullMessages = 4
 	pullBytes    = 32 << 20
 	pullWait     = 5 * time.Second
 	retryWait    = 250 * time.Millisecond
 )
 
-// ConsumerOptions say what to consume.
+// ConsumerOptions are the options of [Consume].
 type ConsumerOptions struct {
 	// Stream is the JetStream stream. Default: [dial.DefaultStream].
 	Stream string
-	// Name is that of the durable consumer, which JetStream remembers. It must be
-	// set.
+	// Name is the name of the durable consumer in JetStream. It is required.
 	Name string
-	// Subjects are those of the tensors, which may hold wildcards. They are used
-	// where the consumer is made. Default: all of the stream's.
+	// Subjects to consume, which can have wildcards. They are used only if the consumer
+	// is created. Default: all subjects of the stream.
 	Subjects []string
-	// AckWait is how long a delivery may take to be acknowledged before it comes
-	// again. It is used where the consumer is made. Default: 30s.
+	// AckWait is the time without an ack after which a delivery is repeated. It is used
+	// only if the consumer is created. Default: 30s.
 	AckWait time.Duration
 }
 
-// A Consumer reads from a JetStream stream and remembers there how far it has
-// come, so that nothing is lost while it is away.
+// A Consumer reads a JetStream stream. JetStream remembers how far it has read, so that
+// nothing is lost while it is not running.
 type Consumer struct {
 	conn          *dial.Connection
 	consumer      jetstream.Consumer
@@ -50,10 +50,10 @@ type Consumer struct {
 	incomplete    atomic.Int64
 }
 
-// Consume connects, as [dial.Dial] does, waits for the server, and finds the durable
-// consumer, or makes it where it is missing. One that is there stays as it is; an
-// error says where it cannot be used. Where tensors come in parts, a durable
-// consumer must have one reader only, since two would each get some of the parts.
+// Consume connects, waits for the server, and finds or creates the durable consumer. An
+// existing one is not changed; if it cannot be used, the error says why. If tensors come
+// in parts, a durable consumer must have only one reader, because two readers would each
+// get some of the parts.
 func Consume(ctx context.Context, o dial.Options, c ConsumerOptions) (*Consumer, error) {
 	if c.Name == "" {
 		return nil, errors.New("consumer: no name")
@@ -105,15 +105,14 @@ func (c *Consumer) find(ctx context.Context, o ConsumerOptions) error {
 	return nil
 }
 
-// Deliveries returns what comes until ctx ends: tensors, put together where they
-// came in parts, and inline gaps, in the stream's order of each subject but for
-// those that come again. Each is to be acknowledged with [Delivery.Ack], once
-// what it led to is safe. Few are asked for ahead, and 32 MB at most; what was and is
-// not taken goes back.
+// Deliveries returns tensors and inline gaps until ctx ends. They are in order for each
+// subject, except those that are delivered again. Acknowledge each one with
+// [Delivery.Ack] once its results are safe. At most a few messages, of at most 32 MB, are
+// requested in advance; those that the loop does not reach are given back.
 //
-// A [*MessageError] is one message that cannot be used, which is not delivered
-// again; the loop can go on. Any other error is the last one: the consumer or its
-// stream is gone. Only one loop may run at a time.
+// A [*MessageError] is about one malformed message, which is not delivered again. The
+// loop can go on. Any other error is the last one, because the consumer or its stream is
+// gone. Only one loop can run at a time.
 func (c *Consumer) Deliveries(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		parts := newAssembly(&c.incomplete, c.maxAckPending)
@@ -137,8 +136,8 @@ func (c *Consumer) Deliveries(ctx context.Context) iter.Seq2[Delivery, error] {
 // errStopped says that the reader has left the loop.
 var errStopped = errors.New("stopped")
 
-// pull asks for some messages and hands out what they make. Its error is that of
-// asking.
+// pull requests some messages and yields their deliveries. The error is that of the
+// request.
 func (c *Consumer) pull(ctx context.Context, parts *assembly, yield func(Delivery, error) bool) error {
 	limited, cancel := context.WithTimeout(ctx, pullWait)
 	defer cancel()
@@ -151,7 +150,7 @@ func (c *Consumer) pull(ctx context.Context, parts *assembly, yield func(Deliver
 	for m := range batch.Messages() {
 		if stopped || ctx.Err() != nil {
 			stopped = true
-			_ = m.Nak() // at worst it comes again after AckWait
+			_ = m.Nak() // at worst it is delivered again after AckWait
 			cancel()
 			continue
 		}
@@ -170,7 +169,7 @@ func (c *Consumer) pull(ctx context.Context, parts *assembly, yield func(Deliver
 	return nil
 }
 
-// gone tells whether the consumer does not exist any more, which no retry mends.
+// gone tells whether the consumer does not exist any more, which a retry does not fix.
 func (c *Consumer) gone(ctx context.Context, err error) bool {
 	if errors.Is(err, jetstream.ErrConsumerDeleted) {
 		return true
@@ -183,11 +182,7 @@ func (c *Consumer) gone(ctx context.Context, err error) bool {
 
 // pause waits for a moment and for the connection.
 func (c *Consumer) pause(ctx context.Context) {
-	timer := time.NewTimer(retryWait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+	if pacing.Sleep(ctx, retryWait) != nil {
 		return
 	}
 	select {
@@ -196,18 +191,17 @@ func (c *Consumer) pause(ctx context.Context) {
 	}
 }
 
-// Incomplete returns how many tensors were given up because not all of their
-// parts came.
+// Incomplete returns how many tensors were given up because parts of them were missing.
 func (c *Consumer) Incomplete() int { return int(c.incomplete.Load()) }
 
-// Close sends the acknowledgements that are on their way and ends the connection.
+// Close sends the acks that have not been sent yet, and ends the connection.
 func (c *Consumer) Close(ctx context.Context) error {
 	err := c.conn.Flush(ctx)
 	c.conn.Close()
 	return err
 }
 
-// message returns what the package publish knows of m.
+// message returns m in the form of the package publish.
 func message(m jetstream.Msg) publish.Message {
 	return publish.Message{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()}
 }

@@ -8,14 +8,13 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// newestBytes is what may wait for the reader of a [SubscribeNewest].
+// newestBytes is how many bytes may wait for the reader of a [SubscribeNewest].
 const newestBytes = 256 << 20
 
-// SubscribeNewest is like [Subscribe], for readers that want to be at the live
-// edge rather than to see every frame: of each subject only the newest tensor
-// waits, already put together where it came in parts, and the newest gap. What a
-// newer one takes the place of is counted as missed. Subjects are read in the
-// order in which they have waited.
+// SubscribeNewest is like [Subscribe], for readers that need the newest frames rather than
+// every frame. Only the newest tensor of each subject is kept, put together if it came in
+// parts, and the newest gap. Those that a newer one replaces are counted as missed. The
+// subject that has waited longest is read first.
 func SubscribeNewest(o dial.Options, subjects ...string) (*Subscription, error) {
 	s, err := newSubscription(o)
 	if err != nil {
@@ -30,34 +29,35 @@ func SubscribeNewest(o dial.Options, subjects ...string) (*Subscription, error) 
 
 // A mailbox keeps the newest message of each subject and kind until it is taken.
 type mailbox struct {
-	filled chan struct{} // has a token while there may be something to take
+	filled chan struct{} // has a value while there may be something to take
 
 	mu     sync.Mutex
 	joiner *publish.Joiner
-	order  []place // of what waits, the longest first
-	box    map[place]publish.Message
+	order  []boxKey // the one that has waited longest first
+	box    map[boxKey]publish.Message
 	room   int
 	missed int
 }
 
-type place struct {
+// A boxKey stands for the newest tensor, or the newest gap, of a subject.
+type boxKey struct {
 	subject string
 	gap     bool
 }
 
-// put takes a message as it came.
+// put adds a message as it arrived.
 func (b *mailbox) put(m publish.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	whole, ok, err := b.joiner.Add(m)
 	switch {
 	case err != nil:
-		whole = m // the reader meets the same error
+		whole = m // the reader gets the same error
 	case !ok:
 		return
 	}
 	kind := whole.Kind()
-	p := place{whole.Subject, kind == publish.KindInlineGap || kind == publish.KindGapEvent}
+	p := boxKey{whole.Subject, kind == publish.KindInlineGap || kind == publish.KindGapEvent}
 	if old, there := b.box[p]; there {
 		b.room += len(old.Data)
 		b.missed++
@@ -65,7 +65,7 @@ func (b *mailbox) put(m publish.Message) {
 		b.order = append(b.order, p)
 	}
 	if b.box == nil {
-		b.box = make(map[place]publish.Message)
+		b.box = make(map[boxKey]publish.Message)
 	}
 	b.box[p] = whole
 	b.room -= len(whole.Data)
@@ -73,10 +73,10 @@ func (b *mailbox) put(m publish.Message) {
 	b.signal()
 }
 
-// makeRoom removes what has waited longest, but not what has just come.
-func (b *mailbox) makeRoom(last place) {
+// makeRoom removes what has waited longest, but not the last addition.
+func (b *mailbox) makeRoom(last boxKey) {
 	for b.room < 0 {
-		i := slices.IndexFunc(b.order, func(p place) bool { return p != last && len(b.box[p].Data) > 0 })
+		i := slices.IndexFunc(b.order, func(p boxKey) bool { return p != last && len(b.box[p].Data) > 0 })
 		if i < 0 {
 			return
 		}

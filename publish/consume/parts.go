@@ -10,36 +10,36 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// An assembly puts together what comes from a JetStream consumer.
+// An assembly puts together the tensors of a JetStream consumer.
 //
-// Unlike on a plain subscription, what comes need not be in order: messages that
-// were not acknowledged in time come again, between others. So each tensor is
-// joined for itself, and other messages on its subject do not end it. It is given
-// up when later ones have come and then, after the consumer's AckWait, its own
-// parts come again: by then every part that there is would have come.
+// Unlike on a plain subscription, messages can arrive out of order: those that were not
+// acknowledged in time are delivered again, between others. So each tensor is joined on
+// its own, and other messages on its subject do not end it. It is given up when later
+// messages have arrived and then, after the consumer's AckWait, its own parts are
+// delivered again: by then all existing parts would have arrived.
 type assembly struct {
 	joiner     *publish.Joiner
-	held       map[string]*heldParts // by the name that the joiner knows the tensor by
-	most       int                   // parts that can wait for each other; 0 or less: any number
+	held       map[string]*heldParts // by the joiner's name for the tensor
+	most       int                   // how many parts can wait for each other; 0 or less: any number
 	incomplete *atomic.Int64
 }
 
-// heldParts are the messages of a tensor of which some are missing.
+// heldParts are the parts of an incomplete tensor.
 type heldParts struct {
-	subject  string
-	messages []jetstream.Msg
-	last     uint64 // sequence in the stream
-	passed   bool   // something later has come on the subject
+	subject   string
+	messages  []jetstream.Msg
+	last      uint64 // sequence in the stream
+	overtaken bool   // a later message has arrived on the subject
 }
 
 func newAssembly(incomplete *atomic.Int64, maxAckPending int) *assembly {
 	a := &assembly{held: make(map[string]*heldParts), most: maxAckPending, incomplete: incomplete}
-	a.joiner = &publish.Joiner{OnDrop: func(name string) { delete(a.held, name) }} // to come again
+	a.joiner = &publish.Joiner{OnDrop: func(name string) { delete(a.held, name) }} // to be delivered again
 	return a
 }
 
-// add takes a message and returns what it completes, if anything. The error is a
-// [*MessageError], and the message will not come again.
+// add adds a message, and returns the delivery that it completes, if any. The error is a
+// [*MessageError]; then the message will not be delivered again.
 func (a *assembly) add(m jetstream.Msg) (Delivery, bool, error) {
 	in := message(m)
 	meta, err := m.Metadata()
@@ -52,7 +52,7 @@ func (a *assembly) add(m jetstream.Msg) (Delivery, bool, error) {
 			return Delivery{}, false, giveUp(m, err)
 		}
 	}
-	a.pass(name, in.Subject, meta.Sequence.Stream)
+	a.overtake(name, in.Subject, meta.Sequence.Stream)
 	if in.Kind() != publish.KindPart {
 		return deliver(in, []jetstream.Msg{m})
 	}
@@ -61,7 +61,7 @@ func (a *assembly) add(m jetstream.Msg) (Delivery, bool, error) {
 			return Delivery{}, false, nil
 		}
 		if !a.joiner.Open(name) {
-			a.joiner.Forget(name) // it was whole before, but was not acknowledged
+			a.joiner.Forget(name) // it was complete before, but not acknowledged
 		}
 	}
 	return a.join(name, in, m, meta.Sequence.Stream)
@@ -76,7 +76,7 @@ func (a *assembly) join(name string, in publish.Message, m jetstream.Msg, sequen
 		in.Subject = subject
 		return Delivery{}, false, giveUp(m, err)
 	case !ok && !a.joiner.Open(name):
-		_ = m.Ack() // one part too many; at worst it comes again
+		_ = m.Ack() // a duplicate part; at worst it is delivered again
 		return Delivery{}, false, nil
 	}
 	h := a.held[name]
@@ -94,7 +94,7 @@ func (a *assembly) join(name string, in publish.Message, m jetstream.Msg, sequen
 	return deliver(whole, h.messages)
 }
 
-// name returns what tells the tensor of a part from all others.
+// name returns a name for the tensor of a part that no other tensor has.
 func (a *assembly) name(m publish.Message) (string, error) {
 	p, err := publish.ParsePosition(m.Header)
 	if err != nil {
@@ -106,20 +106,20 @@ func (a *assembly) name(m publish.Message) (string, error) {
 	return fmt.Sprintf("%s %x/%d", m.Subject, p.Tensor, p.Parts), nil
 }
 
-// pass notes that something with the given sequence has come on a subject.
-func (a *assembly) pass(name, subject string, sequence uint64) {
+// overtake notes that a message with the given sequence has arrived on a subject.
+func (a *assembly) overtake(name, subject string, sequence uint64) {
 	for other, h := range a.held {
 		if other != name && h.subject == subject && sequence > h.last {
-			h.passed = true
+			h.overtaken = true
 		}
 	}
 }
 
-// abandon gives up a tensor whose part has come again, where its missing parts
-// cannot come any more, and tells whether it has.
+// abandon gives up a tensor, one of whose parts was delivered again, if its missing parts
+// cannot arrive any more. It tells whether it did.
 func (a *assembly) abandon(name string, sequence uint64) bool {
 	h := a.held[name]
-	if h == nil || !h.passed || sequence > h.last {
+	if h == nil || !h.overtaken || sequence > h.last {
 		return false
 	}
 	again := false
@@ -131,12 +131,12 @@ func (a *assembly) abandon(name string, sequence uint64) bool {
 		return false
 	}
 	a.incomplete.Add(1)
-	_ = settle(h.messages, jetstream.Msg.Term) // at worst they come again
+	_ = settle(h.messages, jetstream.Msg.Term) // at worst they are delivered again
 	a.joiner.Forget(name)
 	return true
 }
 
-// deliver makes the delivery of a whole message from the parts that it came in.
+// deliver makes the delivery of a whole message, which came in parts.
 func deliver(m publish.Message, parts []jetstream.Msg) (Delivery, bool, error) {
 	d, err := newDelivery(m)
 	if err != nil {
@@ -146,9 +146,8 @@ func deliver(m publish.Message, parts []jetstream.Msg) (Delivery, bool, error) {
 	return d, true, nil
 }
 
-// giveUp returns the error of a message that is broken, and would be whenever it
-// came.
+// giveUp returns the error of a malformed message, which is not to be delivered again.
 func giveUp(m jetstream.Msg, err error) error {
-	_ = m.Term() // at worst it comes again
+	_ = m.Term() // at worst it is delivered again
 	return &MessageError{m.Subject(), err}
 }

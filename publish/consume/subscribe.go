@@ -1,9 +1,9 @@
 // Package consume reads the tensors that cvfeeder publishes over NATS.
 //
-// [Subscribe] reads all that is published from now on, [SubscribeNewest] no more than
-// the newest of each camera, and [Consume] what JetStream keeps until it is
-// acknowledged. Each has a loop over deliveries, which are tensors, put together where
-// they came in parts, and gaps:
+// [Subscribe] reads everything that is published from now on, [SubscribeNewest] only the
+// newest tensor of each camera, and [Consume] what JetStream keeps until it is
+// acknowledged. All of them return deliveries in a loop. A delivery is a tensor, which
+// is put together if it came in parts, or a gap:
 //
 //	sub, err := consume.SubscribeNewest(dial.Options{URL: "nats://127.0.0.1:4222"}, "cvf.t.*.detector", "cvf.gap.>")
 //	if err != nil {
@@ -13,20 +13,20 @@
 //	for d, err := range sub.Tensors(ctx) {
 //		switch {
 //		case err != nil:
-//			log.Print(err) // one bad message: the next may be fine
+//			log.Print(err) // one bad message; the next may be fine
 //		case d.Gap != nil:
-//			log.Printf("%s: nothing from %v to %v", d.Stream, d.Gap.From, d.Gap.To)
+//			log.Printf("%s: no frames from %v to %v", d.Stream, d.Gap.From, d.Gap.To)
 //		default:
 //			detect(d.Tensor)
 //		}
 //	}
 //
-// How to connect, with credentials and TLS, is said by publish/nats/dial. What a tensor
-// offers, such as its numbers and the way back to the picture's coordinates, is in
-// publish/tensor.
+// See publish/nats/dial for the options of the connection, such as credentials and TLS,
+// and publish/tensor for what to do with a tensor, such as reading its numbers and
+// mapping boxes back to the picture.
 //
-// All of this package is meant for importers, and changes only with the major version.
-// It links the NATS client and no server.
+// All of this package is for importers, who can rely on it. It links the NATS client but
+// no NATS server.
 package consume
 
 import (
@@ -42,8 +42,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// What may wait to be read by Next, for each subject. The client's own limits
-// are for small messages.
+// How much may wait for Next, for each subject. The client's own limits are for small
+// messages.
 const (
 	pendingMessages = 1024
 	pendingBytes    = 64 << 20
@@ -52,8 +52,8 @@ const (
 // ErrClosed is returned by [Subscription.Next] after Close.
 var ErrClosed = errors.New("subscription closed")
 
-// A Subscription is a stream of the messages that others publish. What its
-// reader does not keep up with is lost, and counted.
+// A Subscription receives messages. If its reader does not keep up, messages are lost and
+// counted.
 type Subscription struct {
 	conn *dial.Connection
 	subs []*nats.Subscription
@@ -62,13 +62,12 @@ type Subscription struct {
 	ends sync.WaitGroup
 	once sync.Once
 
-	newest     *mailbox // nil where every message waits
+	newest     *mailbox // nil if all messages are kept
 	incomplete atomic.Int64
 }
 
-// Subscribe starts to read the given subjects, which may hold wildcards, over a
-// connection of its own. Like [dial.Dial] it does not wait for a server that is not
-// there.
+// Subscribe starts to read the given subjects, which can have wildcards, over a connection
+// of its own. Like [dial.Dial], it does not wait for a server that is down.
 func Subscribe(o dial.Options, subjects ...string) (*Subscription, error) {
 	s, err := newSubscription(o)
 	if err != nil {
@@ -122,7 +121,7 @@ func (s *Subscription) receive(m publish.Message) {
 	}
 }
 
-// Next returns the next message as it came, or ctx's error, or [ErrClosed].
+// Next returns the next message as it arrived, or ctx's error, or [ErrClosed].
 func (s *Subscription) Next(ctx context.Context) (publish.Message, error) {
 	var filled chan struct{}
 	if s.newest != nil {
@@ -144,8 +143,8 @@ func (s *Subscription) Next(ctx context.Context) (publish.Message, error) {
 	}
 }
 
-// WaitConnected returns nil once the server sends what is published. Its errors
-// are those of [dial.Conn.WaitConnected].
+// WaitConnected returns nil once the subscription is active. Its errors are those of
+// [dial.Conn.WaitConnected].
 func (s *Subscription) WaitConnected(ctx context.Context) error {
 	if err := s.conn.WaitConnected(ctx); err != nil {
 		return err
@@ -153,8 +152,8 @@ func (s *Subscription) WaitConnected(ctx context.Context) error {
 	return s.conn.Flush(ctx)
 }
 
-// Missed returns how many messages were lost because they were not read in time,
-// parts of tensors one by one.
+// Missed returns how many messages were lost because they were not read in time. Each
+// part of a tensor counts.
 func (s *Subscription) Missed() int {
 	missed := 0
 	if s.newest != nil {
@@ -162,7 +161,7 @@ func (s *Subscription) Missed() int {
 	}
 	for _, sub := range s.subs {
 		n, err := sub.Dropped()
-		if err == nil { // it only fails once the subscription has ended
+		if err == nil { // it fails only once the subscription has ended
 			missed += n
 		}
 	}

@@ -106,9 +106,9 @@ func JetStream(t testing.TB, url string) jetstream.JetStream {
 }
 
 // Send publishes a message, which must succeed.
-func Send(t testing.TB, p publish.Publisher, m publish.Message) {
+func Send(t testing.TB, d publish.Delivery, m publish.Message) {
 	t.Helper()
-	if err := p.Publish(t.Context(), m); err != nil {
+	if err := d.Publish(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
 }

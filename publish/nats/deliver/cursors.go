@@ -20,11 +20,11 @@ const CursorBucket = "cvf_cursor"
 
 var _ source.Cursors = (*Cursors)(nil)
 
-// cursorsAtOnce bounds the writes that wait for their answers.
+// cursorsAtOnce is how many writes may wait for their answers at the same time.
 const cursorsAtOnce = 64
 
-// Cursors are [source.Cursors] in a NATS key-value bucket. A cursor there never moves
-// back, whoever else writes it.
+// Cursors are [source.Cursors] in a NATS key-value bucket. A cursor never moves back, even
+// if several processes write it.
 type Cursors struct {
 	conn     *dial.Conn
 	replicas int
@@ -34,24 +34,24 @@ type Cursors struct {
 	cursors map[string]*cursor // by the key in the bucket
 }
 
-// A cursor is what is known of the cursor of one key.
+// A cursor is the state of the cursor of one key.
 type cursor struct {
-	writing sync.Mutex // held while it is written; the rest is guarded by that of Cursors
+	writing sync.Mutex // held during a write; Cursors.mu guards the rest
 	set     source.Slot
-	// saved is what the bucket holds, 0 where it holds nothing.
+	// saved is what the bucket holds, 0 if it holds nothing.
 	saved    source.Slot
 	revision uint64
 }
 
-// NewCursors returns the cursors in the bucket of a server, which have yet to be opened.
-// Where the bucket does not exist, it is made on as many servers as replicas says. It
-// does not wait for a server.
+// NewCursors returns cursors that have yet to be opened. If the bucket does not exist,
+// Open creates it with the given number of replicas. NewCursors does not wait for a
+// server.
 func NewCursors(conn *dial.Conn, replicas int) *Cursors {
 	return &Cursors{conn: conn, replicas: max(replicas, 1), cursors: map[string]*cursor{}}
 }
 
-// Open opens or makes the bucket and reads it. It waits for JetStream, see
-// [dial.Conn.Retry], and comes before all other methods.
+// Open opens or creates the bucket and reads it. It waits for JetStream, see
+// [dial.Conn.Retry]. Call it before any other method.
 func (c *Cursors) Open(ctx context.Context) error {
 	if err := c.conn.Retry(ctx, "key-value bucket "+CursorBucket, c.open); err != nil {
 		return fmt.Errorf("key-value bucket %s: %w", CursorBucket, err)
@@ -59,7 +59,7 @@ func (c *Cursors) Open(ctx context.Context) error {
 	return nil
 }
 
-// open opens or makes the bucket, and reads it.
+// open makes one attempt to open or create the bucket and to read it.
 func (c *Cursors) open(ctx context.Context) (err error) {
 	js := c.conn.Control().JetStream()
 	c.kv, err = js.KeyValue(ctx, CursorBucket)
@@ -77,8 +77,8 @@ func (c *Cursors) open(ctx context.Context) (err error) {
 	return err
 }
 
-// read reads all cursors. It finds the keys among the subjects of the bucket's
-// stream, which needs no consumer, and so no permission to make one.
+// read reads all cursors. It takes the keys from the subjects of the bucket's stream,
+// which needs no consumer, and so no permission to create one.
 func (c *Cursors) read(ctx context.Context, js jetstream.JetStream) error {
 	const prefix = "$KV." + CursorBucket + "."
 	stream, err := js.Stream(ctx, "KV_"+CursorBucket)
@@ -98,7 +98,7 @@ func (c *Cursors) read(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
-// load reads the cursor of a key of the bucket.
+// load reads the cursor of one key from the bucket.
 func (c *Cursors) load(ctx context.Context, key string) error {
 	v, err := c.kv.Get(ctx, key)
 	if err != nil {
@@ -112,8 +112,8 @@ func (c *Cursors) load(ctx context.Context, key string) error {
 	return nil
 }
 
-// SavedCursor returns the cursor that [Cursors] have saved for a key, false where there
-// is none. It makes no bucket.
+// SavedCursor returns the cursor that [Cursors] have saved for a key, and false if there
+// is none. It does not create the bucket.
 func SavedCursor(ctx context.Context, conn *dial.Conn, key string) (source.Slot, bool, error) {
 	kv, err := conn.Control().JetStream().KeyValue(ctx, CursorBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -131,7 +131,8 @@ func SavedCursor(ctx context.Context, conn *dial.Conn, key string) (source.Slot,
 	return slot, ok, err
 }
 
-// Load implements [source.Cursors]. What others write later is not seen.
+// Load implements [source.Cursors]. It does not see what other processes write after
+// Open.
 func (c *Cursors) Load(key string) (source.Slot, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,7 +149,7 @@ func (c *Cursors) Set(key string, slot source.Slot) {
 	of.set = max(of.set, slot)
 }
 
-// of returns what is known of a key. The caller holds the lock.
+// of returns the state of a key. The caller holds the lock.
 func (c *Cursors) of(key string) *cursor {
 	of := c.cursors[key]
 	if of == nil {
@@ -158,8 +159,8 @@ func (c *Cursors) of(key string) *cursor {
 	return of
 }
 
-// Flush implements [source.Cursors]. Where the bucket has a newer cursor of a key, that
-// one stays. Where ctx has no deadline, it waits for [dial.Options.WriteTimeout].
+// Flush implements [source.Cursors]. A newer cursor in the bucket stays as it is. If ctx
+// has no deadline, Flush waits for [dial.Options.WriteTimeout].
 func (c *Cursors) Flush(ctx context.Context, keys ...string) error {
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
@@ -177,7 +178,7 @@ func (c *Cursors) Flush(ctx context.Context, keys ...string) error {
 	return nil
 }
 
-// save writes the cursor of a key, unless the bucket has it, or a newer one.
+// save writes the cursor of a key, unless the bucket has it or a newer one.
 func (c *Cursors) save(ctx context.Context, key string) error {
 	c.mu.Lock()
 	of := c.of(key)
@@ -207,8 +208,8 @@ func (c *Cursors) save(ctx context.Context, key string) error {
 	}
 }
 
-// resolve looks at a key that somebody else has written since. Where it was deleted,
-// nobody knows the cursor better: it is written, and its revision returned.
+// resolve reads a key that somebody else has written. If it was deleted, resolve creates
+// it again and returns its revision.
 func (c *Cursors) resolve(ctx context.Context, key string, slot source.Slot) (revision uint64, err error) {
 	err = c.load(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -220,7 +221,7 @@ func (c *Cursors) resolve(ctx context.Context, key string, slot source.Slot) (re
 	return revision, err
 }
 
-// note keeps what the bucket holds of a key.
+// note remembers what the bucket holds for a key.
 func (c *Cursors) note(key string, slot source.Slot, revision uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

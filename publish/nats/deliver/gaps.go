@@ -9,17 +9,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// An announcer tells consumers of gaps, in the way that was chosen when it was made.
+// An announcer announces gaps to consumers, in the mode that it was made with.
 type announcer struct {
 	mode publish.GapMode
-	// control carries events, and publish what is among the tensors.
+	// control carries events, and publish sends inline gaps.
 	control *dial.Connection
 	publish func(context.Context, publish.Message) error
-	// unconfirmed: the server may not have an event yet.
+	// unconfirmed says that an event may not have reached the server yet.
 	unconfirmed atomic.Bool
 }
 
-// announce implements the Gap of a [publish.Delivery].
+// announce implements Gap of [publish.Delivery].
 func (a *announcer) announce(ctx context.Context, g publish.Gap, routes []publish.Route) error {
 	switch a.mode {
 	case publish.GapEvents:
@@ -47,8 +47,8 @@ func (a *announcer) event(ctx context.Context, g publish.Gap) error {
 	return a.control.Publish(m, "")
 }
 
-// inline publishes a gap in its place on each of the routes. One on which it is
-// dropped does not keep it from the others.
+// inline publishes a gap in its place on each of the routes. If it is dropped on one, it
+// is published on the others all the same.
 func (a *announcer) inline(ctx context.Context, g publish.Gap, routes []publish.Route) error {
 	var dropped []error
 	for _, r := range routes {
@@ -64,7 +64,7 @@ func (a *announcer) inline(ctx context.Context, g publish.Gap, routes []publish.
 	return errors.Join(dropped...)
 }
 
-// confirm returns nil when the server has all events.
+// confirm returns nil when all events have reached the server.
 func (a *announcer) confirm(ctx context.Context) error {
 	if !a.unconfirmed.Swap(false) {
 		return nil

@@ -1,10 +1,9 @@
 // Package deliver publishes tensors over NATS, in the delivery modes of cvfeeder.
 //
 // [Live] publishes over core NATS: at most once, and the newest wins. [Stored] publishes
-// into a JetStream stream, which is a ring in memory of the newest tensors, or a durable
-// one on disk that holds every slot once and in order. Both are a [publish.Delivery].
-// They are made at once, whether or not there is a server; a Stored is opened, which
-// waits for one.
+// into a JetStream stream: either a ring of the newest tensors in memory, or a durable
+// stream on disk that holds every slot once, in order. Both are a [publish.Delivery].
+// Neither constructor waits for a server; [Stored.Open] does.
 //
 //	conn, err := dial.Dial(dial.Options{URL: "nats://127.0.0.1:4222"})
 //	if err != nil {
@@ -24,7 +23,7 @@
 //		// not delivered, and it will not be: drop.Reason tells why
 //	}
 //
-// [Cursors] keep in a key-value bucket how far streams were delivered.
+// [Cursors] keep how far streams were delivered in a key-value bucket.
 //
 // Importers can rely on [NewLive], [NewStored], [NewCursors], their options and their
 // methods. What describes the JetStream stream ([StreamOptions.Config], [Compare],
@@ -46,45 +45,42 @@ var (
 	errBehind = errors.New("the server is behind with earlier messages")
 )
 
-// Live publishes over core NATS: at most once, and the newest wins. A message
-// that cannot go out now is dropped, never kept for later.
+// Live publishes over core NATS: at most once, and the newest wins. A message that cannot
+// be sent now is dropped, never kept for later.
 type Live struct {
 	conn        *dial.Conn
 	subscribers *subscribers
 	gaps        announcer
 }
 
-// NewLive returns the delivery over a connection. It lives as long as that, and does
-// not wait for a server.
+// NewLive returns a delivery that uses a connection and lasts as long. It does not wait
+// for a server.
 func NewLive(conn *dial.Conn, gaps publish.GapMode) *Live {
 	l := &Live{conn: conn, subscribers: newSubscribers(conn.Data())}
 	l.gaps = announcer{mode: gaps, control: conn.Control(), publish: l.Publish}
 	return l
 }
 
-// Watched implements [publish.Delivery]. It is false where the server has told that
-// nobody listens to the subject. Once a second it is true all the same, so that the
-// next message shows whether that has changed; so a new subscriber waits for a second
-// at most.
+// Watched implements [publish.Delivery]. It returns false if the server has said that
+// nobody listens to the subject. Even then it returns true once a second, so that the
+// next message shows whether that has changed: a new subscriber waits for at most a
+// second.
 func (l *Live) Watched(subject string) bool { return l.subscribers.of(subject).wanted(time.Now()) }
 
-// Confirm implements [publish.Delivery]: it flushes all connections. Where the server
-// has denied something, the error is a [*dial.PermissionError].
+// Confirm implements [publish.Delivery]. It flushes all connections. If the server has
+// denied something, the error is a [*dial.PermissionError].
 func (l *Live) Confirm(ctx context.Context) error { return l.conn.Flush(ctx) }
 
-// Gap implements [publish.Delivery]. An event goes over the control connection, and so
-// may overtake the tensors before it.
+// Gap implements [publish.Delivery]. An event is sent over the control connection, so it
+// may overtake earlier tensors.
 func (l *Live) Gap(ctx context.Context, g publish.Gap, routes []publish.Route) error {
 	return l.gaps.announce(ctx, g, routes)
 }
 
-// Publish implements [publish.Delivery]: it hands m to the connection. It waits at most for two times
-// [dial.Options.WriteTimeout], and as a rule for as long as the write takes. When it
-// returns, m.Data is no longer used.
-//
-// The error is a [*publish.DropError] where the message was given up, and ctx's
-// where that ended first; any other says that the message can never be sent, for
-// example because of its subject.
+// Publish implements [publish.Delivery]. It returns when m is written to the connection,
+// after at most twice [dial.Options.WriteTimeout]. An error that is neither a
+// [*publish.DropError] nor ctx's says that the message can never be sent, for example
+// because of its subject.
 func (l *Live) Publish(ctx context.Context, m publish.Message) error {
 	on := l.conn.DataFor(m)
 	if err := on.Acquire(ctx); err != nil {

@@ -166,7 +166,7 @@ var subjects = []string{"cvf.t.cam-1.detector", "cvf.t.cam-1.classifier"}
 
 // sendAmid publishes slot after slot on all subjects, 20 before the first call of step
 // with 20, and 20 more after it has returned true.
-func sendAmid(t *testing.T, pub publish.Publisher, step func(i int) bool) (sent []source.Slot, taken map[string][]source.Slot) {
+func sendAmid(t *testing.T, pub publish.Delivery, step func(i int) bool) (sent []source.Slot, taken map[string][]source.Slot) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -20,95 +21,95 @@ import (
 
 var _ publish.Delivery = (*Stored)(nil)
 
-// StoredOverhead is the most that publishing into a stream adds to a message's
-// headers, in bytes: the stream's name, of up to 255 bytes, and a sequence.
+// StoredOverhead is the most bytes that publishing into a stream adds to the headers of
+// a message: the stream's name, of up to 255 bytes, and a sequence.
 const StoredOverhead = 352
 
-// maxOnDisk is the largest message, in bytes, that surely fits a record of
-// JetStream's files, which are of up to 32 MiB.
+// maxOnDisk is the size in bytes of the largest message that certainly fits a record of
+// JetStream's files, which is at most 32 MiB.
 const maxOnDisk = 32<<20 - 64<<10
 
-// Conflict is a reason for [StoredOptions.OnRetry]: somebody else has published on
-// the subject.
+// Conflict is a reason for [StoredOptions.OnRetry]: somebody else has published on the
+// subject.
 const Conflict = "conflict"
 
-// patience is how long a message is tried for in the mode "ring" where it does not say
-// itself when it is stale.
+// patience is how long the mode "ring" retries a message that does not expire.
 const patience = 10 * time.Second
 
-// StoredOptions are those of [NewStored].
+// StoredOptions are the options of [NewStored].
 type StoredOptions struct {
-	// Stream is what the tensors are published into.
+	// Stream describes the stream to publish into.
 	Stream StreamOptions
-	// Gaps is how consumers are told of gaps.
+	// Gaps says how gaps are announced.
 	Gaps publish.GapMode
-	// OnRetry is called for each attempt that did not succeed, with why a message has
-	// to be published again: one of the reasons of a [publish.DropError], or
-	// [Conflict]. It must be quick, and safe for concurrent use. Default: none.
+	// OnRetry is called for each failed attempt to publish a message, before the next
+	// one. The reason is one of those of a [publish.DropError], or [Conflict]. It must
+	// be quick, and safe for concurrent use. Default: none.
 	OnRetry func(reason string, err error)
 }
 
-// Stored publishes into a JetStream stream: the delivery of the modes "ring" and
+// Stored publishes into a JetStream stream. It is the delivery of the modes "ring" and
 // "durable". A message counts as delivered when the server has stored it. Until then
-// it is published again, with the same id.
+// it is published again, with the same id: into a [Ring] until the message is stale,
+// into a [Durable] stream for as long as the caller waits, so that a full stream causes
+// back-pressure.
 //
-// Into a [Ring] that goes on until the message is stale. Into a [Durable] stream it
-// goes on for as long as the caller waits: a stream that is full is the back-pressure.
-// There each subject holds every slot once, in order, whoever publishes: what is not
-// newer than the subject's last message is taken as delivered already. As the last
-// message tells that, a work queue whose messages are consumed and gone has only the
-// ids of the last ten minutes for it, and the saved cursor.
+// On each subject of a durable stream every slot is stored once, in order, even if there
+// are several publishers: a message that is not newer than the subject's last one counts
+// as delivered already. In a work queue, from which consumed messages are deleted, the
+// last message may be gone. Then only the ids of the last ten minutes, and the saved
+// cursor, prevent duplicates.
 type Stored struct {
 	conn    *dial.Conn
 	opts    StoredOptions
 	cfg     jetstream.StreamConfig
 	durable bool
 	gaps    announcer
-	// doubtful: the stream may be gone. One in memory ends with its server.
+	// doubtful says that the stream may be gone: one in memory ends with its server.
 	doubtful atomic.Bool
 
-	mu    sync.Mutex
-	tails map[string]*tail
+	mu       sync.Mutex
+	subjects map[string]*subjectState
 }
 
-// A tail is what is known of the end of a subject.
-type tail struct {
-	turn  sync.Mutex
-	known bool
-	at    time.Time // when it was learned
-	epoch uint64    // the connection that it was learned by
-	end
+// A subjectState is what is known of the last message on a subject.
+type subjectState struct {
+	writing sync.Mutex // held while a message is stored; guards the rest
+	known   bool
+	at      time.Time // when it was looked up
+	epoch   uint64    // of the connection that it was looked up by
+	lastMessage
 }
 
-// An end is that of a subject.
-type end struct {
-	seq     uint64 // of the last message, 0 where there is none
+// A lastMessage is the last message on a subject.
+type lastMessage struct {
+	seq     uint64 // 0 if there is no message
 	pos     publish.Position
-	reached uint64 // by the sequences of the whole stream
+	reached uint64 // the last sequence of the whole stream
 }
 
-// A pending message is one on its way into the stream.
+// A pending message is on its way into the stream.
 type pending struct {
 	publish.Message
 	pos   publish.Position
 	begun bool
-	since uint64 // what the stream had reached before the first attempt
+	since uint64 // the last sequence of the stream before the first attempt
 }
 
-// NewStored returns the delivery over a connection. It lives as long as that, and does
-// not wait for a server: that is for Open, which comes before all else.
+// NewStored returns a delivery that uses a connection and lasts as long. It does not wait
+// for a server. Call Open before any other method.
 func NewStored(conn *dial.Conn, o StoredOptions) *Stored {
 	if o.OnRetry == nil {
 		o.OnRetry = func(string, error) {}
 	}
-	s := &Stored{conn: conn, opts: o, cfg: o.Stream.Config(), durable: o.Stream.Kind == Durable, tails: map[string]*tail{}}
+	s := &Stored{conn: conn, opts: o, cfg: o.Stream.Config(), durable: o.Stream.Kind == Durable, subjects: map[string]*subjectState{}}
 	s.gaps = announcer{mode: o.Gaps, control: conn.Control(), publish: s.Publish}
 	return s
 }
 
-// Open waits for the connection and for JetStream, see [dial.Conn.Retry], and makes or
-// checks the stream. An error that wraps [dial.ErrStream] says what is wrong with that,
-// and what to do.
+// Open waits for the connection and for JetStream, see [dial.Conn.Retry], and creates or
+// checks the stream. An error that wraps [dial.ErrStream] says what is wrong with the
+// stream, and what to do.
 func (s *Stored) Open(ctx context.Context) error {
 	js := s.conn.Control().JetStream()
 	err := s.conn.Retry(ctx, "JetStream stream "+s.cfg.Name, func(ctx context.Context) error { return ensure(ctx, js, s.cfg) })
@@ -118,23 +119,23 @@ func (s *Stored) Open(ctx context.Context) error {
 	return nil
 }
 
-// Watched implements [publish.Delivery]. It is true: the stream listens.
+// Watched implements [publish.Delivery]. It returns true, because the stream listens.
 func (s *Stored) Watched(string) bool { return true }
 
-// Confirm implements [publish.Delivery]. Tensors are confirmed when Publish returns, so
-// that it only has to flush what tells of gaps.
+// Confirm implements [publish.Delivery]. Tensors are confirmed when Publish returns, so it
+// only has to flush the events of gaps.
 func (s *Stored) Confirm(ctx context.Context) error { return s.gaps.confirm(ctx) }
 
-// Gap implements [publish.Delivery]. An event goes over the control connection, at most
-// once, and is not stored; among the tensors, a gap is stored as they are.
+// Gap implements [publish.Delivery]. An event is sent over the control connection, at
+// most once, and is not stored. An inline gap is stored like a tensor.
 func (s *Stored) Gap(ctx context.Context, g publish.Gap, routes []publish.Route) error {
 	return s.gaps.announce(ctx, g, routes)
 }
 
-// Publish implements [publish.Delivery]: it returns nil when the server has stored m, or has something as new on the
-// subject. The error is a [*publish.DropError] where the message was given up, at
-// once where it is larger than the server takes, and ctx's where that ended first;
-// any other says that no message like it can ever be stored.
+// Publish implements [publish.Delivery]. It returns nil when the server has stored m, or
+// has a message on the subject that is not older. A message that is larger than the
+// server accepts is dropped at once. An error that is neither a [*publish.DropError] nor
+// ctx's says that no message like m can ever be stored.
 func (s *Stored) Publish(ctx context.Context, m publish.Message) error {
 	limit := s.conn.MaxPayload()
 	if s.durable {
@@ -150,7 +151,7 @@ func (s *Stored) Publish(ctx context.Context, m publish.Message) error {
 		if !s.conn.Splits() || !errors.As(err, &size) || size.Limit >= limit {
 			return err
 		}
-		limit = size.Limit // of the server that the connection leads to by now
+		limit = size.Limit // of the server that is connected now
 	}
 }
 
@@ -169,10 +170,10 @@ func (s *Stored) store(ctx context.Context, m publish.Message) error {
 	if err != nil {
 		return fmt.Errorf("message on subject %q: %w", m.Subject, err)
 	}
-	t := s.tail(m.Subject)
-	t.turn.Lock()
-	defer t.turn.Unlock()
-	wait, begin := dial.MinRetry, time.Now()
+	t := s.state(m.Subject)
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	retry, begin := dial.Backoff(), time.Now()
 	p := &pending{Message: m, pos: pos}
 	for {
 		err := s.try(ctx, t, p)
@@ -190,26 +191,25 @@ func (s *Stored) store(ctx context.Context, m publish.Message) error {
 		if !s.durable && stale(m, begin) {
 			return drop(reason, err)
 		}
-		if !dial.Pause(ctx, wait) {
-			return ctx.Err()
+		if err := pacing.Sleep(ctx, retry.Next()); err != nil {
+			return err
 		}
-		wait = min(2*wait, dial.MaxRetry)
 	}
 }
 
-// Last returns the last slot that the stream holds on a subject, false where it
-// holds no tensor. Trouble that passes is for [dial.Conn.Retry].
+// Last returns the last slot that the stream holds on a subject, and false if it holds
+// no tensor. It does not retry: see [dial.Conn.Retry].
 func (s *Stored) Last(ctx context.Context, subject string) (source.Slot, bool, error) {
 	last, err := s.last(ctx, s.conn.Data()[0].JetStream(), subject)
 	return last.pos.Last, last.pos != publish.Position{}, err
 }
 
-// last returns the end of a subject: the sequence and the place of its last message,
-// zero where there is none, or it is none of ours.
-func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject string) (last end, err error) {
+// last looks up the last message on a subject. Its position is zero if there is none, or
+// if it is not one of ours.
+func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject string) (last lastMessage, err error) {
 	stream, err := js.Stream(ctx, s.cfg.Name)
 	if err != nil {
-		return end{}, err
+		return lastMessage{}, err
 	}
 	last.reached = stream.CachedInfo().State.LastSeq
 	m, err := stream.GetLastMsgForSubject(ctx, subject)
@@ -217,7 +217,7 @@ func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject strin
 		return last, nil
 	}
 	if err != nil {
-		return end{}, err
+		return lastMessage{}, err
 	}
 	last.seq = m.Sequence
 	if pos, err := publish.ParsePosition(m.Header); err == nil {
@@ -226,22 +226,22 @@ func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject strin
 	return last, nil
 }
 
-// Forget makes the end of a subject be looked at again before the next message, as
-// somebody else may have published there.
+// Forget makes the next Publish on a subject look up the last message there, because
+// somebody else may have published.
 func (s *Stored) Forget(subject string) {
-	t := s.tail(subject)
-	t.turn.Lock()
-	defer t.turn.Unlock()
+	t := s.state(subject)
+	t.writing.Lock()
+	defer t.writing.Unlock()
 	t.known = false
 }
 
-func (s *Stored) tail(subject string) *tail {
+func (s *Stored) state(subject string) *subjectState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.tails[subject]
+	t := s.subjects[subject]
 	if t == nil {
-		t = &tail{}
-		s.tails[subject] = t
+		t = &subjectState{}
+		s.subjects[subject] = t
 	}
 	return t
 }
@@ -253,8 +253,8 @@ func stale(m publish.Message, begin time.Time) bool {
 	return !time.Now().Before(m.Expires)
 }
 
-// try publishes a message once, unless it is there already.
-func (s *Stored) try(ctx context.Context, t *tail, p *pending) error {
+// try publishes a message once, unless the stream has it.
+func (s *Stored) try(ctx context.Context, t *subjectState, p *pending) error {
 	on := s.conn.DataFor(p.Message)
 	js := on.JetStream()
 	if err := on.Ready(); err != nil {
@@ -284,26 +284,26 @@ func (s *Stored) try(ctx context.Context, t *tail, p *pending) error {
 			p.begun, p.since = true, t.reached
 		}
 		if err := s.append(ctx, on, t, p); err != nil {
-			t.known = false // it may be stored, or somebody else's may be
+			t.known = false // the message may be stored, or somebody else's may be
 			return err
 		}
 	}
 }
 
-// append publishes what the end of the subject does not hold of a message. Of a gap
-// whose first slot turns out to have been told of, which a work queue knows when it
-// has been consumed, the next call does the rest.
-func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *tail, p *pending) error {
-	m, pos, told := p.Message, p.pos, t.pos.Last
+// append publishes the part of a message that is newer than the last one on the subject.
+// If the server finds that the first slot of a gap was announced before, which it knows
+// even if a consumer has removed that message, then the next call publishes the rest.
+func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *subjectState, p *pending) error {
+	m, pos, announced := p.Message, p.pos, t.pos.Last
 	if t.pos.Part < t.pos.Parts {
-		told-- // of that slot some parts are missing
+		announced-- // some parts of that slot are missing
 	}
-	if pos.First <= told && pos.Last > told {
+	if pos.First <= announced && pos.Last > announced {
 		gap, err := publish.ParseInlineGap(m.Header)
 		if err != nil {
 			return err
 		}
-		m = gap.Without(told, m.Subject)
+		m = gap.Without(announced, m.Subject)
 		if pos, err = publish.ParsePosition(m.Header); err != nil {
 			return err
 		}
@@ -318,9 +318,9 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *tail, p
 	}
 	t.at, t.reached = time.Now(), max(t.reached, ack.Sequence)
 	if ack.Duplicate {
-		t.known = false // what came after it
+		t.known = false // there may be later messages
 		if ack.Sequence <= p.since && pos.Last > pos.First {
-			// It is of an earlier run, and that gap may have been shorter.
+			// The server has it from an earlier run, whose gap may have been shorter.
 			t.pos = publish.Position{First: pos.First, Last: pos.First, Part: 1, Parts: 1}
 			return nil
 		}
@@ -331,12 +331,12 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *tail, p
 	return nil
 }
 
-// put publishes a message and waits for its acknowledgement.
+// put publishes a message and waits for the ack.
 func (s *Stored) put(ctx context.Context, on *dial.DataConnection, m publish.Message, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	opts = append(opts, jetstream.WithExpectStream(s.cfg.Name), jetstream.WithRetryAttempts(0))
 	// The client adds headers of its own.
 	msg := &nats.Msg{Subject: m.Subject, Header: maps.Clone(m.Header), Data: m.Data}
-	on.Sent() // finds out where the connection is dead
+	on.Sent() // so that a dead connection is noticed
 	ack, err := on.JetStream().PublishMsg(ctx, msg, opts...)
 	if err != nil {
 		s.doubtful.Store(true)
@@ -345,9 +345,9 @@ func (s *Stored) put(ctx context.Context, on *dial.DataConnection, m publish.Mes
 	return ack, nil
 }
 
-// look learns the end of a subject where it is not known, or may not be any more:
-// somebody else may have published there.
-func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *tail, subject string, epoch uint64) error {
+// look looks up the last message on a subject if it is not known, or may have changed
+// because somebody else has published.
+func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *subjectState, subject string, epoch uint64) error {
 	if t.known && t.epoch == epoch && time.Since(t.at) < dedupe/2 {
 		return nil
 	}
@@ -363,9 +363,8 @@ func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *tail, subj
 	return nil
 }
 
-// tooLarge returns err as a [publish.DropError] where it says that m will not fit
-// however often it is tried. It does fit where the connection has been made anew
-// since, to a server that takes more.
+// tooLarge returns err as a [publish.DropError] if it says that m is too large to be
+// stored. It is not if there has been a reconnect since, to a server that accepts it.
 func (s *Stored) tooLarge(err error, m publish.Message, limit int) error {
 	var api *jetstream.APIError
 	switch size := publish.Size(m) + StoredOverhead; {
@@ -378,8 +377,7 @@ func (s *Stored) tooLarge(err error, m publish.Message, limit int) error {
 	return err
 }
 
-// reasonOf names the reason of an error for metrics, and tells whether trying again
-// makes no sense.
+// reasonOf returns the reason of an error, for metrics, and whether a retry is useless.
 func reasonOf(err error) (reason string, final bool) {
 	var dropped *publish.DropError
 	var api *jetstream.APIError

@@ -20,12 +20,12 @@ const (
 	DefaultKeep     = 8
 	DefaultMaxBytes = 8 << 30
 
-	// dedupe is how long the server knows the ids of messages, where it is not told
-	// by the messages that it holds.
+	// dedupe is how long the server remembers the ids of messages that it does not
+	// hold any more.
 	dedupe = 10 * time.Minute
 )
 
-// A Kind is one of those that a stream of tensors can be.
+// A Kind is a kind of stream for tensors.
 type Kind int
 
 const (
@@ -36,30 +36,30 @@ const (
 	Durable
 )
 
-// StreamOptions describe the JetStream stream that a [Stored] publishes into. It is
-// made where it does not exist, and never changed.
+// StreamOptions describe the JetStream stream that a [Stored] publishes into. The stream
+// is created if it does not exist. An existing stream is never changed.
 type StreamOptions struct {
 	// Kind says what the stream is for. Default: [Ring].
 	Kind Kind
-	// Name is that of the stream. Default: [dial.DefaultStream].
+	// Name of the stream. Default: [dial.DefaultStream].
 	Name string
-	// Subjects are what it holds, with wildcards.
+	// Subjects of the stream, which can have wildcards.
 	Subjects []string
-	// Replicas is the number of servers that hold it. Default: 1.
+	// Replicas is the number of servers that hold the stream. Default: 1.
 	Replicas int
-	// Keep is the number of messages that a ring holds of each subject. Default:
+	// Keep is the number of messages of each subject that a ring holds. Default:
 	// [DefaultKeep].
 	Keep int
-	// MaxBytes bounds what a durable stream holds. Default: [DefaultMaxBytes]. For a
-	// ring, 0 is no bound but Keep.
+	// MaxBytes bounds the size of the stream. Default: [DefaultMaxBytes] for a durable
+	// stream, no bound for a ring.
 	MaxBytes int64
-	// Limits keeps messages of a durable stream for other readers when they have
-	// been consumed, until somebody purges them. The default is a work queue, which
-	// deletes what was consumed.
+	// Limits keeps the messages of a durable stream after they were consumed, until
+	// somebody purges them. Default: the stream is a work queue, from which consumed
+	// messages are deleted.
 	Limits bool
 }
 
-// Config returns the stream as JetStream describes it.
+// Config returns the JetStream config of the stream.
 func (o StreamOptions) Config() jetstream.StreamConfig {
 	o.Name = cmp.Or(o.Name, dial.DefaultStream)
 	o.Replicas = max(o.Replicas, 1)
@@ -95,7 +95,7 @@ func (o StreamOptions) stream() jetstream.StreamConfig {
 	}
 }
 
-// ensure makes the stream, or checks the one that is there.
+// ensure creates the stream, or checks the existing one.
 func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
 	stream, err := found(ctx, js, want)
 	if err != nil {
@@ -104,7 +104,7 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 	return Compare(stream.CachedInfo().Config, want)
 }
 
-// found returns the stream, which it makes where it does not exist.
+// found returns the stream. It creates it if it does not exist.
 func found(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -113,24 +113,24 @@ func found(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCon
 	return stream, err
 }
 
-// A difference is between the stream that is there and the one that is needed.
+// A difference is what makes an existing stream unfit.
 type difference struct {
 	name    string
 	what    []string // "max_bytes is 1, not 2"
-	options []string // of "nats stream edit"; empty where the stream must be made anew
+	options []string // of "nats stream edit"
 	anew    bool
 }
 
 func (d *difference) text() string {
 	way := fmt.Sprintf("nats stream edit %s %s", d.name, strings.Join(d.options, " "))
 	if d.anew {
-		way = fmt.Sprintf("nats stream rm %s (deletes what it holds), and cvfeeder makes it anew", d.name)
+		way = fmt.Sprintf("nats stream rm %s (deletes what it holds), and cvfeeder creates it again", d.name)
 	}
 	return fmt.Sprintf("%s: run: %s; or choose another name with delivery.stream.name", strings.Join(d.what, ", "), way)
 }
 
-// Compare returns an error that wraps [dial.ErrStream], and says what to do, where the
-// stream that is there differs from the one that is wanted in a way that matters.
+// Compare returns an error that wraps [dial.ErrStream], and says what to do, if an
+// existing stream differs from the wanted one in a way that matters.
 func Compare(have, want jetstream.StreamConfig) error {
 	d := &difference{name: want.Name}
 	differ := func(same bool, what string, has, wants any, option string) {
@@ -170,7 +170,8 @@ func policy(p jetstream.DiscardPolicy) string {
 	return "old"
 }
 
-// holdsAll tells whether each of some subjects is among others, as it stands.
+// holdsAll tells whether all wanted subjects are among those that a stream has, compared
+// as text.
 func holdsAll(have, want []string) bool {
 	for _, s := range want {
 		if !slices.Contains(have, s) && !slices.Contains(have, ">") {
@@ -180,7 +181,7 @@ func holdsAll(have, want []string) bool {
 	return true
 }
 
-// StreamError returns an error of JetStream with what to do about it.
+// StreamError returns an error that says what to do about an error of JetStream.
 func StreamError(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, err error) error {
 	var api *jetstream.APIError
 	switch {
@@ -212,7 +213,7 @@ func StreamError(ctx context.Context, js jetstream.JetStream, want jetstream.Str
 	return fmt.Errorf("%w %s could not be made%s: %w", dial.ErrStream, want.Name, way, err)
 }
 
-// Error codes of JetStream that the client does not name.
+// Error codes of JetStream that have no name in the client.
 const (
 	codeNoResources jetstream.ErrorCode = 10023
 	codeNoStorage   jetstream.ErrorCode = 10047

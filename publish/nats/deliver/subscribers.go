@@ -12,24 +12,23 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// askAgain is how often a subject that nobody listens to is tried.
+// askAgain is how often a subject without listeners is tried.
 const askAgain = time.Second
 
-// subscribers knows which subjects nobody listens to. Each message names a subject for
-// answers, to which the server says at once that there are no responders, where
-// nobody gets the message, here or in whatever it is connected to. It costs some
-// bytes a message, and the answer only where nobody listens. What others answer,
-// such as a JetStream stream, is ignored. Where the answers are not permitted, all
-// subjects are taken to be listened to.
+// subscribers knows which subjects nobody listens to. Each message has a reply subject, to
+// which the server answers "no responders" at once if nobody gets the message, here or
+// at any server that it is connected to. That costs some bytes for each message, and an
+// answer only if nobody listens. Other answers, such as those of a JetStream stream, are
+// ignored. If the user may not get answers, all subjects count as listened to.
 type subscribers struct {
-	inbox string // of the answers, ended by a dot
+	inbox string // the prefix of the reply subjects, which ends in a dot
 
 	mu       sync.RWMutex
 	subjects map[string]*subject
 	numbered []*subject
 }
 
-// A subject is one that messages were published on.
+// A subject is a subject that messages were published on.
 type subject struct {
 	reply  string
 	nobody atomic.Bool
@@ -39,13 +38,13 @@ type subject struct {
 func newSubscribers(on []*dial.DataConnection) *subscribers {
 	s := &subscribers{inbox: nats.NewInbox() + ".", subjects: map[string]*subject{}}
 	for _, c := range on {
-		// It only fails on a connection that is closed, over which nothing is published.
+		// This fails only on a closed connection, over which nothing is published.
 		_, _ = c.Client().Subscribe(s.inbox+"*", s.answered)
 	}
 	return s
 }
 
-// answered takes note of an answer.
+// answered handles an answer.
 func (s *subscribers) answered(m *nats.Msg) {
 	if len(m.Data) > 0 || m.Header.Get("Status") != "503" {
 		return
@@ -61,7 +60,7 @@ func (s *subscribers) answered(m *nats.Msg) {
 	on.nobody.Store(true)
 }
 
-// of returns what is known of a subject.
+// of returns the state of a subject.
 func (s *subscribers) of(name string) *subject {
 	s.mu.RLock()
 	known := s.subjects[name]
@@ -79,8 +78,8 @@ func (s *subscribers) of(name string) *subject {
 	return known
 }
 
-// wanted tells whether a message on the subject makes sense: somebody listens, or
-// it is time to see whether anybody does.
+// wanted tells whether to make a message for the subject: somebody listens, or it is time
+// to find out whether anybody does.
 func (s *subject) wanted(now time.Time) bool {
 	if !s.nobody.Load() {
 		return true

@@ -14,20 +14,20 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// TLS holds the paths of PEM files. They are read again for each connection, so
-// that certificates may be renewed while the program runs. Where any is set, a
-// server without TLS is refused.
+// TLS holds the paths of PEM files. They are read again for each connection, so that
+// certificates can be renewed while the program runs. If any is set, servers without
+// TLS are refused.
 type TLS struct {
-	// CA is the file of the authorities that are trusted in place of the
-	// system's. Default: the system's.
+	// CA is the file of the authorities to trust instead of the system's. Default: the
+	// system's.
 	CA string
-	// Cert and Key are the client's certificate and its key, both or neither.
-	// Default: none, which a server that verifies its clients refuses.
+	// Cert and Key are the client's certificate and its key, both or neither. Default:
+	// none. Servers that verify their clients refuse a client without them.
 	Cert, Key string
 }
 
-// Check returns an error that tells what is wrong with the options: with the URL,
-// or with a file, which it names. [Dial] and [Connect] do it too.
+// Check returns an error if the URL or one of the files is wrong. [Dial] and [Connect]
+// check this, too.
 func (o Options) Check() error {
 	o = o.withDefaults()
 	if _, err := o.servers(); err != nil && o.Server == nil {
@@ -36,8 +36,7 @@ func (o Options) Check() error {
 	return o.authenticate(&nats.Options{})
 }
 
-// authenticate sets what the client shows to the server, and what the server must
-// show.
+// authenticate sets the client's credentials, and which servers it accepts.
 func (o Options) authenticate(opts *nats.Options) error {
 	if o.Server != nil {
 		if o.Credentials != "" || o.TLS != (TLS{}) {
@@ -51,8 +50,8 @@ func (o Options) authenticate(opts *nats.Options) error {
 	return o.TLS.apply(opts)
 }
 
-// credentials makes the client read the file for each connection. Only what kind
-// of file it is, and the public half of an nkey, stay as they were at first.
+// credentials makes the client read the file for each connection. Only the kind of the
+// file, and the public half of an nkey, are fixed by the first reading.
 func (o Options) credentials(opts *nats.Options) error {
 	if o.Credentials == "" {
 		return nil
@@ -116,7 +115,7 @@ func (t TLS) apply(opts *nats.Options) error {
 	return nats.ClientCert(t.Cert, t.Key)(opts)
 }
 
-// readFile reads a small file, and says kindly why it cannot.
+// readFile reads a small file. Its errors are for users.
 func readFile(what, path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	var cause *fs.PathError
@@ -131,8 +130,8 @@ func readFile(what, path string) ([]byte, error) {
 	return data, nil
 }
 
-// refusal returns an error that wraps ErrRefused and says what to do, where err is
-// one that trying again does not mend; otherwise nil.
+// refusal returns an error that wraps ErrRefused and says what to do, if err is one that
+// a retry does not fix. Otherwise it returns nil.
 func refusal(err error) error {
 	if err == nil {
 		return nil

@@ -11,11 +11,11 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// A Conn is some connections to NATS, "data" for tensors and "control" for
-// everything else, which are made again whenever they break. It is safe for
-// concurrent use.
+// A Conn is a set of connections to NATS: some for tensors, named "data", and one for
+// everything else, named "control". They reconnect whenever they break. A Conn is safe
+// for concurrent use.
 type Conn struct {
-	data    []*DataConnection // a stream always uses the same
+	data    []*DataConnection // a stream always uses the same one
 	control *Connection
 	chunk   bool
 	options Options // for the connections of Open
@@ -23,8 +23,8 @@ type Conn struct {
 	waiting atomic.Pointer[string]
 }
 
-// Dial starts to connect and returns without waiting for a server that is not
-// there: see [Conn.WaitConnected]. An error means that the options are wrong.
+// Dial starts to connect, and returns without waiting for a server that is down: see
+// [Conn.WaitConnected]. An error means that the options are wrong.
 func Dial(o Options) (*Conn, error) {
 	o = o.withDefaults()
 	if onConnect := o.OnConnect; onConnect != nil {
@@ -36,7 +36,7 @@ func Dial(o Options) (*Conn, error) {
 		}
 	}
 	all, errs := make([]*Connection, o.DataConnections+1), make([]error, o.DataConnections+1)
-	// At once, because a server that does not answer at all costs a timeout.
+	// Concurrently, because a server that does not answer costs a timeout.
 	var wg sync.WaitGroup
 	wg.Go(func() { all[0], errs[0] = newConnection(o.silent(), "control") })
 	for i := 1; i < len(all); i++ {
@@ -62,8 +62,8 @@ func Dial(o Options) (*Conn, error) {
 	return c, nil
 }
 
-// Open makes one more connection with the same options, for messages whose subjects
-// others choose, such as answers: what the server denies on it is only logged.
+// Open starts one more connection with the same options, for messages whose subjects
+// are chosen by others, such as answers: if the server denies one, that is only logged.
 func (c *Conn) Open(name string) (*DataConnection, error) {
 	o := c.options.silent()
 	o.lenient = true
@@ -74,7 +74,7 @@ func (c *Conn) Open(name string) (*DataConnection, error) {
 	return newDataConnection(made), nil
 }
 
-// Control returns the connection for everything but tensors.
+// Control returns the connection for everything except tensors.
 func (c *Conn) Control() *Connection { return c.control }
 
 // Data returns the connections for tensors.
@@ -89,10 +89,9 @@ func (c *Conn) connections() []*Connection {
 	return append(all, c.control)
 }
 
-// WaitConnected returns nil once all connections are made. It returns an error
-// that wraps [ErrRefused] as soon as the server refuses the credentials, and one
-// that wraps [ErrNotConnected] when ctx ends. The attempts go on in any case,
-// until Close.
+// WaitConnected returns nil once all connections are up. It returns an error that wraps
+// [ErrRefused] as soon as the server refuses the credentials, and one that wraps
+// [ErrNotConnected] when ctx ends. In either case the attempts go on until Close.
 func (c *Conn) WaitConnected(ctx context.Context) error {
 	for _, each := range c.connections() {
 		if err := each.WaitConnected(ctx); err != nil {
@@ -102,14 +101,15 @@ func (c *Conn) WaitConnected(ctx context.Context) error {
 	return nil
 }
 
-// A State is that of one connection.
+// A State is the state of one connection.
 type State struct {
-	// Name is "data", for further ones "data-2" and so on, or "control".
+	// Name is "data", "data-2" and so on, or "control".
 	Name      string
 	Connected bool
-	// Reconnects counts how often the connection has been made again.
+	// Reconnects counts how often the connection has reconnected.
 	Reconnects uint64
-	// Errors counts what the server complained of, such as a denied permission.
+	// Errors counts the errors that the server has reported, such as denied
+	// permissions.
 	Errors uint64
 }
 
@@ -122,8 +122,8 @@ func (c *Conn) States() []State {
 	return states
 }
 
-// Denied returns the first permission that the server was seen to deny, as a
-// [*PermissionError], or nil. After Close nothing is added to it.
+// Denied returns the first permission that the server has denied, as a
+// [*PermissionError], or nil. It does not change after Close.
 func (c *Conn) Denied() error {
 	for _, each := range c.connections() {
 		if err := each.denied.Load(); err != nil {
@@ -134,7 +134,7 @@ func (c *Conn) Denied() error {
 }
 
 // MaxPayload returns the smallest max_payload in bytes of the servers that the
-// connections for tensors were last made to, or 0 before the first time.
+// connections for tensors were last connected to, or 0 before the first connection.
 func (c *Conn) MaxPayload() int {
 	least := int64(0)
 	for _, each := range c.data {
@@ -145,9 +145,9 @@ func (c *Conn) MaxPayload() int {
 	return int(least)
 }
 
-// CheckSize tells whether the server takes a message of the given size, as
-// counted by [publish.Size]. The error is a [*publish.SizeError], or
-// [ErrNotConnected] where no server has been met yet.
+// CheckSize returns nil if the server accepts a message of the given size, as counted by
+// [publish.Size]. The error is a [*publish.SizeError], or [ErrNotConnected] before the
+// first connection.
 func (c *Conn) CheckSize(largest int) error {
 	limit := c.MaxPayload()
 	if limit == 0 {
@@ -159,8 +159,8 @@ func (c *Conn) CheckSize(largest int) error {
 // Splits returns [Options.Chunk].
 func (c *Conn) Splits() bool { return c.chunk }
 
-// Split returns what m is sent as where a message may have limit bytes: m itself,
-// unless the options say to split it. The error is a [*publish.DropError].
+// Split returns the messages to send for m if a message can have limit bytes: m itself,
+// or its parts if the options say to split it. The error is a [*publish.DropError].
 func (c *Conn) Split(m publish.Message, limit int) ([]publish.Message, error) {
 	if !c.chunk || limit <= 0 {
 		return []publish.Message{m}, nil
@@ -172,9 +172,9 @@ func (c *Conn) Split(m publish.Message, limit int) ([]publish.Message, error) {
 	return parts, nil
 }
 
-// Flush returns nil when the server has processed everything that was published
-// before, and has denied nothing: otherwise the error is a [*PermissionError]. Where
-// ctx has no deadline, it waits for [Options.WriteTimeout].
+// Flush returns nil when the server has processed everything that was published before.
+// If the server has denied something, the error is a [*PermissionError]. If ctx has no
+// deadline, Flush waits for [Options.WriteTimeout].
 func (c *Conn) Flush(ctx context.Context) error {
 	all := c.connections()
 	errs := make([]error, len(all))
@@ -186,8 +186,9 @@ func (c *Conn) Flush(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close flushes, closes all connections and waits for their ends. From its beginning
-// on, messages are dropped. An error says that messages may not have arrived.
+// Close flushes and closes all connections, and waits until they have ended. Messages
+// are dropped from the moment it is called. An error says that earlier messages may not
+// have arrived.
 func (c *Conn) Close(ctx context.Context) error {
 	if c.closed.Swap(true) {
 		return nil
@@ -200,7 +201,7 @@ func (c *Conn) Close(ctx context.Context) error {
 	}
 	err := c.Flush(ctx)
 	if err != nil {
-		// A peer that stalls must not hold up the end, nor be sent anything later.
+		// A peer that stalls must not delay the end, and must get nothing later.
 		for _, each := range c.connections() {
 			each.abandon()
 		}

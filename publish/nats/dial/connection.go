@@ -12,12 +12,13 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/time/rate"
+
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 )
 
-// A Connection is one NATS connection that is made again for as long as it is not
-// closed. What it knows of its state comes from the client's callbacks and is read
-// without the client's lock, which is held while a message is written.
+// A Connection is one NATS connection. It reconnects until it is closed. It learns of
+// its state from the client's callbacks, so that reading the state does not need the
+// client's lock, which is held while a message is written.
 type Connection struct {
 	name    string
 	log     *slog.Logger
@@ -45,10 +46,10 @@ type Connection struct {
 	up chan struct{} // closed while connected
 }
 
-// Connect starts a single connection, for programs that need no more, such as those
-// that read. name is what the server shows for it, behind [Options.Name]. Like [Dial]
-// it does not wait for a server that is not there, but two seconds for one that neither
-// accepts nor refuses. An error means that the options are wrong.
+// Connect starts a single connection, for programs that need no more, such as
+// consumers. The server shows it by [Options.Name] followed by name. Like [Dial], it
+// returns without waiting for a server that is down; it waits two seconds for one that
+// does not answer. An error means that the options are wrong.
 func Connect(o Options, name string) (*Connection, error) {
 	return newConnection(o.withDefaults(), name)
 }
@@ -83,32 +84,32 @@ func newConnection(o Options, name string) (*Connection, error) {
 	return c, nil
 }
 
-// Name is "data", for further ones "data-2" and so on, "control", or the name that
-// the connection was made with.
+// Name returns "data", "data-2" and so on, "control", or the name that was given to
+// [Connect] or [Conn.Open].
 func (c *Connection) Name() string { return c.name }
 
-// Client returns the NATS client, which blocks while a message is written. What is
-// published through it is in no order with the messages of [Connection.Publish].
+// Client returns the NATS client. Its methods block while a message is written.
+// Messages published through it are not ordered with those of [Connection.Publish].
 func (c *Connection) Client() *nats.Conn { return c.nc }
 
-// JetStream returns that of the connection, whose calls wait for [Connection.WriteTimeout]
-// where their contexts have no deadline.
+// JetStream returns the JetStream client of the connection. Calls whose contexts have no
+// deadline wait for [Connection.WriteTimeout].
 func (c *Connection) JetStream() jetstream.JetStream { return c.js }
 
-// Log returns where to log what happens to the connection.
+// Log returns the logger for events of the connection.
 func (c *Connection) Log() *slog.Logger { return c.log }
 
 // WriteTimeout returns [Options.WriteTimeout].
 func (c *Connection) WriteTimeout() time.Duration { return c.timeout }
 
-// Connected tells whether the connection is made.
+// Connected tells whether the connection is up.
 func (c *Connection) Connected() bool { return c.connected.Load() }
 
-// Reconnects returns how often the connection has been made again.
+// Reconnects returns how often the connection has reconnected.
 func (c *Connection) Reconnects() uint64 { return c.reconnects.Load() }
 
-// MaxPayload returns the max_payload in bytes of the server that the connection was
-// last made to, or 0 before the first time.
+// MaxPayload returns the max_payload in bytes of the server that was connected to last,
+// or 0 before the first connection.
 func (c *Connection) MaxPayload() int { return int(c.maxPayload.Load()) }
 
 func (c *Connection) options(o Options, servers []string) nats.Options {
@@ -122,8 +123,7 @@ func (c *Connection) options(o Options, servers []string) nats.Options {
 	}
 	opts.SkipHostLookup = true // the dialer looks up, within its timeout
 
-	// Keep trying for ever, and keep nothing back meanwhile: what was buffered
-	// would arrive stale.
+	// Retry for ever, and buffer nothing meanwhile: it would be stale on arrival.
 	opts.RetryOnFailedConnect = true
 	opts.IgnoreAuthErrorAbort = true
 	opts.MaxReconnect = -1
@@ -152,12 +152,10 @@ func (c *Connection) options(o Options, servers []string) nats.Options {
 	return opts
 }
 
-// asyncError returns the handler of errors that belong to no call, among them a
-// denied permission. They can come with every message, so at most one a second is
-// logged.
+// asyncError returns the handler of errors that belong to no call, such as a denied
+// permission. There can be one for every message, so at most one a second is logged.
 func (c *Connection) asyncError() nats.ErrHandler {
-	var seldom rate.Sometimes
-	seldom.First, seldom.Interval = 1, time.Second
+	limit := pacing.Outage{Every: time.Second}
 	return func(_ *nats.Conn, sub *nats.Subscription, err error) {
 		if p, ok := ParseViolation(err); ok && p.OfRequests() {
 			return
@@ -166,18 +164,19 @@ func (c *Connection) asyncError() nats.ErrHandler {
 		if c.deny(err) != nil && c.onDenied != nil {
 			return
 		}
-		seldom.Do(func() {
-			args := []any{"err", err}
-			if sub != nil {
-				args = append(args, "subject", sub.Subject)
-			}
-			c.log.Warn("NATS reports an error", args...)
-		})
+		if !limit.Failed() {
+			return
+		}
+		args := []any{"err", err}
+		if sub != nil {
+			args = append(args, "subject", sub.Subject)
+		}
+		c.log.Warn("NATS reports an error", args...)
 	}
 }
 
-// deny returns err as a PermissionError where it is one of a message or a
-// subscription, otherwise nil. It keeps and reports the first.
+// deny returns err as a PermissionError if it says that a message or a subscription was
+// denied, and otherwise nil. It keeps and reports the first one.
 func (c *Connection) deny(err error) error {
 	p, ok := ParseViolation(err)
 	if !ok || p.OfRequests() || c.lenient {
@@ -204,10 +203,10 @@ func (c *Connection) setUp(nc *nats.Conn) {
 	}
 }
 
-// plainSocket returns the socket of the connection that was made, to write to past the
-// client. It returns nil where the options do not allow that, the connection is one of
-// TLS or WebSocket, the server is too old to know headers, or a newer connection is
-// being made already.
+// plainSocket returns the socket of the new connection if messages may be written to it
+// past the client. It returns nil if the options do not allow that, if the connection
+// uses TLS or WebSocket, if the server is too old for headers, or if the connection is
+// already being replaced.
 func (c *Connection) plainSocket(nc *nats.Conn) *socket {
 	s := c.dialer.current.Load()
 	_, err := nc.TLSConnectionState()
@@ -227,16 +226,16 @@ func (c *Connection) setDown() {
 	}
 }
 
-// Up returns a channel that is closed while the connection is made. It is another one
-// after each time that the connection was lost.
+// Up returns a channel that is closed once the connection is up. There is a new channel
+// after each loss of the connection.
 func (c *Connection) Up() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.up
 }
 
-// WaitConnected returns nil once the connection is made. It returns an error that wraps
-// [ErrRefused] as soon as client and server refuse each other, and one that wraps
+// WaitConnected returns nil once the connection is up. It returns an error that wraps
+// [ErrRefused] as soon as client or server refuses the other, and one that wraps
 // [ErrNotConnected] when ctx ends.
 func (c *Connection) WaitConnected(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -257,9 +256,9 @@ func (c *Connection) WaitConnected(ctx context.Context) error {
 	}
 }
 
-// refused returns why an attempt to connect was refused, where one was. The client
-// calls back after the first attempt, and after those that do not get as far as TLS;
-// of the others it only keeps the error.
+// refused returns why an attempt to connect was refused, or nil if none was. The client
+// calls back after the first attempt, and after those that fail before TLS. Of the
+// others it only keeps the error.
 func (c *Connection) refused() error {
 	if failed := c.failed.Load(); failed != nil {
 		if err := refusal(*failed); err != nil {
@@ -269,9 +268,9 @@ func (c *Connection) refused() error {
 	return refusal(c.nc.LastError())
 }
 
-// Flush returns nil when the server has processed all that was published before, and
-// has denied nothing: otherwise the error is a [*PermissionError]. Where ctx has no
-// deadline, it waits for [Connection.WriteTimeout].
+// Flush returns nil when the server has processed everything that was published before.
+// If the server has denied something, the error is a [*PermissionError]. If ctx has no
+// deadline, Flush waits for [Connection.WriteTimeout].
 func (c *Connection) Flush(ctx context.Context) error {
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
@@ -284,12 +283,12 @@ func (c *Connection) Flush(ctx context.Context) error {
 	if err := c.nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("connection %s: %w", c.name, err)
 	}
-	// What was refused is known by now, if not yet told.
+	// The client knows by now what was refused, even if it has not called back.
 	return c.deny(c.nc.LastError())
 }
 
-// abandon throws away what is being written, so that closing does not wait for a
-// peer that stalls.
+// abandon discards what is being written, so that Close does not wait for a peer that
+// stalls.
 func (c *Connection) abandon() {
 	c.closing.Store(true)
 	if s := c.dialer.current.Load(); s != nil {
@@ -297,36 +296,33 @@ func (c *Connection) abandon() {
 	}
 }
 
-// Close ends the connection and waits for its last callback. What was published and
-// not flushed may be lost.
+// Close ends the connection and waits for its last callback. Messages that were not
+// flushed may be lost.
 func (c *Connection) Close() {
 	c.closing.Store(true)
 	c.nc.Close()
 	<-c.closed
 }
 
-// outage logs the start and the end of a time without a connection, once each.
-// It belongs to the goroutine of the client's callbacks.
+// outage logs once that the connection was lost, and once that it is back.
 type outage struct {
 	log *slog.Logger
-	on  bool
+	pacing.Outage
 }
 
 func (o *outage) began(err error) {
 	if err == nil {
 		err = errors.New("connection lost")
 	}
-	log := o.log.Warn
-	if o.on {
-		log = o.log.Debug
+	log := o.log.Debug
+	if o.Failed() {
+		log = o.log.Warn
 	}
-	o.on = true
-	log("NATS is not reachable, trying on", "err", err)
+	log("NATS is not reachable, retrying", "err", err)
 }
 
 func (o *outage) over() {
-	if o.on {
+	if o.Recovered() {
 		o.log.Info("NATS is connected")
 	}
-	o.on = false
 }

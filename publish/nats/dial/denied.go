@@ -17,20 +17,21 @@ const (
 	VerbRespond   = "respond"
 )
 
-// Subjects that asking the server for permissions, or any other request, needs.
+// Subjects that a request for the user's permissions, and the answers to any request,
+// need.
 const (
 	UserInfoSubject = "$SYS.REQ.USER.INFO"
 	InboxSubjects   = "_INBOX.>"
 )
 
-// A Permission is one that is missing.
+// A Permission is a permission that is missing.
 type Permission struct {
-	// Verb is what is not allowed: one of VerbPublish, VerbSubscribe, VerbRespond.
+	// Verb is what is not allowed: VerbPublish, VerbSubscribe or VerbRespond.
 	Verb string
-	// Subject is the one that was, or would be, refused; "" for VerbRespond.
+	// Subject is the subject that was, or would be, refused; "" for VerbRespond.
 	Subject string
-	// Deny is the entry among the user's denied subjects that refuses it, ""
-	// where no allowed one covers it, or where that is not known.
+	// Deny is the entry among the user's denied subjects that refuses the subject. It
+	// is "" if no allowed subject covers it, or if the reason is not known.
 	Deny string
 }
 
@@ -44,22 +45,21 @@ func (p Permission) text() string {
 	return fmt.Sprintf("may not %s to %s: allow %q in the user's %s permissions", p.Verb, p.Subject, p.Subject, p.Verb)
 }
 
-// OfRequests tells whether the permission is one that only requests and their answers
-// need. Whoever makes a request learns in other ways that it was denied.
+// OfRequests tells whether only requests and their answers need the permission. Whoever
+// makes a request learns in another way that it was denied.
 func (p Permission) OfRequests() bool {
 	return p.Subject == UserInfoSubject || strings.HasPrefix(p.Subject, "_INBOX.")
 }
 
 // A PermissionError says what the server does not allow. It is an [ErrRefused].
 type PermissionError struct {
-	// User is who is not allowed, as the server calls them, "" where that is not
-	// known.
+	// User is the server's name for the user, "" if it is not known.
 	User string
-	// Missing is not empty.
+	// Missing has at least one permission.
 	Missing []Permission
 }
 
-// Error returns a line for each permission, up to ten.
+// Error returns one line for each permission, for at most ten.
 func (e *PermissionError) Error() string {
 	const most = 10
 	who := "the NATS user"
@@ -81,8 +81,8 @@ func (e *PermissionError) Unwrap() error { return ErrRefused }
 
 var violationText = regexp.MustCompile(`(?i)violation for (publish|subscription)[^"]*("(?:[^"\\]|\\.)*")`)
 
-// ParseViolation reads the permission from the server's complaint that it was denied;
-// false where err is none.
+// ParseViolation returns the permission that the server has denied according to err, and
+// false if err says nothing of that kind.
 func ParseViolation(err error) (Permission, bool) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return Permission{}, false

@@ -9,8 +9,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// isValid tells whether the client (nats.go v1.55, Conn.PublishMsg) takes a message,
-// for a server with this max_payload. Of others it says what is wrong.
+// isValid tells whether the client (nats.go v1.55, Conn.PublishMsg) accepts a message
+// for a server with this max_payload. For other messages the client has an error.
 func isValid(m publish.Message, reply string, maxPayload int) bool {
 	for name := range m.Header {
 		if !isHeaderName(name) {
@@ -28,9 +28,9 @@ func isHeaderName(s string) bool {
 	})
 }
 
-// encode returns what goes over the wire before the data of a valid message: the bytes
-// that the client (nats.go v1.55, Conn.publish) writes, but for the order of the
-// headers, which the client does not keep.
+// encode returns the bytes that precede the data of a valid message. They are those of
+// the client (nats.go v1.55, Conn.publish), except that the headers are sorted, while
+// the client's are in random order.
 func encode(m publish.Message, reply string) []byte {
 	header := publish.HeaderSize(m.Header)
 	b := make([]byte, 0, len("HPUB    \r\n")+len(m.Subject)+len(reply)+2*len("67108864")+header)

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// errUnconfirmed is the cause of a connection given up by a [heartbeat]. To callers
-// it is a timeout like that of a write.
-var errUnconfirmed = fmt.Errorf("the server confirms nothing any more: %w", os.ErrDeadlineExceeded)
+// errUnconfirmed is why a heartbeat gives up a connection. To callers it is a timeout,
+// like that of a write.
+var errUnconfirmed = fmt.Errorf("the server no longer confirms messages: %w", os.ErrDeadlineExceeded)
 
-// heartbeat notices a server that no longer reads. What is written to it still goes
-// into the buffers of the kernels on the way, megabytes of it, and would arrive
-// late. So each run of messages is followed by a ping, one at a time: when the
-// answer takes long, new messages are dropped, and when it takes too long the
-// connection is given up, with all that it holds.
+// heartbeat detects a server that no longer reads. Writes to it succeed for a while,
+// because the kernels on the way buffer megabytes, which would arrive late. So a ping
+// follows each run of messages, one ping at a time. If its answer takes long, new
+// messages are dropped. If it takes too long, the connection is given up, and what it
+// holds is discarded.
 type heartbeat struct {
 	conn    *Connection
 	timeout time.Duration // until the connection is given up
@@ -27,11 +27,11 @@ type heartbeat struct {
 	done    chan struct{}
 
 	written   atomic.Uint64
-	confirmed uint64 // by the goroutine of run only
+	confirmed uint64 // used by the goroutine of run only
 	current   atomic.Pointer[ping]
 }
 
-// ping is one that has not been answered yet.
+// ping is a ping without an answer yet.
 type ping struct {
 	socket *socket
 	at     time.Duration // since the start of the heartbeat
@@ -48,13 +48,13 @@ func startHeartbeat(c *Connection, timeout time.Duration) *heartbeat {
 	return h
 }
 
-// stop ends the heartbeat and waits for that.
+// stop ends the heartbeat, and waits until its goroutine has ended.
 func (h *heartbeat) stop() {
 	h.cancel()
 	<-h.done
 }
 
-// sent says that a message was written.
+// sent notes that a message was written.
 func (h *heartbeat) sent() {
 	h.written.Add(1)
 	select {
@@ -63,7 +63,7 @@ func (h *heartbeat) sent() {
 	}
 }
 
-// late tells whether the connection in use has left a ping unanswered for a
+// late tells whether a ping of the current connection has gone without an answer for a
 // quarter of the timeout.
 func (h *heartbeat) late() bool {
 	p := h.current.Load()
@@ -82,8 +82,8 @@ func (h *heartbeat) run(ctx context.Context) {
 	}
 }
 
-// ping asks the server for an answer, which comes after it has processed all
-// that was written before.
+// ping asks the server for an answer, which comes once it has processed everything that
+// was written before.
 func (h *heartbeat) ping(ctx context.Context) {
 	socket := h.conn.dialer.current.Load()
 	h.current.Store(&ping{socket: socket, at: time.Since(h.start)})
@@ -91,8 +91,8 @@ func (h *heartbeat) ping(ctx context.Context) {
 	written := h.written.Load()
 	timed, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
-	// The client looks at the context only once it has its lock, which a write that
-	// stalls may hold.
+	// The client looks at the context only once it has its lock, which a stalled write
+	// may hold.
 	watch := time.AfterFunc(h.timeout, func() { _ = socket.abort(errUnconfirmed) })
 	err := h.conn.nc.FlushWithContext(timed)
 	watch.Stop()

@@ -9,16 +9,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// IsConflict tells whether a write to a key-value bucket, or one that expects a last
-// sequence, failed because somebody else has written since.
+// IsConflict tells whether a write failed because somebody else has written to the key
+// or subject since its last known revision.
 func IsConflict(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) &&
 		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// EncodeKey writes a key with the characters that a key-value bucket allows: any
-// other byte, and the equals sign, becomes an equals sign and two hexadecimal digits.
+// EncodeKey returns a key in the characters that a key-value bucket allows. Any other
+// byte, and the equals sign, becomes an equals sign and two hexadecimal digits.
 func EncodeKey(key string) string {
 	var b strings.Builder
 	for i := range len(key) {
@@ -32,7 +32,7 @@ func EncodeKey(key string) string {
 	return b.String()
 }
 
-// DecodeKey undoes [EncodeKey].
+// DecodeKey is the inverse of [EncodeKey].
 func DecodeKey(key string) string {
 	var b strings.Builder
 	for i := 0; i < len(key); i++ {

@@ -1,7 +1,7 @@
 // Package dial keeps connections to NATS.
 //
-// [Dial] starts a [Conn]: some connections for tensors and one for everything else,
-// which are made again whenever they break.
+// [Dial] starts a [Conn]: some connections for tensors and one for everything else. They
+// reconnect whenever they break.
 //
 //	conn, err := dial.Dial(dial.Options{URL: "nats://127.0.0.1:4222"})
 //	if err != nil {
@@ -12,18 +12,19 @@
 //		return err // errors.Is(err, dial.ErrRefused): the credentials are not accepted
 //	}
 //
-// What is done over a Conn has packages of its own: publish/nats/deliver publishes
-// tensors, publish/nats/lease shares streams between replicas, publish/nats/frames
-// answers requests, and publish/nats/preflight tries out what the server allows.
-// Programs that read tensors need publish/consume, and of this package the [Options].
+// Other packages use a Conn: publish/nats/deliver publishes tensors, publish/nats/lease
+// shares streams between replicas, publish/nats/frames answers requests, and
+// publish/nats/preflight checks what the server allows. Programs that read tensors need
+// publish/consume, and only the [Options] of this package.
 //
-// Tensors have connections of their own, because the client holds a lock while it
-// writes a message of megabytes: gap events, leases and all that must answer promptly
-// go over the control connection, and what metrics need is kept outside of that lock.
+// Tensors have connections of their own because the client (nats.go) holds a lock while
+// it writes a message of megabytes. Gap events, leases and everything else that must be
+// prompt use the control connection, and the state that metrics need is kept outside of
+// that lock.
 //
 // Importers can rely on [Options], [TLS], [Dial], the methods of [Conn] up to Close,
-// and the errors. [Connection] and [DataConnection] are for the packages beside this
-// one and change with them.
+// and the errors. [Connection] and [DataConnection] are for the packages named above,
+// and change with them.
 //
 // The package is larger than most because a connection, its socket, its heartbeat and
 // the turns on it share the state that says whether it is up.
@@ -47,8 +48,7 @@ const DefaultAddress = "127.0.0.1:4222"
 // DefaultURL is the default of [Options.URL].
 const DefaultURL = "nats://" + DefaultAddress
 
-// DefaultStream is the name of the JetStream stream of tensors, unless another one is
-// chosen.
+// DefaultStream is the default name of the JetStream stream of tensors.
 const DefaultStream = "cvfeeder"
 
 const (
@@ -57,56 +57,56 @@ const (
 	defaultReconnectWait = 500 * time.Millisecond
 )
 
-// Options are those of a connection. The zero value connects to [DefaultURL].
+// Options are the options of [Dial] and [Connect]. The zero value connects to
+// [DefaultURL].
 type Options struct {
-	// URL is that of the server, or of several, separated by commas. Default:
+	// URL is the server's, or a list of several, separated by commas. Default:
 	// [DefaultURL].
 	URL string
-	// Server is a server in this process, such as that of publish/nats/embedded, to
-	// which no socket is needed. URL is not used then. Default: none.
+	// Server is a server in this process, such as one of publish/nats/embedded, which
+	// is reached without a socket. If it is set, URL is not used. Default: none.
 	Server nats.InProcessConnProvider
-	// Credentials is the path of a .creds file, or of a file with the seed of a
-	// user's nkey. It is read again for each connection; the nkey itself must
-	// stay the same. Default: none.
+	// Credentials is the path of a .creds file, or of a file with the seed of a user's
+	// nkey. It is read again for each connection. The nkey itself must stay the same.
+	// Default: none.
 	Credentials string
-	// TLS is for servers that speak it. Default: none is asked for, and the
-	// system's authorities are trusted where a server has it.
+	// TLS is for servers that use it. Default: TLS is not required, and if a server has
+	// it, the system's authorities are trusted.
 	TLS TLS
-	// Name is what the server shows for the connections, with the connection's
-	// own name behind it. Default: cvfeeder.
+	// Name is how the server shows the connections, followed by the name of each.
+	// Default: cvfeeder.
 	Name string
-	// WriteTimeout is how long a message may take to go out, and how long the
-	// server may take to confirm it, before the connection is given up and made
-	// anew. Default: 4s.
+	// WriteTimeout is how long a message may take to be written, and how long the
+	// server may take to confirm it, before the connection is replaced. Default: 4s.
 	WriteTimeout time.Duration
-	// ReconnectWait is the time between attempts to connect, to which a jitter of
-	// a fifth is added. Default: 500ms.
+	// ReconnectWait is the time between attempts to connect, plus a jitter of up to a
+	// fifth. Default: 500ms.
 	ReconnectWait time.Duration
-	// Chunk splits messages that are larger than the server takes. Default: they are
-	// dropped, or refused.
+	// Chunk splits messages that are larger than the server accepts. Default: they are
+	// dropped.
 	Chunk bool
 	// DataConnections is how many connections carry tensors; a stream always uses
 	// the same one. Default: 1.
 	DataConnections int
-	// Logger gets what happens to the connections. Default: it is discarded.
+	// Logger gets the events of the connections. Default: they are discarded.
 	Logger *slog.Logger
-	// OnConnect is called each time a connection for tensors has been made, with the
-	// server's max_payload in bytes, which may differ from the one before. Calls do
-	// not overlap, and delay other events of the connection. Default: none.
+	// OnConnect is called each time a connection for tensors comes up, with the
+	// server's max_payload in bytes, which may have changed. Calls do not overlap, and
+	// delay other events of the connection. Default: none.
 	OnConnect func(maxPayload int)
-	// OnDenied is called with a [*PermissionError], once for each connection, when
-	// the server has refused a message or a subscription. Default: it is logged.
+	// OnDenied is called with a [*PermissionError], once for each connection, when the
+	// server refuses a message or a subscription. Default: it is logged.
 	OnDenied func(error)
 
-	// NoDirectWrites publishes all messages through the client (nats.go). Default: on
-	// connections without TLS and WebSocket, large ones are written to the socket, past
-	// the client, which would copy each of them first.
+	// NoDirectWrites publishes all messages through the client (nats.go), which copies
+	// them. Default: on connections without TLS and WebSocket, large messages are
+	// written to the socket directly.
 	NoDirectWrites bool
 
 	lenient bool // what the server denies is only logged
 }
 
-// silent returns the options of a connection that OnConnect is not told of.
+// silent returns the options without OnConnect.
 func (o Options) silent() Options {
 	o.OnConnect = nil
 	return o
@@ -132,7 +132,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// servers returns the URLs as the client takes them.
+// servers returns the URLs in the form that the client expects.
 func (o Options) servers() ([]string, error) {
 	var servers []string
 	for s := range strings.SplitSeq(o.URL, ",") {
@@ -159,7 +159,7 @@ func (o Options) servers() ([]string, error) {
 	return servers, nil
 }
 
-// display returns where the options lead to, without secrets.
+// display returns the server to show in logs, without secrets.
 func (o Options) display() string {
 	if o.Server != nil {
 		return "embedded"

@@ -12,9 +12,9 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// Ready returns nil where a message can be published now, and otherwise a
-// [*publish.DropError]. Who does not look before blocks in the client, which while it
-// connects holds its lock for as long as a server takes to answer.
+// Ready returns nil if a message can be published now, and otherwise a
+// [*publish.DropError]. Check it before Publish, which can block while the client
+// connects.
 func (c *Connection) Ready() error {
 	switch {
 	case c.ending.Load():
@@ -25,11 +25,11 @@ func (c *Connection) Ready() error {
 	return nil
 }
 
-// Publish writes m, and says what an error of the client means for it. Answers go to
-// the subject reply, unless it is empty. Messages that one goroutine publishes leave in
-// that order, whatever their sizes. When it returns, m.Data is no longer used.
+// Publish writes m. Answers go to the subject reply, if it is not empty. Messages that
+// are published one after the other leave in that order, whatever their sizes. m.Data
+// is not used after Publish returns.
 //
-// The error is a [*publish.DropError] where the message was given up; any other says
+// The error is a [*publish.DropError] if the message was dropped. Any other error says
 // that the message can never be sent, for example because of its subject.
 func (c *Connection) Publish(m publish.Message, reply string) error {
 	err := c.write(m, reply)
@@ -46,18 +46,18 @@ func (c *Connection) Publish(m publish.Message, reply string) error {
 		return drop(publish.DropClosed, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return drop(publish.DropSlow, err)
-	default: // also ErrReconnectBufExceeded, as nothing is buffered without a connection
+	default: // also ErrReconnectBufExceeded: nothing is buffered without a connection
 		return drop(publish.DropDisconnected, err)
 	}
 }
 
-// largeMessage in bytes is worth to be written past the client.
+// largeMessage is the size in bytes from which it is worth to write past the client.
 const largeMessage = 64 << 10
 
-// write writes a large message to the socket from where it is. The client (nats.go
-// v1.55, natsWriter.appendBufs) copies each message into its buffer first, which is
-// best for small ones, that leave together. Of large ones it costs a tenth of all that is
-// done for a tensor, and memory.
+// write publishes small messages through the client (nats.go v1.55), which copies them
+// into a buffer, so that many leave together. For large ones the copy costs a tenth of
+// the time that publishing takes, and memory, so they are written to the socket without
+// it.
 func (c *Connection) write(m publish.Message, reply string) error {
 	s := c.plain.Load()
 	if s == nil || publish.Size(m) < largeMessage || !isValid(m, reply, c.MaxPayload()) || !c.flushClient() {
@@ -67,14 +67,14 @@ func (c *Connection) write(m publish.Message, reply string) error {
 }
 
 // flushClient makes the client write what it has buffered, and tells whether nothing is
-// left. What is written to the socket before that overtakes it.
+// left. A message written to the socket earlier would overtake what is left.
 func (c *Connection) flushClient() bool {
 	if n, err := c.nc.Buffered(); err != nil || n == 0 {
 		return err == nil
 	}
 	ended, cancel := context.WithDeadline(context.Background(), time.Time{})
 	defer cancel()
-	_ = c.nc.FlushWithContext(ended) // it writes all and a ping, whose answer is not waited for
+	_ = c.nc.FlushWithContext(ended) // writes everything and a ping, and does not wait for the answer
 	n, err := c.nc.Buffered()
 	return err == nil && n == 0
 }

@@ -49,7 +49,7 @@ func TestTheStartWaits(t *testing.T) {
 			if err := conn.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if n := strings.Count(log.String(), "trying on\" "); !strings.Contains(log.String(), "what was waited for") || n > 3 {
+			if n := strings.Count(log.String(), "retrying\" "); !strings.Contains(log.String(), "NATS has answered the request") || n > 3 {
 				t.Errorf("the log has %d lines:\n%s", n, log.String())
 			}
 		})

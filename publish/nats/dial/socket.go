@@ -11,25 +11,24 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// socket is the network connection under a NATS one. The first write that fails
-// ends it, and ends it hard: what the kernel still holds is thrown away. A peer
-// that stalls and comes back would otherwise get, late, the frames that were
-// waiting in the kernel's buffer.
+// socket is the network connection below a NATS connection. The first write that fails
+// ends it and discards what the kernel still holds. Otherwise a peer that stalls and
+// comes back would get the stale frames in the kernel's buffer.
 type socket struct {
 	net.Conn
 	timeout time.Duration // of a write
-	writing sync.Mutex    // held for whole commands: the client writes no less
+	writing sync.Mutex    // held for whole commands, which is what the client writes
 	once    sync.Once
 	cause   error // set by once
 }
 
-// SetWriteDeadline implements net.Conn. Each write has a deadline of its own, which
-// begins with the write: the client's would clear that of another write.
+// SetWriteDeadline implements net.Conn. It does nothing, because the client would clear
+// the deadline of another write. Each write sets its own.
 func (s *socket) SetWriteDeadline(time.Time) error { return nil }
 
 func (s *socket) begin() error { return s.Conn.SetWriteDeadline(time.Now().Add(s.timeout)) }
 
-// Write implements net.Conn. Every write after the end fails with its cause.
+// Write implements net.Conn. After abort, every write fails with the cause.
 func (s *socket) Write(p []byte) (int, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -43,7 +42,7 @@ func (s *socket) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// writeMessage writes a valid message from where it is.
+// writeMessage writes a valid message without copying its data.
 func (s *socket) writeMessage(m publish.Message, reply string) error {
 	pieces := net.Buffers{encode(m, reply), m.Data, []byte("\r\n")}
 	s.writing.Lock()
@@ -58,12 +57,12 @@ func (s *socket) writeMessage(m publish.Message, reply string) error {
 	return err
 }
 
-// abort closes the connection without sending what is buffered, and returns the
-// cause of the first call.
+// abort closes the connection without sending what is buffered. It returns the cause
+// that was given to the first call.
 func (s *socket) abort(cause error) error {
 	s.once.Do(func() {
 		s.cause = cause
-		// Both can only fail on a connection that is closed already.
+		// Both fail only if the connection is closed already.
 		if tcp, ok := s.Conn.(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}
@@ -72,8 +71,8 @@ func (s *socket) abort(cause error) error {
 	return s.cause
 }
 
-// dialer makes sockets for the NATS client, over TCP or to a server in this
-// process, and knows the newest one.
+// dialer makes sockets for the NATS client, over TCP or to a server in this process. It
+// remembers the newest one.
 type dialer struct {
 	server  nats.InProcessConnProvider
 	timeout time.Duration // of a write

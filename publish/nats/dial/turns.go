@@ -11,8 +11,8 @@ import (
 // A DataConnection is a connection for tensors, on which messages take turns.
 type DataConnection struct {
 	*Connection
-	// turn holds a value while a message is written. Unlike waiting for the client's
-	// own lock, waiting for it can end.
+	// turn holds a value while a message is written. Waiting for it can time out,
+	// unlike waiting for the client's own lock.
 	turn      chan struct{}
 	heartbeat *heartbeat
 }
@@ -21,7 +21,7 @@ func newDataConnection(c *Connection) *DataConnection {
 	return &DataConnection{Connection: c, turn: make(chan struct{}, 1), heartbeat: startHeartbeat(c, c.timeout)}
 }
 
-// Acquire waits for the caller's turn, at most for [Options.WriteTimeout]. The caller
+// Acquire waits for the caller's turn, for at most [Options.WriteTimeout]. The caller
 // ends the turn with Release. The error is a [*publish.DropError], or ctx's.
 func (d *DataConnection) Acquire(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -47,14 +47,14 @@ func (d *DataConnection) Acquire(ctx context.Context) error {
 // Release ends the turn that began with Acquire.
 func (d *DataConnection) Release() { <-d.turn }
 
-// Sent says that a message was written. The server has to confirm it in time, or the
+// Sent notes that a message was written. If the server does not confirm it in time, the
 // connection is given up.
 func (d *DataConnection) Sent() { d.heartbeat.sent() }
 
-// Behind tells whether the server takes long to confirm earlier messages.
+// Behind tells whether the server is slow to confirm earlier messages.
 func (d *DataConnection) Behind() bool { return d.heartbeat.late() }
 
-// Close sends what is left and ends the connection, one that [Conn.Open] has made.
+// Close flushes and ends a connection that was made by [Conn.Open].
 func (d *DataConnection) Close() {
 	d.heartbeat.stop()
 	if d.Flush(context.Background()) != nil {
@@ -63,8 +63,8 @@ func (d *DataConnection) Close() {
 	d.Connection.Close()
 }
 
-// DataFor returns the connection for a message: always the same for a stream, so that
-// its messages keep their order.
+// DataFor returns the connection for a message. It is always the same for a stream, so
+// that its messages keep their order.
 func (c *Conn) DataFor(m publish.Message) *DataConnection {
 	key := m.Subject
 	if stream := m.Header[publish.HeaderStream]; len(stream) > 0 {

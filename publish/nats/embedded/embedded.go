@@ -7,8 +7,8 @@
 //	}
 //	defer server.Shutdown()
 //
-// Other processes connect to [Server.ClientURL]. This one may do without a socket: a
-// [Server] is what the option Server of publish/nats/dial takes.
+// Other processes connect to [Server.ClientURL]. This process does not need a socket: set
+// the option Server of publish/nats/dial.
 package embedded
 
 import (
@@ -26,10 +26,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// Options are those of a [Server]. The zero value listens on
-// [dial.DefaultAddress], takes messages of up to 64 MiB, and has no JetStream.
+// Options are the options of a [Server]. The zero value listens on
+// [dial.DefaultAddress], accepts messages of up to 64 MiB, and has no JetStream.
 type Options struct {
-	// Listen is the address for clients; port 0 takes any free one. Default:
+	// Listen is the address for clients. Port 0 is any free port. Default:
 	// [dial.DefaultAddress].
 	Listen string
 	// MaxPayload is the largest message in bytes. Default, and the most that is
@@ -44,8 +44,8 @@ type Options struct {
 // A Server is a NATS server in this process.
 type Server struct{ srv *server.Server }
 
-// Start starts a server and returns when it takes connections. An address in use is
-// an error at once.
+// Start starts a server, and returns when it accepts connections. If the address is in
+// use, the error comes at once.
 func Start(o Options) (*Server, error) {
 	opts, err := o.server()
 	if err != nil {
@@ -76,11 +76,10 @@ func Start(o Options) (*Server, error) {
 // ClientURL returns the URL for clients.
 func (s *Server) ClientURL() string { return s.srv.ClientURL() }
 
-// InProcessConn returns the client's end of a connection to the server that needs no
-// socket.
+// InProcessConn returns the client's end of a connection without a socket.
 func (s *Server) InProcessConn() (net.Conn, error) { return s.srv.InProcessConn() }
 
-// Shutdown stops the server, closes its connections and waits for the end.
+// Shutdown closes the server's connections, stops it, and waits until it has stopped.
 func (s *Server) Shutdown() {
 	s.srv.Shutdown()
 	s.srv.WaitForShutdown()
@@ -101,7 +100,7 @@ func (o *Options) server() (*server.Options, error) {
 	opts := &server.Options{
 		Host: host, Port: int(port),
 		NoSigs: true,
-		// A reader that is slow loses its connection instead of slowing the feeder.
+		// A slow reader loses its connection instead of slowing down the feeder.
 		NoFastProducerStall: true,
 	}
 	if port == 0 {

@@ -157,7 +157,7 @@ func TestFramesOfOtherReplicas(t *testing.T) {
 func TestHandingOnNeedsPermission(t *testing.T) {
 	service := needsLive.With(conntest.NeedsCheck()).With(preflight.NeedsService())
 	url := natstest.StartUsers(t, &server.Options{}, map[string]*server.Permissions{
-		"may": conntest.Grant(service.With(preflight.NeedsHandOn())), "mute": conntest.Grant(service),
+		"may": conntest.Grant(service.With(preflight.NeedsForward())), "mute": conntest.Grant(service),
 	})
 	a, b := &replica{name: "a"}, &replica{name: "b"}
 	a.set("cam-1")

@@ -3,10 +3,10 @@
 //
 //	err := frames.Serve(ctx, conn, frames.Options{Version: version, Frame: frame, Streams: states})
 //
-// A request is JSON on [FrameSubject] or [StreamsSubject]. The answer is a tensor's
-// message, or JSON; or an [Error], in the headers of the package micro of nats.go.
-// Where several cvfeeders share the streams, whichever gets a request passes it on to
-// the one that has the stream.
+// A request is JSON on [FrameSubject] or [StreamsSubject]. The answer is the message of a
+// tensor, or JSON, or an [Error] in the headers of the package micro of nats.go. If
+// several cvfeeders share the streams, the one that gets a request forwards it to the
+// one that has the stream.
 package frames
 
 import (
@@ -15,9 +15,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"regexp"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,73 +33,45 @@ const (
 	StreamsSubject = "cvf.svc.streams"
 )
 
-// Codes of an [Error], those of HTTP.
-const (
-	CodeBadRequest  = "400"
-	CodeNotFound    = "404" // unknown stream or output, or no media
-	CodeTooLarge    = "413" // for the server's max_payload
-	CodeUndecodable = "422"
-	CodeBusy        = "429"
-	CodeInternal    = "500"
-	CodeUpstream    = "502" // the cameras' service fails
-	CodeStopping    = "503"
-	CodeTimeout     = "504"
-)
-
 const (
 	defaultConcurrent = 4
 	defaultAnswerTime = 15 * time.Second
-	maxRequest        = 4 << 10 // bytes
 )
-
-// An Error is answered with its code and text.
-type Error struct{ Code, Text string }
-
-// Error implements error.
-func (e *Error) Error() string { return e.Text }
-
-var errStopping = &Error{CodeStopping, "cvfeeder is stopping"}
-
-// A Request asks for the tensor of one slot.
-type Request struct {
-	Stream string
-	// Time is at or after the slot.
-	Time   time.Time
-	Output string
-}
 
 // Options say what the service answers.
 type Options struct {
 	// Version of the program.
 	Version string
-	// Frame calls answer once with the tensor's message, whose subject is not used,
-	// and returns its error. The message's data is not used any more when answer
-	// returns. An error that is no [*Error] is answered as [CodeInternal].
+	// Frame makes the tensor of a request, calls answer once with its message, and
+	// returns answer's error. The message's subject is ignored, and its data is not
+	// used after answer returns. Any error is sent as the answer; one that is not an
+	// [*Error] has [CodeInternal].
 	Frame func(ctx context.Context, r Request, answer func(publish.Message) error) error
-	// Streams returns what is answered as JSON: the state of one stream, or of all
-	// where the name is "".
+	// Streams returns the state of one stream, or of all if the name is "". It is sent
+	// as JSON.
 	Streams func(stream string) (any, error)
 	// Names returns the streams that this process has now. It is called once a second,
-	// and for requests of others: these are handed on to the cvfeeder that has the
-	// stream, where there is one and the user may. Default: Frame answers all.
+	// and for each request. Requests for other streams are forwarded to the cvfeeder
+	// that has the stream, if there is one and the permissions allow that. Default: Frame
+	// answers all requests.
 	Names func() []string
-	// Concurrent is how many frames may be made at a time; more are refused. Default:
-	// 4.
+	// Concurrent is how many frames may be made at the same time. Further requests are
+	// refused. Default: 4.
 	Concurrent int
 	// Timeout is how long a frame may take. Default: 15s.
 	Timeout time.Duration
 }
 
 // Serve answers requests as the NATS service "cvfeeder" (see the package micro of
-// nats.go), until ctx ends; then it refuses what still comes, and waits for the frames
-// being made, whose contexts have ended.
+// nats.go) until ctx ends. Then it refuses further requests, and waits for the frames
+// that are being made, whose contexts have ended.
 //
-// It has a connection of its own: answers are as large as tensors, and must delay
-// neither these nor what is prompt; and whoever asks chooses where they go, so that
-// the server refusing one says nothing of the rest.
+// It uses a connection of its own. Answers are as large as tensors, and must not delay
+// tensors or anything that has to be prompt. Also, the sender of a request chooses the
+// subject of the answer, so a refused answer says nothing about other messages.
 //
-// It waits for the connection first. An error says that there is no service, and is
-// a [*dial.PermissionError] where the server does not allow one.
+// Serve waits for the connection first. An error says that there is no service. It is a
+// [*dial.PermissionError] if the server does not allow one.
 func Serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	if o.Concurrent <= 0 {
 		o.Concurrent = defaultConcurrent
@@ -118,19 +87,19 @@ func Serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	if err := on.WaitConnected(ctx); err != nil {
 		return err
 	}
-	mayHandOn, err := mayServe(ctx, on.Connection)
+	mayForward, err := mayServe(ctx, on.Connection)
 	if err != nil {
 		return err
 	}
 	s := &service{opts: o, on: on, slots: make(chan struct{}, o.Concurrent)}
 	if o.Names != nil {
-		s.owned = &owned{names: o.Names, handsOn: mayHandOn, all: map[string]*nats.Subscription{}}
+		s.local = &localStreams{names: o.Names, forward: mayForward, subs: map[string]*nats.Subscription{}}
 	}
 	added, err := s.add(ctx)
 	if err != nil {
 		return fmt.Errorf("NATS service: %w", err)
 	}
-	s.followStreams(ctx)
+	s.answerForwarded(ctx)
 	<-ctx.Done()
 	s.end()
 	if err := added.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
@@ -139,27 +108,27 @@ func Serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	return nil
 }
 
-// mayServe returns a PermissionError where the server says that it would refuse the
-// service, and whether requests may be handed on. Where it does not say, they are
-// not, and what it refuses is logged.
-func mayServe(ctx context.Context, on *dial.Connection) (handOn bool, err error) {
+// mayServe returns a PermissionError if the server does not allow the service, and
+// whether it allows to forward requests. If it does not say, requests are not forwarded,
+// and what it refuses later is logged.
+func mayServe(ctx context.Context, on *dial.Connection) (forward bool, err error) {
 	user, err := preflight.AskUser(ctx, on)
 	if err != nil {
-		on.Log().Debug("what the service needs is not known to be allowed", "err", err)
+		on.Log().Debug("the permissions for the NATS service cannot be checked", "err", err)
 		return false, nil
 	}
 	if err := user.Check(preflight.NeedsService()); err != nil {
 		return false, err
 	}
-	return user.Check(preflight.NeedsHandOn()) == nil, nil
+	return user.Check(preflight.NeedsForward()) == nil, nil
 }
 
-// service is one that is being served.
+// service is a running service.
 type service struct {
 	opts  Options
 	on    *dial.DataConnection
-	slots chan struct{} // holds a value for each frame being made
-	owned *owned        // nil where all requests are for this process
+	slots chan struct{} // holds a value for each frame that is being made
+	local *localStreams // nil if this process answers all requests
 
 	mu     sync.Mutex
 	ended  bool
@@ -167,8 +136,8 @@ type service struct {
 	stats  frameStats
 }
 
-// frameStats are what the frame endpoint adds to its statistics: micro itself times
-// the handler, which only starts the work, and counts what that refuses.
+// frameStats are added to the statistics of the frame endpoint. Those of micro itself are
+// about the handler, which only starts the work.
 type frameStats struct {
 	Answered  uint64        `json:"answered"`
 	Failed    uint64        `json:"failed"`
@@ -199,7 +168,7 @@ func (s *service) add(ctx context.Context) (micro.Service, error) {
 	err = errors.Join(
 		added.AddEndpoint("frame", micro.ContextHandler(ctx, s.frame), micro.WithEndpointSubject(FrameSubject),
 			micro.WithEndpointMetadata(map[string]string{"request": `{"stream": …, "time": RFC 3339, "output": …}`})),
-		// Every cvfeeder tells of its own streams.
+		// Every cvfeeder answers for its own streams.
 		added.AddEndpoint("streams", micro.HandlerFunc(s.streams), micro.WithEndpointSubject(StreamsSubject),
 			micro.WithEndpointQueueGroupDisabled(),
 			micro.WithEndpointMetadata(map[string]string{"request": `empty, or {"stream": …}`})),
@@ -210,15 +179,15 @@ func (s *service) add(ctx context.Context) (micro.Service, error) {
 	return added, nil
 }
 
-// frame handles a request for a tensor, to any cvfeeder.
+// frame handles a request for a tensor that any cvfeeder may get.
 func (s *service) frame(ctx context.Context, req micro.Request) {
 	if err := s.begin(ctx, req.Data(), req.Reply(), s.make); err != nil {
 		refuse(req, err)
 	}
 }
 
-// begin begins to answer a request, or refuses. What takes time it leaves to a
-// goroutine, so that the next request can be refused instead of having to wait.
+// begin starts to answer a request, or refuses it. A goroutine does the work, so that the
+// next request can be refused without a wait.
 func (s *service) begin(ctx context.Context, request []byte, reply string, answer func(context.Context, Request, string) error) error {
 	if reply == "" {
 		return nil
@@ -248,7 +217,8 @@ func (s *service) begin(ctx context.Context, request []byte, reply string, answe
 	return nil
 }
 
-// enter takes one of the slots, or refuses. Whoever has entered leaves.
+// enter takes one of the slots, or refuses the request. The caller gives the slot back
+// with leave.
 func (s *service) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -271,7 +241,7 @@ func (s *service) leave() {
 	s.making.Done()
 }
 
-// end refuses new frames and waits for those being made.
+// end refuses new requests and waits for the frames that are being made.
 func (s *service) end() {
 	s.mu.Lock()
 	s.ended = true
@@ -285,29 +255,29 @@ func (s *service) count(f func(*frameStats)) {
 	f(&s.stats)
 }
 
-// make answers with a tensor, or with the error, which it returns. It is made here or
-// by the cvfeeder that has the stream.
+// make answers with a tensor, which is made here or by the cvfeeder that has the stream.
+// It sends an error as the answer, too, and returns it.
 func (s *service) make(ctx context.Context, r Request, reply string) error {
 	return s.answer(ctx, reply, func(ctx context.Context, answer func(publish.Message) error) error {
-		if !s.owned.elsewhere(r.Stream) {
+		if !s.local.elsewhere(r.Stream) {
 			return s.opts.Frame(ctx, r, answer)
 		}
-		err := s.handOn(ctx, r, answer)
-		if errors.Is(err, errNobody) || errors.Is(err, nats.ErrNoResponders) {
-			return s.opts.Frame(ctx, r, answer) // which tells what there is
+		err := s.forward(ctx, r, answer)
+		if errors.Is(err, errNoOwner) || errors.Is(err, nats.ErrNoResponders) {
+			return s.opts.Frame(ctx, r, answer) // whose error lists the streams
 		}
 		return err
 	})
 }
 
-// makeOwn is make for what was handed on.
-func (s *service) makeOwn(ctx context.Context, r Request, reply string) error {
+// makeHere is make for requests that were forwarded.
+func (s *service) makeHere(ctx context.Context, r Request, reply string) error {
 	return s.answer(ctx, reply, func(ctx context.Context, answer func(publish.Message) error) error {
 		return s.opts.Frame(ctx, r, answer)
 	})
 }
 
-// answer sends what frame answers with, or its error, which it returns.
+// answer sends the answer of frame, or its error, which it also returns.
 func (s *service) answer(ctx context.Context, reply string, frame func(context.Context, func(publish.Message) error) error) error {
 	serving := ctx
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
@@ -333,11 +303,11 @@ func (s *service) answer(ctx context.Context, reply string, frame func(context.C
 	case errors.Is(err, context.DeadlineExceeded):
 		err = &Error{CodeTimeout, fmt.Sprintf("the frame was not made within %v", s.opts.Timeout)}
 	}
-	// Not by the request, which belongs to micro again.
+	// Not by means of the request, which belongs to micro again.
 	return errors.Join(err, s.fail(reply, err))
 }
 
-// fail answers with an error, as micro does.
+// fail sends an error as the answer, in the way of micro.
 func (s *service) fail(reply string, err error) error {
 	e := serviceError(err)
 	return s.on.Publish(publish.Message{Subject: reply, Header: map[string][]string{
@@ -383,79 +353,4 @@ func (s *service) state(request []byte) ([]byte, error) {
 func refuse(req micro.Request, err error) {
 	e := serviceError(err)
 	_ = req.Error(e.Code, e.Text, nil) // an error is in the endpoint's statistics
-}
-
-// serviceError returns err with a text of one line, as a header holds no more.
-func serviceError(err error) *Error {
-	e := &Error{Code: CodeInternal, Text: err.Error()}
-	var own *Error
-	if errors.As(err, &own) {
-		*e = *own
-	}
-	e.Text = strings.Join(strings.Fields(e.Text), " ")
-	return e
-}
-
-const frameExample = `{"stream": "cam-1", "time": "2026-01-02T03:04:05Z", "output": "detector"}`
-
-func parseFrameRequest(data []byte) (Request, error) {
-	var r struct {
-		Stream string `json:"stream"`
-		Time   string `json:"time"`
-		Output string `json:"output"`
-	}
-	if err := parseRequest(data, &r, frameExample); err != nil {
-		return Request{}, err
-	}
-	for _, field := range []struct{ name, value string }{{"stream", r.Stream}, {"time", r.Time}, {"output", r.Output}} {
-		if field.value == "" {
-			return Request{}, badRequest("%s is missing: a request is like %s", field.name, frameExample)
-		}
-	}
-	at, err := time.Parse(time.RFC3339, r.Time)
-	if err != nil {
-		return Request{}, badRequest("time %q is not in RFC 3339, like 2026-01-02T03:04:05.200Z", r.Time)
-	}
-	return Request{Stream: r.Stream, Time: at, Output: r.Output}, nil
-}
-
-// parseRequest reads a request of one JSON object.
-func parseRequest(data []byte, into any, example string) error {
-	if len(data) > maxRequest {
-		return badRequest("the request has %d bytes, more than %d: it is like %s", len(data), maxRequest, example)
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	err := d.Decode(into)
-	if err == nil && d.More() {
-		err = errors.New("there is more behind the object")
-	}
-	switch {
-	case errors.Is(err, io.EOF):
-		return badRequest("the request is empty: it is like %s", example)
-	case err != nil:
-		return badRequest("the request is not understood: %v: it is like %s", err, example)
-	}
-	return nil
-}
-
-func badRequest(format string, args ...any) error {
-	return &Error{CodeBadRequest, fmt.Sprintf(format, args...)}
-}
-
-var (
-	semanticVersion = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9]+-g[0-9a-f]+)?(-dirty)?$`)
-	notInVersion    = regexp.MustCompile(`[^0-9A-Za-z-]+`)
-)
-
-// semver returns a version as micro takes it: that of a build without a tag follows
-// 0.0.0.
-func semver(version string) string {
-	if v := strings.TrimPrefix(version, "v"); semanticVersion.MatchString(v) {
-		return v
-	}
-	if v := strings.Trim(notInVersion.ReplaceAllString(version, "-"), "-"); v != "" {
-		return "0.0.0+" + v
-	}
-	return "0.0.0"
 }

@@ -15,17 +15,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// A lease is what the bucket holds of a stream.
+// A lease is what the bucket holds for a stream.
 type lease struct {
 	// Owner is the name of a member, "" for nobody.
 	Owner  string      `json:"owner"`
 	Cursor source.Slot `json:"-"`
 
-	revision uint64    // 0 where there is none
+	revision uint64    // 0 if there is none
 	at       time.Time // when it was written, by the server's clock
 }
 
-// leaseText is a lease in the bucket.
+// leaseText is the JSON of a lease in the bucket.
 type leaseText struct {
 	Owner  string    `json:"owner"`
 	Cursor time.Time `json:"cursor"`
@@ -33,28 +33,29 @@ type leaseText struct {
 
 // A Claim says which stream to acquire, and how.
 type Claim struct {
-	// Key is that of the stream's cursor.
+	// Key is the key of the stream's cursor.
 	Key string
-	// First returns where a stream begins that has no cursor yet.
+	// First returns where the stream begins if it has no cursor yet.
 	First func(context.Context) (source.Slot, error)
-	// Now begins there, too, where nobody has had the stream for some leases.
+	// Now makes the stream begin at First also if nobody has owned it for a few leases.
 	Now bool
-	// End, unless 0, is the cursor of a stream that is done, which is not taken.
+	// End, unless 0, is the cursor at which the stream is done. Then it is not
+	// acquired.
 	End source.Slot
 }
 
-// A Holding is how a stream was found.
+// A Holding is the result of [Leases.Acquire].
 type Holding struct {
-	// Held tells whether this member has it now.
+	// Held tells whether this member holds the stream's lease now.
 	Held bool
-	// Owner is who has it, "" for nobody.
+	// Owner is the name of the owner, "" for nobody.
 	Owner string
-	// Cursor is up to where it was delivered.
+	// Cursor is how far the stream was delivered.
 	Cursor source.Slot
 }
 
-// Acquire takes a stream that nobody owns, or whose owner is no member any more. An
-// error says that the bucket did not answer, or is First's.
+// Acquire acquires a stream that nobody owns, or whose owner is no longer a member. The
+// error is First's, or says that the bucket did not answer.
 func (l *Leases) Acquire(ctx context.Context, c Claim) (Holding, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
@@ -82,11 +83,11 @@ func (l *Leases) Acquire(ctx context.Context, c Claim) (Holding, error) {
 	return l.take(ctx, c.Key, r, is, missing)
 }
 
-// take makes this member the owner of a stream that was found as it says.
+// take makes this member the owner of a stream whose lease was read as given.
 func (l *Leases) take(ctx context.Context, key string, r *record, is lease, missing bool) (Holding, error) {
 	l.mu.Lock()
 	until := l.until
-	// What this member has delivered itself, it knows best.
+	// This member knows best what it has delivered itself.
 	now := lease{Owner: l.opts.Member, Cursor: max(is.Cursor, r.next), revision: is.revision}
 	l.mu.Unlock()
 	if !time.Now().Before(until) {
@@ -95,7 +96,6 @@ func (l *Leases) take(ctx context.Context, key string, r *record, is lease, miss
 	}
 	var err error
 	if missing {
-		l.writes.Add(1)
 		now.revision, err = l.kv.Create(ctx, l.streamKey(key), now.encode())
 	} else {
 		now.revision, err = l.put(ctx, key, now)
@@ -112,13 +112,13 @@ func (l *Leases) take(ctx context.Context, key string, r *record, is lease, miss
 		r.unsure, r.revision = true, max(r.revision, 1)
 		return Holding{}, err
 	}
-	// Other leases have ended meanwhile where until has passed, and so has this one.
+	// If until has passed meanwhile, this lease has ended with the others.
 	r.lease = now
 	r.unsure = !time.Now().Before(until)
 	return Holding{Held: !r.unsure, Owner: l.opts.Member, Cursor: now.Cursor}, nil
 }
 
-// record returns that of a key, and makes one that is not used yet.
+// record returns the record of a key. A new one is not in use yet.
 func (l *Leases) record(key string) *record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,7 +130,7 @@ func (l *Leases) record(key string) *record {
 	return r
 }
 
-// drop forgets a record, as somebody else has the stream.
+// drop forgets a record, because somebody else owns the stream.
 func (l *Leases) drop(key string, r *record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,8 +139,7 @@ func (l *Leases) drop(key string, r *record) {
 	}
 }
 
-// dropNew forgets a record that was made for an attempt in which nothing was
-// written.
+// dropNew forgets a record that was made for an attempt that has written nothing.
 func (l *Leases) dropNew(key string, r *record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,18 +148,18 @@ func (l *Leases) dropNew(key string, r *record) {
 	}
 }
 
-// gone tells whether the owner that a lease names is no member any more. That is
-// known where what was seen of the members is not older than the lease.
+// gone tells whether the owner of a lease is certainly no longer a member. That takes
+// news of the members that is not older than the lease.
 func (l *Leases) gone(is lease) bool {
 	member, revision := l.members.has(is.Owner)
 	if !member && revision < is.revision {
-		signal(l.renew) // and with that see them as they are now
+		signal(l.renew) // our own renewal is such news
 	}
 	return !member && revision >= is.revision
 }
 
-// Release writes the cursors of streams and gives them free, and tells the group.
-// They are not held any more, whatever the error; those that could not be released
+// Release writes the cursors of streams, gives up their leases, and tells the group. The
+// leases are not held any more, whatever the error. Streams that could not be released
 // are [Leases.Unsure].
 func (l *Leases) Release(ctx context.Context, keys ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
@@ -227,9 +226,8 @@ func (l *Leases) get(ctx context.Context, key string) (lease, error) {
 	return lease{Owner: text.Owner, Cursor: source.SlotAt(text.Cursor), revision: v.Revision(), at: v.Created()}, nil
 }
 
-// put writes a lease where nobody else has since its revision.
+// put writes a lease, unless somebody else has written it since its revision.
 func (l *Leases) put(ctx context.Context, key string, e lease) (uint64, error) {
-	l.writes.Add(1)
 	return l.kv.Update(ctx, l.streamKey(key), e.encode(), e.revision)
 }
 
@@ -245,13 +243,12 @@ func (l *Leases) streamKey(key string) string { return l.prefix + "s." + dial.En
 
 // publishWithTTL writes a key that expires.
 func (l *Leases) publishWithTTL(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	l.writes.Add(1)
 	_, err := l.conn.Control().JetStream().PublishMsg(ctx, &nats.Msg{Subject: "$KV." + Bucket + "." + key, Data: value}, jetstream.WithMsgTTL(ttl))
 	return err
 }
 
-// Cursor reads up to where a stream was delivered, whoever has it; 0 where it was not
-// begun.
+// Cursor reads how far a stream was delivered, whoever owns it. It is 0 if the stream has
+// not begun.
 func (l *Leases) Cursor(ctx context.Context, key string) (source.Slot, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()

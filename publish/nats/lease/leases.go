@@ -1,4 +1,4 @@
-// Package lease shares streams between replicas, through a NATS key-value bucket: each
+// Package lease shares streams between replicas by means of a NATS key-value bucket: each
 // stream belongs to one member of a group at a time.
 //
 //	leases := lease.New(conn, lease.Options{Group: "yard"})
@@ -8,10 +8,11 @@
 //	defer leases.Close()
 //	h, err := leases.Acquire(ctx, lease.Claim{Key: "cam-1", First: first})
 //	if err == nil && h.Held {
-//		// the stream is ours for as long as leases.Holds("cam-1"), from h.Cursor on
+//		// the stream is ours while leases.Holds("cam-1"); it resumes at h.Cursor
 //	}
 //
-// Which member tries for which stream is for the caller to decide, by [Leases.Members].
+// The caller decides which member tries to acquire which stream, based on
+// [Leases.Members].
 package lease
 
 import (
@@ -25,7 +26,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,48 +38,48 @@ import (
 // Bucket is the key-value bucket of [Leases].
 const Bucket = "cvf_lease"
 
-// ErrNotHeld says that a stream is not owned any more.
+// ErrNotHeld says that a lease was lost.
 var ErrNotHeld = errors.New("the lease is not held any more")
 
 var _ source.Cursors = (*Leases)(nil)
 
 const (
-	// MinDuration is that of the shortest lease: the server's clock counts whole
-	// seconds, and a renewal has a third of them.
+	// MinDuration is the shortest lease: the server counts whole seconds, and each
+	// renewal has a third of the lease.
 	MinDuration = 3 * time.Second
 	// DefaultDuration is the default of [Options.Lease].
 	DefaultDuration = 6 * time.Second
 
-	// markerTime is how long the server tells of a member that is gone.
+	// markerTime is how long the server keeps the marker of a member that is gone.
 	markerTime = time.Minute
-	// atOnce bounds the writes that wait for their answers.
+	// atOnce is how many writes may wait for their answers at the same time.
 	atOnce = 64
-	// groupWrites is how many cursors a group writes in a second, about; the more
-	// streams it has, the more seldom each is written.
+	// groupWrites is about how many cursors a group writes in a second. The more
+	// streams it has, the less often each is written.
 	groupWrites = 2000
 	maxPace     = time.Minute
-	// maxWait bounds the wait for the bucket however long the lease is: others wait
-	// for whoever waits for it.
+	// maxWait bounds the wait for the bucket, however long the lease is, because
+	// callers wait for it.
 	maxWait = 5 * time.Second
 )
 
-// Options are those of [New].
+// Options are the options of [New].
 type Options struct {
-	// Group is the name that the members have in common.
+	// Group is the name of the group.
 	Group string
-	// Member is the name of this one, which no other has. Default: the host's, and a
-	// random part.
+	// Member is the name of this member, which must be unique. Default: the name of the
+	// host and a random part.
 	Member string
-	// Lease is how long a member owns its streams without renewal, in whole seconds,
+	// Lease is how long a member owns its streams without a renewal, in whole seconds,
 	// at least [MinDuration]. Default: [DefaultDuration].
 	Lease time.Duration
-	// Replicas is the number of servers that hold the bucket, where it is made.
+	// Replicas is the number of servers that hold the bucket, if it is created here.
 	// Default: 1.
 	Replicas int
-	// Weight is this member's part of the streams, as a multiple of any unit that
-	// the group has in common. Default: 1.
+	// Weight is this member's share of the streams, in any unit that the whole group
+	// uses. Default: 1.
 	Weight float64
-	// Logger gets what is lost. Default: it is discarded.
+	// Logger is told which leases are lost. Default: nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -102,51 +102,49 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Leases share streams between the members of a group, through a NATS key-value
-// bucket. They are the [source.Cursors] of those streams, too.
+// Leases share streams between the members of a group, by means of a NATS key-value
+// bucket. They are also the [source.Cursors] of those streams.
 //
-// Each member has a key that it renews after every third of the lease, and that the
-// server lets expire by its own clock. Each stream has a key, with its owner and its
-// cursor, which is only ever written by compare-and-set: so whoever was taken for
-// dead, and is not, learns it by the write that would have moved the cursor. A
-// member takes a stream whose owner is no member any more. Its own leases end on its
-// own, monotonic clock when two thirds of a lease have gone by without an answer to a
-// renewal: before anybody else takes them.
+// Each member has a key that it renews every third of a lease, and that expires by the
+// server's clock. Each stream has a key with its owner and its cursor, which is written
+// by compare-and-set only. So a member that was taken for dead, but is not, finds out
+// when it tries to write the cursor. A member can acquire a stream whose owner is no
+// longer a member. Its own leases end, by its monotonic clock, after two thirds of a
+// lease without a successful renewal: before anybody else can acquire them.
 //
-// Cursors outlive the members: a stream that nobody owns goes on where it was.
+// Cursors outlive the members: a stream that nobody owned resumes where it was.
 //
-// The methods may be called concurrently.
+// The methods are safe for concurrent use.
 type Leases struct {
 	conn    *dial.Conn
 	kv      jetstream.KeyValue
 	opts    Options
-	prefix  string // of the group's keys
+	prefix  string // the group's keys begin with it
 	timeout time.Duration
 	members *members
-	changed chan struct{} // has a value when something has
-	renew   chan struct{} // has a value when the renewal is not to wait
-	writes  atomic.Uint64
+	changed chan struct{} // has a value when something has changed
+	renew   chan struct{} // has a value when the next renewal must not wait
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
 	mu       sync.Mutex
-	until    time.Time   // the end of the leases, by this process's clock
-	expiry   *time.Timer // at until
+	until    time.Time   // when the leases end, by this process's clock
+	expiry   *time.Timer // fires at until
 	weight   float64
-	released []string // keys that the next renewal tells of
+	released []string // keys for the next renewal to announce
 	records  map[string]*record
 }
 
-// A record is what is known of a stream that is owned, or may be.
+// A record is the state of a stream that this member owns, or may own.
 type record struct {
-	writing sync.Mutex // held while it is written; the rest is guarded by that of Leases
+	writing sync.Mutex // held during a write; Leases.mu guards the rest
 	lease
 	next   source.Slot // the cursor to write
-	unsure bool        // whether the bucket says that it is ours; it is not used
+	unsure bool        // the bucket may say that it is ours, but it is not used
 }
 
-// New returns the leases of a member, which has yet to join the group. It does not wait
-// for a server.
+// New returns the leases of a member that has yet to join its group. It does not wait for
+// a server.
 func New(conn *dial.Conn, o Options) *Leases {
 	o = o.withDefaults()
 	return &Leases{
@@ -156,9 +154,9 @@ func New(conn *dial.Conn, o Options) *Leases {
 	}
 }
 
-// Join opens the bucket, which is made where it does not exist, and joins the group.
-// It waits for JetStream, see [dial.Conn.Retry], and comes before all other methods but
-// Member and Lease. Close leaves the group.
+// Join opens or creates the bucket, and joins the group. It waits for JetStream, see
+// [dial.Conn.Retry]. Before Join, only Member and Lease can be called. Close leaves the
+// group.
 func (l *Leases) Join(ctx context.Context) error {
 	what := "key-value bucket " + Bucket
 	err := l.conn.Retry(ctx, what, func(ctx context.Context) (err error) {
@@ -176,7 +174,7 @@ func (l *Leases) Join(ctx context.Context) error {
 	return nil
 }
 
-// openBucket opens or makes the bucket.
+// openBucket opens or creates the bucket.
 func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.KeyValue, error) {
 	kv, err := js.KeyValue(ctx, Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
@@ -193,7 +191,7 @@ func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (jets
 		return nil, err
 	}
 	if status.LimitMarkerTTL() == 0 || status.TTL() != 0 {
-		return nil, fmt.Errorf("%w: it does not let single keys expire, and tell of it: delete it with: nats kv del %s; cvfeeder makes it anew", dial.ErrStream, Bucket)
+		return nil, fmt.Errorf("%w: its keys cannot expire one by one, or watchers would not notice: delete it with: nats kv del %s; cvfeeder creates it again", dial.ErrStream, Bucket)
 	}
 	return kv, nil
 }
@@ -204,11 +202,8 @@ func (l *Leases) Member() string { return l.opts.Member }
 // Lease returns how long a lease lasts.
 func (l *Leases) Lease() time.Duration { return l.opts.Lease }
 
-// Writes returns how often the bucket was written to.
-func (l *Leases) Writes() uint64 { return l.writes.Load() }
-
-// Changed has a value after the members have changed, a stream was lost, or one was
-// released by another member.
+// Changed returns a channel that has a value after the members have changed, after a
+// stream was lost, and after another member has released one.
 func (l *Leases) Changed() <-chan struct{} { return l.changed }
 
 func (l *Leases) tell() { signal(l.changed) }
@@ -220,14 +215,13 @@ func signal(ch chan struct{}) {
 	}
 }
 
-// CursorPace returns how often a group of so many streams should flush the cursor of
-// each: every third of a lease, unless those are too many writes. Callers vary it, so
-// that not all are written at once.
+// CursorPace returns how often each cursor of a group should be flushed: every third of a
+// lease, or less often if there are many streams. Callers should add jitter.
 func CursorPace(lease time.Duration, streams int) time.Duration {
 	return min(max(lease/3, time.Duration(streams)*time.Second/groupWrites), maxPace)
 }
 
-// Holds tells whether the stream of a key is owned, at this instant.
+// Holds tells whether this member holds the lease of a stream at this instant.
 func (l *Leases) Holds(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -235,12 +229,12 @@ func (l *Leases) Holds(key string) bool {
 	return r != nil && l.holds(r)
 }
 
-// holds is Holds for a record. The caller holds the lock.
+// holds is [Leases.Holds] for a record. The caller holds the lock.
 func (l *Leases) holds(r *record) bool { return !r.unsure && time.Now().Before(l.until) }
 
-// Unsure returns the keys that the bucket may still name this member for, though it
-// does not hold them: after a pause, or a write without an answer. They are to be
-// acquired or released.
+// Unsure returns the keys that this member does not hold, but may still own according to
+// the bucket, because of a pause or of a write without an answer. The caller has to
+// acquire or release them.
 func (l *Leases) Unsure() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -253,8 +247,7 @@ func (l *Leases) Unsure() []string {
 	return keys
 }
 
-// Load implements [source.Cursors]: it returns the cursor of a stream that is owned,
-// false for others.
+// Load implements [source.Cursors]. It returns false for streams that are not owned.
 func (l *Leases) Load(key string) (source.Slot, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -266,7 +259,7 @@ func (l *Leases) Load(key string) (source.Slot, bool) {
 	return cursor, cursor != 0
 }
 
-// Set implements [source.Cursors], where the stream is owned. Otherwise it does nothing.
+// Set implements [source.Cursors]. It does nothing for streams that are not owned.
 func (l *Leases) Set(key string, cursor source.Slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -275,8 +268,8 @@ func (l *Leases) Set(key string, cursor source.Slot) {
 	}
 }
 
-// Flush implements [source.Cursors]. The error wraps [ErrNotHeld] where a stream is not
-// owned any more, whose cursor is the new owner's: see [Leases.Holds].
+// Flush implements [source.Cursors]. The error wraps [ErrNotHeld] if a lease was lost:
+// then the new owner's cursor counts.
 func (l *Leases) Flush(ctx context.Context, keys ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
@@ -291,7 +284,7 @@ func (l *Leases) Flush(ctx context.Context, keys ...string) error {
 	return nil
 }
 
-// save writes the cursor of a stream, unless the bucket has it.
+// save writes the cursor of a stream, unless the bucket has it already.
 func (l *Leases) save(ctx context.Context, key string) error {
 	l.mu.Lock()
 	r := l.records[key]
@@ -329,8 +322,8 @@ func (l *Leases) save(ctx context.Context, key string) error {
 	}
 }
 
-// contested finds out who has written a stream's key: an earlier write of our own,
-// whose answer was lost, or whoever has the stream now.
+// contested finds out who has written a stream's key: this member, in a write whose
+// answer was lost, or the new owner of the stream.
 func (l *Leases) contested(ctx context.Context, key string, r *record) error {
 	is, err := l.get(ctx, key)
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -347,7 +340,7 @@ func (l *Leases) contested(ctx context.Context, key string, r *record) error {
 	return nil
 }
 
-// lose forgets a stream that is not ours.
+// lose forgets a stream that is not ours any more.
 func (l *Leases) lose(key string, r *record) {
 	if l.records[key] == r {
 		delete(l.records, key)
@@ -355,8 +348,8 @@ func (l *Leases) lose(key string, r *record) {
 	}
 }
 
-// Close releases all streams, leaves the group, and ends all use of the bucket. It does
-// nothing before Join.
+// Close releases all streams, leaves the group, and stops using the bucket. Before Join it
+// does nothing.
 func (l *Leases) Close() error {
 	if l.stop == nil {
 		return nil

@@ -10,43 +10,43 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// A Member is one of a group.
+// A Member is a member of a group.
 type Member struct {
 	Name string
-	// Weight is its part of the streams.
+	// Weight is its share of the streams.
 	Weight float64
 }
 
-// memberText is a member in the bucket.
+// memberText is the JSON of a member in the bucket.
 type memberText struct {
 	Weight float64 `json:"weight"`
-	// Lease in seconds, after which it is gone without a renewal.
+	// Lease in seconds. Without a renewal the member is gone after that.
 	Lease float64 `json:"lease"`
-	// Released are the keys of the streams that it has given free since the renewal
-	// before.
+	// Released are the keys of the streams that it has released since the last renewal.
 	Released []string `json:"released,omitempty"`
 }
 
-// maxHints bounds the keys of released streams that nobody asks for.
+// maxHints is how many keys of released streams are kept until somebody asks for them.
 const maxHints = 100_000
 
-// members are a group as the bucket has told of it.
+// members are the members of a group, as the bucket has reported them.
 type members struct {
 	self  string
 	lease time.Duration
 
 	mu       sync.Mutex
 	all      map[string]seen
-	revision uint64    // of the newest that was seen
-	at       time.Time // of it, by the server's clock
-	own      time.Time // when the own key was seen last, by this process's clock
+	revision uint64    // the newest that was seen
+	at       time.Time // when it was written, by the server's clock
+	own      time.Time // when our own key was last seen, by this process's clock
 	hints    []string  // keys of streams that others have released
 }
 
-// seen is a member at its last renewal.
+// seen is a member as of its last renewal.
 type seen struct {
 	Member
 	lease time.Duration
@@ -57,12 +57,12 @@ func newMembers(self string, lease time.Duration) *members {
 	return &members{self: self, lease: lease, all: map[string]seen{}}
 }
 
-// Members returns the members by name, this one among them, and whether that is how
-// they are now: it is not where nothing was heard of the bucket for a lease.
+// Members returns the members, this one included, sorted by name. They are fresh unless
+// the bucket has reported nothing for the length of a lease.
 func (l *Leases) Members() (all []Member, fresh bool) { return l.members.list(time.Now()) }
 
-// TakeReleased returns the keys of streams that others have released since the last
-// call.
+// TakeReleased returns the keys of the streams that other members have released since the
+// last call.
 func (l *Leases) TakeReleased() []string { return l.members.takeHints() }
 
 func (m *members) list(now time.Time) ([]Member, bool) {
@@ -79,12 +79,11 @@ func (m *members) list(now time.Time) ([]Member, bool) {
 	return all, in && now.Sub(m.own) < m.lease
 }
 
-// alive tells whether a member has not expired long ago: the server marks those that
-// have, but a mark may be gone before it was seen.
+// alive tells whether a member has not expired. The server reports members that have, but
+// that report can be missed.
 func (m *members) alive(s seen) bool { return m.at.Sub(s.at) < 2*s.lease }
 
-// has tells whether there is a member of this name, and up to which revision that is
-// known.
+// has tells whether there is a member of this name, as of which revision.
 func (m *members) has(name string) (bool, uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -92,7 +91,7 @@ func (m *members) has(name string) (bool, uint64) {
 	return ok && m.alive(s), m.revision
 }
 
-// clock returns the newest time of the server that was seen.
+// clock returns the newest time of the server's clock that was seen.
 func (m *members) clock() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -107,7 +106,7 @@ func (m *members) takeHints() []string {
 	return hints
 }
 
-// A change is what the bucket tells of a member.
+// A change is a report of the bucket about a member.
 type change struct {
 	name     string
 	value    []byte
@@ -116,8 +115,7 @@ type change struct {
 	at       time.Time
 }
 
-// apply takes note of a change, and tells whether it matters to others than its
-// member.
+// apply applies a change, and tells whether it matters to other members.
 func (m *members) apply(c change, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -128,7 +126,7 @@ func (m *members) apply(c change, now time.Time) bool {
 	before, known := m.all[c.name]
 	var text memberText
 	if !c.gone && json.Unmarshal(c.value, &text) != nil {
-		c.gone = true // it is none of ours
+		c.gone = true // not written by a member
 	}
 	if c.gone {
 		delete(m.all, c.name)
@@ -144,7 +142,7 @@ func (m *members) apply(c change, now time.Time) bool {
 	return !known || before.Weight != s.Weight || len(text.Released) > 0
 }
 
-// replace puts those members in place of all, with what was seen of them at first.
+// replace replaces all members by those in the first reports of a new watch.
 func (m *members) replace(all []change, now time.Time) {
 	m.mu.Lock()
 	m.all = map[string]seen{}
@@ -154,8 +152,8 @@ func (m *members) replace(all []change, now time.Time) {
 	}
 }
 
-// stale tells whether nothing was heard of the bucket for so long that it has to be
-// watched anew.
+// stale tells whether the bucket has reported nothing for so long that a new watch is
+// needed.
 func (m *members) stale(since, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -165,18 +163,18 @@ func (m *members) stale(since, now time.Time) bool {
 	return now.Sub(since) > m.lease
 }
 
-// watch follows the members until ctx ends.
+// watch keeps the members up to date until ctx ends.
 func (l *Leases) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := l.follow(ctx); err != nil && ctx.Err() == nil {
 			l.opts.Logger.Debug("the members of the group cannot be watched, trying again", "err", err)
 		}
-		dial.Pause(ctx, l.opts.Lease/12)
+		_ = pacing.Sleep(ctx, l.opts.Lease/12) // the loop looks at the context
 	}
 }
 
-// follow takes note of what the bucket tells, until it has not told of the own
-// renewals for a lease.
+// follow applies the reports of the bucket until our own renewals have not been among
+// them for the length of a lease.
 func (l *Leases) follow(ctx context.Context) error {
 	asking, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -185,7 +183,7 @@ func (l *Leases) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = w.Stop() }() // it only fails with the connection
+	defer func() { _ = w.Stop() }() // fails only with the connection
 	tick := time.NewTicker(l.opts.Lease / 4)
 	defer tick.Stop()
 	begin := time.Now()

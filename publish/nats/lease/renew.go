@@ -8,8 +8,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// renewals keeps this member one of the group until ctx ends: it renews its key at
-// every third of the lease.
+// renewals keeps this member in the group until ctx ends, by renewing its key every third
+// of a lease.
 func (l *Leases) renewals(ctx context.Context) {
 	every := l.opts.Lease / 3
 	for ctx.Err() == nil {
@@ -28,11 +28,11 @@ func (l *Leases) renewals(ctx context.Context) {
 	}
 }
 
-// maxReleased bounds the keys that a renewal tells of, which has to fit into a message.
+// maxReleased is how many keys a renewal announces, so that it fits into a message.
 const maxReleased = 2000
 
-// renewOnce writes the member's key. The leases go on from the time at which that
-// was begun, since the server's clock has counted from no earlier.
+// renewOnce writes the member's key. The leases are extended from the time before the
+// write, because the server has counted from a later time.
 func (l *Leases) renewOnce(ctx context.Context) error {
 	l.mu.Lock()
 	weight, released := l.weight, l.released
@@ -64,8 +64,8 @@ func (l *Leases) announce(ctx context.Context, weight float64, released []string
 	return l.publishWithTTL(ctx, l.memberKey(), value, l.opts.Lease)
 }
 
-// extend lets the leases end at until. Those that have ended already stay so: others
-// may have taken them.
+// extend makes the leases end at until. Leases that have ended are not extended, because
+// others may have acquired them.
 func (l *Leases) extend(until, now time.Time) {
 	if !now.Before(l.until) {
 		l.end()
@@ -74,7 +74,7 @@ func (l *Leases) extend(until, now time.Time) {
 	l.expiry.Reset(until.Sub(now))
 }
 
-// expire ends the leases, unless they have been renewed.
+// expire ends the leases, unless they were extended.
 func (l *Leases) expire() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,7 +83,8 @@ func (l *Leases) expire() {
 	}
 }
 
-// end makes this member hold nothing any more. The bucket may still name it.
+// end makes this member hold no lease, although it may still be the owner according to
+// the bucket.
 func (l *Leases) end() {
 	some := false
 	for _, r := range l.records {
@@ -96,7 +97,7 @@ func (l *Leases) end() {
 	}
 }
 
-// SetWeight changes this member's part of the streams.
+// SetWeight changes this member's share of the streams.
 func (l *Leases) SetWeight(weight float64) {
 	l.mu.Lock()
 	changed := l.weight != weight

@@ -1,10 +1,9 @@
-// Package preflight tries out what a feeder will need of a NATS server before it needs
-// it: permissions, the size of messages, and the JetStream stream and buckets.
+// Package preflight checks beforehand what a feeder needs from a NATS server:
+// permissions, the size of messages, and the JetStream stream and buckets.
 //
 // [CheckPermissions] compares what the user is allowed with the [Needs] of a delivery
-// mode, and of leases and the service beside it. [Probe] sends a message of a size to
-// a reader. [CheckStream] and [CheckBucket] look at what JetStream has, and make
-// nothing.
+// mode, of leases and of the service. [Probe] sends a message of a given size to a
+// reader. [CheckStream] and [CheckBucket] look at what JetStream has, and create nothing.
 package preflight
 
 import (
@@ -14,15 +13,16 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
-// Needs are the subjects, which may hold wildcards, that a user must be allowed to
+// Needs are the subjects, which can have wildcards, that a user must be allowed to
 // publish to and to subscribe to.
 type Needs struct {
 	Publish, Subscribe []string
-	// Respond is to answer requests, whatever their reply subjects are.
+	// Respond says that the user must be allowed to answer requests on any reply
+	// subject.
 	Respond bool
 }
 
-// With returns both what n and what more needs.
+// With returns the needs of both n and more.
 func (n Needs) With(more Needs) Needs {
 	join := func(a, b []string) []string {
 		a = slices.Clone(a)
@@ -45,8 +45,8 @@ func NeedsLive(tensors, gaps []string) Needs {
 	return Needs{Publish: slices.Concat(tensors, gaps)}
 }
 
-// NeedsRing is what the delivery mode "ring" needs where the JetStream stream
-// exists, see [NeedsCreate]: to publish and be answered, and to look at the stream.
+// NeedsRing is what the delivery mode "ring" needs if the JetStream stream exists (see
+// [NeedsCreate]): to publish and get acks, and to look at the stream.
 func NeedsRing(stream string, tensors, gaps []string) Needs {
 	return NeedsLive(tensors, gaps).With(Needs{
 		Publish:   []string{"$JS.API.STREAM.INFO." + stream},
@@ -54,9 +54,9 @@ func NeedsRing(stream string, tensors, gaps []string) Needs {
 	})
 }
 
-// NeedsDurable is what the delivery mode "durable" needs where the JetStream stream
-// and the bucket of the cursors exist: beyond [NeedsRing], to read the last message
-// of a subject, and to read and write cursors. cursors is the name of the bucket.
+// NeedsDurable is what the delivery mode "durable" needs if the JetStream stream and the
+// bucket of the cursors exist: besides [NeedsRing], to read the last message on a
+// subject, and to read and write cursors. cursors is the name of the bucket.
 func NeedsDurable(stream, cursors string, tensors, gaps []string) Needs {
 	bucket := bucketStream(cursors)
 	return NeedsRing(stream, tensors, gaps).With(Needs{Publish: []string{
@@ -68,8 +68,8 @@ func NeedsDurable(stream, cursors string, tensors, gaps []string) Needs {
 	}})
 }
 
-// NeedsLeases is what sharing streams with other replicas needs where the bucket of
-// the leases exists.
+// NeedsLeases is what sharing streams with other replicas needs if the bucket of the
+// leases exists.
 func NeedsLeases() Needs {
 	bucket := bucketStream(lease.Bucket)
 	return Needs{
@@ -85,7 +85,7 @@ func NeedsLeases() Needs {
 	}
 }
 
-// NeedsCreate is what making the JetStream stream, and key-value buckets, needs.
+// NeedsCreate is what creating the JetStream stream and key-value buckets needs.
 func NeedsCreate(stream string, buckets ...string) Needs {
 	n := Needs{Publish: []string{"$JS.API.STREAM.CREATE." + stream}}
 	for _, b := range buckets {
@@ -99,9 +99,9 @@ func NeedsService() Needs {
 	return Needs{Subscribe: []string{"$SRV.>", "cvf.svc.>"}, Respond: true}
 }
 
-// NeedsHandOn is what a service needs, beyond [NeedsService], to hand requests on to
-// the cvfeeder that has the stream.
-func NeedsHandOn() Needs {
+// NeedsForward is what a service needs, besides [NeedsService], to forward requests to the
+// cvfeeder that has the stream.
+func NeedsForward() Needs {
 	return Needs{Publish: []string{"cvf.svc.frame.*"}, Subscribe: []string{dial.InboxSubjects}}
 }
 

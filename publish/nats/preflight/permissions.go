@@ -17,11 +17,10 @@ import (
 // [*dial.PermissionError] with all that is missing of needs. Each needed subject must
 // lie within one allowed subject, and must not share any subject with a denied one.
 //
-// Where the server does not tell, for example because asking is itself denied (it
-// needs "$SYS.REQ.USER.INFO" and "_INBOX.>"), that is logged and the error is nil:
-// [dial.Options.OnDenied] then reports the first message that is refused. Other errors
-// are those of a broken connection, and of ctx. Call it after
-// [dial.Conn.WaitConnected].
+// If the server does not say, for example because asking is itself denied (it needs
+// "$SYS.REQ.USER.INFO" and "_INBOX.>"), that is logged and the error is nil: then
+// [dial.Options.OnDenied] reports the first message that is refused. Other errors are
+// ctx's, or say that the connection broke. Call it after [dial.Conn.WaitConnected].
 func CheckPermissions(ctx context.Context, conn *dial.Conn, needs Needs) error {
 	user, err := AskUser(ctx, conn.Control())
 	if err != nil {
@@ -44,11 +43,11 @@ func unanswered(err error, needs Needs, log *slog.Logger) error {
 	return fmt.Errorf("NATS permissions: %w", err)
 }
 
-// A User is one of a NATS server, with what it is allowed.
+// A User is a user of a NATS server, with its permissions.
 type User struct{ info userInfo }
 
-// Check returns a [*dial.PermissionError] with all that the user is not allowed of the
-// needs, as [CheckPermissions] does, or nil.
+// Check returns a [*dial.PermissionError] with all needs that the user is not allowed, or
+// nil, as [CheckPermissions] does.
 func (u *User) Check(needs Needs) error {
 	if missing := u.info.missing(needs); len(missing) > 0 {
 		return &dial.PermissionError{User: u.info.name(), Missing: missing}
@@ -56,8 +55,8 @@ func (u *User) Check(needs Needs) error {
 	return nil
 }
 
-// AskUser asks the server about the user of a connection. Where that is denied, the
-// error is a [*dial.PermissionError] with one subject.
+// AskUser asks the server about the user of a connection. If that is denied, the error is
+// a [*dial.PermissionError] with one subject.
 func AskUser(ctx context.Context, on *dial.Connection) (*User, error) {
 	ctx, cancel := context.WithTimeout(ctx, on.WriteTimeout())
 	defer cancel()
@@ -67,11 +66,11 @@ func AskUser(ctx context.Context, on *dial.Connection) (*User, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = sub.Unsubscribe() }() // it only fails with the connection
+	defer func() { _ = sub.Unsubscribe() }() // fails only with the connection
 	if err := nc.PublishRequest(dial.UserInfoSubject, inbox, nil); err != nil {
 		return nil, err
 	}
-	// A refusal comes before the answer to the ping of a flush.
+	// A refusal arrives before the answer to the flush.
 	if err := nc.FlushWithContext(ctx); err != nil {
 		return nil, err
 	}
@@ -102,7 +101,7 @@ func AskUser(ctx context.Context, on *dial.Connection) (*User, error) {
 	return &User{*answer.Data}, nil
 }
 
-// userInfo is what the server says of one: see server.UserInfo of nats-server.
+// userInfo is what the server says about a user: see server.UserInfo of nats-server.
 type userInfo struct {
 	ID          string `json:"user"`
 	Name        string `json:"user_name"`
@@ -138,8 +137,8 @@ func (u userInfo) missing(needs Needs) []dial.Permission {
 	return missing
 }
 
-// subjects are the rules of one direction. No allowed subject stands for all.
-// Entries of the form "subject queue" are for queue groups only.
+// subjects are the rules for one direction. If no subject is allowed, all are. Entries of
+// the form "subject queue" are for queue groups only.
 type subjects struct {
 	Allow []string `json:"allow"`
 	Deny  []string `json:"deny"`

@@ -15,17 +15,16 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// HeaderProbe is the header of messages that only [Probe] is interested in.
-const HeaderProbe = "Cvf-Probe"
+// headerProbe is the header of the messages of [Probe], of no interest to others.
+const headerProbe = "Cvf-Probe"
 
-// ErrNotArrived says that a message was sent, and refused by nobody, but did not come
-// out where it was waited for.
+// ErrNotArrived says that a message was sent and not refused, but did not arrive.
 var ErrNotArrived = errors.New("the message does not arrive")
 
-// Probe finds out whether messages of a size, as counted by [publish.Size], arrive at
-// a reader: it sends one over each of the connections for tensors, and waits for it
-// at a subscription that is made with the reader's own options. A broker on the way
-// that takes less drops such messages without telling the sender.
+// Probe finds out whether messages of a size, as counted by [publish.Size], reach a
+// reader. It sends one over each connection for tensors, and waits for it at a
+// subscription with the reader's own options. A broker on the way with a smaller limit
+// drops such messages without telling the sender.
 //
 // Errors wrap [ErrNotArrived], [dial.ErrRefused] or [dial.ErrNotConnected], or are a
 // [*publish.SizeError].
@@ -41,21 +40,21 @@ func Probe(ctx context.Context, conn *dial.Conn, reader dial.Options, subject st
 	if err := sub.WaitConnected(ctx); err != nil {
 		return fmt.Errorf("the reader: %w", err)
 	}
-	// That somebody reads has to get about, where the servers are several.
+	// If there are several servers, they have to learn of the reader first.
 	if err := probe(ctx, conn, sub, subject, 0); err != nil {
 		return err
 	}
 	return probe(ctx, conn, sub, subject, size)
 }
 
-// Other servers may need a moment to learn of the reader; a message that is small is
-// sent again until it is through.
+// Other servers may need a moment to learn of the reader, so a small message is sent again
+// until it arrives.
 const (
 	heardWithin = 5 * time.Second
 	sendAgain   = 100 * time.Millisecond
 )
 
-// askTimeout bounds a question that only serves to say more about an error.
+// askTimeout bounds a request whose answer only adds detail to an error.
 const askTimeout = 2 * time.Second
 
 // probe sends a message over each connection, and waits for all of them.
@@ -63,7 +62,7 @@ func probe(ctx context.Context, conn *dial.Conn, sub *consume.Subscription, subj
 	for _, on := range conn.Data() {
 		token := nats.NewInbox()
 		m := nats.NewMsg(subject)
-		m.Header.Set(HeaderProbe, token)
+		m.Header.Set(headerProbe, token)
 		if more := size - publish.HeaderSize(m.Header); more > 0 {
 			m.Data = make([]byte, more)
 		}
@@ -83,7 +82,7 @@ func probe(ctx context.Context, conn *dial.Conn, sub *consume.Subscription, subj
 	return nil
 }
 
-// probeUntilHeard sends a small message until one has come.
+// probeUntilHeard sends a small message until one arrives.
 func probeUntilHeard(ctx context.Context, on *dial.DataConnection, sub *consume.Subscription, m *nats.Msg, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, heardWithin)
 	defer cancel()
@@ -110,31 +109,30 @@ func send(ctx context.Context, on *dial.DataConnection, m *nats.Msg) error {
 	return on.Flush(ctx)
 }
 
-// awaitProbe waits for a message, and drops others.
+// awaitProbe waits for a message, and discards others.
 func awaitProbe(ctx context.Context, sub *consume.Subscription, token string) error {
 	for {
 		m, err := sub.Next(ctx)
 		if err != nil {
 			return err
 		}
-		if values := m.Header[HeaderProbe]; len(values) == 1 && values[0] == token {
+		if values := m.Header[headerProbe]; len(values) == 1 && values[0] == token {
 			return nil
 		}
 	}
 }
 
-// A StoreState is what there is of a stream, or a bucket, that a delivery mode needs.
+// A StoreState is the state of a stream or a bucket that a delivery mode needs.
 type StoreState struct {
 	Name string
-	// Exists tells that it is there, and fits; otherwise it would be made.
+	// Exists says that it exists and fits. Otherwise it would be created.
 	Exists bool
-	// Config is what it is, or would be, in a few words.
+	// Config describes it, or what would be created, in a few words.
 	Config string
 }
 
-// CheckStream looks at the JetStream stream that tensors are to be published into,
-// without making it. An error wraps [dial.ErrStream] where what is there does not fit, or none could be
-// made.
+// CheckStream looks at the JetStream stream for tensors, without creating it. The error
+// wraps [dial.ErrStream] if an existing stream does not fit, or if none could be created.
 func CheckStream(ctx context.Context, conn *dial.Conn, o deliver.StreamOptions) (StoreState, error) {
 	js, want := conn.Control().JetStream(), o.Config()
 	state := StoreState{Name: want.Name, Config: summary(want)}
@@ -153,7 +151,7 @@ func CheckStream(ctx context.Context, conn *dial.Conn, o deliver.StreamOptions) 
 	return state, nil
 }
 
-// CheckBucket looks at a key-value bucket, without making it.
+// CheckBucket looks at a key-value bucket, without creating it.
 func CheckBucket(ctx context.Context, conn *dial.Conn, bucket string) (StoreState, error) {
 	state := StoreState{Name: bucket, Config: "key-value bucket"}
 	js := conn.Control().JetStream()
@@ -165,7 +163,7 @@ func CheckBucket(ctx context.Context, conn *dial.Conn, bucket string) (StoreStat
 	return state, deliver.StreamError(ctx, js, jetstream.StreamConfig{Name: bucketStream(bucket)}, err)
 }
 
-// possible tells whether a stream could be made, as far as the server says.
+// possible returns an error if a stream could not be created, as far as the server says.
 func possible(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -175,7 +173,7 @@ func possible(ctx context.Context, js jetstream.JetStream, want jetstream.Stream
 	}
 	account, err := js.AccountInfo(ctx)
 	if err != nil {
-		return nil // who may not ask may be allowed all the same
+		return nil // it may be possible even if asking is denied
 	}
 	limit, used := account.Limits.MaxStore, account.Store
 	if want.Storage == jetstream.MemoryStorage {
@@ -199,6 +197,6 @@ func summary(c jetstream.StreamConfig) string {
 	return text
 }
 
-// ProbeInbox returns a subject for [Probe] that nobody else uses and no stream
-// stores, for users who may publish to it.
+// ProbeInbox returns a subject for [Probe] that nobody else uses and that no stream
+// stores. Not all users may publish to it.
 func ProbeInbox() string { return nats.NewInbox() }

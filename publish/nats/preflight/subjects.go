@@ -2,8 +2,8 @@ package preflight
 
 import "strings"
 
-// isWithin tells whether every subject that a pattern matches is matched by another
-// one, as nats-server's SubjectMatchesFilter does.
+// isWithin tells whether another pattern matches every subject that a pattern matches, as
+// SubjectMatchesFilter of nats-server does.
 func isWithin(pattern, other string) bool {
 	tokens, others := strings.Split(pattern, "."), strings.Split(other, ".")
 	return areWithin(tokens, others)
@@ -29,8 +29,8 @@ func areWithin(tokens, others []string) bool {
 	return len(tokens) == len(others)
 }
 
-// mayCollide tells whether two patterns could match the same subject, as nats-server's
-// SubjectsCollide does.
+// mayCollide tells whether two patterns could match the same subject, as SubjectsCollide
+// of nats-server does.
 func mayCollide(a, b string) bool {
 	if a == b {
 		return true
