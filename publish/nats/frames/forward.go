@@ -40,7 +40,7 @@ type localStreams struct {
 
 // elsewhere tells whether to forward a request for a stream.
 func (l *localStreams) elsewhere(stream string) bool {
-	if l == nil || !l.forward {
+	if !l.forward {
 		return false
 	}
 	l.mu.Lock()

@@ -259,7 +259,7 @@ func (s *service) count(f func(*frameStats)) {
 // It sends an error as the answer, too, and returns it.
 func (s *service) make(ctx context.Context, r Request, reply string) error {
 	return s.answer(ctx, reply, func(ctx context.Context, answer func(publish.Message) error) error {
-		if !s.local.elsewhere(r.Stream) {
+		if s.local == nil || !s.local.elsewhere(r.Stream) {
 			return s.opts.Frame(ctx, r, answer)
 		}
 		err := s.forward(ctx, r, answer)
