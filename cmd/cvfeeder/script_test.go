@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -108,17 +109,22 @@ func freePort(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], freeAddress(func(err ...any) { ts.Fatalf("%v", err) }))
 }
 
-// freeAddress returns an address of loopback that nobody listens on.
+// freeAddress returns an address of loopback that nobody listens on. Its port is below
+// those that systems take for outgoing connections, one of which could otherwise get it
+// before the program does.
 func freeAddress(fail func(...any)) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		fail(err)
+	var err error
+	for range 100 {
+		address := fmt.Sprint("127.0.0.1:", 10_000+rand.N(20_000))
+		var l net.Listener
+		if l, err = net.Listen("tcp", address); err == nil {
+			if err = l.Close(); err == nil {
+				return address
+			}
+		}
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		fail(err)
-	}
-	return address
+	fail(err)
+	return ""
 }
 
 func minutesAgo(ts *testscript.TestScript, _ bool, args []string) {
