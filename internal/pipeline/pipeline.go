@@ -40,6 +40,9 @@ import (
 // DefaultDrain is that of [Options].
 const DefaultDrain = 10 * time.Second
 
+// lastSaveTime bounds the saving of the last cursors, which may come after the drain.
+const lastSaveTime = 2 * time.Second
+
 // Options are what the streams share.
 type Options struct {
 	// Workers is how many workers there are; NewWorker makes each.
@@ -127,7 +130,9 @@ func (p *Pipeline) Run(ctx context.Context, streams []Stream, follow func(contex
 	for _, s := range p.sorted() {
 		s.logLost(now)
 	}
-	p.save(drain, p.sorted(), &pacing.Outage{})
+	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTime)
+	defer cancelLast()
+	p.save(last, p.sorted(), &pacing.Outage{})
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -189,6 +190,29 @@ type stuck struct{ *rig }
 func (stuck) Publish(ctx context.Context, _ publish.Message) error {
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// TestCursorsAreSavedAfterTheDrain: a stream whose broker takes nothing does not keep the
+// last cursor of another from being saved.
+func TestCursorsAreSavedAfterTheDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		cursors := &sourcetest.Cursors{}
+		r.build(t, 2, 0, func(o *Options, s []Stream) {
+			s[1].Key = "two"
+			o.Delivery = jam{r, "cam-1"}
+			o.Cursors, o.Inflight = cursors, 1<<30
+			o.SaveEvery = func() time.Duration { return time.Hour }
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := r.run(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if got, want := saved(cursors, "two"), r.Streams()[1].Stats.Told; got != want {
+			t.Errorf("saved %v, want %v", got, want)
+		}
+	})
 }
 
 func TestFatalPublishErrorEndsTheRun(t *testing.T) {

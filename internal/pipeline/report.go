@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -54,7 +55,7 @@ func (p *Pipeline) due(streams []*stream, now time.Time) []*stream {
 	return due
 }
 
-// save saves the cursors of streams, and logs when that fails.
+// save saves the cursors of streams, and logs when that fails, also by ctx's deadline.
 func (p *Pipeline) save(ctx context.Context, streams []*stream, outage *pacing.Outage) {
 	if len(streams) == 0 {
 		return
@@ -64,7 +65,7 @@ func (p *Pipeline) save(ctx context.Context, streams []*stream, outage *pacing.O
 		if outage.Recovered() {
 			p.opts.Log.Info("the cursors are saved again")
 		}
-	case ctx.Err() == nil && outage.Failed():
+	case !errors.Is(ctx.Err(), context.Canceled) && outage.Failed():
 		p.opts.Log.Error("the cursors could not be saved: after a restart, slots may be published again", "err", err)
 	}
 }
