@@ -32,7 +32,12 @@ func (p *Pipeline) reports(ctx context.Context) {
 					s.queue.wake()
 				}
 			}
-			p.save(ctx, p.due(streams, now), &outage)
+			due := p.due(streams, now)
+			if !p.save(ctx, due, &outage) {
+				for _, s := range due {
+					s.saved = time.Time{} // is tried again the next time
+				}
+			}
 		}
 	}
 }
@@ -55,12 +60,14 @@ func (p *Pipeline) due(streams []*stream, now time.Time) []*stream {
 	return due
 }
 
-// save saves the cursors of streams, and logs when that fails, also by ctx's deadline.
-func (p *Pipeline) save(ctx context.Context, streams []*stream, outage *pacing.Outage) {
+// save saves the cursors of streams, and tells whether it could. It logs when that
+// fails, also by ctx's deadline.
+func (p *Pipeline) save(ctx context.Context, streams []*stream, outage *pacing.Outage) bool {
 	if len(streams) == 0 {
-		return
+		return true
 	}
-	switch err := p.saveCursors(ctx, streams); {
+	err := p.saveCursors(ctx, streams)
+	switch {
 	case err == nil:
 		if outage.Recovered() {
 			p.opts.Log.Info("the cursors are saved again")
@@ -68,6 +75,7 @@ func (p *Pipeline) save(ctx context.Context, streams []*stream, outage *pacing.O
 	case !errors.Is(ctx.Err(), context.Canceled) && outage.Failed():
 		p.opts.Log.Error("the cursors could not be saved: after a restart, slots may be published again", "err", err)
 	}
+	return err == nil
 }
 
 // saveCursors saves the cursors of streams as they are now, once the broker has all

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"bytes"
 	"errors"
 	"log/slog"
@@ -49,4 +50,31 @@ func TestAnOutageIsLoggedSeldom(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSavingIsTriedAgainSoon: cursors that are saved seldom, and could not be, are not as
+// late again.
+func TestSavingIsTriedAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		begin := time.Now()
+		cursors := &sourcetest.Cursors{Fail: func() error {
+			if time.Since(begin) < 3*time.Second {
+				return errors.New("away")
+			}
+			return nil
+		}}
+		r.build(t, 1, 0, func(o *Options, s []Stream) {
+			s[0].Key = "one"
+			o.Cursors, o.SaveEvery = cursors, func() time.Duration { return time.Minute }
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		time.AfterFunc(5*time.Second, func() {
+			if saved(cursors, "one") == 0 {
+				t.Error("nothing is saved two seconds after it could be")
+			}
+		})
+		_ = r.run(ctx)
+	})
 }
