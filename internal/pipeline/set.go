@@ -18,7 +18,8 @@ type Set interface {
 	// Remove stops a stream, finishes what it has in flight while ctx lasts, for
 	// [Options.Drain] at most, saves its cursor, and forgets it. It returns the
 	// cursor, from which another stream in its place resumes; false where no stream
-	// of this name is running.
+	// of this name is running. Where ctx has ended before the call, the stream's last
+	// gaps are not announced, and the cursor stays before them.
 	Remove(ctx context.Context, name string) (cursor source.Slot, was bool)
 }
 
@@ -71,15 +72,18 @@ func (r *run) Remove(ctx context.Context, name string) (source.Slot, bool) {
 	if s == nil {
 		return 0, false
 	}
+	left := ctx.Err() != nil // to others, the gaps as well
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Drain)
 	defer cancel()
 	s.ends.stop()
 	defer context.AfterFunc(ctx, s.ends.giveUp)()
 	<-s.ends.ended
-	telling, cancel := context.WithTimeout(r.drain, tellTime) // even where ctx has ended
-	defer cancel()
-	if err := r.tellGaps(telling, s); err != nil {
-		r.stop(err)
+	if !left {
+		telling, cancel := context.WithTimeout(r.drain, tellTime) // even where ctx has ended
+		defer cancel()
+		if err := r.tellGaps(telling, s); err != nil {
+			r.stop(err)
+		}
 	}
 	cursor := s.ledger.Stats().Told
 	err := r.saveCursors(ctx, []*stream{s})

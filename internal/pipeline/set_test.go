@@ -181,3 +181,35 @@ func TestRemovedCursorStands(t *testing.T) {
 		_ = r.run(ctx)
 	})
 }
+
+// untold is a broker that takes no gap.
+type untold struct{ *rig }
+
+func (untold) Gap(ctx context.Context, _ publish.Gap, _ []publish.Route) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestRemoveLeavesGaps removes a stream that others have by now: its gaps are for them to
+// tell, and must not be waited for.
+func TestRemoveLeavesGaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		r.build(t, 1, 0, func(o *Options, s []Stream) {
+			s[0].fails(func() error { return source.ErrNoMedia })
+			o.Delivery = untold{r}
+			r.follow = func(ctx context.Context, set Set) {
+				time.Sleep(5 * time.Second)
+				ended, cancel := context.WithCancel(ctx)
+				cancel()
+				begin := time.Now()
+				if cursor, was := set.Remove(ended, "cam-1"); !was || cursor != s[0].From || time.Since(begin) > 0 {
+					t.Errorf("Remove = %v, %v after %v, want %v at once", cursor, was, time.Since(begin), s[0].From)
+				}
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_ = r.run(ctx)
+	})
+}
