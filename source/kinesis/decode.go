@@ -38,6 +38,7 @@ type decoder struct {
 	pool  *sync.Pool // of *page.Decoder
 	sdk   middleware.DeserializeMiddleware
 	yield func(page.Image) bool
+	token string // of the next page, after an answer that was read to its end
 }
 
 // ID implements [middleware.DeserializeMiddleware]. It is that of the SDK's step, relative
@@ -68,11 +69,13 @@ func (d *decoder) decode(resp *smithyhttp.Response) (*media.GetImagesOutput, err
 	dec := d.pool.Get().(*page.Decoder)
 	defer d.pool.Put(dec)
 	yielded, more := false, true
+	d.token = "" // of an earlier attempt
 	token, err := dec.Decode(body, func(img page.Image) bool {
 		yielded = true
 		more = d.yield(img)
 		return more
 	})
+	d.token = token
 	out := &media.GetImagesOutput{Images: []types.Image{}, NextToken: &token}
 	switch {
 	case errors.Is(err, page.ErrNoImages):

@@ -28,6 +28,7 @@ type storm struct {
 	longest  time.Duration // of the fragments, which are of 2 s at least
 	denied   bool          // fragments may not be listed
 	producer bool          // asked for by the cameras' clocks, which jump
+	page     int           // the most images on a page, 0 for 25
 	behind   time.Duration // how much of the hour is past when it begins
 	cost     float64       // the most images asked for and not refused, for each that arrives, of all streams
 }
@@ -37,10 +38,10 @@ func (w storm) faults() kinesistest.Faults {
 		Jitter: 300 * time.Millisecond, Late: 0.01, LateBy: 8 * time.Second, Never: 0.005,
 		MediaErrors: 0.005, Outages: 0.01, Stretch: 10 * time.Second,
 		Unordered: 0.2, Duplicates: 0.05, OffGrid: 40 * time.Millisecond, Outside: 0.1,
-		EmptyPages: 0.02, TokenLife: 10 * time.Second, BadTokens: 0.02,
+		EmptyPages: 0.02, EmptyRun: 6, TokenLife: 10 * time.Second, BadTokens: 0.02,
 		Throttle: true, Others: 0.2, ThrottleEndpoint: 0.2,
 		Errors: 0.02, Resets: 0.01, Cuts: 0.01, Slow: 0.01, Trickle: 0.01, SlowBy: 3 * time.Second,
-		NoImages: 0.005, Rotate: 7 * time.Minute, DenyListFragments: w.denied,
+		NoImages: 0.005, Rotate: 7 * time.Minute, DenyListFragments: w.denied, PageSize: w.page,
 	}
 	if w.producer {
 		f.Clock, f.ClockEvery = 1500*time.Millisecond, time.Minute
@@ -54,8 +55,8 @@ func (w storm) faults() kinesistest.Faults {
 var storms = []storm{
 	{streams: 6, longest: 2 * time.Second, denied: true, cost: 1.25},
 	{streams: 1, longest: 2 * time.Second, cost: 1.25},
-	{streams: 1, longest: 7 * time.Second, denied: true, cost: 4},
-	{streams: 1, longest: 7 * time.Second, cost: 1.3},
+	{streams: 1, longest: 7 * time.Second, denied: true, page: 4, cost: 4},
+	{streams: 1, longest: 7 * time.Second, page: 12, cost: 1.3},
 	{streams: 2, longest: 2 * time.Second, denied: true, producer: true, cost: 3},
 	{streams: 1, longest: 7 * time.Second, producer: true, cost: 3},
 	{streams: 1, longest: 2 * time.Second, denied: true, behind: 65 * time.Minute, cost: 1.25},

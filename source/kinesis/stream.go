@@ -25,8 +25,6 @@ const (
 	requestTime = time.Minute
 	// existsFor is how long a stream is assumed to exist after it was seen.
 	existsFor = time.Minute
-	// sparePages is how many pages more than a window needs are read: pages may be empty.
-	sparePages = 4
 )
 
 // StreamOptions say which stream to read, and which images to ask for.
@@ -57,6 +55,7 @@ type Stream struct {
 	client *Client
 	opts   StreamOptions
 	budget *budget
+	sizes  pageSizes
 
 	mu        sync.Mutex
 	endpoints map[control.APIName]string // of the data plane, as far as known
@@ -172,59 +171,6 @@ func (s *Stream) ready(ctx context.Context) error {
 		return nil
 	}
 	return s.describe(ctx)
-}
-
-// pages asks for one page after the other until there are no more, or yield returns false.
-func (s *Stream) pages(ctx context.Context, w poll.Window, yield func(page.Image) bool) error {
-	in := s.input(w)
-	for n := 0; ; n++ {
-		if n > w.Slots()/poll.PageSlots+sparePages {
-			return fmt.Errorf("stream %s: GetImages has still more pages after %d, for %d images", s, n, w.Slots())
-		}
-		token, err := s.getImages(ctx, in, w.Slots()-n*poll.PageSlots, yield)
-		if err != nil || token == "" {
-			return err
-		}
-		in.NextToken = &token
-	}
-}
-
-// getImages asks the stream's data endpoint for one page, and yields its images. It
-// returns the token of the next page, "" if there is none or yield has returned false.
-func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, images int, yield func(page.Image) bool) (string, error) {
-	endpoint, err := s.dataEndpoint(ctx, control.APINameGetImages)
-	if err != nil {
-		return "", s.explain(err)
-	}
-	images = min(max(images, 0), poll.PageSlots)
-	if err := s.budget.wait(ctx, images); err != nil {
-		return "", s.explain(err)
-	}
-	out, err := s.service().media.GetImages(ctx, in, func(o *media.Options) {
-		useEndpoint(o, endpoint)
-		o.APIOptions = append(o.APIOptions, decodeWith(&decoder{pool: &s.client.decoders, yield: yield}))
-		o.APIOptions = append(o.APIOptions, observe(func(code string) {
-			s.budget.answered(code)
-			if s.opts.Observe != nil {
-				s.opts.Observe(code, images)
-			}
-		}))
-	})
-	if err == nil && out.Images == nil {
-		err = fmt.Errorf("%s answered GetImages without Images: it is not this stream's data endpoint", endpoint)
-	}
-	if err != nil && !isAnswer(err) {
-		s.forget(control.APINameGetImages, endpoint)
-	}
-	if err != nil && code(err) == codeNotFound {
-		// The service gives the same answer for a stream without media in the window and
-		// for one that does not exist.
-		return "", s.notFound(ctx, err)
-	}
-	if err != nil {
-		return "", s.explain(err)
-	}
-	return aws.ToString(out.NextToken), nil
 }
 
 // dataEndpoint returns the endpoint for requests of an API. It is kept until a request

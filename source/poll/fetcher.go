@@ -33,6 +33,13 @@ type Fetcher interface {
 	Images(ctx context.Context, w Window) iter.Seq2[Image, error]
 }
 
+// A Pager is a [Fetcher] that knows how many images the service puts into one page.
+type Pager interface {
+	// PageSlots returns how many images a page usually holds, from 1 to [PageSlots]. It
+	// is safe for concurrent use.
+	PageSlots() int
+}
+
 // ErrEmptyWindow is the error of a [Fetcher] if the service has no media in the whole
 // window.
 var ErrEmptyWindow = errors.New("no media in the window")

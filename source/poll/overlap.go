@@ -11,13 +11,16 @@ const firstOverlap = 2 * time.Second
 
 // need returns what the next window has to take into account.
 func (p *Poller) need(from, to source.Slot) need {
-	n := need{from: from, horizon: to, fragment: MaxFragment, overlap: p.overlapFor(from)}
+	n := need{from: from, horizon: to, fragment: MaxFragment, overlap: p.overlapFor(from), page: PageSlots}
+	if p.pager != nil {
+		n.page = p.pager.PageSlots()
+	}
 	if f, ok := p.estimate.fragment(); ok {
 		n.fragment = f
 	}
 	if p.failing {
 		// Continuation tokens sometimes fail: a single page needs none.
-		n.fragment = 0
+		n.fragment, n.single = 0, true
 	}
 	return n
 }

@@ -10,7 +10,8 @@ import (
 const (
 	// MaxWindow is the longest range.
 	MaxWindow = 300 * time.Second
-	// PageSlots is how many images come in one page, without a continuation token.
+	// PageSlots is how many images come in one page at most, without a continuation
+	// token. Pages may hold fewer: see [Pager].
 	PageSlots = 25
 	// MaxWidth is the largest width in pixels that can be asked for.
 	MaxWidth = 3840
@@ -23,8 +24,10 @@ const (
 const (
 	// newPerOverlap is how many new slots a long window has for each that overlaps.
 	newPerOverlap = 4
-	// maxPages is how many pages a long window has at most.
-	maxPages = 4
+	// maxSlots is how many slots a long window has at most, and maxPages how many pages:
+	// what follows a page that fails has to be asked for again.
+	maxSlots = 4 * PageSlots
+	maxPages = 16
 )
 
 // A need says what the next window has to take into account.
@@ -39,6 +42,10 @@ type need struct {
 	// fragment is the expected length of a fragment, 0 where unknown. After a window
 	// that ends inside of a fragment, the next one has to overlap it.
 	fragment time.Duration
+	// page is how many images a page usually holds, and single tells to ask for no more
+	// than one page, if at all possible.
+	page   int
+	single bool
 }
 
 // plan returns the next window to ask for, and false where nothing is wanted.
@@ -57,7 +64,7 @@ func plan(l *source.Ledger, n need) (Window, bool) {
 	back := max(n.overlap, grid.Interval())
 	start := max(grid.Floor(first.Add(-back)), grid.Ceil(first.Add(-MaxWindow)))
 
-	last := min(horizon, lastSlot(grid, start, first, n.fragment))
+	last := min(horizon, lastSlot(grid, start, first, n))
 	end := first
 	for {
 		next, ok := l.Wanted(grid.Step(end, 1))
@@ -78,12 +85,19 @@ func plan(l *source.Ledger, n need) (Window, bool) {
 }
 
 // lastSlot returns the last slot that fits into a window from start. Normally that is
-// one page of images. It is a few pages where that is cheaper: the window after one that
+// what one page may hold. It is more where that is cheaper: the window after one that
 // ends inside of a fragment overlaps it by a fragment, and that overlap should be at most
 // a fifth of the window. It is never beyond the longest range.
-func lastSlot(grid source.Grid, start, first source.Slot, fragment time.Duration) source.Slot {
-	page := grid.Step(start, PageSlots-1)
-	cheap := grid.Floor(first.Add(newPerOverlap * max(first.Sub(start), fragment)))
-	pages := max(grid.Step(start, maxPages*PageSlots-1), grid.Step(first, PageSlots))
-	return min(max(page, cheap), pages, grid.Floor(start.Add(MaxWindow)))
+//
+// A window of a single page still makes progress: it has at least as many new slots as
+// overlapping ones, or it would cost more and more.
+func lastSlot(grid source.Grid, start, first source.Slot, n need) source.Slot {
+	longest := grid.Floor(start.Add(MaxWindow))
+	if n.single && n.page < PageSlots {
+		return min(max(grid.Step(start, n.page-1), first.Add(first.Sub(start)), grid.Ceil(start.Add(minWindow))), longest)
+	}
+	short := grid.Step(start, PageSlots-1)
+	cheap := grid.Floor(first.Add(newPerOverlap * max(first.Sub(start), n.fragment)))
+	most := max(grid.Step(start, min(maxSlots, maxPages*n.page)-1), grid.Step(first, PageSlots))
+	return min(max(short, cheap), most, longest)
 }

@@ -94,6 +94,7 @@ type Options struct {
 type Poller struct {
 	fetcher Fetcher
 	lister  Lister // nil where fragments cannot be listed
+	pager   Pager  // nil where the size of pages is not known
 	ledger  *source.Ledger
 	opts    Options
 
@@ -132,6 +133,7 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 		estimate:    estimate{interval: ledger.Grid().Interval()},
 	}
 	p.lister, _ = fetcher.(Lister)
+	p.pager, _ = fetcher.(Pager)
 	p.lag.Store(int64(max(opts.Lag, 0)))
 	p.overlap.Store(int64(max(opts.Overlap, 0)))
 	return p

@@ -6,14 +6,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // A setting is one of [Faults] by name, as in a list of faults that a user writes.
 type setting struct {
 	name  string
-	value any    // *float64, *time.Duration or *bool
-	usual string // the value if only the name is given; empty for true
-	most  time.Duration
+	value any           // *float64, *time.Duration, *int or *bool
+	usual string        // the value if only the name is given; empty for true
+	most  time.Duration // the largest value; a plain number for *int
 	help  string
 }
 
@@ -33,7 +35,9 @@ func (f *Faults) settings() []setting {
 		{"duplicates", &f.Duplicates, "0.05", 0, "share of images that come twice"},
 		{"off-grid", &f.OffGrid, "40ms", maxOffGrid, "timestamps are off by up to this"},
 		{"outside", &f.Outside, "0.05", 0, "share of pages with an image from outside of the window"},
-		{"empty-pages", &f.EmptyPages, "0.05", 0, "share of pages with nothing but a token"},
+		{"empty-pages", &f.EmptyPages, "0.05", 0, "share of pages that come after some with nothing but a token"},
+		{"empty-run", &f.EmptyRun, "6", maxRun, "number of these in a row"},
+		{"page-size", &f.PageSize, "12", poll.PageSlots, "most images on a page"},
 		{"token-life", &f.TokenLife, "10s", maxSpan, "tokens expire after this"},
 		{"bad-tokens", &f.BadTokens, "0.05", 0, "share of tokens that are refused"},
 		{"throttle", &f.Throttle, "", 0, "the documented limits are enforced"},
@@ -59,6 +63,8 @@ func (s setting) set(text string) error {
 		*v, err = strconv.ParseFloat(text, 64)
 	case *time.Duration:
 		*v, err = time.ParseDuration(text)
+	case *int:
+		*v, err = strconv.Atoi(text)
 	case *bool:
 		*v, err = strconv.ParseBool(text)
 	}
@@ -74,6 +80,8 @@ func (s setting) kind() string {
 		return "a share from 0 to 1"
 	case *time.Duration:
 		return fmt.Sprintf("whole milliseconds up to %s, such as %s", short(s.most), s.usual)
+	case *int:
+		return fmt.Sprintf("a whole number up to %d", s.most)
 	default:
 		return "true or false"
 	}
@@ -87,6 +95,8 @@ func (s setting) check() error {
 		ok = *v >= 0 && *v <= 1 // not NaN
 	case *time.Duration:
 		ok = *v >= 0 && *v <= s.most && *v%time.Millisecond == 0
+	case *int:
+		ok = *v >= 0 && *v <= int(s.most)
 	}
 	if !ok {
 		return fmt.Errorf("%s=%s: it must be %s", s.name, s.text(), s.kind())
@@ -104,6 +114,10 @@ func (s setting) text() string {
 	case *time.Duration:
 		if *v != 0 {
 			return short(*v)
+		}
+	case *int:
+		if *v != 0 {
+			return strconv.Itoa(*v)
 		}
 	case *bool:
 		if *v {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // Faults are what the real service, the network and the cameras do to a client. The zero
@@ -35,9 +37,14 @@ type Faults struct {
 	Unordered, Duplicates float64
 	// OffGrid is how far the timestamps of images are off, at most. At most 40ms.
 	OffGrid time.Duration
-	// Outside is the share of pages with an image from outside of the window, and
-	// EmptyPages the share of answers that have nothing but a token.
-	Outside, EmptyPages float64
+	// Outside is the share of pages with an image from outside of the window.
+	Outside float64
+	// EmptyPages is the share of pages before which there are answers that have nothing
+	// but a token: EmptyRun of them in a row (default: 1).
+	EmptyPages float64
+	EmptyRun   int
+	// PageSize is how many images a page holds, at most; 0 is 25.
+	PageSize int
 	// TokenLife is how long a token of GetImages can be used; 0 is for ever. BadTokens is
 	// the share of requests that are refused although their token is valid.
 	TokenLife time.Duration
@@ -80,6 +87,7 @@ const (
 	maxOffGrid = 40 * time.Millisecond
 	maxClock   = 10 * time.Minute
 	maxSpan    = 24 * time.Hour
+	maxRun     = 100_000 // empty pages
 )
 
 func (f Faults) withDefaults() (Faults, error) {
@@ -92,6 +100,8 @@ func (f Faults) withDefaults() (Faults, error) {
 	f.Stretch = cmp.Or(f.Stretch, 10*time.Second)
 	f.ClockEvery = cmp.Or(f.ClockEvery, time.Minute)
 	f.SlowBy = cmp.Or(f.SlowBy, 5*time.Second)
+	f.EmptyRun = cmp.Or(f.EmptyRun, 1)
+	f.PageSize = cmp.Or(f.PageSize, poll.PageSlots)
 	f.Throttle = f.Throttle || f.Others > 0
 	return f, nil
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
@@ -26,9 +24,10 @@ func (s *Server) getImages(c *call) (answer, error) {
 	}
 	// A token continues the same request: only the page size may change.
 	request := fmt.Sprintf("images %s %v %s %v", st.Name, q.window, q.selector, q.format)
-	if q.offset, err = s.imagesOffset(request, q.token, st, c.record.Time); err != nil {
+	if err := s.resume(&q, request, st, c.record.Time); err != nil {
 		return nil, err
 	}
+	q.limit = min(q.limit, st.faults.PageSize)
 	slots := q.page()
 	c.record.Start, c.record.End, c.record.Interval = q.window.Start.Time(), q.window.End.Time(), q.window.Interval
 	c.record.Producer, c.record.Offset, c.record.Asked = q.producer(), q.offset, len(slots)
@@ -50,8 +49,10 @@ func (s *Server) imagesPage(c *call, q imagesQuery, request string, slots []sour
 	p := &pager{server: s, stream: c.stream, query: q, now: c.record.Time, rng: c.rng}
 	var entries []entry
 	done := 0
-	if c.rng.derive(ofEmptyPages).chance(c.stream.faults.EmptyPages) {
+	empties := 0
+	if p.empty() {
 		c.record.Fault = "empty-page"
+		empties = q.empties + 1
 	} else {
 		var err error
 		if entries, done, err = p.fill(c.Context(), slots); err != nil {
@@ -67,31 +68,32 @@ func (s *Server) imagesPage(c *call, q imagesQuery, request string, slots []sour
 	c.record.Made = len(c.record.Images)
 	next := ""
 	if done += q.offset; done < q.window.Slots() {
-		next = s.tokens.issue(request, fmt.Sprint(done, " ", c.record.Time.UnixMilli()))
+		next = s.tokens.issue(request, fmt.Sprintf(imagesWhere, done, empties, c.record.Time.UnixMilli()))
 	}
 	return func(w io.Writer) error { return writeImages(w, entries, next) }, nil
 }
 
-// imagesOffset returns how many slots were on earlier pages, as the token says. Its text
-// is "offset issued".
-func (s *Server) imagesOffset(request, token string, st *stream, now time.Time) (int, error) {
-	if token == "" {
-		return 0, nil
+// imagesWhere is what a token of GetImages holds: how many slots were on earlier pages,
+// how many empty pages came since, and when the token was issued.
+const imagesWhere = "%d %d %d"
+
+// resume reads from the token where to continue.
+func (s *Server) resume(q *imagesQuery, request string, st *stream, now time.Time) error {
+	if q.token == "" {
+		return nil
 	}
-	where, err := s.tokens.where(request, token)
+	where, err := s.tokens.where(request, q.token)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	first, second, _ := strings.Cut(where, " ")
-	offset, err1 := strconv.Atoi(first)
-	issued, err2 := strconv.ParseInt(second, 10, 64)
-	if err1 != nil || err2 != nil {
-		return 0, invalidToken()
+	var issued int64
+	if _, err := fmt.Sscanf(where, imagesWhere, &q.offset, &q.empties, &issued); err != nil {
+		return invalidToken()
 	}
 	if life := st.faults.TokenLife; life > 0 && now.After(time.UnixMilli(issued).Add(life)) {
-		return 0, invalidArgument("The NextToken has expired.")
+		return invalidArgument("The NextToken has expired.")
 	}
-	return offset, nil
+	return nil
 }
 
 // checkMedia refuses windows in which the service finds no media at all.

@@ -24,6 +24,7 @@ type imagesQuery struct {
 	limit    int // entries of a page: at most what the service ever gives
 	token    string
 	offset   int // entries on earlier pages
+	empties  int // empty pages in a row just before this one
 }
 
 func (q imagesQuery) producer() bool { return q.selector == producerTimestamp }

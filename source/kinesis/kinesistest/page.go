@@ -62,6 +62,15 @@ func (p *pager) fill(ctx context.Context, slots []source.Slot) (entries []entry,
 	return entries, done, nil
 }
 
+// empty tells whether the page is one that has nothing but a token.
+func (p *pager) empty() bool {
+	faults := p.stream.faults
+	if p.query.empties > 0 {
+		return p.query.empties < faults.EmptyRun
+	}
+	return p.rng.derive(ofEmptyPages).chance(faults.EmptyPages)
+}
+
 // entry makes the entry of one slot.
 func (p *pager) entry(slot source.Slot) entry {
 	e := entry{slot: slot, stamp: slot.Time(), error: "NO_MEDIA"}

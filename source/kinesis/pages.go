@@ -1,0 +1,134 @@
+package kinesis
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	control "github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
+	media "github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia"
+
+	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
+	"github.com/cvfeeder/cvfeeder/source/poll"
+)
+
+// entrySize is how many bytes an entry counts at least, so that entries without a picture
+// do not come without end.
+const entrySize = 1 << 10
+
+// pages asks for one page after the other until there are no more, or yield returns false.
+// A page may hold any number of images, even none: tokens are followed as long as they
+// lead on. The caller's ctx bounds the time, and the size of the window the bytes.
+func (s *Stream) pages(ctx context.Context, w poll.Window, yield func(page.Image) bool) error {
+	in := s.input(w)
+	left := w.Slots() // images that are still to come
+	bytes, most := 0, w.Slots()*limits.MaxContent
+	for {
+		images := 0 // on this page
+		token, err := s.getImages(ctx, in, left, func(img page.Image) bool {
+			images++
+			bytes += max(len(img.Data), entrySize)
+			return bytes <= most && yield(img)
+		})
+		switch {
+		case err != nil:
+			return err
+		case bytes > most:
+			return fmt.Errorf("stream %s: GetImages has more than %d bytes for %d images", s, most, w.Slots())
+		case token == "":
+			return nil
+		case images == 0 && in.NextToken != nil && *in.NextToken == token:
+			return fmt.Errorf("stream %s: GetImages answers an empty page with the token that it was asked by", s)
+		}
+		s.sizes.add(images)
+		left = max(left-images, 0)
+		in.NextToken = &token
+	}
+}
+
+// getImages asks the stream's data endpoint for one page, of the given number of images at
+// most, and yields them. It returns the token of the next page, "" if there is none or
+// yield has returned false.
+func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left int, yield func(page.Image) bool) (string, error) {
+	endpoint, err := s.dataEndpoint(ctx, control.APINameGetImages)
+	if err != nil {
+		return "", s.explain(err)
+	}
+	left = min(left, poll.PageSlots)
+	if err := s.budget.wait(ctx, left); err != nil {
+		return "", s.explain(err)
+	}
+	images := 0 // that the answer has
+	decode := decoder{pool: &s.client.decoders, yield: func(img page.Image) bool {
+		images++
+		return yield(img)
+	}}
+	out, err := s.service().media.GetImages(ctx, in, func(o *media.Options) {
+		useEndpoint(o, endpoint)
+		o.APIOptions = append(o.APIOptions, decodeWith(&decode))
+		o.APIOptions = append(o.APIOptions, observe(func(code string) {
+			s.budget.answered(code)
+			asked := left
+			if decode.token != "" {
+				asked = min(left, images) // the rest is asked for by the token
+			}
+			if s.opts.Observe != nil {
+				s.opts.Observe(code, asked)
+			}
+		}))
+	})
+	if err == nil && out.Images == nil {
+		err = fmt.Errorf("%s answered GetImages without Images: it is not this stream's data endpoint", endpoint)
+	}
+	if err != nil && !isAnswer(err) {
+		s.forget(control.APINameGetImages, endpoint)
+	}
+	if err != nil && code(err) == codeNotFound {
+		// The service gives the same answer for a stream without media in the window and
+		// for one that does not exist.
+		return "", s.notFound(ctx, err)
+	}
+	if err != nil {
+		return "", s.explain(err)
+	}
+	return aws.ToString(out.NextToken), nil
+}
+
+// PageSlots implements [poll.Pager].
+func (s *Stream) PageSlots() int { return s.sizes.usual() }
+
+// pageSizes are how many images the last pages had that were followed by more. Its zero
+// value is ready to use, and it is safe for concurrent use.
+type pageSizes struct {
+	mu   sync.Mutex
+	last []int
+}
+
+// pageSample is how many pages tell the usual size. Single ones may hold fewer.
+const pageSample = 8
+
+// add takes note of a page that was followed by another. Empty ones say nothing.
+func (p *pageSizes) add(images int) {
+	if images == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = append(p.last, images)
+	if len(p.last) > pageSample {
+		p.last = slices.Delete(p.last, 0, 1)
+	}
+}
+
+// usual returns how many images a page is likely to hold.
+func (p *pageSizes) usual() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.last) == 0 {
+		return poll.PageSlots
+	}
+	return slices.Max(p.last)
+}
