@@ -9,9 +9,9 @@
 //		c.Add(s) // every replica adds all streams of the group
 //	}
 //	p := pipeline.New(pipeline.Options{
-//		Delivery: c.Delivery(delivery), Cursors: leases, …
-//	}, nil)
-//	err = p.Run(ctx)
+//		Delivery: c.Delivery(delivery), Cursors: leases, Find: c.Find, …
+//	})
+//	err = p.Run(ctx, nil, c.Follow(nil))
 //	err = leases.Close()
 //
 // A [Cluster] is a [pipeline.Set] around that of the pipeline: a stream that is added to

@@ -10,7 +10,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
-// Follow returns what to set as [pipeline.Options.Follow]. It runs this replica's part
+// Follow returns what [pipeline.Pipeline.Run] is to follow. It runs this replica's part
 // of the streams in the pipeline's set, and returns when its context ends, after the
 // streams have been handed over. next, where set, runs at the same time, with the
 // cluster in place of the pipeline's set. Without next, Follow also returns when all

@@ -9,6 +9,7 @@ package observe
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -125,7 +126,10 @@ func sampledTrace(m publish.Message) string {
 		return ""
 	}
 	parts := strings.Split(values[0], "-")
-	if len(parts) != 4 || !strings.HasSuffix(parts[3], "1") {
+	if len(parts) != 4 {
+		return ""
+	}
+	if flags, err := strconv.ParseUint(parts[3], 16, 8); err != nil || flags&1 == 0 {
 		return ""
 	}
 	return parts[1]

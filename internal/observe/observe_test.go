@@ -192,6 +192,7 @@ func TestSampledTrace(t *testing.T) {
 	for header, want := range map[string]string{
 		"00-" + id + "-b7ad6b7169203331-01": id,
 		"00-" + id + "-b7ad6b7169203331-00": "",
+		"00-" + id + "-b7ad6b7169203331-03": id, // sampled and random
 		"rubbish":                           "",
 		"":                                  "",
 	} {
