@@ -2,12 +2,10 @@ package publish
 
 import (
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 	"unicode"
 
-	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -42,19 +40,6 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 		h[HeaderNormalized] = []string{"false"}
 	}
 	return Message{Subject: subject, Header: h, Data: t.Data}
-}
-
-// MessageID returns the identity of a tensor: the same on every attempt and in
-// every process, and different for any two tensors that differ in stream, slot,
-// output or fingerprint. The parts are path-escaped and joined with slashes, with
-// the slot in milliseconds since the Unix epoch.
-func MessageID(stream string, slot source.Slot, output, fingerprint string) string {
-	return strings.Join([]string{
-		url.PathEscape(stream),
-		strconv.FormatInt(int64(slot), 10),
-		url.PathEscape(output),
-		url.PathEscape(fingerprint),
-	}, "/")
 }
 
 // headerText makes s safe as a header's value. Control characters, which could end the

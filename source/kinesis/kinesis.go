@@ -19,8 +19,6 @@ import (
 	"log/slog"
 	"net/http"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
@@ -39,20 +37,6 @@ type Options struct {
 	Logger *slog.Logger
 	// Attempts is how often a request is tried in all; default 5.
 	Attempts int
-}
-
-// newRetryer returns the SDK's standard retryer, which retries server errors, lost
-// connections and the usual throttling codes. It adds the code with which this service
-// throttles: that comes as HTTP 400 and is not among the SDK's.
-func newRetryer(attempts int) aws.Retryer {
-	limit := map[string]struct{}{codeLimit: {}}
-	return retry.NewStandard(func(o *retry.StandardOptions) {
-		o.MaxAttempts = 5
-		if attempts > 0 {
-			o.MaxAttempts = attempts
-		}
-		o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: limit})
-	})
 }
 
 // plainBody hides the WriterTo of a request's body. The SDK closes the body when the

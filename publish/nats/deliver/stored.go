@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -164,39 +163,6 @@ func (s *Stored) storeAll(ctx context.Context, parts []publish.Message) error {
 	return nil
 }
 
-// store publishes one message until it is stored.
-func (s *Stored) store(ctx context.Context, m publish.Message) error {
-	pos, err := publish.ParsePosition(m.Header)
-	if err != nil {
-		return fmt.Errorf("message on subject %q: %w", m.Subject, err)
-	}
-	t := s.state(m.Subject)
-	t.writing.Lock()
-	defer t.writing.Unlock()
-	retry, begin := dial.Backoff(), time.Now()
-	p := &pending{Message: m, pos: pos}
-	for {
-		err := s.try(ctx, t, p)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		}
-		reason, final := reasonOf(err)
-		if final {
-			return err
-		}
-		s.opts.OnRetry(reason, err)
-		if !s.durable && stale(m, begin) {
-			return drop(reason, err)
-		}
-		if err := pacing.Sleep(ctx, retry.Next()); err != nil {
-			return err
-		}
-	}
-}
-
 // Last returns the last slot that the stream holds on a subject, and false if it holds
 // no tensor. It does not retry: see [dial.Conn.Retry].
 func (s *Stored) Last(ctx context.Context, subject string) (source.Slot, bool, error) {
@@ -244,13 +210,6 @@ func (s *Stored) state(subject string) *subjectState {
 		s.subjects[subject] = t
 	}
 	return t
-}
-
-func stale(m publish.Message, begin time.Time) bool {
-	if m.Expires.IsZero() {
-		return time.Since(begin) >= patience
-	}
-	return !time.Now().Before(m.Expires)
 }
 
 // try publishes a message once, unless the stream has it.
@@ -375,29 +334,4 @@ func (s *Stored) tooLarge(err error, m publish.Message, limit int) error {
 		return drop(publish.DropTooLarge, fmt.Errorf("the JetStream stream takes no message of %d bytes: %w", size, err))
 	}
 	return err
-}
-
-// reasonOf returns the reason of an error, for metrics, and whether a retry is useless.
-func reasonOf(err error) (reason string, final bool) {
-	var dropped *publish.DropError
-	var api *jetstream.APIError
-	switch {
-	case errors.As(err, &dropped):
-		return dropped.Reason, dropped.Reason == publish.DropTooLarge || dropped.Reason == publish.DropClosed
-	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
-		return "", true
-	case errors.Is(err, nats.ErrMaxPayload):
-		return publish.DropTooLarge, false
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		return publish.DropSlow, false
-	case dial.IsConflict(err):
-		return Conflict, false
-	case errors.As(err, &api):
-		switch {
-		case api.ErrorCode == codeStoreFailed && strings.Contains(api.Description, "maximum"), api.ErrorCode == codeNoStorage, api.ErrorCode == codeNoResources:
-			return publish.DropFull, false
-		}
-		return publish.DropRefused, false
-	}
-	return publish.DropDisconnected, false
 }

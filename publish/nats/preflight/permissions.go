@@ -1,162 +1,109 @@
+// Package preflight checks beforehand what a feeder needs from a NATS server:
+// permissions, the size of messages, and the JetStream stream and buckets.
+//
+// [CheckPermissions] compares what the user is allowed with the [Needs] of a delivery
+// mode, of leases and of the service. [Probe] sends a message of a given size to a
+// reader. [CheckStream] and [CheckBucket] look at what JetStream has, and create nothing.
 package preflight
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
-// CheckPermissions asks the server what the user is allowed, and returns a
-// [*dial.PermissionError] with all that is missing of needs. Each needed subject must
-// lie within one allowed subject, and must not share any subject with a denied one.
-//
-// If the server does not say, for example because asking is itself denied (it needs
-// "$SYS.REQ.USER.INFO" and "_INBOX.>"), that is logged and the error is nil: then
-// [dial.Options.OnDenied] reports the first message that is refused. Other errors are
-// ctx's, or say that the connection broke. Call it after [dial.Conn.WaitConnected].
-func CheckPermissions(ctx context.Context, conn *dial.Conn, needs Needs) error {
-	user, err := AskUser(ctx, conn.Control())
-	if err != nil {
-		return unanswered(err, needs, conn.Control().Log())
-	}
-	return user.Check(needs)
+// Needs are the subjects, which can have wildcards, that a user must be allowed to
+// publish to and to subscribe to.
+type Needs struct {
+	Publish, Subscribe []string
+	// Respond says that the user must be allowed to answer requests on any reply
+	// subject.
+	Respond bool
 }
 
-// unanswered returns what the error of [AskUser] means for the needs.
-func unanswered(err error, needs Needs, log *slog.Logger) error {
-	var own *dial.PermissionError
-	switch {
-	case errors.As(err, &own) && own.Missing[0].Verb == dial.VerbSubscribe && slices.Contains(needs.Subscribe, dial.InboxSubjects):
-		return &dial.PermissionError{Missing: []dial.Permission{{Verb: dial.VerbSubscribe, Subject: dial.InboxSubjects}}}
-	case own != nil, errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded):
-		log.Warn("the permissions cannot be checked before something is refused: allow to publish "+
-			dial.UserInfoSubject+" and to subscribe "+dial.InboxSubjects, "err", err)
-		return nil //nolint:nilerr // it is logged
-	}
-	return fmt.Errorf("NATS permissions: %w", err)
-}
-
-// A User is a user of a NATS server, with its permissions.
-type User struct{ info userInfo }
-
-// Check returns a [*dial.PermissionError] with all needs that the user is not allowed, or
-// nil, as [CheckPermissions] does.
-func (u *User) Check(needs Needs) error {
-	if missing := u.info.missing(needs); len(missing) > 0 {
-		return &dial.PermissionError{User: u.info.name(), Missing: missing}
-	}
-	return nil
-}
-
-// AskUser asks the server about the user of a connection. If that is denied, the error is
-// a [*dial.PermissionError] with one subject.
-func AskUser(ctx context.Context, on *dial.Connection) (*User, error) {
-	ctx, cancel := context.WithTimeout(ctx, on.WriteTimeout())
-	defer cancel()
-	nc := on.Client()
-	inbox := nats.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only with the connection
-	if err := nc.PublishRequest(dial.UserInfoSubject, inbox, nil); err != nil {
-		return nil, err
-	}
-	// A refusal arrives before the answer to the flush.
-	if err := nc.FlushWithContext(ctx); err != nil {
-		return nil, err
-	}
-	if p, ok := dial.ParseViolation(nc.LastError()); ok && p.OfRequests() {
-		return nil, &dial.PermissionError{Missing: []dial.Permission{p}}
-	}
-	m, err := sub.NextMsgWithContext(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if m.Header.Get("Status") == "503" {
-		return nil, nats.ErrNoResponders
-	}
-	var answer struct {
-		Data  *userInfo `json:"data"`
-		Error *struct {
-			Description string `json:"description"`
-		} `json:"error"`
-	}
-	switch err := json.Unmarshal(m.Data, &answer); {
-	case err != nil:
-		return nil, fmt.Errorf("the answer of %s: %w", dial.UserInfoSubject, err)
-	case answer.Error != nil:
-		return nil, fmt.Errorf("%s: %s", dial.UserInfoSubject, answer.Error.Description)
-	case answer.Data == nil:
-		return nil, fmt.Errorf("%s: the answer is empty", dial.UserInfoSubject)
-	}
-	return &User{*answer.Data}, nil
-}
-
-// userInfo is what the server says about a user: see server.UserInfo of nats-server.
-type userInfo struct {
-	ID          string `json:"user"`
-	Name        string `json:"user_name"`
-	Account     string `json:"account"`
-	AccountName string `json:"account_name"`
-	Permissions *struct {
-		Publish   subjects  `json:"publish"`
-		Subscribe subjects  `json:"subscribe"`
-		Responses *struct{} `json:"responses"`
-	} `json:"permissions"` // nil allows all
-}
-
-func (u userInfo) name() string {
-	name, account := u.ID, u.Account
-	if u.Name != "" {
-		name = u.Name
-	}
-	if u.AccountName != "" {
-		account = u.AccountName
-	}
-	return fmt.Sprintf("%s of account %s", name, account)
-}
-
-func (u userInfo) missing(needs Needs) []dial.Permission {
-	p := u.Permissions
-	if p == nil {
-		return nil
-	}
-	missing := append(p.Publish.missing(dial.VerbPublish, needs.Publish), p.Subscribe.missing(dial.VerbSubscribe, needs.Subscribe)...)
-	if needs.Respond && p.Responses == nil && len(p.Publish.missing(dial.VerbPublish, []string{dial.InboxSubjects})) > 0 {
-		missing = append(missing, dial.Permission{Verb: dial.VerbRespond})
-	}
-	return missing
-}
-
-// subjects are the rules for one direction. If no subject is allowed, all are. Entries of
-// the form "subject queue" are for queue groups only.
-type subjects struct {
-	Allow []string `json:"allow"`
-	Deny  []string `json:"deny"`
-}
-
-func (s subjects) missing(verb string, needs []string) []dial.Permission {
-	var missing []dial.Permission
-	for _, need := range needs {
-		deny := slices.IndexFunc(s.Deny, func(d string) bool { return mayCollide(need, d) })
-		allowed := len(s.Allow) == 0 || slices.ContainsFunc(s.Allow, func(a string) bool {
-			return isWithin(need, a)
-		})
-		switch {
-		case !allowed:
-			missing = append(missing, dial.Permission{Verb: verb, Subject: need})
-		case deny >= 0:
-			missing = append(missing, dial.Permission{Verb: verb, Subject: need, Deny: s.Deny[deny]})
+// With returns the needs of both n and more.
+func (n Needs) With(more Needs) Needs {
+	join := func(a, b []string) []string {
+		a = slices.Clone(a)
+		for _, s := range b {
+			if !slices.Contains(a, s) {
+				a = append(a, s)
+			}
 		}
+		return a
 	}
-	return missing
+	return Needs{
+		Publish: join(n.Publish, more.Publish), Subscribe: join(n.Subscribe, more.Subscribe),
+		Respond: n.Respond || more.Respond,
+	}
 }
+
+// NeedsLive is what the delivery mode "live" needs, for tensors and gap events on
+// the given subjects.
+func NeedsLive(tensors, gaps []string) Needs {
+	return Needs{Publish: slices.Concat(tensors, gaps)}
+}
+
+// NeedsRing is what the delivery mode "ring" needs if the JetStream stream exists (see
+// [NeedsCreate]): to publish and get acks, and to look at the stream.
+func NeedsRing(stream string, tensors, gaps []string) Needs {
+	return NeedsLive(tensors, gaps).With(Needs{
+		Publish:   []string{"$JS.API.STREAM.INFO." + stream},
+		Subscribe: []string{dial.InboxSubjects},
+	})
+}
+
+// NeedsDurable is what the delivery mode "durable" needs if the JetStream stream and the
+// bucket of the cursors exist: besides [NeedsRing], to read the last message on a
+// subject, and to read and write cursors. cursors is the name of the bucket.
+func NeedsDurable(stream, cursors string, tensors, gaps []string) Needs {
+	bucket := bucketStream(cursors)
+	return NeedsRing(stream, tensors, gaps).With(Needs{Publish: []string{
+		"$JS.API.STREAM.MSG.GET." + stream,
+		"$JS.API.DIRECT.GET." + stream + ".>",
+		"$JS.API.STREAM.INFO." + bucket,
+		"$JS.API.DIRECT.GET." + bucket + ".>",
+		"$KV." + cursors + ".>",
+	}})
+}
+
+// NeedsLeases is what sharing streams with other replicas needs if the bucket of the
+// leases exists.
+func NeedsLeases() Needs {
+	bucket := bucketStream(lease.Bucket)
+	return Needs{
+		Publish: []string{
+			"$JS.API.STREAM.INFO." + bucket,
+			"$JS.API.DIRECT.GET." + bucket + ".>",
+			"$JS.API.CONSUMER.CREATE." + bucket + ".>",
+			"$JS.API.CONSUMER.DELETE." + bucket + ".>",
+			"$JS.FC.>",
+			"$KV." + lease.Bucket + ".>",
+		},
+		Subscribe: []string{dial.InboxSubjects},
+	}
+}
+
+// NeedsCreate is what creating the JetStream stream and key-value buckets needs.
+func NeedsCreate(stream string, buckets ...string) Needs {
+	n := Needs{Publish: []string{"$JS.API.STREAM.CREATE." + stream}}
+	for _, b := range buckets {
+		n = n.With(Needs{Publish: []string{"$JS.API.STREAM.CREATE." + bucketStream(b), "$JS.API.INFO"}})
+	}
+	return n
+}
+
+// NeedsService is what answering requests as a NATS service needs.
+func NeedsService() Needs {
+	return Needs{Subscribe: []string{"$SRV.>", "cvf.svc.>"}, Respond: true}
+}
+
+// NeedsForward is what a service needs, besides [NeedsService], to forward requests to the
+// cvfeeder that has the stream.
+func NeedsForward() Needs {
+	return Needs{Publish: []string{"cvf.svc.frame.*"}, Subscribe: []string{dial.InboxSubjects}}
+}
+
+// bucketStream returns the name of the stream behind a key-value bucket.
+func bucketStream(bucket string) string { return "KV_" + bucket }
