@@ -14,23 +14,23 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
-// A Harness is a delivery that is ready to publish, and what its consumers see.
+// A Harness is a delivery that is ready to publish, with a view of what arrives.
 type Harness struct {
 	Delivery publish.Delivery
-	// Gaps is how the delivery tells of gaps.
+	// Gaps is how the delivery announces gaps.
 	Gaps publish.GapMode
-	// Received returns the messages that a consumer of a subject has got so far, or
-	// would get now, the first one first. The consumer was there before the first
-	// message; its subjects are "cvf.t.cam-1.*" and "cvf.t.cam-2.*", each with up to a
-	// hundred messages, and, where the delivery tells of gaps by events,
-	// "cvf.gap.cam-1". Headers that the broker has added do not matter.
+	// Received returns the messages on a subject that a consumer has received so far,
+	// or would receive now, in order. The consumer has subscribed before the first
+	// message, to "cvf.t.cam-1.*" and "cvf.t.cam-2.*", with up to thirty messages for
+	// each subject, and to "cvf.gap.cam-1" if Gaps is [publish.GapEvents]. Headers that
+	// the broker adds are ignored.
 	Received func(subject string) []publish.Message
-	// Close ends what the delivery publishes over.
+	// Close closes the delivery, or the connection that it uses.
 	Close func()
 }
 
-// TestDelivery runs the suite. open returns a new delivery with nothing delivered yet,
-// which lasts as long as the test.
+// TestDelivery runs the suite. open returns a new delivery, which has delivered nothing
+// yet, and lasts as long as the test.
 func TestDelivery(t *testing.T, open func(t *testing.T) Harness) {
 	for _, tc := range []struct {
 		name string

@@ -26,7 +26,11 @@ var allGapModes = []publish.GapMode{publish.NoGaps, publish.GapEvents, publish.I
 // TestLive runs the suite of all deliveries, with the ways that messages can take.
 func TestLive(t *testing.T) {
 	for way, o := range ways(t) {
-		for _, gaps := range allGapModes {
+		modes := allGapModes
+		if way != "TCP" {
+			modes = []publish.GapMode{publish.InlineGaps}
+		}
+		for _, gaps := range modes {
 			t.Run(fmt.Sprint(way, "/", gaps), func(t *testing.T) {
 				publishtest.TestDelivery(t, func(t *testing.T) publishtest.Harness {
 					conn, seen := conntest.Dial(t, o.publish), watch(t, o.read, "cvf.>")
@@ -49,7 +53,11 @@ func TestStored(t *testing.T) {
 		"durable":        {Kind: deliver.Durable},
 		"durable-limits": {Kind: deliver.Durable, Limits: true},
 	} {
-		for _, gaps := range allGapModes {
+		modes := allGapModes
+		if stream.Limits {
+			modes = []publish.GapMode{publish.InlineGaps}
+		}
+		for _, gaps := range modes {
 			t.Run(fmt.Sprint(name, "/", gaps), func(t *testing.T) {
 				t.Parallel()
 				publishtest.TestDelivery(t, func(t *testing.T) publishtest.Harness {

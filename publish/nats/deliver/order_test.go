@@ -49,7 +49,7 @@ func ways(t *testing.T) map[string]struct{ publish, read dial.Options } {
 // TestOrder publishes messages of all sizes in any order, on one subject and on several,
 // and expects each subject's in the order of the calls.
 func TestOrder(t *testing.T) {
-	const n = 1500
+	const n = 600
 	for way, o := range ways(t) {
 		for _, streams := range []int{1, 5} {
 			t.Run(fmt.Sprint(way, "/", streams), func(t *testing.T) {
