@@ -115,8 +115,9 @@ func temporary(err error) bool {
 	return errors.As(err, &op) && op.Service() != "ec2imds" && errors.As(err, &unsent)
 }
 
-// image converts an entry of the answer. An entry with neither picture nor error, or whose
-// content is not base64, is a media error: there is media, but no picture of it.
+// image converts an entry of the answer. One with neither picture nor error says nothing of
+// the media. One whose content is not base64 is a media error: there is media, but no
+// picture of it.
 func image(img page.Image) poll.Image {
 	out := poll.Image{Time: img.Time}
 	switch {
@@ -126,8 +127,8 @@ func image(img page.Image) poll.Image {
 		out.Err = fmt.Errorf("%w: %s", source.ErrMedia, img.Error)
 	case img.Err != nil:
 		out.Err = fmt.Errorf("%w: content: %w", source.ErrMedia, img.Err)
-	case img.Data == nil:
-		out.Err = fmt.Errorf("%w: neither content nor error", source.ErrMedia)
+	case len(img.Data) == 0:
+		out.Err = fmt.Errorf("%w: neither content nor error", source.ErrNoMedia)
 	default:
 		out.Data, out.Recycle = img.Data, img.Recycle
 	}

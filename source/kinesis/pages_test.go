@@ -59,7 +59,7 @@ func pollAll(t *testing.T, opts kinesistest.Options, length, grace time.Duration
 		t.Fatal(err)
 	}
 	for _, at := range truth {
-		inTime := !at.Visible.IsZero() && !at.Visible.After(at.Time.Add(grace)) && !at.MediaError
+		inTime := !at.Visible.IsZero() && !at.Pictures.After(at.Time.Add(grace)) && !at.MediaError
 		if inTime && !arrived[source.SlotAt(at.Time)] {
 			got.missing++
 		}
@@ -151,4 +151,38 @@ func TestPagesThatDoNotEnd(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestPollEarlyAnswers: until the grace is over, an entry with neither content nor error
+// says no more than that there is no picture yet, and an error does not keep a picture in
+// the same answer from arriving.
+func TestPollEarlyAnswers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		faults kinesistest.Faults
+		ended  source.Outcome // of slots that never get a picture
+	}{
+		"neither content nor error at first":     {faults: kinesistest.Faults{EarlyBare: 0.1}},
+		"empty contents at first":                {faults: kinesistest.Faults{EarlyEmpty: 0.1}},
+		"an error before the picture":            {faults: kinesistest.Faults{ErrorFirst: 0.2}},
+		"an error before or after the picture":   {faults: kinesistest.Faults{ErrorFirst: 0.2, Unordered: 0.5}},
+		"media errors that stay":                 {kinesistest.Faults{MediaErrors: 0.2}, source.MediaError},
+		"media errors that stay beyond the time": {kinesistest.Faults{EarlyErrors: 0.05, EarlyFor: time.Hour}, source.MediaError},
+		"neither, beyond the time":               {kinesistest.Faults{EarlyBare: 0.05, EarlyFor: time.Hour}, source.NoMedia},
+		"empty, beyond the time":                 {kinesistest.Faults{EarlyEmpty: 0.05, EarlyFor: time.Hour}, source.NoMedia},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got := pollAll(t, kinesistest.Options{
+					Streams: kinesistest.Cameras(1), Delay: 1200 * time.Millisecond, Faults: tc.faults,
+				}, 5*time.Minute, 10*time.Second)
+				published := got.ledger.Ended[source.Published]
+				if got.missing > 0 || got.ledger.Pending != 0 || tc.ended == source.Pending && published != 1500 {
+					t.Errorf("%+v", got)
+				}
+				if tc.ended != source.Pending && (published == 1500 || published+got.ledger.Ended[tc.ended] != 1500) {
+					t.Errorf("%v, want the rest to be %v", got.ledger.Ended, tc.ended)
+				}
+			})
+		})
+	}
 }

@@ -36,6 +36,7 @@ type storm struct {
 func (w storm) faults() kinesistest.Faults {
 	f := kinesistest.Faults{
 		Jitter: 300 * time.Millisecond, Late: 0.01, LateBy: 8 * time.Second, Never: 0.005,
+		ErrorFirst:  0.02,
 		MediaErrors: 0.005, Outages: 0.01, Stretch: 10 * time.Second,
 		Unordered: 0.2, Duplicates: 0.05, OffGrid: 40 * time.Millisecond, Outside: 0.1,
 		EmptyPages: 0.02, EmptyRun: 6, TokenLife: 10 * time.Second, BadTokens: 0.02,
@@ -161,7 +162,7 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 		}
 		// The poller leaves alone what is about to be deleted.
 		kept := at.Gone.After(passed.Add(poll.MaxFragment + 10*time.Second + w.longest))
-		inTime := at.Exists && !at.Visible.IsZero() && !at.Visible.After(at.Time.Add(grace)) && kept
+		inTime := at.Exists && !at.Visible.IsZero() && !at.Pictures.After(at.Time.Add(grace)) && kept
 		switch {
 		case inTime && at.MediaError:
 			errors++

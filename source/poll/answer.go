@@ -13,11 +13,13 @@ type answer struct {
 	Window
 	asked source.Slot // when
 	live  bool        // reaches the newest slot worth asking for
-	media []bool      // whether there is media, by the window's slots
+	// By the window's slots: whether there is media, and whether there is nothing but an
+	// error of it.
+	media, broken []bool
 }
 
 func newAnswer(w Window, asked source.Slot) *answer {
-	return &answer{Window: w, asked: asked, media: make([]bool, w.Slots())}
+	return &answer{Window: w, asked: asked, media: make([]bool, w.Slots()), broken: make([]bool, w.Slots())}
 }
 
 // index returns the index of the slot that an image of time t stands for. Images may be
@@ -64,15 +66,23 @@ func (p *Poller) fetch(ctx context.Context, a *answer, yield func(source.Frame, 
 		if !ok || errors.Is(img.Err, source.ErrNoMedia) {
 			continue
 		}
-		s := a.slot(i)
-		a.media[i] = true
 		if img.Err != nil {
-			p.ledger.GiveUp(s, source.MediaError)
-		} else if p.ledger.Take(s) {
+			// The picture may still come in this answer.
+			a.media[i], a.broken[i] = true, !a.media[i] || a.broken[i]
+			continue
+		}
+		s := a.slot(i)
+		a.media[i], a.broken[i] = true, false
+		if p.ledger.Take(s) {
 			p.hold(source.Frame{Stream: p.opts.Stream, Slot: s, Capture: img.Time, Data: img.Data, Recycle: img.Recycle})
 		}
 		if !p.release(yield) {
 			return false, nil
+		}
+	}
+	for i, broken := range a.broken {
+		if broken {
+			p.ledger.GiveUp(a.slot(i), source.MediaError)
 		}
 	}
 	if _, ok := a.newest(); ok {

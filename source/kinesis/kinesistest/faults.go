@@ -27,6 +27,11 @@ type Faults struct {
 	// and affect the fragments that start within one.
 	MediaErrors, Outages float64
 	Stretch              time.Duration
+	// EarlyErrors, EarlyBare and EarlyEmpty are the shares of fragments of which there are
+	// no pictures for EarlyFor (default: 1s) after they became visible: images are a
+	// MEDIA_ERROR, have neither content nor error, or have an empty content.
+	EarlyErrors, EarlyBare, EarlyEmpty float64
+	EarlyFor                           time.Duration
 	// Clock is how far the camera's clock is off, at most: ahead or behind, by another
 	// amount every ClockEvery (default: 1m). It shows only in requests by
 	// PRODUCER_TIMESTAMP. At most 10m.
@@ -35,6 +40,8 @@ type Faults struct {
 	// Unordered is the share of pages whose entries are in random order, and Duplicates
 	// the share of entries that come twice.
 	Unordered, Duplicates float64
+	// ErrorFirst is the share of pictures that come after a MEDIA_ERROR of their instant.
+	ErrorFirst float64
 	// OffGrid is how far the timestamps of images are off, at most. At most 40ms.
 	OffGrid time.Duration
 	// Outside is the share of pages with an image from outside of the window.
@@ -98,6 +105,7 @@ func (f Faults) withDefaults() (Faults, error) {
 	}
 	f.LateBy = cmp.Or(f.LateBy, 10*time.Second)
 	f.Stretch = cmp.Or(f.Stretch, 10*time.Second)
+	f.EarlyFor = cmp.Or(f.EarlyFor, time.Second)
 	f.ClockEvery = cmp.Or(f.ClockEvery, time.Minute)
 	f.SlowBy = cmp.Or(f.SlowBy, 5*time.Second)
 	f.EmptyRun = cmp.Or(f.EmptyRun, 1)

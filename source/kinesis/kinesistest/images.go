@@ -118,6 +118,9 @@ func checkMedia(st *stream, q imagesQuery, now time.Time) error {
 // imageContent precedes the base64 of an image.
 const imageContent = `,"ImageContent":"`
 
+// emptyContent is a content without an image. By its space it is not taken for one.
+const emptyContent = `,"ImageContent": ""`
+
 // writeImages writes the answer one image at a time, so that no more than one image's
 // base64 is held.
 func writeImages(w io.Writer, entries []entry, next string) error {
@@ -129,6 +132,10 @@ func writeImages(w io.Writer, entries []entry, next string) error {
 		buf = appendSeconds(append(buf, `{"TimeStamp":`...), e.stamp)
 		if e.error != "" {
 			buf = append(append(append(buf, `,"Error":"`...), e.error...), `"}`...)
+			continue
+		}
+		if e.data == nil {
+			buf = append(append(buf, e.rest...), '}')
 			continue
 		}
 		buf = base64.StdEncoding.AppendEncode(append(buf, imageContent...), e.data)

@@ -177,6 +177,37 @@ func (m media) visibleFrom(f fragment) (time.Time, bool) {
 	return at, true
 }
 
+// How the images of a fragment can be at first.
+type early int
+
+const (
+	notEarly early = iota
+	earlyError
+	earlyBare
+	earlyEmpty
+)
+
+// early tells how the images of f are for some time after it became visible.
+func (m media) early(f fragment) early {
+	at := m.rng.derive(ofEarly, uint64(f.start)).fraction()
+	for i, share := range []float64{m.faults.EarlyErrors, m.faults.EarlyBare, m.faults.EarlyEmpty} {
+		if at < share {
+			return earlyError + early(i)
+		}
+		at -= share
+	}
+	return notEarly
+}
+
+// picturesFrom returns from when on there are pictures of f, if it is visible from the
+// given time on.
+func (m media) picturesFrom(f fragment, visible time.Time) time.Time {
+	if m.early(f) == notEarly {
+		return visible
+	}
+	return visible.Add(m.faults.EarlyFor)
+}
+
 // begin returns the start of f by the service's clock or the producer's.
 func (m media) begin(f fragment, producer bool) source.Slot {
 	if producer {

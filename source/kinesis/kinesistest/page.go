@@ -16,6 +16,7 @@ type entry struct {
 	stamp time.Time   // the timestamp in the answer
 	data  []byte
 	error string
+	rest  string // of the JSON, if there is neither
 }
 
 // A pager makes the pages of one request.
@@ -42,10 +43,14 @@ func (p *pager) fill(ctx context.Context, slots []source.Slot) (entries []entry,
 		}
 		of := p.stream.media.rng.derive(ofDuplicates, uint64(slot))
 		twice := of.chance(faults.Duplicates) && room > 1
-		if len(entries) == room || twice && len(entries)+1 == room {
+		after := !twice && p.stream.media.rng.derive(ofErrorFirst, uint64(slot)).chance(faults.ErrorFirst) && room > 1
+		if len(entries) == room || (twice || after) && len(entries)+1 == room {
 			break
 		}
 		e := p.entry(slot)
+		if after && e.data != nil {
+			entries = append(entries, entry{slot: slot, stamp: e.stamp, error: "MEDIA_ERROR"})
+		}
 		entries = append(entries, e)
 		if twice {
 			e.stamp = p.stamp(e, 1)
@@ -78,7 +83,10 @@ func (p *pager) entry(slot source.Slot) entry {
 	if !ok {
 		return e
 	}
-	e.error = "MEDIA_ERROR"
+	e.stamp, e.error = p.stamp(e, 0), "MEDIA_ERROR"
+	if p.early(f, &e) {
+		return e
+	}
 	if !p.stream.media.broken(f) {
 		// The picture shows what is there at that time, whatever the camera's clock says.
 		at := slot - (p.stream.media.begin(f, p.query.producer()) - f.start)
@@ -86,8 +94,23 @@ func (p *pager) entry(slot source.Slot) entry {
 			e.data, e.error = data, ""
 		}
 	}
-	e.stamp = p.stamp(e, 0)
 	return e
+}
+
+// early makes the entry one without a picture, if there are none of the fragment yet.
+func (p *pager) early(f fragment, e *entry) bool {
+	m := p.stream.media
+	visible, _ := m.visibleFrom(f)
+	if !p.now.Before(m.picturesFrom(f, visible)) {
+		return false
+	}
+	switch m.early(f) {
+	case earlyBare:
+		e.error = ""
+	case earlyEmpty:
+		e.error, e.rest = "", emptyContent
+	}
+	return true
 }
 
 // picture returns the encoded picture at t, nil if none can be made.

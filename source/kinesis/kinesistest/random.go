@@ -38,6 +38,8 @@ const (
 	ofNoImages
 	ofRotation
 	ofSize
+	ofEarly
+	ofErrorFirst
 )
 
 // derive returns the rng for a part of what this one decides. The mixing is that of

@@ -16,6 +16,9 @@ type Instant struct {
 	// Visible is the time from which on the media can be asked for, zero for never. Gone
 	// is the time at which its retention ends.
 	Visible, Gone time.Time
+	// Pictures is the time from which on pictures can be made of the media, unless they
+	// never can; zero if it never becomes visible.
+	Pictures time.Time
 	// MediaError tells that no picture can be made of the media.
 	MediaError bool
 	// Start and End are those of the fragment, by the service's clock. A window finds the
@@ -65,8 +68,12 @@ func (m media) instant(t source.Slot, producer bool) Instant {
 		}
 		earlier := !visible.IsZero() && (at.Visible.IsZero() || visible.Before(at.Visible))
 		if !at.Exists || earlier {
+			pictures := visible
+			if !visible.IsZero() {
+				pictures = m.picturesFrom(f, visible)
+			}
 			at = Instant{
-				Time: at.Time, Exists: true, Visible: visible, Gone: gone, MediaError: m.broken(f),
+				Time: at.Time, Exists: true, Visible: visible, Gone: gone, Pictures: pictures, MediaError: m.broken(f),
 				Start: f.start.Time(), End: f.end.Time(),
 			}
 		}
