@@ -42,6 +42,7 @@ type Client struct {
 	describes, locates *quota
 	// inFlight are the requests for images that are under way.
 	inFlight *semaphore.Weighted
+	warn     func(operation string, err error) // of an operation that is not answered
 
 	mu       sync.Mutex
 	chain    aws.Config // the result of the SDK's own chain
@@ -66,6 +67,7 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 		inFlight: semaphore.NewWeighted(mostInFlight),
 		loaded:   time.Now(),
 	}
+	c.warn = c.warner()
 	images := new(source.Buffers[struct{}])
 	c.decoders.New = func() any { return &page.Decoder{Buffers: images} }
 	var err error
@@ -151,6 +153,7 @@ func (c *Client) service(region string) *service {
 	chain.Region = region
 	s := &service{
 		control: kinesisvideo.NewFromConfig(chain, func(o *kinesisvideo.Options) {
+			o.APIOptions = append(o.APIOptions, patience{answerTime, c.warn}.deadline)
 			if c.opts.Endpoint != "" {
 				o.BaseEndpoint = &c.opts.Endpoint
 				o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateDisabled

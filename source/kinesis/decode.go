@@ -1,6 +1,7 @@
 package kinesis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,10 +36,11 @@ func decodeWith(d *decoder) func(*middleware.Stack) error {
 // the answer has none. Anything but an answer with images is left to the SDK's step, so
 // the errors are the SDK's.
 type decoder struct {
-	pool  *sync.Pool // of *page.Decoder
-	sdk   middleware.DeserializeMiddleware
-	yield func(page.Image) bool
-	token string // of the next page, after an answer that was read to its end
+	pool     *sync.Pool // of *page.Decoder
+	sdk      middleware.DeserializeMiddleware
+	yield    func(page.Image) bool
+	token    string   // of the next page, after an answer that was read to its end
+	patience patience // with each part of the answer
 }
 
 // ID implements [middleware.DeserializeMiddleware]. It is that of the SDK's step, relative
@@ -46,21 +48,38 @@ type decoder struct {
 func (d *decoder) ID() string { return "OperationDeserializer" }
 
 // HandleDeserialize implements [middleware.DeserializeMiddleware].
-func (d *decoder) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+func (d *decoder) HandleDeserialize(parent context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
+	ctx, watch := watchStalls(parent, d.patience.limit)
+	defer watch.end()
 	out, meta, err := next.HandleDeserialize(ctx, in)
+	watch.timer.Stop()
+	if err != nil && watch.over(parent) {
+		return out, meta, d.patience.unanswered(parent, d.patience.limit, "has not answered")
+	}
+	stalled := func() error {
+		if !watch.over(parent) {
+			return nil
+		}
+		return d.patience.unanswered(parent, d.patience.limit, "has not sent the rest of its answer")
+	}
 	resp, ok := out.RawResponse.(*smithyhttp.Response)
+	if ok {
+		resp.Body = watchedBody{resp.Body, watch}
+	}
 	if err != nil || !ok || resp.StatusCode < http.StatusOK || resp.StatusCode >= http.StatusMultipleChoices {
-		return d.sdk.HandleDeserialize(ctx, in, middleware.DeserializeHandlerFunc(
+		out, meta, err := d.sdk.HandleDeserialize(ctx, in, middleware.DeserializeHandlerFunc(
 			func(context.Context, middleware.DeserializeInput) (middleware.DeserializeOutput, middleware.Metadata, error) {
 				return out, meta, err
 			}))
+		return out, meta, cmp.Or(stalled(), err)
 	}
-	out.Result, err = d.decode(resp)
+	out.Result, err = d.decode(resp, stalled)
 	return out, meta, err
 }
 
-// decode yields the images of the answer.
-func (d *decoder) decode(resp *smithyhttp.Response) (*media.GetImagesOutput, error) {
+// decode yields the images of the answer. stalled returns an error if the service has
+// stopped sending it.
+func (d *decoder) decode(resp *smithyhttp.Response, stalled func() error) (*media.GetImagesOutput, error) {
 	body := resp.Body
 	// The SDK would read the rest of the body, however long: leave it none.
 	resp.Body = http.NoBody
@@ -82,6 +101,9 @@ func (d *decoder) decode(resp *smithyhttp.Response) (*media.GetImagesOutput, err
 		out.Images = nil
 	case err != nil:
 		err = &smithy.DeserializationError{Err: fmt.Errorf("failed to decode response body, %w", err)}
+		if slow := stalled(); slow != nil {
+			err = slow
+		}
 		if yielded {
 			err = final{err}
 		}

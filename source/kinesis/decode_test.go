@@ -305,7 +305,7 @@ func TestSlowReceiver(t *testing.T) {
 				if len(errs) != 0 || took != 10*time.Minute {
 					t.Errorf("%v after %v", errs, took)
 				}
-			case n != 1 || len(errs) != 1 || !errors.Is(errs[0], context.DeadlineExceeded) || took != 6*time.Minute:
+			case n != 1 || len(errs) != 1 || !errors.Is(errs[0], context.DeadlineExceeded) || took != 5*time.Minute+10*time.Second:
 				t.Errorf("%d images, %v after %v", n, errs, took)
 			}
 		}

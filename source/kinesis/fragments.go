@@ -80,7 +80,7 @@ func (s *Stream) listFragments(ctx context.Context, from, to source.Slot) ([]pol
 		}
 		out, err := pages.NextPage(ctx, func(o *media.Options) {
 			useEndpoint(o, endpoint)
-			o.APIOptions = append(o.APIOptions, observe(s.budget.answered))
+			o.APIOptions = append(o.APIOptions, observe(s.budget.answered), patience{listingTime, s.client.warn}.deadline)
 		})
 		if err == nil && out.Fragments == nil {
 			err = fmt.Errorf("%s answered ListFragments without Fragments: it is not this stream's data endpoint", endpoint)

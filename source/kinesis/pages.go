@@ -62,7 +62,7 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left i
 		return "", s.explain(err)
 	}
 	images := 0 // that the answer has
-	decode := decoder{pool: &s.client.decoders, yield: func(img page.Image) bool {
+	decode := decoder{pool: &s.client.decoders, patience: patience{answerTime, s.client.warn}, yield: func(img page.Image) bool {
 		images++
 		return yield(img)
 	}}

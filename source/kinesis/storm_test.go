@@ -43,6 +43,7 @@ func (w storm) faults() kinesistest.Faults {
 		Throttle: true, Others: 0.2, ThrottleEndpoint: 0.2,
 		Errors: 0.02, Resets: 0.01, Cuts: 0.01, Slow: 0.01, Trickle: 0.01, SlowBy: 3 * time.Second,
 		NoImages: 0.005, Rotate: 7 * time.Minute, DenyListFragments: w.denied, PageSize: w.page,
+		HangDescribe: 0.01, HangEndpoint: 0.01, HangList: 0.01, HangFragments: 0.005, HangImages: 0.002, Stalls: 0.002,
 	}
 	if w.producer {
 		f.Clock, f.ClockEvery = 1500*time.Millisecond, time.Minute

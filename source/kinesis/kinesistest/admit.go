@@ -2,11 +2,14 @@ package kinesistest
 
 import "errors"
 
-// errReset stands for no answer: the connection is reset.
-var errReset = errors.New("connection reset")
+// What stands for no answer.
+var (
+	errReset = errors.New("connection reset")
+	errHang  = errors.New("never answered") // and the connection stays open
+)
 
 // A damage is what happens to an answer on its way.
-type damage struct{ cut, slow, trickle bool }
+type damage struct{ cut, stall, slow, trickle bool }
 
 // admit decides whether a request that the service could answer is answered: nil says
 // yes. points are what it costs of the limits.
@@ -30,6 +33,7 @@ func (s *Server) admit(c *call, points int) error {
 	}
 	c.damage = damage{
 		cut:     c.rng.derive(ofCuts).chance(faults.Cuts),
+		stall:   c.rng.derive(ofStalls).chance(faults.Stalls),
 		slow:    c.rng.derive(ofSlow).chance(faults.Slow),
 		trickle: c.rng.derive(ofTrickle).chance(faults.Trickle),
 	}
@@ -48,6 +52,8 @@ func failure(c *call, faults Faults) error {
 	}
 	operation := c.record.Operation
 	switch {
+	case happens(ofHangs, faults.hangs(operation), "hang"):
+		return errHang
 	case happens(ofResets, faults.Resets, "reset"):
 		return errReset
 	case happens(ofErrors, faults.Errors, "error"):
@@ -61,4 +67,21 @@ func failure(c *call, faults Faults) error {
 		return NoImages()
 	}
 	return nil
+}
+
+// hangs returns the share of an operation's requests that are never answered.
+func (f Faults) hangs(operation string) float64 {
+	switch operation {
+	case "DescribeStream":
+		return f.HangDescribe
+	case "GetDataEndpoint":
+		return f.HangEndpoint
+	case "ListStreams":
+		return f.HangList
+	case "ListFragments":
+		return f.HangFragments
+	case "GetImages":
+		return f.HangImages
+	}
+	return 0
 }

@@ -32,9 +32,14 @@ func (s *Server) sendDamaged(w http.ResponseWriter, c *call, reply answer) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	names := strings.FieldsFunc(c.record.Fault, func(r rune) bool { return r == '+' })
-	if c.damage.cut {
+	if c.damage.cut || c.damage.stall {
 		body = body[:c.rng.derive(ofCuts, 2).below(int64(len(body)))]
 		c.record.Images = c.record.Images[:min(len(c.record.Images), wholeImages(body))]
+	}
+	switch {
+	case c.damage.stall:
+		names = append(names, "stall")
+	case c.damage.cut:
 		names = append(names, "cut")
 	}
 	if c.damage.slow {
@@ -64,7 +69,10 @@ func (s *Server) sendDamaged(w http.ResponseWriter, c *call, reply answer) {
 			return
 		}
 	}
-	if c.damage.cut {
+	if c.damage.stall {
+		<-c.Context().Done() // the client gives up, or the server stops
+	}
+	if c.damage.cut || c.damage.stall {
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -78,6 +78,13 @@ type Faults struct {
 	// that each of the last two takes. Default: 5s.
 	Cuts, Slow, Trickle float64
 	SlowBy              time.Duration
+	// HangDescribe, HangEndpoint, HangList, HangFragments and HangImages are the shares of
+	// the requests of DescribeStream, GetDataEndpoint, ListStreams, ListFragments and
+	// GetImages that are accepted and never answered: the connection stays open until the
+	// client gives up. Stalls is the share of answers of any operation that begin and
+	// never end.
+	HangDescribe, HangEndpoint, HangList, HangFragments, HangImages float64
+	Stalls                                                          float64
 	// NoImages is the share of GetImages requests that are answered with a 200 without
 	// Images.
 	NoImages float64

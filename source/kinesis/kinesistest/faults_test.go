@@ -1,6 +1,7 @@
 package kinesistest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -322,7 +323,9 @@ func transcript(t *testing.T, seed uint64) (lines []string) {
 		for i := range 100 {
 			time.Sleep(time.Second)
 			for _, stream := range []string{"cam-1", "cam-2"} {
-				out, err := c.control.GetDataEndpoint(t.Context(), &kinesisvideo.GetDataEndpointInput{
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // some are never answered
+				t.Cleanup(cancel)
+				out, err := c.control.GetDataEndpoint(ctx, &kinesisvideo.GetDataEndpointInput{
 					StreamName: &stream, APIName: kvtypes.APINameGetImages,
 				})
 				if err != nil {
@@ -331,7 +334,7 @@ func transcript(t *testing.T, seed uint64) (lines []string) {
 				}
 				in := ask(begin.Add(time.Duration(i-20)*time.Second), begin.Add(time.Duration(i)*time.Second))
 				in.StreamName = &stream
-				page, err := c.data.GetImages(t.Context(), in, func(o *kinesisvideoarchivedmedia.Options) { o.BaseEndpoint = out.DataEndpoint })
+				page, err := c.data.GetImages(ctx, in, func(o *kinesisvideoarchivedmedia.Options) { o.BaseEndpoint = out.DataEndpoint })
 				line := fmt.Sprint(i, stream, *out.DataEndpoint, code(err), time.Since(begin))
 				if err == nil {
 					for _, im := range page.Images {

@@ -40,6 +40,8 @@ const (
 	ofSize
 	ofEarly
 	ofErrorFirst
+	ofHangs
+	ofStalls
 )
 
 // derive returns the rng for a part of what this one decides. The mixing is that of

@@ -37,12 +37,12 @@ type Request struct {
 	Images []time.Time
 	Made   int
 	// Status and Code are the HTTP status and error of the answer, if any. If the
-	// connection was reset, Status is 0.
+	// connection was reset, or the request never answered, Status is 0.
 	Status int
 	Code   string
-	// Fault names which of [Faults] happened: "throttle", "reset", "error",
-	// "no-images", "stale-endpoint", "bad-token", or any of "empty-page", "cut", "slow"
-	// and "trickle", joined by a plus.
+	// Fault names which of [Faults] happened: "throttle", "hang", "reset", "error",
+	// "no-images", "stale-endpoint", "bad-token", or any of "empty-page", "cut" or
+	// "stall", "slow" and "trickle", joined by a plus.
 	Fault string
 }
 

@@ -83,6 +83,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Amzn-Requestid", rand.Text())
 
 	switch {
+	case errors.Is(err, errHang):
+		c.record.Status = 0
+		s.logRequest(*c.record)
+		<-c.Context().Done() // the client gives up, or the server stops
+		panic(http.ErrAbortHandler)
 	case errors.Is(err, errReset):
 		c.record.Status = 0
 		s.logRequest(*c.record)
