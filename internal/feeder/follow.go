@@ -24,8 +24,11 @@ const (
 	// listEvery is how often the prefixes are looked up. The quota of ListStreams is the
 	// account's, which others use as well.
 	listEvery = 30 * time.Second
-	// listWait limits one look-up.
-	listWait = 20 * time.Second
+	// listWait limits one look-up, which may have to read a page for every ten streams.
+	listWait = 5 * time.Minute
+	// checkWait limits the look-up at the start, which only finds out whether a permission
+	// is missing.
+	checkWait = 10 * time.Second
 	// removeAtOnce is how many streams are stopped at the same time: each may have to
 	// wait for its frames in flight.
 	removeAtOnce = 64
@@ -111,7 +114,7 @@ func (f *follower) update(ctx context.Context, set pipeline.Set) {
 
 // find looks up a prefix. Where that fails, the streams of the last look-up stay.
 func (f *follower) find(ctx context.Context, prefix string) {
-	names, err := f.list(ctx, prefix)
+	names, err := f.list(ctx, prefix, listWait)
 	switch {
 	case err == nil:
 		f.found[prefix] = names
@@ -250,15 +253,15 @@ func (f *follower) add(ctx context.Context, set pipeline.Set, w wanted, left *st
 // trying again would not change.
 func (f *follower) check(ctx context.Context) error {
 	for _, c := range f.cfg.Prefixes() {
-		if _, err := f.list(ctx, c.Prefix); errors.Is(err, source.ErrRefused) {
+		if _, err := f.list(ctx, c.Prefix, checkWait); errors.Is(err, source.ErrRefused) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *follower) list(ctx context.Context, prefix string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, listWait)
+func (f *follower) list(ctx context.Context, prefix string, limit time.Duration) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return f.builder.service.List(ctx, prefix)
 }

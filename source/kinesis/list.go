@@ -11,23 +11,27 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// maxListPages bounds the pages of a list, each of up to 10,000 names.
-const maxListPages = 1000
+const (
+	// namesPage is how many names are asked for at a time: without it, the service has been
+	// seen to answer with 10, and with it, with 1000.
+	namesPage = 10_000
+	// maxEmptyLists bounds the pages without a name that follow one another.
+	maxEmptyLists = 100
+)
 
-// List returns the names of the active streams whose names begin with prefix. It
-// needs the permission kinesisvideo:ListStreams. Its errors are those of
-// [Stream.Check].
+// List returns the names of the active streams whose names begin with prefix, from as many
+// pages as there are: ctx bounds the time. It needs the permission
+// kinesisvideo:ListStreams. Its errors are those of [Stream.Check].
 func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
+	var names []string
+	seen := map[string]bool{} // the tokens
 	pages := kinesisvideo.NewListStreamsPaginator(c.service("").control, &kinesisvideo.ListStreamsInput{
+		MaxResults: aws.Int32(namesPage),
 		StreamNameCondition: &types.StreamNameCondition{
 			ComparisonOperator: types.ComparisonOperatorBeginsWith, ComparisonValue: &prefix,
 		},
-	}, func(o *kinesisvideo.ListStreamsPaginatorOptions) { o.StopOnDuplicateToken = true })
-	var names []string
-	for n := 0; pages.HasMorePages(); n++ {
-		if n == maxListPages {
-			return nil, fmt.Errorf("streams with prefix %q: the list has still more pages after %d", prefix, n)
-		}
+	})
+	for empty := 0; pages.HasMorePages(); {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
 			switch {
@@ -38,6 +42,14 @@ func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
 			}
 			return nil, fmt.Errorf("streams with prefix %q: %w", prefix, err)
 		}
+		if empty++; len(out.StreamInfoList) > 0 {
+			empty = 0
+		}
+		token := aws.ToString(out.NextToken)
+		if empty > maxEmptyLists || token != "" && seen[token] {
+			return nil, fmt.Errorf("streams with prefix %q: the list does not end: after %d names it repeats itself or has no more", prefix, len(names))
+		}
+		seen[token] = true
 		for _, s := range out.StreamInfoList {
 			if s.Status == types.StatusActive {
 				names = append(names, aws.ToString(s.StreamName))

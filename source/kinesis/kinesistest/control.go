@@ -6,7 +6,13 @@ import (
 	"time"
 )
 
-const maxListed = 10_000
+const (
+	maxListed = 10_000 // the most that may be asked for
+	// listedUnasked and mostListed are the names of a page as users measured them: without
+	// MaxResults, and whatever it says. The documents promise 10,000.
+	listedUnasked = 10
+	mostListed    = 1000
+)
 
 // streamInfo is what the service says about a stream.
 type streamInfo struct {
@@ -34,7 +40,7 @@ func (st *stream) info() streamInfo {
 func (s *Server) listStreams(c *call) (answer, error) {
 	limit, ok := field[int64](c.fields, "MaxResults")
 	if !ok {
-		limit = maxListed
+		limit = listedUnasked
 	}
 	token := c.fields.text("NextToken")
 	condition, _ := field[struct{ ComparisonOperator, ComparisonValue string }](c.fields, "StreamNameCondition")
@@ -58,7 +64,7 @@ func (s *Server) listStreams(c *call) (answer, error) {
 		}
 	}
 	// A token names the last stream, so that none is skipped when others come or go.
-	found, more := s.streams.withPrefix(condition.ComparisonValue, after, int(limit))
+	found, more := s.streams.withPrefix(condition.ComparisonValue, after, int(min(limit, mostListed)))
 	out := struct {
 		StreamInfoList []streamInfo
 		NextToken      string `json:",omitempty"`
