@@ -18,10 +18,14 @@ import (
 )
 
 // set records which streams run.
-type set struct{ names []string }
+type set struct {
+	names   []string
+	removed int // how often one was taken out
+}
 
 func (s *set) Add(st pipeline.Stream) { s.names = append(s.names, st.Name) }
 func (s *set) Remove(_ context.Context, name string) (source.Slot, bool) {
+	s.removed++
 	s.names = slices.DeleteFunc(s.names, func(n string) bool { return n == name })
 	return 0, true
 }
@@ -84,6 +88,17 @@ outputs: {a: {}}`), feedertest.NoVariables)
 	check("and once more", "cam-1", "cam-3", "cam.a")
 	if n := strings.Count(log.String(), "would share its NATS subjects"); n != 1 || !strings.Contains(log.String(), "cam_a") {
 		t.Errorf("logged %d times:\n%s", n, log.String())
+	}
+
+	for status, want := range map[string][]string{"UPDATING": {"cam-1", "cam-3", "cam.a"}, "DELETING": {"cam-1", "cam.a"}} {
+		fake.SetStatus("cam-3", status)
+		removed := running.removed
+		check("while one is "+status, want...)
+		if status == "UPDATING" && running.removed != removed {
+			t.Error("a stream that is UPDATING was taken out")
+		}
+		fake.SetStatus("cam-3", "ACTIVE")
+		check("when it is ACTIVE again", "cam-1", "cam-3", "cam.a")
 	}
 
 	fake.RemoveStream("cam-1")

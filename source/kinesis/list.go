@@ -19,7 +19,7 @@ const (
 	maxEmptyLists = 100
 )
 
-// List returns the names of the active streams whose names begin with prefix, from as many
+// List returns the names of the readable streams whose names begin with prefix, from as many
 // pages as there are: ctx bounds the time. It needs the permission
 // kinesisvideo:ListStreams. Its errors are those of [Stream.Check].
 func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
@@ -51,10 +51,14 @@ func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
 		}
 		seen[token] = true
 		for _, s := range out.StreamInfoList {
-			if s.Status == types.StatusActive {
+			if readable(s.Status) {
 				names = append(names, aws.ToString(s.StreamName))
 			}
 		}
 	}
 	return names, nil
 }
+
+// readable tells whether a stream of that status can be read. A stream is UPDATING while its
+// retention is changed, for half a minute or so, and can be read meanwhile.
+func readable(s types.Status) bool { return s == types.StatusActive || s == types.StatusUpdating }

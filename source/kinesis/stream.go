@@ -97,7 +97,7 @@ func (s *Stream) describe(ctx context.Context) error {
 	switch {
 	case info == nil:
 		return fmt.Errorf("stream %s: DescribeStream answered without StreamInfo", s)
-	case info.Status != control.StatusActive:
+	case !readable(info.Status):
 		return fmt.Errorf("%w: stream %s is %s, not ACTIVE", source.ErrNoStream, s, info.Status)
 	case aws.ToInt32(info.DataRetentionInHours) <= 0:
 		return fmt.Errorf("%w: stream %s keeps no media: its DataRetentionInHours must be above 0", source.ErrNoStream, s)

@@ -26,12 +26,16 @@ type streamInfo struct {
 }
 
 func (st *stream) info() streamInfo {
+	status, ok := st.status.Load().(string)
+	if !ok {
+		status = "ACTIVE"
+	}
 	return streamInfo{
 		StreamName:           st.Name,
 		StreamARN:            st.arn,
 		MediaType:            "video/h264",
 		Version:              st.version,
-		Status:               "ACTIVE",
+		Status:               status,
 		CreationTime:         seconds(st.created),
 		DataRetentionInHours: int((st.Retention + time.Hour - 1) / time.Hour),
 	}

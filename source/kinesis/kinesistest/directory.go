@@ -137,3 +137,16 @@ func (s *Server) Streams() []string {
 	}
 	return names
 }
+
+// SetStatus sets the status that the service tells of the stream of that name: "ACTIVE",
+// "UPDATING", "CREATING" or "DELETING". It returns whether there is such a stream. What
+// the stream answers does not change.
+func (s *Server) SetStatus(name, status string) bool {
+	s.streams.mu.RLock()
+	defer s.streams.mu.RUnlock()
+	st := s.streams.byName[name]
+	if st != nil {
+		st.status.Store(status)
+	}
+	return st != nil
+}

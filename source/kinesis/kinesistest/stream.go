@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
@@ -20,6 +21,7 @@ type stream struct {
 	faults  Faults
 	media   media
 	traffic *traffic
+	status  atomic.Value // a string, unset for ACTIVE
 }
 
 // newStream checks s, and takes from the options what it leaves unset.
