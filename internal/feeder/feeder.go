@@ -169,13 +169,23 @@ func (f *Feeder) service(ctx context.Context, plan Plan) (*kinesis.Client, error
 		Region: plan.Region, Endpoint: f.Config.AWS.Endpoint,
 		AccessKey: f.AccessKey, Secret: f.Secret, Logger: f.Log,
 	})
-	switch {
-	case errors.Is(err, source.ErrRefused):
-		return nil, Refused(err)
-	case err != nil:
+	if err != nil {
 		return nil, Usage(err)
 	}
 	return client, nil
+}
+
+// checkCredentials returns an error if there are no AWS credentials. That they cannot be
+// obtained at the moment is only logged: requests try again.
+func checkCredentials(ctx context.Context, client *kinesis.Client, log *slog.Logger) error {
+	_, err := client.Credentials(ctx)
+	if err == nil || errors.Is(err, source.ErrRefused) {
+		return err
+	}
+	if ctx.Err() == nil {
+		log.Warn("there are no AWS credentials yet, trying again", "err", err)
+	}
+	return nil
 }
 
 func (f *Feeder) pipeline(p *parts, switches Switches) *pipeline.Pipeline {
@@ -239,6 +249,9 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 // open waits until the broker is ready, and returns the streams that run here from the
 // beginning and what the pipeline is to follow.
 func (f *Feeder) open(ctx context.Context, p *parts, b *builder) ([]pipeline.Stream, followFunc, error) {
+	if err := checkCredentials(ctx, p.service, f.Log); err != nil {
+		return nil, nil, Refused(err)
+	}
 	streams, err := b.named()
 	if err != nil {
 		return nil, nil, Usage(err)

@@ -2,6 +2,7 @@ package kinesis_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha1"
 	"encoding/hex"
 	"errors"
@@ -177,8 +178,11 @@ func chainClient(t *testing.T) *kinesis.Stream {
 
 func TestNoCredentials(t *testing.T) {
 	cleanChain(t)
-	_, err := kinesis.New(t.Context(), kinesis.Options{Region: kinesistest.Region})
-	if !errors.Is(err, source.ErrRefused) {
+	c, err := kinesis.New(t.Context(), kinesis.Options{Region: kinesistest.Region})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Credentials(t.Context()); !errors.Is(err, source.ErrRefused) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -198,6 +202,55 @@ func TestThrottledSTS(t *testing.T) {
 	g.throttled.Store(0)
 	if err := s.Check(t.Context()); err != nil {
 		t.Errorf("when STS is well again: %v", err)
+	}
+}
+
+// TestABadProvider: a provider of credentials that answers with text, or not at all, refuses
+// nothing, and is asked again.
+func TestABadProvider(t *testing.T) {
+	for name, hangs := range map[string]bool{"500 with text": false, "no answer": true} {
+		t.Run(name, func(t *testing.T) {
+			cleanChain(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			var well atomic.Bool
+			g := newIssuer(t)
+			provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if well.Load() {
+					g.serve(w, r)
+					return
+				}
+				if hangs {
+					select {
+					case <-ctx.Done():
+					case <-r.Context().Done():
+					}
+				}
+				http.Error(w, "try later", http.StatusInternalServerError)
+			}))
+			defer provider.Close()
+			defer cancel()
+			t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", provider.URL+"/ecs")
+			c, err := kinesis.New(t.Context(), kinesis.Options{Region: kinesistest.Region})
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			_, err = c.Credentials(t.Context())
+			if err == nil || errors.Is(err, source.ErrRefused) || hangs && !strings.Contains(err.Error(), "has not answered within 10s") {
+				t.Errorf("error %v", err)
+			}
+			if took := time.Since(begin); took > 15*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			well.Store(true)
+			cancel()
+			if _, err = c.Credentials(t.Context()); err != nil {
+				_, err = c.Credentials(t.Context()) // the first try may have joined the last failure
+			}
+			if err != nil {
+				t.Errorf("when the provider is well again: %v", err)
+			}
+		})
 	}
 }
 

@@ -56,10 +56,9 @@ type service struct {
 	media   *media.Client
 }
 
-// New returns a client. It gets the region and credentials from the SDK's chain, and sends
-// nothing to the service yet. The error wraps [source.ErrRefused] if there are no
-// credentials; other errors are about the configuration. It is no error if credentials
-// cannot be obtained at the moment: requests try again.
+// New returns a client. It gets the region and the providers of credentials from the SDK's
+// chain, and sends nothing yet, so that it takes no time: [Client.Credentials] tells
+// whether there are credentials. Errors are about the configuration.
 func New(ctx context.Context, opts Options) (*Client, error) {
 	c := &Client{
 		opts:     opts,
@@ -71,19 +70,16 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 	images := new(source.Buffers[struct{}])
 	c.decoders.New = func() any { return &page.Decoder{Buffers: images} }
 	var err error
-	if c.chain, err = load(ctx, opts); err != nil {
+	if c.chain, err = load(ctx, opts, c.warn); err != nil {
 		return nil, fmt.Errorf("loading the AWS configuration: %w", err)
 	}
 	if c.chain.Region == "" {
 		return nil, errors.New("no AWS region: set aws.region in the config, or AWS_REGION")
 	}
-	if _, err := c.Credentials(ctx); errors.Is(err, source.ErrRefused) {
-		return nil, err
-	}
 	return c, nil
 }
 
-func load(ctx context.Context, opts Options) (aws.Config, error) {
+func load(ctx context.Context, opts Options, warn func(string, error)) (aws.Config, error) {
 	with := []func(*config.LoadOptions) error{
 		config.WithRetryer(func() aws.Retryer { return newRetryer(opts.Attempts) }),
 		config.WithAPIOptions([]func(*middleware.Stack) error{plainBody}),
@@ -96,17 +92,26 @@ func load(ctx context.Context, opts Options) (aws.Config, error) {
 		with = append(with, config.WithCredentialsProvider(
 			credentials.NewStaticCredentialsProvider(opts.AccessKey, opts.Secret, "")))
 	}
-	if opts.HTTPClient == nil {
-		with = append(with, config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			// Many streams share a host, and use its connections in turn.
-			t.MaxIdleConns, t.MaxIdleConnsPerHost = 2*idleConnections, idleConnections
-		})))
-	}
+	// The providers of credentials get the client with a timeout: the SDK lets all callers
+	// wait for one request, which has no deadline of its own.
+	with = append(with, config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(answerTime).WithTransportOptions(func(t *http.Transport) {
+		// Many streams share a host, and use its connections in turn.
+		t.MaxIdleConns, t.MaxIdleConnsPerHost = 2*idleConnections, idleConnections
+	})))
 	cfg, err := config.LoadDefaultConfig(ctx, with...)
+	if err != nil {
+		return cfg, err
+	}
+	if client, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		cfg.HTTPClient = client.WithTimeout(0)
+	}
 	if opts.HTTPClient != nil {
 		cfg.HTTPClient = opts.HTTPClient
 	}
-	return cfg, err
+	if cfg.Credentials != nil {
+		cfg.Credentials = boundedCredentials{cfg.Credentials, patience{answerTime, warn}}
+	}
+	return cfg, nil
 }
 
 // Credentials describe the credentials with which requests are signed.
@@ -191,7 +196,7 @@ func (c *Client) renew() {
 	}
 	c.loaded = time.Now()
 	// This takes no time: it reads files, and sends no request yet.
-	chain, err := load(context.Background(), c.opts)
+	chain, err := load(context.Background(), c.opts, c.warn)
 	if err != nil {
 		return // the old ones are no worse, and their error is reported
 	}

@@ -106,6 +106,14 @@ func temporary(err error) bool {
 			return true
 		}
 	}
+	var answer smithy.APIError
+	if errors.As(err, &answer) && answer.ErrorFault() == smithy.FaultServer {
+		return true // also an answer without a code, such as a 500 with some text
+	}
+	var slow unanswered
+	if errors.As(err, &slow) {
+		return true
+	}
 	switch code(err) {
 	case "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "IDPCommunicationError":
 		return true
