@@ -25,6 +25,9 @@ const (
 	requestTime = time.Minute
 	// existsFor is how long a stream is assumed to exist after it was seen.
 	existsFor = time.Minute
+	// learnAgain is how often a stream's retention is looked up again, and the least time
+	// between two attempts.
+	learnAgain = 5 * time.Minute
 )
 
 // StreamOptions say which stream to read, and which images to ask for.
@@ -61,7 +64,8 @@ type Stream struct {
 	endpoints map[control.APIName]string // of the data plane, as far as known
 	seen      time.Time                  // when the stream was last known to exist
 	retention time.Duration
-	unchecked bool // the check has been postponed
+	learned   time.Time // when the retention was last asked for
+	unchecked bool      // the check has been postponed
 }
 
 // Stream returns a stream. It sends nothing yet.
@@ -105,6 +109,7 @@ func (s *Stream) describe(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen, s.unchecked = time.Now(), false
+	s.learned = s.seen
 	s.retention = time.Duration(aws.ToInt32(info.DataRetentionInHours)) * time.Hour
 	return nil
 }
@@ -167,10 +172,30 @@ func (s *Stream) ready(ctx context.Context) error {
 	if !located {
 		return s.client.locates.wait(ctx)
 	}
-	if !unchecked || !s.client.describes.spare() {
-		return nil
+	if unchecked {
+		if !s.client.describes.spare() {
+			return nil
+		}
+		return s.describe(ctx)
 	}
-	return s.describe(ctx)
+	s.learn(ctx)
+	return nil
+}
+
+// learn looks the retention up again from time to time, because it may be changed. Where
+// that fails, the old one stays, and images are asked for all the same.
+func (s *Stream) learn(ctx context.Context) {
+	s.mu.Lock()
+	due := s.retention > 0 && time.Since(s.learned) >= learnAgain && s.client.describes.spare()
+	if due {
+		s.learned = time.Now()
+	}
+	s.mu.Unlock()
+	if due {
+		ctx, cancel := context.WithTimeout(ctx, answerTime) // the images are waiting
+		defer cancel()
+		_ = s.describe(ctx)
+	}
 }
 
 // dataEndpoint returns the endpoint for requests of an API. It is kept until a request
