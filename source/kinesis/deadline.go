@@ -38,7 +38,7 @@ func (u unanswered) Error() string {
 }
 
 // Is tells that the error is a deadline's.
-func (u unanswered) Is(err error) bool { return err == context.DeadlineExceeded } //nolint:errorlint // Is is what errors.Is calls
+func (u unanswered) Is(err error) bool { return err == context.DeadlineExceeded }
 
 // RetryableError tells the SDK whether to try again.
 func (u unanswered) RetryableError() bool { return u.again }
@@ -78,21 +78,21 @@ func (p patience) unanswered(parent context.Context, after time.Duration, did st
 // A stallWatch cancels a request when the service sends nothing for too long. It waits for
 // the service only: the time in which the receiver works on images does not count.
 type stallWatch struct {
-	limit   time.Duration
-	timer   *time.Timer
-	stalled context.Context
-	cancel  context.CancelFunc
+	limit  time.Duration
+	timer  *time.Timer
+	ended  func() error // why the request's context has ended, nil while it has not
+	cancel context.CancelFunc
 }
 
 // watchStalls returns a context for the request, which ends when the service stalls.
 func watchStalls(ctx context.Context, limit time.Duration) (context.Context, *stallWatch) {
 	ctx, cancel := context.WithCancel(ctx)
-	return ctx, &stallWatch{limit: limit, timer: time.AfterFunc(limit, cancel), stalled: ctx, cancel: cancel}
+	return ctx, &stallWatch{limit: limit, timer: time.AfterFunc(limit, cancel), ended: ctx.Err, cancel: cancel}
 }
 
 // over tells whether the service has stalled, given the context of the caller.
 func (w *stallWatch) over(parent context.Context) bool {
-	return w.stalled.Err() != nil && parent.Err() == nil
+	return w.ended() != nil && parent.Err() == nil
 }
 
 // end stops watching, and releases the request.

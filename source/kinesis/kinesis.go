@@ -11,6 +11,8 @@
 // ClientLimitExceededException, which the SDK itself does not retry. The permissions
 // needed are kinesisvideo:GetDataEndpoint, GetImages and DescribeStream; ListFragments is
 // optional.
+//
+// The package is larger than most because everything that knows the AWS SDK is in it.
 package kinesis
 
 import (
