@@ -179,12 +179,13 @@ func (f *Feeder) service(ctx context.Context, plan Plan) (*kinesis.Client, error
 // obtained at the moment is only logged: requests try again.
 func checkCredentials(ctx context.Context, client *kinesis.Client, log *slog.Logger) error {
 	_, err := client.Credentials(ctx)
-	if err == nil || errors.Is(err, source.ErrRefused) {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err == nil, errors.Is(err, source.ErrRefused):
 		return err
 	}
-	if ctx.Err() == nil {
-		log.Warn("there are no AWS credentials yet, trying again", "err", err)
-	}
+	log.Warn("there are no AWS credentials yet, trying again", "err", err)
 	return nil
 }
 

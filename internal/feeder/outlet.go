@@ -164,7 +164,17 @@ func claim(ctx context.Context, conn *dial.Conn, stored *deliver.Stored, cursors
 		return nil
 	}
 	if s.Backfill {
-		err := conn.Retry(ctx, "what is held for stream "+s.Name, func(ctx context.Context) error { return comesAfter(ctx, stored, s) })
+		err := conn.Retry(ctx, "what is held for stream "+s.Name, func(ctx context.Context) error {
+			err := comesAfter(ctx, stored, s)
+			if !errors.Is(err, errRange) {
+				return err
+			}
+			// Another feeder may have begun the same range since the cursors were read.
+			if _, begun, e := deliver.SavedCursor(ctx, conn, s.Key); e != nil || begun {
+				return e
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}

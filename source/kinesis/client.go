@@ -132,6 +132,8 @@ func (c *Client) Credentials(ctx context.Context) (Credentials, error) {
 	c.mu.Unlock()
 	got, err := chain.Credentials.Retrieve(ctx)
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return Credentials{}, ctx.Err() // says nothing of the credentials
 	case err != nil && temporary(err):
 		return Credentials{}, fmt.Errorf("the AWS credentials cannot be obtained at the moment: %w", err)
 	case err != nil:
