@@ -35,6 +35,7 @@ type Connection struct {
 	errors     atomic.Uint64
 	maxPayload atomic.Int64
 	plain      atomic.Pointer[socket] // to write to past the client; nil for none
+	buffered   atomic.Bool            // the client may have buffered a message
 	failed     atomic.Pointer[error]  // an attempt to connect
 	denied     atomic.Pointer[PermissionError]
 	onConnect  func(maxPayload int)

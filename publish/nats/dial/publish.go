@@ -61,22 +61,32 @@ const largeMessage = 64 << 10
 func (c *Connection) write(m publish.Message, reply string) error {
 	s := c.plain.Load()
 	if s == nil || publish.Size(m) < largeMessage || !isValid(m, reply, c.MaxPayload()) || !c.flushClient() {
-		return c.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: nats.Header(m.Header), Data: m.Data})
+		err := c.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: nats.Header(m.Header), Data: m.Data})
+		c.buffered.Store(true) // not before, or a flush between the two would clear it
+		return err
 	}
 	return s.writeMessage(m, reply)
 }
 
-// flushClient makes the client write what it has buffered, and tells whether nothing is
-// left. A message written to the socket earlier would overtake what is left.
+// flushClient makes the client write the messages that it has buffered, and tells whether
+// none is left. A message written to the socket earlier would overtake what is left.
 func (c *Connection) flushClient() bool {
-	if n, err := c.nc.Buffered(); err != nil || n == 0 {
-		return err == nil
+	// Most large messages follow others, and need not wait for the client's lock.
+	if !c.buffered.Swap(false) {
+		return true
 	}
-	ended, cancel := context.WithDeadline(context.Background(), time.Time{})
-	defer cancel()
-	_ = c.nc.FlushWithContext(ended) // writes everything and a ping, and does not wait for the answer
 	n, err := c.nc.Buffered()
-	return err == nil && n == 0
+	if err == nil && n > 0 {
+		ended, cancel := context.WithDeadline(context.Background(), time.Time{})
+		defer cancel()
+		_ = c.nc.FlushWithContext(ended) // writes everything and a ping, and does not wait for the answer
+		n, err = c.nc.Buffered()
+	}
+	flushed := err == nil && n == 0
+	if !flushed {
+		c.buffered.Store(true)
+	}
+	return flushed
 }
 
 func drop(reason string, err error) error { return &publish.DropError{Reason: reason, Err: err} }
