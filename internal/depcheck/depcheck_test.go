@@ -361,7 +361,7 @@ func TestCheck(t *testing.T) {
 			[]string{`internal/web imports source/kinesis: only ["cmd/cvfeeder" "internal/feeder" "internal/preflight"] may import adapters`},
 		},
 		"composes": {pkg: listed{ImportPath: module + "/internal/feeder", Imports: []string{
-			module + "/publish/natspub", module + "/source/kinesis/kinesistest", module + "/transform/opencv",
+			module + "/publish/nats/dial", module + "/source/kinesis/kinesistest", module + "/transform/opencv",
 		}}},
 		"own cgo": {
 			listed{ImportPath: module + "/metrics", CgoFiles: []string{"a.go"}},
