@@ -241,7 +241,7 @@ func TestStreamsThatCannotBeRead(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		time.AfterFunc(20*time.Second, func() {
+		time.AfterFunc(5*time.Second, func() {
 			why := r.NotReady()
 			if len(why) != 2 || !strings.Contains(why[0], "cam-1: no such stream") || !strings.Contains(why[1], "cam-2: refused") {
 				t.Errorf("not ready: %q", why)
