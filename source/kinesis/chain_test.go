@@ -187,6 +187,21 @@ func TestNoCredentials(t *testing.T) {
 	}
 }
 
+// TestCredentialsAfterTheEnd: nothing is refused when a run ends while its credentials are
+// looked up; what ended it is the error.
+func TestCredentialsAfterTheEnd(t *testing.T) {
+	c, err := kinesis.New(t.Context(), kinesis.Options{Region: "us-east-1", AccessKey: "test", Secret: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("the cause")
+	ctx, end := context.WithCancelCause(t.Context())
+	end(cause)
+	if _, err := c.Credentials(ctx); err != nil && !errors.Is(err, cause) {
+		t.Errorf("nothing is refused, but %v", err)
+	}
+}
+
 // TestThrottledSTS: a time during which credentials cannot be obtained ends nothing.
 func TestThrottledSTS(t *testing.T) {
 	home, g := cleanChain(t), newIssuer(t)
