@@ -16,7 +16,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// demoConfig is what the demo runs. The streams share their keys.
+// demoConfig is the demo's config. The arguments are the region, the endpoint, the HTTP
+// address and the streams.
 const demoConfig = `
 aws: {region: %q, endpoint: %q}
 nats: {url: embedded}
@@ -44,10 +45,11 @@ func newDemoCommand() *cobra.Command {
 	var o demoOptions
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run everything in one process, without any account",
+		Short: "Run everything in one process, without an account",
 		Long: "Demo runs a fake Kinesis Video service, a NATS server and the sidecar in one\n" +
-			"process, on loopback addresses. It prints a line a second, and a summary at the end.\n\n" +
-			"Look at what it publishes, in another terminal:\n\n" +
+			"process, on loopback addresses. It prints a line every second, and a summary at the\n" +
+			"end.\n\n" +
+			"To see what it publishes, run this in another terminal:\n\n" +
 			"    cvfeeder tap --save /tmp/tensors --count 20",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,29 +57,29 @@ func newDemoCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.video, "video", "", "video `FILE` that the cameras see, looped; needs ffmpeg. Default: a drawn street")
+	flags.StringVar(&o.video, "video", "", "video `FILE` that the cameras show in a loop; needs ffmpeg (default: a drawn street)")
 	flags.IntVar(&o.streams, "streams", 4, "number of cameras")
-	flags.DurationVar(&o.length, "for", 0, "end after this time; 0 runs until Ctrl-C")
-	flags.StringVar(&o.http, "http", config.DefaultListen, "`ADDR` of metrics and health; \"\" for none")
-	flags.StringVar(&o.nats, "nats", dial.DefaultAddress, "`ADDR` on which the NATS server listens")
-	flags.StringVar(&o.faults, "faults", "", "comma-separated `LIST` of what goes wrong at the service, such as outages=0.1,throttle or all; \"cvfeeder fake --help\" explains it")
-	flags.Uint64Var(&o.seed, "seed", 0, "`number` that decides what of it is random")
+	flags.DurationVar(&o.length, "for", 0, "stop after this time; 0 runs until Ctrl-C")
+	flags.StringVar(&o.http, "http", config.DefaultListen, "`ADDR` for metrics, health and the status page; \"\" turns them off")
+	flags.StringVar(&o.nats, "nats", dial.DefaultAddress, "`ADDR` that the NATS server listens on")
+	flags.StringVar(&o.faults, "faults", "", "comma-separated `LIST` of faults of the service, such as outages=0.1,throttle or all; see \"cvfeeder fake --help\"")
+	flags.Uint64Var(&o.seed, "seed", 0, "`number` that seeds the random faults")
 	return cmd
 }
 
 func (o demoOptions) check() error {
 	switch {
 	case o.streams < 1 || o.streams > maxDemoStreams:
-		return fmt.Errorf("--streams %d: from 1 to %d", o.streams, maxDemoStreams)
+		return fmt.Errorf("--streams %d: it must be from 1 to %d", o.streams, maxDemoStreams)
 	case o.length < 0:
-		return fmt.Errorf("--for %v: not below 0", o.length)
+		return fmt.Errorf("--for %v: it must not be negative", o.length)
 	}
 	for flag, addr := range map[string]string{"http": o.http, "nats": o.nats} {
 		if flag == "http" && addr == "" {
-			continue // no metrics and health
+			continue // turned off
 		}
 		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return fmt.Errorf("--%s: %w: an address is like 127.0.0.1:0", flag, err)
+			return fmt.Errorf("--%s: %w: give an address such as 127.0.0.1:0", flag, err)
 		}
 	}
 	return nil
@@ -129,7 +131,7 @@ func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 	return p.summary()
 }
 
-// config returns the demo's config: the same that a user would write.
+// config returns the demo's config, which is one that a user could write.
 func (o demoOptions) config(endpoint string, names []string) (*config.Config, error) {
 	streams := ""
 	for _, name := range names {
@@ -139,5 +141,5 @@ func (o demoOptions) config(endpoint string, names []string) (*config.Config, er
 	return config.Parse("demo", []byte(text), noVariables)
 }
 
-// noVariables is the environment for a config that is our own.
+// noVariables is an empty environment: demoConfig refers to no variables.
 func noVariables(string) (string, bool) { return "", false }

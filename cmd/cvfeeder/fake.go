@@ -19,10 +19,10 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// defaultFake is the address of the fake service.
+// defaultFake is the default address of the fake service.
 const defaultFake = "127.0.0.1:9178"
 
-// fakeFlags are those of the fake command.
+// fakeFlags are the flags of the fake command.
 type fakeFlags struct {
 	listen, video, size   string
 	streams               int
@@ -37,19 +37,19 @@ func newFakeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fake",
 		Short: "Serve a fake Kinesis Video service",
-		Long: `Serve a fake Kinesis Video service on the real wire protocol, for trying cvfeeder
-and other clients without an AWS account. It checks signatures, and serves what a
-real service would have of cameras named cam-1, cam-2 and so on: a drawn street
-with the time in it, or a video file in a loop.
+		Long: `Fake imitates the Kinesis Video service on its real wire protocol, for trying
+cvfeeder and other clients without an AWS account. It checks signatures. Its cameras
+are named cam-1, cam-2 and so on, and show a drawn street with the time in it, or a
+video file in a loop.
 
-With --faults it is as nasty as the real service and the network can be. The list
-names what goes wrong, each alone for its usual value or with one of your own:
+With --faults it misbehaves as the real service and the network may. The list names
+the faults, each with a value or, without one, at its usual value:
 
     cvfeeder fake --faults throttle,late=0.1,rotate=1m
     cvfeeder fake --faults all,resets=0 --seed 7
 
-"all" is everything at its usual value but deny-list-fragments. The same seed makes
-the same decisions. Shares are from 0 to 1.
+"all" means every fault but deny-list-fragments, at its usual value. The same seed
+makes the same random choices. Shares are numbers from 0 to 1.
 
 ` + kinesistest.FaultsHelp(),
 		Args: cobra.NoArgs,
@@ -59,16 +59,16 @@ the same decisions. Shares are from 0 to 1.
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", defaultFake, "`address` to serve on")
-	flags.StringVar(&f.video, "video", "", "`file` that the cameras see, looped, read by the program ffmpeg (default: a drawn street)")
+	flags.StringVar(&f.video, "video", "", "video `file` that the cameras show in a loop; needs ffmpeg (default: a drawn street)")
 	flags.IntVar(&f.streams, "streams", 4, "`number` of streams, named cam-1, cam-2, ...")
-	flags.StringVar(&f.size, "size", "", "pictures' size in pixels, as `WxH` (default: 1280x720; a video's own, shrunk to fit into 1920x1080)")
+	flags.StringVar(&f.size, "size", "", "size of the pictures in pixels, as `WxH` (default: 1280x720, or the video's size, shrunk to fit into 1920x1080)")
 	flags.DurationVar(&f.fragment, "fragment", 2*time.Second, "length of the media's fragments")
-	flags.DurationVar(&f.fragmentMax, "fragment-max", 0, "length of the longest fragments, where they vary from --fragment to this")
-	flags.DurationVar(&f.delay, "delay", 500*time.Millisecond, "time from the end of a fragment until it can be asked for")
+	flags.DurationVar(&f.fragmentMax, "fragment-max", 0, "longest length of fragments, if their lengths are to vary; --fragment is then the shortest")
+	flags.DurationVar(&f.delay, "delay", 500*time.Millisecond, "time from the end of a fragment until it is visible")
 	flags.DurationVar(&f.retention, "retention", 24*time.Hour, "how long media is kept")
-	flags.StringVar(&f.faults, "faults", "", "comma-separated `list` of what goes wrong, see above")
-	flags.StringVar(&f.requests, "requests", "", "`file` that gets a line of JSON for each request, at its end")
-	flags.Uint64Var(&f.seed, "seed", 0, "`number` that decides what is random")
+	flags.StringVar(&f.faults, "faults", "", "comma-separated `list` of faults, see above")
+	flags.StringVar(&f.requests, "requests", "", "append a line of JSON for each request to this `file`")
+	flags.Uint64Var(&f.seed, "seed", 0, "`number` that seeds the random faults")
 	return cmd
 }
 
@@ -104,14 +104,14 @@ func runFake(ctx context.Context, f fakeFlags, out io.Writer) (err error) {
 	return srv.Serve(ctx, l)
 }
 
-// maxFakeStreams bounds what a slip of the finger can start.
+// maxFakeStreams limits what a typing error can start.
 const maxFakeStreams = 100_000
 
-// check turns the flags into the service's options, all but the scene.
+// check turns the flags into the service's options, except for the scene.
 func (f fakeFlags) check() (opts kinesistest.Options, size image.Point, err error) {
 	switch {
 	case f.streams < 1 || f.streams > maxFakeStreams:
-		return opts, size, fmt.Errorf("--streams %d: from 1 to %d are possible", f.streams, maxFakeStreams)
+		return opts, size, fmt.Errorf("--streams %d: it must be from 1 to %d", f.streams, maxFakeStreams)
 	case f.fragment < source.MinInterval || f.fragment > time.Minute || f.fragment%time.Millisecond != 0:
 		return opts, size, fmt.Errorf("--fragment %v: it must be whole milliseconds from %v to %v",
 			f.fragment, source.MinInterval, time.Minute)
@@ -124,7 +124,7 @@ func (f fakeFlags) check() (opts kinesistest.Options, size image.Point, err erro
 		return opts, size, fmt.Errorf("--delay %v: it must not be negative", f.delay)
 	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
-		return opts, size, fmt.Errorf("--listen: %w: an address is like %s", err, defaultFake)
+		return opts, size, fmt.Errorf("--listen: %w: give an address such as %s", err, defaultFake)
 	}
 	if opts.Faults, err = kinesistest.ParseFaults(f.faults); err != nil {
 		return opts, size, fmt.Errorf("--faults: %w", err)
@@ -132,7 +132,7 @@ func (f fakeFlags) check() (opts kinesistest.Options, size image.Point, err erro
 	opts.Streams, opts.Fragment, opts.FragmentMax, opts.Delay = f.cameras(), f.fragment, f.fragmentMax, f.delay
 	opts.Seed = f.seed
 	if f.delay == 0 {
-		opts.Delay = -1 // 0 stands for the default
+		opts.Delay = -1 // none: 0 would mean the default
 	}
 	size, err = parsePixels(f.size)
 	return opts, size, err
@@ -146,7 +146,7 @@ func (f fakeFlags) cameras() []kinesistest.Stream {
 	return streams
 }
 
-// parsePixels reads a size such as 1280x720; the empty one is zero.
+// parsePixels reads a size such as 1280x720. The empty string is the zero size.
 func parsePixels(size string) (image.Point, error) {
 	if size == "" {
 		return image.Point{}, nil
@@ -160,7 +160,7 @@ func parsePixels(size string) (image.Point, error) {
 	return image.Pt(int(x), int(y)), nil
 }
 
-// printFake tells how to reach the service.
+// printFake prints how to use the service.
 func printFake(out io.Writer, url string, f fakeFlags, faults kinesistest.Faults) {
 	names := "cam-1"
 	if f.streams > 1 {

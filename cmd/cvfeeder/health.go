@@ -21,20 +21,20 @@ const (
 	maxHealthBody    = 4 << 10
 )
 
-// newHealthCommand returns the command with which a container without a shell asks
-// for its own health.
+// newHealthCommand returns the health check of the container image, which has no other
+// program that could make a request.
 func newHealthCommand() *cobra.Command {
 	address, timeout := defaultHealthURL, 3*time.Second
 	cmd := &cobra.Command{
 		Use:   "health",
-		Short: "Ask a running cvfeeder whether it works",
-		Long: "Health asks /healthz of a running cvfeeder, and fails where it does not answer well.\n" +
-			"It is the HEALTHCHECK of the container image. --url with /readyz instead asks whether\n" +
-			"frames can flow, and says what is in their way.",
+		Short: "Check whether a running cvfeeder works",
+		Long: "Health requests /healthz from a running cvfeeder, and fails unless the answer is\n" +
+			"200 OK. The HEALTHCHECK of the container image runs it. With --url and a path of\n" +
+			"/readyz it checks whether frames can flow, and says what prevents it.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-				return feeder.Usage(fmt.Errorf("--url %q: a URL is like %s", address, defaultHealthURL))
+				return feeder.Usage(fmt.Errorf("--url %q: give a URL such as %s", address, defaultHealthURL))
 			}
 			if timeout <= 0 {
 				return feeder.Usage(fmt.Errorf("--timeout %v: it must be above 0", timeout))
@@ -49,24 +49,24 @@ func newHealthCommand() *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&address, "url", address, "`URL` to ask: that of http.listen, with /healthz or /readyz")
+	cmd.Flags().StringVar(&address, "url", address, "`URL` to request: the address of http.listen, with /healthz or /readyz")
 	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait for the answer")
 	return cmd
 }
 
-// askHealth returns what url answers with status 200.
+// askHealth requests url, and returns the body of an answer with status 200.
 func askHealth(ctx context.Context, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: it asks beside itself
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: cvfeeder is on the same machine
 	resp, err := client.Do(req)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return "", fmt.Errorf("%s does not answer in time", url)
+		return "", fmt.Errorf("%s did not answer in time", url)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w: does cvfeeder run, with http.listen at this port?", err)
+		return "", fmt.Errorf("%w: is cvfeeder running, with http.listen on this port?", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxHealthBody))
@@ -75,7 +75,7 @@ func askHealth(ctx context.Context, url string) (string, error) {
 	}
 	text := strings.TrimSpace(string(body))
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s answers %s: %s", url, resp.Status, text)
+		return "", fmt.Errorf("%s answered %s: %s", url, resp.Status, text)
 	}
 	return text, nil
 }

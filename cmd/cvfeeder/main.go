@@ -1,6 +1,6 @@
 // Command cvfeeder turns what cameras have stored in Amazon Kinesis Video Streams
-// into tensors on NATS subjects. "cvfeeder demo" shows all of it on one machine
-// without any account; "cvfeeder run -c cvfeeder.yaml" is the sidecar.
+// into tensors on NATS subjects. "cvfeeder demo" shows everything on one machine
+// without an account; "cvfeeder run -c cvfeeder.yaml" is the sidecar.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 		debug.SetGCPercent(feeder.GCPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// After the first signal, the second one has its usual effect: it kills the process.
+	// After the first signal, a second one has its default effect: it kills the process.
 	context.AfterFunc(ctx, stop)
 	endWithin(ctx, endTime, os.Stderr, os.Exit)
 	code := run(ctx, newCommand())
@@ -32,17 +32,17 @@ func main() {
 	os.Exit(code)
 }
 
-// endTime is how long the process may take to end, all steps together. It is less than
-// the 30 seconds after which Kubernetes kills it. Usually it takes no time at all, and
-// with a broker that hangs, about half of it.
+// endTime is how long all steps of a shutdown may take together. It is less than the 30
+// seconds after which Kubernetes kills the process. Usually a shutdown takes almost no
+// time, and about half of this if the broker hangs.
 const endTime = 25 * time.Second
 
-// endWithin ends the process when the limit has passed after the end of ctx, whatever
-// hangs. Frames that are in flight then were not acknowledged, and will be repeated.
+// endWithin exits once ctx has been done for the limit, whatever hangs. Frames that are
+// still in flight were not acknowledged, and will be repeated.
 func endWithin(ctx context.Context, limit time.Duration, out io.Writer, exit func(int)) {
 	context.AfterFunc(ctx, func() {
 		time.AfterFunc(limit, func() {
-			_, _ = fmt.Fprintf(out, "cvfeeder: not at the end %v after the signal: what is in flight is left to be repeated\n", limit)
+			_, _ = fmt.Fprintf(out, "cvfeeder: the shutdown is not finished %v after the signal: exiting; frames in flight will be repeated\n", limit)
 			exit(feeder.ExitFailed)
 		})
 	})
@@ -63,9 +63,9 @@ func run(ctx context.Context, cmd *cobra.Command) int {
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "cvfeeder",
-		Short: "Cameras in Amazon Kinesis Video Streams to tensors on NATS",
+		Short: "Turn cameras in Amazon Kinesis Video Streams into tensors on NATS",
 		Long: "cvfeeder turns what cameras have stored in Amazon Kinesis Video Streams into\n" +
-			"tensors that a model can take as they are, and publishes them on NATS subjects.\n\n" +
+			"tensors that a model takes as they are, and publishes them on NATS subjects.\n\n" +
 			"Try \"cvfeeder demo\": it needs no account.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -84,8 +84,8 @@ func newCommand() *cobra.Command {
 	return root
 }
 
-// addCompletion adds cobra's command that writes the completions of a shell. The command
-// needs a function of its own to refuse a shell that it does not know.
+// addCompletion adds cobra's command that prints shell completions. Without a RunE of
+// its own, that command would accept shells that it does not know.
 func addCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -95,7 +95,7 @@ func addCompletion(root *cobra.Command) {
 	}
 }
 
-// usageArgs makes an error of check one of wrong usage.
+// usageArgs returns check with its errors marked as wrong usage.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if check == nil {

@@ -10,13 +10,13 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 )
 
-// newManCommand returns the command that a release makes its manual pages with. It
-// is not listed, because its users have the pages already.
+// newManCommand returns the command that writes a release's manual pages. It is hidden,
+// because users get the pages with the release.
 func newManCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIRECTORY",
 		Short:  "Write the manual pages of all commands",
-		Long:   "Man writes a page for each command. $SOURCE_DATE_EPOCH is their date, where it is set.",
+		Long:   "Man writes a manual page for each command. $SOURCE_DATE_EPOCH, if set, is their date.",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -23,7 +23,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform/opencv"
 )
 
-// A preview is one picture as one output of a config shows it to the model.
+// A preview shows one picture as the model gets it from one output of a config.
 type preview struct {
 	config, output, image string
 	// file is the PNG to write, "" for one named after the output.
@@ -35,9 +35,10 @@ func newPreviewCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "preview -c FILE --output NAME --image FILE",
 		Short: "Show what a model will see of a picture",
-		Long: `Make an output's tensor of a JPEG or PNG, as run does, and write it as a PNG:
-denormalized, and with the bars of the letterbox. Shape, type, range, the mean of
-each channel and the affine back to the picture's pixels are printed.`,
+		Long: `Preview makes an output's tensor from a JPEG or PNG, as run does, and writes it as a
+PNG: denormalized, and with the bars of the letterbox. It prints the shape, the
+type, the range, the mean of each channel, and the affine transform back to the
+picture's pixels.`,
 		Example: "  cvfeeder preview -c cvfeeder.yaml --output detector --image frame.jpg -o seen.png",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,8 +56,8 @@ each channel and the affine back to the picture's pixels are printed.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&p.config, "config", "c", "", "config `FILE`")
 	flags.StringVar(&p.output, "output", "", "`NAME` of the output in the config")
-	flags.StringVar(&p.image, "image", "", "JPEG or PNG `FILE` to look at")
-	flags.StringVarP(&p.file, "out", "o", "", "PNG `FILE` to write (default the output's name, .png)")
+	flags.StringVar(&p.image, "image", "", "JPEG or PNG `FILE` to show")
+	flags.StringVarP(&p.file, "out", "o", "", "PNG `FILE` to write (default: the output's name with .png)")
 	return cmd
 }
 
@@ -82,8 +83,8 @@ func (p *preview) find() (*transform.Output, error) {
 	return o, nil
 }
 
-// read returns the bytes of the picture, once it is certain that the PNG will not
-// be written over it.
+// read returns the bytes of the picture. It fails if writing the PNG would overwrite
+// the picture.
 func (p *preview) read() ([]byte, error) {
 	if p.image == "" {
 		return nil, errors.New("no picture: name a JPEG or PNG with --image FILE")
@@ -120,7 +121,7 @@ func (p *preview) show(w io.Writer, o *transform.Output, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.image, err)
 	}
-	// By way of the message, so that it is what a consumer gets.
+	// Through a message, so that the PNG shows what a consumer gets.
 	message := publish.NewMessage("preview", t)
 	envelope, err := publish.ParseEnvelope(message.Header)
 	if err != nil {

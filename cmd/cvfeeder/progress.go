@@ -16,12 +16,12 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// rateOver is how many seconds a rate is taken over: media comes in bursts of a
-// fragment.
-const rateOver = 10
+// rateSeconds is how many seconds a rate is averaged over. It spans several fragments,
+// because media comes in bursts of one fragment.
+const rateSeconds = 10
 
-// A progress shows how a feeder is doing: a line a second, the same line over and
-// over on a terminal.
+// A progress shows how a feeder is doing. It prints a line every second; on a terminal,
+// each replaces the one before.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -38,7 +38,7 @@ func newProgress(out io.Writer) *progress {
 	return p
 }
 
-// begin prints where everything is.
+// begin prints the addresses of everything.
 func (p *progress) begin(endpoint string, r feeder.Running) {
 	p.start, p.last = time.Now(), &r
 	for _, l := range [][2]string{
@@ -53,7 +53,7 @@ func (p *progress) begin(endpoint string, r feeder.Running) {
 	}
 }
 
-// show prints a line a second until ctx ends.
+// show prints a line every second until ctx ends.
 func (p *progress) show(ctx context.Context, r feeder.Running) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
@@ -78,7 +78,7 @@ func (p *progress) show(ctx context.Context, r feeder.Running) {
 func (p *progress) line(now time.Time, streams []metrics.Stream) string {
 	all := total(streams)
 	p.counts = append(p.counts, all.Ended[source.Published])
-	if len(p.counts) > rateOver+1 {
+	if len(p.counts) > rateSeconds+1 {
 		p.counts = p.counts[1:]
 	}
 	rate := 0.0
@@ -94,7 +94,7 @@ func (p *progress) line(now time.Time, streams []metrics.Stream) string {
 		all.Ended[source.Published], gaps(all), age.Seconds())
 }
 
-// total adds up what can be added.
+// total returns the sums over all streams.
 func total(streams []metrics.Stream) source.Stats {
 	var all source.Stats
 	for _, s := range streams {
@@ -145,7 +145,7 @@ func (p *progress) summary() error {
 	}
 	p.printf("%d slots expected, each with its outcome", all.Expected)
 	if all.Pending > 0 {
-		p.printf(", but for %d that were still pending at the end", all.Pending)
+		p.printf(", except %d that were still pending at the end", all.Pending)
 	}
 	p.printf(".\n")
 	return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// A requestLine is what the fake service's log tells of a request. Client is what
-// AWS_SDK_UA_APP_ID says in the client's environment.
+// A requestLine is the fake service's record of a request. Client is the value of
+// AWS_SDK_UA_APP_ID in the client's environment.
 type requestLine struct {
 	Time      time.Time `json:"time"`
 	Client    string    `json:"client,omitempty"`
@@ -24,15 +24,15 @@ type requestLine struct {
 	Fault     string    `json:"fault,omitempty"`
 }
 
-// A requestLog is a file of request lines. A line is whole or not there, even where
-// the process is killed.
+// A requestLog writes request lines to a file. Each is written by one call, so that even
+// if the process is killed, the file has no partial lines.
 type requestLog struct {
 	mu   sync.Mutex
 	file *os.File
 	err  error // the first
 }
 
-// newRequestLog opens a file to add lines at its end.
+// newRequestLog opens a file for appending.
 func newRequestLog(path string) (*requestLog, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -56,7 +56,7 @@ func (l *requestLog) add(r kinesistest.Request) {
 	}
 }
 
-// Close returns the first error there was.
+// Close closes the file. It returns the first error of writing or closing.
 func (l *requestLog) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -24,11 +24,11 @@ func newRunCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run -c FILE",
 		Short: "Run the sidecar with a config file",
-		Long: "Run polls the streams of the config file and publishes their tensors until it is\n" +
-			"told to stop. The first SIGINT or SIGTERM stops asking and finishes what is in\n" +
-			"flight, the second ends at once. When the file changes, or by SIGHUP, streams and\n" +
-			"outputs are added, removed and changed while the others go on. When every stream has\n" +
-			"an end (to), run ends when all is done, with a summary.\n\n" +
+		Long: "Run polls the streams in the config file and publishes their tensors until it is\n" +
+			"stopped. The first SIGINT or SIGTERM stops polling and finishes what is in flight;\n" +
+			"the second exits at once. When the file changes, or on SIGHUP, run adds, removes and\n" +
+			"changes streams and outputs while the others continue. If every stream has an end\n" +
+			"(to), run exits when all are done, with a summary.\n\n" +
 			"docker/cvfeeder.yaml in the repository shows every key of the file.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -77,8 +77,8 @@ func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
 	return logging.New(w, logging.Options{Level: cfg.Level.Level(), JSON: cfg.Format == config.LogJSON})
 }
 
-// beginLog makes the log of a command, which libraries that use Go's own logger write to
-// as well. Call end when the command is done.
+// beginLog returns the logger of a command. Libraries that use Go's default logger write
+// to it, too. Call end when the command is done.
 func beginLog(w io.Writer, cfg config.Log) (log *slog.Logger, end func()) {
 	log = newLogger(w, cfg)
 	slog.SetDefault(log)

@@ -7,8 +7,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
-// newScene returns what the fake cameras see: a video file, or a scene that is
-// drawn where there is none. The zero size is the scene's own.
+// newScene returns what the fake cameras show: the video file, or a drawn street if
+// video is "". The zero size means the video's own, or 1280x720.
 func newScene(ctx context.Context, video string, size image.Point) (scene.Scene, error) {
 	if video != "" {
 		return scene.NewVideo(ctx, video, size)

@@ -10,10 +10,10 @@ func newSchemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON schema of the config file",
-		Long: "Schema prints the JSON schema of the config file, with which editors check it,\n" +
-			"complete it, and show what its keys mean.",
+		Long: "Schema prints the JSON schema of the config file. Editors use it to check and\n" +
+			"complete the file, and to show what its keys mean.",
 		Example: "  cvfeeder schema > cvfeeder.schema.json\n\n" +
-			"and as the first line of cvfeeder.yaml beside it:\n\n" +
+			"Then make this the first line of cvfeeder.yaml in the same directory:\n\n" +
 			"  # yaml-language-server: $schema=cvfeeder.schema.json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

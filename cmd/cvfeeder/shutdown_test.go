@@ -207,7 +207,7 @@ func TestEndWithin(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if code.Load() != feeder.ExitFailed || !strings.Contains(out.String(), "left to be repeated") {
+		if code.Load() != feeder.ExitFailed || !strings.Contains(out.String(), "will be repeated") {
 			t.Errorf("exit code %d, %q", code.Load(), out.String())
 		}
 	})

@@ -10,15 +10,16 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// newTapCommand returns the command that shows what goes over NATS.
+// newTapCommand returns the command that shows the messages on NATS.
 func newTapCommand() *cobra.Command {
 	o := tap.Options{Subject: tap.DefaultSubject}
 	cmd := &cobra.Command{
 		Use:   "tap [SUBJECT]",
-		Short: "Show tensors as they go over NATS, one line each",
-		Long: `Show tensors as they go over NATS, one line each, and the gaps between them.
+		Short: "Show the tensors on NATS as they arrive, one line each",
+		Long: `Tap shows the tensors on NATS as they arrive, one line each, and the gaps between
+them.
 
-SUBJECT may hold wildcards: cvf.t.front-door.> has all outputs of one stream.
+SUBJECT may contain wildcards: cvf.t.front-door.> matches all outputs of one stream.
 The default is ` + tap.DefaultSubject + `, all tensors.`,
 		Example: `  cvfeeder tap
   cvfeeder tap 'cvf.t.front-door.>' --save seen --count 10`,
@@ -41,11 +42,11 @@ The default is ` + tap.DefaultSubject + `, all tensors.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.URL, "nats", dial.DefaultURL, "`URL` of the NATS server")
-	flags.StringVar(&o.Credentials, "creds", "", "credentials `FILE` for NATS: a .creds file, or an nkey's seed")
-	flags.StringVar(&o.TLS.CA, "tls-ca", "", "PEM `FILE` of the authorities that NATS servers are trusted by")
+	flags.StringVar(&o.Credentials, "creds", "", "credentials `FILE` for NATS: a .creds file, or the seed of an nkey")
+	flags.StringVar(&o.TLS.CA, "tls-ca", "", "PEM `FILE` of the certificate authorities to trust")
 	flags.StringVar(&o.TLS.Cert, "tls-cert", "", "PEM `FILE` of the client's certificate, for mutual TLS")
 	flags.StringVar(&o.TLS.Key, "tls-key", "", "PEM `FILE` of the certificate's key")
-	flags.StringVar(&o.Save, "save", "", "write a PNG of what the model sees and an npy file of each tensor to `DIR`")
-	flags.IntVar(&o.Count, "count", 0, "end after `N` tensors; 0 goes on until interrupted")
+	flags.StringVar(&o.Save, "save", "", "write each tensor to `DIR`, as an npy file and as a PNG that shows what the model sees")
+	flags.IntVar(&o.Count, "count", 0, "stop after `N` tensors; 0 runs until interrupted")
 	return cmd
 }

@@ -13,7 +13,7 @@ import (
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the versions of cvfeeder and of what decodes the pictures",
+		Short: "Print the versions of cvfeeder and of the libraries that decode pictures",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "cvfeeder %s (%s, %s %s/%s)\n",
