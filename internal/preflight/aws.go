@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	_ "image/jpeg" // pictures are one or the other
+	_ "image/jpeg" // the formats of pictures
 	_ "image/png"
 	"time"
 
@@ -21,18 +21,18 @@ import (
 )
 
 const (
-	// checkAtOnce is how many streams are tried at the same time: each takes several
-	// requests, of which the account has 300 a second.
-	checkAtOnce = 16
-	// maxPictures is for how many streams a picture is fetched, which costs money.
+	// maxConcurrent is how many streams are tried at the same time. Each takes several
+	// requests, and the account may make 300 a second.
+	maxConcurrent = 16
+	// maxPictures is how many streams a picture is fetched from. Pictures cost money.
 	maxPictures = 20
-	// maxShown is how many streams without a problem get a line of their own.
+	// maxShown is how many streams without a problem are reported one by one.
 	maxShown = 20
 	// lookBack is the age at which media must be visible.
 	lookBack = 20 * time.Second
 )
 
-// checkAWS tries the credentials, and all streams.
+// checkAWS tries the credentials and all streams.
 func (c *checker) checkAWS(ctx context.Context) {
 	client, err := kinesis.New(ctx, kinesis.Options{Region: c.plan.Region, Endpoint: c.cfg.AWS.Endpoint, Attempts: 3})
 	if err != nil {
@@ -50,14 +50,14 @@ func (c *checker) checkAWS(ctx context.Context) {
 	}
 	until := ""
 	if !who.Expires.IsZero() {
-		until = ", good until " + who.Expires.UTC().Format(time.RFC3339)
+		until = ", valid until " + who.Expires.UTC().Format(time.RFC3339)
 	}
 	c.pass("aws", "credentials of %s, region %s%s", who.Source, who.Region, until)
 	c.findStreams(ctx)
 
 	results := make([]streamResult, len(c.streams))
 	var all errgroup.Group
-	all.SetLimit(checkAtOnce)
+	all.SetLimit(maxConcurrent)
 	for i, s := range c.streams {
 		all.Go(func() error {
 			results[i] = c.tryStream(ctx, s.Stream, i < maxPictures)
@@ -65,7 +65,7 @@ func (c *checker) checkAWS(ctx context.Context) {
 		})
 	}
 	_ = all.Wait() // none of them returns an error
-	well := 0
+	good := 0
 	for i, r := range results {
 		c.streams[i].picture = r.picture
 		what := "stream " + c.streams[i].Name
@@ -73,19 +73,19 @@ func (c *checker) checkAWS(ctx context.Context) {
 			c.fail(what, r.err)
 			continue
 		}
-		if well++; well <= maxShown {
+		if good++; good <= maxShown {
 			c.pass(what, "%s", r.text)
 		}
 		for _, note := range r.notes {
 			c.note(what, "%s", note)
 		}
 	}
-	if well > maxShown {
-		c.pass("streams", "and %s more", grouped(float64(well-maxShown)))
+	if good > maxShown {
+		c.pass("streams", "%s more", grouped(float64(good-maxShown)))
 	}
 }
 
-// findStreams replaces the prefixes by the streams that they find.
+// findStreams replaces the prefixes with the streams that they match.
 func (c *checker) findStreams(ctx context.Context) {
 	var all []checked
 	have := map[string]bool{}
@@ -101,7 +101,7 @@ func (c *checker) findStreams(ctx context.Context) {
 			c.fail("prefix "+s.Prefix, err)
 			continue
 		}
-		c.pass("prefix "+s.Prefix, "finds %s", count(len(names), "stream"))
+		c.pass("prefix "+s.Prefix, "matches %s", count(len(names), "stream"))
 		for _, name := range names {
 			if token := publish.SubjectToken(name); !have[token] {
 				have[token] = true
@@ -114,7 +114,7 @@ func (c *checker) findStreams(ctx context.Context) {
 	c.streams = all
 }
 
-// A streamResult is what was found out about one stream.
+// A streamResult is the result of trying one stream.
 type streamResult struct {
 	text    string
 	notes   []string
@@ -122,17 +122,17 @@ type streamResult struct {
 	err     error
 }
 
-// tryStream makes the requests that "cvfeeder run" will make. A picture is asked for
-// only where wanted.
+// tryStream makes the requests that "cvfeeder run" will make, but fetches a picture only
+// if picture is true.
 func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) streamResult {
 	stream := c.client.Stream(feeder.ClientOptions(s, nil))
 	if err := stream.Check(ctx); err != nil {
-		return streamResult{err: needing("DescribeStream", err)}
+		return streamResult{err: withPermission("DescribeStream", err)}
 	}
-	keeps := stream.Retention()
-	r := streamResult{text: fmt.Sprintf("ACTIVE, keeps %v", keeps), notes: outlived(s, keeps)}
+	retention := stream.Retention()
+	r := streamResult{text: fmt.Sprintf("ACTIVE, retention %v", retention), notes: beyondRetention(s, retention)}
 	if _, err := stream.DataEndpoint(ctx); err != nil {
-		return streamResult{err: needing("GetDataEndpoint", err)}
+		return streamResult{err: withPermission("GetDataEndpoint", err)}
 	}
 	if !picture {
 		return r
@@ -143,39 +143,41 @@ func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) 
 		switch {
 		case errors.Is(err, poll.ErrEmptyWindow):
 		case err != nil:
-			return streamResult{err: needing("GetImages", err)}
+			return streamResult{err: withPermission("GetImages", err)}
 		case img.Err == nil:
 			r.picture = img.Data
 		}
 	}
 	if size, format, err := image.DecodeConfig(bytes.NewReader(r.picture)); err == nil {
-		r.text += fmt.Sprintf(", pictures are %s of %dx%d, %s", format, size.Width, size.Height, bytesText(float64(len(r.picture))))
+		r.text += fmt.Sprintf(", pictures: %s, %dx%d, %s", format, size.Width, size.Height, bytesText(float64(len(r.picture))))
 	} else {
-		r.notes = append(r.notes, fmt.Sprintf("there is no media of %v ago: is the camera on?", lookBack))
+		r.notes = append(r.notes, fmt.Sprintf("there is no media from %v ago: is the camera on?", lookBack))
 	}
 	if _, err := stream.Fragments(ctx, end, end); errors.Is(err, source.ErrRefused) {
-		r.notes = append(r.notes, "without the permission kinesisvideo:ListFragments, which is optional, more images are asked for")
+		r.notes = append(r.notes, "the optional permission kinesisvideo:ListFragments is missing: without it, more images are requested")
 	}
 	return r
 }
 
-// needing adds the name of the missing permission to an error that refuses it.
-func needing(operation string, err error) error {
+// withPermission adds the missing permission to an error that says that the operation
+// was refused.
+func withPermission(operation string, err error) error {
 	if errors.Is(err, source.ErrRefused) {
 		return fmt.Errorf("%s is refused: allow kinesisvideo:%s on the stream's ARN: %w", operation, operation, err)
 	}
 	return err
 }
 
-// outlived returns notes on what the config asks for that the stream no longer keeps.
-func outlived(s config.Stream, keeps time.Duration) []string {
+// beyondRetention returns notes on settings that ask for older media than the stream
+// keeps.
+func beyondRetention(s config.Stream, retention time.Duration) []string {
 	var notes []string
-	if age := time.Since(s.From.Time); s.From.Kind == config.StartAt && age > keeps {
-		notes = append(notes, fmt.Sprintf("from is %s, but the stream keeps %v: what is older comes out as no_media",
-			s.From.Time.Format(time.RFC3339), keeps))
+	if age := time.Since(s.From.Time); s.From.Kind == config.StartAt && age > retention {
+		notes = append(notes, fmt.Sprintf("from is %s, but the stream's retention is %v: older slots will end as no_media",
+			s.From.Time.Format(time.RFC3339), retention))
 	}
-	if s.Grace > keeps {
-		notes = append(notes, fmt.Sprintf("a grace of %v is longer than the %v that the stream keeps", s.Grace, keeps))
+	if s.Grace > retention {
+		notes = append(notes, fmt.Sprintf("grace is %v, longer than the stream's retention of %v", s.Grace, retention))
 	}
 	return notes
 }

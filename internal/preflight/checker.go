@@ -1,8 +1,8 @@
-// Package preflight tries what a config needs before it runs, and reckons what it will
-// cost: the command "cvfeeder check".
+// Package preflight implements "cvfeeder check": it tries what a config needs, before it
+// runs, and estimates what it will cost.
 //
-// Nothing is created. With [Options.Connect], test messages are published, and GetImages
-// is asked for two images of some of the streams.
+// It creates nothing. With [Options.Connect] it publishes test messages, and requests
+// two images each from up to 20 streams.
 package preflight
 
 import (
@@ -28,16 +28,16 @@ import (
 type Options struct {
 	// File is the name of the config file, for the output.
 	File string
-	// Connect tries AWS and NATS, too.
+	// Connect also tries AWS and NATS.
 	Connect bool
 	// Reader is the URL of a NATS server that readers connect to, and ReaderCredentials
-	// the path of a credentials file for it; default: those of the config.
+	// the path of a credentials file for it. Default: those of the config.
 	Reader, ReaderCredentials string
-	// Wait is how long connecting to NATS may take, and half of what a test message may.
+	// Wait is how long connecting to NATS may take. A test message may take twice as long.
 	Wait time.Duration
 }
 
-// A checker collects what was checked.
+// A checker runs the checks and collects their results.
 type checker struct {
 	opts Options
 	cfg  *config.Config
@@ -45,19 +45,19 @@ type checker struct {
 	out  *tabwriter.Writer
 
 	client  *kinesis.Client
-	streams []checked // those that will be read; with Connect, of prefixes too
+	streams []checked // that will be read; once connected, prefixes are replaced with streams
 	failed  []error
-	lines   int // written about what failed
+	lines   int // of output about failures
 }
 
-// A checked stream is one that will be read, with what is known of it.
+// A checked stream is one that will be read, with what is known about it.
 type checked struct {
 	config.Stream
-	picture []byte // one of its pictures, where one was fetched
+	picture []byte // one of its pictures, nil if none was fetched
 }
 
-// Run checks cfg and writes to out a line for each check, and the plan. The error says
-// how many problems there were; [feeder.ExitCode] has its exit code.
+// Run checks cfg, and writes a line for each check to out, followed by the plan. The
+// error says how many problems there were; [feeder.ExitCode] returns its exit code.
 func Run(ctx context.Context, cfg *config.Config, o Options, out io.Writer) error {
 	plan, err := feeder.NewPlan(cfg)
 	c := &checker{opts: o, cfg: cfg, plan: plan, out: tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
@@ -97,7 +97,7 @@ func count(n int, what string) string {
 func (c *checker) pass(what, format string, args ...any) { c.line("ok", what, format, args...) }
 func (c *checker) note(what, format string, args ...any) { c.line("note", what, format, args...) }
 
-// fail reports an error, one line of it at a time.
+// fail reports an error, with a line of output for each of its lines.
 func (c *checker) fail(what string, err error) {
 	c.failed = append(c.failed, err)
 	for line := range strings.Lines(err.Error()) {
@@ -110,7 +110,8 @@ func (c *checker) line(how, what, format string, args ...any) {
 	_, _ = fmt.Fprintf(c.out, "%s\t%s\t%s\n", how, what, fmt.Sprintf(format, args...))
 }
 
-// verdict returns the error for what failed, with the exit code of the worst.
+// verdict returns the error for everything that failed, with the exit code of the worst
+// failure.
 func (c *checker) verdict() error {
 	if len(c.failed) == 0 {
 		return nil
@@ -149,14 +150,14 @@ func (c *checker) offline() {
 	}
 	for _, s := range c.cfg.Streams {
 		if to := s.To.Time; !to.IsZero() && s.From.Kind != config.StartAt && to.Before(time.Now()) {
-			c.fail("stream "+s.Name, feeder.Usage(fmt.Errorf("to is %s, which has passed, and the stream begins later: set from", to.Format(time.RFC3339))))
+			c.fail("stream "+s.Name, feeder.Usage(fmt.Errorf("to is %s, which is in the past: set from to a time before it", to.Format(time.RFC3339))))
 		}
 	}
 }
 
-// largest returns the size in bytes of the largest message, including everything that
-// may be added to it, and which stream and output it belongs to. Outputs as large as the
-// picture count where the size of the pictures is known.
+// largest returns the size in bytes of the largest message, with everything that may be
+// added to it, and which stream and output it belongs to. Outputs that are as large as
+// the picture count only if the size of the pictures is known.
 func (c *checker) largest() (size int, which string, err error) {
 	size, which = c.plan.Largest.Bytes, c.plan.Largest.Of
 	for _, s := range c.streams {
@@ -174,8 +175,8 @@ func (c *checker) largest() (size int, which string, err error) {
 	return size + publish.TraceOverhead + c.plan.Overhead, which, err
 }
 
-// natsOptions returns how the config connects to NATS. Nothing is logged: what matters
-// is in the output.
+// natsOptions returns the options with which the config connects to NATS, without a log:
+// what matters is in the output.
 func (c *checker) natsOptions() dial.Options {
 	opts := c.plan.Dial()
 	opts.Logger = slog.New(slog.DiscardHandler)

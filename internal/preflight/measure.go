@@ -19,14 +19,14 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform/opencv"
 )
 
-// A measurement takes at least this long and this many frames.
+// A measurement takes at least this long, and at least this many frames.
 const (
 	measureTime   = 300 * time.Millisecond
 	measureFrames = 5
 )
 
-// measure returns the time that one core of this machine takes for a frame of a stream:
-// to decode its picture and make its tensors.
+// measure returns how long one core of this machine takes to decode a picture of the
+// stream and make its tensors.
 func (c *checker) measure(s checked, size image.Point) (time.Duration, error) {
 	picture := s.picture
 	if picture == nil {
@@ -64,8 +64,8 @@ func (c *checker) measure(s checked, size image.Point) (time.Duration, error) {
 	return took[len(took)/2], nil
 }
 
-// synthetic returns a picture that is about as costly to decode as one of a camera: it
-// holds waves and noise.
+// synthetic returns a picture of waves and noise, which takes about as long to decode as
+// a camera's.
 func synthetic(size image.Point, request config.Request) ([]byte, error) {
 	img := image.NewYCbCr(image.Rectangle{Max: size}, image.YCbCrSubsampleRatio420)
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -22,10 +22,10 @@ const probeName = "cvfeeder-check"
 // closeTime limits how long closing a connection may take.
 const closeTime = 5 * time.Second
 
-// checkNATS tries each of the servers.
+// checkNATS tries each server.
 func (c *checker) checkNATS(ctx context.Context) {
 	if c.cfg.NATS.URL == config.Embedded {
-		c.pass("nats", "a server within the process: nothing to try before it runs")
+		c.pass("nats", "the server is embedded: there is nothing to try before it runs")
 		return
 	}
 	for i, server := range strings.Split(c.cfg.NATS.URL, ",") {
@@ -33,8 +33,8 @@ func (c *checker) checkNATS(ctx context.Context) {
 	}
 }
 
-// checkServer tries one server: the first one completely, and the others only where they
-// may differ from it.
+// checkServer tries one server: the first one completely, the others only in what may
+// differ between servers of a cluster.
 func (c *checker) checkServer(ctx context.Context, server string, first bool) {
 	opts := c.natsOptions()
 	opts.URL = server
@@ -47,7 +47,7 @@ func (c *checker) checkServer(ctx context.Context, server string, first bool) {
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
-		_ = conn.Close(closing) // what is lost does not matter
+		_ = conn.Close(closing) // only test messages can be lost
 	}()
 	if err := within(ctx, c.opts.Wait, conn.WaitConnected); err != nil {
 		c.fail(what, err)
@@ -66,9 +66,9 @@ func (c *checker) checkPermissions(ctx context.Context, what string, conn *dial.
 		c.fail(what, err)
 		return
 	}
-	c.pass(what, "the user may do what delivery.mode %s needs", c.cfg.Delivery.Mode)
+	c.pass(what, "the user has the permissions that delivery.mode %s needs", c.cfg.Delivery.Mode)
 	if err := preflight.CheckPermissions(ctx, conn, preflight.NeedsService()); err != nil {
-		c.note(what, "there will be no NATS service to ask for frames: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		c.note(what, "frames on request will not be served: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 }
 
@@ -90,7 +90,7 @@ func (c *checker) checkStore(ctx context.Context, conn *dial.Conn) {
 	c.checkState(ctx, conn, state, err, preflight.NeedsCreate(c.cfg.Delivery.Stream.Name, bucket))
 }
 
-// checkState reports whether a stream or bucket exists, or else can be created.
+// checkState reports whether a stream or bucket exists, or whether it can be created.
 func (c *checker) checkState(ctx context.Context, conn *dial.Conn, s preflight.StoreState, err error, needs preflight.Needs) {
 	what := "jetstream " + s.Name
 	switch {
@@ -99,13 +99,13 @@ func (c *checker) checkState(ctx context.Context, conn *dial.Conn, s preflight.S
 	case err != nil:
 		c.fail(what, err)
 	case s.Exists:
-		c.pass(what, "is there: %s", s.Config)
+		c.pass(what, "exists: %s", s.Config)
 	default:
 		if err := preflight.CheckPermissions(ctx, conn, needs); err != nil {
-			c.fail(what, fmt.Errorf("is not there, and has to be made: %w", err))
+			c.fail(what, fmt.Errorf("does not exist and cannot be created: %w", err))
 			return
 		}
-		c.note(what, "is not there and will be made: %s", s.Config)
+		c.note(what, "does not exist and will be created: %s", s.Config)
 	}
 }
 
@@ -116,7 +116,7 @@ func (c *checker) checkSize(ctx context.Context, what string, conn *dial.Conn, o
 		return // reported already
 	}
 	if limit := conn.MaxPayload(); size > limit && c.cfg.Delivery.Oversize == config.OversizeChunk {
-		c.note(what, "tensors of %s go in parts of up to %s", bytesText(float64(size)), bytesText(float64(limit)))
+		c.note(what, "the largest tensors, of %s, will be sent in parts of up to %s", bytesText(float64(size)), bytesText(float64(limit)))
 		size = limit
 	}
 	if err := conn.CheckSize(size); err != nil {
@@ -125,7 +125,7 @@ func (c *checker) checkSize(ctx context.Context, what string, conn *dial.Conn, o
 	}
 	reader := opts
 	reader.DataConnections = 1
-	where := "a subscriber there"
+	where := "a subscriber on the same server"
 	if c.opts.Reader != "" {
 		reader.URL, where = c.opts.Reader, "a subscriber at "+dial.Redact(c.opts.Reader)
 		if c.opts.ReaderCredentials != "" {
@@ -138,27 +138,27 @@ func (c *checker) checkSize(ctx context.Context, what string, conn *dial.Conn, o
 		c.fail(what, err)
 		return
 	case subject == "":
-		c.note(what, "no subject that the user may publish to can be subscribed to: name a reader with --reader and --reader-creds to have the way of a large message tried")
+		c.note(what, "no large message was tried: the user may not subscribe to any subject that it may publish to; name a reader with --reader and --reader-creds")
 		return
 	}
 	err = within(ctx, 2*c.opts.Wait, func(ctx context.Context) error { return preflight.Probe(ctx, conn, reader, subject, size) })
 	switch {
 	case errors.Is(err, preflight.ErrNotArrived):
-		c.fail(what, feeder.Usage(fmt.Errorf("%s: a message of %s does not arrive at %s: a server on the way takes less; raise max_payload there, too (the hub of a leaf node), "+
-			"or make the tensor smaller, or use delivery.oversize: chunk: %w", which, bytesText(float64(size)), where, err)))
+		c.fail(what, feeder.Usage(fmt.Errorf("%s: a message of %s does not arrive at %s: a server on the way, such as the hub of a leaf node, accepts only smaller messages; "+
+			"raise max_payload there, too, make the tensor smaller, or set delivery.oversize to chunk: %w", which, bytesText(float64(size)), where, err)))
 	case err != nil:
 		c.fail(what, err)
 	default:
-		c.pass(what, "a message of %s, as large as the largest tensor, arrives at %s, over each of %s",
+		c.pass(what, "a message of %s, as large as the largest tensor, arrives at %s over each of %s",
 			bytesText(float64(size)), where, count(opts.DataConnections, "connection"))
 		if c.opts.Reader == "" {
-			c.note(what, "behind another server, such as a hub, it may still be too large: try with --reader URL")
+			c.note(what, "it may still be too large for another server on the way to readers, such as a hub: try with --reader URL")
 		}
 	}
 }
 
-// probeSubject returns a subject to which conn may publish and the reader may subscribe,
-// and which no JetStream stream stores; "" where there is none.
+// probeSubject returns a subject that conn may publish to, the reader may subscribe to
+// and no JetStream stream stores; or "" if there is none.
 func (c *checker) probeSubject(ctx context.Context, conn *dial.Conn, reader dial.Options) (string, error) {
 	other, err := dial.Dial(reader)
 	if err != nil {

@@ -22,34 +22,34 @@ import (
 
 // The figures that the plan is calculated with.
 const (
-	// month is AWS's: 730 hours.
+	// month is 730 hours, as in AWS's price lists.
 	month = 730 * time.Hour
-	// mostBilled is how many images are billed for each frame at most, with fragments of
-	// two seconds: windows overlap, and images in the overlap are asked for twice.
-	mostBilled = 1.25
+	// maxBilled is how many images are billed per frame at most, with fragments of two
+	// seconds: windows overlap, and images in the overlap are requested twice.
+	maxBilled = 1.25
 	// usualFragment is the time between two requests at the live edge.
 	usualFragment = 2 * time.Second
-	// baseMemory is the memory of a process without streams, streamMemory that of each
-	// stream.
+	// baseMemory is the memory of a process without streams, and streamMemory what each
+	// stream adds, in bytes.
 	baseMemory, streamMemory = 40 << 20, 32 << 10
 )
 
-// assumed is the size of pictures where it is not known.
-var assumed = image.Pt(1920, 1080) //nolint:gochecknoglobals // a constant, if Go had such
+// assumed is the size of pictures if it is not known.
+var assumed = image.Pt(1920, 1080) //nolint:gochecknoglobals // a constant, if Go had structured ones
 
-// A load is the sum of what the streams cause.
+// A load is the load that all streams cause together.
 type load struct {
 	streams       int
 	frames, bytes float64 // a second
 	cores         float64
 	images        float64            // a month, of streams without an end
-	once          float64            // in total, of streams with an end
+	once          float64            // images in total, of streams with an end
 	sent          map[string]float64 // bytes a second by output
 	busiest       config.Stream
-	largest       int64 // bytes of a frame: its picture and tensors
+	largest       int64 // bytes of the largest frame: its picture and tensors
 }
 
-// plan prints what the config will cost in bytes, images, money, CPU and memory.
+// writePlan prints what the config will cost in bytes, images, money, CPU and memory.
 func (c *checker) writePlan(out io.Writer) error {
 	l := load{sent: map[string]float64{}}
 	costs := map[string]time.Duration{}
@@ -62,25 +62,25 @@ func (c *checker) writePlan(out io.Writer) error {
 	_, _ = fmt.Fprintln(w, "\nplan")
 	c.printTensors(w, l)
 	line := func(key, format string, args ...any) { _, _ = fmt.Fprintf(w, "  "+key+"\t"+format+"\n", args...) }
-	line("frames", "%s a second, of %s", number(l.frames), count(l.streams, "stream"))
+	line("frames", "%s a second, from %s", number(l.frames), count(l.streams, "stream"))
 	line("to NATS", "%s a second", bytesText(l.bytes))
-	c.printMoney(line, l)
+	c.printCost(line, l)
 	c.printQuota(line, l)
-	line("CPU", "%s of %d cores here: decoding and tensors took %s", strconv.FormatFloat(l.cores, 'f', 2, 64), runtime.GOMAXPROCS(0), costText(costs))
+	line("CPU", "%s of %d cores of this machine: decoding a frame and making its tensors takes %s", strconv.FormatFloat(l.cores, 'f', 2, 64), runtime.GOMAXPROCS(0), costText(costs))
 	workers := int64(runtime.GOMAXPROCS(0))
 	line("memory", "about %s: %s in flight (delivery.inflight), %d workers, %s",
 		bytesText(float64(baseMemory+int64(c.cfg.Delivery.Inflight)+workers*l.largest+int64(l.streams)*streamMemory)),
 		bytesText(float64(c.cfg.Delivery.Inflight)), workers, count(l.streams, "stream"))
 	for _, s := range c.streams {
 		if s.Prefix != "" {
-			line("note", "prefix %s is counted as one stream: --connect counts those that there are", s.Prefix)
+			line("note", "prefix %s counts as one stream: with --connect, the streams that it matches count", s.Prefix)
 		}
 	}
 	return w.Flush()
 }
 
-// add adds a stream to a load. The CPU time of a frame is measured once for each kind of
-// stream.
+// add adds a stream to the load. The CPU time of a frame is measured once for each kind
+// of stream.
 func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error {
 	size, known := s.size()
 	rate := float64(time.Second) / float64(s.Interval)
@@ -125,8 +125,8 @@ func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error 
 	return nil
 }
 
-// size returns the size of a stream's pictures, and whether it is known or assumed.
-func (s checked) size() (image.Point, bool) {
+// size returns the size of a stream's pictures. It is assumed if known is false.
+func (s checked) size() (size image.Point, known bool) {
 	if header, _, err := image.DecodeConfig(bytes.NewReader(s.picture)); err == nil {
 		return image.Pt(header.Width, header.Height), true
 	}
@@ -136,7 +136,8 @@ func (s checked) size() (image.Point, bool) {
 	return assumed, false
 }
 
-// messageSize returns the size in bytes of an output's message for a picture of a size.
+// messageSize returns the size in bytes of an output's message for a picture of the
+// given size.
 func messageSize(stream string, o *transform.Output, picture image.Point) (int, error) {
 	size, err := feeder.MessageSize(stream, o)
 	if _, known := o.Spec.Bytes(); known || err != nil {
@@ -171,29 +172,29 @@ func (c *checker) printTensors(w io.Writer, l load) {
 	}
 }
 
-func (c *checker) printMoney(line func(key, format string, args ...any), l load) {
+func (c *checker) printCost(line func(key, format string, args ...any), l load) {
 	price := c.cfg.Price.PerMillionImages / 1e6
 	for _, part := range []struct {
 		images float64
 		when   string
-	}{{l.images, " a month"}, {l.once, ", once"}} {
+	}{{l.images, " a month"}, {l.once, " in total"}} {
 		if part.images == 0 {
 			continue
 		}
-		line("images", "%s to %s million%s", number(part.images/1e6), number(mostBilled*part.images/1e6), part.when)
-		line("cost", "%s to %s%s, at %s for a million (price.per_million_images)", number(part.images*price),
-			number(mostBilled*part.images*price), part.when, number(c.cfg.Price.PerMillionImages))
+		line("images", "%s to %s million%s", number(part.images/1e6), number(maxBilled*part.images/1e6), part.when)
+		line("cost", "%s to %s%s, at %s per million images (price.per_million_images)", number(part.images*price),
+			number(maxBilled*part.images*price), part.when, number(c.cfg.Price.PerMillionImages))
 	}
 }
 
 func (c *checker) printQuota(line func(key, format string, args ...any), l load) {
-	asked := mostBilled * float64(time.Second) / float64(l.busiest.Interval)
-	// A window holds the slots of one fragment, and a page of the answer 25 of them.
-	requests := max(1/usualFragment.Seconds(), asked/poll.PageSlots)
-	line("quota", "%s of a stream's %d media points a second, %s of its %s metadata points: stream %s",
-		percent(asked/limits.MediaPoints), limits.MediaPoints, percent((requests*limits.RequestPoints+asked)/limits.MetadataPoints), grouped(limits.MetadataPoints),
-		l.busiest.Name+l.busiest.Prefix)
-	line("", "at the start, %s of DescribeStream and of GetDataEndpoint each: %s at the account's %d a second",
+	images := maxBilled * float64(time.Second) / float64(l.busiest.Interval) // a second
+	// A window covers the slots of one fragment, and a page of the answer 25 of them.
+	requests := max(1/usualFragment.Seconds(), images/poll.PageSlots)
+	line("quota", "the busiest stream, %s, uses %s of its %d media points a second, and %s of its %s metadata points",
+		l.busiest.Name+l.busiest.Prefix, percent(images/limits.MediaPoints), limits.MediaPoints,
+		percent((requests*limits.RequestPoints+images)/limits.MetadataPoints), grouped(limits.MetadataPoints))
+	line("", "the start makes %s each to DescribeStream and GetDataEndpoint: %s at the account's %d a second",
 		count(l.streams, "request"), (time.Duration(float64(l.streams)/limits.AccountRequests*1000)*time.Millisecond + time.Millisecond).Round(time.Millisecond), limits.AccountRequests)
 }
 
@@ -205,8 +206,8 @@ func costText(costs map[string]time.Duration) string {
 	return strings.Join(parts, "; ")
 }
 
-// number formats a number with three significant digits, or as a whole number from 1000
-// on.
+// number formats a number with three significant digits, and from 1000 on as a whole
+// number.
 func number(v float64) string {
 	if v >= 1000 {
 		return grouped(v)

@@ -68,14 +68,14 @@ func wantCheck(t *testing.T, out string, err error, code int, lines ...string) {
 	}
 }
 
-// TestCheckBehindLeafNode: the server that cvfeeder connects to takes the tensors, but
-// the one that its readers connect to does not.
+// TestCheckBehindLeafNode: the server that cvfeeder connects to accepts the tensors, but
+// the server that its readers connect to does not.
 func TestCheckBehindLeafNode(t *testing.T) {
 	hub := natstest.Start(t, &server.Options{LeafNode: natstest.Leafs()})
 	leaf := natstest.StartLeaf(t, natstest.LeafAddress(t, hub), &server.Options{MaxPayload: 8 << 20})
 	out, err := runCheck(t, kinesistest.Options{}, leaf.ClientURL(), "")
-	wantCheck(t, out, err, 0, "arrives at a subscriber there", "try with --reader URL",
-		"from is ", "but the stream keeps 24h0m0s", "there is no media of 20s ago")
+	wantCheck(t, out, err, 0, "arrives at a subscriber on the same server", "try with --reader URL",
+		"from is ", "but the stream's retention is 24h0m0s", "there is no media from 20s ago")
 	out, err = runCheck(t, kinesistest.Options{}, leaf.ClientURL(), hub.ClientURL())
 	wantCheck(t, out, err, feeder.ExitUsage, "does not arrive at a subscriber at "+hub.ClientURL(), "raise max_payload there, too")
 }
@@ -96,11 +96,11 @@ func TestCheckAWS(t *testing.T) {
 		wantCheck(t, out, err, feeder.ExitRefused, "FAIL  stream cam-1", operation+" is refused: allow kinesisvideo:"+operation+" on the stream's ARN")
 	}
 	out, err := runCheck(t, kinesistest.Options{Faults: kinesistest.Faults{DenyListFragments: true}}, nats.ClientURL(), "")
-	wantCheck(t, out, err, 0, "without the permission kinesisvideo:ListFragments")
+	wantCheck(t, out, err, 0, "the optional permission kinesisvideo:ListFragments is missing")
 }
 
-// TestCheckJetStream: what does not exist is reported and not created, and what exists
-// and does not fit is reported with the command to fix it.
+// TestCheckJetStream: a missing stream or bucket is reported and not created. One with
+// the wrong config is reported with the command to fix it.
 func TestCheckJetStream(t *testing.T) {
 	nats, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	if err != nil {
@@ -114,18 +114,18 @@ func TestCheckJetStream(t *testing.T) {
 	defer func() { _ = conn.Close(t.Context()) }()
 	url := nats.ClientURL() + "}\ndelivery: {mode: durable, stream: {name: yard}"
 	out, err := runCheck(t, kinesistest.Options{}, url, "")
-	wantCheck(t, out, err, 0, "jetstream yard", "is not there and will be made: File, WorkQueue, replicas 1, up to 8589934592 bytes",
-		"jetstream cvf_cursor", "is not there and will be made: key-value bucket")
+	wantCheck(t, out, err, 0, "jetstream yard", "does not exist and will be created: File, WorkQueue, replicas 1, up to 8589934592 bytes",
+		"jetstream cvf_cursor", "does not exist and will be created: key-value bucket")
 	yard := deliver.StreamOptions{Name: "yard", Subjects: []string{"cvf.t.*.*"}}
 	if err := deliver.NewStored(conn, deliver.StoredOptions{Stream: yard}).Open(t.Context()); err != nil {
-		t.Fatal(err) // nothing had been made
+		t.Fatal(err) // the check must not have created it
 	}
 	out, err = runCheck(t, kinesistest.Options{}, url, "")
 	wantCheck(t, out, err, feeder.ExitUsage, "nats stream rm yard")
 }
 
-// TestSyntheticPicture: what the CPU is measured with is about as large as pictures
-// of cameras are: 0.15 bytes a pixel.
+// TestSyntheticPicture: the picture that the CPU is measured with is about as large as a
+// camera's, which has 0.15 bytes a pixel.
 func TestSyntheticPicture(t *testing.T) {
 	data, err := synthetic(image.Pt(1280, 720), config.Request{Format: config.FormatJPEG, Quality: 80})
 	if err != nil {
