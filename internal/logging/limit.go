@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Most is how many lines of an event are written in a second.
+// Most is how many lines with the same level and message are written in a second.
 const Most = 10
 
-// maxEvents bounds the events that are told apart.
+// maxEvents is how many different events are limited separately.
 const maxEvents = 1000
 
-// An event is what lines have in common.
+// An event is what limited lines have in common.
 type event struct {
 	level   slog.Level
 	message string
@@ -24,23 +24,23 @@ type window struct {
 	begin   time.Time
 	written int
 	leftOut int
-	streams map[string]bool // of the lines that were left out
+	streams map[string]bool // that the lines left out were about
 }
 
 // A limit is shared by the handlers of a logger.
 type limit struct {
-	out    slog.Handler // without attributes, for the lines about many others
+	out    slog.Handler // without attributes, for summaries
 	mu     sync.Mutex
 	events map[event]*window
-	timer  *time.Timer // runs while a window has lines that were left out
+	timer  *time.Timer // runs while a window has left out lines
 	ended  bool
 }
 
-// limited is a handler within a limit.
+// limited is a handler whose lines are limited.
 type limited struct {
 	slog.Handler
 	limit  *limit
-	stream string // of the logger's attributes
+	stream string // from the logger's attributes, or ""
 }
 
 // WithAttrs implements [slog.Handler].
@@ -67,7 +67,7 @@ func (h *limited) Handle(ctx context.Context, r slog.Record) error {
 	return nil
 }
 
-// admit tells whether a line is to be written. It counts the line otherwise.
+// admit reports whether a line may be written. Otherwise it counts the line.
 func (l *limit) admit(h *limited, r slog.Record) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,11 +88,11 @@ func (l *limit) admit(h *limited, r slog.Record) bool {
 	return false
 }
 
-// window returns the current window of an event. Where there are too many different
-// events, it is the one that they share.
+// window returns the current window of an event. If there are too many different events,
+// new ones share a window.
 func (l *limit) window(of event, now time.Time) *window {
 	if l.events[of] == nil && len(l.events) >= maxEvents {
-		l.closeOver(now)
+		l.closeExpired(now)
 		if len(l.events) >= maxEvents {
 			of.message = "many different messages"
 		}
@@ -120,19 +120,19 @@ func streamOf(h *limited, r slog.Record) string {
 	return stream
 }
 
-// tick closes windows that no later line would close.
+// tick closes the windows of events that have no new lines.
 func (l *limit) tick() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.timer = nil
-	if l.closeOver(time.Now()) && !l.ended {
+	if l.closeExpired(time.Now()) && !l.ended {
 		l.timer = time.AfterFunc(time.Second, l.tick)
 	}
 }
 
-// closeOver closes the windows that are over. It tells whether lines were left out of any
-// of the others.
-func (l *limit) closeOver(now time.Time) (more bool) {
+// closeExpired closes the windows that are over. It reports whether any of the others
+// has left out lines.
+func (l *limit) closeExpired(now time.Time) (more bool) {
 	for of, w := range l.events {
 		if now.Sub(w.begin) < time.Second {
 			more = more || w.leftOut > 0
@@ -144,7 +144,7 @@ func (l *limit) closeOver(now time.Time) (more bool) {
 	return more
 }
 
-// summarize logs how many lines a window has left out.
+// summarize logs how many lines a window has left out, if any.
 func (l *limit) summarize(of event, w *window, now time.Time) {
 	if w.leftOut == 0 {
 		return
@@ -154,7 +154,7 @@ func (l *limit) summarize(of event, w *window, now time.Time) {
 	if len(w.streams) > 0 {
 		r.Add("streams", len(w.streams))
 	}
-	_ = l.out.Handle(context.Background(), r) // there is nobody to tell
+	_ = l.out.Handle(context.Background(), r) // an error of the log cannot be logged
 }
 
 // end closes all windows. Later lines are not limited.
@@ -166,5 +166,5 @@ func (l *limit) end() {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	l.closeOver(time.Now().Add(time.Second))
+	l.closeExpired(time.Now().Add(time.Second))
 }

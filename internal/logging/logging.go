@@ -3,10 +3,10 @@
 //	log := logging.New(os.Stderr, logging.Options{Level: slog.LevelInfo, JSON: true})
 //	defer logging.End(log)
 //
-// A burst of errors does not fill the disk: of each event, which is a level and a
-// message, at most [Most] lines are written in a second. Then one line tells how many more
-// there were, and of how many streams. Events below [slog.LevelInfo] are not limited.
-// Users, passwords and tokens in URLs are not written.
+// A burst of errors does not fill the disk: at most [Most] lines with the same level and
+// message are written in a second. Then one line says how many more there were, and of
+// how many streams. Lines below [slog.LevelInfo] are not limited. Users, passwords and
+// tokens in URLs are masked.
 package logging
 
 import (
@@ -35,7 +35,7 @@ func New(w io.Writer, o Options) *slog.Logger {
 	return slog.New(&limited{Handler: h, limit: l})
 }
 
-// End writes how many lines a logger of [New] has left out so far. Later lines are not
+// End logs how many lines a logger of [New] has left out so far. Later lines are not
 // limited.
 func End(log *slog.Logger) {
 	if h, ok := log.Handler().(*limited); ok {
@@ -43,7 +43,7 @@ func End(log *slog.Logger) {
 	}
 }
 
-// userOfURL matches a URL up to its host, with the user and the password in it.
+// userOfURL matches the scheme, user and password of a URL.
 var userOfURL = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@"']+@`)
 
 // withoutSecrets masks the user and the password of every URL in an attribute.

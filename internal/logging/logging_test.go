@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A sink is written by the test and by the limit's timer.
+// A sink is written to by the test and by the limit's timer.
 type sink struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -65,12 +65,12 @@ func TestStorm(t *testing.T) {
 		if want := seconds * (logging.Most + 2); len(lines) != want {
 			t.Errorf("%d lines, want %d", len(lines), want)
 		}
-		told := 0.0
+		reported := 0.0
 		for _, l := range lines {
 			if l["msg"] != "more of the same, left out" {
 				continue
 			}
-			told += l["lines"].(float64)
+			reported += l["lines"].(float64)
 			delete(l, "time")
 			if diff := cmp.Diff(map[string]any{
 				"level": "WARN", "msg": "more of the same, left out", "what": "the stream could not be read",
@@ -79,13 +79,13 @@ func TestStorm(t *testing.T) {
 				t.Fatal(diff)
 			}
 		}
-		if want := float64(seconds * (streams - logging.Most)); told != want {
-			t.Errorf("%v lines are told of, want %v", told, want)
+		if want := float64(seconds * (streams - logging.Most)); reported != want {
+			t.Errorf("%v lines are reported as left out, want %v", reported, want)
 		}
 	})
 }
 
-// TestBurst: what was left out is logged although nothing else happens.
+// TestBurst: the summary is logged even if no other line follows.
 func TestBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
@@ -99,7 +99,7 @@ func TestBurst(t *testing.T) {
 		if len(lines) != logging.Most+1 || lines[logging.Most]["lines"] != 5.0 || lines[logging.Most]["streams"] != 2.0 {
 			t.Errorf("%v", lines)
 		}
-		// Afterwards it is written again.
+		// After the summary, lines are written again.
 		log.Error("broken")
 		if n := len(out.lines(t)); n != logging.Most+2 {
 			t.Errorf("%d lines", n)
@@ -107,8 +107,8 @@ func TestBurst(t *testing.T) {
 	})
 }
 
-// TestEndTellsTheRest: later lines are all written.
-func TestEndTellsTheRest(t *testing.T) {
+// TestEnd: End logs what was left out, and all later lines are written.
+func TestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
 		log := logging.New(&out, logging.Options{JSON: true})
@@ -125,7 +125,8 @@ func TestEndTellsTheRest(t *testing.T) {
 	})
 }
 
-// TestManyMessages: texts that come from outside, and never repeat, are limited too.
+// TestManyMessages: messages that never repeat, because they contain text from outside,
+// are limited too.
 func TestManyMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
