@@ -1,18 +1,20 @@
-// Command bench measures the project against its budgets: "make bench".
+// Command bench measures the project against its budgets; "make bench" runs it.
 //
 //	go run ./internal/bench
 //
-// It runs the Go benchmarks of the table below, shows what they print, and ends
-// with one line a result:
+// It runs the Go benchmarks in the table below, shows their output, and ends with one
+// line for each result:
 //
 //	bench: transform-vs-libjpeg 1.15 (budget <= 1.2)
 //
-// A result is a ratio against a floor or a peer that the benchmark measures in the
-// same run, so that it means the same on any machine, but for scrape-10k (seconds) and
-// scrape-10k-memory (MB); it is reported by
-// [testing.B.ReportMetric] with the result's name as unit. What is over its budget
-// is named on standard error. Speed is measured, not asserted: the exit code is 0
-// as long as every benchmark ran.
+// Most results are a ratio to a floor or a peer that the benchmark measures in the same
+// run, so that they mean the same on any machine. The others are streams-10k (KiB for
+// each stream), streams-10k-lateness (ms), scrape-10k (seconds) and scrape-10k-memory
+// (MB). A benchmark reports a result with [testing.B.ReportMetric], and the result's
+// name is the unit.
+//
+// Results over budget are named on standard error. Speed is measured, not asserted: the
+// exit code is 0 if every benchmark ran.
 package main
 
 import (
@@ -30,16 +32,16 @@ import (
 	"syscall"
 )
 
-// A benchmark is one line of the result.
+// A benchmark makes one result.
 type benchmark struct {
 	name     string // of the result, and the unit of the metric
 	pkg      string // relative to the module
 	function string
-	atMost   bool // whether the budget is a ceiling or a floor
+	atMost   bool // the budget is a maximum; a minimum otherwise
 	budget   float64
 }
 
-// benchmarks is the one place of the budgets.
+// benchmarks has all budgets.
 var benchmarks = [...]benchmark{
 	{"transform-vs-libjpeg", "transform/opencv", "BenchmarkTransformVsLibjpeg", true, 1.2},
 	{"transform-scaling", "transform/opencv", "BenchmarkTransformScaling", false, 1.9},
@@ -65,12 +67,11 @@ func main() {
 	}
 }
 
-// run measures everything and then prints the results, those that there are even
-// where a benchmark failed.
+// run measures everything and then prints the results, even if some benchmarks failed.
 func run(ctx context.Context, stdout, stderr io.Writer) error {
 	var results, over []string
 	var errs []error
-	outputs := map[string]string{} // of each function, which may report several results
+	outputs := map[string]string{} // by function: one may report several results
 	for _, b := range benchmarks {
 		value, err := b.measure(ctx, outputs, stdout, stderr)
 		if err != nil {
@@ -91,8 +92,8 @@ func run(ctx context.Context, stdout, stderr io.Writer) error {
 	return errors.Join(errs...)
 }
 
-// measure runs the benchmark, unless its output is there already, and returns its
-// result.
+// measure returns the benchmark's result. It runs the benchmark unless outputs has its
+// output already.
 func (b benchmark) measure(ctx context.Context, outputs map[string]string, stdout, stderr io.Writer) (float64, error) {
 	key := b.pkg + "." + b.function
 	if out, ok := outputs[key]; ok {
@@ -119,7 +120,7 @@ func metric(output, unit string) (float64, error) {
 		if len(fields) < 2 || !strings.HasPrefix(fields[0], "Benchmark") {
 			continue
 		}
-		// The name and the number of rounds, then pairs of value and unit.
+		// The name and the number of iterations, then pairs of value and unit.
 		for pair := range slices.Chunk(fields[2:], 2) {
 			if len(pair) < 2 || pair[1] != unit {
 				continue
@@ -138,7 +139,7 @@ func metric(output, unit string) (float64, error) {
 	return values[len(values)/2], nil
 }
 
-// within tells whether the value keeps the budget.
+// within reports whether the value is within the budget.
 func (b benchmark) within(value float64) bool {
 	if b.atMost {
 		return value <= b.budget

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestTable: each benchmark is there, and reports its result.
+// TestTable: each benchmark exists and reports its result.
 func TestTable(t *testing.T) {
 	for _, b := range benchmarks {
 		files, err := filepath.Glob(filepath.Join("../..", b.pkg, "*_test.go"))
@@ -24,7 +24,7 @@ func TestTable(t *testing.T) {
 			reported = reported || strings.Contains(string(data), `"`+b.name+`"`)
 		}
 		if !found || !reported {
-			t.Errorf("%s: %s in %s is there: %v, reports it: %v", b.name, b.function, b.pkg, found, reported)
+			t.Errorf("%s: %s in %s exists: %v, reports it: %v", b.name, b.function, b.pkg, found, reported)
 		}
 	}
 }

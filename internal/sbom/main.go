@@ -1,11 +1,11 @@
-// Command sbom writes the software bill of materials of a Go program, in CycloneDX's
-// JSON: the modules that are linked in, as the program itself tells them, and the C
-// libraries that are named:
+// Command sbom writes the software bill of materials of a Go program in CycloneDX's JSON
+// format:
 //
 //	go run ./internal/sbom PROGRAM VERSION NAME=VERSION...
 //
-// $SOURCE_DATE_EPOCH is its time, where it is set, so that the same program has the
-// same bill.
+// The bill lists the Go modules that are recorded in the program, and the C libraries
+// that the arguments name. Its time is $SOURCE_DATE_EPOCH, if that is set, so that the
+// same program always has the same bill.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-// A bill is a CycloneDX document, as far as it is used.
+// A bill is a CycloneDX document, with only the fields that are needed here.
 // See https://cyclonedx.org/docs/1.5/json/.
 type bill struct {
 	Format      string      `json:"bomFormat"`
@@ -61,9 +61,9 @@ func main() {
 
 func run(args []string, epoch string, out io.Writer) error {
 	if len(args) < 2 {
-		return errors.New("usage: sbom PROGRAM VERSION [NAME=VERSION]")
+		return errors.New("usage: sbom PROGRAM VERSION [NAME=VERSION...]")
 	}
-	program, err := os.ReadFile(args[0]) //nolint:gosec // the file that is named is what it reads
+	program, err := os.ReadFile(args[0]) //nolint:gosec // the user names the file
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,8 @@ func run(args []string, epoch string, out io.Writer) error {
 	return encoder.Encode(b)
 }
 
-// describe lists the program's modules, Go's own library and the C libraries.
+// describe returns a bill of the program's modules, Go's standard library and the C
+// libraries.
 func describe(info *debug.BuildInfo, version string, libraries []string) (bill, error) {
 	b := bill{Format: "CycloneDX", SpecVersion: "1.5", Version: 1}
 	b.Metadata.Component = module("application", info.Main.Path, version)
@@ -103,7 +104,7 @@ func describe(info *debug.BuildInfo, version string, libraries []string) (bill, 
 	for _, l := range libraries {
 		name, version, ok := strings.Cut(l, "=")
 		if !ok || name == "" || version == "" {
-			return bill{}, fmt.Errorf("%q: a library is given as NAME=VERSION", l)
+			return bill{}, fmt.Errorf("%q: name a library as NAME=VERSION", l)
 		}
 		purl := "pkg:generic/" + name + "@" + version
 		b.Components = append(b.Components, component{Type: "library", Ref: purl, Name: name, Version: version, PURL: purl})

@@ -1,13 +1,13 @@
-// Command simulate lets many replicas share very many cameras, in simulated time: "make
-// simulate".
+// Command simulate simulates how many replicas share very many cameras; "make simulate"
+// runs it.
 //
 //	go run ./internal/simulate -cameras 100000 -replicas 200
 //
-// The code that the replicas run decides where a camera belongs, how many move at a time
-// and how often cursors are written. The simulation adds the time that things take: a
-// write, finishing what a camera has in flight, and the end of a lease by the server's
-// clock. It prints how even the placement is, what moves when replicas join, leave and
-// die, how long that takes, and how much is written.
+// The code that real replicas run decides where a camera belongs, how many cameras move
+// at a time and how often cursors are written. Only time is simulated: how long a write
+// takes, how long a camera needs to finish what it has in flight, and when the server
+// ends a lease. The report says how evenly cameras are placed, which ones move when
+// replicas join, leave and die, how long that takes, and how much is written.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
-// options are what is simulated.
+// options say what to simulate.
 type options struct {
 	cameras, replicas int
 	lease             time.Duration
@@ -35,13 +35,13 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "`number` that seeds the randomness: the same seed gives the same report")
 	flag.Parse()
 	if o.cameras < 1 || o.replicas < 2 || o.lease < lease.MinDuration {
-		fmt.Fprintln(os.Stderr, "simulate: it needs at least 1 camera, 2 replicas, and a lease of", lease.MinDuration)
+		fmt.Fprintln(os.Stderr, "simulate: there must be at least 1 camera and 2 replicas, and the lease must be at least", lease.MinDuration)
 		os.Exit(2)
 	}
 	report(os.Stdout, o)
 }
 
-// report simulates one event after the other, and prints what came of each.
+// report simulates one event after another, and prints the effects of each.
 func report(out io.Writer, o options) {
 	w := newWorld(o)
 	fmt.Fprintf(out, "%d cameras, %d replicas, a lease of %v\n\n", o.cameras, o.replicas, o.lease)

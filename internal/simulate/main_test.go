@@ -31,7 +31,7 @@ func TestWorld(t *testing.T) {
 			}
 		}
 		if e.moved != moved || moved < step.least || moved > step.most {
-			t.Errorf("%s: %d moved, %d are told, want %d to %d", step.name, moved, e.moved, step.least, step.most)
+			t.Errorf("%s: %d moved, %d are reported, want %d to %d", step.name, moved, e.moved, step.least, step.most)
 		}
 		if e.took <= 0 || e.took > step.took || e.longest > step.took {
 			t.Errorf("%s: took %v, a camera was without for %v", step.name, e.took, e.longest)

@@ -16,10 +16,10 @@ import (
 // How long things take, as measured: see docs/scaling.md.
 const (
 	writeTime = 3 * time.Millisecond // to read or write a lease that three servers keep
-	atOnce    = 64                   // cameras that a replica acquires or releases at a time, as in internal/cluster
+	atOnce    = 64                   // how many cameras a replica acquires or releases at a time, as in internal/cluster
 	minDrain  = 50 * time.Millisecond
 	maxDrain  = time.Second            // to finish what a camera has in flight
-	maxExpiry = 330 * time.Millisecond // from the end of a lease until the server tells of it
+	maxExpiry = 330 * time.Millisecond // from the end of a lease until the server announces it
 )
 
 // A world is a group of replicas that run cameras.
@@ -27,12 +27,12 @@ type world struct {
 	options
 	rng     *rand.Rand
 	keys    []string // of the cameras
-	owner   []string // by camera: the replica that runs it
+	owner   []string // of each camera: the replica that runs it
 	members []lease.Member
 	next    int // number of the next replica
 }
 
-// An event is what came of something that happened to the group. The fields are the
+// An event is something that happens to the group, and its effects. The fields are the
 // columns of the report.
 type event struct {
 	fair, moved, atOnce int
@@ -126,13 +126,13 @@ func (w *world) totalWeight() (sum float64) {
 type transfer struct {
 	camera   int
 	to       string
-	stopped  time.Duration // where it ran before
+	stopped  time.Duration // by its old replica
 	released time.Duration
-	started  time.Duration // where it belongs
+	started  time.Duration // by its new replica
 }
 
-// rebalance has the replicas give away the cameras that belong to others, a few at each
-// step.
+// rebalance makes the replicas give away the cameras that belong to others, a few at
+// each step.
 func (w *world) rebalance() event {
 	want := w.placed()
 	leaving := map[string][]int{} // by replica
@@ -147,7 +147,7 @@ func (w *world) rebalance() event {
 	var all []transfer
 	for _, name := range slices.Sorted(maps.Keys(leaving)) {
 		cameras := leaving[name]
-		at := w.random(step) // when the replica looks at the members next
+		at := w.random(step) // when the replica next looks at the members
 		for len(cameras) > 0 {
 			n := min(cluster.MaxMoves(running[name]), len(cameras))
 			end := at
@@ -183,7 +183,7 @@ func (w *world) leave(n int) (e event) {
 	return w.arrive(all)
 }
 
-// die kills replicas. Their leases end by the server's clock.
+// die kills replicas. The server ends their leases.
 func (w *world) die(n int) (e event) {
 	defer func() { e.fair = n * w.cameras / (len(w.members) + n) }()
 	gone := w.remove(n)
@@ -201,8 +201,8 @@ func (w *world) die(n int) (e event) {
 	return w.arrive(all)
 }
 
-// arrive has the replicas that the cameras belong to acquire them, as many at a time as
-// they can, and sums up.
+// arrive makes the new replicas acquire the cameras, as many at a time as they can, and
+// sums up the effects.
 func (w *world) arrive(all []transfer) event {
 	e := event{moved: len(all)}
 	slices.SortFunc(all, func(a, b transfer) int {
@@ -253,8 +253,7 @@ func mostAtOnce(all []transfer) int {
 	return top
 }
 
-// drain returns how long a camera takes to finish what it has in flight and to be
-// released.
+// drain returns how long it takes to finish what a camera has in flight and release it.
 func (w *world) drain() time.Duration { return minDrain + w.random(maxDrain-minDrain) + writeTime }
 
 // random returns a duration below d.
@@ -262,7 +261,7 @@ func (w *world) random(d time.Duration) time.Duration {
 	return time.Duration(w.rng.Int64N(int64(d)))
 }
 
-// A pool is the calls that a replica makes at the same time: when each of them ends.
+// A pool holds when each of the concurrent calls of a replica ends.
 type pool []time.Duration
 
 // run makes a call as soon as one of the others has ended, but not before earliest. It

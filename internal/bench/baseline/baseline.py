@@ -1,19 +1,19 @@
 """The program that cvfeeder is measured against: the same work, in Python.
 
-It asks Kinesis Video's GetImages for a past range of some streams, makes the tensors
-that a YOLO model takes (640x640, letterboxed, RGB, 0 to 1, float32, NCHW), and
-publishes them over NATS. It is meant to be the best that one would write with boto3,
+It requests a past range of some streams with GetImages of Kinesis Video, makes the
+tensors that a YOLO model takes (640x640, letterboxed, RGB, 0 to 1, float32, NCHW), and
+publishes them over NATS. It is meant to be as good as such a program gets with boto3,
 OpenCV, numpy and nats-py:
 
-- One thread a stream: boto3, OpenCV and base64 let go of the interpreter's lock where
-  it matters. OpenCV's own threads are off, since they only cost.
-- JPEGs are decoded to RGB at once, so that nothing is swapped later.
-- The tensor is written once, in place, into memory whose bars stay as they are: two
-  times as fast as copyMakeBorder with cv2.dnn.blobFromImage.
-- nats-py is handed that memory itself, not a copy.
-- glibc keeps the megabytes that come and go with each frame, where it would give
-  them back to the system and get them anew: a sixth of the CPU time. And it keeps
-  them in one place for all threads: a third of the memory.
+- One thread for each stream: boto3, OpenCV and base64 release the interpreter's lock
+  where it matters. OpenCV's own threads are off, because they only add cost.
+- JPEGs are decoded directly to RGB, so that no channels have to be swapped later.
+- The tensor is written once, in place, into memory whose bars never change. That is
+  twice as fast as copyMakeBorder with cv2.dnn.blobFromImage.
+- nats-py gets that memory itself, not a copy.
+- glibc keeps the megabytes that each frame allocates and frees, instead of returning
+  them to the system. That saves a sixth of the CPU time. All threads share one arena,
+  which saves a third of the memory.
 
 It has none of cvfeeder's ledger: a missing image is skipped.
 """
@@ -47,7 +47,7 @@ def images(client, stream, begin, end):
         for page in pages.paginate(
             StreamName=stream,
             ImageSelectorType="SERVER_TIMESTAMP",
-            # The fragment in which a window begins is left out: begin one earlier.
+            # The service leaves out the fragment in which a window begins.
             StartTimestamp=begin - FRAGMENT,
             EndTimestamp=last - INTERVAL,
             SamplingInterval=INTERVAL // datetime.timedelta(milliseconds=1),
@@ -61,7 +61,7 @@ def images(client, stream, begin, end):
 
 
 class Letterbox:
-    """Makes tensors, one at a time, in memory that it uses again."""
+    """Makes tensors, one at a time, in memory that it reuses."""
 
     def __init__(self, decode):
         self.flags = {"exact": cv2.IMREAD_COLOR_RGB, "fast": cv2.IMREAD_REDUCED_COLOR_2}[decode]
@@ -121,7 +121,7 @@ async def main():
     cv2.setNumThreads(1)
     libc = ctypes.CDLL(None)
     libc.mallopt(M_TRIM_THRESHOLD, 2**30)
-    libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the most that it takes
+    libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the largest value that glibc accepts
     libc.mallopt(M_ARENA_MAX, 1)
     session = boto3.Session()
     control = session.client("kinesisvideo", endpoint_url=args.endpoint)

@@ -1,10 +1,10 @@
-// Package baseline measures cvfeeder against baseline.py, the program that one would
-// write in Python for the same work: both read the same past range of the same fake
-// service, and publish the tensors to the same NATS server.
+// Package baseline measures cvfeeder against baseline.py, a Python program that does the
+// same work: both read the same past range from the same fake service, and publish the
+// tensors to the same NATS server.
 //
-// What counts is frames per second of the process's CPU time, user and system, from
-// its start to its end: it does not depend on the number of processors, and hardly
-// on what else the machine does. "make bench" installs what Python needs.
+// The measure is frames per second of CPU time, user and system, over the whole life of
+// the process. It does not depend on the number of processors, and hardly on what else
+// the machine does. "make bench" installs the Python packages that are needed.
 package baseline
 
 import (
@@ -45,8 +45,9 @@ outputs:
 const stream = `
   - {name: %s, interval: %v, from: %q, to: %q, outputs: [detector]}`
 
-// natsConfig waits for a reader that is behind on a busy machine, for all to arrive.
-// The server that publish/nats/embedded starts would keep from it what comes meanwhile.
+// natsConfig makes the server wait for a reader that falls behind on a busy machine, so
+// that every message arrives. The server that publish/nats/embedded starts would drop
+// messages for it.
 const natsConfig = `
 listen: "127.0.0.1:-1"
 max_payload: 8MB
@@ -54,7 +55,7 @@ max_pending: 1GB
 write_deadline: "60s"
 `
 
-// A rig is what both programs work with.
+// A rig is what both programs run with.
 type rig struct {
 	dir, cvfeeder, python string
 	fake, nats            string // URLs
@@ -62,10 +63,13 @@ type rig struct {
 	received              *received
 }
 
-// BenchmarkPipeline runs both programs in turn, and reports the medians of their
-// ratios. There is one program in Python: pipeline-vs-python-fast is what cvfeeder
-// gains by "decode: fast" against that very program. What it gains against a variant
-// of it that has OpenCV decode at half the size is told as pipeline-fast-vs-reduced.
+// BenchmarkPipeline runs both programs alternately, and reports the medians of their
+// ratios:
+//
+//	pipeline-vs-python        CPU time, both with exact decoding
+//	pipeline-vs-python-fast   CPU time, cvfeeder with "decode: fast", Python as it is
+//	pipeline-fast-vs-reduced  CPU time, both fast: in Python, OpenCV decodes at half size
+//	pipeline-memory-vs-python resident memory, both with exact decoding
 func BenchmarkPipeline(b *testing.B) {
 	r := newRig(b)
 	// The fake service draws the pictures when they are first asked for.
@@ -88,9 +92,8 @@ func BenchmarkPipeline(b *testing.B) {
 	b.ReportMetric(median(memory), "pipeline-memory-vs-python")
 }
 
-// pair runs both programs and compares what they published. The feeder drops frames
-// rather than to be late, which it may have to on a machine that is too busy: then
-// nothing was measured, and both have to run again.
+// pair runs both programs and compares what they published. On a machine that is too
+// busy the feeder may drop frames rather than be late. Then both run again.
 func (r *rig) pair(b *testing.B, decode string) (ours, theirs usage) {
 	b.Helper()
 	for try := 1; ; try++ {

@@ -15,9 +15,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
-// loop is a scene that repeats, and is the same for all cameras, so that the fake
-// service has all its pictures ready: drawn anew they would take as much of the
-// machine as what is measured.
+// loop is a scene that repeats and is the same for all cameras, so that the fake service
+// can cache all pictures. Drawing each picture would cost as much as what is measured.
 type loop struct {
 	scene.Scene
 	length time.Duration
@@ -36,7 +35,7 @@ func (l loop) Picture(_ string, t time.Time) (image.Image, error) {
 }
 
 // newScene returns a drawn street of 1920x1080, whose pictures are JPEGs of about
-// 330 KB, or what the video that CVFEEDER_BENCH_VIDEO names has.
+// 330 KB, or the video that CVFEEDER_BENCH_VIDEO names.
 func newScene(ctx context.Context) (scene.Scene, error) {
 	if video := os.Getenv("CVFEEDER_BENCH_VIDEO"); video != "" {
 		return scene.NewVideo(ctx, video, image.Point{})
@@ -45,7 +44,7 @@ func newScene(ctx context.Context) (scene.Scene, error) {
 	return loop{drawn, 10 * time.Second}, err
 }
 
-// serve is the fake service, until it is interrupted.
+// serve runs the fake service until it is interrupted.
 func serve() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

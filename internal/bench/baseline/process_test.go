@@ -17,15 +17,15 @@ import (
 	"time"
 )
 
-// usage is what a process and its children took.
+// usage is what a process and its children used.
 type usage struct {
 	cpu, system, wall time.Duration
-	memory            int64 // bytes resident at the most
+	memory            int64 // the most resident memory in bytes
 	said              string
 }
 
-// role, in the environment, makes the test's program another one: launcher runs a
-// command and prints its usage, and fake is the fake service.
+// role is an environment variable that makes the test binary another program: launcher
+// runs a command and prints its usage, and fake is the fake service.
 const (
 	role     = "CVFEEDER_BENCH_ROLE"
 	launcher = "launcher"
@@ -48,8 +48,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// measure runs a command. Between fork and exec a process has its parent's memory,
-// which Linux counts as its own: so its parent is a small one, not this.
+// measure runs a command. Between fork and exec a process has its parent's memory, which
+// Linux counts as its own. So the parent is the small launcher, not this process.
 func measure(ctx context.Context, command []string) (usage, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -81,7 +81,7 @@ func launch(command []string) error {
 	return json.NewEncoder(os.Stdout).Encode(cmd.ProcessState.SysUsage())
 }
 
-// build builds a program as its users do.
+// build builds a program in the way that its users do.
 func build(b *testing.B, program, pkg string) string {
 	b.Helper()
 	out, err := exec.CommandContext(b.Context(), "go", "build", "-tags", "gocv_specific_modules",

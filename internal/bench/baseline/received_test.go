@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// tolerance is how far a value may be off: one step of a pixel, since the two have
-	// different versions of OpenCV, and some for rounding.
+	// tolerance is how far values may differ: one step of a pixel, because the programs
+	// have different versions of OpenCV, and a little for rounding.
 	tolerance = 1.0/255 + 1e-6
-	// fastTolerance is how far values may be off on average where pictures are decoded
-	// scaled down, which the two do not by the same factor.
+	// fastTolerance is how far values may differ on average when pictures are decoded at
+	// a smaller scale, because the programs choose different scales.
 	fastTolerance = 4.0 / 255
 )
 
-// sample is how many slots lie between those of which the tensors are compared.
+// sample says that the tensors of every sample-th slot are compared.
 const sample = 40
 
 // published is what a program published.
@@ -71,7 +71,7 @@ func (r *received) add(m publish.Message) {
 	}
 }
 
-// take returns what has come since the last time.
+// take returns what has come since the last call.
 func (r *received) take() published {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -80,7 +80,7 @@ func (r *received) take() published {
 	return got
 }
 
-// settle waits until as many tensors have come.
+// settle waits until want tensors have come.
 func (r *received) settle(ctx context.Context, want int) error {
 	timeout := time.After(10 * time.Second)
 	for {
@@ -100,8 +100,8 @@ func (r *received) settle(ctx context.Context, want int) error {
 	}
 }
 
-// same tells whether p and q are the same slots, with the same values as far as the
-// way of decoding allows.
+// same returns an error unless p and q have the same slots, and the same values as far
+// as the way of decoding allows.
 func (p published) same(q published, decode string) error {
 	if p.count != q.count || len(p.slots) != len(q.slots) || len(p.tensors) == 0 || len(p.tensors) != len(q.tensors) {
 		return fmt.Errorf("%d and %d tensors of %d and %d slots", p.count, q.count, len(p.slots), len(q.slots))

@@ -14,8 +14,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// asFake is the environment variable that makes this program the fake service, so that
-// its memory is not that of the streams.
+// asFake is the environment variable that makes this program the fake service. As a
+// process of its own, its memory does not count as memory of the streams.
 const asFake = "CVFEEDER_STREAMS_FAKE"
 
 func TestMain(m *testing.M) {
@@ -40,11 +40,11 @@ func (tiny) Picture(string, time.Time) (image.Image, error) {
 // A tally counts requests by operation.
 type tally struct {
 	mu sync.Mutex
-	// Total and Throttled, and the most in a second, are by operation.
+	// By operation: all requests, those that were throttled, and the most in a second.
 	Total, Throttled, Most map[string]int
-	// Burst is the most GetImages requests in a tenth of a second since Settled.
+	// Burst is the most GetImages requests in a tenth of a second, counted like Settled.
 	Burst   int
-	Settled int // GetImages requests since then
+	Settled int // GetImages requests since the start was over
 
 	second, tenth map[string]window
 }
@@ -109,7 +109,7 @@ func serveFake() error {
 	return json.NewEncoder(os.Stdout).Encode(requests)
 }
 
-// startFake returns the URL of the fake service, and what ends it.
+// startFake starts the fake service and returns its URL. Call end to stop it.
 func startFake(b *testing.B) (url string, end func() *tally) {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), os.Args[0])
@@ -134,7 +134,7 @@ func startFake(b *testing.B) (url string, end func() *tally) {
 		if err := json.NewDecoder(out).Decode(requests); err != nil {
 			b.Fatal(err)
 		}
-		_ = cmd.Wait() // it may have been asked by nobody any more
+		_ = cmd.Wait() // the tally is complete, so its exit code does not matter
 		return requests
 	}
 }

@@ -29,13 +29,13 @@ const (
 	count10k = 10_000
 	interval = time.Second
 	fragment = 10 * time.Second
-	// settle is how long the start takes: the account lets as many streams be looked up
-	// in a second as it lets, and each then has to learn how its media comes.
+	// settle is how long the start takes. AWS limits how many streams an account may look
+	// up in a second, and each stream then has to learn when its media comes.
 	settle  = 100 * time.Second
 	measure = 30 * time.Second
 )
 
-// worker makes a tensor of one byte: what decoding costs is measured elsewhere.
+// worker makes tensors of one byte: the cost of decoding is measured elsewhere.
 type worker struct{ frame source.Frame }
 
 func (w *worker) Decode(f source.Frame, _ []*transform.Output) error { w.frame = f; return nil }
@@ -56,7 +56,7 @@ func (b *broker) Gap(context.Context, publish.Gap, []publish.Route) error { retu
 func (b *broker) Confirm(context.Context) error                           { return nil }
 func (b *broker) Watched(string) bool                                     { return true }
 
-// lateness gathers how late polls begin, while it is on.
+// lateness collects how late polls begin, while it is on.
 type lateness struct {
 	on   atomic.Bool
 	mu   sync.Mutex
@@ -85,7 +85,7 @@ func (l *lateness) quantile(q float64) time.Duration {
 // service in a process of its own, with the real client and pipeline.
 //
 //	streams-10k           KiB of resident memory that each stream adds, between its polls
-//	streams-10k-lateness  milliseconds that a poll begins too late, of 99 in 100
+//	streams-10k-lateness  milliseconds by which polls begin late, 99th percentile
 func BenchmarkStreams(b *testing.B) {
 	for range b.N {
 		runStreams(b)
@@ -202,7 +202,7 @@ func freshness(all []pipeline.State) string {
 	return "least " + ages[0].String() + ", median " + ages[n/2].String() + ", 99% " + ages[n*99/100].String() + ", most " + ages[n].String()
 }
 
-// resident returns the bytes of memory that the process has, after a collection.
+// resident returns the process's resident memory in bytes, after a garbage collection.
 func resident(b *testing.B) int64 {
 	b.Helper()
 	runtime.GC()
