@@ -1,6 +1,6 @@
-// Package deploytest checks what cvfeeder is deployed with, docker/compose.yaml and
-// docker/kubernetes, against what is published of these formats and against cvfeeder
-// itself. It has nothing to call.
+// Package deploytest tests the files that cvfeeder is deployed with, docker/compose.yaml
+// and docker/kubernetes, against the published schemas of their formats and against
+// cvfeeder itself. It has nothing to call.
 package deploytest
 
 import (
@@ -24,11 +24,10 @@ import (
 
 const docker = "../../docker"
 
-// drain is the time in which cvfeeder finishes what is in flight, with some for its
-// start of stopping.
+// drain is the time that cvfeeder needs to finish what is in flight, with a margin.
 const drain = 15 * time.Second
 
-// tool returns what an environment variable of "make test" names.
+// tool returns the path in an environment variable that "make test" sets.
 func tool(t *testing.T, variable string) string {
 	t.Helper()
 	path := os.Getenv(variable)
@@ -59,8 +58,8 @@ func read(t *testing.T, name string) []byte {
 	return text
 }
 
-// checkConfig holds a config to what cvfeeder takes, and to addresses that probes,
-// Prometheus and health checks can reach.
+// checkConfig checks that cvfeeder accepts a config, and listens on an address that
+// probes and Prometheus can reach.
 func checkConfig(t *testing.T, name string, text []byte) {
 	t.Helper()
 	cfg, err := config.Parse(name, text, func(string) (string, bool) { return "", false })
@@ -80,7 +79,7 @@ func TestComposeFollowsItsSpecification(t *testing.T) {
 	checkConfig(t, "demo.yaml", read(t, "compose/demo.yaml"))
 }
 
-// TestImagesArePinned finds images that another day would be others.
+// TestImagesArePinned finds images whose content may be different tomorrow.
 func TestImagesArePinned(t *testing.T) {
 	var file struct {
 		Services map[string]struct {
@@ -99,7 +98,7 @@ func TestImagesArePinned(t *testing.T) {
 	}
 }
 
-func TestNATSTakesItsConfigs(t *testing.T) {
+func TestNATSAcceptsItsConfigs(t *testing.T) {
 	t.Setenv("POD_NAME", "inference-0")
 	for _, tt := range []struct {
 		file      string
@@ -124,7 +123,7 @@ func TestNATSTakesItsConfigs(t *testing.T) {
 	}
 }
 
-// An object is one of Kubernetes, as far as it is looked at here.
+// An object is a Kubernetes object, with only the fields that are checked here.
 type object struct {
 	Kind     string `yaml:"kind"`
 	Metadata struct {
@@ -175,8 +174,8 @@ type container struct {
 	} `yaml:"resources"`
 }
 
-// TestManifests builds each overlay and holds its objects to Kubernetes' schemas, the
-// oldest that has sidecars and the newest.
+// TestManifests builds each overlay and checks its objects against the schemas of two
+// versions of Kubernetes: the oldest that has sidecars, and the newest.
 func TestManifests(t *testing.T) {
 	kustomize, python := tool(t, "CVFEEDER_KUSTOMIZE"), tool(t, "CVFEEDER_PYTHON")
 	for _, overlay := range []string{"standalone", "sidecar", "leaf"} {
@@ -209,7 +208,7 @@ func TestManifests(t *testing.T) {
 	}
 }
 
-// checkObjects holds the objects of an overlay to each other.
+// checkObjects checks that the objects of an overlay fit together.
 func checkObjects(t *testing.T, objects []object) {
 	t.Helper()
 	kinds := map[string]object{}
@@ -273,9 +272,9 @@ func checkContainer(t *testing.T, c container) {
 	}
 }
 
-// TestComposeMountsWhatIsThere finds mounts of files that are not in docker/, for
-// which Docker would make empty directories.
-func TestComposeMountsWhatIsThere(t *testing.T) {
+// TestComposeMountsExist finds mounts of files that are not in docker/. Docker would
+// create empty directories in their place.
+func TestComposeMountsExist(t *testing.T) {
 	for _, found := range regexp.MustCompile(`(?m)(?:- |:-)(\./[^:}]+)`).FindAllSubmatch(read(t, "compose.yaml"), -1) {
 		if _, err := os.Stat(filepath.Join(docker, string(found[1]))); err != nil {
 			t.Errorf("compose.yaml mounts %s: %v", found[1], err)

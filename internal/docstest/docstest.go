@@ -1,3 +1,3 @@
-// Package docstest holds the tests of what the documentation shows: examples that
-// readers copy are run as they are written. It has no code of its own.
+// Package docstest tests the documentation: its links, and the examples that readers
+// copy, which are run exactly as they are written. It has nothing to call.
 package docstest

@@ -45,7 +45,7 @@ func documents(t *testing.T) []string {
 	return all
 }
 
-// TestLinks: what a document links to in the repository is there, down to the heading.
+// TestLinks: the files and headings that a document links to exist.
 func TestLinks(t *testing.T) {
 	all := documents(t)
 	if len(all) < 5 {
@@ -58,8 +58,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// deadLinks returns what is wrong with the links of a document. Those to other sites are
-// only looked at.
+// deadLinks returns what is wrong with the links of a document. It does not follow links
+// to other sites.
 func deadLinks(path, text string) []string {
 	var problems []string
 	prose := code.ReplaceAllString(fence.ReplaceAllString(text, ""), "")
@@ -92,7 +92,7 @@ func deadLinks(path, text string) []string {
 	return problems
 }
 
-// anchors returns what GitHub makes of a document's headings.
+// anchors returns the anchors that GitHub gives a document's headings.
 func anchors(text string) []string {
 	var all []string
 	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
@@ -125,7 +125,7 @@ func TestDeadLinksAreFound(t *testing.T) {
 	}
 }
 
-// TestManualIsLinked: whoever follows the links finds every document of docs.
+// TestManualIsLinked: some document links to every document in docs.
 func TestManualIsLinked(t *testing.T) {
 	files, err := filepath.Glob(root + "/docs/*.md")
 	if err != nil || len(files) == 0 {
@@ -142,7 +142,7 @@ func TestManualIsLinked(t *testing.T) {
 	}
 }
 
-// TestPolicy: the AWS policy can be pasted, and grants only to read.
+// TestPolicy: the AWS policy is valid JSON, and grants read access only.
 func TestPolicy(t *testing.T) {
 	_, text, _ := strings.Cut(read(t, root+"/docs/security.md"), "```json\n")
 	text, _, _ = strings.Cut(text, "```")
@@ -163,7 +163,7 @@ func TestPolicy(t *testing.T) {
 	for _, action := range policy.Statement[0].Action {
 		name, ours := strings.CutPrefix(action, "kinesisvideo:")
 		if !ours || !strings.HasPrefix(name, "Get") && !strings.HasPrefix(name, "List") && !strings.HasPrefix(name, "Describe") {
-			t.Errorf("%s does more than to read", action)
+			t.Errorf("%s does more than read", action)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func TestReadmeShowsThePythonConsumer(t *testing.T) {
 		t.Skip("there is no README.md")
 	}
 	if block := "```python\n" + read(t, consumer) + "```"; !strings.Contains(read(t, readme), block) {
-		t.Errorf("README.md does not hold clients/python/minimal.py as it is, as a block of its own:\n%s", block)
+		t.Errorf("README.md does not contain clients/python/minimal.py unchanged, as a block of its own:\n%s", block)
 	}
 }
 
@@ -59,7 +59,7 @@ func TestPythonConsumerHasTenLines(t *testing.T) {
 	}
 }
 
-// tensorOf returns a message of 2x2 pixels with the elements 0, 1, 2…
+// tensorOf returns the message of a tensor of 2x2 pixels with the elements 0, 1, 2…
 func tensorOf(output string, d transform.DType, layout transform.Layout) publish.Message {
 	shape := []int{1, 3, 2, 2}
 	if layout == transform.NHWC {
@@ -88,8 +88,8 @@ func tensorOf(output string, d transform.DType, layout transform.Layout) publish
 	})
 }
 
-// TestPythonConsumer needs a Python with what clients/python/requirements-test.txt
-// names.
+// TestPythonConsumer needs a Python with the packages in
+// clients/python/requirements-test.txt.
 func TestPythonConsumer(t *testing.T) {
 	python := os.Getenv("CVFEEDER_PYTHON")
 	if python == "" {
@@ -163,8 +163,8 @@ func runPython(t *testing.T, python, script string) <-chan string {
 	return lines
 }
 
-// publishUntilShown publishes m again and again, because core NATS keeps nothing
-// for a reader that is not there yet, and returns the first line on its subject.
+// publishUntilShown publishes m until the reader prints a line about its subject, and
+// returns that line. Core NATS keeps no messages for a reader that subscribes later.
 func publishUntilShown(t *testing.T, live *deliver.Live, m publish.Message, lines <-chan string) string {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)

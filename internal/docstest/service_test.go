@@ -16,7 +16,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// askProgram is what the manual's example is part of.
+// askProgram is a program around the example in the docs.
 const askProgram = `
 import asyncio, json, nats
 
@@ -28,8 +28,8 @@ async def main():
 asyncio.run(main())
 `
 
-// TestPythonAsksForAFrame runs the example of docs/consumers.md against a service, and against
-// one that refuses.
+// TestPythonAsksForAFrame runs the example in docs/consumers.md twice: the service
+// answers once with a frame and once with an error.
 func TestPythonAsksForAFrame(t *testing.T) {
 	python := os.Getenv("CVFEEDER_PYTHON")
 	if python == "" {
@@ -71,7 +71,7 @@ func TestPythonAsksForAFrame(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	// "no responders" means that the service is not there yet.
+	// "no responders" means that the service has not started yet.
 	run := func(example string) string {
 		indented := "    " + strings.ReplaceAll(strings.TrimSpace(example), "\n", "\n    ")
 		script := fmt.Sprintf(askProgram, server.ClientURL(), indented)

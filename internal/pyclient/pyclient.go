@@ -1,4 +1,3 @@
-// Package pyclient holds the test that runs the Python client's own tests against
-// what they read: a real NATS server, and messages of the feeder's own publisher. It
-// has no code of its own.
+// Package pyclient runs the Python client's own tests against a real NATS server, with
+// messages that the feeder's own code publishes. It has nothing to call.
 package pyclient

@@ -31,8 +31,8 @@ const client = "../../clients/python"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestPythonClient needs a Python with what clients/python/requirements-test.txt
-// names.
+// TestPythonClient needs a Python with the packages in
+// clients/python/requirements-test.txt.
 func TestPythonClient(t *testing.T) {
 	python := os.Getenv("CVFEEDER_PYTHON")
 	if python == "" {
@@ -56,8 +56,8 @@ func TestPythonClient(t *testing.T) {
 	t.Logf("%s", &out)
 }
 
-// watch makes "go test" run the test again when a Python file has changed: it knows
-// only what the test itself has opened.
+// watch makes "go test" run the test again when a Python file has changed. Otherwise it
+// would keep the old result, because it knows only the files that the test itself opens.
 func watch(t *testing.T) {
 	t.Helper()
 	err := filepath.WalkDir(client, func(_ string, _ fs.DirEntry, err error) error { return err })
@@ -66,7 +66,7 @@ func watch(t *testing.T) {
 	}
 }
 
-// A feeder publishes what the Python tests ask it for over HTTP.
+// A feeder publishes what the Python tests request over HTTP.
 type feeder struct {
 	t   *testing.T
 	url string
@@ -119,7 +119,7 @@ func (f *feeder) handler() http.Handler {
 	return mux
 }
 
-// answer decodes the request, and tells an error of the handler to the Python test.
+// answer decodes the request and calls handle. The Python test gets its reply or error.
 func answer[T any](handle func(context.Context, T) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var request T
@@ -136,8 +136,8 @@ func answer[T any](handle func(context.Context, T) (any, error)) http.HandlerFun
 	}
 }
 
-// tensors are those of Count slots in a row, one picture of Color each, whose
-// elements are the bytes 0, 1, 2… over and over.
+// tensors is a request for the tensors of Count slots in a row. Their bytes are 0, 1, 2…
+// over and over.
 type tensors struct {
 	Stream, Output string
 	Slot           source.Slot
@@ -149,8 +149,7 @@ type tensors struct {
 	Affine         transform.Affine
 	Mean, Std      [3]float64
 	Fingerprint    string
-	// Limit is the largest message in bytes, above which tensors go in parts; 0 for
-	// none.
+	// Limit is the size in bytes above which tensors are sent in parts; 0 for no limit.
 	Limit int
 }
 
@@ -174,8 +173,8 @@ func (r tensors) tensor(slot source.Slot) *transform.Tensor {
 	}
 }
 
-// tensors publishes and answers with the time that it took, and the longest that
-// one tensor took, in seconds.
+// tensors publishes tensors, and replies with how long all of them took and how long the
+// slowest took, in seconds.
 func (f *feeder) tensors(ctx context.Context, r tensors) (any, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -216,7 +215,7 @@ func (f *feeder) inlineGap(ctx context.Context, g publish.Gap) (any, error) {
 	return nil, errors.Join(f.live.Publish(ctx, m), f.conn.Flush(ctx))
 }
 
-// restart stops the server and starts it anew at the same address.
+// restart stops the server and starts it again at the same address.
 func (f *feeder) restart(context.Context, struct{}) (any, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
