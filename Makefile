@@ -20,8 +20,8 @@ BENCH_VENV := .cache/bench-venv
 TESTDATA := transform/opencv/testdata
 REFERENCES := .cache/fidelity
 
-# OpenCV with only the modules that are used, where "make opencv" has built it;
-# Debian's otherwise.
+# OpenCV with only the modules that are needed, if "make opencv" has built it; Debian's
+# otherwise.
 OPENCV ?= .cache/opencv
 ifneq ($(wildcard $(OPENCV)/lib/pkgconfig/opencv4.pc),)
 export PKG_CONFIG_PATH := $(abspath $(OPENCV))/lib/pkgconfig:$(PKG_CONFIG_PATH)
@@ -53,9 +53,8 @@ build: deps ## build bin/cvfeeder
 demo: build ## run everything in one process; make demo ARGS="--for 60s --streams 4"
 	@bin/cvfeeder demo $(ARGS)
 
-# Most tests wait rather than compute, so that more of them than there are cores run at
-# the same time.
-check: deps $(GOLANGCI) ## vet, lint what changed, test all but the long tests; up to 90 s, without the race detector
+# Most tests wait rather than compute, so more of them run at a time than there are cores.
+check: deps $(GOLANGCI) ## vet, lint what changed, run all tests but the long ones; up to 90 s, without the race detector
 	go vet -tags $(TAGS) ./...
 	.ci/lint-changed.sh $(GOLANGCI)
 	go test -short -p 4 -parallel 8 -timeout 5m -tags $(TAGS) ./...
@@ -65,27 +64,27 @@ test: deps-test $(VENV)/.done $(KUSTOMIZE) ## vet and test everything, with the 
 	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" go test -race -parallel 4 -timeout 20m -tags $(TAGS) ./...
 	go test -race -tags "$(TAGS) matprofile" ./transform/opencv/...
 
-# The tests find leaks themselves, because OpenCV keeps some memory to the end. For that
-# the sanitizer must not hold back what was freed: 8 MB are enough to find its misuse.
+# The tests look for leaks themselves, because OpenCV keeps some memory until the end. For
+# that, the sanitizer must hold back little freed memory: 8 MB still find its misuse.
 test-asan: deps ## test the decoders under the address sanitizer
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=8 \
 		go test -asan -tags $(TAGS) ./transform/opencv
 
-chaos: deps ## three feeders and three NATS servers for half an hour of kills, stops and cuts; ARGS="-chaos 5m -seed 7"
+chaos: deps ## kill, stop and cut off three feeders and three NATS servers for half an hour; ARGS="-chaos 5m -seed 7"
 	go test -count=1 -v -timeout 3h -tags $(TAGS) -run '^TestChaos$$' ./cmd/cvfeeder -args -chaos 30m $(ARGS)
 
-simulate: ## 100,000 cameras over 200 replicas, on fake time; ARGS="-cameras 1000000 -replicas 2000"
+simulate: ## simulate 100,000 cameras on 200 replicas; ARGS="-cameras 1000000 -replicas 2000"
 	@go run ./internal/simulate $(ARGS)
 
-soak: deps ## 100,000 pictures must leave resident memory as it was
+soak: deps ## test that 100,000 pictures do not increase resident memory
 	CVFEEDER_SOAK=100000 go test -count=1 -v -tags $(TAGS) -run '^TestResidentMemoryIsFlat$$' ./transform/opencv
 
-soak-hour: deps ## an hour at 80% of what the machine decodes must leave memory, goroutines, descriptors and Mats flat; ARGS="-soak 8h"
+soak-hour: deps ## test that an hour at 80% load does not increase memory, goroutines, descriptors and Mats; ARGS="-soak 8h"
 	go test -count=1 -v -timeout 24h -tags $(TAGS) -run '^TestSoak$$' ./cmd/cvfeeder -args -soak 1h $(ARGS)
 
-# The golden vectors anew, then tensors by the libraries' own preprocessors. Some
-# gigabytes and minutes the first time, for PyTorch.
-fidelity: deps $(REFERENCES)-venv/.done ## compare with the reference libraries; renew the table in docs/fidelity.md
+# Makes the golden vectors again, then tensors with the libraries' own preprocessing. The
+# first run downloads some gigabytes, for PyTorch.
+fidelity: deps $(REFERENCES)-venv/.done ## compare with the reference libraries; update the table in docs/fidelity.md
 	$(REFERENCES)-venv/bin/python -W ignore $(TESTDATA)/golden.py
 	rm -rf $(REFERENCES)
 	YOLO_CONFIG_DIR="$(CURDIR)/$(REFERENCES)-venv" $(REFERENCES)-venv/bin/python -W ignore $(TESTDATA)/fidelity.py $(REFERENCES)
@@ -107,7 +106,7 @@ $(OPENCV)/lib/pkgconfig/opencv4.pc: | deps-opencv
 $(VENV)/.done: $(REQUIREMENTS)
 $(BENCH_VENV)/.done: $(BASELINE)
 
-# Made anew whenever the requirements change.
+# Made again whenever the requirements change.
 $(VENV)/.done $(BENCH_VENV)/.done: | deps-test
 	rm -rf $(@D)
 	python3 -m venv $(@D)
@@ -124,7 +123,7 @@ lint: deps-lint $(GOLANGCI) $(VENV)/.done ## format check, linters, go.mod, shel
 fmt: $(GOLANGCI) ## format the Go files
 	$(GOLANGCI) fmt ./...
 
-docs: ## renew what is generated: the tables of docs/configuration.md, of metrics in README.md; the dashboards
+docs: ## regenerate the tables in docs/configuration.md and README.md, and the dashboards
 	go test -count=1 ./internal/config -run '^TestDocumentIsInStep$$' -update
 	go test -count=1 ./metrics -run '^TestREADME$$' -update
 	go test -count=1 ./internal/monitoring -run '^TestFilesAreInStep$$' -update
@@ -137,13 +136,13 @@ $(KUSTOMIZE):
 	GOBIN="$(CURDIR)/.cache/bin" go install sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)
 	mv .cache/bin/kustomize $@
 
-bench: deps $(BENCH_VENV)/.done ## measure; ends with one line a result and its budget
+bench: deps $(BENCH_VENV)/.done ## run the benchmarks; the output ends with one line for each result and its budget
 	@CVFEEDER_BENCH_PYTHON="$(CURDIR)/$(BENCH_VENV)/bin/python" go run ./internal/bench
 
 image: ## build the container image with docker, podman or buildah
 	@docker/build.sh "$(IMAGE)" "$(VERSION)"
 
-image-test: ## build the image over a Debian by debootstrap, and run it; needs root, for half an hour
+image-test: ## build the image on a Debian made by debootstrap, and run it; takes half an hour, needs root
 	@docker/verify.sh "$(VERSION)"
 
 release: ## build archives, bills of materials and checksums into dist

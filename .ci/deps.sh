@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that a make target needs and that are missing:
+# Installs the missing ones of the Debian packages that a make target needs:
 #
 #   .ci/deps.sh build | test | lint | opencv
 #
-# It says what it installs before it does, uses sudo only when not root, and
-# prints nothing when all is there. Without apt-get it says what to install.
+# It says what it installs before it does so, and prints nothing if nothing is missing. It
+# uses sudo unless it runs as root. Without apt-get it says what to install by hand.
 set -euo pipefail
 
-# A need is known by what works, not by a package's name, so that OpenCV built by
-# hand or by another distribution's packages will do.
+# Checks that a need works, not that a package is installed, so that OpenCV may also be
+# built by hand or come from another distribution.
 works() {
 	case $1 in
 	opencv) pkg-config --exists 'opencv4 >= 4.6' ;;
@@ -20,7 +20,7 @@ works() {
 	esac >/dev/null 2>&1
 }
 
-# The Debian package of a need.
+# Prints the Debian package that meets a need.
 package() {
 	case $1 in
 	opencv) echo libopencv-dev ;;
@@ -55,7 +55,7 @@ for need in "${missing[@]}"; do
 	packages+=("$(package "$need")")
 done
 
-# What to look for where Debian's package does not say it.
+# Describes a need for people whose system has no Debian packages.
 explain() {
 	case $1 in
 	opencv) echo "opencv: OpenCV 4.6 or later with its headers, found by pkg-config opencv4" ;;
@@ -83,9 +83,9 @@ command -v apt-get >/dev/null || by_hand "This system has no apt-get, so nothing
 
 as_root=()
 if [[ $(id -u) -ne 0 ]]; then
-	command -v sudo >/dev/null || by_hand "Installing needs root or sudo, and there is neither."
+	command -v sudo >/dev/null || by_hand "Installing packages needs root, and there is no sudo."
 	as_root=(sudo)
-	[[ -t 0 ]] || as_root=(sudo -n) # nobody there to type a password
+	[[ -t 0 ]] || as_root=(sudo -n) # nobody can type a password
 fi
 
 apt() {
@@ -114,10 +114,10 @@ if ! install; then
 fi
 
 for need in "${missing[@]}"; do
-	works "$need" || by_hand "$(package "$need") is installed, but $need is still not as needed."
+	works "$need" || by_hand "$(package "$need") is installed, but $need still does not work."
 done
 
-# The tests run their own; Debian's package starts one as a service, too.
+# The tests run their own Prometheus, but Debian's package also starts it as a service.
 if [[ " ${missing[*]} " == *" prometheus "* && -d /run/systemd/system ]]; then
 	echo "Prometheus now runs on port 9090; the tests do not need it: systemctl disable --now prometheus"
 fi

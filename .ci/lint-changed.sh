@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints the Go packages that differ from where the branch began, with the golangci-lint
-# at the path given.
+# Lints the Go packages that have changed since the branch began, with the given
+# golangci-lint.
 #
 #   .ci/lint-changed.sh .cache/bin/golangci-lint
 set -euo pipefail
@@ -14,5 +14,5 @@ mapfile -t packages < <(
 	} | xargs -r dirname | sort -u | sed 's|^|./|'
 )
 [[ ${#packages[@]} -gt 0 ]] || exit 0
-# Another run, of another clone, is no reason to fail.
+# Without the flag, it would fail while another clone is being linted.
 exec "$1" run --allow-parallel-runners "${packages[@]}"

@@ -4,10 +4,10 @@
 #
 #   .ci/opencv.sh DIRECTORY [amd64|arm64]
 #
-# The package lists and the sources are kept apart from the system's; nothing is
-# installed. It takes some minutes. For another processor than this machine's it
-# needs Debian's cross compiler, and libjpeg and libpng for that processor. The same
-# sources and compiler make the same libraries, wherever they are built.
+# It installs nothing, and keeps its package lists and sources apart from the system's. It
+# takes some minutes. For another processor than this machine's it needs Debian's cross
+# compiler, and libjpeg and libpng for that processor. The same sources and compiler make
+# the same libraries, wherever they are built.
 set -euo pipefail
 mkdir -p "${1:?the directory to build into}"
 prefix=$(realpath "$1")
@@ -19,8 +19,8 @@ arm64 | aarch64) processor=aarch64 ;;
 esac
 
 command -v apt-get >/dev/null || {
-	echo "This system has no apt-get to download Debian's source package of OpenCV with." >&2
-	echo "Without it the build uses the OpenCV that pkg-config opencv4 finds." >&2
+	echo "This system has no apt-get, which is needed to download Debian's source package of OpenCV." >&2
+	echo "You can still build with the OpenCV that \"pkg-config opencv4\" finds." >&2
 	exit 1
 }
 
@@ -28,8 +28,8 @@ rm -rf "$work"
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial"
 cd "$work"
 
-# The same places that this system's packages come from, for sources. Both of apt's
-# formats are in use.
+# Sources come from the same places as this system's packages, which apt lists in two
+# formats.
 shopt -s nullglob
 for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
 	[[ ! -f $list ]] || sed -n 's/^deb /deb-src /p' "$list" >>"$work/sources.list"
@@ -48,7 +48,8 @@ apt update
 apt source opencv
 sources=(opencv-*/)
 
-# The baseline is every x86-64 processor since 2009; AVX2 is chosen at run time.
+# SSE4.2 is the baseline, which x86-64 processors have had since 2009. AVX2 is chosen at
+# run time.
 options=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF "-DBUILD_LIST=core,imgproc,imgcodecs"
 	"-DCMAKE_INSTALL_PREFIX=$prefix" -DCMAKE_INSTALL_LIBDIR=lib
 	-DWITH_JPEG=ON -DWITH_PNG=ON -DBUILD_JPEG=OFF -DBUILD_PNG=OFF -DBUILD_ZLIB=OFF
@@ -56,7 +57,7 @@ options=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF "-DBUILD_LIST=core,i
 	-DBUILD_TESTS=OFF -DBUILD_PERF_TESTS=OFF -DBUILD_EXAMPLES=OFF -DBUILD_DOCS=OFF -DBUILD_JAVA=OFF
 	-DBUILD_opencv_python3=OFF -DWITH_IMGCODEC_HDR=OFF -DWITH_IMGCODEC_SUNRASTER=OFF
 	-DWITH_IMGCODEC_PXM=OFF -DWITH_IMGCODEC_PFM=OFF)
-# Neither the time nor the place of the build.
+# The libraries must not depend on the time or the place of the build.
 options+=(-DBUILD_INFO_SKIP_TIMESTAMP=ON -DBUILD_INFO_SKIP_SYSTEM_VERSION=ON)
 export CFLAGS="-ffile-prefix-map=$work=." CXXFLAGS="-ffile-prefix-map=$work=."
 if [[ $processor != "$(uname -m)" ]]; then
@@ -72,7 +73,7 @@ cmake -S "${sources[0]}" -B build "${options[@]}"
 cmake --build build --parallel "$(nproc)"
 cmake --install build
 
-# The program calls pkg-config without --static: all libraries are named here.
+# cgo calls pkg-config without --static, so all libraries are named here.
 version=$(sed -n 's/^#define CV_VERSION_\(MAJOR\|MINOR\|REVISION\) *\([0-9]*\).*/\2/p' \
 	"$prefix/include/opencv4/opencv2/core/version.hpp" | paste -sd .)
 mkdir -p "$prefix/lib/pkgconfig"
@@ -83,7 +84,7 @@ Version: $version
 Cflags: -I\${pcfiledir}/../../include/opencv4
 Libs: -L\${pcfiledir}/.. -lopencv_imgcodecs -lopencv_imgproc -lopencv_core -ljpeg -lpng -lz -lstdc++ -lpthread -ldl -lm
 END
-# Last, because it is what tells that the build is whole.
+# Last, because this file shows that the build is complete.
 mv "$work/opencv4.pc" "$prefix/lib/pkgconfig/opencv4.pc"
 cp "${sources[0]}LICENSE" "$prefix/LICENSE"
 rm -rf "$work"

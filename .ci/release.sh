@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes what a release consists of: for each processor an archive with the program,
-# linked statically, its manual pages and completions, and a bill of materials; and
-# the checksums of all.
+# Makes the files of a release: for each processor an archive with the statically linked
+# program, its manual pages and completions, and a bill of materials; and the checksums
+# of all files.
 #
 #   .ci/release.sh VERSION DIRECTORY
 #
-# A processor whose compiler and libraries are not there is left out, and it says what
-# to install. The same commit and compilers make the same bytes. OpenCV is built once
-# for each processor, into .cache/release.
+# If the compiler or the libraries for a processor are missing, it leaves that processor
+# out and says what to install. The same commit and compilers make the same bytes. OpenCV
+# is built once for each processor, into .cache/release.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=${1:?the version}
@@ -19,10 +19,11 @@ out=$(realpath "$out")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# pkg prints what pkg-config knows of a processor's library.
+# pkg runs pkg-config for the libraries of a processor.
 pkg() { PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="/usr/lib/$gnu/pkgconfig" pkg-config "$@"; }
 
-# ready tells whether a processor's compiler and libraries are there, or what is not.
+# ready succeeds if a processor's compiler and libraries are installed. Otherwise it says
+# what to install.
 ready() {
 	command -v "$gnu-g++" >/dev/null && pkg --exists libjpeg libpng zlib && return
 	local compiler=g++
@@ -35,8 +36,8 @@ ready() {
 	return 1
 }
 
-# around writes what is beside the program, which is the same for all processors.
-around() {
+# extras writes the files beside the program, which are the same for all processors.
+extras() {
 	mkdir -p "$1/completions" "$1/man/man1"
 	cp LICENSE CHANGELOG.md README.md docker/cvfeeder.yaml "$1/"
 	cp "$opencv/LICENSE" "$1/LICENSE.opencv"
@@ -58,9 +59,9 @@ for arch in "$(go env GOHOSTARCH)" amd64 arm64; do
 	*) continue ;;
 	esac
 	name=cvfeeder-$version-linux-$arch
-	[[ ! -e $work/$name ]] || continue # it was this machine's own, and first
+	[[ ! -e $work/$name ]] || continue # this machine's own processor is done already
 	if ! ready; then
-		[[ -e $native ]] || exit 1 # without a program of its own this machine makes no manual pages
+		[[ -e $native ]] || exit 1 # without a program that runs here there are no manual pages
 		continue
 	fi
 	opencv=$PWD/.cache/release/opencv-$arch
@@ -68,7 +69,7 @@ for arch in "$(go env GOHOSTARCH)" amd64 arm64; do
 	mkdir "$work/$name"
 	.ci/static.sh "$arch" "$opencv" "$work/$name/cvfeeder" "$version"
 	[[ -e $native ]] || cp "$work/$name/cvfeeder" "$native"
-	around "$work/$name"
+	extras "$work/$name"
 	go run ./internal/sbom "$work/$name/cvfeeder" "$version" "opencv=$(<"$opencv/lib/pkgconfig/opencv4.pc" sed -n 's/^Version: //p')" \
 		"libjpeg-turbo=$(pkg --modversion libjpeg)" "libpng=$(pkg --modversion libpng)" "zlib=$(pkg --modversion zlib)" \
 		>"$out/$name.cdx.json"
