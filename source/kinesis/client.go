@@ -133,7 +133,7 @@ func (c *Client) Credentials(ctx context.Context) (Credentials, error) {
 	got, err := chain.Credentials.Retrieve(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return Credentials{}, ctx.Err() // says nothing of the credentials
+		return Credentials{}, context.Cause(ctx) // which says nothing of the credentials
 	case err != nil && temporary(err):
 		return Credentials{}, fmt.Errorf("the AWS credentials cannot be obtained at the moment: %w", err)
 	case err != nil:
