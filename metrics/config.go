@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Config tells whether the current config is that of the file, with the gauges that
-// Prometheus has for its own config.
+// A Config reports whether the current config is the one in the file, with gauges like
+// those that Prometheus has for its own config.
 type Config struct{ successful, time prometheus.Gauge }
 
 func newConfig(f *families) *Config {

@@ -7,6 +7,9 @@
 //	m.Read(metrics.Sources{Streams: streams})
 //	m.Latency.WithLabelValues("detector").Observe(1.5)
 //	http.Handle("/metrics", m)
+//
+// The names, labels and meanings of the metrics are stable. The functions and types of
+// this package serve cvfeeder itself and may change with any release.
 package metrics
 
 import (
@@ -24,9 +27,9 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// Build is the versions of the program.
+// Build holds the versions of the program.
 type Build struct {
-	// Version is that of cvfeeder, OpenCV that of the library.
+	// Version is the version of cvfeeder, and OpenCV that of the library.
 	Version, OpenCV string
 }
 
@@ -97,7 +100,7 @@ type Metrics struct {
 }
 
 // New returns the metrics on a registry of their own, with those of the Go runtime and
-// the process. What [Sources] tell is added by [Metrics.Read].
+// the process. [Metrics.Read] adds those that are read from [Sources].
 func New(build Build) *Metrics {
 	f := &families{registry: prometheus.NewRegistry()}
 	m := &Metrics{
@@ -129,7 +132,8 @@ func New(build Build) *Metrics {
 	return m
 }
 
-// Read adds what is read at each scrape. It is called once, before the first scrape.
+// Read adds the metrics that are read from src at each scrape. It is called once, before
+// the first scrape.
 func (m *Metrics) Read(src Sources) {
 	f := &families{registry: m.registry}
 	f.addSources(src)

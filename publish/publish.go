@@ -14,11 +14,11 @@
 //
 // # Stability
 //
-// The format of the messages is stable: a change that an existing consumer would
-// misread changes [Version]. Headers may be added, and consumers ignore those that they
-// do not know. The functions and types that make and read messages change only with the
-// major version. [Delivery] and the types that only deliveries use ([Route], [GapMode],
-// [Position], [DropError]) serve cvfeeder itself and may change with any release.
+// Importers can rely on the format of the messages: a change that an existing consumer
+// would misread changes [Version]. Headers may be added, and consumers ignore those that
+// they do not know. The functions and types of this package change only with the major
+// version, with two exceptions: [Delivery] may gain methods, and [Position] serves
+// publish/nats and changes with it.
 //
 // The package imports the standard library, source and transform only.
 //

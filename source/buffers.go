@@ -14,7 +14,7 @@ type Buffers[Note any] struct {
 	classes [8 * 64]sync.Pool
 }
 
-// A Buffer is memory of [Buffers].
+// A Buffer is memory from [Buffers].
 type Buffer[Note any] struct {
 	// Data has the length that was asked for, and arbitrary content.
 	Data []byte

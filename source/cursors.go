@@ -8,7 +8,7 @@ import "context"
 // Every implementation passes the suite of source/sourcetest.
 type Cursors interface {
 	// Load returns the cursor last set for a key, by this process or an earlier one,
-	// and false where there is none.
+	// and false if there is none.
 	Load(key string) (Slot, bool)
 	// Set notes the cursor of a key. It survives the process only after a Flush of the
 	// key.

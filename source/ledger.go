@@ -108,7 +108,7 @@ func (l *Ledger) End() Slot {
 
 // Take claims a slot whose picture has arrived, so that it is not asked for again. It
 // returns false for a slot that is not expected, off the grid, taken already, or ended:
-// such a picture is to be thrown away.
+// discard such a picture.
 func (l *Ledger) Take(s Slot) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,7 +168,7 @@ func (l *Ledger) GiveUpBefore(end Slot, o Outcome) int {
 }
 
 // Wanted returns the first slot at or after from that is neither taken nor ended, and
-// false where there is none.
+// false if there is none.
 func (l *Ledger) Wanted(from Slot) (Slot, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,9 +2,9 @@ package source
 
 import "errors"
 
-// Why there is no picture of a slot.
+// Why there is no picture for a slot.
 var (
-	// ErrNoMedia: there is no media of this instant. In a single answer of GetImages, near
+	// ErrNoMedia: there is no media for this instant. In a single answer of GetImages, near
 	// the live edge and at the start of a window, it only means "not in this answer".
 	ErrNoMedia = errors.New("no media")
 	// ErrMedia: there is media, but the service cannot make a picture of it.

@@ -1,5 +1,5 @@
-// Package source holds the values and contracts of the side that frames come from:
-// frames on a time grid, and an account of every one of them.
+// Package source describes where frames come from: frames on a grid of time, an account
+// of every one of them, and the contracts of what supplies them.
 //
 // Time is divided into slots ([Grid]): the whole multiples of the stream's sampling
 // interval since the Unix epoch. A [Feed] yields the frames of a stream in slot order,
@@ -21,6 +21,10 @@
 // The package imports the standard library only. The feed that polls Amazon Kinesis
 // Video Streams is source/poll over source/kinesis; source/sourcetest has the suites
 // that every feed and every store of cursors passes.
+//
+// Importers can rely on [Slot], [Grid], [Frame], [Outcome] with its names, and the
+// errors. [Feed], [Cursors] and [Ledger] connect the parts of cvfeeder, and may gain
+// methods with any release; [Buffers] may change.
 package source
 
 import "time"
@@ -37,7 +41,7 @@ type Frame struct {
 	// Data holds the encoded picture (JPEG or PNG) as it was received: nothing in it has
 	// been checked.
 	Data []byte
-	// Recycle, where set, hands Data's memory back for other frames. It may be called at
+	// Recycle, if set, hands Data's memory back for other frames. It may be called at
 	// most once, when nobody reads Data any more. Calling it is optional.
 	Recycle func()
 }

@@ -20,10 +20,10 @@ type Padding struct {
 	Picture image.Rectangle
 }
 
-// Tensor returns a tensor with n bytes of Data, which may hold anything. Only where
-// padded is true, an earlier tensor has left its equal padding there, and just the
-// picture has to be written. [Tensor.Release] hands the memory back; by then the padding
-// has to be complete.
+// Tensor returns a tensor with n bytes of Data. If padded is true, an earlier tensor has
+// left the same padding there, and only the picture has to be written. Otherwise Data
+// may hold anything. [Tensor.Release] hands the memory back; by then the padding must be
+// complete.
 func (b *Buffers) Tensor(n int, padding Padding) (t *Tensor, padded bool) {
 	memory := b.memory.Get(n)
 	padded = memory.Note == padding

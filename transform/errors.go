@@ -24,7 +24,7 @@ const (
 	ReasonUnfit Reason = "unfit"
 )
 
-// A DecodeError means that no tensor can be made of a frame's bytes. The frame is at
+// A DecodeError means that no tensor can be made from a frame's bytes. The frame is at
 // fault: the next one may be fine.
 type DecodeError struct {
 	Reason Reason
@@ -35,5 +35,5 @@ type DecodeError struct {
 // Error implements error.
 func (e *DecodeError) Error() string { return fmt.Sprintf("undecodable (%s): %v", e.Reason, e.Err) }
 
-// Unwrap returns what Err holds.
+// Unwrap returns Err.
 func (e *DecodeError) Unwrap() error { return e.Err }

@@ -11,7 +11,7 @@ import (
 // Fingerprint returns 16 hexadecimal characters that stand for the spec and the
 // versions of the libraries that do the work (engine, one line). Tensors with the
 // same fingerprint were made in the same way: of the same picture they are the same. A
-// new release has another fingerprint only where it makes other tensors.
+// new release has another fingerprint only if it makes other tensors.
 func (s *Spec) Fingerprint(engine string) string {
 	sum := sha256.Sum256([]byte(s.canonical(engine)))
 	return hex.EncodeToString(sum[:8])

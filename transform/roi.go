@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// ParseROI reads "x,y,w,h". The numbers are fractions of the picture where none
+// ParseROI reads "x,y,w,h". The numbers are fractions of the picture if none
 // is above 1 and at least one has a decimal point ("0,0,0.5,1" is the left half);
 // otherwise they are whole pixels ("0,0,1,1" is one pixel, "0.0,0,1,1" the whole
 // picture). The empty string is the whole picture.

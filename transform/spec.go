@@ -123,7 +123,7 @@ type Spec struct {
 }
 
 // A ROI is the part of the picture that is used: x, y, width and height in
-// pixels, or in fractions of the picture where Fraction is set. The zero value is
+// pixels, or in fractions of the picture if Fraction is set. The zero value is
 // the whole picture.
 type ROI struct {
 	X, Y, W, H float64

@@ -44,10 +44,10 @@ type FieldError struct {
 // Error implements error.
 func (e *FieldError) Error() string { return e.Key + ": " + e.Err.Error() }
 
-// Unwrap returns what is wrong.
+// Unwrap returns Err.
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// Validate returns all that is wrong with the spec: nil, or [*FieldError] values
+// Validate returns everything that is wrong with the spec: nil, or [*FieldError] values
 // joined by [errors.Join], in the order of the fields.
 func (s *Spec) Validate() error {
 	var errs []error

@@ -12,8 +12,8 @@
 // panic because of a bad message. Programs that read over NATS do not call it: the
 // deliveries of publish/consume are tensors already.
 //
-// All of this package is meant for importers, and changes only with the major version.
-// It imports the standard library, publish and transform only.
+// All of this package is for importers, who can rely on it: it changes only with the
+// major version. It imports the standard library, publish and transform only.
 package tensor
 
 import (

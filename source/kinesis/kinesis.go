@@ -12,6 +12,9 @@
 // needed are kinesisvideo:GetDataEndpoint, GetImages and DescribeStream; ListFragments is
 // optional.
 //
+// Importers can rely on all of this package. Which requests it makes besides those for
+// images may change with any release.
+//
 // The package is larger than most because everything that knows the AWS SDK is in it.
 package kinesis
 
@@ -31,9 +34,9 @@ type Options struct {
 	Region string
 	// Endpoint of the control plane; default: the region's.
 	Endpoint string
-	// AccessKey and Secret, where set, are used instead of the SDK's chain.
+	// AccessKey and Secret, if set, are used instead of the SDK's chain.
 	AccessKey, Secret string
-	// HTTPClient, where set, is used instead of the SDK's own.
+	// HTTPClient, if set, is used instead of the SDK's own.
 	HTTPClient *http.Client
 	// Logger gets the SDK's log messages. Default: they are discarded.
 	Logger *slog.Logger

@@ -45,7 +45,7 @@ type StreamOptions struct {
 	// Width and Height are the size to which the service stretches the images, in pixels;
 	// 0 for both keeps the video's size.
 	Width, Height int
-	// Observe, where set, is called after every GetImages request, retries included, with
+	// Observe, if set, is called after every GetImages request, retries included, with
 	// its outcome and the number of images that were asked for. The outcome is "OK", the
 	// service's error code if it is a known one, the HTTP status of other errors, or
 	// "error" if there was no answer.

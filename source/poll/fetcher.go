@@ -18,7 +18,7 @@ type Image struct {
 	Data []byte
 	// Recycle is that of [source.Frame].
 	Recycle func()
-	// Err tells why there is no picture: [source.ErrNoMedia] or [source.ErrMedia].
+	// Err says why there is no picture: [source.ErrNoMedia] or [source.ErrMedia].
 	Err error
 }
 
@@ -28,7 +28,7 @@ type Image struct {
 // perhaps more than once, perhaps off the grid; callers check all of it. An error ends
 // the sequence, and what was yielded before it stands. The sequence may be abandoned at
 // any point. A Fetcher retries what can be retried, and yields an error that wraps
-// [ErrEmptyWindow] where the service has nothing at all in the window.
+// [ErrEmptyWindow] if the service has nothing at all in the window.
 type Fetcher interface {
 	Images(ctx context.Context, w Window) iter.Seq2[Image, error]
 }

@@ -12,10 +12,10 @@ import (
 // A Span is the time of a fragment: from Start up to, not including, End.
 type Span struct{ Start, End source.Slot }
 
-// A Lister is a [Fetcher] that can also tell which fragments there are.
+// A Lister is a [Fetcher] that can also list fragments.
 //
-// Fragments returns the visible fragments that hold any of the time from one instant to
-// another, in the order of their starts, by the same clock as the images. An error that
+// Fragments returns the visible fragments that overlap the time between two instants, in
+// the order of their starts, by the same clock as the images. An error that
 // wraps [source.ErrRefused] says that listing is not permitted: a [Poller] then never
 // lists again. After other errors it does not list for a while.
 type Lister interface {

@@ -24,6 +24,9 @@
 // The package imports the standard library, source and internal/pacing only. The fetcher
 // for the real service is source/kinesis; a fake of that service for tests is
 // source/kinesis/kinesistest.
+//
+// Importers can rely on [New], [Options], [Poller], [Fetcher], [Window] and [Image]. When
+// a poller asks, and for which windows, may change with any release.
 package poll
 
 import (
@@ -61,7 +64,7 @@ type Options struct {
 	// Overlap is how long before the first wanted slot a window starts; [Auto] learns
 	// it.
 	Overlap time.Duration
-	// Check, where set, tells whether the stream may be read. Frames waits until it
+	// Check, if set, tells whether the stream may be read. Frames waits until it
 	// returns nil, and yields each failure as an error.
 	Check func(context.Context) error
 	// Grace is how long after its instant a missing slot may still turn up. 0 means
@@ -70,18 +73,18 @@ type Options struct {
 	// Freshness ends slots older than this as [source.Stale], without asking for them;
 	// 0 keeps all.
 	Freshness time.Duration
-	// Retention, where set, returns how long the service keeps media: slots older than
+	// Retention, if set, returns how long the service keeps media: slots older than
 	// that end as [source.NoMedia] without asking for them. 0 means unknown.
 	Retention func() time.Duration
-	// Spread, where set, returns the longest random delay that is added before a poll,
+	// Spread, if set, returns the longest random delay that is added before a poll,
 	// so that many streams whose media becomes visible together are not asked for
 	// together.
 	Spread func() time.Duration
-	// Fetched, where set, is called after each request of Frames: with how long it took,
+	// Fetched, if set, is called after each request of Frames: with how long it took,
 	// without the time in which the receiver worked on frames of its answer, and how it
 	// ended. An answer without any media is an answer: its err is nil.
 	Fetched func(took time.Duration, err error)
-	// Late, where set, is told after each wait how much longer it took than planned.
+	// Late, if set, is told after each wait how much longer it took than planned.
 	Late func(time.Duration)
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when
 	// all slots before it are settled.

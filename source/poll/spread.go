@@ -2,14 +2,14 @@ package poll
 
 import "time"
 
-// The polls that many streams have due at the same time are spread.
+// Polls of many streams that are due at the same time are spread out.
 const (
 	spreadEach = 50 * time.Millisecond // for each hundred streams
 	spreadMost = 5 * time.Second
 )
 
-// SpreadOver returns what suits [Options.Spread] where so many streams are read by one
-// process: up to 5 s. As few streams as one machine usually has are not worth it.
+// SpreadOver returns a value for [Options.Spread] that suits a process with so many
+// streams: up to 5 s, and 0 for fewer than 100 streams.
 func SpreadOver(streams int) time.Duration {
 	return min(time.Duration(streams/100)*spreadEach, spreadMost)
 }

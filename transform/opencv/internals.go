@@ -19,9 +19,9 @@ var (
 	probeProgressive []byte
 )
 
-// CheckRowDecoder returns why the row decoder cannot be used in this process, or nil
-// where it can. A [Worker] checks that by itself, and then makes the same tensors without
-// it, in more time.
+// CheckRowDecoder returns nil if the row decoder can be used in this process, and
+// otherwise the reason why not. A [Worker] checks this itself. Without the row decoder it
+// makes the same tensors, in more time.
 //
 // The row decoder resizes a JPEG while libjpeg-turbo decodes its rows, and replaces two
 // functions within libjpeg-turbo: for the Huffman codes and for an inverse DCT. That

@@ -31,25 +31,25 @@
 //
 // The row decoder makes the same tensors in two thirds of the time: see
 // [CheckRowDecoder]. It resizes a JPEG row by row while it is decoded, if it is for one
-// output with opencv-linear, so that the whole picture never takes up the memory's
-// bandwidth, the first thing that many workers run short of. And it has a Huffman
-// decoder and an inverse DCT of its own, which libjpeg-turbo calls in place of its
-// own, as only its private structs allow.
+// output with opencv-linear. So the whole picture is never written to memory, whose
+// bandwidth is what many workers run short of first. It also has a Huffman decoder and an
+// inverse DCT of its own. Only through private structs of libjpeg-turbo can it make the
+// library call them.
 //
 // # Stability
 //
-// [Worker], [Options] and [Engine] are stable, and so are the tensors: where their bytes
-// change, so does [Engine] or the fingerprint. How fast they are made, and which of the
-// ways within the package is taken, may change with any release.
+// [Worker], [Options] and [Engine] are stable, and so are the tensors: if their bytes
+// change, so does [Engine] or the fingerprint. How they are made, and how fast, may
+// change with any release.
 //
 // # Building
 //
 // Building needs OpenCV 4 and the libjpeg of libjpeg-turbo, with their pkg-config files,
 // and -tags gocv_specific_modules.
 //
-// The package is larger than the others of this module because all of its C is here: cgo
-// compiles only the C files beside the Go files that call them, and a kernel is best read
-// beside its caller.
+// The package is larger than most packages of this module because all of its C is here:
+// cgo compiles only the C files beside the Go files that call them, and a kernel is best
+// read beside its caller.
 package opencv
 
 /*

@@ -65,7 +65,7 @@ func (p *picture) geometry(s *transform.Spec) (transform.Geometry, error) {
 	return g, err
 }
 
-// NewWorker returns a worker. Close it in the end.
+// NewWorker returns a worker. Close it when it is no longer needed.
 func NewWorker(o Options) *Worker {
 	// This is for the whole process. Its parallelism comes from having several workers.
 	gocv.SetNumThreads(1)
