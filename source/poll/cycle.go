@@ -17,7 +17,7 @@ type slotRange struct {
 // cycle asks once for everything that is wanted now. It returns false when the caller
 // wants no more frames.
 func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool) (more bool, err error) {
-	now := source.SlotAt(time.Now())
+	now := p.now()
 	p.extend(now)
 	for _, r := range p.ranges(now) {
 		for p.worthListing(r) {
@@ -121,7 +121,7 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 		case !ok:
 			return true, nil
 		}
-		a := newAnswer(w, source.SlotAt(time.Now()))
+		a := newAnswer(w, p.now())
 		a.live = r.live && !again && w.End >= grid.Floor(r.to)
 		p.noteWindow(w)
 		more, err := p.fetch(ctx, a, yield)

@@ -16,7 +16,7 @@ import (
 // Errors wrap [source.ErrNoMedia] or [source.ErrMedia], or are those of the fetcher. A
 // slot in the future, or older than the retention, is refused without asking.
 func (p *Poller) Frame(ctx context.Context, s source.Slot) (source.Frame, error) {
-	age := time.Since(s.Time())
+	age := p.now().Sub(s)
 	if age < 0 {
 		return source.Frame{}, fmt.Errorf("%w at %v, which is in the future", source.ErrNoMedia, s)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
 )
@@ -27,7 +26,7 @@ type Lister interface {
 // a stream of steady fragments it does not.
 func (p *Poller) worthListing(r slotRange) bool {
 	first, ok := p.ledger.Wanted(r.from)
-	if !ok || first > r.to || p.lister == nil || source.SlotAt(time.Now()) < p.listAgain {
+	if !ok || first > r.to || p.lister == nil || p.now() < p.listAgain {
 		return false
 	}
 	return !r.live || r.to.Sub(first) > MaxFragment || p.listsLiveEdge()
@@ -44,7 +43,7 @@ func (p *Poller) listsLiveEdge() bool {
 func (p *Poller) fetchListed(ctx context.Context, r *slotRange, yield func(source.Frame, error) bool) (more bool, err error) {
 	first, _ := p.ledger.Wanted(r.from)
 	to := min(r.to, first.Add(MaxWindow))
-	now := source.SlotAt(time.Now())
+	now := p.now()
 	spans, err := p.lister.Fragments(ctx, first, to)
 	switch {
 	case ctx.Err() != nil:
@@ -53,7 +52,7 @@ func (p *Poller) fetchListed(ctx context.Context, r *slotRange, yield func(sourc
 		p.lister = nil
 		return true, nil
 	case err != nil:
-		p.listAgain = source.SlotAt(time.Now()).Add(p.listRetry.Next())
+		p.listAgain = p.now().Add(p.listRetry.Next())
 		return true, nil
 	}
 	p.listRetry.Reset()

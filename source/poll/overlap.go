@@ -45,7 +45,7 @@ func (p *Poller) overlapFor(from source.Slot) time.Duration {
 		return grid.Interval()
 	}
 	// The last look does not rely on what earlier answers told.
-	if after, ok := p.startsAfter[first]; ok && source.SlotAt(time.Now()) < p.deadline(first) {
+	if after, ok := p.startsAfter[first]; ok && p.now() < p.deadline(first) {
 		return min(first.Sub(after), p.usualOverlap())
 	}
 	return p.usualOverlap()

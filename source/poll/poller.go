@@ -84,6 +84,9 @@ type Options struct {
 	// without the time in which the receiver worked on frames of its answer, and how it
 	// ended. An answer without any media is an answer: its err is nil.
 	Fetched func(took time.Duration, err error)
+	// Now, if set, returns the present instant by the clock of the media's timestamps; by
+	// default it is the host's.
+	Now func() time.Time
 	// Late, if set, is told after each wait how much longer it took than planned.
 	Late func(time.Duration)
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when
@@ -122,6 +125,9 @@ type Poller struct {
 // New returns a poller of the slots that the ledger wants. If the fetcher is also a
 // [Lister], fragments are listed where that costs less than asking for images.
 func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	if opts.Grace == 0 {
 		opts.Grace = DefaultGrace
 	}
@@ -186,6 +192,9 @@ func (p *Poller) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
 	}
 }
 
+// now returns the present instant by the clock of the media's timestamps.
+func (p *Poller) now() source.Slot { return source.SlotAt(p.opts.Now()) }
+
 // answered takes note that the service answers: what failed before is no reason for a
 // long pause after the next failure.
 func (p *Poller) answered() {
@@ -195,7 +204,7 @@ func (p *Poller) answered() {
 
 // pause waits until the next cycle is due. It returns false when ctx ends first.
 func (p *Poller) pause(ctx context.Context) bool {
-	d := p.untilNextCycle(source.SlotAt(time.Now()))
+	d := p.untilNextCycle(p.now())
 	if p.opts.Spread != nil {
 		if spread := p.opts.Spread(); spread > 0 && d > 0 {
 			d += rand.N(spread)
