@@ -28,9 +28,10 @@ const cursorsAtOnce = 64
 type Cursors struct {
 	conn     *dial.Conn
 	replicas int
-	kv       jetstream.KeyValue
+	remaking sync.Mutex // held while the bucket is made again
 
 	mu      sync.Mutex
+	kv      jetstream.KeyValue
 	cursors map[string]*cursor // by the key in the bucket
 }
 
@@ -60,21 +61,73 @@ func (c *Cursors) Open(ctx context.Context) error {
 }
 
 // open makes one attempt to open or create the bucket and to read it.
-func (c *Cursors) open(ctx context.Context) (err error) {
+func (c *Cursors) open(ctx context.Context) error {
 	js := c.conn.Control().JetStream()
-	c.kv, err = js.KeyValue(ctx, CursorBucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		c.kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: CursorBucket, Description: "cvfeeder: up to where streams were delivered", Replicas: c.replicas,
-		})
-	}
+	kv, _, err := c.ensure(ctx, js)
 	if err == nil {
+		c.mu.Lock()
+		c.kv = kv
+		c.mu.Unlock()
 		err = c.read(ctx, js)
 	}
 	if err != nil && !dial.Transient(err) && ctx.Err() == nil {
 		return fmt.Errorf("%w: %w", dial.ErrStream, err)
 	}
 	return err
+}
+
+// ensure returns the bucket, and whether it had to be created.
+func (c *Cursors) ensure(ctx context.Context, js jetstream.JetStream) (kv jetstream.KeyValue, created bool, err error) {
+	kv, err = js.KeyValue(ctx, CursorBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		created = true
+		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: CursorBucket, Description: "cvfeeder: up to where streams were delivered", Replicas: c.replicas,
+		})
+	}
+	return kv, created, err
+}
+
+// bucket returns the bucket.
+func (c *Cursors) bucket() jetstream.KeyValue {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.kv
+}
+
+// remake makes the bucket again if it is gone, with all cursors that this process knows.
+// It returns false if the bucket is there.
+func (c *Cursors) remake(ctx context.Context) (bool, error) {
+	c.remaking.Lock()
+	defer c.remaking.Unlock()
+	kv, created, err := c.ensure(ctx, c.conn.Control().JetStream())
+	if err != nil || !created {
+		return false, err
+	}
+	c.mu.Lock()
+	c.kv = kv
+	known := map[string]source.Slot{}
+	for key, of := range c.cursors {
+		of.set = max(of.set, of.saved)
+		of.saved, of.revision = 0, 0
+		if of.set != 0 {
+			known[key] = of.set
+		}
+	}
+	c.mu.Unlock()
+	c.conn.Remade("key-value bucket " + CursorBucket)
+	for key, slot := range known {
+		if _, err := kv.Create(ctx, key, []byte(slot.String())); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// isGone tells whether a write failed because nothing stores what is written. The bucket
+// may have been deleted, or JetStream may be away.
+func isGone(err error) bool {
+	return errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound)
 }
 
 // read reads all cursors. It takes the keys from the subjects of the bucket's stream,
@@ -100,7 +153,7 @@ func (c *Cursors) read(ctx context.Context, js jetstream.JetStream) error {
 
 // load reads the cursor of one key from the bucket.
 func (c *Cursors) load(ctx context.Context, key string) error {
-	v, err := c.kv.Get(ctx, key)
+	v, err := c.bucket().Get(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -195,7 +248,15 @@ func (c *Cursors) save(ctx context.Context, key string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		revision, err := c.kv.Update(ctx, key, []byte(slot.String()), revision)
+		revision, err := c.bucket().Update(ctx, key, []byte(slot.String()), revision)
+		if isGone(err) {
+			if remade, e := c.remake(ctx); remade || e != nil {
+				if e != nil {
+					return e
+				}
+				continue
+			}
+		}
 		if dial.IsConflict(err) {
 			if revision, err = c.resolve(ctx, key, slot); revision == 0 && err == nil {
 				continue
@@ -213,7 +274,7 @@ func (c *Cursors) save(ctx context.Context, key string) error {
 func (c *Cursors) resolve(ctx context.Context, key string, slot source.Slot) (revision uint64, err error) {
 	err = c.load(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		revision, err = c.kv.Create(ctx, key, []byte(slot.String()))
+		revision, err = c.bucket().Create(ctx, key, []byte(slot.String()))
 		if dial.IsConflict(err) || errors.Is(err, jetstream.ErrKeyExists) {
 			return 0, nil
 		}

@@ -69,12 +69,15 @@ type Stored struct {
 
 	mu       sync.Mutex
 	subjects map[string]*subjectState
+	remaking sync.Mutex // held while the stream is made again
+	made     time.Time  // when the server made the stream, as last seen; mu guards it
 }
 
 // A subjectState is what is known of the last message on a subject.
 type subjectState struct {
 	writing sync.Mutex // held while a message is stored; guards the rest
 	known   bool
+	made    time.Time // when the stream was made that it was looked up in
 	at      time.Time // when it was looked up
 	epoch   uint64    // of the connection that it was looked up by
 	lastMessage
@@ -84,7 +87,8 @@ type subjectState struct {
 type lastMessage struct {
 	seq     uint64 // 0 if there is no message
 	pos     publish.Position
-	reached uint64 // the last sequence of the whole stream
+	reached uint64    // the last sequence of the whole stream
+	created time.Time // when the stream was made
 }
 
 // A pending message is on its way into the stream.
@@ -92,7 +96,8 @@ type pending struct {
 	publish.Message
 	pos   publish.Position
 	begun bool
-	since uint64 // the last sequence of the stream before the first attempt
+	made  time.Time // when the stream of the first attempt was made
+	since uint64    // the last sequence of that stream before the first attempt
 }
 
 // NewStored returns a delivery that uses a connection and lasts as long. It does not wait
@@ -111,10 +116,15 @@ func NewStored(conn *dial.Conn, o StoredOptions) *Stored {
 // stream, and what to do.
 func (s *Stored) Open(ctx context.Context) error {
 	js := s.conn.Control().JetStream()
-	err := s.conn.Retry(ctx, "JetStream stream "+s.cfg.Name, func(ctx context.Context) error { return ensure(ctx, js, s.cfg) })
+	var stream jetstream.Stream
+	err := s.conn.Retry(ctx, "JetStream stream "+s.cfg.Name, func(ctx context.Context) (err error) {
+		stream, err = ensure(ctx, js, s.cfg)
+		return err
+	})
 	if err != nil {
 		return StreamError(ctx, js, s.cfg, err)
 	}
+	s.seen(stream.CachedInfo().Created)
 	return nil
 }
 
@@ -177,7 +187,7 @@ func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject strin
 	if err != nil {
 		return lastMessage{}, err
 	}
-	last.reached = stream.CachedInfo().State.LastSeq
+	last.reached, last.created = stream.CachedInfo().State.LastSeq, stream.CachedInfo().Created
 	m, err := stream.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return last, nil
@@ -223,10 +233,9 @@ func (s *Stored) try(ctx context.Context, t *subjectState, p *pending) error {
 	ctx, cancel := context.WithTimeout(ctx, on.WriteTimeout())
 	defer cancel()
 	if s.doubtful.Load() {
-		if _, err := found(ctx, js, s.cfg); err != nil {
+		if err := s.remake(ctx, js); err != nil {
 			return err
 		}
-		s.doubtful.Store(false)
 	}
 	if !s.durable {
 		_, err := s.put(ctx, on, p.Message)
@@ -239,14 +248,53 @@ func (s *Stored) try(ctx context.Context, t *subjectState, p *pending) error {
 		if t.pos.AtOrAfter(p.pos) {
 			return nil
 		}
-		if !p.begun {
-			p.begun, p.since = true, t.reached
+		if !p.begun || !p.made.Equal(t.made) {
+			p.begun, p.made, p.since = true, t.made, t.reached
 		}
 		if err := s.append(ctx, on, t, p); err != nil {
 			t.known = false // the message may be stored, or somebody else's may be
 			return err
 		}
 	}
+}
+
+// remake makes sure that the stream is there. If it is gone, remake makes it again: the
+// server may have lost its store, or somebody may have deleted the stream.
+func (s *Stored) remake(ctx context.Context, js jetstream.JetStream) error {
+	s.remaking.Lock()
+	defer s.remaking.Unlock()
+	if !s.doubtful.Load() {
+		return nil
+	}
+	stream, err := js.Stream(ctx, s.cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, s.cfg)
+	}
+	if err != nil {
+		return err
+	}
+	s.seen(stream.CachedInfo().Created)
+	s.doubtful.Store(false)
+	return nil
+}
+
+// seen takes note of when the stream was made. If that has changed, the stream is another
+// one, which holds nothing of what the one before held.
+func (s *Stored) seen(made time.Time) {
+	s.mu.Lock()
+	another := !s.made.IsZero() && !s.made.Equal(made)
+	s.made = made
+	s.mu.Unlock()
+	if another {
+		s.conn.Remade("stream " + s.cfg.Name)
+	}
+}
+
+// current returns when the stream was made, as last seen.
+func (s *Stored) current() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.made
 }
 
 // append publishes the part of a message that is newer than the last one on the subject.
@@ -307,12 +355,19 @@ func (s *Stored) put(ctx context.Context, on *dial.DataConnection, m publish.Mes
 // look looks up the last message on a subject if it is not known, or may have changed
 // because somebody else has published.
 func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *subjectState, subject string, epoch uint64) error {
-	if t.known && t.epoch == epoch && time.Since(t.at) < dedupe/2 {
+	if t.known && t.epoch == epoch && time.Since(t.at) < dedupe/2 && t.made.Equal(s.current()) {
 		return nil
 	}
 	last, err := s.last(ctx, js, subject)
 	if err != nil {
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			s.doubtful.Store(true)
+		}
 		return err
+	}
+	s.seen(last.created)
+	if !t.made.Equal(last.created) {
+		t.made, t.reached = last.created, 0
 	}
 	t.seq, t.reached = last.seq, max(t.reached, last.reached)
 	if !t.pos.AtOrAfter(last.pos) {

@@ -95,22 +95,16 @@ func (o StreamOptions) stream() jetstream.StreamConfig {
 	}
 }
 
-// ensure creates the stream, or checks the existing one.
-func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
-	stream, err := found(ctx, js, want)
-	if err != nil {
-		return err
-	}
-	return Compare(stream.CachedInfo().Config, want)
-}
-
-// found returns the stream. It creates it if it does not exist.
-func found(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+// ensure returns the stream. It creates it if it does not exist, and checks it if it does.
+func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return js.CreateStream(ctx, want)
+		stream, err = js.CreateStream(ctx, want)
 	}
-	return stream, err
+	if err != nil {
+		return nil, err
+	}
+	return stream, Compare(stream.CachedInfo().Config, want)
 }
 
 // A difference is what makes an existing stream unfit.

@@ -133,6 +133,16 @@ func (c *Conn) Denied() error {
 	return nil
 }
 
+// Remade logs that a JetStream stream or a key-value bucket was gone while it was in use,
+// and that it was made again, and calls [Options.OnRemade]. what names it, as in "stream
+// cvfeeder".
+func (c *Conn) Remade(what string) {
+	c.control.log.Error("NATS has lost what it stored, so it was made again, empty", "what", what)
+	if c.options.OnRemade != nil {
+		c.options.OnRemade(what)
+	}
+}
+
 // MaxPayload returns the smallest max_payload in bytes of the servers that the
 // connections for tensors were last connected to, or 0 before the first connection.
 func (c *Conn) MaxPayload() int {

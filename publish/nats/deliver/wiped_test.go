@@ -1,0 +1,168 @@
+package deliver_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// A forgetful server can lose what it stores.
+type forgetful struct {
+	*embedded.Server
+	opts embedded.Options
+}
+
+func serveForgetful(t *testing.T) *forgetful {
+	t.Helper()
+	f := &forgetful{opts: embedded.Options{StoreDir: t.TempDir()}}
+	f.Server = natstest.Serve(t, f.opts)
+	f.opts.Listen = natstest.Address(f.Server)
+	return f
+}
+
+// wipe restarts the server with an empty store.
+func (f *forgetful) wipe(t *testing.T) {
+	t.Helper()
+	f.Shutdown()
+	if err := os.RemoveAll(f.opts.StoreDir); err != nil {
+		t.Fatal(err)
+	}
+	f.Server = natstest.Serve(t, f.opts)
+}
+
+// losses are the ways in which a server loses its JetStream streams.
+func losses(streams ...string) map[string]func(*testing.T, *forgetful) {
+	return map[string]func(*testing.T, *forgetful){
+		"the store is wiped": func(t *testing.T, f *forgetful) { f.wipe(t) },
+		"they are deleted": func(t *testing.T, f *forgetful) {
+			js := conntest.JetStream(t, f.ClientURL())
+			for _, name := range streams {
+				if err := js.DeleteStream(t.Context(), name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	}
+}
+
+// TestAStreamIsMadeAgain: a stream that is lost while it is in use is made again, which is
+// told once, and takes whatever is published from then on, once each.
+func TestAStreamIsMadeAgain(t *testing.T) {
+	for what, lose := range losses(dial.DefaultStream) {
+		for kind, set := range map[string]func(*deliver.StreamOptions){
+			"ring":      func(*deliver.StreamOptions) {},
+			"workqueue": func(o *deliver.StreamOptions) { o.Kind = deliver.Durable },
+			"limits":    func(o *deliver.StreamOptions) { o.Kind, o.Limits = deliver.Durable, true },
+		} {
+			t.Run(kind+"/"+what, func(t *testing.T) {
+				t.Parallel()
+				srv := serveForgetful(t)
+				var remade atomic.Int32
+				conn := conntest.Dial(t, dial.Options{
+					URL: srv.ClientURL(), WriteTimeout: time.Second, OnRemade: func(string) { remade.Add(1) },
+				})
+				o := options()
+				set(&o.Stream)
+				pub := opened(t, conn, o.Stream.Kind, o)
+				subjects := []string{"cvf.t.cam-1.a", "cvf.t.cam-1.b", "cvf.t.cam-2.a"}
+				send := func(i int) {
+					for _, subject := range subjects {
+						conntest.Send(t, pub, conntest.TensorMessage(subject, conntest.Slot(i), 1000))
+					}
+				}
+				for i := range 5 {
+					send(i)
+				}
+				lose(t, srv)
+				send(4) // an attempt whose answer was lost is repeated
+				for i := 5; i < 8; i++ {
+					send(i)
+				}
+				got := held(t, srv.ClientURL(), dial.DefaultStream)
+				for _, subject := range subjects {
+					newest := got[subject][max(0, len(got[subject])-3):]
+					if !slices.Equal(newest, []source.Slot{conntest.Slot(5), conntest.Slot(6), conntest.Slot(7)}) {
+						t.Errorf("the stream ends with %v on %s", newest, subject)
+					}
+				}
+				if n := remade.Load(); n != 1 {
+					t.Errorf("that the stream was made again was told %d times", n)
+				}
+			})
+		}
+	}
+}
+
+// TestCursorsAreMadeAgain: if the bucket is lost, it is made again with all cursors, those
+// that have not moved since included.
+func TestCursorsAreMadeAgain(t *testing.T) {
+	for what, lose := range losses("KV_" + deliver.CursorBucket) {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			srv := serveForgetful(t)
+			var remade atomic.Int32
+			conn := conntest.Dial(t, dial.Options{
+				URL: srv.ClientURL(), WriteTimeout: time.Second, OnRemade: func(string) { remade.Add(1) },
+			})
+			cursors := deliver.NewCursors(conn, 1)
+			if err := cursors.Open(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var keys []string
+			for i := range 5 {
+				keys = append(keys, fmt.Sprint("cam-", i))
+				cursors.Set(keys[i], conntest.Slot(i))
+			}
+			if err := cursors.Flush(t.Context(), keys...); err != nil {
+				t.Fatal(err)
+			}
+			lose(t, srv)
+			cursors.Set("cam-0", conntest.Slot(100))
+			natstest.Within(t, func() error { return cursors.Flush(t.Context(), "cam-0") })
+			for i, want := range []source.Slot{conntest.Slot(100), conntest.Slot(1), conntest.Slot(2), conntest.Slot(3), conntest.Slot(4)} {
+				if got := saved(t, srv.ClientURL(), keys[i]); got != want {
+					t.Errorf("the bucket has %v for %s, not %v", got, keys[i], want)
+				}
+			}
+			if n := remade.Load(); n != 1 {
+				t.Errorf("that the bucket was made again was told %d times", n)
+			}
+		})
+	}
+}
+
+// saved returns what the bucket holds for a key, 0 if it holds nothing.
+func saved(t *testing.T, url, key string) source.Slot {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	kv, err := conntest.JetStream(t, url).KeyValue(ctx, deliver.CursorBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := kv.Get(ctx, key)
+	if err == jetstream.ErrKeyNotFound {
+		return 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := time.Parse(time.RFC3339, string(v.Value()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source.SlotAt(at)
+}
