@@ -65,6 +65,9 @@ func (l *Leases) Acquire(ctx context.Context, c Claim) (Holding, error) {
 	is, err := l.get(ctx, c.Key)
 	missing := errors.Is(err, jetstream.ErrKeyNotFound)
 	switch {
+	case missing && l.leftToOwners(r):
+		l.dropNew(c.Key, r)
+		return Holding{}, nil
 	case missing:
 		is.Cursor, err = c.First(ctx)
 	case err != nil:
@@ -241,10 +244,13 @@ func (e lease) encode() []byte {
 
 func (l *Leases) streamKey(key string) string { return l.prefix + "s." + dial.EncodeKey(key) }
 
-// publishWithTTL writes a key that expires.
-func (l *Leases) publishWithTTL(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	_, err := l.conn.Control().JetStream().PublishMsg(ctx, &nats.Msg{Subject: "$KV." + Bucket + "." + key, Data: value}, jetstream.WithMsgTTL(ttl))
-	return err
+// publishWithTTL writes a key that expires, and returns the sequence of the write.
+func (l *Leases) publishWithTTL(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	ack, err := l.conn.Control().JetStream().PublishMsg(ctx, &nats.Msg{Subject: "$KV." + Bucket + "." + key, Data: value}, jetstream.WithMsgTTL(ttl))
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
 }
 
 // Cursor reads how far a stream was delivered, whoever owns it. It is 0 if the stream has

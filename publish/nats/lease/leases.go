@@ -133,6 +133,7 @@ type Leases struct {
 	weight   float64
 	released []string // keys for the next renewal to announce
 	records  map[string]*record
+	bucket   bucketState
 }
 
 // A record is the state of a stream that this member owns, or may own.
@@ -160,7 +161,13 @@ func New(conn *dial.Conn, o Options) *Leases {
 func (l *Leases) Join(ctx context.Context) error {
 	what := "key-value bucket " + Bucket
 	err := l.conn.Retry(ctx, what, func(ctx context.Context) (err error) {
-		l.kv, err = openBucket(ctx, l.conn.Control().JetStream(), l.opts.Replicas)
+		var remade bool
+		if l.kv, remade, err = openBucket(ctx, l.conn.Control().JetStream(), l.opts.Replicas); remade {
+			l.bucket.wait = time.Now().Add(l.opts.Lease)
+		}
+		if err == nil {
+			l.bucket.created, err = createdAt(ctx, l.kv)
+		}
 		return err
 	})
 	if err != nil {
@@ -174,26 +181,31 @@ func (l *Leases) Join(ctx context.Context) error {
 	return nil
 }
 
-// openBucket opens or creates the bucket.
-func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (jetstream.KeyValue, error) {
-	kv, err := js.KeyValue(ctx, Bucket)
+func bucketConfig(replicas int) jetstream.KeyValueConfig {
+	return jetstream.KeyValueConfig{
+		Bucket: Bucket, Description: "cvfeeder: which replica has which stream, and up to where it is delivered",
+		Replicas: replicas, LimitMarkerTTL: markerTime,
+	}
+}
+
+// openBucket opens or creates the bucket. It tells whether the bucket was made in place of
+// one that members were using.
+func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (kv jetstream.KeyValue, remade bool, err error) {
+	kv, err = js.KeyValue(ctx, Bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: Bucket, Description: "cvfeeder: which replica has which stream, and up to where it is delivered",
-			Replicas: replicas, LimitMarkerTTL: markerTime,
-		})
+		kv, err = js.CreateKeyValue(ctx, bucketConfig(replicas))
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	status, err := kv.Status(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if status.LimitMarkerTTL() == 0 || status.TTL() != 0 {
-		return nil, fmt.Errorf("%w: its keys cannot expire one by one, or watchers would not notice: delete it with: nats kv del %s; cvfeeder creates it again", dial.ErrStream, Bucket)
+		return nil, false, fmt.Errorf("%w: its keys cannot expire one by one, or watchers would not notice: delete it with: nats kv del %s; cvfeeder creates it again", dial.ErrStream, Bucket)
 	}
-	return kv, nil
+	return kv, status.Metadata()[remadeKey] != "", nil
 }
 
 // Member returns the name of this member.
@@ -323,20 +335,27 @@ func (l *Leases) save(ctx context.Context, key string) error {
 }
 
 // contested finds out who has written a stream's key: this member, in a write whose
-// answer was lost, or the new owner of the stream.
+// answer was lost, or the new owner of the stream. A key that is gone is written again.
 func (l *Leases) contested(ctx context.Context, key string, r *record) error {
 	is, err := l.get(ctx, key)
-	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+	missing := errors.Is(err, jetstream.ErrKeyNotFound)
+	if err != nil && !missing {
 		return err
+	}
+	if missing && l.Holds(key) {
+		return l.recreate(ctx, key, r)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if is.Owner == l.opts.Member {
+		r.next = max(r.next, r.Cursor) // the bucket may have been put back to an earlier state
 		r.lease = is
 		return nil
 	}
 	l.lose(key, r)
-	l.opts.Logger.Warn("another replica has taken the stream", "stream", key, "owner", is.Owner)
+	if !missing {
+		l.opts.Logger.Warn("another replica has taken the stream", "stream", key, "owner", is.Owner)
+	}
 	return nil
 }
 

@@ -142,6 +142,13 @@ func (m *members) apply(c change, now time.Time) bool {
 	return !known || before.Weight != s.Weight || len(text.Released) > 0
 }
 
+// restart forgets how new the reports were: those of another bucket count from 1 again.
+func (m *members) restart() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.revision = 0
+}
+
 // replace replaces all members by those in the first reports of a new watch.
 func (m *members) replace(all []change, now time.Time) {
 	m.mu.Lock()

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -16,8 +17,12 @@ func (l *Leases) renewals(ctx context.Context) {
 		wait := every
 		if err := l.renewOnce(ctx); err != nil {
 			wait = every / 4
+			if isGone(err) {
+				err = errors.Join(err, l.remake(ctx))
+			}
 			l.opts.Logger.Debug("the lease could not be renewed, trying again", "err", err)
 		}
+		l.rewrite(ctx)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -40,24 +45,27 @@ func (l *Leases) renewOnce(ctx context.Context) error {
 	l.released = l.released[len(released):]
 	l.mu.Unlock()
 	begin := time.Now()
-	err := l.announce(ctx, weight, released)
+	sequence, err := l.announce(ctx, weight, released)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
 		l.released = append(l.released, released...)
 		return err
 	}
-	l.extend(begin.Add(l.opts.Lease*2/3), time.Now())
+	now := time.Now()
+	l.extend(begin.Add(l.opts.Lease*2/3), now)
+	l.renewed(sequence, now)
 	if len(l.released) > 0 {
 		signal(l.renew)
 	}
 	return nil
 }
 
-func (l *Leases) announce(ctx context.Context, weight float64, released []string) error {
+// announce writes the member's key, and returns the sequence of the write.
+func (l *Leases) announce(ctx context.Context, weight float64, released []string) (uint64, error) {
 	value, err := json.Marshal(memberText{Weight: weight, Lease: l.opts.Lease.Seconds(), Released: released})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
