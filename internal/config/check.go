@@ -92,6 +92,9 @@ func (d checker) checkNATS(n NATS) {
 	case n.TLS.Key != "" && n.TLS.Cert == "":
 		d.Report("nats.tls.key", "the key has no certificate; set nats.tls.cert as well")
 	}
+	if err := publish.CheckReplyPrefix(n.ReplyPrefix); err != nil {
+		d.Report("nats.reply_prefix", "%v", err)
+	}
 	if n.Credentials != "" && strings.Contains(n.URL, "@") {
 		d.Report("nats.credentials", "nats.url already names a user; use one or the other")
 	}

@@ -87,6 +87,9 @@ type NATS struct {
 	Credentials string `yaml:"credentials"`
 	// TLS is the files for encrypted connections, in PEM format.
 	TLS TLS `yaml:"tls"`
+	// ReplyPrefix is the first token of the subjects on which requests are answered.
+	// Requests that want their answer elsewhere are ignored.
+	ReplyPrefix string `yaml:"reply_prefix"`
 }
 
 // Embedded is the NATS URL that stands for a server inside the process.

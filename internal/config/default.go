@@ -19,7 +19,7 @@ const defaultPreset = "yolo"
 // defaults returns the config of a file without streams and outputs.
 func defaults() *Config {
 	return &Config{
-		NATS: NATS{URL: dial.DefaultURL},
+		NATS: NATS{URL: dial.DefaultURL, ReplyPrefix: publish.DefaultReplyPrefix},
 		Delivery: Delivery{
 			Mode:     ModeLive,
 			Subject:  publish.DefaultSubject,

@@ -19,7 +19,7 @@ import (
 // without it, so errors are only logged.
 func (p *parts) answer(ctx context.Context) {
 	err := frames.Serve(ctx, p.broker.conn, frames.Options{
-		Version: Version(),
+		Version: Version(), ReplyPrefix: p.plan.Config.NATS.ReplyPrefix,
 		Frame: func(ctx context.Context, req frames.Request, answer func(publish.Message) error) error {
 			err := p.pipeline.Frame(ctx, req.Stream, req.Time, req.Output, func(t *transform.Tensor) error {
 				return answer(publish.NewMessage("", t))

@@ -99,7 +99,9 @@ func (s *service) answerForwarded(ctx context.Context) {
 					_ = sub.Unsubscribe() // fails only with the connection
 				}
 				for range len(requests) {
-					_ = s.fail((<-requests).Reply, errStopping)
+					if m := <-requests; s.allows(m.Reply) {
+						s.refuse(m.Reply, errStopping)
+					}
 				}
 				return
 			case m := <-requests:
@@ -116,7 +118,7 @@ func (s *service) answerForwarded(ctx context.Context) {
 // forwarded answers a request on the subject of a stream of this process.
 func (s *service) forwarded(ctx context.Context, m *nats.Msg) error {
 	switch {
-	case m.Reply == "":
+	case !s.allows(m.Reply):
 		return nil
 	case len(m.Data) == 0:
 		return s.on.Publish(publish.Message{Subject: m.Reply}, "")

@@ -11,6 +11,7 @@ package frames
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/preflight"
@@ -60,6 +62,9 @@ type Options struct {
 	Concurrent int
 	// Timeout is how long a frame may take. Default: 15s.
 	Timeout time.Duration
+	// ReplyPrefix is that of [publish.AllowsReply]: requests that want their answer elsewhere
+	// are ignored. Default: [publish.DefaultReplyPrefix].
+	ReplyPrefix string
 }
 
 // Serve answers requests as the NATS service "cvfeeder" (see the package micro of
@@ -67,8 +72,7 @@ type Options struct {
 // that are being made, whose contexts have ended.
 //
 // It uses a connection of its own. Answers are as large as tensors, and must not delay
-// tensors or anything that has to be prompt. Also, the sender of a request chooses the
-// subject of the answer, so a refused answer says nothing about other messages.
+// tensors or anything that has to be prompt.
 //
 // Serve waits for the connection first. An error says that there is no service. It is a
 // [*dial.PermissionError] if the server does not allow one.
@@ -79,6 +83,7 @@ func Serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultAnswerTime
 	}
+	o.ReplyPrefix = cmp.Or(o.ReplyPrefix, publish.DefaultReplyPrefix)
 	on, err := conn.Open("service")
 	if err != nil {
 		return err
@@ -91,7 +96,7 @@ func Serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	if err != nil {
 		return err
 	}
-	s := &service{opts: o, on: on, slots: make(chan struct{}, o.Concurrent)}
+	s := &service{opts: o, on: on, slots: make(chan struct{}, o.Concurrent), misdirected: pacing.Outage{Every: time.Minute}}
 	if o.Names != nil {
 		s.local = &localStreams{names: o.Names, forward: mayForward, subs: map[string]*nats.Subscription{}}
 	}
@@ -102,7 +107,7 @@ func Serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	s.answerForwarded(ctx)
 	<-ctx.Done()
 	s.end()
-	if err := added.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+	if err := added.stop(); err != nil {
 		return fmt.Errorf("NATS service: %w", err)
 	}
 	return nil
@@ -125,10 +130,11 @@ func mayServe(ctx context.Context, on *dial.Connection) (forward bool, err error
 
 // service is a running service.
 type service struct {
-	opts  Options
-	on    *dial.DataConnection
-	slots chan struct{} // holds a value for each frame that is being made
-	local *localStreams // nil if this process answers all requests
+	opts        Options
+	on          *dial.DataConnection
+	slots       chan struct{} // holds a value for each frame that is being made
+	local       *localStreams // nil if this process answers all requests
+	misdirected pacing.Outage // of which the log tells now and then
 
 	mu     sync.Mutex
 	ended  bool
@@ -139,59 +145,71 @@ type service struct {
 // frameStats are added to the statistics of the frame endpoint. Those of micro itself are
 // about the handler, which only starts the work.
 type frameStats struct {
-	Answered  uint64        `json:"answered"`
-	Failed    uint64        `json:"failed"`
-	Refused   uint64        `json:"refused"`
-	HandedOn  uint64        `json:"handed_on"`
-	Making    int           `json:"making"`
-	LastError string        `json:"last_error,omitempty"`
-	Time      time.Duration `json:"total_ns"`
+	Answered uint64 `json:"answered"`
+	Failed   uint64 `json:"failed"`
+	Refused  uint64 `json:"refused"`
+	HandedOn uint64 `json:"handed_on"`
+	// Misdirected counts requests for an answer on a subject that is no inbox.
+	Misdirected uint64        `json:"misdirected"`
+	Making      int           `json:"making"`
+	LastError   string        `json:"last_error,omitempty"`
+	Time        time.Duration `json:"total_ns"`
 }
 
-func (s *service) add(ctx context.Context) (micro.Service, error) {
-	added, err := micro.AddService(s.on.Client(), micro.Config{
-		Name: ServiceName, Version: semver(s.opts.Version),
-		Description: "Frames of Kinesis Video Streams as tensors",
-		Metadata:    map[string]string{"version": s.opts.Version},
-		StatsHandler: func(e *micro.Endpoint) any {
-			if e.Name != "frame" {
-				return nil
-			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return s.stats
+// add starts to listen for requests.
+func (s *service) add(ctx context.Context) (*microService, error) {
+	added := &microService{
+		client: s.on.Client(), allows: s.allows,
+		identity: micro.ServiceIdentity{
+			Name: ServiceName, Version: semver(s.opts.Version), Metadata: map[string]string{"version": s.opts.Version},
 		},
-	})
-	if err != nil {
-		return nil, err
+		endpoints: []*endpoint{
+			{
+				name: "frame", subject: FrameSubject, queue: micro.DefaultQueueGroup,
+				request: `{"stream": …, "time": RFC 3339, "output": …}`,
+				handle:  func(m *nats.Msg) error { return s.frame(ctx, m) },
+				data: func() any {
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					return s.stats
+				},
+			},
+			// Every cvfeeder answers for its own streams.
+			{name: "streams", subject: StreamsSubject, request: `empty, or {"stream": …}`, handle: s.streams},
+		},
 	}
-	err = errors.Join(
-		added.AddEndpoint("frame", micro.ContextHandler(ctx, s.frame), micro.WithEndpointSubject(FrameSubject),
-			micro.WithEndpointMetadata(map[string]string{"request": `{"stream": …, "time": RFC 3339, "output": …}`})),
-		// Every cvfeeder answers for its own streams.
-		added.AddEndpoint("streams", micro.HandlerFunc(s.streams), micro.WithEndpointSubject(StreamsSubject),
-			micro.WithEndpointQueueGroupDisabled(),
-			micro.WithEndpointMetadata(map[string]string{"request": `empty, or {"stream": …}`})),
-	)
-	if err != nil {
-		return nil, errors.Join(err, added.Stop())
+	return added, added.begin()
+}
+
+// allows tells whether an answer may be sent to a subject, and counts and logs the requests
+// for one that may not.
+func (s *service) allows(reply string) bool {
+	if reply == "" {
+		return false // nobody waits for an answer
 	}
-	return added, nil
+	if publish.AllowsReply(s.opts.ReplyPrefix, reply) {
+		return true
+	}
+	s.count(func(st *frameStats) { st.Misdirected++ })
+	if s.misdirected.Failed() {
+		s.on.Log().Warn("a request asks for its answer on a subject that is no inbox, which is refused: it may be an attack; "+
+			"nats.reply_prefix allows another", "reply", fmt.Sprintf("%.100q", reply))
+	}
+	return false
 }
 
 // frame handles a request for a tensor that any cvfeeder may get.
-func (s *service) frame(ctx context.Context, req micro.Request) {
-	if err := s.begin(ctx, req.Data(), req.Reply(), s.make); err != nil {
-		refuse(req, err)
+func (s *service) frame(ctx context.Context, m *nats.Msg) error {
+	err := s.begin(ctx, m.Data, m.Reply, s.make)
+	if err != nil {
+		s.refuse(m.Reply, err)
 	}
+	return err
 }
 
 // begin starts to answer a request, or refuses it. A goroutine does the work, so that the
 // next request can be refused without a wait.
 func (s *service) begin(ctx context.Context, request []byte, reply string, answer func(context.Context, Request, string) error) error {
-	if reply == "" {
-		return nil
-	}
 	r, err := parseFrameRequest(request)
 	if err == nil {
 		err = s.enter()
@@ -303,7 +321,6 @@ func (s *service) answer(ctx context.Context, reply string, frame func(context.C
 	case errors.Is(err, context.DeadlineExceeded):
 		err = &Error{CodeTimeout, fmt.Sprintf("the frame was not made within %v", s.opts.Timeout)}
 	}
-	// Not by means of the request, which belongs to micro again.
 	return errors.Join(err, s.fail(reply, err))
 }
 
@@ -316,13 +333,13 @@ func (s *service) fail(reply string, err error) error {
 }
 
 // streams handles a request for the state of the streams.
-func (s *service) streams(req micro.Request) {
-	answer, err := s.state(req.Data())
+func (s *service) streams(m *nats.Msg) error {
+	answer, err := s.state(m.Data)
 	if err != nil {
-		refuse(req, err)
-		return
+		s.refuse(m.Reply, err)
+		return err
 	}
-	_ = req.Respond(answer) // an error is in the endpoint's statistics
+	return s.on.Publish(publish.Message{Subject: m.Reply, Data: answer}, "")
 }
 
 func (s *service) state(request []byte) ([]byte, error) {
@@ -350,7 +367,9 @@ func (s *service) state(request []byte) ([]byte, error) {
 	return answer, nil
 }
 
-func refuse(req micro.Request, err error) {
-	e := serviceError(err)
-	_ = req.Error(e.Code, e.Text, nil) // an error is in the endpoint's statistics
+// refuse answers with an error.
+func (s *service) refuse(reply string, err error) {
+	if failed := s.fail(reply, err); failed != nil {
+		s.on.Log().Debug("a request was not answered", "err", failed)
+	}
 }

@@ -133,7 +133,7 @@ func TestServiceIsMicro(t *testing.T) {
 		t.Error(diff)
 	}
 	// An answer may be counted after it was received.
-	want := map[string]any{"answered": 1.0, "failed": 0.0, "refused": 1.0, "handed_on": 0.0, "making": 0.0}
+	want := map[string]any{"answered": 1.0, "failed": 0.0, "refused": 1.0, "handed_on": 0.0, "misdirected": 0.0, "making": 0.0}
 	var got map[string]any
 	natstest.Eventually(t, "the statistics hold both requests", func() bool {
 		var stats micro.Stats
