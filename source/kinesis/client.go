@@ -43,6 +43,7 @@ type Client struct {
 	// inFlight are the requests for images that are under way.
 	inFlight *semaphore.Weighted
 	warn     func(operation string, err error) // of an operation that is not answered
+	clock    *clock
 
 	mu       sync.Mutex
 	chain    aws.Config // the result of the SDK's own chain
@@ -64,7 +65,7 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 		opts:     opts,
 		services: map[string]*service{}, describes: newQuota(), locates: newQuota(),
 		inFlight: semaphore.NewWeighted(mostInFlight),
-		loaded:   time.Now(),
+		loaded:   time.Now(), clock: newClock(time.Now, opts.Logger),
 	}
 	c.warn = c.warner()
 	images := new(source.Buffers[struct{}])
@@ -160,14 +161,16 @@ func (c *Client) service(region string) *service {
 	chain.Region = region
 	s := &service{
 		control: kinesisvideo.NewFromConfig(chain, func(o *kinesisvideo.Options) {
-			o.APIOptions = append(o.APIOptions, patience{answerTime, c.warn}.deadline)
+			o.APIOptions = append(o.APIOptions, patience{answerTime, c.warn}.deadline, c.clock.observe)
 			if c.opts.Endpoint != "" {
 				o.BaseEndpoint = &c.opts.Endpoint
 				o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateDisabled
 				o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateDisabled
 			}
 		}),
-		media: media.NewFromConfig(chain),
+		media: media.NewFromConfig(chain, func(o *media.Options) {
+			o.APIOptions = append(o.APIOptions, c.clock.observe)
+		}),
 	}
 	c.services[region] = s
 	return s
