@@ -15,7 +15,7 @@ type setting struct {
 	name  string
 	value any           // *float64, *time.Duration, *int or *bool
 	usual string        // the value if only the name is given; empty for true
-	most  time.Duration // the largest value; a plain number for *int
+	most  time.Duration // the largest value; a plain number for *int; below 0 if values may be, too
 	help  string
 }
 
@@ -35,6 +35,11 @@ func (f *Faults) settings() []setting {
 		{"early-for", &f.EarlyFor, "1s", maxSpan, "how long that is"},
 		{"clock", &f.Clock, "3s", maxClock, "the camera's clock is off by up to this"},
 		{"clock-every", &f.ClockEvery, "1m", maxSpan, "and jumps so often"},
+		{"skew", &f.Skew, "40s", -maxSkew, "the service's clock is ahead by this; behind if negative"},
+		{"skew-drift", &f.SkewDrift, "0.0001", 0, "it gains this much more each second"},
+		{"skew-jump", &f.SkewJump, "1m", maxSkew, "it jumps by this, ahead or back"},
+		{"skew-for", &f.SkewFor, "20s", maxSpan, "for this long"},
+		{"skew-every", &f.SkewEvery, "10m", maxSpan, "and so often"},
 		{"unordered", &f.Unordered, "0.2", 0, "share of pages in no order"},
 		{"duplicates", &f.Duplicates, "0.05", 0, "share of images that come twice"},
 		{"error-first", &f.ErrorFirst, "0.05", 0, "share of images after a MEDIA_ERROR of the same instant"},
@@ -90,7 +95,7 @@ func (s setting) kind() string {
 	case *float64:
 		return "a share from 0 to 1"
 	case *time.Duration:
-		return fmt.Sprintf("whole milliseconds up to %s, such as %s", short(s.most), s.usual)
+		return fmt.Sprintf("whole milliseconds up to %s, such as %s", short(s.most.Abs()), s.usual)
 	case *int:
 		return fmt.Sprintf("a whole number up to %d", s.most)
 	default:
@@ -105,7 +110,7 @@ func (s setting) check() error {
 	case *float64:
 		ok = *v >= 0 && *v <= 1 // not NaN
 	case *time.Duration:
-		ok = *v >= 0 && *v <= s.most && *v%time.Millisecond == 0
+		ok = *v >= min(s.most, 0) && *v <= s.most.Abs() && *v%time.Millisecond == 0
 	case *int:
 		ok = *v >= 0 && *v <= int(s.most)
 	}

@@ -36,6 +36,13 @@ type Faults struct {
 	// amount every ClockEvery (default: 1m). It shows only in requests by
 	// PRODUCER_TIMESTAMP. At most 10m.
 	Clock, ClockEvery time.Duration
+	// Skew is how far the service's clock is ahead of [Options.Now]; behind if negative.
+	// SkewDrift is by how much more it gains in each second. From time to time it jumps
+	// by SkewJump, ahead or back, for the length of SkewFor (default: 20s), at a random
+	// instant of each SkewEvery (default: 10m). The clock is the service's: of a stream's
+	// own faults, these do not count.
+	Skew, SkewJump, SkewFor, SkewEvery time.Duration
+	SkewDrift                          float64
 
 	// Unordered is the share of pages whose entries are in random order, and Duplicates
 	// the share of entries that come twice.
@@ -101,6 +108,7 @@ const (
 	maxOffGrid = 40 * time.Millisecond
 	maxClock   = 10 * time.Minute
 	maxSpan    = 24 * time.Hour
+	maxSkew    = 1000 * time.Hour
 	maxRun     = 100_000 // empty pages
 )
 
@@ -114,6 +122,8 @@ func (f Faults) withDefaults() (Faults, error) {
 	f.Stretch = cmp.Or(f.Stretch, 10*time.Second)
 	f.EarlyFor = cmp.Or(f.EarlyFor, time.Second)
 	f.ClockEvery = cmp.Or(f.ClockEvery, time.Minute)
+	f.SkewFor = cmp.Or(f.SkewFor, 20*time.Second)
+	f.SkewEvery = cmp.Or(f.SkewEvery, 10*time.Minute)
 	f.SlowBy = cmp.Or(f.SlowBy, 5*time.Second)
 	f.EmptyRun = cmp.Or(f.EmptyRun, 1)
 	f.PageSize = cmp.Or(f.PageSize, poll.PageSlots)

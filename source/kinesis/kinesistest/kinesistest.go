@@ -19,7 +19,7 @@
 // scene.
 //
 // Time is that of the time package, so testing/synctest drives the service; use a [Pipe]
-// as its network there.
+// as its network there. [Server.Now] is the service's own clock, which may be off.
 //
 // [Faults] are the things that go wrong in reality, in any mixture, and repeatable by a
 // seed. Streams come and go with [Server.AddStream] and [Server.RemoveStream].
@@ -65,6 +65,9 @@ type Options struct {
 	// Delay is how long after its end a fragment becomes visible; negative for none.
 	// Default: 500ms.
 	Delay time.Duration
+
+	// Now is the service's clock, before [Faults] change it. Default: time.Now.
+	Now func() time.Time
 
 	// Faults are what goes wrong. Default: nothing.
 	Faults Faults
@@ -131,6 +134,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Fragment = cmp.Or(o.Fragment, 2*time.Second)
 	o.Delay = cmp.Or(o.Delay, 500*time.Millisecond)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	o.Region = cmp.Or(o.Region, Region)
 	o.AccessKey = cmp.Or(o.AccessKey, AccessKey)
 	o.SecretKey = cmp.Or(o.SecretKey, SecretKey)

@@ -42,6 +42,7 @@ const (
 	ofErrorFirst
 	ofHangs
 	ofStalls
+	ofSkew
 )
 
 // derive returns the rng for a part of what this one decides. The mixing is that of

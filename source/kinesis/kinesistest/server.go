@@ -23,6 +23,7 @@ const (
 // A Server is the fake service. It is an [http.Handler], safe for concurrent use.
 type Server struct {
 	opts     Options
+	began    time.Time
 	streams  *directory
 	verifier verifier
 	tokens   tokens
@@ -49,6 +50,7 @@ func New(opts Options) (*Server, error) {
 	}
 	return &Server{
 		opts:     opts,
+		began:    opts.Now(),
 		streams:  all,
 		verifier: verifier{opts.Region, opts.AccessKey, opts.SecretKey},
 		tokens:   newTokens(opts.Seed),
@@ -77,7 +79,8 @@ type answer func(io.Writer) error
 // ServeHTTP implements [http.Handler]. If [Faults] have an answer cut, it panics with
 // [http.ErrAbortHandler], as a handler does that gives up.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{Request: r, record: &Request{Client: appID(r.UserAgent()), Time: time.Now(), Status: http.StatusOK}}
+	c := &call{Request: r, record: &Request{Client: appID(r.UserAgent()), Time: s.Now(), Status: http.StatusOK}}
+	w.Header().Set("Date", c.record.Time.UTC().Format(http.TimeFormat))
 	reply, err := s.handle(w, c)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Amzn-Requestid", rand.Text())
