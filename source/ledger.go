@@ -15,16 +15,16 @@ const taken = outcomes
 //
 //	expected = published + no_media + media_error + undecodable + stale + dropped + pending
 //
-// It has no clock and does no I/O: [Ledger.Extend] tells it how far time has come. It
-// keeps runs of slots rather than slots, so that its memory, and the time that each
+// It has no clock and does no I/O: [Ledger.Extend] or [Ledger.Follow] tells it how far
+// time has come. It keeps runs of slots rather than slots, so that its memory, and the time that each
 // method takes, do not depend on how long a backlog is. Its methods are safe for
 // concurrent use.
 type Ledger struct {
 	grid Grid
 
-	start Slot
-
 	mu     sync.Mutex
+	start  Slot
+	live   bool // begins at the present: see Begin
 	cursor Slot // the first slot that has not ended
 	end    Slot // the first slot that is not expected yet
 	// runs hold the states of the slots from cursor up to end. Neighbours differ, and
@@ -33,6 +33,8 @@ type Ledger struct {
 	expected uint64
 	ended    [outcomes]uint64
 	newest   Slot // the newest published slot, 0 before the first
+
+	rewound time.Duration
 
 	passed func(from Slot, n int, o Outcome) // see Watch
 
@@ -67,6 +69,9 @@ type Stats struct {
 	Told Slot
 	// Newest is the newest published slot, 0 before the first.
 	Newest Slot
+	// Rewound is by how much [Ledger.Follow] and [Ledger.Begin] have taken the ledger back,
+	// in all.
+	Rewound time.Duration
 }
 
 // NewLedger returns a ledger whose first slot is the first at or after start.
@@ -79,7 +84,8 @@ func NewLedger(grid Grid, start Slot) *Ledger {
 func (l *Ledger) Grid() Grid { return l.grid }
 
 // Watch sets a function that is called whenever the cursor passes slots: with the first
-// of n slots in a row, and how all of them ended. Every slot is reported once, in order.
+// of n slots in a row, and how all of them ended. Every slot is reported once, in order,
+// except after [Ledger.Follow] has gone back.
 // The function is called while the ledger is locked, so it must be quick and must not
 // use the ledger. Watch is called before anything else is done with the ledger.
 func (l *Ledger) Watch(passed func(from Slot, n int, o Outcome)) { l.passed = passed }
@@ -88,7 +94,10 @@ func (l *Ledger) Watch(passed func(from Slot, n int, o Outcome)) { l.passed = pa
 func (l *Ledger) Extend(end Slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	end = l.grid.Ceil(end)
+	l.extend(l.grid.Ceil(end))
+}
+
+func (l *Ledger) extend(end Slot) {
 	if end <= l.end {
 		return
 	}
@@ -198,7 +207,7 @@ func (l *Ledger) Stats() Stats {
 	}
 	st := Stats{
 		Expected: l.expected, Pending: pending, Ended: l.ended,
-		Gaps: l.gaps, Start: l.start, Cursor: l.cursor, Told: l.toldTo(), Newest: l.newest,
+		Gaps: l.gaps, Start: l.start, Cursor: l.cursor, Told: l.toldTo(), Newest: l.newest, Rewound: l.rewound,
 	}
 	for o := range l.ended {
 		st.GapTime[o] = time.Duration(l.gapSlots[o]) * l.grid.Interval()

@@ -89,7 +89,7 @@ func (b *builder) opener(c config.Stream, to source.Slot) source.OpenFeed {
 	opts := poll.Options{
 		Stream: c.Name, Lag: time.Duration(c.Lag), Overlap: time.Duration(c.Overlap),
 		Grace: c.Grace, Freshness: c.Freshness, To: to,
-		Check: client.Check, Retention: client.Retention, Spread: b.spread, Now: b.service.Now,
+		Check: client.Check, Retention: client.Retention, Spread: b.spread, Now: b.service.Now, Unsure: b.service.Unsure,
 	}
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts

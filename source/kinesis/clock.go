@@ -91,6 +91,13 @@ func (c *clock) answers() int {
 	return c.known.answers
 }
 
+// unsure tells whether some of the last answers have another time.
+func (c *clock) unsure() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.doubt.answers > 0
+}
+
 // observe has the clock learn from the answer to each attempt of a request.
 func (c *clock) observe(stack *middleware.Stack) error {
 	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("Clock",
@@ -115,9 +122,8 @@ func (c *clock) answered(sent, received time.Time, date string) {
 	c.mu.Lock()
 	off, came := at.Sub(c.host), received.Sub(c.began)
 	c.learn(bounds{low: off - came, high: off + dateStep - sent.Sub(c.began), at: came, answers: 1}, host)
-	sure := c.doubt.answers == 0
 	c.mu.Unlock()
-	if sure {
+	if !c.unsure() {
 		c.tell()
 	}
 }
@@ -214,6 +220,11 @@ func (c *Client) Now() time.Time { return c.clock.at(time.Now()) }
 
 // At returns the service's time at an instant that this process has got from time.Now.
 func (c *Client) At(t time.Time) time.Time { return c.clock.at(t) }
+
+// Unsure tells whether some of the service's last answers disagree with [Client.Now]: its
+// clock may have jumped. That lasts for a minute at most, unless they disagree with one
+// another as well.
+func (c *Client) Unsure() bool { return c.clock.unsure() }
 
 // ClockOffset returns how far the host's clock is ahead of the service's; negative if it is
 // behind, 0 before the first answer.

@@ -7,6 +7,9 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
+// backBy is how far the clock has to go back for the poller to start anew.
+const backBy = 5 * time.Second
+
 // A slotRange is a part of a cycle: the wanted slots from one up to and including
 // another.
 type slotRange struct {
@@ -36,11 +39,11 @@ func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool
 // extend brings the ledger up to now, and gives up the slots that are older than the
 // freshness limit or the retention.
 func (p *Poller) extend(now source.Slot) {
-	end := now + 1
-	if p.opts.To != 0 {
-		end = min(end, p.opts.To)
+	if now < p.present.Add(-backBy) {
+		p.goBack(now)
 	}
-	p.ledger.Extend(end)
+	p.present = now
+	p.ledger.Follow(now, p.opts.To)
 	if p.opts.Freshness > 0 {
 		p.ledger.GiveUpBefore(now.Add(-p.opts.Freshness), source.Stale)
 	}
@@ -52,6 +55,16 @@ func (p *Poller) extend(now source.Slot) {
 			p.ledger.GiveUpBefore(now.Add(margin-kept), source.NoMedia)
 		}
 	}
+}
+
+// goBack forgets what was learned while the clock was wrong: there is no media yet after now,
+// and nothing is due.
+func (p *Poller) goBack(now source.Slot) {
+	p.estimate = estimate{interval: p.estimate.interval}
+	p.newest, p.recheckAt, p.listAgain = 0, 0, 0
+	p.askedTo = min(p.askedTo, now)
+	clear(p.widened)
+	clear(p.startsAfter)
 }
 
 // ranges returns what to ask for: slots that have to be decided because their grace is

@@ -87,6 +87,9 @@ type Options struct {
 	// Now, if set, returns the present instant by the clock of the media's timestamps; by
 	// default it is the host's.
 	Now func() time.Time
+	// Unsure, if set, tells that Now may be wrong: meanwhile no slot is given up because
+	// there is no media.
+	Unsure func() bool
 	// Late, if set, is told after each wait how much longer it took than planned.
 	Late func(time.Duration)
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when
@@ -107,6 +110,7 @@ type Poller struct {
 	guess       time.Duration                 // an overlap that sufficed while no fragment length is known
 	widened     map[source.Slot]time.Duration // the overlap to try next for slots of which an answer proved nothing
 	startsAfter map[source.Slot]source.Slot   // the fragment of a missing slot starts after this slot
+	present     source.Slot                   // of the last cycle
 	newest      source.Slot                   // the newest slot known to have media
 	askedTo     source.Slot                   // the newest slot that was asked for at least once
 	recheckAt   source.Slot                   // when to ask again for what is missing

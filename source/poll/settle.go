@@ -2,6 +2,7 @@ package poll
 
 import (
 	"maps"
+	"math"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
@@ -63,17 +64,25 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 
 // expired returns the newest slot whose grace is over.
 func (p *Poller) expired(now source.Slot) source.Slot {
+	if p.unsure() {
+		return 0
+	}
 	amongMedia := min(now.Add(-p.opts.Grace), p.newest)
 	return max(amongMedia, now.Add(-p.edgeGrace()))
 }
 
 // deadline returns when a slot's grace is over.
 func (p *Poller) deadline(s source.Slot) source.Slot {
+	if p.unsure() {
+		return math.MaxInt64
+	}
 	if p.newest < s {
 		return s.Add(p.edgeGrace())
 	}
 	return s.Add(p.opts.Grace)
 }
+
+func (p *Poller) unsure() bool { return p.opts.Unsure != nil && p.opts.Unsure() }
 
 // edgeGrace returns the grace of slots at the live edge. Where there is nothing newer, a
 // slot may still be part of a fragment that goes on, however short the configured grace
