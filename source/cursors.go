@@ -13,6 +13,9 @@ type Cursors interface {
 	// Set notes the cursor of a key. It survives the process only after a Flush of the
 	// key.
 	Set(key string, cursor Slot)
+	// Rewind is Set for a cursor that may be before the one that was set: that one was
+	// wrong.
+	Rewind(key string, cursor Slot)
 	// Flush returns nil only when what was set for the keys survives the process. After
 	// an error, some of it may not; it stays set, and the next Flush of the key tries
 	// again. Flush returns when ctx ends.

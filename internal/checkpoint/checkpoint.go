@@ -132,6 +132,9 @@ func (s *Store) Set(key string, cursor source.Slot) {
 	}
 }
 
+// Rewind notes the cursor of a key, even if it is before the one that it had.
+func (s *Store) Rewind(key string, cursor source.Slot) { s.Set(key, cursor) }
+
 // Flush writes all cursors if any has changed, whatever the keys. When it returns nil,
 // they survive a crash of the machine. When ctx ends during a write, Flush returns, and
 // the write goes on; the next Flush and Close wait for it.

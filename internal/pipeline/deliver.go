@@ -36,7 +36,7 @@ func (p *Pipeline) deliver(ctx context.Context, s *stream, j *job, on bool) (fat
 // its tensors are; one whose publishing was cut short by the end stays pending.
 func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome source.Outcome, fatal error) {
 	switch err := j.result.err; {
-	case errors.Is(err, errStale) || err == nil && j.stale(time.Now()):
+	case errors.Is(err, errStale) || err == nil && j.stale(p.opts.Now()):
 		outcome = source.Stale
 	case err != nil:
 		outcome = source.Undecodable
@@ -64,7 +64,7 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 		}
 		m := publish.NewMessage(j.routes[i].Subject, t)
 		if s.Freshness > 0 {
-			m.Expires = t.Slot.Add(s.Freshness).Time()
+			m.Expires = time.Now().Add(t.Slot.Add(s.Freshness).Time().Sub(p.opts.Now()))
 		}
 		m = j.seen.publishing(t.Output.Name, m)
 		begin := time.Now()

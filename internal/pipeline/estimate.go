@@ -6,7 +6,7 @@ import "time"
 // long the last one waited.
 type waitEstimate struct {
 	waited time.Duration
-	at     time.Time
+	at     time.Time // by the clock of the slots
 }
 
 // tooLong tells whether a job would be stale by the time a worker took it: then that

@@ -87,6 +87,10 @@ func (s *stream) logLost(now time.Time) {
 	if st.Cursor != h.last.Cursor || st.Pending == 0 {
 		h.moved = now
 	}
+	if ahead := st.Rewound - h.last.Rewound; ahead > 0 {
+		s.log.Warn("the stream was ahead of the service's time: a clock was wrong, and the cursor has been put right",
+			"ahead", ahead.Round(time.Second/10), "cursor", st.Cursor.String())
+	}
 	for _, o := range source.Outcomes() {
 		n := st.Ended[o] - h.last.Ended[o]
 		if n == 0 || o == source.Published {

@@ -64,7 +64,9 @@ type Options struct {
 	Find func(name string) (Stream, bool)
 	// Observers are told of every stream and frame.
 	Observers []Observer
-	Log       *slog.Logger
+	// Now returns the present by the clock of the slots. Default: time.Now.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // A Pipeline runs streams. Its methods are safe for concurrent use, before, while and
@@ -87,6 +89,9 @@ type Pipeline struct {
 func New(opts Options) *Pipeline {
 	if opts.Drain <= 0 {
 		opts.Drain = DefaultDrain
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
 	}
 	return &Pipeline{
 		opts: opts, jobs: make(chan *job), budget: newBudget(opts.Inflight), streams: map[string]*stream{},

@@ -26,7 +26,7 @@ func (p *Pipeline) reports(ctx context.Context) {
 			p.load.tick(p.opts.Workers)
 			streams := p.sorted()
 			for _, s := range streams {
-				s.expect(now)
+				s.expect(p.opts.Now())
 				s.logLost(now)
 				if _, some := s.ledger.NextGap(); some {
 					s.queue.wake()
@@ -85,9 +85,9 @@ func (p *Pipeline) saveCursors(ctx context.Context, streams []*stream) error {
 	if p.opts.Cursors == nil {
 		return nil
 	}
-	cursors := make([]source.Slot, len(streams))
+	stats := make([]source.Stats, len(streams))
 	for i, s := range streams {
-		cursors[i] = s.ledger.Stats().Told
+		stats[i] = s.ledger.Stats()
 	}
 	if err := p.opts.Delivery.Confirm(ctx); err != nil {
 		return err
@@ -95,10 +95,7 @@ func (p *Pipeline) saveCursors(ctx context.Context, streams []*stream) error {
 	var keys []string
 	p.mu.Lock()
 	for i, s := range streams {
-		// A removal may have overtaken a report that looked at the cursor before it.
-		if p.streams[s.Name] == s && s.Key != "" && cursors[i] >= s.kept {
-			s.kept = cursors[i]
-			p.opts.Cursors.Set(s.Key, cursors[i])
+		if p.streams[s.Name] == s && s.Key != "" && s.keep(stats[i], p.opts.Cursors) {
 			keys = append(keys, s.Key)
 		}
 	}
@@ -107,4 +104,20 @@ func (p *Pipeline) saveCursors(ctx context.Context, streams []*stream) error {
 		return nil
 	}
 	return p.opts.Cursors.Flush(ctx, keys...)
+}
+
+// keep gives the stream's cursor to the Cursors, and returns false if they have a newer one:
+// a removal may have overtaken a report that looked at the ledger before it. The caller has
+// locked the pipeline.
+func (s *stream) keep(st source.Stats, cursors source.Cursors) bool {
+	switch {
+	case st.Rewound < s.rewound, st.Rewound == s.rewound && st.Told < s.kept:
+		return false
+	case st.Rewound > s.rewound:
+		cursors.Rewind(s.Key, st.Told)
+	default:
+		cursors.Set(s.Key, st.Told)
+	}
+	s.kept, s.rewound = st.Told, st.Rewound
+	return true
 }

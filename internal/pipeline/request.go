@@ -72,7 +72,7 @@ func (p *Pipeline) camera(stream string) (*camera, error) {
 	}
 	if p.opts.Find != nil {
 		if other, known := p.opts.Find(stream); known {
-			return open(other, source.SlotAt(time.Now()), nil, func(error) {}), nil
+			return open(other, source.SlotAt(p.opts.Now()), nil, func(error) {}), nil
 		}
 	}
 	var names []string

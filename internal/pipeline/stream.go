@@ -88,7 +88,9 @@ type stream struct {
 	saved    time.Time // when its cursor was last due to be saved; of report only
 	// kept is the cursor that was last given to the Cursors, guarded by the pipeline's lock.
 	kept source.Slot
-	ends ends
+	// rewound is by how much the ledger had been taken back then.
+	rewound time.Duration
+	ends    ends
 }
 
 // ends are the means to end a stream's loop.
@@ -117,17 +119,14 @@ func (p *Pipeline) newStream(s Stream) *stream {
 			st.readable()
 		}
 	})
+	st.health.last = st.ledger.Stats()
 	return st
 }
 
 // expect keeps time going for a stream that cannot be read: its slots are expected all
 // the same.
 func (s *stream) expect(now time.Time) {
-	end := source.SlotAt(now) + 1
-	if s.To != 0 {
-		end = min(end, s.To)
-	}
-	s.ledger.Extend(end)
+	s.ledger.Follow(source.SlotAt(now), s.To)
 }
 
 // loop reads a stream, and passes its frames to the workers and on to the delivery,
@@ -171,10 +170,10 @@ func (p *Pipeline) read(ctx context.Context, s *stream) error {
 		j := newJob(s.camera, f, &s.views)
 		begin := time.Now()
 		switch {
-		case wait.tooLong(j, begin):
+		case wait.tooLong(j, p.opts.Now()):
 			j.skip()
 		case p.admit(ctx, j):
-			wait = waitEstimate{waited: time.Since(begin), at: time.Now()}
+			wait = waitEstimate{waited: time.Since(begin), at: p.opts.Now()}
 		default:
 			j.seen.ended(source.Pending, nil)
 			return nil

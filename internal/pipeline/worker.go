@@ -111,7 +111,7 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 	if !j.requested() {
 		r.viewers = j.views.take(j.routes)
 	}
-	if j.stale(time.Now()) {
+	if j.stale(p.opts.Now()) {
 		r.err = errStale
 		return r
 	}

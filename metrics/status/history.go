@@ -75,6 +75,10 @@ func NewHistory(grid source.Grid, start source.Slot) *History {
 func (h *History) Add(from source.Slot, n int, o source.Outcome, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if from < h.next { // the clock was wrong before
+		h.first = from / cellSlots
+		h.cell, h.n = h.first-1, 0
+	}
 	h.next = h.grid.Step(from, n)
 	for k := max(0, n-keptSlots); k < n; k++ {
 		h.slots[h.index(h.grid.Step(from, k))] = o

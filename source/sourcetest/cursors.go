@@ -42,6 +42,9 @@ func (c *Cursors) Set(key string, cursor source.Slot) {
 	c.set[key] = cursor
 }
 
+// Rewind implements [source.Cursors].
+func (c *Cursors) Rewind(key string, cursor source.Slot) { c.Set(key, cursor) }
+
 // Flush implements [source.Cursors].
 func (c *Cursors) Flush(ctx context.Context, _ ...string) error {
 	err := ctx.Err()

@@ -33,6 +33,7 @@ func TestCursors(t *testing.T, open func(t *testing.T) (restart func() source.Cu
 		{"flushed", testFlushed},
 		{"not flushed", testNotFlushed},
 		{"some flushed", testSomeFlushed},
+		{"rewound", testRewound},
 		{"ended context", testEndedContext},
 		{"concurrent", testConcurrent},
 	} {
@@ -40,7 +41,7 @@ func TestCursors(t *testing.T, open func(t *testing.T) (restart func() source.Cu
 	}
 }
 
-// first is the cursor that tests begin with. Cursors only ever go forward.
+// first is the cursor that tests begin with. Cursors only go forward, except by Rewind.
 const first source.Slot = 1767322445200
 
 func testEmpty(t *testing.T, restart func() source.Cursors) {
@@ -105,6 +106,30 @@ func testSomeFlushed(t *testing.T, restart func() source.Cursors) {
 		if cursor, ok := c.Load(key); ok && cursor != first {
 			t.Errorf("%q: %v", key, cursor)
 		}
+	}
+}
+
+// testRewound takes back a cursor that lies in the future, and goes on from there.
+func testRewound(t *testing.T, restart func() source.Cursors) {
+	const future = first + 24*3600*1000
+	c := restart()
+	for _, key := range []string{"cam-1", "a.b"} {
+		c.Set(key, future)
+	}
+	flush(t, c, "cam-1", "a.b")
+	c = restart()
+	c.Rewind("cam-1", first)
+	load(t, c, "cam-1", first)
+	flush(t, c, "cam-1", "a.b")
+	c.Set("cam-1", first+200)
+	flush(t, c, "cam-1")
+	load(t, c, "cam-1", first+200)
+	c.Rewind("a.b", first) // which is not flushed
+	load(t, c, "a.b", first)
+	c = restart()
+	load(t, c, "cam-1", first+200)
+	if cursor, ok := c.Load("a.b"); !ok || cursor != first && cursor != future {
+		t.Errorf("a.b: %v, %v", cursor, ok)
 	}
 }
 

@@ -24,7 +24,7 @@ var _ source.Cursors = (*Cursors)(nil)
 const cursorsAtOnce = 64
 
 // Cursors are [source.Cursors] in a NATS key-value bucket. A cursor never moves back, even
-// if several processes write it.
+// if several processes write it, except by Rewind.
 type Cursors struct {
 	conn     *dial.Conn
 	replicas int
@@ -39,6 +39,7 @@ type Cursors struct {
 type cursor struct {
 	writing sync.Mutex // held during a write; Cursors.mu guards the rest
 	set     source.Slot
+	back    bool // set is written even if the bucket holds a newer one
 	// saved is what the bucket holds, 0 if it holds nothing.
 	saved    source.Slot
 	revision uint64
@@ -191,6 +192,9 @@ func (c *Cursors) Load(key string) (source.Slot, bool) {
 	defer c.mu.Unlock()
 	of := c.of(dial.EncodeKey(key))
 	slot := max(of.set, of.saved)
+	if of.back {
+		slot = of.set
+	}
 	return slot, slot != 0
 }
 
@@ -200,6 +204,14 @@ func (c *Cursors) Set(key string, slot source.Slot) {
 	defer c.mu.Unlock()
 	of := c.of(dial.EncodeKey(key))
 	of.set = max(of.set, slot)
+}
+
+// Rewind implements [source.Cursors].
+func (c *Cursors) Rewind(key string, slot source.Slot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	of := c.of(dial.EncodeKey(key))
+	of.set, of.back = slot, true
 }
 
 // of returns the state of a key. The caller holds the lock.
@@ -240,9 +252,9 @@ func (c *Cursors) save(ctx context.Context, key string) error {
 	defer of.writing.Unlock()
 	for {
 		c.mu.Lock()
-		slot, saved, revision := of.set, of.saved, of.revision
+		slot, saved, revision, back := of.set, of.saved, of.revision, of.back
 		c.mu.Unlock()
-		if saved >= slot {
+		if saved == slot || saved > slot && !back {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -288,4 +300,7 @@ func (c *Cursors) note(key string, slot source.Slot, revision uint64) {
 	defer c.mu.Unlock()
 	of := c.of(key)
 	of.saved, of.revision = slot, revision
+	if slot == of.set {
+		of.back = false
+	}
 }

@@ -90,8 +90,7 @@ func (l *Leases) Acquire(ctx context.Context, c Claim) (Holding, error) {
 func (l *Leases) take(ctx context.Context, key string, r *record, is lease, missing bool) (Holding, error) {
 	l.mu.Lock()
 	until := l.until
-	// This member knows best what it has delivered itself.
-	now := lease{Owner: l.opts.Member, Cursor: max(is.Cursor, r.next), revision: is.revision}
+	now := lease{Owner: l.opts.Member, Cursor: r.cursor(is.Cursor), revision: is.revision}
 	l.mu.Unlock()
 	if !time.Now().Before(until) {
 		l.dropNew(key, r)
@@ -116,7 +115,7 @@ func (l *Leases) take(ctx context.Context, key string, r *record, is lease, miss
 		return Holding{}, err
 	}
 	// If until has passed meanwhile, this lease has ended with the others.
-	r.lease = now
+	r.saved(now)
 	r.unsure = !time.Now().Before(until)
 	return Holding{Held: !r.unsure, Owner: l.opts.Member, Cursor: now.Cursor}, nil
 }
@@ -191,7 +190,7 @@ func (l *Leases) release(ctx context.Context, key string, r *record) error {
 	defer r.writing.Unlock()
 	for ctx.Err() == nil {
 		l.mu.Lock()
-		now := lease{Cursor: max(r.next, r.Cursor), revision: r.revision}
+		now := lease{Cursor: r.cursor(r.Cursor), revision: r.revision}
 		ours := l.records[key] == r && r.unsure
 		l.mu.Unlock()
 		if !ours {

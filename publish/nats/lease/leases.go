@@ -141,6 +141,7 @@ type record struct {
 	writing sync.Mutex // held during a write; Leases.mu guards the rest
 	lease
 	next   source.Slot // the cursor to write
+	back   bool        // next is written even if it is before the cursor in the bucket
 	unsure bool        // the bucket may say that it is ours, but it is not used
 }
 
@@ -267,7 +268,7 @@ func (l *Leases) Load(key string) (source.Slot, bool) {
 	if r == nil {
 		return 0, false
 	}
-	cursor := max(r.Cursor, r.next)
+	cursor := r.cursor(r.Cursor)
 	return cursor, cursor != 0
 }
 
@@ -278,6 +279,30 @@ func (l *Leases) Set(key string, cursor source.Slot) {
 	if r := l.records[key]; r != nil {
 		r.next = max(r.next, cursor)
 	}
+}
+
+// Rewind implements [source.Cursors]. It does nothing for streams that are not owned.
+func (l *Leases) Rewind(key string, cursor source.Slot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.records[key]; r != nil {
+		r.next, r.back = cursor, true
+	}
+}
+
+// cursor returns how far the stream was delivered, given what the bucket says. This member
+// knows best what it has delivered itself.
+func (r *record) cursor(bucket source.Slot) source.Slot {
+	if r.back {
+		return r.next
+	}
+	return max(bucket, r.next)
+}
+
+// saved takes note of what the bucket holds.
+func (r *record) saved(is lease) {
+	r.lease = is
+	r.back = r.back && r.next != is.Cursor
 }
 
 // Flush implements [source.Cursors]. The error wraps [ErrNotHeld] if a lease was lost:
@@ -309,7 +334,7 @@ func (l *Leases) save(ctx context.Context, key string) error {
 	for {
 		l.mu.Lock()
 		now := lease{Owner: l.opts.Member, Cursor: r.next, revision: r.revision}
-		saved, held := r.next <= r.Cursor, l.records[key] == r && l.holds(r)
+		saved, held := r.cursor(r.Cursor) == r.Cursor, l.records[key] == r && l.holds(r)
 		l.mu.Unlock()
 		switch {
 		case saved:
@@ -325,7 +350,7 @@ func (l *Leases) save(ctx context.Context, key string) error {
 		} else if err == nil {
 			now.revision = revision
 			l.mu.Lock()
-			r.lease = now
+			r.saved(now)
 			l.mu.Unlock()
 		}
 		if err != nil {
