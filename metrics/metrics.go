@@ -73,6 +73,10 @@ type Sources struct {
 	MatsOpen func() int
 	// BusyRatio returns the share of the last ten seconds that the workers were busy.
 	BusyRatio func() float64
+	// Now returns the present by the clock of the slots, and ClockOffset how far the host's
+	// clock is ahead of that. Now is by default time.Now.
+	Now         func() time.Time
+	ClockOffset func() time.Duration
 	// Group returns the numbers of replicas and streams in the group.
 	Group func() (members, streams int)
 }
@@ -96,6 +100,7 @@ type Metrics struct {
 	registry *prometheus.Registry // of all metrics but those of the streams
 	families []Family             // the same
 	streams  func() []Stream
+	now      func() time.Time
 	requests requests
 }
 
@@ -106,6 +111,7 @@ func New(build Build) *Metrics {
 	m := &Metrics{
 		registry: f.registry,
 		streams:  func() []Stream { return nil },
+		now:      time.Now,
 		Latency: f.histogram("cvfeeder_latency_seconds", "Time from a slot's instant to the delivery of its tensor.",
 			[]float64{.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 300}, "output"),
 		Stage: f.histogram("cvfeeder_stage_seconds", "Duration of a stage: `fetch` of one window; `decode`, `transform` and `publish` of one frame.",
@@ -142,6 +148,9 @@ func (m *Metrics) Read(src Sources) {
 	if src.Streams != nil {
 		m.streams = src.Streams
 	}
+	if src.Now != nil {
+		m.now = src.Now
+	}
 }
 
 // addSources adds the gauges whose source is not nil.
@@ -156,6 +165,11 @@ func (f *families) addSources(src Sources) {
 	if src.BusyRatio != nil {
 		f.gaugeFunc("cvfeeder_workers_busy_ratio",
 			"Share of the last ten seconds that the workers were busy. Near 1 there are too few cores, and frames will be late soon.", src.BusyRatio)
+	}
+	if src.ClockOffset != nil {
+		f.gaugeFunc("cvfeeder_clock_offset_seconds",
+			"How far the host's clock is ahead of that of Kinesis Video Streams, in seconds; negative if it is behind, 0 before the first answer. Slots, freshness and latency go by that of the service.",
+			func() float64 { return src.ClockOffset().Seconds() })
 	}
 	if src.Group != nil {
 		f.gaugeFunc("cvfeeder_cluster_members", "Replicas in the group, as this one sees them.", func() float64 {

@@ -43,6 +43,7 @@ func sources(t *testing.T) metrics.Sources {
 		InflightBytes: func() int64 { return 4711 },
 		MatsOpen:      func() int { return 2 },
 		BusyRatio:     func() float64 { return .5 },
+		ClockOffset:   func() time.Duration { return 1500 * time.Millisecond },
 		Group:         func() (int, int) { return 2, 3 },
 	}
 }
@@ -143,9 +144,10 @@ var contract = map[string]string{
 	"cvfeeder_stream_owned":             "gauge stream",
 	"cvfeeder_build_info":               "gauge go,opencv,version",
 
-	"cvfeeder_workers_busy_ratio": "gauge ",
-	"cvfeeder_cluster_members":    "gauge ",
-	"cvfeeder_cluster_streams":    "gauge ",
+	"cvfeeder_clock_offset_seconds": "gauge ",
+	"cvfeeder_workers_busy_ratio":   "gauge ",
+	"cvfeeder_cluster_members":      "gauge ",
+	"cvfeeder_cluster_streams":      "gauge ",
 
 	"cvfeeder_config_last_reload_successful":                "gauge ",
 	"cvfeeder_config_last_reload_success_timestamp_seconds": "gauge ",

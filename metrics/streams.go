@@ -20,7 +20,7 @@ type snapshot struct {
 }
 
 func (m *Metrics) snapshot() *snapshot {
-	s := &snapshot{now: time.Now()}
+	s := &snapshot{now: m.now()}
 	if m.streams != nil {
 		s.streams = m.streams()
 	}
@@ -44,7 +44,7 @@ var streamFamilies = []streamFamily{
 	{
 		Family{
 			"cvfeeder_freshness_seconds",
-			"Age of the newest published slot when scraped, or the time since the start if there is none. It grows while a stream stalls or is absent.",
+			"Age of the newest published slot when scraped, by the service's clock, or the time since the start if there is none. It grows while a stream stalls or is absent.",
 			dto.MetricType_GAUGE,
 			[]string{"stream"},
 		},

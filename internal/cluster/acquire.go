@@ -63,7 +63,7 @@ func (c *Cluster) acquire(ctx context.Context, s *stream) {
 func (c *Cluster) first(ctx context.Context, s *stream) (source.Slot, error) {
 	begin := s.Stream
 	if s.fromNow {
-		begin.Key, begin.From = "", max(begin.From, source.SlotAt(time.Now()))
+		begin.Key, begin.From = "", max(begin.From, source.SlotAt(c.opts.Now()))
 	}
 	return c.opts.First(ctx, begin)
 }

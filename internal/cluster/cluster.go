@@ -49,7 +49,9 @@ type Options struct {
 	First func(context.Context, pipeline.Stream) (source.Slot, error)
 	// Gained, where set, is called with each stream before it runs here.
 	Gained func(pipeline.Stream)
-	Log    *slog.Logger
+	// Now returns the present by the clock of the slots. Default: time.Now.
+	Now func() time.Time
+	Log *slog.Logger
 }
 
 // A Cluster is this replica's part of a group. Its methods may be called concurrently.
@@ -71,6 +73,9 @@ type Cluster struct {
 func New(o Options) *Cluster {
 	if o.First == nil {
 		o.First = func(_ context.Context, s pipeline.Stream) (source.Slot, error) { return s.From, nil }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	return &Cluster{
 		opts: o, leases: o.Leases, woken: make(chan struct{}, 1), streams: map[string]*stream{},

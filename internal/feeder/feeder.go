@@ -127,7 +127,7 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 	}
 	p := &parts{
 		plan: plan, service: service, traces: traces, limit: limit, broker: b, metrics: m, outlet: out, log: f.Log,
-		histories: &observe.Histories{},
+		histories: &observe.Histories{Now: service.Now},
 	}
 	p.pipeline = f.pipeline(p, switches)
 	return f.run(ctx, p, listener, stop)
@@ -201,7 +201,8 @@ func (f *Feeder) pipeline(p *parts, switches Switches) *pipeline.Pipeline {
 		Cursors:   p.outlet.cursors,
 		SaveEvery: p.outlet.saveEvery,
 		Find:      p.outlet.sharing.Find,
-		Observers: append([]pipeline.Observer{observe.Metrics(p.metrics), p.histories}, p.traces.observers...),
+		Observers: append([]pipeline.Observer{observe.Metrics(p.metrics, p.service.Now), p.histories}, p.traces.observers...),
+		Now:       p.service.Now,
 		Log:       f.Log,
 	})
 }

@@ -231,7 +231,7 @@ func (f *follower) remove(ctx context.Context, set pipeline.Set, names []string)
 // says to begin elsewhere.
 func (f *follower) add(ctx context.Context, set pipeline.Set, w wanted, left *stopped) {
 	c := w.stream
-	s, err := f.builder.stream(c, time.Now())
+	s, err := f.builder.stream(c, f.builder.service.Now())
 	if err == nil {
 		err = f.builder.claim(ctx, s)
 	}

@@ -27,7 +27,7 @@ func (p *parts) answer(ctx context.Context) {
 			return serviceError(err)
 		},
 		Names:   p.pipeline.Names,
-		Streams: func(name string) (any, error) { return streamStates(p.pipeline.Streams(), name, time.Now()) },
+		Streams: func(name string) (any, error) { return streamStates(p.pipeline.Streams(), name, p.service.Now()) },
 	})
 	var denied *dial.PermissionError
 	if errors.Is(err, dial.ErrRefused) && !errors.As(err, &denied) {

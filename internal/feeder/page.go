@@ -40,6 +40,8 @@ func (p *parts) sources() metrics.Sources {
 		InflightBytes: p.pipeline.InflightBytes,
 		MatsOpen:      opencv.OpenMats,
 		BusyRatio:     p.pipeline.Busy,
+		Now:           p.service.Now,
+		ClockOffset:   p.service.ClockOffset,
 	}
 	if p.plan.Config.Cluster.Group != "" {
 		s.Group = p.outlet.sharing.counts
@@ -76,7 +78,7 @@ func (p *parts) handler(l net.Listener) http.Handler {
 	page := status.Handler(status.Options{
 		Version: Version(), Mode: string(cfg.Delivery.Mode), NATS: p.broker.url,
 		Streams: p.statuses, Waiting: p.waiting, Connections: p.broker.connections,
-		NotReady: p.notReady, Busy: p.pipeline.Busy,
+		NotReady: p.notReady, Busy: p.pipeline.Busy, Now: p.service.Now, ClockOffset: p.service.ClockOffset,
 		Picture: func(ctx context.Context, stream, output string) (status.Picture, error) {
 			return picture(ctx, p.pipeline, views, stream, output)
 		},
@@ -114,7 +116,7 @@ func (p *parts) statuses() []status.Stream {
 		st := status.Stream{
 			Stream:   metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap},
 			Interval: s.Grid.Interval(), Grace: s.Grace, To: s.To, History: history,
-			Problem: s.Problem, ProblemSince: s.ProblemSince, StalledSince: s.StalledSince,
+			Problem: s.Problem, ProblemSince: p.since(s.ProblemSince), StalledSince: p.since(s.StalledSince),
 		}
 		for _, r := range s.Routes {
 			st.Outputs = append(st.Outputs, status.Output{Name: r.Output.Name, Subject: r.Subject, Spec: describe(r.Output)})
@@ -122,6 +124,14 @@ func (p *parts) statuses() []status.Stream {
 		all = append(all, st)
 	}
 	return all
+}
+
+// since returns the service's time at an instant of this process, zero for none.
+func (p *parts) since(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return p.service.At(t)
 }
 
 // describe returns an output in a few words: 640x640 letterbox, rgb float32 nchw.

@@ -214,8 +214,9 @@ func MessageSize(stream string, o *transform.Output) (int, error) {
 		return 0, err
 	}
 	long := -1.0 / 3 * 1e-5 // no number has a longer decimal
+	at := time.UnixMilli(0)
 	t := &transform.Tensor{
-		Stream: stream, Slot: source.SlotAt(time.Now()), Capture: time.Now(), Output: o,
+		Stream: stream, Slot: source.SlotAt(at), Capture: at, Output: o,
 		Shape: o.Spec.Shape(g), Source: image.Pt(side, side), Affine: transform.Affine{long, long, long, long, long, long},
 	}
 	n, _ := o.Spec.Bytes()

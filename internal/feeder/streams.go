@@ -36,7 +36,7 @@ func (b *builder) with(plan Plan) *builder {
 
 // named returns the streams that the config lists by name or ARN.
 func (b *builder) named() ([]pipeline.Stream, error) {
-	now := time.Now()
+	now := b.service.Now()
 	var all []pipeline.Stream
 	for _, c := range b.plan.Config.Streams {
 		if c.Prefix != "" {

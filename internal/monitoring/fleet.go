@@ -192,6 +192,10 @@ func fleetKinesis() []panel {
 			title: "Cost per month", description: "Cost of a month with as many images as are requested now, at the price above. AWS bills the images that it generates, which may be fewer.", unit: "currencyUSD",
 			queries: []query{{expr: `sum by (instance) (rate(cvfeeder_images_requested_total{` + chosenStreams + `}[$__rate_interval])) * ` + month + ` * $price / 1e6`, legend: "{{instance}}"}},
 		}),
+		chart(panel{
+			title: "Clock offset", description: "How far the host's clock is ahead of that of Kinesis; below 0 it is behind. Frames are asked for by that of Kinesis.", unit: "s", width: columns,
+			queries: []query{{expr: `cvfeeder_clock_offset_seconds{instance=~"$instance"}`, legend: "{{instance}}"}},
+		}),
 	}
 }
 

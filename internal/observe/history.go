@@ -12,6 +12,9 @@ import (
 // Histories are an observer that keeps how the last slots of every stream ended, for the
 // status page. The zero value is ready to use.
 type Histories struct {
+	// Now returns the present by the clock of the slots. Default: time.Now.
+	Now func() time.Time
+
 	mu  sync.Mutex
 	all map[string]*status.History
 }
@@ -25,7 +28,11 @@ func (h *Histories) Stream(s pipeline.Stream, first source.Slot) pipeline.Stream
 	}
 	history := status.NewHistory(s.Grid, first)
 	h.all[s.Name] = history
-	return historyOf{history: history, removed: func() { h.remove(s.Name, history) }}
+	now := h.Now
+	if now == nil {
+		now = time.Now
+	}
+	return historyOf{history: history, now: now, removed: func() { h.remove(s.Name, history) }}
 }
 
 // Of returns the history of a stream, nil where it is not read.
@@ -48,12 +55,13 @@ func (h *Histories) remove(stream string, history *status.History) {
 type historyOf struct {
 	pipeline.IgnoreStream
 	history *status.History
+	now     func() time.Time
 	removed func()
 }
 
 // Ended implements [pipeline.StreamObserver].
 func (h historyOf) Ended(from source.Slot, slots int, o source.Outcome) {
-	h.history.Add(from, slots, o, time.Now())
+	h.history.Add(from, slots, o, h.now())
 }
 
 // Removed implements [pipeline.StreamObserver].

@@ -3,7 +3,7 @@
 //
 //	histories := &observe.Histories{}
 //	p := pipeline.New(pipeline.Options{
-//		Observers: []pipeline.Observer{observe.Metrics(m), histories}, …
+//		Observers: []pipeline.Observer{observe.Metrics(m, time.Now), histories}, …
 //	})
 package observe
 
@@ -20,10 +20,14 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// Metrics returns an observer that counts and times what the pipeline does.
-func Metrics(m *metrics.Metrics) pipeline.Observer { return metered{m} }
+// Metrics returns an observer that counts and times what the pipeline does. now returns the
+// present by the clock of the slots.
+func Metrics(m *metrics.Metrics, now func() time.Time) pipeline.Observer { return metered{m, now} }
 
-type metered struct{ *metrics.Metrics }
+type metered struct {
+	*metrics.Metrics
+	now func() time.Time
+}
 
 // Stream implements [pipeline.Observer].
 func (m metered) Stream(s pipeline.Stream, _ source.Slot) pipeline.StreamObserver {
@@ -103,7 +107,7 @@ func (m *meteredFrame) Published(output string, msg publish.Message, took time.D
 	m.countDrop(err)
 	if err == nil {
 		m.PublishBytes.WithLabelValues(output).Add(float64(publish.Size(msg)))
-		m.Delivered(output, time.Since(m.at), sampledTrace(msg))
+		m.Delivered(output, m.now().Sub(m.at), sampledTrace(msg))
 	}
 }
 

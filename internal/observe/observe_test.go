@@ -68,7 +68,7 @@ func TestObservers(t *testing.T) {
 	m, h := metrics.New(metrics.Build{}), &Histories{}
 	p := pipeline.New(pipeline.Options{
 		Workers: 1, NewWorker: func() pipeline.Worker { return &someDecode{} }, Delivery: someDelivered{}, Inflight: 1 << 20,
-		Observers: []pipeline.Observer{tracer, Metrics(m), h}, Log: slog.New(slog.DiscardHandler),
+		Observers: []pipeline.Observer{tracer, Metrics(m, time.Now), h}, Log: slog.New(slog.DiscardHandler),
 	})
 	grid, err := source.NewGrid(200 * time.Millisecond)
 	if err != nil {
@@ -209,7 +209,7 @@ func TestSampledTrace(t *testing.T) {
 // TestEachDroppedGapCounts drops a gap on two of three subjects.
 func TestEachDroppedGapCounts(t *testing.T) {
 	m := metrics.New(metrics.Build{})
-	s := Metrics(m).Stream(pipeline.Stream{Name: "cam"}, 0)
+	s := Metrics(m, time.Now).Stream(pipeline.Stream{Name: "cam"}, 0)
 	drop := &publish.DropError{Reason: publish.DropSlow, Err: errors.New("refused")}
 	s.GapTold(publish.Gap{}, errors.Join(drop, drop))
 	if n := testutil.ToFloat64(m.PublishErrors.WithLabelValues(publish.DropSlow)); n != 2 {
@@ -220,7 +220,7 @@ func TestEachDroppedGapCounts(t *testing.T) {
 // TestUnheardFramesArePublished: the stages of a frame that nobody listens to.
 func TestUnheardFramesArePublished(t *testing.T) {
 	m := metrics.New(metrics.Build{})
-	s := Metrics(m).Stream(pipeline.Stream{Name: "cam"}, 0)
+	s := Metrics(m, time.Now).Stream(pipeline.Stream{Name: "cam"}, 0)
 	s.Frame(source.Frame{}, false).Ended(source.Published, nil)
 	s.Frame(source.Frame{}, false).Ended(source.Stale, nil)
 	s.Frame(source.Frame{}, true).Ended(source.Pending, nil)

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -19,9 +20,12 @@ type overview struct {
 	Ready    bool     `json:"ready"`
 	NotReady []string `json:"not_ready"`
 	// Busy is the share of the last ten seconds that the workers were busy.
-	Busy   float64 `json:"workers_busy_ratio"`
-	NATS   broker  `json:"nats"`
-	Totals totals  `json:"totals"`
+	Busy float64 `json:"workers_busy_ratio"`
+	// ClockOffset is how far the host's clock is ahead of the service's.
+	ClockOffset float64 `json:"clock_offset_seconds"`
+
+	NATS   broker `json:"nats"`
+	Totals totals `json:"totals"`
 	// Found is how many streams match the filters; Streams are some of them.
 	Found   int   `json:"found"`
 	Offset  int   `json:"offset"`
@@ -101,7 +105,7 @@ type gap struct {
 // overview returns the state of the process, and that of all streams.
 func (h *handler) overview(now time.Time) (overview, []row) {
 	o := overview{
-		Time: stamp(now), Version: h.opts.Version, Uptime: round(now.Sub(h.opts.Started).Seconds()),
+		Time: stamp(now), Version: h.opts.Version, Uptime: round(time.Since(h.opts.Started).Seconds()),
 		Page: h.files.version, Mode: h.opts.Mode, NotReady: []string{},
 		Totals: totals{States: map[state]int{}, Outcomes: map[string]uint64{}},
 	}
@@ -111,6 +115,9 @@ func (h *handler) overview(now time.Time) (overview, []row) {
 	o.Ready = len(o.NotReady) == 0
 	if h.opts.Busy != nil {
 		o.Busy = h.opts.Busy()
+	}
+	if h.opts.ClockOffset != nil {
+		o.ClockOffset = round(h.opts.ClockOffset().Seconds())
 	}
 	o.NATS = h.broker()
 	var rows []row
@@ -199,4 +206,4 @@ func stamp(t time.Time) string {
 }
 
 // round rounds seconds to hundredths.
-func round(v float64) float64 { return float64(int64(v*100+0.5)) / 100 }
+func round(v float64) float64 { return math.Round(v*100) / 100 }

@@ -43,6 +43,9 @@ func Handler(opts Options) http.Handler {
 	if opts.Started.IsZero() {
 		opts.Started = time.Now()
 	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	h := &handler{opts: opts, files: newFiles()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", h.page)
@@ -62,7 +65,7 @@ func (h *handler) page(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	h.table(w, time.Now())
+	h.table(w, h.opts.Now())
 }
 
 // table writes the streams as plain text.
@@ -97,7 +100,7 @@ func (h *handler) streams(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	o, rows := h.overview(time.Now())
+	o, rows := h.overview(h.opts.Now())
 	rows = slices.DeleteFunc(rows, func(r row) bool { return !q.matches(r) })
 	order(rows, q.sort, q.reverse)
 	o.Found, o.Offset = len(rows), min(q.offset, len(rows))
@@ -111,7 +114,7 @@ func (h *handler) streams(w http.ResponseWriter, r *http.Request) {
 
 // stream answers /api/streams/{name}.
 func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
-	now := time.Now()
+	now := h.opts.Now()
 	for _, s := range h.opts.Streams() {
 		if s.Name != r.PathValue("name") {
 			continue

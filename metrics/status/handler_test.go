@@ -31,6 +31,8 @@ func testOptions(t *testing.T) Options {
 		},
 		NotReady: func() []string { return []string{"stream door: no permission"} },
 		Busy:     func() float64 { return 0.97 },
+
+		ClockOffset: func() time.Duration { return -40120 * time.Millisecond },
 		Picture: func(_ context.Context, stream, output string) (Picture, error) {
 			switch {
 			case stream != "cam-1":
@@ -138,6 +140,7 @@ func TestOverview(t *testing.T) {
 	w = ask(t, Handler(testOptions(t)), "/api/streams?limit=1")
 	for _, want := range []string{
 		`"version":"v1"`, `"mode":"live"`, `"ready":false`, `"not_ready":["stream door: no permission"]`, `"workers_busy_ratio":0.97`,
+		`"clock_offset_seconds":-40.12`,
 		`"nats":{"url":"nats://localhost","connected":true,"connections":[{"name":"data","connected":true,"reconnects":2}]}`,
 		`"streams":4`, `"published":8`,
 	} {

@@ -29,7 +29,7 @@ type Options struct {
 	Version string
 	// Mode is the delivery mode, and NATS the server's URL without secrets.
 	Mode, NATS string
-	// Started is when the program was started. Default: now.
+	// Started is when the program was started, as time.Now gave it. Default: now.
 	Started time.Time
 	// Streams returns the state of every stream, in the order of their names. It is called
 	// for each answer.
@@ -45,6 +45,10 @@ type Options struct {
 	// Busy returns the share of the last ten seconds that the workers were busy. Default:
 	// 0.
 	Busy func() float64
+	// Now returns the present by the clock of the slots, and ClockOffset how far the host's
+	// clock is ahead of that. Default: the host's clock.
+	Now         func() time.Time
+	ClockOffset func() time.Duration
 	// Picture waits for the next frame of a stream, and returns the frame and the output's
 	// tensor as pictures. Its errors may wrap [ErrNotFound], [ErrBusy] or [ErrNoFrame].
 	// Default: there are no pictures.
@@ -57,11 +61,12 @@ type Stream struct {
 	Interval, Grace time.Duration
 	// To is the slot at which the stream ends, 0 for never.
 	To source.Slot
-	// Problem is why the stream cannot be read at present, and ProblemSince since when;
-	// "" where it can.
+	// Problem is why the stream cannot be read at present, and ProblemSince since when,
+	// by the clock of the slots; "" where it can.
 	Problem      string
 	ProblemSince time.Time
-	// StalledSince is when the last slot ended, if the stream has stalled; otherwise zero.
+	// StalledSince is when the last slot ended, by that clock, if the stream has stalled;
+	// otherwise zero.
 	StalledSince time.Time
 	Outputs      []Output
 	History      *History

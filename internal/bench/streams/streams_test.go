@@ -111,7 +111,7 @@ func runStreams(b *testing.B) {
 	p := pipeline.New(pipeline.Options{
 		Workers: runtime.GOMAXPROCS(0), NewWorker: func() pipeline.Worker { return new(worker) },
 		Delivery: &out, Inflight: 64 << 20, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
-		Observers: []pipeline.Observer{observe.Metrics(metrics.New(metrics.Build{})), &observe.Histories{}},
+		Observers: []pipeline.Observer{observe.Metrics(metrics.New(metrics.Build{}), time.Now), &observe.Histories{}},
 	})
 	streams := tenThousand(b, client, &late, func() {
 		if checked.Add(1) == count10k {

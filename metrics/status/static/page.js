@@ -94,8 +94,11 @@ function showHeader(all) {
   const first = all.not_ready.slice(0, 3).map((w) => (w.length > 160 ? `${w.slice(0, 150)} …` : w));
   if (all.not_ready.length > 3) first.push(`and ${count(all.not_ready.length - 3)} more`);
   const few = all.workers_busy_ratio >= 0.95 ? "Too few cores: the workers have been busy for ten seconds without a pause, and frames will be late." : "";
-  set($("notready"), first.length ? `Not ready: ${first.join("\n")}` : few);
-  $("notready").hidden = all.ready && !few;
+  const off = all.clock_offset_seconds;
+  const clock = Math.abs(off) > 1 ? `The host's clock is ${span(Math.abs(off))} ${off > 0 ? "ahead of" : "behind"} that of Kinesis Video Streams, by which frames are asked for: set it.` : "";
+  const notes = [first.length ? `Not ready: ${first.join("\n")}` : few, clock].filter(Boolean).join("\n");
+  set($("notready"), notes);
+  $("notready").hidden = !notes;
   const ill = Object.entries(all.totals.states).filter(([s]) => ["bad", "warn"].includes(states[s][2])).reduce((n, [, k]) => n + k, 0);
   document.title = ill ? `(${ill}) cvfeeder` : "cvfeeder";
 }
