@@ -55,11 +55,15 @@ func (a *answer) begin(s source.Slot) source.Slot {
 // fetch asks for the window of an answer and fills the answer in. Frames are released
 // while the rest is still arriving.
 func (p *Poller) fetch(ctx context.Context, a *answer, yield func(source.Frame, error) bool) (more bool, err error) {
+	taken := false
 	for img, err := range p.images(ctx, a.Window) {
 		if errors.Is(err, ErrEmptyWindow) {
 			break // an answer like others
 		}
 		if err != nil {
+			if taken { // what led on a little is worth trying again soon
+				p.answered()
+			}
 			return true, err
 		}
 		i, ok := a.index(img.Time)
@@ -74,6 +78,7 @@ func (p *Poller) fetch(ctx context.Context, a *answer, yield func(source.Frame, 
 		s := a.slot(i)
 		a.media[i], a.broken[i] = true, false
 		if p.ledger.Take(s) {
+			taken = true
 			p.hold(source.Frame{Stream: p.opts.Stream, Slot: s, Capture: img.Time, Data: img.Data, Recycle: img.Recycle})
 		}
 		if !p.release(yield) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,4 +118,41 @@ func TestFetched(t *testing.T) {
 			})
 		})
 	}
+}
+
+// broken answers break off after some pictures.
+type broken struct {
+	*camera
+	after int
+}
+
+func (b broken) Images(ctx context.Context, w Window) iter.Seq2[Image, error] {
+	return func(yield func(Image, error) bool) {
+		pictures := 0
+		for img, err := range b.camera.Images(ctx, w) {
+			if pictures == b.after {
+				yield(Image{}, errors.New("the answer breaks off"))
+				return
+			}
+			if len(img.Data) > 0 {
+				pictures++
+			}
+			if !yield(img, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestBrokenAnswersLeadOn: the pause after a failure does not grow while each answer brings
+// something new before it breaks off.
+func TestBrokenAnswersLeadOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
+		begin := time.Now()
+		pollFor(t, broken{c, 15}, -time.Hour, 5*time.Minute, auto())
+		if took := time.Since(begin); took > 5*time.Minute {
+			t.Errorf("5 minutes of media took %v", took)
+		}
+	})
 }
