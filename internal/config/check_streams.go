@@ -31,10 +31,14 @@ func (d checker) checkStreams(c *Config) {
 	d.checkDistinct("stream", names, func(i int) string { return fmt.Sprintf("streams[%d]", i) })
 }
 
+// The names and ARNs of streams are what the service's model says. It has ARNs of other
+// resources, too, and those may be as long as maxARN characters.
 var (
 	streamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,256}$`)
-	streamARN  = regexp.MustCompile(`^arn:[a-z0-9-]+:kinesisvideo:([a-z0-9-]+):[0-9]{12}:stream/([a-zA-Z0-9_.-]{1,256})/[0-9]+$`)
+	streamARN  = regexp.MustCompile(`^arn:[a-z0-9-]+:kinesisvideo:([a-z0-9-]+):[0-9]+:stream/([a-zA-Z0-9_.-]{1,256})/[0-9]+$`)
 )
+
+const maxARN = 1024
 
 // checkIdentity checks that a stream has exactly one of name, ARN and prefix. It sets the
 // name and region of a stream from its ARN.
@@ -56,7 +60,7 @@ func (d checker) checkIdentity(s *Stream, a AWS, path string) {
 		d.Report(path+".prefix", "no stream's name can start with %q; 1 to 256 of a-z A-Z 0-9 _ . -", s.Prefix)
 	case given[0] == "arn" && !d.Failed(path+".arn"):
 		m := streamARN.FindStringSubmatch(s.ARN)
-		if m == nil {
+		if m == nil || len(s.ARN) > maxARN {
 			d.Report(path+".arn", "%q is not the ARN of a stream; arn:aws:kinesisvideo:REGION:ACCOUNT:stream/NAME/CREATED", s.ARN)
 			return
 		}
