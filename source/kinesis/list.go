@@ -25,12 +25,13 @@ const (
 func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
 	var names []string
 	seen := map[string]bool{} // the tokens
-	pages := kinesisvideo.NewListStreamsPaginator(c.service("").control, &kinesisvideo.ListStreamsInput{
-		MaxResults: aws.Int32(namesPage),
-		StreamNameCondition: &types.StreamNameCondition{
+	in := &kinesisvideo.ListStreamsInput{MaxResults: aws.Int32(namesPage)}
+	if prefix != "" { // which the service would refuse
+		in.StreamNameCondition = &types.StreamNameCondition{
 			ComparisonOperator: types.ComparisonOperatorBeginsWith, ComparisonValue: &prefix,
-		},
-	})
+		}
+	}
+	pages := kinesisvideo.NewListStreamsPaginator(c.service("").control, in)
 	for empty := 0; pages.HasMorePages(); {
 		out, err := pages.NextPage(ctx)
 		if err != nil {

@@ -59,7 +59,8 @@ func pollAll(t *testing.T, opts kinesistest.Options, length, grace time.Duration
 		t.Fatal(err)
 	}
 	for _, at := range truth {
-		inTime := !at.Visible.IsZero() && !at.Pictures.After(at.Time.Add(grace)) && !at.MediaError
+		kept := at.Gone.After(at.Pictures.Add(grace)) // long enough to be asked for
+		inTime := !at.Visible.IsZero() && !at.Pictures.After(at.Time.Add(grace)) && !at.MediaError && kept
 		if inTime && !arrived[source.SlotAt(at.Time)] {
 			got.missing++
 		}

@@ -43,10 +43,16 @@ func (w storm) faults() kinesistest.Faults {
 		Throttle: true, Others: 0.2, ThrottleEndpoint: 0.2,
 		Errors: 0.02, Resets: 0.01, Cuts: 0.01, Slow: 0.01, Trickle: 0.01, SlowBy: 3 * time.Second,
 		NoImages: 0.005, Rotate: 7 * time.Minute, DenyListFragments: w.denied, PageSize: w.page,
+		Updating:     0.05,
 		HangDescribe: 0.01, HangEndpoint: 0.01, HangList: 0.01, HangFragments: 0.005, HangImages: 0.002, Stalls: 0.002,
+	}
+	if w.behind == 0 { // or there would be no backlog
+		f.Recreate, f.NoRetention, f.AwayFor = 23*time.Minute, 31*time.Minute, 20*time.Second
 	}
 	if w.producer {
 		f.Clock, f.ClockEvery = 1500*time.Millisecond, time.Minute
+	} else {
+		f.ExpiredCredentials = 0.01
 	}
 	return f
 }
@@ -131,6 +137,7 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 	arrived := map[source.Slot]time.Time{}
 	last := source.Slot(0)
 	failed := 0
+	oldest := time.Duration(0)
 	for f, err := range poller.Frames(t.Context()) {
 		if err != nil {
 			failed++
@@ -141,6 +148,7 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 		}
 		last = f.Slot
 		arrived[f.Slot] = time.Now()
+		oldest = max(oldest, time.Since(f.Slot.Time()))
 		ledger.Resolve(f.Slot, source.Published)
 	}
 
@@ -166,7 +174,9 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 		inTime := at.Exists && !at.Visible.IsZero() && !at.Pictures.After(at.Time.Add(grace)) && kept
 		switch {
 		case inTime && at.MediaError:
-			errors++
+			if !here {
+				errors++
+			}
 		case inTime && !here:
 			if missing++; missing <= 5 {
 				t.Errorf("%s: %v of the fragment %v to %v, visible %v after it, did not arrive",
@@ -184,8 +194,8 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 		t.Errorf("%s: %d slots and %d media errors there, the ledger has %+v", name, len(truth), errors, st)
 	}
 	total := s.Totals()[name]
-	t.Logf("%s: %d of %d arrived, %d failed polls, for each %.3f images asked and not refused, %.3f made, lag %v",
+	t.Logf("%s: %d of %d arrived, %d failed polls, for each %.3f images asked and not refused, %.3f made, lag %v, at most %v old",
 		name, len(arrived), len(truth), failed, float64(total.Answered)/float64(len(arrived)),
-		float64(total.Made)/float64(len(arrived)), poller.State().Lag)
+		float64(total.Made)/float64(len(arrived)), poller.State().Lag, oldest)
 	return len(arrived)
 }

@@ -19,9 +19,9 @@ func (s *Server) admit(c *call, points int) error {
 			return response
 		}
 	}
-	faults, traffic := s.opts.Faults, s.traffic
+	faults, traffic := s.faultsOf(c), s.traffic
 	if c.stream != nil {
-		faults, traffic = c.stream.faults, c.stream.traffic
+		traffic = c.stream.traffic
 	}
 	c.rng = traffic.next(c.record.Operation)
 	if faults.Throttle && s.throttled(c, traffic, faults, points) {
@@ -39,6 +39,14 @@ func (s *Server) admit(c *call, points int) error {
 	}
 	c.slowBy = faults.SlowBy
 	return nil
+}
+
+// faultsOf returns the faults that a call may meet.
+func (s *Server) faultsOf(c *call) Faults {
+	if c.stream != nil {
+		return c.stream.faults
+	}
+	return s.opts.Faults
 }
 
 // failure has some requests fail without a reason.

@@ -26,17 +26,28 @@ func TestBoto3Accepts(t *testing.T) {
 			{Name: "denied"},
 			{Name: "audio", Faults: &kinesistest.Faults{MediaErrors: 1}},
 			{Name: "busy", Faults: &kinesistest.Faults{Throttle: true}},
+			{Name: "creating"},
+			{Name: "deleting"},
+			{Name: "updating"},
+			{Name: "expired"},
+			{Name: "hasty", Faults: &kinesistest.Faults{TokenLife: time.Millisecond}},
 			{Name: "outage", Outages: []kinesistest.Interval{{From: now.Add(-time.Hour), To: now.Add(time.Hour)}}},
 		},
 		Intercept: func(r kinesistest.Request) *kinesistest.ErrorResponse {
-			if r.Stream == "denied" {
+			switch r.Stream {
+			case "denied":
 				return kinesistest.NotAuthorized("kinesisvideo:" + r.Operation)
+			case "expired":
+				return kinesistest.ExpiredCredentials()
 			}
 			return nil
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, status := range []string{"creating", "deleting", "updating"} {
+		srv.SetStatus(status, strings.ToUpper(status))
 	}
 	endpoint, err := srv.Start("127.0.0.1:0")
 	if err != nil {

@@ -2,7 +2,6 @@ package kinesistest
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
 )
 
@@ -25,59 +24,52 @@ type streamInfo struct {
 	DataRetentionInHours int
 }
 
-func (st *stream) info() streamInfo {
-	status, ok := st.status.Load().(string)
-	if !ok {
-		status = "ACTIVE"
-	}
+func (st *stream) info(now time.Time) streamInfo {
 	return streamInfo{
 		StreamName:           st.Name,
-		StreamARN:            st.arn,
+		StreamARN:            st.arn(now),
 		MediaType:            "video/h264",
 		Version:              st.version,
-		Status:               status,
-		CreationTime:         seconds(st.created),
-		DataRetentionInHours: int((st.Retention + time.Hour - 1) / time.Hour),
+		Status:               string(st.status(now)),
+		CreationTime:         seconds(st.created(now)),
+		DataRetentionInHours: int((st.retention(now) + time.Hour - 1) / time.Hour),
 	}
 }
 
 func (s *Server) listStreams(c *call) (answer, error) {
-	limit, ok := field[int64](c.fields, "MaxResults")
+	limit, ok := number[int32](c.fields, "MaxResults", 1, maxListed)
 	if !ok {
 		limit = listedUnasked
 	}
-	token := c.fields.text("NextToken")
-	condition, _ := field[struct{ ComparisonOperator, ComparisonValue string }](c.fields, "StreamNameCondition")
-	switch {
-	case c.fields.err != nil:
-		return nil, c.fields.err
-	case limit < 1 || limit > maxListed:
-		return nil, invalidValue("maxResults", limit, "Member must have value between 1 and 10000")
-	case condition.ComparisonOperator != "" && condition.ComparisonOperator != "BEGINS_WITH":
-		return nil, invalidValue("streamNameCondition.comparisonOperator", condition.ComparisonOperator,
-			"Member must satisfy enum value set: [BEGINS_WITH]")
+	token := c.fields.text("NextToken", listTokenShape)
+	condition, _ := c.fields.nested("StreamNameCondition")
+	condition.oneOf("ComparisonOperator", "BEGINS_WITH")
+	prefix := condition.text("ComparisonValue", streamNameShape)
+	if err := c.fields.check(); err != nil {
+		return nil, err
 	}
 	if err := s.admit(c, 1); err != nil {
 		return nil, err
 	}
-	request, after := "list "+condition.ComparisonValue, ""
+	request, after := "list "+prefix, ""
 	if token != "" {
 		var err error
-		if after, err = s.tokens.where(request, token); err != nil {
+		if after, err = s.where(c, request, token); err != nil {
 			return nil, err
 		}
 	}
 	// A token names the last stream, so that none is skipped when others come or go.
-	found, more := s.streams.withPrefix(condition.ComparisonValue, after, int(min(limit, mostListed)))
+	now := c.record.Time
+	found, more := s.streams.withPrefix(prefix, after, int(min(limit, mostListed)), now)
 	out := struct {
 		StreamInfoList []streamInfo
 		NextToken      string `json:",omitempty"`
 	}{StreamInfoList: make([]streamInfo, 0, len(found))}
 	for _, st := range found {
-		out.StreamInfoList = append(out.StreamInfoList, st.info())
+		out.StreamInfoList = append(out.StreamInfoList, st.info(now))
 	}
 	if more {
-		out.NextToken = s.tokens.issue(request, found[len(found)-1].Name)
+		out.NextToken = s.tokens.issue(request, found[len(found)-1].Name, now)
 	}
 	return answerJSON(out), nil
 }
@@ -90,7 +82,7 @@ func (s *Server) describeStream(c *call) (answer, error) {
 	if err := s.admit(c, 1); err != nil {
 		return nil, err
 	}
-	return answerJSON(map[string]streamInfo{"StreamInfo": st.info()}), nil
+	return answerJSON(map[string]streamInfo{"StreamInfo": st.info(c.record.Time)}), nil
 }
 
 // apiNames are those of GetDataEndpoint.
@@ -100,21 +92,14 @@ var apiNames = []string{
 }
 
 // getDataEndpoint answers with the address at which the client has reached the server, so
-// that it works through any port forwarding. If endpoints rotate, it adds a path.
+// that it works through any port forwarding. If endpoints rotate, it adds a path. It has
+// one for each of the APIs, as the service does, though only two of them are served there.
 func (s *Server) getDataEndpoint(c *call) (answer, error) {
-	api := c.fields.text("APIName")
-	switch {
-	case c.fields.err != nil:
-		return nil, c.fields.err
-	case !slices.Contains(apiNames, api):
-		return nil, invalidValue("aPIName", api, "Member must be one of the API names, such as GET_IMAGES")
-	}
+	_, ok := c.fields.oneOf("APIName", apiNames...)
+	c.fields.required("APIName", ok)
 	st, err := s.stream(c)
 	if err != nil {
 		return nil, err
-	}
-	if api != "GET_IMAGES" && api != "LIST_FRAGMENTS" {
-		return nil, invalidArgument("This fake service serves GET_IMAGES and LIST_FRAGMENTS only, not %s.", api)
 	}
 	if err := s.admit(c, 1); err != nil {
 		return nil, err

@@ -4,21 +4,23 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A directory holds the streams of the service.
 type directory struct {
-	mu            sync.RWMutex
-	sorted        []*stream // by name
-	byName, byARN map[string]*stream
-	removed       map[string]*stream // by name
+	mu      sync.RWMutex
+	sorted  []*stream // by name
+	byName  map[string]*stream
+	removed map[string]*stream // by name
 }
 
 func newDirectory(o Options) (*directory, error) {
-	d := &directory{byName: map[string]*stream{}, byARN: map[string]*stream{}, removed: map[string]*stream{}}
+	d := &directory{byName: map[string]*stream{}, removed: map[string]*stream{}}
 	for _, s := range o.Streams {
 		if err := d.add(s, o); err != nil {
 			return nil, err
@@ -38,7 +40,7 @@ func (d *directory) add(given Stream, o Options) error {
 		return fmt.Errorf("stream %q: the name is taken already", st.Name)
 	}
 	d.sorted = slices.Insert(d.sorted, d.index(st.Name), st)
-	d.byName[st.Name], d.byARN[st.arn] = st, st
+	d.byName[st.Name] = st
 	return nil
 }
 
@@ -58,13 +60,12 @@ func (d *directory) remove(name string) bool {
 	at := d.index(name)
 	d.sorted = slices.Delete(d.sorted, at, at+1)
 	delete(d.byName, name)
-	delete(d.byARN, st.arn)
 	d.removed[name] = st
 	return true
 }
 
 // find returns the stream that a request names, either by name or by ARN.
-func (d *directory) find(name, arn string) (*stream, error) {
+func (d *directory) find(name, arn string, now time.Time) (*stream, error) {
 	switch {
 	case name == "" && arn == "":
 		return nil, invalidArgument("Either StreamName or StreamARN must be specified.")
@@ -73,18 +74,22 @@ func (d *directory) find(name, arn string) (*stream, error) {
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	st := d.byName[name]
 	if arn != "" {
-		st = d.byARN[arn]
+		name = path.Base(path.Dir(arn))
 	}
-	if st == nil {
-		return nil, &ErrorResponse{
-			Status:  http.StatusNotFound,
-			Code:    "ResourceNotFoundException",
-			Message: fmt.Sprintf("The requested stream %s is not found or not active.", name+arn),
-		}
+	st := d.byName[name]
+	if st == nil || arn != "" && arn != st.arn(now) {
+		return nil, noStream(cmp.Or(arn, name))
 	}
 	return st, nil
+}
+
+func noStream(name string) *ErrorResponse {
+	return &ErrorResponse{
+		Status:  http.StatusNotFound,
+		Code:    "ResourceNotFoundException",
+		Message: fmt.Sprintf("The requested stream %s is not found or not active.", name),
+	}
 }
 
 // known returns the stream of that name, or the last one that had the name, or nil.
@@ -94,16 +99,17 @@ func (d *directory) known(name string) *stream {
 	return cmp.Or(d.byName[name], d.removed[name])
 }
 
-// withPrefix returns up to limit streams whose names begin with prefix and come after
-// the given name, in order of their names, and whether there are more.
-func (d *directory) withPrefix(prefix, after string, limit int) (found []*stream, more bool) {
+// withPrefix returns up to limit streams that there are at now, whose names begin with
+// prefix and come after the given name, in order of their names, and whether there are
+// more.
+func (d *directory) withPrefix(prefix, after string, limit int, now time.Time) (found []*stream, more bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for _, st := range d.sorted[d.index(max(prefix, after)):] {
 		switch {
 		case !strings.HasPrefix(st.Name, prefix):
 			return found, false
-		case st.Name == after:
+		case st.Name == after || st.status(now) == deleted:
 		case len(found) == limit:
 			return found, true
 		default:
@@ -138,15 +144,15 @@ func (s *Server) Streams() []string {
 	return names
 }
 
-// SetStatus sets the status that the service tells of the stream of that name: "ACTIVE",
-// "UPDATING", "CREATING" or "DELETING". It returns whether there is such a stream. What
-// the stream answers does not change.
-func (s *Server) SetStatus(name, status string) bool {
+// SetStatus sets the status of the stream of that name: "ACTIVE", "UPDATING", "CREATING" or
+// "DELETING". It returns whether there is such a stream. While a stream is CREATING or
+// DELETING, all that the service does is describe and list it.
+func (s *Server) SetStatus(name, set string) bool {
 	s.streams.mu.RLock()
 	defer s.streams.mu.RUnlock()
 	st := s.streams.byName[name]
 	if st != nil {
-		st.status.Store(status)
+		st.set.Store(status(set))
 	}
 	return st != nil
 }

@@ -41,7 +41,7 @@ func Broken() *ErrorResponse {
 func Unavailable() *ErrorResponse {
 	return &ErrorResponse{
 		Status:  http.StatusServiceUnavailable,
-		Code:    "ServiceUnavailableException",
+		Code:    "ServiceUnavailable",
 		Message: "The request has failed due to a temporary failure of the server.",
 	}
 }
@@ -52,6 +52,14 @@ func NotAuthorized(action string) *ErrorResponse {
 	return &ErrorResponse{
 		Status: http.StatusUnauthorized, Code: "NotAuthorizedException",
 		Message: "The caller is not authorized to perform " + action + ".",
+	}
+}
+
+// ExpiredCredentials is the answer to a client whose temporary credentials have expired.
+func ExpiredCredentials() *ErrorResponse {
+	return &ErrorResponse{
+		Status: http.StatusForbidden, Code: "ExpiredTokenException",
+		Message: "The security token included in the request is expired",
 	}
 }
 

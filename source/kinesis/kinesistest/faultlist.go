@@ -21,53 +21,77 @@ type setting struct {
 
 // settings returns the settings of f.
 func (f *Faults) settings() []setting {
+	return slices.Concat(f.mediaSettings(), f.pageSettings(), f.requestSettings(), f.streamSettings())
+}
+
+func (f *Faults) mediaSettings() []setting {
 	return []setting{
-		{"jitter", &f.Jitter, "1s", maxSpan, "a fragment becomes visible later by up to this"},
-		{"late", &f.Late, "0.05", 0, "share of fragments that are visible much later"},
-		{"late-by", &f.LateBy, "10s", maxSpan, "at most so much later"},
-		{"never", &f.Never, "0.01", 0, "share of fragments that are never visible"},
-		{"media-errors", &f.MediaErrors, "0.02", 0, "share of the time whose media has no keyframes"},
+		{"jitter", &f.Jitter, "1s", maxSpan, "longest extra delay until a fragment becomes visible"},
+		{"late", &f.Late, "0.05", 0, "share of fragments that become visible much later than others"},
+		{"late-by", &f.LateBy, "10s", maxSpan, "longest extra delay of these fragments"},
+		{"never", &f.Never, "0.01", 0, "share of fragments that never become visible"},
+		{"media-errors", &f.MediaErrors, "0.02", 0, "share of the time whose images are all MEDIA_ERROR"},
 		{"outages", &f.Outages, "0.02", 0, "share of the time without media"},
-		{"stretch", &f.Stretch, "10s", maxSpan, "length of these two at a time"},
-		{"early-errors", &f.EarlyErrors, "0.02", 0, "share of fragments that are MEDIA_ERROR at first"},
-		{"early-bare", &f.EarlyBare, "0.02", 0, "share that has neither content nor error at first"},
-		{"early-empty", &f.EarlyEmpty, "0.02", 0, "share that has empty contents at first"},
-		{"early-for", &f.EarlyFor, "1s", maxSpan, "how long that is"},
-		{"clock", &f.Clock, "3s", maxClock, "the camera's clock is off by up to this"},
-		{"clock-every", &f.ClockEvery, "1m", maxSpan, "and jumps so often"},
-		{"skew", &f.Skew, "40s", -maxSkew, "the service's clock is ahead by this; behind if negative"},
-		{"skew-drift", &f.SkewDrift, "0.0001", 0, "it gains this much more each second"},
-		{"skew-jump", &f.SkewJump, "1m", maxSkew, "it jumps by this, ahead or back"},
-		{"skew-for", &f.SkewFor, "20s", maxSpan, "for this long"},
-		{"skew-every", &f.SkewEvery, "10m", maxSpan, "and so often"},
-		{"unordered", &f.Unordered, "0.2", 0, "share of pages in no order"},
+		{"stretch", &f.Stretch, "10s", maxSpan, "length of each such time, and of those of updating and expired-credentials"},
+		{"early-errors", &f.EarlyErrors, "0.02", 0, "share of fragments whose images are MEDIA_ERROR at first"},
+		{"early-bare", &f.EarlyBare, "0.02", 0, "share of fragments whose images have neither content nor error at first"},
+		{"early-empty", &f.EarlyEmpty, "0.02", 0, "share of fragments whose images have an empty content at first"},
+		{"early-for", &f.EarlyFor, "1s", maxSpan, "how long after a fragment became visible this lasts"},
+		{"clock", &f.Clock, "3s", maxClock, "largest error of the camera's clock, ahead or behind"},
+		{"clock-every", &f.ClockEvery, "1m", maxSpan, "how often that error changes"},
+		{"skew", &f.Skew, "40s", -maxSkew, "how far the service's clock is ahead, or behind if negative"},
+		{"skew-drift", &f.SkewDrift, "0.0001", 0, "seconds that the service's clock gains each second"},
+		{"skew-jump", &f.SkewJump, "1m", maxSkew, "how far the service's clock jumps, ahead or back"},
+		{"skew-for", &f.SkewFor, "20s", maxSpan, "how long after a jump it jumps back"},
+		{"skew-every", &f.SkewEvery, "10m", maxSpan, "how often it jumps"},
+	}
+}
+
+func (f *Faults) pageSettings() []setting {
+	return []setting{
+		{"unordered", &f.Unordered, "0.2", 0, "share of pages whose images are in random order"},
 		{"duplicates", &f.Duplicates, "0.05", 0, "share of images that come twice"},
-		{"error-first", &f.ErrorFirst, "0.05", 0, "share of images after a MEDIA_ERROR of the same instant"},
-		{"off-grid", &f.OffGrid, "40ms", maxOffGrid, "timestamps are off by up to this"},
-		{"outside", &f.Outside, "0.05", 0, "share of pages with an image from outside of the window"},
-		{"empty-pages", &f.EmptyPages, "0.05", 0, "share of pages that come after some with nothing but a token"},
-		{"empty-run", &f.EmptyRun, "6", maxRun, "number of these in a row"},
-		{"page-size", &f.PageSize, "12", poll.PageSlots, "most images on a page"},
-		{"token-life", &f.TokenLife, "10s", maxSpan, "tokens expire after this"},
-		{"bad-tokens", &f.BadTokens, "0.05", 0, "share of tokens that are refused"},
-		{"throttle", &f.Throttle, "", 0, "the documented limits are enforced"},
-		{"others", &f.Others, "0.3", 0, "share of the points that other clients use"},
-		{"throttle-endpoint", &f.ThrottleEndpoint, "0.2", 0, "share of GetDataEndpoint requests that are throttled"},
-		{"errors", &f.Errors, "0.02", 0, "share of requests that get a 500 or 503"},
+		{"error-first", &f.ErrorFirst, "0.05", 0, "share of images that come after a MEDIA_ERROR for the same time"},
+		{"off-grid", &f.OffGrid, "40ms", maxOffGrid, "largest error of the timestamps of images"},
+		{"outside", &f.Outside, "0.05", 0, "share of pages that have an image from outside the window"},
+		{"empty-pages", &f.EmptyPages, "0.05", 0, "share of pages that are preceded by empty pages"},
+		{"empty-run", &f.EmptyRun, "6", maxRun, "number of empty pages in a row"},
+		{"page-size", &f.PageSize, "12", poll.PageSlots, "largest number of images on a page"},
+		{"token-life", &f.TokenLife, "10s", maxSpan, "how long a continuation token can be used"},
+		{"bad-tokens", &f.BadTokens, "0.05", 0, "share of GetImages requests whose token is refused although it is valid"},
+	}
+}
+
+func (f *Faults) requestSettings() []setting {
+	return []setting{
+		{"throttle", &f.Throttle, "", 0, "enforce the documented limits"},
+		{"others", &f.Others, "0.3", 0, "average share of these limits that other clients use up"},
+		{"throttle-endpoint", &f.ThrottleEndpoint, "0.2", 0, "share of GetDataEndpoint requests that are throttled at any rate"},
+		{"errors", &f.Errors, "0.02", 0, "share of requests that fail with a 500 or 503"},
 		{"resets", &f.Resets, "0.02", 0, "share of requests whose connection is reset"},
-		{"cuts", &f.Cuts, "0.02", 0, "share of answers that end in the middle"},
+		{"cuts", &f.Cuts, "0.02", 0, "share of answers that break off in the middle"},
 		{"slow", &f.Slow, "0.02", 0, "share of answers that begin late"},
 		{"trickle", &f.Trickle, "0.02", 0, "share of answers that come in small pieces"},
-		{"slow-by", &f.SlowBy, "5s", maxSpan, "what these two take, at most"},
+		{"slow-by", &f.SlowBy, "5s", maxSpan, "longest delay of a slow answer, and longest time that a trickling one takes"},
 		{"hang-describe", &f.HangDescribe, "0.01", 0, "share of DescribeStream requests that are never answered"},
-		{"hang-endpoint", &f.HangEndpoint, "0.01", 0, "the same of GetDataEndpoint"},
-		{"hang-list", &f.HangList, "0.01", 0, "of ListStreams"},
-		{"hang-fragments", &f.HangFragments, "0.01", 0, "of ListFragments"},
-		{"hang-images", &f.HangImages, "0.005", 0, "of GetImages"},
+		{"hang-endpoint", &f.HangEndpoint, "0.01", 0, "share of GetDataEndpoint requests that are never answered"},
+		{"hang-list", &f.HangList, "0.01", 0, "share of ListStreams requests that are never answered"},
+		{"hang-fragments", &f.HangFragments, "0.01", 0, "share of ListFragments requests that are never answered"},
+		{"hang-images", &f.HangImages, "0.005", 0, "share of GetImages requests that are never answered"},
 		{"stalls", &f.Stalls, "0.005", 0, "share of answers that begin and never end"},
-		{"no-images", &f.NoImages, "0.01", 0, "share of GetImages answers without Images"},
-		{"rotate", &f.Rotate, "5m", maxSpan, "data endpoints die after this"},
-		{"deny-list-fragments", &f.DenyListFragments, "", 0, "ListFragments is not permitted"},
+		{"no-images", &f.NoImages, "0.01", 0, "share of GetImages requests that are answered without Images"},
+		{"rotate", &f.Rotate, "5m", maxSpan, "how long a data endpoint works"},
+	}
+}
+
+func (f *Faults) streamSettings() []setting {
+	return []setting{
+		{"updating", &f.Updating, "0.05", 0, "share of the time in which a stream is UPDATING"},
+		{"recreate", &f.Recreate, "20m", maxSpan, "how often a stream is deleted with its media and created again"},
+		{"no-retention", &f.NoRetention, "30m", maxSpan, "how often a stream's retention is set to 0 for a while, which deletes its media"},
+		{"away-for", &f.AwayFor, "20s", maxSpan, "how long each of these two takes"},
+		{"expired-credentials", &f.ExpiredCredentials, "0.01", 0, "share of the time in which the credentials count as expired"},
+		{"deny-list-fragments", &f.DenyListFragments, "", 0, "refuse ListFragments, as without its permission"},
 	}
 }
 
@@ -230,7 +254,7 @@ func FaultsHelp() string {
 		if s.usual != "" {
 			usage += "=" + s.usual
 		}
-		fmt.Fprintf(&b, "  %-22s %s\n", usage, s.help)
+		fmt.Fprintf(&b, "  %-24s %s\n", usage, s.help)
 	}
 	return b.String()
 }

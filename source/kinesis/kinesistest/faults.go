@@ -59,8 +59,8 @@ type Faults struct {
 	EmptyRun   int
 	// PageSize is how many images a page holds, at most; 0 is 25.
 	PageSize int
-	// TokenLife is how long a token of GetImages can be used; 0 is for ever. BadTokens is
-	// the share of requests that are refused although their token is valid.
+	// TokenLife is how long a continuation token can be used; 0 is for ever. BadTokens is
+	// the share of GetImages requests that are refused although their token is valid.
 	TokenLife time.Duration
 	BadTokens float64
 
@@ -92,6 +92,20 @@ type Faults struct {
 	// never end.
 	HangDescribe, HangEndpoint, HangList, HangFragments, HangImages float64
 	Stalls                                                          float64
+	// Updating is the share of the time in which a stream is UPDATING, in stretches of
+	// length Stretch. It can be read meanwhile.
+	Updating float64
+	// Recreate is how often a stream is deleted and created again: it is DELETING, absent
+	// and CREATING for a third of AwayFor (default: 20s) each, and cannot be read until
+	// it is ACTIVE again. Then it has another ARN, and none of its former media.
+	// NoRetention is how often its retention is 0 for AwayFor, so that it has no media
+	// either; after that it keeps media again. Each stream has times of its own, and 0 is
+	// never. AwayFor counts for at most half of the time between two.
+	Recreate, NoRetention, AwayFor time.Duration
+	// ExpiredCredentials is the share of the time in which the account's credentials
+	// count as expired, in stretches of length Stretch. It has no effect on a single
+	// stream.
+	ExpiredCredentials float64
 	// NoImages is the share of GetImages requests that are answered with a 200 without
 	// Images.
 	NoImages float64
@@ -125,6 +139,7 @@ func (f Faults) withDefaults() (Faults, error) {
 	f.SkewFor = cmp.Or(f.SkewFor, 20*time.Second)
 	f.SkewEvery = cmp.Or(f.SkewEvery, 10*time.Minute)
 	f.SlowBy = cmp.Or(f.SlowBy, 5*time.Second)
+	f.AwayFor = cmp.Or(f.AwayFor, 20*time.Second)
 	f.EmptyRun = cmp.Or(f.EmptyRun, 1)
 	f.PageSize = cmp.Or(f.PageSize, poll.PageSlots)
 	f.Throttle = f.Throttle || f.Others > 0

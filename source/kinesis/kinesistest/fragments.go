@@ -44,7 +44,7 @@ func (s *Server) listFragments(c *call) (answer, error) {
 		return nil, NotAuthorized("kinesisvideo:ListFragments")
 	}
 	request := "fragments " + st.Name
-	q, err := s.parseFragmentsQuery(c.fields, request)
+	q, err := s.parseFragmentsQuery(c, request)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *Server) listFragments(c *call) (answer, error) {
 	}{Fragments: []fragmentInfo{}}
 	for f := range st.media.within(q, c.record.Time) {
 		if len(out.Fragments) == q.limit {
-			out.NextToken = s.tokens.issue(request, fmt.Sprintf(fragmentsWhere, q.from, q.to, q.producer, f.start))
+			out.NextToken = s.tokens.issue(request, fmt.Sprintf(fragmentsWhere, q.from, q.to, q.producer, f.start), c.record.Time)
 			break
 		}
 		out.Fragments = append(out.Fragments, st.fragmentInfo(f))
@@ -106,55 +106,45 @@ func (st *stream) fragmentInfo(f fragment) fragmentInfo {
 // producer's clock, and where to continue. So the request need not repeat the range.
 const fragmentsWhere = "%d %d %t %d"
 
-func (s *Server) parseFragmentsQuery(f *fields, request string) (fragmentsQuery, error) {
-	q := fragmentsQuery{limit: fragmentsPage}
-	if limit, ok := field[int64](f, "MaxResults"); ok {
-		if limit < 1 || limit > maxFragmentsPage {
-			return q, invalidValue("maxResults", limit, "Member must have value between 1 and 1000")
-		}
+func (s *Server) parseFragmentsQuery(c *call, request string) (fragmentsQuery, error) {
+	f, q := c.fields, fragmentsQuery{limit: fragmentsPage}
+	if limit, ok := number[int64](f, "MaxResults", 1, maxFragmentsPage); ok {
 		q.limit = int(limit)
 	}
-	if token := f.text("NextToken"); token != "" {
-		where, err := s.tokens.where(request, token)
+	token := f.text("NextToken", mediaTokenShape)
+	selector, ok := f.nested("FragmentSelector")
+	if ok {
+		q.readSelector(selector)
+	}
+	if err := f.check(); err != nil {
+		return q, err
+	}
+	switch {
+	case token != "":
+		where, err := s.where(c, request, token)
 		if err != nil {
 			return q, err
 		}
 		if _, err := fmt.Sscanf(where, fragmentsWhere, &q.from, &q.to, &q.producer, &q.next); err != nil {
 			return q, invalidToken()
 		}
-		return q, f.err
+	case !ok:
+		return q, invalidArgument("FragmentSelector must be specified where NextToken is not.")
+	case q.from > q.to:
+		return q, invalidArgument("StartTimestamp must not be after EndTimestamp.")
 	}
-	return q, q.parseSelector(f)
+	return q, nil
 }
 
-// parseSelector reads the FragmentSelector.
-func (q *fragmentsQuery) parseSelector(f *fields) error {
-	raw, ok := field[map[string]json.RawMessage](f, "FragmentSelector")
-	if !ok {
-		return firstError(f, invalidArgument("FragmentSelector must be specified where NextToken is not."))
+func (q *fragmentsQuery) readSelector(f *fields) {
+	q.producer = parseSelectorType(f, "FragmentSelectorType") == producerTimestamp
+	times, ok := f.nested("TimestampRange")
+	f.required("TimestampRange", ok)
+	if ok {
+		q.from, q.to = times.instant("StartTimestamp"), times.instant("EndTimestamp")
 	}
-	selector := &fields{raw: raw}
-	kind := selector.text("FragmentSelectorType")
-	raw, ok = field[map[string]json.RawMessage](selector, "TimestampRange")
-	times := &fields{raw: raw}
-	from, hasFrom := times.instant("StartTimestamp")
-	to, hasTo := times.instant("EndTimestamp")
-	q.from, q.to, q.next, q.producer = from, to, from, kind == producerTimestamp
-	switch {
-	case selector.err != nil:
-		return selector.err
-	case times.err != nil:
-		return times.err
-	case kind != producerTimestamp && kind != serverTimestamp:
-		return invalidValue("fragmentSelector.fragmentSelectorType", kind,
-			"Member must satisfy enum value set: [SERVER_TIMESTAMP, PRODUCER_TIMESTAMP]")
-	case !ok || !hasFrom || !hasTo:
-		return invalidValue("fragmentSelector.timestampRange", "null", "Member must not be null")
-	case from > to:
-		return invalidArgument("StartTimestamp must not be after EndTimestamp.")
-	}
+	q.next = q.from
 	if q.producer { // fragments may begin earlier by the service's clock
 		q.next = math.MinInt64
 	}
-	return nil
 }

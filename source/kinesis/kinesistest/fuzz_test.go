@@ -51,8 +51,8 @@ func FuzzParseFragmentsQuery(f *testing.F) {
 		`{"FragmentSelector":{"FragmentSelectorType":"SERVER_TIMESTAMP","TimestampRange":{"StartTimestamp":0,"EndTimestamp":1767355260.2}},"MaxResults":1}`,
 		`{"FragmentSelector":{"FragmentSelectorType":"PRODUCER_TIMESTAMP","TimestampRange":{"StartTimestamp":-253402300799,"EndTimestamp":253402300799}}}`,
 		`{"FragmentSelector":{"FragmentSelectorType":1,"TimestampRange":[]}}`, `{"FragmentSelector":{}}`, `{"NextToken":"AAAA"}`,
-		`{"NextToken":"` + s.tokens.issue("x", "1 2 true 3") + `"}`,
-		`{"NextToken":"` + s.tokens.issue("x", "-9223372036854775808 9223372036854775807 false 0") + `"}`,
+		`{"NextToken":"` + s.tokens.issue("x", "1 2 true 3", noon) + `"}`,
+		`{"NextToken":"` + s.tokens.issue("x", "-9223372036854775808 9223372036854775807 false 0", noon) + `"}`,
 		`{"MaxResults":1001}`,
 	} {
 		f.Add([]byte(seed))
@@ -61,7 +61,7 @@ func FuzzParseFragmentsQuery(f *testing.F) {
 		fields, err := parseFields(body)
 		if err == nil {
 			var q fragmentsQuery
-			if q, err = s.parseFragmentsQuery(fields, "x"); err == nil {
+			if q, err = s.parseFragmentsQuery(&call{fields: fields, record: &Request{Time: noon}}, "x"); err == nil {
 				n := 0
 				for range s.streams.sorted[0].media.within(q, noon) {
 					if n++; n == q.limit {

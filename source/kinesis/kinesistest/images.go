@@ -24,7 +24,7 @@ func (s *Server) getImages(c *call) (answer, error) {
 	}
 	// A token continues the same request: only the page size may change.
 	request := fmt.Sprintf("images %s %v %s %v", st.Name, q.window, q.selector, q.format)
-	if err := s.resume(&q, request, st, c.record.Time); err != nil {
+	if err := s.resume(&q, request, c); err != nil {
 		return nil, err
 	}
 	q.limit = min(q.limit, st.faults.PageSize)
@@ -68,30 +68,26 @@ func (s *Server) imagesPage(c *call, q imagesQuery, request string, slots []sour
 	c.record.Made = len(c.record.Images)
 	next := ""
 	if done += q.offset; done < q.window.Slots() {
-		next = s.tokens.issue(request, fmt.Sprintf(imagesWhere, done, empties, c.record.Time.UnixMilli()))
+		next = s.tokens.issue(request, fmt.Sprintf(imagesWhere, done, empties), c.record.Time)
 	}
 	return func(w io.Writer) error { return writeImages(w, entries, next) }, nil
 }
 
 // imagesWhere is what a token of GetImages holds: how many slots were on earlier pages,
-// how many empty pages came since, and when the token was issued.
-const imagesWhere = "%d %d %d"
+// and how many empty pages came since.
+const imagesWhere = "%d %d"
 
 // resume reads from the token where to continue.
-func (s *Server) resume(q *imagesQuery, request string, st *stream, now time.Time) error {
+func (s *Server) resume(q *imagesQuery, request string, c *call) error {
 	if q.token == "" {
 		return nil
 	}
-	where, err := s.tokens.where(request, q.token)
+	where, err := s.where(c, request, q.token)
 	if err != nil {
 		return err
 	}
-	var issued int64
-	if _, err := fmt.Sscanf(where, imagesWhere, &q.offset, &q.empties, &issued); err != nil {
+	if _, err := fmt.Sscanf(where, imagesWhere, &q.offset, &q.empties); err != nil {
 		return invalidToken()
-	}
-	if life := st.faults.TokenLife; life > 0 && now.After(time.UnixMilli(issued).Add(life)) {
-		return invalidArgument("The NextToken has expired.")
 	}
 	return nil
 }
@@ -99,14 +95,14 @@ func (s *Server) resume(q *imagesQuery, request string, st *stream, now time.Tim
 // checkMedia refuses windows in which the service finds no media at all.
 func checkMedia(st *stream, q imagesQuery, now time.Time) error {
 	switch {
-	case st.Retention == 0:
+	case st.retention(now) == 0:
 		return &ErrorResponse{
 			Code:    "NoDataRetentionException",
 			Message: fmt.Sprintf("Stream %s does not retain data: its DataRetentionInHours is 0.", st.Name),
 		}
 	case !q.producer() && q.window.End.Time().Before(now.Add(-st.Retention)):
 		return invalidArgument("End timestamp %d is outside of the stream retention period.", q.window.End)
-	case !st.media.any(q.window, q.producer(), now):
+	case !st.media.any(q, now):
 		return &ErrorResponse{
 			Status: http.StatusNotFound, Code: "ResourceNotFoundException",
 			Message: "No fragments found in the stream for the given time range.",

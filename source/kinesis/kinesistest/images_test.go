@@ -191,6 +191,7 @@ func TestGetImagesRefuses(t *testing.T) {
 	})
 	from := minute()
 	type input = *kinesisvideoarchivedmedia.GetImagesInput
+	const arn = "arn:aws:kinesisvideo:us-east-1:123456789012:stream/gone/1"
 	for _, tt := range []struct {
 		name   string
 		change func(input)
@@ -203,9 +204,9 @@ func TestGetImagesRefuses(t *testing.T) {
 		{"199 ms", func(in input) { in.SamplingInterval = aws.Int32(199) }, "InvalidArgumentException"},
 		{"negative interval", func(in input) { in.SamplingInterval = aws.Int32(-200) }, "InvalidArgumentException"},
 		{"no stream", func(in input) { in.StreamName = nil }, "InvalidArgumentException"},
-		{"both names", func(in input) { in.StreamARN = aws.String("arn:x") }, "InvalidArgumentException"},
+		{"both names", func(in input) { in.StreamARN = aws.String(arn) }, "InvalidArgumentException"},
 		{"unknown stream", func(in input) { in.StreamName = aws.String("gone") }, "ResourceNotFoundException"},
-		{"unknown ARN", func(in input) { in.StreamName, in.StreamARN = nil, aws.String("arn:x") }, "ResourceNotFoundException"},
+		{"unknown ARN", func(in input) { in.StreamName, in.StreamARN = nil, aws.String(arn) }, "ResourceNotFoundException"},
 		{"no retention", func(in input) { in.StreamName = aws.String("off") }, "NoDataRetentionException"},
 		{"format", func(in input) { in.Format = "GIF" }, "ValidationException"},
 		{"selector", func(in input) { in.ImageSelectorType = "SUN_DIAL" }, "ValidationException"},

@@ -1,6 +1,7 @@
 package kinesistest
 
 import (
+	"math"
 	"strconv"
 	"time"
 
@@ -29,6 +30,16 @@ type imagesQuery struct {
 
 func (q imagesQuery) producer() bool { return q.selector == producerTimestamp }
 
+// opened returns the time from which on fragments must start so that the query finds their
+// images. A range that is shorter than the sampling interval asks for one image, and the
+// service promises the one at its start, whenever the fragment started.
+func (q imagesQuery) opened() source.Slot {
+	if q.window.End.Sub(q.window.Start) < q.window.Interval {
+		return math.MinInt64
+	}
+	return q.window.Start
+}
+
 // page returns the slots of the requested page.
 func (q imagesQuery) page() []source.Slot {
 	n := min(q.limit, q.window.Slots()-q.offset)
@@ -42,101 +53,76 @@ func (q imagesQuery) page() []source.Slot {
 // parseImagesQuery checks the request as the service does: first against the constraints
 // of the service's model (ValidationException), then for what makes sense.
 func parseImagesQuery(f *fields) (imagesQuery, error) {
-	q := imagesQuery{selector: f.text("ImageSelectorType"), token: f.text("NextToken")}
-	format, err := parseFormat(f)
-	if err != nil {
-		return q, err
-	}
-	q.format = format
-	if q.wanted, err = parseLimit(f); err != nil {
-		return q, err
+	q := imagesQuery{format: parseFormat(f), token: f.text("NextToken", mediaTokenShape), wanted: poll.PageSlots}
+	if limit, ok := number[int64](f, "MaxResults", 1, limits.MaxResults); ok {
+		q.wanted = int(limit)
 	}
 	q.limit = min(q.wanted, poll.PageSlots)
-	if q.selector != serverTimestamp && q.selector != producerTimestamp {
-		return q, firstError(f, invalidValue("imageSelectorType", q.selector,
-			"Member must satisfy enum value set: [SERVER_TIMESTAMP, PRODUCER_TIMESTAMP]"))
+	q.selector = parseSelectorType(f, "ImageSelectorType")
+	q.window = poll.Window{
+		Start: f.instant("StartTimestamp"), End: f.instant("EndTimestamp"), Interval: 3 * time.Second,
 	}
-	q.window, err = parseWindow(f)
-	return q, err
+	if ms, ok := field[int32](f, "SamplingInterval"); ok {
+		q.window.Interval = time.Duration(ms) * time.Millisecond
+	}
+	if err := f.check(); err != nil {
+		return q, err
+	}
+	return q, q.checkSense()
 }
 
-// parseWindow reads the range and the sampling interval.
-func parseWindow(f *fields) (poll.Window, error) {
-	start, hasStart := f.instant("StartTimestamp")
-	end, hasEnd := f.instant("EndTimestamp")
-	ms, ok := field[int32](f, "SamplingInterval")
-	if !ok {
-		ms = 3000
-	}
-	w := poll.Window{Start: start, End: end, Interval: time.Duration(ms) * time.Millisecond}
-	switch {
-	case f.err != nil:
-		return w, f.err
-	case !hasStart:
-		return w, invalidValue("startTimestamp", "null", "Member must not be null")
-	case !hasEnd:
-		return w, invalidValue("endTimestamp", "null", "Member must not be null")
+// parseSelectorType reads whose timestamps count.
+func parseSelectorType(f *fields, name string) string {
+	kind, ok := f.oneOf(name, producerTimestamp, serverTimestamp)
+	f.required(name, ok)
+	return kind
+}
+
+// checkSense checks what the service's model does not say.
+func (q imagesQuery) checkSense() error {
+	switch w := q.window; {
+	case q.format.Quality < 1 || q.format.Quality > 100:
+		return invalidArgument("JPEGQuality must be a whole number from 1 to 100.")
 	case w.Interval < source.MinInterval:
-		return w, invalidArgument("SamplingInterval %d is below the minimum of 200 milliseconds.", ms)
-	case start > end:
-		return w, invalidArgument("StartTimestamp must not be after EndTimestamp.")
-	case end.Sub(start) > poll.MaxWindow:
-		return w, &ErrorResponse{
+		return invalidArgument("SamplingInterval %d is below the minimum of 200 milliseconds.", w.Interval.Milliseconds())
+	case w.Start > w.End:
+		return invalidArgument("StartTimestamp must not be after EndTimestamp.")
+	case w.End.Sub(w.Start) > poll.MaxWindow:
+		return &ErrorResponse{
 			Code:    "IllegalArgumentException",
 			Message: "The time range between StartTimestamp and EndTimestamp is more than 300 seconds.",
 		}
 	}
-	return w, nil
+	return nil
 }
 
-func parseLimit(f *fields) (int, error) {
-	limit, ok := field[int64](f, "MaxResults")
-	if !ok {
-		return poll.PageSlots, f.err
-	}
-	if limit < 1 || limit > limits.MaxResults {
-		return 0, firstError(f, invalidValue("maxResults", limit, "Member must have value between 1 and 100"))
-	}
-	return int(limit), nil
-}
+const qualityKey = "JPEGQuality"
 
-// parseFormat reads how the pictures are to be encoded.
-func parseFormat(f *fields) (scene.Format, error) {
-	p := scene.Format{Encoding: f.text("Format"), Quality: 80}
-	config, _ := field[map[string]string](f, "FormatConfig")
-	width, hasWidth := field[int32](f, "WidthPixels")
-	height, hasHeight := field[int32](f, "HeightPixels")
-	p.Width, p.Height = int(width), int(height)
-	switch {
-	case f.err != nil:
-		return p, f.err
-	case p.Encoding != scene.JPEG && p.Encoding != scene.PNG:
-		return p, invalidValue("format", p.Encoding, "Member must satisfy enum value set: [JPEG, PNG]")
-	case hasWidth != hasHeight:
-		return p, invalidValue("widthPixels, heightPixels", "one alone", "Member must come with the other")
-	case hasWidth && (width < 1 || width > poll.MaxWidth):
-		return p, invalidValue("widthPixels", width, "Member must have value between 1 and 3840")
-	case hasHeight && (height < 1 || height > poll.MaxHeight):
-		return p, invalidValue("heightPixels", height, "Member must have value between 1 and 2160")
+// parseFormat reads how the pictures are to be encoded. The quality is 0 if it is not a
+// number.
+func parseFormat(f *fields) scene.Format {
+	p := scene.Format{Quality: 80}
+	var ok bool
+	p.Encoding, ok = f.oneOf("Format", scene.JPEG, scene.PNG)
+	f.required("Format", ok)
+
+	config, ok := field[map[string]string](f, "FormatConfig")
+	if ok && len(config) != 1 {
+		f.violated("FormatConfig", config, "Member must have length between 1 and 1")
 	}
 	for key, value := range config {
-		if key != "JPEGQuality" {
-			return p, invalidValue("formatConfig", key, "Map keys must satisfy enum value set: [JPEGQuality]")
+		if key != qualityKey {
+			f.violated("FormatConfig", config, "Map keys must satisfy constraint: [Member must satisfy enum value set: ["+qualityKey+"]]")
 		}
-		quality, err := strconv.Atoi(value)
-		if err != nil || quality < 1 || quality > 100 {
-			return p, invalidArgument("JPEGQuality %q is not a whole number from 1 to 100.", value)
-		}
-		p.Quality = quality
+		f.checkText("FormatConfig", value, formatValueShape)
+		p.Quality, _ = strconv.Atoi(value)
 	}
-	return p, nil
-}
 
-// firstError returns the error of a field of the wrong type, if any, as err may follow
-// from it.
-func firstError(f *fields, err error) error {
-	if f.err != nil {
-		return f.err
+	width, hasWidth := number[int32](f, "WidthPixels", 1, poll.MaxWidth)
+	height, hasHeight := number[int32](f, "HeightPixels", 1, poll.MaxHeight)
+	if hasWidth != hasHeight {
+		f.violated("WidthPixels, HeightPixels", "one alone", "Member must come with the other")
 	}
-	return err
+	p.Width, p.Height = int(width), int(height)
+	return p
 }

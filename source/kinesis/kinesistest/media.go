@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
-	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // media knows which fragments of a stream exist, and from when to when they can be asked
@@ -119,19 +118,21 @@ func (m media) find(t, opened source.Slot, producer bool, now time.Time) (fragme
 	return fragment{}, false
 }
 
-// any tells whether any visible fragment starts within the window.
-func (m media) any(w poll.Window, producer bool, now time.Time) bool {
-	for f := range m.starting(w.Start, w.End, producer) {
+// any tells whether a query finds any visible fragment.
+func (m media) any(q imagesQuery, now time.Time) bool {
+	w := q.window
+	for f := range m.starting(w.Start, w.End, q.producer()) {
 		if m.visible(f, now) {
 			return true
 		}
 	}
-	return false
+	_, ok := m.find(w.Start, q.opened(), q.producer(), now)
+	return ok
 }
 
 func (m media) exists(f fragment) bool {
 	start, end := f.start.Time(), f.end.Time()
-	if start.Before(m.since) || m.stretch(f, ofOutages, m.faults.Outages) {
+	if start.Before(m.since) || m.stretch(f, ofOutages, m.faults.Outages) || m.deletions().at(f.start) || m.unretained().at(f.start) {
 		return false
 	}
 	for _, out := range m.outages {
@@ -158,7 +159,18 @@ func (m media) stretch(f fragment, of uint64, share float64) bool {
 // visible tells whether f, which exists, can be asked for at now.
 func (m media) visible(f fragment, now time.Time) bool {
 	at, ok := m.visibleFrom(f)
-	return ok && !now.Before(at) && !f.start.Time().Before(now.Add(-m.retention))
+	return ok && !now.Before(at) && !now.After(m.gone(f))
+}
+
+// gone returns the time until which f, which exists, is kept.
+func (m media) gone(f fragment) time.Time {
+	at := f.start.Time().Add(m.retention)
+	for _, wipes := range []recurring{m.deletions(), m.unretained()} {
+		if next, ok := wipes.after(f.start); ok && next.Time().Before(at) {
+			at = next.Time()
+		}
+	}
+	return at
 }
 
 // visibleFrom returns from when on f, which exists, can be asked for, or false for never.

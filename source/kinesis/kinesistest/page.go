@@ -79,7 +79,7 @@ func (p *pager) empty() bool {
 // entry makes the entry of one slot.
 func (p *pager) entry(slot source.Slot) entry {
 	e := entry{slot: slot, stamp: slot.Time(), error: "NO_MEDIA"}
-	f, ok := p.stream.media.find(slot, p.query.window.Start, p.query.producer(), p.now)
+	f, ok := p.stream.media.find(slot, p.query.opened(), p.query.producer(), p.now)
 	if !ok {
 		return e
 	}

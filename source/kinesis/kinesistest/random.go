@@ -43,6 +43,10 @@ const (
 	ofHangs
 	ofStalls
 	ofSkew
+	ofUpdating
+	ofDeletions
+	ofRetention
+	ofExpired
 )
 
 // derive returns the rng for a part of what this one decides. The mixing is that of

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
@@ -138,6 +139,10 @@ func (s *Server) handle(w http.ResponseWriter, c *call) (answer, error) {
 	if err := s.verifier.verify(c.Request, claim, body); err != nil {
 		return nil, err
 	}
+	if s.expired(c.record.Time) {
+		c.record.Fault = "expired-credentials"
+		return nil, ExpiredCredentials()
+	}
 	if c.fields, err = parseFields(body); err != nil {
 		return nil, err
 	}
@@ -183,15 +188,29 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 
 // stream finds the stream that the call names.
 func (s *Server) stream(c *call) (*stream, error) {
-	name, arn := c.fields.text("StreamName"), c.fields.text("StreamARN")
-	if c.fields.err != nil {
-		return nil, c.fields.err
+	name, arn := c.fields.text("StreamName", streamNameShape), c.fields.text("StreamARN", streamARNShape)
+	if err := c.fields.check(); err != nil {
+		return nil, err
 	}
-	st, err := s.streams.find(name, arn)
-	if err == nil {
-		c.stream, c.record.Stream = st, st.Name
+	now := c.record.Time
+	st, err := s.streams.find(name, arn, now)
+	if err != nil {
+		return nil, err
 	}
-	return st, err
+	c.record.Stream = st.Name
+	if status := st.status(now); status == deleted || !status.works() && c.record.Operation != "DescribeStream" {
+		c.record.Fault = "away"
+		return nil, noStream(st.Name)
+	}
+	c.stream = st
+	return st, nil
+}
+
+// expired tells whether the account's credentials count as expired at now.
+func (s *Server) expired(now time.Time) bool {
+	faults := s.opts.Faults
+	number := period(source.SlotAt(now), source.Slot(faults.Stretch.Milliseconds()))
+	return rng(s.opts.Seed).derive(ofExpired, uint64(number)).chance(faults.ExpiredCredentials)
 }
 
 func answerJSON(v any) answer {

@@ -3,30 +3,27 @@ package kinesistest
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"sync/atomic"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-var streamName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,256}$`)
-
 // A stream is a Stream that was checked, with its defaults filled in.
 type stream struct {
 	Stream
-	arn     string
+	region  string
 	version string
-	created time.Time
+	first   time.Time // when it was created for the first time
 	faults  Faults
 	media   media
 	traffic *traffic
-	status  atomic.Value // a string, unset for ACTIVE
+	set     atomic.Value // a status that replaces its own
 }
 
 // newStream checks s, and takes from the options what it leaves unset.
 func newStream(s Stream, o Options) (*stream, error) {
-	if !streamName.MatchString(s.Name) {
+	if streamNameShape.violatedBy(s.Name) != "" {
 		return nil, errors.New("a name has 1 to 256 letters, digits, '_', '.' or '-'")
 	}
 	switch {
@@ -58,9 +55,9 @@ func newStream(s Stream, o Options) (*stream, error) {
 	}
 	return &stream{
 		Stream:  s,
-		arn:     fmt.Sprintf("arn:aws:kinesisvideo:%s:123456789012:stream/%s/%d", o.Region, s.Name, created.UnixMilli()),
+		region:  o.Region,
 		version: fmt.Sprintf("%016x", hashOf(s.Name)),
-		created: created,
+		first:   created,
 		faults:  faults,
 		media:   m,
 		traffic: newTraffic(random),

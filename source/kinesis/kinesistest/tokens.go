@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
 )
 
 // tokens makes and checks continuation tokens. A token says where to continue, and is
@@ -17,26 +20,46 @@ func newTokens(seed uint64) tokens {
 	return tokens{key[:]}
 }
 
-// issue returns a token that says where to continue the request.
-func (t tokens) issue(request, where string) string {
-	return base64.URLEncoding.EncodeToString(append(t.mac(request, where), where...))
+// issue returns a token that says where to continue the request. Its alphabet is that of
+// the service's model.
+func (t tokens) issue(request, where string, now time.Time) string {
+	text := fmt.Sprintf("%d %s", now.UnixMilli(), where)
+	return base64.StdEncoding.EncodeToString(append(t.mac(request, text), text...))
 }
 
-// where returns the text that issue was given.
-func (t tokens) where(request, token string) (string, error) {
-	raw, err := base64.URLEncoding.DecodeString(token)
+// read returns what issue was given.
+func (t tokens) read(request, token string) (where string, issued time.Time, err error) {
+	raw, err := base64.StdEncoding.DecodeString(token)
 	if err != nil || len(raw) < sha256.Size || !hmac.Equal(raw[:sha256.Size], t.mac(request, string(raw[sha256.Size:]))) {
-		return "", invalidToken()
+		return "", issued, invalidToken()
 	}
-	return string(raw[sha256.Size:]), nil
+	stamp, where, _ := strings.Cut(string(raw[sha256.Size:]), " ")
+	ms, err := strconv.ParseInt(stamp, 10, 64)
+	if err != nil {
+		return "", issued, invalidToken()
+	}
+	return where, time.UnixMilli(ms), nil
+}
+
+// where returns where a token continues the request of a call, unless it has expired.
+func (s *Server) where(c *call, request, token string) (string, error) {
+	where, issued, err := s.tokens.read(request, token)
+	if err != nil {
+		return "", err
+	}
+	if life := s.faultsOf(c).TokenLife; life > 0 && c.record.Time.After(issued.Add(life)) {
+		c.record.Fault = "expired-token"
+		return "", invalidArgument("The NextToken has expired.")
+	}
+	return where, nil
 }
 
 func invalidToken() *ErrorResponse {
 	return invalidArgument("The NextToken is not valid for this request.")
 }
 
-func (t tokens) mac(request, where string) []byte {
+func (t tokens) mac(request, text string) []byte {
 	h := hmac.New(sha256.New, t.key)
-	h.Write(fmt.Appendf(nil, "%d %s%s", len(request), request, where))
+	h.Write(fmt.Appendf(nil, "%d %s%s", len(request), request, text))
 	return h.Sum(nil)
 }

@@ -62,7 +62,7 @@ func (m media) instant(t source.Slot, producer bool) Instant {
 	at := Instant{Time: t.Time()}
 	for f := range m.holding(t, producer) {
 		visible, ok := m.visibleFrom(f)
-		gone := f.start.Time().Add(m.retention)
+		gone := m.gone(f)
 		if !ok || visible.After(gone) { // it expires before it becomes visible
 			visible = time.Time{}
 		}

@@ -359,7 +359,7 @@ func TestListFragmentsRefuses(t *testing.T) {
 		{input{StreamName: aws.String("denied"), FragmentSelector: past}, "NotAuthorizedException"},
 		{input{StreamName: aws.String("gone"), FragmentSelector: past}, "ResourceNotFoundException"},
 		{input{StreamName: ok}, "InvalidArgumentException"},
-		{input{StreamName: ok, NextToken: aws.String("made-up")}, "InvalidArgumentException"},
+		{input{StreamName: ok, NextToken: aws.String("madeup")}, "InvalidArgumentException"},
 		{input{StreamName: ok, FragmentSelector: past, MaxResults: aws.Int64(1001)}, "ValidationException"},
 		{input{StreamName: ok, FragmentSelector: selectorOf("SUN_DIAL", now, now)}, "ValidationException"},
 		{input{StreamName: ok, FragmentSelector: selectorOf("SERVER_TIMESTAMP", now, now.Add(-time.Second))}, "InvalidArgumentException"},

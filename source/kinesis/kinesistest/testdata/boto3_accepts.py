@@ -9,11 +9,15 @@ import datetime as dt
 import io
 import struct
 import sys
+import time
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+NAMES = [
+    "audio", "busy", "cam-1", "creating", "deleting", "denied", "expired", "hasty", "off", "outage", "updating",
+]
 NOW = dt.datetime.now(dt.timezone.utc)
 MINUTE = (NOW - dt.timedelta(minutes=10)).replace(second=0, microsecond=0)
 QUIET = Config(retries={"total_max_attempts": 1}, parameter_validation=False)
@@ -89,7 +93,7 @@ def control_plane(control):
     for page in control.get_paginator("list_streams").paginate(PaginationConfig={"PageSize": 2}):
         check("list_streams: at most PageSize a page", len(page["StreamInfoList"]) <= 2, page)
         streams += [info["StreamName"] for info in page["StreamInfoList"]]
-    equal("list_streams: all of them", streams, ["audio", "busy", "cam-1", "denied", "off", "outage"])
+    equal("list_streams: all of them", streams, NAMES)
     found = control.list_streams(
         StreamNameCondition={"ComparisonOperator": "BEGINS_WITH", "ComparisonValue": "o"}
     )
@@ -106,6 +110,10 @@ def control_plane(control):
     refused("describe_stream: absent", describe, "ResourceNotFoundException", 404, StreamName="absent")
     refused("describe_stream: neither", describe, "InvalidArgumentException", 400)
     refused("describe_stream: denied", describe, "NotAuthorizedException", 401, StreamName="denied")
+    refused("describe_stream: expired", describe, "ExpiredTokenException", 403, StreamName="expired")
+    refused("describe_stream: name", describe, "ValidationException", 400, StreamName="a b")
+    for name in ("creating", "deleting", "updating"):
+        equal(f"describe_stream: {name}", describe(StreamName=name)["StreamInfo"]["Status"], name.upper())
     throttled("describe_stream: busy", describe, StreamName="busy")
 
     get = control.get_data_endpoint
@@ -113,6 +121,8 @@ def control_plane(control):
     refused("get_data_endpoint: no stream", get, "InvalidArgumentException", 400, APIName="GET_IMAGES")
     refused("get_data_endpoint: API", get, "ValidationException", 400, APIName="GET_RICH", StreamName="cam-1")
     refused("get_data_endpoint: denied", get, "NotAuthorizedException", 401, APIName="GET_IMAGES", StreamName="denied")
+    for name in ("creating", "deleting"):
+        refused(f"get_data_endpoint: {name}", get, "ResourceNotFoundException", 404, APIName="GET_IMAGES", StreamName=name)
     throttled("get_data_endpoint: busy", get, APIName="GET_IMAGES", StreamName="busy")
     return info["StreamARN"]
 
@@ -169,6 +179,12 @@ def images(data, arn):
     some = data.get_paginator("get_images").paginate(**wide, PaginationConfig={"PageSize": 10, "MaxItems": 32})
     equal("paginator: PageSize, MaxItems", len(some.build_full_result()["Images"]), 32)
 
+    inside = MINUTE + seconds(1.1)
+    one = get(StartTimestamp=inside, EndTimestamp=inside)
+    equal("StartTimestamp: the image there, within a fragment", [i["TimeStamp"] for i in one], [inside])
+    check("StartTimestamp: it is a picture", "ImageContent" in one[0], one)
+    equal("an updating stream", len(get(StreamName="updating")), 6)
+
     late = get(StartTimestamp=MINUTE + seconds(1.6), EndTimestamp=MINUTE + seconds(2.2))
     equal("NO_MEDIA before the first fragment", [i.get("Error") for i in late], ["NO_MEDIA", "NO_MEDIA", None, None])
     equal("MEDIA_ERROR without keyframes", [i["Error"] for i in get(StreamName="audio")], ["MEDIA_ERROR"] * 6)
@@ -185,13 +201,20 @@ def image_errors(data):
     no("beyond retention, server", "InvalidArgumentException", **old)
     no("beyond retention, producer", "ResourceNotFoundException", 404, ImageSelectorType="PRODUCER_TIMESTAMP", **old)
     no("no retention", "NoDataRetentionException", StreamName="off")
+    no("creating", "ResourceNotFoundException", 404, StreamName="creating")
+    no("deleting", "ResourceNotFoundException", 404, StreamName="deleting")
+    no("expired", "ExpiredTokenException", 403, StreamName="expired")
+    first = data.get_images(**valid(StreamName="hasty", MaxResults=1))
+    time.sleep(0.1)
+    no("expired token", "InvalidArgumentException", StreamName="hasty", NextToken=first["NextToken"])
+    no("empty configuration", "ValidationException", FormatConfig={})
     no("denied", "NotAuthorizedException", 401, StreamName="denied")
     no("more than 300 s", "IllegalArgumentException", EndTimestamp=MINUTE + seconds(301))
     no("backwards", "InvalidArgumentException", EndTimestamp=MINUTE - seconds(1))
     no("no stream", "InvalidArgumentException", StreamName=None)
     no("interval below 200 ms", "InvalidArgumentException", SamplingInterval=199)
     no("quality", "InvalidArgumentException", FormatConfig={"JPEGQuality": "101"})
-    no("token", "InvalidArgumentException", NextToken="made-up")
+    no("token", "InvalidArgumentException", NextToken="madeup")
     for name in ("ImageSelectorType", "StartTimestamp", "EndTimestamp", "Format"):
         no("without " + name, "ValidationException", **{name: None})
     no("format", "ValidationException", Format="GIF")
