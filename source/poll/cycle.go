@@ -134,7 +134,9 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 		case !ok:
 			return true, nil
 		}
-		a := newAnswer(w, p.now())
+		now := p.now()
+		w.Final = p.final(w, now)
+		a := newAnswer(w, now)
 		a.live = r.live && !again && w.End >= grid.Floor(r.to)
 		p.noteWindow(w)
 		more, err := p.fetch(ctx, a, yield)
@@ -150,6 +152,12 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 			return false, nil
 		}
 	}
+}
+
+// final tells whether the answer to a window that is asked for now may end slots.
+func (p *Poller) final(w Window, now source.Slot) bool {
+	first, ok := p.ledger.Wanted(w.Start)
+	return ok && first <= w.End && now >= p.deadline(first)
 }
 
 // noteWindow keeps how much a window overlaps, and how far it reaches.

@@ -49,6 +49,9 @@ var ErrEmptyWindow = errors.New("no media in the window")
 type Window struct {
 	Start, End source.Slot
 	Interval   time.Duration
+	// Final tells that the grace of slots is over: those that the answer has no media of
+	// end. A Fetcher makes sure that such an answer is true.
+	Final bool
 }
 
 // Slots returns the number of slots in the window.

@@ -36,7 +36,7 @@ func (p *Poller) Frame(ctx context.Context, s source.Slot) (source.Frame, error)
 // start within the window, so the window begins a whole fragment earlier. Its interval is
 // as long, so that only two images are made.
 func (p *Poller) fetchOne(ctx context.Context, s source.Slot) (Image, error) {
-	w := Window{Start: s.Add(-MaxFragment), End: s, Interval: MaxFragment}
+	w := Window{Start: s.Add(-MaxFragment), End: s, Interval: MaxFragment, Final: true}
 	for img, err := range p.fetcher.Images(ctx, w) {
 		switch {
 		case errors.Is(err, ErrEmptyWindow):

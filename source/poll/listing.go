@@ -60,8 +60,10 @@ func (p *Poller) fetchListed(ctx context.Context, r *slotRange, yield func(sourc
 	from := first
 	for w := range planListed(p.ledger, spans, first, to) {
 		p.giveUpListed(from, w.Start, now)
-		from = w.Start
+		from = max(from, w.Start) // a window may begin with a slot of an earlier fragment
 		p.noteWindow(w)
+		// There is media up to its end, and so the grace is that of slots amid media.
+		w.Final = now >= from.Add(p.opts.Grace)
 		if more, err := p.fetch(ctx, newAnswer(w, now), yield); !more || err != nil {
 			return more, err
 		}
