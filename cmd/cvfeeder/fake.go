@@ -48,8 +48,8 @@ the faults, each with a value or, without one, at its usual value:
     cvfeeder fake --faults throttle,late=0.1,rotate=1m
     cvfeeder fake --faults all,resets=0 --seed 7
 
-"all" means every fault but deny-list-fragments, at its usual value. The same seed
-makes the same random choices. Shares are numbers from 0 to 1.
+"all" means every fault but deny-list-fragments and frame-every, at its usual value.
+The same seed makes the same random choices. Shares are numbers from 0 to 1.
 
 ` + kinesistest.FaultsHelp(),
 		Args: cobra.NoArgs,

@@ -37,6 +37,11 @@ func (f *Faults) mediaSettings() []setting {
 		{"early-bare", &f.EarlyBare, "0.02", 0, "share of fragments whose images have neither content nor error at first"},
 		{"early-empty", &f.EarlyEmpty, "0.02", 0, "share of fragments whose images have an empty content at first"},
 		{"early-for", &f.EarlyFor, "1s", maxSpan, "how long after a fragment became visible this lasts"},
+		{"frame-every", &f.FrameEvery, "2s", maxSpan, "time between the camera's frames, 0 for one at any instant"},
+		{"frame-jitter", &f.FrameJitter, "200ms", maxSpan, "longest extra time until such a frame comes"},
+		{"frame-drops", &f.FrameDrops, "0.02", 0, "share of these frames that are missing"},
+		{"frame-times", &f.FrameTimes, "", 0, "give images the timestamp of their frame"},
+		{"frame-gaps", &f.FrameGaps, "", 0, "answer NO_MEDIA between these frames"},
 		{"clock", &f.Clock, "3s", maxClock, "largest error of the camera's clock, ahead or behind"},
 		{"clock-every", &f.ClockEvery, "1m", maxSpan, "how often that error changes"},
 		{"skew", &f.Skew, "40s", -maxSkew, "how far the service's clock is ahead, or behind if negative"},
@@ -181,8 +186,8 @@ func short(d time.Duration) string {
 
 // ParseFaults reads a list such as "throttle,late=0.1,rotate=1m": names that [FaultsHelp]
 // explains, each with a value or alone for its usual value. "all" stands for everything
-// at its usual value except deny-list-fragments; what follows it changes that, so
-// "all,late=0" is all but late. The empty list has no faults.
+// at its usual value except deny-list-fragments and frame-every; what follows it changes
+// that, so "all,late=0" is all but late. The empty list has no faults.
 func ParseFaults(list string) (Faults, error) {
 	var f Faults
 	if strings.TrimSpace(list) == "" {
@@ -193,7 +198,7 @@ func ParseFaults(list string) (Faults, error) {
 		name, value, hasValue := strings.Cut(strings.TrimSpace(item), "=")
 		if name == "all" && !hasValue {
 			for _, s := range settings {
-				if s.name != "deny-list-fragments" {
+				if s.name != "deny-list-fragments" && s.name != "frame-every" {
 					_ = s.setUsual() // the usual values are possible: a test holds that
 				}
 			}

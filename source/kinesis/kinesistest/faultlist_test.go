@@ -51,7 +51,7 @@ func TestParseFaultsRefuses(t *testing.T) {
 
 // Every setting appears in String and in the help, and its usual value is possible.
 func TestAllFaults(t *testing.T) {
-	all, err := kinesistest.ParseFaults("all,deny-list-fragments")
+	all, err := kinesistest.ParseFaults("all,deny-list-fragments,frame-every")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,18 @@ type Faults struct {
 	// MEDIA_ERROR, have neither content nor error, or have an empty content.
 	EarlyErrors, EarlyBare, EarlyEmpty float64
 	EarlyFor                           time.Duration
+	// FrameEvery is the distance between the frames of a camera that has fewer than clients
+	// may ask for; 0 is a frame at any instant. Each fragment begins with a frame.
+	// FrameJitter is how much later a frame may come, less than FrameEvery, and FrameDrops
+	// the share of frames that the camera leaves out, never two in a row.
+	//
+	// For an instant between two frames the service gives the earlier one, if it is of the
+	// same fragment. With FrameTimes the image has the frame's own timestamp instead of the
+	// instant's. With FrameGaps the image is NO_MEDIA if no frame came since the instant
+	// asked for before it.
+	FrameEvery, FrameJitter time.Duration
+	FrameDrops              float64
+	FrameTimes, FrameGaps   bool
 	// Clock is how far the camera's clock is off, at most: ahead or behind, by another
 	// amount every ClockEvery (default: 1m). It shows only in requests by
 	// PRODUCER_TIMESTAMP. At most 10m.

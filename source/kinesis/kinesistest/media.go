@@ -50,9 +50,9 @@ func (m media) block(number int64) (bounds [blockFragments + 1]source.Slot) {
 	return bounds
 }
 
-// from returns the fragments in order from the one that would hold t on, without end and
-// whether they exist or not.
-func (m media) from(t source.Slot) iter.Seq[fragment] {
+// cut returns where the fragments are cut, in order from the one that would hold t on,
+// without end.
+func (m media) cut(t source.Slot) iter.Seq[fragment] {
 	return func(yield func(fragment) bool) {
 		for number := period(t, m.blockLength()); ; number++ {
 			bounds := m.block(number)

@@ -13,6 +13,7 @@ import (
 // An entry is one element of GetImages's answer: a picture or an error.
 type entry struct {
 	slot  source.Slot // that was asked for
+	shown source.Slot // of the picture
 	stamp time.Time   // the timestamp in the answer
 	data  []byte
 	error string
@@ -78,18 +79,22 @@ func (p *pager) empty() bool {
 
 // entry makes the entry of one slot.
 func (p *pager) entry(slot source.Slot) entry {
-	e := entry{slot: slot, stamp: slot.Time(), error: "NO_MEDIA"}
+	e := entry{slot: slot, shown: slot, stamp: slot.Time(), error: "NO_MEDIA"}
 	f, ok := p.stream.media.find(slot, p.query.opened(), p.query.producer(), p.now)
 	if !ok {
 		return e
 	}
+	// The picture shows what is there at that time, whatever the camera's clock says.
+	at, shown, ok := p.stream.media.shown(f, slot, p.query.window.Interval, p.query.producer())
+	if !ok {
+		return e
+	}
+	e.shown = shown
 	e.stamp, e.error = p.stamp(e, 0), "MEDIA_ERROR"
 	if p.early(f, &e) {
 		return e
 	}
 	if !p.stream.media.broken(f) {
-		// The picture shows what is there at that time, whatever the camera's clock says.
-		at := slot - (p.stream.media.begin(f, p.query.producer()) - f.start)
 		if data := p.picture(at.Time()); data != nil {
 			e.data, e.error = data, ""
 		}
@@ -129,9 +134,9 @@ func (p *pager) picture(t time.Time) []byte {
 func (p *pager) stamp(e entry, copied uint64) time.Time {
 	limit := p.stream.faults.OffGrid
 	if limit == 0 {
-		return e.slot.Time()
+		return e.shown.Time()
 	}
-	return (e.slot + p.stream.media.rng.derive(ofOffGrid, uint64(e.slot), copied).around(limit)).Time()
+	return (e.shown + p.stream.media.rng.derive(ofOffGrid, uint64(e.slot), copied).around(limit)).Time()
 }
 
 // maxStray is how many intervals outside of the window a stray image is, at most.

@@ -47,6 +47,8 @@ const (
 	ofDeletions
 	ofRetention
 	ofExpired
+	ofFrameJitter
+	ofFrameDrops
 )
 
 // derive returns the rng for a part of what this one decides. The mixing is that of

@@ -2,6 +2,7 @@ package kinesistest
 
 import (
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
@@ -52,15 +53,15 @@ func (s *Server) truth(name string, from, to time.Time, interval time.Duration, 
 	}
 	var all []Instant
 	for t := grid.Ceil(source.SlotAt(from)); t.Time().Before(to); t = grid.Step(t, 1) {
-		all = append(all, st.media.instant(t, producer))
+		all = append(all, st.media.instant(t, grid, producer))
 	}
 	return all, nil
 }
 
 // instant returns what there is at t.
-func (m media) instant(t source.Slot, producer bool) Instant {
+func (m media) instant(t source.Slot, grid source.Grid, producer bool) Instant {
 	at := Instant{Time: t.Time()}
-	for f := range m.holding(t, producer) {
+	for f := range m.showing(t, grid, producer) {
 		visible, ok := m.visibleFrom(f)
 		gone := m.gone(f)
 		if !ok || visible.After(gone) { // it expires before it becomes visible
@@ -79,4 +80,20 @@ func (m media) instant(t source.Slot, producer bool) Instant {
 		}
 	}
 	return at
+}
+
+// showing returns the fragments with a picture for t, or one whose own timestamp is closer
+// to t than to any other slot.
+func (m media) showing(t source.Slot, grid source.Grid, producer bool) iter.Seq[fragment] {
+	return func(yield func(fragment) bool) {
+		// The frame before the next slot may be closer to t.
+		for _, asked := range []source.Slot{t, grid.Step(t, 1)} {
+			for f := range m.holding(asked, producer) {
+				_, stamp, ok := m.shown(f, asked, grid.Interval(), producer)
+				if ok && grid.Nearest(stamp) == t && !yield(f) {
+					return
+				}
+			}
+		}
+	}
 }
