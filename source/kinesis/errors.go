@@ -136,7 +136,7 @@ func image(img page.Image) poll.Image {
 	case img.Err != nil:
 		out.Err = fmt.Errorf("%w: content: %w", source.ErrMedia, img.Err)
 	case len(img.Data) == 0:
-		out.Err = fmt.Errorf("%w: neither content nor error", source.ErrNoMedia)
+		out.Err = poll.ErrNoContent
 	default:
 		out.Data, out.Recycle = img.Data, img.Recycle
 	}

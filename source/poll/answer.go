@@ -13,13 +13,20 @@ type answer struct {
 	Window
 	asked source.Slot // when
 	live  bool        // reaches the newest slot worth asking for
-	// By the window's slots: whether there is media, and whether there is nothing but an
-	// error of it.
-	media, broken []bool
+	// aligned says that it also ends where a fragment should.
+	aligned bool
+	// By the window's slots: whether there is media, whether there is nothing but an error
+	// of it, and whether there is an entry that says neither.
+	media, broken, open []bool
+	times               []source.Slot // of the pictures, by their own timestamps
 }
 
 func newAnswer(w Window, asked source.Slot) *answer {
-	return &answer{Window: w, asked: asked, media: make([]bool, w.Slots()), broken: make([]bool, w.Slots())}
+	n := w.Slots()
+	return &answer{
+		Window: w, asked: asked,
+		media: make([]bool, n), broken: make([]bool, n), open: make([]bool, n), times: make([]source.Slot, n),
+	}
 }
 
 // index returns the index of the slot that an image of time t stands for. Images may be
@@ -42,16 +49,6 @@ func (a *answer) newest() (source.Slot, bool) {
 	return 0, false
 }
 
-// begin returns the first slot of the media that reaches up to s without a hole.
-func (a *answer) begin(s source.Slot) source.Slot {
-	for i := len(a.media) - 1; i >= 0; i-- {
-		if a.slot(i) < s && !a.media[i] {
-			return a.slot(i + 1)
-		}
-	}
-	return a.Start
-}
-
 // fetch asks for the window of an answer and fills the answer in. Frames are released
 // while the rest is still arriving.
 func (p *Poller) fetch(ctx context.Context, a *answer, yield func(source.Frame, error) bool) (more bool, err error) {
@@ -67,9 +64,14 @@ func (p *Poller) fetch(ctx context.Context, a *answer, yield func(source.Frame, 
 			return true, err
 		}
 		i, ok := a.index(img.Time)
-		if !ok || errors.Is(img.Err, source.ErrNoMedia) {
+		if !ok {
 			continue
 		}
+		if errors.Is(img.Err, source.ErrNoMedia) {
+			a.open[i] = a.open[i] || errors.Is(img.Err, ErrNoContent)
+			continue
+		}
+		a.times[i] = source.SlotAt(img.Time)
 		if img.Err != nil {
 			// The picture may still come in this answer.
 			a.media[i], a.broken[i] = true, !a.media[i] || a.broken[i]

@@ -15,6 +15,7 @@ const backBy = 5 * time.Second
 type slotRange struct {
 	from, to source.Slot
 	live     bool // reaches the newest slot worth asking for
+	aligned  bool // and ends where a fragment should
 }
 
 // cycle asks once for everything that is wanted now. It returns false when the caller
@@ -60,8 +61,9 @@ func (p *Poller) extend(now source.Slot) {
 // goBack forgets what was learned while the clock was wrong: there is no media yet after now,
 // and nothing is due.
 func (p *Poller) goBack(now source.Slot) {
-	p.estimate = estimate{interval: p.estimate.interval}
-	p.newest, p.recheckAt, p.listAgain = 0, 0, 0
+	p.estimate = estimate{interval: p.estimate.interval, least: p.estimate.least}
+	p.cadence = cadence{interval: p.cadence.interval}
+	p.newest, p.trailed, p.recheckAt, p.listAgain = 0, 0, 0, 0
 	p.askedTo = min(p.askedTo, now)
 	clear(p.widened)
 	clear(p.startsAfter)
@@ -94,20 +96,28 @@ func (p *Poller) liveRange(now source.Slot) slotRange {
 	r := slotRange{from: p.newest, live: true}
 	fragment, known := p.estimate.fragment()
 	switch {
-	case p.opts.Lag != Auto:
-		r.to = now.Add(-p.opts.Lag)
+	case p.planned() && !p.probing():
+		r.to = p.trailTo(now)
+		r.aligned = p.estimate.regular()
 	case p.estimate.steady() && !p.probing() && p.estimate.delay > 0:
 		// Up to the end of a fragment, and no further.
 		ahead := now.Add(-p.estimate.delay).Sub(p.estimate.edge)
-		r.to = p.estimate.edge.Add(ahead - ahead%fragment)
+		r.to = p.estimate.edge.Add(ahead - ahead%fragment + p.estimate.slack)
+		r.aligned = ahead >= fragment && (p.estimate.slack > 0 || r.to == grid.Floor(r.to))
 	default:
 		// A little more than should be visible, so that the answer shows where the
 		// visible media ends.
 		r.to = now
 		if known && !p.listsLiveEdge() {
-			r.to = min(now, grid.Step(now.Add(-p.estimate.delay*3/4), 1))
+			longest, _ := p.cadence.usual()
+			visible := max(p.estimate.delay-longest+grid.Interval(), 0)
+			r.to = min(now, grid.Step(now.Add(-visible*3/4), 1))
+			if p.probing() && longest > grid.Interval() {
+				r.to = min(r.to, now.Add(longest/2-p.estimate.delay))
+			}
 		}
 	}
+	r.to = min(r.to, now.Add(-max(p.opts.Lag, 0)))
 	if known && p.quiet() && !p.listsLiveEdge() {
 		// Earlier slots are asked for when their grace is over.
 		r.from = max(r.from, r.to.Add(-fragment))
@@ -137,6 +147,7 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 		now := p.now()
 		w.Final = p.final(w, now)
 		a := newAnswer(w, now)
+		a.aligned = r.aligned
 		a.live = r.live && !again && w.End >= grid.Floor(r.to)
 		p.noteWindow(w)
 		more, err := p.fetch(ctx, a, yield)

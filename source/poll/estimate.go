@@ -28,9 +28,12 @@ const (
 type estimate struct {
 	interval   time.Duration // of the slots
 	edge       source.Slot
+	whole      bool            // all slots of the edge's fragment are before it or have been asked for
+	slack      time.Duration   // by how much the end of the pictures may be off the end of a fragment
 	advances   []time.Duration // between successive edges, newest last
 	maxAdvance time.Duration   // the longest of all
 	delay      time.Duration   // from the edge's time until it was visible; 0 while unknown
+	least      time.Duration   // of the delay, because nothing younger is asked for
 	bounded    bool            // the delay has once been too short
 	step       time.Duration
 	early      bool // the last poll found nothing
@@ -40,16 +43,9 @@ type estimate struct {
 // advance takes note of a new edge, seen in the answer to a request made at the time
 // asked. The media from begin to the edge has no hole.
 func (e *estimate) advance(begin, edge, asked source.Slot) {
-	length := edge.Sub(max(e.edge, begin.Add(-e.interval)))
 	// Where slots are further apart than fragments are long, media can begin after the
 	// newest slot: its length is not known then.
-	if length > 0 && length <= max(MaxFragment, e.interval) {
-		e.advances = append(e.advances, length)
-		e.maxAdvance = max(e.maxAdvance, length)
-		if len(e.advances) > sampleSize {
-			e.advances = slices.Delete(e.advances, 0, 1)
-		}
-	}
+	e.note(edge.Sub(max(e.edge, begin.Add(-e.interval))))
 	e.edge = edge
 	_, known := e.fragment()
 	switch age := asked.Sub(edge); {
@@ -59,8 +55,22 @@ func (e *estimate) advance(begin, edge, asked source.Slot) {
 		// The first estimate is how old the media happened to be: try shorter ones until
 		// one is too short.
 		e.delay = e.delay * 3 / 4
+		e.bounded = e.delay < e.least
 	case known:
 		e.move(false)
+	}
+	e.delay = max(e.delay, e.least)
+}
+
+// note takes note of the length of media that became visible, unless it is impossible.
+func (e *estimate) note(length time.Duration) {
+	if length <= 0 || length > max(MaxFragment, e.interval) {
+		return
+	}
+	e.advances = append(e.advances, length)
+	e.maxAdvance = max(e.maxAdvance, length)
+	if len(e.advances) > sampleSize {
+		e.advances = slices.Delete(e.advances, 0, 1)
 	}
 }
 
@@ -89,9 +99,9 @@ func (e *estimate) move(early bool) {
 		e.early, e.streak = early, 1
 	}
 	if e.step = min(2*e.step, maxStep); e.streak < longStreak {
-		e.step = minStep
+		e.step = min(max(minStep, e.interval/100), maxStep)
 	}
-	if early {
+	if e.delay = max(e.delay, e.least); early {
 		e.delay += scale(e.step, 1-earlyShare)
 	} else {
 		e.delay = max(e.delay-scale(e.step, earlyShare), time.Millisecond)
@@ -107,7 +117,7 @@ func (e *estimate) fragment() (time.Duration, bool) {
 	if len(e.advances) < minSample {
 		return 0, false
 	}
-	limit := slices.Min(e.advances) + e.interval
+	limit := slices.Min(e.advances) + e.interval + e.slack
 	var sum time.Duration
 	n := 0
 	for _, a := range e.advances {
@@ -139,8 +149,11 @@ func (e *estimate) steady() bool {
 		return false
 	}
 	shortest := slices.Min(e.advances)
+	if 4*e.slack > shortest {
+		return false
+	}
 	for _, a := range e.advances {
-		if a%shortest != 0 {
+		if off := a % shortest; min(off, shortest-off) > e.slack {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package poll
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -18,7 +19,8 @@ type Image struct {
 	Data []byte
 	// Recycle is that of [source.Frame].
 	Recycle func()
-	// Err says why there is no picture: [source.ErrNoMedia] or [source.ErrMedia].
+	// Err says why there is no picture: [source.ErrNoMedia], [source.ErrMedia] or
+	// [ErrNoContent].
 	Err error
 }
 
@@ -43,6 +45,10 @@ type Pager interface {
 // ErrEmptyWindow is the error of a [Fetcher] if the service has no media in the whole
 // window.
 var ErrEmptyWindow = errors.New("no media in the window")
+
+// ErrNoContent is the Err of an [Image] for which the service gave neither a picture nor a
+// reason. It wraps [source.ErrNoMedia].
+var ErrNoContent = fmt.Errorf("%w: neither content nor error", source.ErrNoMedia)
 
 // A Window is a run of slots to ask for: Start, Start+Interval, … up to and including
 // End.

@@ -98,7 +98,7 @@ func (p *Poller) learnListed(spans []Span, listed source.Slot) {
 			begin, newest = grid.Ceil(span.Start), end
 		}
 	}
-	p.learnEdge(begin, newest, listed)
+	p.learnEdge(begin, newest, newest.Add(MaxFragment), listed, false)
 }
 
 // planListed yields the windows that cover all wanted slots from one instant to another

@@ -41,8 +41,11 @@ func (p *Poller) overlapFor(from source.Slot) time.Duration {
 	}
 	// Media becomes visible in whole fragments, so the first slot after the edge is the
 	// first of a fragment.
-	if grid.Step(first, -1) == p.estimate.edge {
+	if p.endsAt(grid.Step(first, -1)) {
 		return grid.Interval()
+	}
+	if end, ok := p.fragmentEnd(grid.Step(first, -1), 0); ok && p.opts.Lag > 0 && end < first {
+		return first.Sub(end)
 	}
 	// The last look does not rely on what earlier answers told.
 	if after, ok := p.startsAfter[first]; ok && p.now() < p.deadline(first) {

@@ -25,6 +25,9 @@
 // for the real service is source/kinesis; a fake of that service for tests is
 // source/kinesis/kinesistest.
 //
+// The package is larger than most, because what is asked for, when, and what an answer
+// proves depend on the same estimates of one stream.
+//
 // Importers can rely on [New], [Options], [Poller], [Fetcher], [Window] and [Image]. When
 // a poller asks, and for which windows, may change with any release.
 package poll
@@ -59,7 +62,8 @@ const maxHeld = 32 << 20
 type Options struct {
 	// Stream is the name that the frames carry.
 	Stream string
-	// Lag is how far behind now to ask; [Auto] learns it.
+	// Lag is how far behind now to ask, at least; [Auto] asks as soon as the media should be
+	// visible. Either way the poller asks for whole fragments, once for each.
 	Lag time.Duration
 	// Overlap is how long before the first wanted slot a window starts; [Auto] learns
 	// it.
@@ -107,6 +111,8 @@ type Poller struct {
 	opts    Options
 
 	estimate    estimate
+	cadence     cadence
+	trailed     source.Slot                   // the newest slot of an answer whose end was that of the lag
 	guess       time.Duration                 // an overlap that sufficed while no fragment length is known
 	widened     map[source.Slot]time.Duration // the overlap to try next for slots of which an answer proved nothing
 	startsAfter map[source.Slot]source.Slot   // the fragment of a missing slot starts after this slot
@@ -142,7 +148,8 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 		guess:       firstOverlap,
 		widened:     map[source.Slot]time.Duration{},
 		startsAfter: map[source.Slot]source.Slot{},
-		estimate:    estimate{interval: ledger.Grid().Interval()},
+		estimate:    estimate{interval: ledger.Grid().Interval(), least: max(opts.Lag, 0)},
+		cadence:     cadence{interval: ledger.Grid().Interval()},
 	}
 	p.lister, _ = fetcher.(Lister)
 	p.pager, _ = fetcher.(Pager)

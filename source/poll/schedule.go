@@ -26,7 +26,9 @@ const (
 func (p *Poller) quiet() bool { return p.misses >= quietPolls }
 
 // probing tells whether the next poll is to come early.
-func (p *Poller) probing() bool { return p.polls%probeEvery == probeEvery-1 && p.estimate.steady() }
+func (p *Poller) probing() bool {
+	return p.polls%probeEvery == probeEvery-1 && p.estimate.steady() && !p.trails()
+}
 
 // untilNextCycle returns how long to wait for the next cycle.
 func (p *Poller) untilNextCycle(now source.Slot) time.Duration {
@@ -38,7 +40,7 @@ func (p *Poller) untilNextCycle(now source.Slot) time.Duration {
 	}
 	// Giving up a missing slot releases the frames that wait for it.
 	if missing && len(p.held) > 0 {
-		giveUp := max(p.lastMissing(first).Add(p.opts.Grace), now.Add(fixedPolls))
+		giveUp := max(p.lastMissing(first).Add(p.grace()), now.Add(fixedPolls))
 		p.recheckAt = min(p.recheckAt, giveUp)
 		next = min(next, giveUp)
 	}
@@ -76,8 +78,8 @@ func (p *Poller) recheckInterval() time.Duration {
 
 // nextPoll returns when something new may be there.
 func (p *Poller) nextPoll(now source.Slot) source.Slot {
-	if p.opts.Lag != Auto {
-		return p.nextFixedPoll(now)
+	if p.planned() && p.misses == 0 {
+		return p.nextTrailing(now)
 	}
 	fragment, known := p.estimate.fragment()
 	due, ok := p.estimate.due()
@@ -90,7 +92,7 @@ func (p *Poller) nextPoll(now source.Slot) source.Slot {
 	case known:
 		// The longer nothing comes, the longer the pauses: the camera may be off.
 		limit := min(max(fragment, time.Second)<<max(0, min(p.misses-quietPolls, 8)), max(fragment, maxUntilMedia))
-		return now.Add(min(max(fragment/10, earlyRetry)<<min(p.misses, 8), limit))
+		return now.Add(min(min(max(fragment/10, earlyRetry), fixedPolls)<<min(p.misses, 8), limit))
 	}
 	next := now.Add(max(min(p.ledger.Grid().Interval(), time.Second), firstPolls))
 	if p.misses > 4*quietPolls {
@@ -99,15 +101,4 @@ func (p *Poller) nextPoll(now source.Slot) source.Slot {
 		next = max(next, now.Add(now.Sub(edge)/4))
 	}
 	return next
-}
-
-// nextFixedPoll returns when to poll next with a configured lag.
-func (p *Poller) nextFixedPoll(now source.Slot) source.Slot {
-	grid := p.ledger.Grid()
-	if grid.Interval() <= fixedPolls {
-		return now.Add(fixedPolls)
-	}
-	// When the next slot is old enough: polling an interval after this poll would make
-	// all frames as old as the first one happened to be.
-	return grid.Step(grid.Floor(now.Add(-p.opts.Lag)), 1).Add(p.opts.Lag)
 }

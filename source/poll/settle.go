@@ -25,6 +25,7 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 	if newest, ok := a.newest(); ok {
 		p.newest = max(p.newest, newest)
 	}
+	p.endBetween(a, false)
 	conclusive, after := false, source.Slot(0)
 	for i, media := range a.media {
 		s := a.slot(i)
@@ -39,7 +40,7 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 			continue
 		}
 		after = max(after, p.startsAfter[s])
-		if before := grid.Step(s, -1); before == p.estimate.edge {
+		if before := grid.Step(s, -1); p.endsAt(before) {
 			after = before
 		}
 		expired := a.asked >= p.deadline(s)
@@ -67,7 +68,7 @@ func (p *Poller) expired(now source.Slot) source.Slot {
 	if p.unsure() {
 		return 0
 	}
-	amongMedia := min(now.Add(-p.opts.Grace), p.newest)
+	amongMedia := min(now.Add(-p.grace()), p.newest)
 	return max(amongMedia, now.Add(-p.edgeGrace()))
 }
 
@@ -79,7 +80,7 @@ func (p *Poller) deadline(s source.Slot) source.Slot {
 	if p.newest < s {
 		return s.Add(p.edgeGrace())
 	}
-	return s.Add(p.opts.Grace)
+	return s.Add(p.grace())
 }
 
 func (p *Poller) unsure() bool { return p.opts.Unsure != nil && p.opts.Unsure() }
@@ -88,31 +89,44 @@ func (p *Poller) unsure() bool { return p.opts.Unsure != nil && p.opts.Unsure() 
 // slot may still be part of a fragment that goes on, however short the configured grace
 // is.
 func (p *Poller) edgeGrace() time.Duration {
-	return max(p.opts.Grace, p.longestFragment()+max(p.estimate.delay, usualDelay))
+	return max(p.grace(), p.longestFragment()+max(p.estimate.delay, usualDelay))
 }
 
 // learn takes note of where the visible media ends, if the answer shows it.
 func (p *Poller) learn(a *answer) {
-	if p.opts.Lag != Auto || !a.live {
+	if !a.live {
 		return
 	}
 	newest, ok := a.newest()
-	fragment, _ := p.estimate.fragment()
-	expected := p.estimate.steady() && (a.End.Sub(p.estimate.edge)%max(fragment, 1) == 0)
-	if ok && newest == a.End && !expected {
-		p.estimate.tooLate(a.asked.Sub(newest))
+	if p.learnTrailing(a) {
 		p.misses = 0
 		p.polled()
 		return
 	}
-	p.learnEdge(a.begin(newest), newest, a.asked)
+	if ok && newest == a.End && !a.aligned {
+		p.estimate.tooLate(a.asked.Sub(a.End))
+		p.misses = 0
+		p.polled()
+		return
+	}
+	p.learnEdge(p.begin(a, newest), newest, a.End, a.asked, a.aligned)
 }
 
 // learnEdge takes note of the newest visible slot, 0 where there is none. The media from
 // begin to it has no hole.
-func (p *Poller) learnEdge(begin, newest, asked source.Slot) {
-	if newest > p.estimate.edge {
+func (p *Poller) learnEdge(begin, newest, end, asked source.Slot, aligned bool) {
+	if newest > max(p.estimate.edge, p.trailed) {
+		p.cadence.advance(p.estimate.edge, newest)
+		longest, slack := p.cadence.usual()
+		if longest > p.estimate.interval && p.cadence.between() {
+			slack += p.estimate.interval
+		}
+		if aligned && end.Sub(newest) > 2*slack {
+			begin, aligned = end, false // not the end of the fragment
+		}
+		p.estimate.slack = slack
 		p.estimate.advance(begin, newest, asked)
+		p.estimate.whole = aligned || p.estimate.bounded || end.Sub(newest) >= longest
 		p.misses = 0
 	} else {
 		// Only the poll that was due says something about the delay: those after it may
@@ -127,5 +141,7 @@ func (p *Poller) learnEdge(begin, newest, asked source.Slot) {
 
 func (p *Poller) polled() {
 	p.polls++
-	p.lag.Store(int64(p.estimate.delay))
+	if p.opts.Lag == Auto {
+		p.lag.Store(int64(p.estimate.delay))
+	}
 }
