@@ -50,6 +50,11 @@ func (f *families) histogram(name, help string, buckets []float64, label string)
 	return h
 }
 
+// counterFunc adds a counter without labels whose value is read at every scrape.
+func (f *families) counterFunc(name, help string, value func() float64) {
+	f.add(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value), dto.MetricType_COUNTER, name, help, nil)
+}
+
 // gaugeFunc adds a gauge without labels whose value is read at every scrape.
 func (f *families) gaugeFunc(name, help string, value func() float64) {
 	f.add(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value), dto.MetricType_GAUGE, name, help, nil)

@@ -77,6 +77,8 @@ type Sources struct {
 	// clock is ahead of that. Now is by default time.Now.
 	Now         func() time.Time
 	ClockOffset func() time.Duration
+	// Remakes returns how often something that NATS stored was gone and was made again.
+	Remakes func() uint64
 	// Group returns the numbers of replicas and streams in the group.
 	Group func() (members, streams int)
 }
@@ -118,7 +120,7 @@ func New(build Build) *Metrics {
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "stage"),
 		PublishBytes: f.counter("cvfeeder_publish_bytes_total", "Bytes of delivered messages, headers included.", "output"),
 		PublishErrors: f.counter("cvfeeder_publish_errors_total", "Messages that were not delivered, or not at the first attempt: "+
-			"`disconnected`, `slow`, `full`, `refused`, `conflict` (another cvfeeder publishes the same cameras), `too_large`, `closed`.", "reason"),
+			"`disconnected`, `slow`, `full`, `refused`, `conflict` (another cvfeeder publishes the same cameras), `too_large`, `closed`, `foreign` (somebody else's message was on the subject and was ignored).", "reason"),
 		Config: newConfig(f),
 	}
 	f.gauge("cvfeeder_build_info", "Always 1; the labels are the versions.", "version", "opencv", "go").
@@ -165,6 +167,10 @@ func (f *families) addSources(src Sources) {
 	if src.BusyRatio != nil {
 		f.gaugeFunc("cvfeeder_workers_busy_ratio",
 			"Share of the last ten seconds that the workers were busy. Near 1 there are too few cores, and frames will be late soon.", src.BusyRatio)
+	}
+	if src.Remakes != nil {
+		f.counterFunc("cvfeeder_nats_remade_total", "Streams and buckets in NATS that were gone while they were in use, and that were made again, empty.",
+			func() float64 { return float64(src.Remakes()) })
 	}
 	if src.ClockOffset != nil {
 		f.gaugeFunc("cvfeeder_clock_offset_seconds",

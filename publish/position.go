@@ -2,6 +2,7 @@ package publish
 
 import (
 	"crypto/sha256"
+	"maps"
 
 	"github.com/cvfeeder/cvfeeder/source"
 )
@@ -37,6 +38,44 @@ func ParsePosition(h map[string][]string) (Position, error) {
 		return Position{}, f.err
 	}
 	return p, nil
+}
+
+// An Origin says which tensors a message belongs to. It is the same for all messages of a
+// feeder on a subject.
+type Origin struct{ Stream, Output, Spec string }
+
+// OriginOf returns the origin that a message's headers name.
+func OriginOf(h map[string][]string) Origin {
+	value := func(name string) string {
+		if v := h[name]; len(v) == 1 {
+			return v[0]
+		}
+		return ""
+	}
+	return Origin{value(HeaderStream), value(HeaderOutput), value(HeaderSpec)}
+}
+
+// Owns reports whether a message at a position is one of this origin: its headers name the
+// same stream, output and spec, and its identity is the one that follows from them.
+func (o Origin) Owns(h map[string][]string, p Position) bool {
+	id := MessageID(o.Stream, p.First, o.Output, o.Spec)
+	if p.Parts > 1 {
+		id += "/" + partOf(p.Part, p.Parts)
+	}
+	return OriginOf(h) == o && len(h[HeaderMsgID]) == 1 && (h[HeaderMsgID][0] == id || h[HeaderMsgID][0] == id+renamed)
+}
+
+// renamed ends the identity of a message whose own was taken.
+const renamed = "/renamed"
+
+// Renamed returns a message with another identity, for a broker that has seen its own on a
+// message of somebody else. A message that is renamed again has the same identity.
+func Renamed(m Message) Message {
+	m.Header = maps.Clone(m.Header)
+	if id := m.Header[HeaderMsgID]; len(id) == 1 {
+		m.Header[HeaderMsgID] = []string{id[0] + renamed}
+	}
+	return m
 }
 
 // AtOrAfter reports whether a subject whose last message is at p no longer needs the

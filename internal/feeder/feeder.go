@@ -121,7 +121,7 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 		return err
 	}
 	m := metrics.New(metrics.Build{Version: Version(), OpenCV: opencv.Engine()})
-	out, err := newOutlet(plan, b, m, f.Log)
+	out, err := newOutlet(plan, b, m, service.Now, f.Log)
 	if err != nil {
 		return errors.Join(err, closeListener(listener))
 	}

@@ -41,9 +41,9 @@ type outlet struct {
 
 // newOutlet makes the outlet of a plan. What it decides by the delivery mode is decided
 // here and nowhere else.
-func newOutlet(plan Plan, b *broker, m *metrics.Metrics, log *slog.Logger) (*outlet, error) {
+func newOutlet(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (*outlet, error) {
 	if plan.Config.Delivery.Mode == config.ModeDurable {
-		return durableOutlet(plan, b, m, log), nil
+		return durableOutlet(plan, b, m, now, log), nil
 	}
 	o := &outlet{
 		sharing:   alone{},
@@ -53,7 +53,7 @@ func newOutlet(plan Plan, b *broker, m *metrics.Metrics, log *slog.Logger) (*out
 		close:     func() error { return nil },
 	}
 	if plan.Config.Delivery.Mode == config.ModeRing {
-		ring := stored(plan, b, m, log)
+		ring := stored(plan, b, m, now, log)
 		o.delivery, o.open = ring, ring.Open
 	} else {
 		o.delivery = deliver.NewLive(b.conn, plan.Gaps)
@@ -67,8 +67,10 @@ func newOutlet(plan Plan, b *broker, m *metrics.Metrics, log *slog.Logger) (*out
 	return o, nil
 }
 
-func stored(plan Plan, b *broker, m *metrics.Metrics, log *slog.Logger) *deliver.Stored {
-	return deliver.NewStored(b.conn, deliver.StoredOptions{Stream: plan.Stream, Gaps: plan.Gaps, OnRetry: onRetry(m, log)})
+func stored(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, log *slog.Logger) *deliver.Stored {
+	return deliver.NewStored(b.conn, deliver.StoredOptions{
+		Stream: plan.Stream, Gaps: plan.Gaps, OnRetry: onRetry(m, log), OnForeign: onForeign(m, log), Now: now,
+	})
 }
 
 // keepInFile keeps the cursors in a state directory; "" keeps none.
@@ -88,8 +90,8 @@ func (o *outlet) keepInFile(dir string, log *slog.Logger) error {
 }
 
 // durableOutlet is the outlet of the mode "durable", whose cursors are in NATS.
-func durableOutlet(plan Plan, b *broker, m *metrics.Metrics, log *slog.Logger) *outlet {
-	stored := stored(plan, b, m, log)
+func durableOutlet(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, log *slog.Logger) *outlet {
+	stored := stored(plan, b, m, now, log)
 	cursors := deliver.NewCursors(b.conn, plan.Stream.Replicas)
 	o := &outlet{
 		delivery: stored, cursors: cursors, sharing: alone{}, saveEvery: every(cursorBucketEvery),
@@ -187,7 +189,7 @@ func claim(ctx context.Context, conn *dial.Conn, stored *deliver.Stored, cursors
 // The check reads one tensor of each subject.
 func comesAfter(ctx context.Context, stored *deliver.Stored, s pipeline.Stream) error {
 	for _, r := range s.Routes {
-		last, some, err := stored.Last(ctx, r.Subject)
+		last, some, err := stored.Last(ctx, s.Name, r)
 		if err != nil {
 			return err
 		}
@@ -219,6 +221,21 @@ func onRetry(m *metrics.Metrics, log *slog.Logger) func(reason string, err error
 		}
 	}
 }
+
+// onForeign returns a function that counts and logs messages of somebody else.
+func onForeign(m *metrics.Metrics, log *slog.Logger) func(subject string) {
+	m.PublishErrors.WithLabelValues(foreign) // the series exists before the first message
+	seldom := &pacing.Outage{Every: retryLogEvery}
+	return func(subject string) {
+		m.PublishErrors.WithLabelValues(foreign).Inc()
+		if seldom.Failed() {
+			log.Error("somebody else has published on a subject of this feeder, or a feeder with another config has: the message is ignored; check who may publish there", "subject", subject)
+		}
+	}
+}
+
+// foreign is the reason for which messages of somebody else are counted.
+const foreign = "foreign"
 
 func retryText(reason string) string {
 	switch reason {

@@ -40,6 +40,7 @@ func (p *parts) sources() metrics.Sources {
 		InflightBytes: p.pipeline.InflightBytes,
 		MatsOpen:      opencv.OpenMats,
 		BusyRatio:     p.pipeline.Busy,
+		Remakes:       p.broker.conn.Remakes,
 		Now:           p.service.Now,
 		ClockOffset:   p.service.ClockOffset,
 	}

@@ -32,6 +32,9 @@ const maxOnDisk = 32<<20 - 64<<10
 // subject.
 const Conflict = "conflict"
 
+// aheadBy is how far the clocks of feeders may differ.
+const aheadBy = 10 * time.Second
+
 // patience is how long the mode "ring" retries a message that does not expire.
 const patience = 10 * time.Second
 
@@ -45,6 +48,12 @@ type StoredOptions struct {
 	// one. The reason is one of those of a [publish.DropError], or [Conflict]. It must
 	// be quick, and safe for concurrent use. Default: none.
 	OnRetry func(reason string, err error)
+	// OnForeign is called when the last message on a subject is not one that this feeder, or
+	// another with the same config, can have published. Such a message is ignored. It must
+	// be quick, and safe for concurrent use. Default: none.
+	OnForeign func(subject string)
+	// Now returns the present, by the clock of the slots. Default: the host's.
+	Now func() time.Time
 }
 
 // Stored publishes into a JetStream stream. It is the delivery of the modes "ring" and
@@ -89,6 +98,7 @@ type lastMessage struct {
 	pos     publish.Position
 	reached uint64    // the last sequence of the whole stream
 	created time.Time // when the stream was made
+	foreign bool      // it is not one of ours
 }
 
 // A pending message is on its way into the stream.
@@ -105,6 +115,12 @@ type pending struct {
 func NewStored(conn *dial.Conn, o StoredOptions) *Stored {
 	if o.OnRetry == nil {
 		o.OnRetry = func(string, error) {}
+	}
+	if o.OnForeign == nil {
+		o.OnForeign = func(string) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	s := &Stored{conn: conn, opts: o, cfg: o.Stream.Config(), durable: o.Stream.Kind == Durable, subjects: map[string]*subjectState{}}
 	s.gaps = announcer{mode: o.Gaps, control: conn.Control(), publish: s.Publish}
@@ -173,16 +189,19 @@ func (s *Stored) storeAll(ctx context.Context, parts []publish.Message) error {
 	return nil
 }
 
-// Last returns the last slot that the stream holds on a subject, and false if it holds
-// no tensor. It does not retry: see [dial.Conn.Retry].
-func (s *Stored) Last(ctx context.Context, subject string) (source.Slot, bool, error) {
-	last, err := s.last(ctx, s.conn.Data()[0].JetStream(), subject)
+// Last returns the last slot of a camera's stream that the JetStream stream holds on the
+// subject of a route, and false if its last message there is none of them. It does not
+// retry: see [dial.Conn.Retry].
+func (s *Stored) Last(ctx context.Context, stream string, r publish.Route) (source.Slot, bool, error) {
+	of := publish.Origin{Stream: stream, Output: r.Output.Name, Spec: r.Output.Fingerprint}
+	last, err := s.last(ctx, s.conn.Data()[0].JetStream(), r.Subject, of, s.latest(0))
 	return last.pos.Last, last.pos != publish.Position{}, err
 }
 
 // last looks up the last message on a subject. Its position is zero if there is none, or
-// if it is not one of ours.
-func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject string) (last lastMessage, err error) {
+// if it is foreign: not of the given origin, or of a slot after latest. Whoever may publish
+// on the subject could otherwise have any slot taken for delivered.
+func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject string, of publish.Origin, latest source.Slot) (last lastMessage, err error) {
 	stream, err := js.Stream(ctx, s.cfg.Name)
 	if err != nil {
 		return lastMessage{}, err
@@ -196,7 +215,8 @@ func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject strin
 		return lastMessage{}, err
 	}
 	last.seq = m.Sequence
-	if pos, err := publish.ParsePosition(m.Header); err == nil {
+	pos, err := publish.ParsePosition(m.Header)
+	if last.foreign = err != nil || pos.Last > latest || !of.Owns(m.Header, pos); !last.foreign {
 		last.pos = pos
 	}
 	return last, nil
@@ -242,7 +262,7 @@ func (s *Stored) try(ctx context.Context, t *subjectState, p *pending) error {
 		return err
 	}
 	for {
-		if err := s.look(ctx, js, t, p.Subject, on.Reconnects()); err != nil {
+		if err := s.look(ctx, js, t, p, on.Reconnects()); err != nil {
 			return err
 		}
 		if t.pos.AtOrAfter(p.pos) {
@@ -290,6 +310,12 @@ func (s *Stored) seen(made time.Time) {
 	}
 }
 
+// latest returns the latest slot that can have been published before the given one: media
+// may have the time of a camera whose clock is ahead.
+func (s *Stored) latest(slot source.Slot) source.Slot {
+	return max(source.SlotAt(s.opts.Now()), slot).Add(aheadBy)
+}
+
 // current returns when the stream was made, as last seen.
 func (s *Stored) current() time.Time {
 	s.mu.Lock()
@@ -323,6 +349,11 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *subject
 	if err != nil {
 		return err
 	}
+	if ack.Duplicate {
+		if ack, err = s.again(ctx, on, m, ack, opts...); err != nil {
+			return err
+		}
+	}
 	t.at, t.reached = time.Now(), max(t.reached, ack.Sequence)
 	if ack.Duplicate {
 		t.known = false // there may be later messages
@@ -336,6 +367,28 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *subject
 	}
 	t.known, t.seq, t.pos = true, ack.Sequence, pos
 	return nil
+}
+
+// again publishes a message that the server takes for a repeat of an earlier one, if that is
+// a foreign message with the same identity. Otherwise it returns the ack that there was. An
+// earlier message that is gone was consumed.
+func (s *Stored) again(ctx context.Context, on *dial.DataConnection, m publish.Message, ack *jetstream.PubAck, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	stream, err := on.JetStream().Stream(ctx, s.cfg.Name)
+	if err != nil {
+		return nil, err
+	}
+	earlier, err := stream.GetMsg(ctx, ack.Sequence)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return ack, nil
+	case err != nil:
+		return nil, err
+	}
+	if pos, err := publish.ParsePosition(earlier.Header); err == nil && earlier.Subject == m.Subject && publish.OriginOf(m.Header).Owns(earlier.Header, pos) {
+		return ack, nil
+	}
+	s.opts.OnForeign(m.Subject)
+	return s.put(ctx, on, publish.Renamed(m), opts...)
 }
 
 // put publishes a message and waits for the ack.
@@ -354,11 +407,11 @@ func (s *Stored) put(ctx context.Context, on *dial.DataConnection, m publish.Mes
 
 // look looks up the last message on a subject if it is not known, or may have changed
 // because somebody else has published.
-func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *subjectState, subject string, epoch uint64) error {
+func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *subjectState, p *pending, epoch uint64) error {
 	if t.known && t.epoch == epoch && time.Since(t.at) < dedupe/2 && t.made.Equal(s.current()) {
 		return nil
 	}
-	last, err := s.last(ctx, js, subject)
+	last, err := s.last(ctx, js, p.Subject, publish.OriginOf(p.Header), s.latest(p.pos.Last))
 	if err != nil {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			s.doubtful.Store(true)
@@ -368,6 +421,9 @@ func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *subjectSta
 	s.seen(last.created)
 	if !t.made.Equal(last.created) {
 		t.made, t.reached = last.created, 0
+	}
+	if last.foreign && last.seq != t.seq {
+		s.opts.OnForeign(p.Subject)
 	}
 	t.seq, t.reached = last.seq, max(t.reached, last.reached)
 	if !t.pos.AtOrAfter(last.pos) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,10 +69,7 @@ func TestAStreamIsMadeAgain(t *testing.T) {
 			t.Run(kind+"/"+what, func(t *testing.T) {
 				t.Parallel()
 				srv := serveForgetful(t)
-				var remade atomic.Int32
-				conn := conntest.Dial(t, dial.Options{
-					URL: srv.ClientURL(), WriteTimeout: time.Second, OnRemade: func(string) { remade.Add(1) },
-				})
+				conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL(), WriteTimeout: time.Second})
 				o := options()
 				set(&o.Stream)
 				pub := opened(t, conn, o.Stream.Kind, o)
@@ -98,7 +94,7 @@ func TestAStreamIsMadeAgain(t *testing.T) {
 						t.Errorf("the stream ends with %v on %s", newest, subject)
 					}
 				}
-				if n := remade.Load(); n != 1 {
+				if n := conn.Remakes(); n != 1 {
 					t.Errorf("that the stream was made again was told %d times", n)
 				}
 			})
@@ -113,10 +109,7 @@ func TestCursorsAreMadeAgain(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			srv := serveForgetful(t)
-			var remade atomic.Int32
-			conn := conntest.Dial(t, dial.Options{
-				URL: srv.ClientURL(), WriteTimeout: time.Second, OnRemade: func(string) { remade.Add(1) },
-			})
+			conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL(), WriteTimeout: time.Second})
 			cursors := deliver.NewCursors(conn, 1)
 			if err := cursors.Open(t.Context()); err != nil {
 				t.Fatal(err)
@@ -137,7 +130,7 @@ func TestCursorsAreMadeAgain(t *testing.T) {
 					t.Errorf("the bucket has %v for %s, not %v", got, keys[i], want)
 				}
 			}
-			if n := remade.Load(); n != 1 {
+			if n := conn.Remakes(); n != 1 {
 				t.Errorf("that the bucket was made again was told %d times", n)
 			}
 		})

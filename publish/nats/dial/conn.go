@@ -21,6 +21,7 @@ type Conn struct {
 	options Options // for the connections of Open
 	closed  atomic.Bool
 	waiting atomic.Pointer[string]
+	remakes atomic.Uint64
 }
 
 // Dial starts to connect, and returns without waiting for a server that is down: see
@@ -133,15 +134,15 @@ func (c *Conn) Denied() error {
 	return nil
 }
 
-// Remade logs that a JetStream stream or a key-value bucket was gone while it was in use,
-// and that it was made again, and calls [Options.OnRemade]. what names it, as in "stream
-// cvfeeder".
+// Remade logs and counts that a JetStream stream or a key-value bucket was gone while it was
+// in use, and that it was made again. what names it, as in "stream cvfeeder".
 func (c *Conn) Remade(what string) {
 	c.control.log.Error("NATS has lost what it stored, so it was made again, empty", "what", what)
-	if c.options.OnRemade != nil {
-		c.options.OnRemade(what)
-	}
+	c.remakes.Add(1)
 }
+
+// Remakes returns how often a stream or a bucket was gone and was made again.
+func (c *Conn) Remakes() uint64 { return c.remakes.Load() }
 
 // MaxPayload returns the smallest max_payload in bytes of the servers that the
 // connections for tensors were last connected to, or 0 before the first connection.

@@ -97,9 +97,6 @@ type Options struct {
 	// OnDenied is called with a [*PermissionError], once for each connection, when the
 	// server refuses a message or a subscription. Default: it is logged.
 	OnDenied func(error)
-	// OnRemade is called after a stream or a bucket that had been deleted while it was
-	// in use was made again: see [Conn.Remade]. Default: it is only logged.
-	OnRemade func(what string)
 
 	// NoDirectWrites publishes all messages through the client (nats.go), which copies
 	// them. Default: on connections without TLS and WebSocket, large messages are

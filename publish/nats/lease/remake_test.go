@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,7 +69,7 @@ func TestNobodyTakesWhatIsNotYetWritten(t *testing.T) {
 	host.deleteBucket(t)
 	begin := time.Now()
 	natstest.Within(t, func() error {
-		if host.remade.Load() == 0 {
+		if host.conns[0].Remakes() == 0 {
 			return fmt.Errorf("the bucket is not made again")
 		}
 		return nil
@@ -89,8 +88,8 @@ func TestNobodyTakesWhatIsNotYetWritten(t *testing.T) {
 // A bucketHost is a server that can lose the bucket.
 type bucketHost struct {
 	*embedded.Server
-	opts   embedded.Options
-	remade atomic.Int32
+	opts  embedded.Options
+	conns []*dial.Conn // of the members that have joined
 }
 
 func startBucketHost(t *testing.T) *bucketHost {
@@ -106,8 +105,8 @@ func (h *bucketHost) join(t *testing.T, name string) *lease.Leases {
 	t.Helper()
 	conn := conntest.Dial(t, dial.Options{
 		URL: h.ClientURL(), WriteTimeout: time.Second, ReconnectWait: 50 * time.Millisecond,
-		OnRemade: func(string) { h.remade.Add(1) },
 	})
+	h.conns = append(h.conns, conn)
 	l := lease.New(conn, lease.Options{Group: "yard 1", Member: name, Lease: leaseTime})
 	natstest.Within(t, func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
