@@ -94,6 +94,10 @@ type Options struct {
 	// Unsure, if set, tells that Now may be wrong: meanwhile no slot is given up because
 	// there is no media.
 	Unsure func() bool
+	// Sleep, if set, waits in place of a timer, so that together with Now a poller lives
+	// in a time that is passed in. Frames ends when it returns an error, which it does
+	// when ctx has ended.
+	Sleep func(ctx context.Context, d time.Duration) error
 	// Late, if set, is told after each wait how much longer it took than planned.
 	Late func(time.Duration)
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when
@@ -137,6 +141,9 @@ type Poller struct {
 func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Sleep == nil {
+		opts.Sleep = pacing.Sleep
 	}
 	if opts.Grace == 0 {
 		opts.Grace = DefaultGrace
@@ -190,7 +197,7 @@ func (p *Poller) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
 				return
 			case err != nil:
 				p.failing = true
-				if !yield(source.Frame{}, err) || pacing.Sleep(ctx, p.retry.Next()) != nil {
+				if !yield(source.Frame{}, err) || p.opts.Sleep(ctx, p.retry.Next()) != nil {
 					return
 				}
 			default:
@@ -222,7 +229,7 @@ func (p *Poller) pause(ctx context.Context) bool {
 		}
 	}
 	begin := time.Now()
-	if pacing.Sleep(ctx, d) != nil {
+	if p.opts.Sleep(ctx, d) != nil {
 		return false
 	}
 	if p.opts.Late != nil && d > 0 {

@@ -31,7 +31,7 @@ func (p *Poller) waitReadable(ctx context.Context, yield func(source.Frame, erro
 			return false
 		case err == nil:
 			return true
-		case !yield(source.Frame{}, err) || pacing.Sleep(ctx, retry.Next()) != nil:
+		case !yield(source.Frame{}, err) || p.opts.Sleep(ctx, retry.Next()) != nil:
 			return false
 		}
 	}
