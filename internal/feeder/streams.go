@@ -86,14 +86,19 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 // opener returns what opens the feed of a stream, which polls GetImages.
 func (b *builder) opener(c config.Stream, to source.Slot) source.OpenFeed {
 	client := b.service.Stream(ClientOptions(c, func(code string, images int) { b.metrics.Requested(c.Name, code, images) }))
-	opts := poll.Options{
-		Stream: c.Name, Lag: time.Duration(c.Lag), Overlap: time.Duration(c.Overlap),
-		Grace: c.Grace, Freshness: c.Freshness, To: to,
-		Check: client.Check, Retention: client.Retention, Spread: b.spread, Now: b.service.Now, Unsure: b.service.Unsure,
-	}
+	opts := PollOptions(c)
+	opts.To, opts.Spread, opts.Now, opts.Unsure = to, b.spread, b.service.Now, b.service.Unsure
+	opts.Check, opts.Retention = client.Check, client.Retention
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched
 		return poll.New(b.traces.fetcher(c.Name, client), l, opts)
+	}
+}
+
+// PollOptions returns how the config says to poll a stream.
+func PollOptions(c config.Stream) poll.Options {
+	return poll.Options{
+		Stream: c.Name, Lag: time.Duration(c.Lag), Overlap: time.Duration(c.Overlap), Grace: c.Grace, Freshness: c.Freshness,
 	}
 }

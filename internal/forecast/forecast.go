@@ -63,8 +63,8 @@ func (m Media) String() string {
 type Stream struct {
 	// Interval is that of the slots.
 	Interval time.Duration
-	// Options are those of the poller. Check, Fetched, Retention, Now, Sleep, Late and To
-	// are left out of account.
+	// Options are those of the poller. Check, Fetched, Retention, Now, Unsure, Sleep,
+	// Late and To are left out of account.
 	Options poll.Options
 	// Behind is how long before now the first slot is. If it is 0, the live edge is
 	// polled; otherwise the media up to now, without the live edge.
@@ -113,7 +113,7 @@ func Predict(ctx context.Context, m Media, s Stream) (Cost, error) {
 	end := count.Add(max(counted, countedSlots*s.Interval))
 	first, slots := begin, grid.Count(count, grid.Floor(end))
 	opts := s.Options
-	opts.Check, opts.Fetched, opts.Retention, opts.Late, opts.To = nil, nil, nil, nil, 0
+	opts.Check, opts.Fetched, opts.Retention, opts.Unsure, opts.Late, opts.To = nil, nil, nil, nil, nil, 0
 	if s.Behind > 0 {
 		first = grid.Ceil(begin.Add(-min(s.Behind, mostBehind)))
 		count, opts.To, slots = begin, begin, grid.Count(first, grid.Ceil(begin))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/forecast"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
@@ -36,10 +37,7 @@ const (
 func (c *checker) checkAWS(ctx context.Context) {
 	client, err := kinesis.New(ctx, kinesis.Options{Region: c.plan.Region, Endpoint: c.cfg.AWS.Endpoint, Attempts: 3})
 	if err != nil {
-		if !errors.Is(err, source.ErrRefused) {
-			err = feeder.Usage(err)
-		}
-		c.fail("aws", err)
+		c.fail("aws", feeder.Usage(err))
 		return
 	}
 	c.client = client
@@ -67,7 +65,7 @@ func (c *checker) checkAWS(ctx context.Context) {
 	_ = all.Wait() // none of them returns an error
 	good := 0
 	for i, r := range results {
-		c.streams[i].picture = r.picture
+		c.streams[i].picture, c.streams[i].retention, c.streams[i].media.Lists = r.picture, r.retention, r.lists
 		what := "stream " + c.streams[i].Name
 		if r.err != nil {
 			c.fail(what, r.err)
@@ -83,6 +81,9 @@ func (c *checker) checkAWS(ctx context.Context) {
 	if good > maxShown {
 		c.pass("streams", "%s more", grouped(float64(good-maxShown)))
 	}
+	if off := c.client.ClockOffset(); off.Abs() > time.Second {
+		c.note("clock", "the host's clock differs by %v from the service's, by whose time frames are asked for: set it, for example with NTP", off.Abs().Round(time.Second))
+	}
 }
 
 // findStreams replaces the prefixes with the streams that they match.
@@ -91,7 +92,7 @@ func (c *checker) findStreams(ctx context.Context) {
 	have := map[string]bool{}
 	for _, s := range c.cfg.Streams {
 		if s.Prefix == "" {
-			all = append(all, checked{Stream: s})
+			all = append(all, checked{Stream: s, media: forecast.Assumed})
 			have[publish.SubjectToken(s.Name)] = true
 		}
 	}
@@ -107,7 +108,7 @@ func (c *checker) findStreams(ctx context.Context) {
 				have[token] = true
 				found := s
 				found.Name, found.Prefix = name, ""
-				all = append(all, checked{Stream: found})
+				all = append(all, checked{Stream: found, media: forecast.Assumed})
 			}
 		}
 	}
@@ -119,7 +120,11 @@ type streamResult struct {
 	text    string
 	notes   []string
 	picture []byte
-	err     error
+	// retention is how long the stream keeps its media, and lists tells whether its
+	// fragments may be listed.
+	retention time.Duration
+	lists     bool
+	err       error
 }
 
 // tryStream makes the requests that "cvfeeder run" will make, but fetches a picture only
@@ -130,14 +135,14 @@ func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) 
 		return streamResult{err: withPermission("DescribeStream", err)}
 	}
 	retention := stream.Retention()
-	r := streamResult{text: fmt.Sprintf("ACTIVE, retention %v", retention), notes: beyondRetention(s, retention)}
+	r := streamResult{text: fmt.Sprintf("ACTIVE, retention %v", retention), notes: beyondRetention(s, retention), retention: retention}
 	if _, err := stream.DataEndpoint(ctx); err != nil {
 		return streamResult{err: withPermission("GetDataEndpoint", err)}
 	}
 	if !picture {
 		return r
 	}
-	end := source.SlotAt(time.Now().Add(-lookBack).Truncate(s.Interval))
+	end := source.SlotAt(c.client.Now().Add(-lookBack).Truncate(s.Interval))
 	w := poll.Window{Start: end.Add(-poll.MaxFragment), End: end, Interval: poll.MaxFragment}
 	for img, err := range stream.Images(ctx, w) {
 		switch {
@@ -153,7 +158,9 @@ func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) 
 	} else {
 		r.notes = append(r.notes, fmt.Sprintf("there is no media from %v ago: is the camera on?", lookBack))
 	}
-	if _, err := stream.Fragments(ctx, end, end); errors.Is(err, source.ErrRefused) {
+	_, err := stream.Fragments(ctx, end, end)
+	r.lists = err == nil
+	if errors.Is(err, source.ErrRefused) {
 		r.notes = append(r.notes, "the optional permission kinesisvideo:ListFragments is missing: without it, more images are requested")
 	}
 	return r

@@ -2,7 +2,8 @@
 // runs, and estimates what it will cost.
 //
 // It creates nothing. With [Options.Connect] it publishes test messages, and requests
-// two images each from up to 20 streams.
+// two images each from up to 20 streams; with [Options.Measure] it also polls up to four
+// streams for a while, and says before how many images that takes at most.
 package preflight
 
 import (
@@ -18,6 +19,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/forecast"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -33,6 +35,9 @@ type Options struct {
 	// Reader is the URL of a NATS server that readers connect to, and ReaderCredentials
 	// the path of a credentials file for it. Default: those of the config.
 	Reader, ReaderCredentials string
+	// Measure is how long some of the streams are polled, once connected, to plan with what
+	// is seen; 0 for not at all.
+	Measure time.Duration
 	// Wait is how long connecting to NATS may take. A test message may take twice as long.
 	Wait time.Duration
 }
@@ -53,7 +58,11 @@ type checker struct {
 // A checked stream is one that will be read, with what is known about it.
 type checked struct {
 	config.Stream
-	picture []byte // one of its pictures, nil if none was fetched
+	picture   []byte // one of its pictures, nil if none was fetched
+	retention time.Duration
+	media     forecast.Media     // that the plan reckons with
+	mediaOf   string             // the stream that it was measured of, "" if it is assumed
+	measured  *forecast.Measured // nil if it was not
 }
 
 // Run checks cfg, and writes a line for each check to out, followed by the plan. The
@@ -62,7 +71,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options, out io.Writer) erro
 	plan, err := feeder.NewPlan(cfg)
 	c := &checker{opts: o, cfg: cfg, plan: plan, out: tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
 	for _, s := range cfg.Streams {
-		c.streams = append(c.streams, checked{Stream: s})
+		c.streams = append(c.streams, checked{Stream: s, media: forecast.Assumed})
 	}
 	c.pass("config", "%s: %s, %s", o.File, count(len(cfg.Streams), "stream"), count(len(cfg.Outputs), "output"))
 	if err != nil {
@@ -73,6 +82,9 @@ func Run(ctx context.Context, cfg *config.Config, o Options, out io.Writer) erro
 	if o.Connect && len(c.failed) == 0 {
 		c.checkAWS(ctx)
 		c.checkNATS(ctx)
+		if len(c.failed) == 0 {
+			c.measureStreams(ctx)
+		}
 	}
 	if err := c.out.Flush(); err != nil {
 		return err
@@ -80,7 +92,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options, out io.Writer) erro
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := c.writePlan(out); err != nil {
+	if err := c.writePlan(ctx, out); err != nil {
 		return err
 	}
 	return c.verdict()

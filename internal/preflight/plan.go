@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image"
 	"io"
@@ -13,10 +14,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
-	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -24,11 +23,6 @@ import (
 const (
 	// month is 730 hours, as in AWS's price lists.
 	month = 730 * time.Hour
-	// maxBilled is how many images are billed per frame at most, with fragments of two
-	// seconds: windows overlap, and images in the overlap are requested twice.
-	maxBilled = 1.25
-	// usualFragment is the time between two requests at the live edge.
-	usualFragment = 2 * time.Second
 	// baseMemory is the memory of a process without streams, and streamMemory what each
 	// stream adds, in bytes.
 	baseMemory, streamMemory = 40 << 20, 32 << 10
@@ -42,20 +36,26 @@ type load struct {
 	streams       int
 	frames, bytes float64 // a second
 	cores         float64
-	images        float64            // a month, of streams without an end
-	once          float64            // images in total, of streams with an end
+	month, once   images             // a month, and in total of what has an end
 	sent          map[string]float64 // bytes a second by output
-	busiest       config.Stream
-	largest       int64 // bytes of the largest frame: its picture and tensors
+	largest       int64              // bytes of the largest frame: its picture and tensors
+	kinds         map[string]*kind
+	inOrder       []*kind
+	// busiest is the stream at whose live edge most points are used in a second.
+	busiest                     string
+	mediaPoints, metadataPoints float64
 }
 
 // writePlan prints what the config will cost in bytes, images, money, CPU and memory.
-func (c *checker) writePlan(out io.Writer) error {
-	l := load{sent: map[string]float64{}}
+func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
+	l := load{sent: map[string]float64{}, kinds: map[string]*kind{}}
 	costs := map[string]time.Duration{}
 	for _, s := range c.streams {
 		if err := c.add(&l, s, costs); err != nil {
 			return feeder.Usage(err)
+		}
+		if err := c.poll(ctx, &l, s); err != nil {
+			return err
 		}
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -64,6 +64,7 @@ func (c *checker) writePlan(out io.Writer) error {
 	line := func(key, format string, args ...any) { _, _ = fmt.Fprintf(w, "  "+key+"\t"+format+"\n", args...) }
 	line("frames", "%s a second, from %s", number(l.frames), count(l.streams, "stream"))
 	line("to NATS", "%s a second", bytesText(l.bytes))
+	c.printPolling(line, l)
 	c.printCost(line, l)
 	c.printQuota(line, l)
 	line("CPU", "%s of %d cores of this machine: decoding a frame and making its tensors takes %s", strconv.FormatFloat(l.cores, 'f', 2, 64), runtime.GOMAXPROCS(0), costText(costs))
@@ -110,18 +111,6 @@ func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error 
 	l.frames += rate
 	l.cores += rate * cost.Seconds()
 	l.largest = max(l.largest, frame)
-	if l.busiest.Interval == 0 || s.Interval < l.busiest.Interval {
-		l.busiest = s.Stream
-	}
-	if to := s.To.Time; to.IsZero() {
-		l.images += rate * month.Seconds()
-	} else {
-		from := time.Now()
-		if s.From.Kind == config.StartAt {
-			from = s.From.Time
-		}
-		l.once += rate * max(to.Sub(from), 0).Seconds()
-	}
 	return nil
 }
 
@@ -175,25 +164,27 @@ func (c *checker) printTensors(w io.Writer, l load) {
 func (c *checker) printCost(line func(key, format string, args ...any), l load) {
 	price := c.cfg.Price.PerMillionImages / 1e6
 	for _, part := range []struct {
-		images float64
-		when   string
-	}{{l.images, " a month"}, {l.once, " in total"}} {
-		if part.images == 0 {
+		images
+		when string
+	}{{l.month, " a month"}, {l.once, " in total"}} {
+		if part.made == 0 {
 			continue
 		}
-		line("images", "%s to %s million%s", number(part.images/1e6), number(maxBilled*part.images/1e6), part.when)
-		line("cost", "%s to %s%s, at %s per million images (price.per_million_images)", number(part.images*price),
-			number(maxBilled*part.images*price), part.when, number(c.cfg.Price.PerMillionImages))
+		line("images", "%s million%s", span(part.made/1e6, part.answered/1e6), part.when)
+		line("cost", "%s%s, at %s per million images (price.per_million_images)",
+			span(part.made*price, part.answered*price), part.when, number(c.cfg.Price.PerMillionImages))
+	}
+	if l.month.answered > l.month.made || l.once.answered > l.once.made {
+		line("", "the lower figure if only pictures are billed, the higher one if entries without a picture are, too")
 	}
 }
 
 func (c *checker) printQuota(line func(key, format string, args ...any), l load) {
-	images := maxBilled * float64(time.Second) / float64(l.busiest.Interval) // a second
-	// A window covers the slots of one fragment, and a page of the answer 25 of them.
-	requests := max(1/usualFragment.Seconds(), images/poll.PageSlots)
-	line("quota", "the busiest stream, %s, uses %s of its %d media points a second, and %s of its %s metadata points",
-		l.busiest.Name+l.busiest.Prefix, percent(images/limits.MediaPoints), limits.MediaPoints,
-		percent((requests*limits.RequestPoints+images)/limits.MetadataPoints), grouped(limits.MetadataPoints))
+	if l.busiest != "" {
+		line("quota", "the busiest stream, %s, uses %s of its %d media points a second, and %s of its %s metadata points",
+			l.busiest, percent(l.mediaPoints/limits.MediaPoints), limits.MediaPoints,
+			percent(l.metadataPoints/limits.MetadataPoints), grouped(limits.MetadataPoints))
+	}
 	line("", "the start makes %s each to DescribeStream and GetDataEndpoint: %s at the account's %d a second",
 		count(l.streams, "request"), (time.Duration(float64(l.streams)/limits.AccountRequests*1000)*time.Millisecond + time.Millisecond).Round(time.Millisecond), limits.AccountRequests)
 }

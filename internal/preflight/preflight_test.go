@@ -97,6 +97,8 @@ func TestCheckAWS(t *testing.T) {
 	}
 	out, err := runCheck(t, kinesistest.Options{Faults: kinesistest.Faults{DenyListFragments: true}}, nats.ClientURL(), "")
 	wantCheck(t, out, err, 0, "the optional permission kinesisvideo:ListFragments is missing")
+	out, err = runCheck(t, kinesistest.Options{Faults: kinesistest.Faults{Skew: -40 * time.Second}}, nats.ClientURL(), "")
+	wantCheck(t, out, err, 0, "the host's clock differs by 40s from the service's", "pictures: jpeg")
 }
 
 // TestCheckJetStream: a missing stream or bucket is reported and not created. One with
@@ -122,6 +124,36 @@ func TestCheckJetStream(t *testing.T) {
 	}
 	out, err = runCheck(t, kinesistest.Options{}, url, "")
 	wantCheck(t, out, err, feeder.ExitUsage, "nats stream rm yard")
+}
+
+// TestPlanFollowsThePoller: what polling takes depends on how a stream is polled.
+func TestPlanFollowsThePoller(t *testing.T) {
+	polling := func(keys string) string {
+		text := "streams: [{name: cam-1, interval: 500ms, request: {size: 32x32}, outputs: [small]" + keys + "}]\noutputs: {small: {size: 32x32}}"
+		cfg, err := config.Parse("test.yaml", []byte(text), feedertest.NoVariables)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := Run(t.Context(), cfg, Options{File: "test.yaml"}, &out); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(out.String()) {
+			if strings.HasPrefix(line, "  polling") {
+				return line
+			}
+		}
+		t.Fatalf("it does not say what polling takes:\n%s", &out)
+		return ""
+	}
+	seen := map[string]string{}
+	for _, keys := range []string{"", ", lag: 4s", ", lag: 4s, overlap: 15s"} {
+		line := polling(keys)
+		if other, ok := seen[line]; ok {
+			t.Errorf("%q takes the same as %q: %s", keys, other, line)
+		}
+		seen[line] = keys
+	}
 }
 
 // TestSyntheticPicture: the picture that the CPU is measured with is about as large as a

@@ -1,0 +1,4 @@
+package kinesis
+
+// ListingPoints is how many metadata points [Stream.Fragments] takes for a page.
+const ListingPoints = fragmentsPage
