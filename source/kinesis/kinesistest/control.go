@@ -37,10 +37,7 @@ func (st *stream) info(now time.Time) streamInfo {
 }
 
 func (s *Server) listStreams(c *call) (answer, error) {
-	limit, ok := number[int32](c.fields, "MaxResults", 1, maxListed)
-	if !ok {
-		limit = listedUnasked
-	}
+	limit, _ := number[int32](c.fields, "MaxResults", 1, maxListed)
 	token := c.fields.text("NextToken", listTokenShape)
 	condition, _ := c.fields.nested("StreamNameCondition")
 	condition.oneOf("ComparisonOperator", "BEGINS_WITH")
@@ -60,7 +57,7 @@ func (s *Server) listStreams(c *call) (answer, error) {
 	}
 	// A token names the last stream, so that none is skipped when others come or go.
 	now := c.record.Time
-	found, more := s.streams.withPrefix(prefix, after, int(min(limit, mostListed)), now)
+	found, more := s.streams.withPrefix(prefix, after, s.opts.Faults.names(int(limit)), now)
 	out := struct {
 		StreamInfoList []streamInfo
 		NextToken      string `json:",omitempty"`

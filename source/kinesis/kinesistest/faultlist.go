@@ -21,7 +21,7 @@ type setting struct {
 
 // settings returns the settings of f.
 func (f *Faults) settings() []setting {
-	return slices.Concat(f.mediaSettings(), f.pageSettings(), f.requestSettings(), f.streamSettings())
+	return slices.Concat(f.mediaSettings(), f.pageSettings(), f.requestSettings(), f.streamSettings(), f.Variants.settings())
 }
 
 func (f *Faults) mediaSettings() []setting {

@@ -125,6 +125,8 @@ type Faults struct {
 	// one of the ways of dead endpoints: 404, 403, 200 without Images, a reset connection.
 	// So does the address of the service itself while this is set.
 	Rotate time.Duration
+	// Variants are what the service may do differently.
+	Variants
 	// DenyListFragments refuses ListFragments, as without the permission.
 	DenyListFragments bool
 }

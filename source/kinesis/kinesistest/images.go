@@ -102,7 +102,7 @@ func checkMedia(st *stream, q imagesQuery, now time.Time) error {
 		}
 	case !q.producer() && q.window.End.Time().Before(now.Add(-st.Retention)):
 		return invalidArgument("End timestamp %d is outside of the stream retention period.", q.window.End)
-	case !st.media.any(q, now):
+	case !st.faults.EmptyEntries && !st.media.any(q, now):
 		return &ErrorResponse{
 			Status: http.StatusNotFound, Code: "ResourceNotFoundException",
 			Message: "No fragments found in the stream for the given time range.",

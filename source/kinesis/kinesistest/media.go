@@ -111,7 +111,7 @@ func (m media) holding(t source.Slot, producer bool) iter.Seq[fragment] {
 // their start, so a fragment that was already running when the window opened is not found.
 func (m media) find(t, opened source.Slot, producer bool, now time.Time) (fragment, bool) {
 	for f := range m.holding(t, producer) {
-		if m.begin(f, producer) >= opened && m.visible(f, now) {
+		if (m.faults.FindRunning || m.begin(f, producer) >= opened) && m.visible(f, now) {
 			return f, true
 		}
 	}

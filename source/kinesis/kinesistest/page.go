@@ -20,6 +20,9 @@ type entry struct {
 	rest  string // of the JSON, if there is neither
 }
 
+// noMedia is the error of an instant without media.
+const noMedia = "NO_MEDIA"
+
 // A pager makes the pages of one request.
 type pager struct {
 	server *Server
@@ -49,6 +52,10 @@ func (p *pager) fill(ctx context.Context, slots []source.Slot) (entries []entry,
 			break
 		}
 		e := p.entry(slot)
+		if faults.OmitMissing && e.error == noMedia {
+			done++
+			continue
+		}
 		if after && e.data != nil {
 			entries = append(entries, entry{slot: slot, stamp: e.stamp, error: "MEDIA_ERROR"})
 		}
@@ -79,7 +86,7 @@ func (p *pager) empty() bool {
 
 // entry makes the entry of one slot.
 func (p *pager) entry(slot source.Slot) entry {
-	e := entry{slot: slot, shown: slot, stamp: slot.Time(), error: "NO_MEDIA"}
+	e := entry{slot: slot, shown: slot, stamp: slot.Time(), error: noMedia}
 	f, ok := p.stream.media.find(slot, p.query.opened(), p.query.producer(), p.now)
 	if !ok {
 		return e
@@ -120,7 +127,9 @@ func (p *pager) early(f fragment, e *entry) bool {
 
 // picture returns the encoded picture at t, nil if none can be made.
 func (p *pager) picture(t time.Time) []byte {
-	data, err := p.server.encoder.Encode(p.stream.Name, t, p.query.format)
+	format := p.query.format
+	format.KeepAspect = p.stream.faults.KeepAspect
+	data, err := p.server.encoder.Encode(p.stream.Name, t, format)
 	if err != nil || base64.StdEncoding.EncodedLen(len(data)) > limits.MaxContent {
 		return nil
 	}

@@ -24,8 +24,9 @@ type Format struct {
 	Encoding string // JPEG or PNG
 	Quality  int    // of JPEG: 1 to 100
 	// Width and Height are the size in pixels to which the picture is stretched; both 0
-	// keep its own.
+	// keep its own. With KeepAspect it is made as large as fits into that size.
 	Width, Height int
+	KeepAspect    bool
 }
 
 // key identifies the format among the cached pictures.
@@ -34,7 +35,7 @@ func (f Format) key() string {
 	for _, n := range []int{f.Quality, f.Width, f.Height} {
 		b = strconv.AppendInt(append(b, ' '), int64(n), 10)
 	}
-	return string(append(b, ' '))
+	return string(strconv.AppendBool(append(b, ' '), f.KeepAspect)) + " "
 }
 
 // An Encoder encodes a scene's pictures: each once, however many ask for it at the same
@@ -83,7 +84,11 @@ func (e *Encoder) encode(stream string, t time.Time, f Format) ([]byte, error) {
 		return nil, err
 	}
 	if f.Width != 0 {
-		img = stretched(img, f.Width, f.Height)
+		size := image.Pt(f.Width, f.Height)
+		if f.KeepAspect {
+			size = fitting(img.Bounds().Size(), size)
+		}
+		img = stretched(img, size.X, size.Y)
 	}
 	var buf bytes.Buffer
 	if f.Encoding == PNG {
@@ -99,6 +104,14 @@ func stretched(img image.Image, width, height int) image.Image {
 	out := image.NewRGBA(image.Rect(0, 0, width, height))
 	draw.ApproxBiLinear.Scale(out, out.Rect, img, img.Bounds(), draw.Src, nil)
 	return out
+}
+
+// fitting returns the largest size of a picture's aspect that is no larger than most.
+func fitting(picture, most image.Point) image.Point {
+	if picture.X*most.Y > picture.Y*most.X {
+		return image.Pt(most.X, max(picture.Y*most.X/picture.X, 1))
+	}
+	return image.Pt(max(picture.X*most.Y/picture.Y, 1), most.Y)
 }
 
 // toRGBA returns the picture in the form that image/png encodes fast.
