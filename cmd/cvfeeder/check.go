@@ -1,18 +1,35 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
+	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/preflight"
+	"github.com/cvfeeder/cvfeeder/internal/preflight/assumptions"
 )
 
+// checkFlags are the flags of the check command.
+type checkFlags struct {
+	preflight.Options
+	assumptions, yes, json bool
+	images                 int
+}
+
 func newCheckCommand() *cobra.Command {
-	var o preflight.Options
+	var f checkFlags
 	cmd := &cobra.Command{
-		Use:   "check -c FILE [--connect]",
+		Use:   "check -c FILE [--connect [--assumptions]]",
 		Short: "Check a config file and estimate what it will cost",
 		Long: `Check lists everything that is wrong with a config file, and prints the plan: bytes
 and images, cost, the share of the service's quota, CPU and memory.
@@ -31,24 +48,97 @@ accept smaller messages than the server that cvfeeder connects to. Larger ones a
 then lost without an error. With --reader, the test message has to arrive at a
 server that readers connect to.
 
+With --connect --assumptions it does something else: it asks the first streams of
+the file the questions on which cvfeeder rests, such as when media becomes visible
+and what throttles, and prints whether the service does what cvfeeder was tried
+with. It says before what that costs at most, and asks whether to go on; --yes
+agrees in advance. --json prints a report without anything of the account in it.
+
 The exit code is 0 if all is well, 2 if the config is wrong, 3 if credentials or a
-permission are refused, and 1 for any other problem.`,
-		Example: "  cvfeeder check -c cvfeeder.yaml --connect --reader nats://hub.example:4222",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(o.File)
-			if err != nil {
-				return feeder.Usage(err)
-			}
-			return preflight.Run(cmd.Context(), cfg, o, cmd.OutOrStdout())
-		},
+permission are refused, and 1 for any other problem. With --assumptions it is 0 if
+all questions were asked, whatever the answers.`,
+		Example: "  cvfeeder check -c cvfeeder.yaml --connect --reader nats://hub.example:4222\n" +
+			"  cvfeeder check -c cvfeeder.yaml --connect --assumptions --images 300 --yes --json > report.json",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&o.File, "config", "c", "", "config `FILE`")
-	flags.BoolVar(&o.Connect, "connect", false, "also try AWS and NATS")
-	flags.DurationVar(&o.Measure, "measure", time.Minute, "how long some of the streams are polled with --connect, to plan with what is seen; 0 for not at all")
-	flags.StringVar(&o.Reader, "reader", "", "`URL` of a NATS server that readers connect to (default: the config's)")
-	flags.StringVar(&o.ReaderCredentials, "reader-creds", "", "credentials `FILE` for --reader (default: the config's)")
-	flags.DurationVar(&o.Wait, "wait", 10*time.Second, "how long connecting to NATS may take; a test message may take twice as long")
+	flags.StringVarP(&f.File, "config", "c", "", "config `FILE`")
+	flags.BoolVar(&f.Connect, "connect", false, "also try AWS and NATS")
+	flags.DurationVar(&f.Measure, "measure", time.Minute, "how long some of the streams are polled with --connect, to plan with what is seen; 0 for not at all")
+	flags.StringVar(&f.Reader, "reader", "", "`URL` of a NATS server that readers connect to (default: the config's)")
+	flags.StringVar(&f.ReaderCredentials, "reader-creds", "", "credentials `FILE` for --reader (default: the config's)")
+	flags.DurationVar(&f.Wait, "wait", 10*time.Second, "how long connecting to NATS may take; a test message may take twice as long")
+	flags.BoolVar(&f.assumptions, "assumptions", false, "with --connect: ask the service what cvfeeder assumes of it, and nothing else")
+	flags.IntVar(&f.images, "images", assumptions.DefaultImages, "`number` of images that --assumptions may ask for")
+	flags.BoolVar(&f.yes, "yes", false, "agree to what --assumptions costs")
+	flags.BoolVar(&f.json, "json", false, "print what --assumptions finds as JSON")
 	return cmd
+}
+
+func (f checkFlags) run(cmd *cobra.Command) error {
+	if err := f.check(cmd); err != nil {
+		return feeder.Usage(err)
+	}
+	cfg, err := loadConfig(f.File)
+	if err != nil {
+		return feeder.Usage(err)
+	}
+	if f.assumptions {
+		return f.ask(cmd.Context(), cmd, cfg)
+	}
+	return preflight.Run(cmd.Context(), cfg, f.Options, cmd.OutOrStdout())
+}
+
+// check returns an error for flags that do not go together.
+func (f checkFlags) check(cmd *cobra.Command) error {
+	if f.assumptions && !f.Connect {
+		return errors.New("--assumptions asks the service: add --connect")
+	}
+	for _, name := range []string{"images", "yes", "json"} {
+		if cmd.Flags().Changed(name) && !f.assumptions {
+			return fmt.Errorf("--%s goes with --assumptions", name)
+		}
+	}
+	if f.images < 1 {
+		return fmt.Errorf("--images %d: it must be 1 or more", f.images)
+	}
+	if f.Measure < 0 {
+		return fmt.Errorf("--measure %v: it must not be negative", f.Measure)
+	}
+	return nil
+}
+
+// ask asks the service what cvfeeder assumes of it.
+func (f checkFlags) ask(ctx context.Context, cmd *cobra.Command, cfg *config.Config) error {
+	in, isFile := cmd.InOrStdin().(*os.File)
+	terminal := isFile && term.IsTerminal(int(in.Fd()))
+	if !f.yes && !terminal {
+		return feeder.Usage(fmt.Errorf("--assumptions asks for up to %d images, which costs %s: without a terminal to ask whether to go on, agree with --yes",
+			f.images, preflight.Price(cfg, f.images)))
+	}
+	return preflight.Ask(ctx, cfg, preflight.AskOptions{
+		File: f.File, Images: f.images, JSON: f.json, Log: cmd.ErrOrStderr(),
+		Agree: func(what string) error { return agree(what, f.yes, cmd.InOrStdin(), cmd.ErrOrStderr()) },
+	}, cmd.OutOrStdout())
+}
+
+var errDisagreed = errors.New("nothing was asked, as you wished")
+
+// agree prints what is about to be done, and unless the user has agreed already, asks
+// whether to go on.
+func agree(what string, agreed bool, in io.Reader, out io.Writer) error {
+	if agreed {
+		_, err := fmt.Fprint(out, what)
+		return err
+	}
+	if _, err := fmt.Fprint(out, what+"Go on? [y/N] "); err != nil {
+		return err
+	}
+	answer, _ := bufio.NewReader(in).ReadString('\n') // the end is an answer, too: no
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errDisagreed
 }

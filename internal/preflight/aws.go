@@ -33,24 +33,33 @@ const (
 	lookBack = 20 * time.Second
 )
 
-// checkAWS tries the credentials and all streams.
-func (c *checker) checkAWS(ctx context.Context) {
+// connect makes the client of AWS and tries the credentials. It returns false where there
+// are none.
+func (c *checker) connect(ctx context.Context) bool {
 	client, err := kinesis.New(ctx, kinesis.Options{Region: c.plan.Region, Endpoint: c.cfg.AWS.Endpoint, Attempts: 3})
 	if err != nil {
 		c.fail("aws", feeder.Usage(err))
-		return
+		return false
 	}
 	c.client = client
 	who, err := client.Credentials(ctx)
 	if err != nil {
 		c.fail("aws", err)
-		return
+		return false
 	}
 	until := ""
 	if !who.Expires.IsZero() {
 		until = ", valid until " + who.Expires.UTC().Format(time.RFC3339)
 	}
 	c.pass("aws", "credentials of %s, region %s%s", who.Source, who.Region, until)
+	return true
+}
+
+// checkAWS tries the credentials and all streams.
+func (c *checker) checkAWS(ctx context.Context) {
+	if !c.connect(ctx) {
+		return
+	}
 	c.findStreams(ctx)
 
 	results := make([]streamResult, len(c.streams))
