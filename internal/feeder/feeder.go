@@ -225,7 +225,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 		}
 	})()
 	b := &builder{
-		plan: p.plan, service: p.service, metrics: p.metrics, traces: p.traces, length: f.Length, claim: p.outlet.claim,
+		plan: p.plan, service: p.service, metrics: p.metrics, traces: p.traces, length: f.Length, claim: p.outlet.claim, last: p.outlet.last,
 		spread: func() time.Duration { return poll.SpreadOver(p.pipeline.Count()) },
 	}
 	streams, follow, err := f.open(ctx, p, b)
@@ -254,6 +254,7 @@ func (f *Feeder) open(ctx context.Context, p *parts, b *builder) ([]pipeline.Str
 	if err := checkCredentials(ctx, p.service, f.Log); err != nil {
 		return nil, nil, Refused(err)
 	}
+	b.learnTime(ctx)
 	streams, err := b.named()
 	if err != nil {
 		return nil, nil, Usage(err)

@@ -35,6 +35,9 @@ type outlet struct {
 	open func(context.Context) error
 	// claim makes sure that a stream can be delivered, before it starts.
 	claim func(context.Context, pipeline.Stream) error
+	// last returns the last slot of a stream that every subject holds, and false if there is
+	// none. It is nil where nobody knows.
+	last func(context.Context, pipeline.Stream) (source.Slot, bool, error)
 	// close ends the use of the cursors.
 	close func() error
 }
@@ -59,7 +62,7 @@ func newOutlet(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, l
 		o.delivery = deliver.NewLive(b.conn, plan.Gaps)
 	}
 	if plan.Config.Cluster.Group != "" {
-		return o.shared(plan, b, cluster.Options{}, log), nil
+		return o.shared(plan, b, cluster.Options{Now: now}, log), nil
 	}
 	if err := o.keepInFile(plan.Config.State, log); err != nil {
 		return nil, err
@@ -102,6 +105,7 @@ func durableOutlet(plan Plan, b *broker, m *metrics.Metrics, now func() time.Tim
 			return cursors.Open(ctx)
 		},
 		claim: func(ctx context.Context, s pipeline.Stream) error { return claim(ctx, b.conn, stored, cursors, s) },
+		last:  func(ctx context.Context, s pipeline.Stream) (source.Slot, bool, error) { return lastOf(ctx, stored, s) },
 		close: func() error { return nil },
 	}
 	if plan.Config.Cluster.Group == "" {
@@ -109,6 +113,7 @@ func durableOutlet(plan Plan, b *broker, m *metrics.Metrics, now func() time.Tim
 	}
 	o.open, o.claim = stored.Open, unclaimed
 	return o.shared(plan, b, cluster.Options{
+		Now: now,
 		First: func(ctx context.Context, s pipeline.Stream) (source.Slot, error) {
 			return firstOf(ctx, b.conn, stored, s)
 		},
@@ -199,6 +204,21 @@ func comesAfter(ctx context.Context, stored *deliver.Stored, s pipeline.Stream) 
 		}
 	}
 	return nil
+}
+
+// lastOf returns the last slot of a stream that all subjects with tensors hold, and false if
+// there is none.
+func lastOf(ctx context.Context, stored *deliver.Stored, s pipeline.Stream) (last source.Slot, some bool, err error) {
+	for _, r := range s.Routes {
+		of, found, err := stored.Last(ctx, s.Name, r)
+		if err != nil {
+			return 0, false, err
+		}
+		if found && (!some || of < last) {
+			last, some = of, true
+		}
+	}
+	return last, some, nil
 }
 
 // retryLogEvery is how often the log says that messages are published again.

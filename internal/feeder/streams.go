@@ -23,6 +23,8 @@ type builder struct {
 	length  time.Duration // after which the streams end, unless 0
 	// claim makes sure that a stream can be delivered, before it starts.
 	claim func(context.Context, pipeline.Stream) error
+	// last is that of the outlet.
+	last func(context.Context, pipeline.Stream) (source.Slot, bool, error)
 	// spread is how far apart polls that are due at the same time are put.
 	spread func() time.Duration
 }
@@ -79,19 +81,21 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 	for _, name := range c.Outputs {
 		s.Routes = append(s.Routes, publish.Route{Output: b.plan.Outputs[name], Subject: b.plan.Subject.Subject(c.Name, name)})
 	}
-	s.Open = b.opener(c, s.To)
+	s.Open = b.opener(c, s)
 	return s, nil
 }
 
 // opener returns what opens the feed of a stream, which polls GetImages.
-func (b *builder) opener(c config.Stream, to source.Slot) source.OpenFeed {
+func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
+	began := time.Now()
 	client := b.service.Stream(ClientOptions(c, func(code string, images int) { b.metrics.Requested(c.Name, code, images) }))
 	opts := PollOptions(c)
-	opts.To, opts.Spread, opts.Now, opts.Unsure = to, b.spread, b.service.Now, b.service.Unsure
-	opts.Check, opts.Retention = client.Check, client.Retention
+	opts.To, opts.Spread, opts.Now, opts.Unsure = s.To, b.spread, b.service.Now, b.service.Unsure
+	opts.Retention = client.Retention
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched
+		opts.Check = func(ctx context.Context) error { return b.place(ctx, client, s, began, l) }
 		return poll.New(b.traces.fetcher(c.Name, client), l, opts)
 	}
 }

@@ -235,8 +235,8 @@ func (c *Client) ClockOffset() time.Duration {
 	return c.clock.ahead()
 }
 
-// Future tells whether t is certainly in the service's future: by more than ten seconds,
-// and by more than one answer.
-func (c *Client) Future(t time.Time) bool {
-	return c.clock.answers() > 1 && t.Sub(c.Now()) > futureBy
-}
+// TimeKnown tells whether the service's time is known for certain: by answers that agree.
+func (c *Client) TimeKnown() bool { return c.clock.answers() > 1 }
+
+// Future tells whether t is certainly in the service's future, by more than ten seconds.
+func (c *Client) Future(t time.Time) bool { return c.TimeKnown() && t.Sub(c.Now()) > futureBy }

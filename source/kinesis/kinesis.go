@@ -4,7 +4,8 @@
 //	client, err := kinesis.New(ctx, kinesis.Options{Region: "eu-west-1"})
 //	stream := client.Stream(kinesis.StreamOptions{Name: "front-door"})
 //	if err := stream.Check(ctx); err != nil { … }
-//	poller := poll.New(stream, ledger, poll.Options{Lag: poll.Auto, Overlap: poll.Auto})
+//	ledger := source.NewLedger(grid, source.SlotAt(client.Now()))
+//	poller := poll.New(stream, ledger, poll.Options{Lag: poll.Auto, Overlap: poll.Auto, Now: client.Now})
 //
 // Credentials and region come from the SDK's own chain, except for streams that name their
 // region. Throttling and server errors are retried with the SDK's backoff, and so is

@@ -43,7 +43,8 @@ func (w storm) faults() kinesistest.Faults {
 		Throttle: true, Others: 0.2, ThrottleEndpoint: 0.2,
 		Errors: 0.02, Resets: 0.01, Cuts: 0.01, Slow: 0.01, Trickle: 0.01, SlowBy: 3 * time.Second,
 		NoImages: 0.005, Rotate: 7 * time.Minute, DenyListFragments: w.denied, PageSize: w.page,
-		Updating:     0.05,
+		Updating: 0.05,
+		Skew:     -100 * time.Second, SkewDrift: 1e-4, SkewJump: 40 * time.Second, SkewFor: 20 * time.Second, SkewEvery: 10 * time.Minute,
 		HangDescribe: 0.01, HangEndpoint: 0.01, HangList: 0.01, HangFragments: 0.005, HangImages: 0.002, Stalls: 0.002,
 	}
 	if w.behind == 0 { // or there would be no backlog
@@ -89,7 +90,6 @@ func TestStorm(t *testing.T) {
 }
 
 func (w storm) run(t *testing.T, seed uint64) {
-	begin := time.Now()
 	opts := kinesistest.Options{
 		Streams: kinesistest.Cameras(w.streams), Seed: seed, Faults: w.faults(), Delay: 1500 * time.Millisecond,
 		Fragment: min(w.longest, 2*time.Second), FragmentMax: w.longest,
@@ -100,6 +100,7 @@ func (w storm) run(t *testing.T, seed uint64) {
 		}
 	}
 	s := serve(t, opts, kinesis.Options{})
+	begin := s.Now()
 	var wg sync.WaitGroup
 	var arrived atomic.Int64
 	for _, name := range s.Streams() {
@@ -133,6 +134,7 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 	ledger := source.NewLedger(grid, source.SlotAt(begin))
 	poller := poll.New(stream, ledger, poll.Options{
 		Lag: poll.Auto, Overlap: poll.Auto, Grace: grace, To: source.SlotAt(end), Retention: stream.Retention,
+		Now: s.client.Now, Unsure: s.client.Unsure,
 	})
 	arrived := map[source.Slot]time.Time{}
 	last := source.Slot(0)
@@ -147,8 +149,8 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 			t.Errorf("%s: slot %v came after %v", name, f.Slot, last)
 		}
 		last = f.Slot
-		arrived[f.Slot] = time.Now()
-		oldest = max(oldest, time.Since(f.Slot.Time()))
+		arrived[f.Slot] = s.client.Now()
+		oldest = max(oldest, s.Now().Sub(f.Slot.Time()))
 		ledger.Resolve(f.Slot, source.Published)
 	}
 
@@ -162,7 +164,7 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 		return 0
 	}
 	missing, errors := 0, uint64(0)
-	passed := time.Now()
+	passed := s.client.Now()
 	for _, at := range slices.Backward(truth) {
 		slot := source.SlotAt(at.Time)
 		when, here := arrived[slot]

@@ -96,6 +96,7 @@ type subjectState struct {
 type lastMessage struct {
 	seq     uint64 // 0 if there is no message
 	pos     publish.Position
+	gap     bool      // it announces a gap
 	reached uint64    // the last sequence of the whole stream
 	created time.Time // when the stream was made
 	foreign bool      // it is not one of ours
@@ -198,6 +199,19 @@ func (s *Stored) Last(ctx context.Context, stream string, r publish.Route) (sour
 	return last.pos.Last, last.pos != publish.Position{}, err
 }
 
+// doubt takes a gap that reaches into the future, after latest, for what came before it:
+// this feeder has told it while a clock was wrong.
+func (last *lastMessage) doubt(latest source.Slot) {
+	if !last.gap || last.pos.Last <= latest {
+		return
+	}
+	before := last.pos.First - 1
+	last.pos, last.gap = publish.Position{First: before, Last: before, Part: 1, Parts: 1}, false
+	if before > latest {
+		last.pos = publish.Position{}
+	}
+}
+
 // last looks up the last message on a subject. Its position is zero if there is none, or
 // if it is foreign: not of the given origin, or of a slot after latest. Whoever may publish
 // on the subject could otherwise have any slot taken for delivered.
@@ -217,10 +231,12 @@ func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject strin
 	last.seq = m.Sequence
 	pos, err := publish.ParsePosition(m.Header)
 	if last.foreign = err != nil || pos.Last > latest || !of.Owns(m.Header, pos); !last.foreign {
-		last.pos = pos
+		last.pos, last.gap = pos, isGap(m.Header)
 	}
 	return last, nil
 }
+
+func isGap(header map[string][]string) bool { return len(header[publish.HeaderGap]) > 0 }
 
 // Forget makes the next Publish on a subject look up the last message there, because
 // somebody else may have published.
@@ -265,6 +281,7 @@ func (s *Stored) try(ctx context.Context, t *subjectState, p *pending) error {
 		if err := s.look(ctx, js, t, p, on.Reconnects()); err != nil {
 			return err
 		}
+		t.doubt(s.latest(p.pos.First))
 		if t.pos.AtOrAfter(p.pos) {
 			return nil
 		}
@@ -362,10 +379,10 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *subject
 			t.pos = publish.Position{First: pos.First, Last: pos.First, Part: 1, Parts: 1}
 			return nil
 		}
-		t.pos = pos
+		t.pos, t.gap = pos, isGap(m.Header)
 		return nil
 	}
-	t.known, t.seq, t.pos = true, ack.Sequence, pos
+	t.known, t.seq, t.pos, t.gap = true, ack.Sequence, pos, isGap(m.Header)
 	return nil
 }
 
@@ -427,7 +444,7 @@ func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *subjectSta
 	}
 	t.seq, t.reached = last.seq, max(t.reached, last.reached)
 	if !t.pos.AtOrAfter(last.pos) {
-		t.pos = last.pos
+		t.pos, t.gap = last.pos, last.gap
 	}
 	t.known, t.at, t.epoch = true, time.Now(), epoch
 	return nil

@@ -171,3 +171,37 @@ func TestAGapInPlaceOfATensor(t *testing.T) {
 		}
 	}
 }
+
+// TestAGapOfTheFuture: this feeder has told a gap of slots that have not been yet, because a
+// clock was wrong. Their tensors are stored when they come, and those before them are not
+// stored twice.
+func TestAGapOfTheFuture(t *testing.T) {
+	_, conn, js := conntest.Store(t)
+	o := options()
+	now := 300
+	o.Now = func() time.Time { return conntest.Slot(now).Time() }
+	pub := durable(t, conn, o)
+	tell := func(m publish.Message) {
+		t.Helper()
+		if err := pub.Publish(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tensor := func(slot int) publish.Message {
+		m := conntest.TensorMessage(subject, conntest.Slot(slot), 100)
+		delete(m.Header, publish.HeaderMsgID) // the same ones have come within minutes
+		return m
+	}
+	tell(tensor(0))
+	tell(tensor(1))
+	tell(gapMessage(2, 300))
+	now = 10
+	for slot := range 5 {
+		tell(tensor(slot))
+	}
+	reader := &slotReader{t: t, js: js}
+	reader.take()
+	if got := strings.Join(reader.told, " "); got != "0 1 2-300 2 3 4" {
+		t.Error(got)
+	}
+}
