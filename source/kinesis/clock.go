@@ -55,19 +55,17 @@ type clock struct {
 	mu     sync.Mutex
 	offset time.Duration // of the service's time from host, counted on monotonically
 	known  bounds
-	// doubt is what answers say that do not agree with what is known, and doubted when
-	// they began. trust is how many more answers have agreed than not.
-	doubt   bounds
-	doubted time.Duration
-	trust   int
-	told    time.Duration // the last difference that was logged, 0 if it is over
+	former bounds        // what was known before
+	doubt  bounds        // what answers say that do not agree with what is known
+	trust  int           // how many more answers have agreed than not
+	told   time.Duration // the last difference that was logged, 0 if it is over
 }
 
 // bounds are those of a clock's offset, by answers that agree.
 type bounds struct {
-	low, high time.Duration
-	at        time.Duration // when the last answer came, since the clock began
-	answers   int
+	low, high   time.Duration
+	first, last time.Duration // when the answers came, since the clock began
+	answers     int
 }
 
 func newClock(wall func() time.Time, log *slog.Logger) *clock {
@@ -121,7 +119,7 @@ func (c *clock) answered(sent, received time.Time, date string) {
 	host := c.wall().Round(0).Sub(c.host) - received.Sub(c.began)
 	c.mu.Lock()
 	off, came := at.Sub(c.host), received.Sub(c.began)
-	c.learn(bounds{low: off - came, high: off + dateStep - sent.Sub(c.began), at: came, answers: 1}, host)
+	c.learn(bounds{low: off - came, high: off + dateStep - sent.Sub(c.began), first: came, last: came, answers: 1}, host)
 	c.mu.Unlock()
 	if !c.unsure() {
 		c.tell()
@@ -140,13 +138,14 @@ func (c *clock) learn(a bounds, host time.Duration) {
 		}
 	default:
 		if c.doubt.answers == 0 || !c.doubt.agree(a) {
-			c.doubt, c.doubted = a, a.at
+			c.doubt = a
 		}
 		c.trust = max(c.trust-1, 0)
 		if !c.convinced(host) {
 			return
 		}
-		c.known, c.trust, c.doubt = c.doubt, min(c.doubt.answers, convincing), bounds{}
+		c.former, c.known, c.doubt = c.known, c.doubt, bounds{}
+		c.trust = min(c.known.answers, convincing)
 	}
 	switch low, high := c.known.low, c.known.high; {
 	case c.offset < low-dateStep, c.offset > high+dateStep:
@@ -157,20 +156,22 @@ func (c *clock) learn(a bounds, host time.Duration) {
 }
 
 // convinced tells whether what was doubted is the time. That it has gone ahead is believed
-// at once if the host's clock says the same: the machine was suspended, and the monotonic
-// clock with it.
+// at once if it was known for longer before it went back, or if the host's clock says the
+// same: the machine was suspended, and the monotonic clock with it.
 func (c *clock) convinced(host time.Duration) bool {
 	d := c.doubt
 	if c.trust > 0 || d.answers < 2 {
 		return false
 	}
 	suspended := host > d.low-apart && host < d.high+apart
-	return c.known.answers == 1 || d.high < c.known.low || suspended || d.at-c.doubted >= forwardTime
+	before := c.former
+	returned := before.answers > 0 && before.agree(d) && c.former.last-c.former.first > d.last-c.known.first
+	return c.known.answers == 1 || d.high < c.known.low || suspended || returned || d.last-d.first >= forwardTime
 }
 
 // agree narrows the bounds by those of an answer, and returns false if it does not agree.
 func (b *bounds) agree(a bounds) bool {
-	passed := max(a.at-b.at, 0)
+	passed := max(a.last-b.last, 0)
 	drift := time.Duration(float64(passed) * usualDrift)
 	low, high := b.low-drift, b.high+drift
 	switch off := max(a.low-high, low-a.high); {
@@ -181,7 +182,7 @@ func (b *bounds) agree(a bounds) bool {
 	default:
 		return false
 	}
-	b.at = max(b.at, a.at)
+	b.last = max(b.last, a.last)
 	b.answers++
 	return true
 }

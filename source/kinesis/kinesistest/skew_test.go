@@ -61,7 +61,7 @@ func TestSkewDrifts(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(1000 * time.Second)
-		if off := s.Now().Sub(time.Now()); off != time.Second {
+		if off := time.Until(s.Now()); off != time.Second {
 			t.Errorf("off by %v after 1000 s", off)
 		}
 	})
