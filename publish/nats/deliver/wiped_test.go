@@ -2,6 +2,7 @@ package deliver_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -147,7 +148,7 @@ func saved(t *testing.T, url, key string) source.Slot {
 		t.Fatal(err)
 	}
 	v, err := kv.Get(ctx, key)
-	if err == jetstream.ErrKeyNotFound {
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return 0
 	}
 	if err != nil {

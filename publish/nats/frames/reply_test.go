@@ -39,11 +39,20 @@ func TestAnswersGoToInboxesOnly(t *testing.T) {
 	id := infoOf(t, attacker).ID
 	asked := map[string]bool{}
 	for _, ask := range [][2]string{
-		{frames.FrameSubject, goodRequest}, {frames.FrameSubject, "{"}, {frames.FrameSubject + ".cam-1", goodRequest},
-		{frames.FrameSubject + ".cam-1", ""}, {frames.FrameSubject + ".cam-1", "{"},
-		{frames.StreamsSubject, ""}, {frames.StreamsSubject, "{"},
-		{"$SRV.PING", ""}, {"$SRV.INFO", ""}, {"$SRV.STATS", ""}, {"$SRV.PING.cvfeeder", ""},
-		{"$SRV.INFO.cvfeeder", ""}, {"$SRV.STATS.cvfeeder", ""}, {"$SRV.STATS.cvfeeder." + id, ""},
+		{frames.FrameSubject, goodRequest},
+		{frames.FrameSubject, "{"},
+		{frames.FrameSubject + ".cam-1", goodRequest},
+		{frames.FrameSubject + ".cam-1", ""},
+		{frames.FrameSubject + ".cam-1", "{"},
+		{frames.StreamsSubject, ""},
+		{frames.StreamsSubject, "{"},
+		{"$SRV.PING", ""},
+		{"$SRV.INFO", ""},
+		{"$SRV.STATS", ""},
+		{"$SRV.PING.cvfeeder", ""},
+		{"$SRV.INFO.cvfeeder", ""},
+		{"$SRV.STATS.cvfeeder", ""},
+		{"$SRV.STATS.cvfeeder." + id, ""},
 	} {
 		asked[ask[0]] = true
 		for _, reply := range []string{
