@@ -44,10 +44,6 @@ type Faults struct {
 	FrameEvery, FrameJitter time.Duration
 	FrameDrops              float64
 	FrameTimes, FrameGaps   bool
-	// Clock is how far the camera's clock is off, at most: ahead or behind, by another
-	// amount every ClockEvery (default: 1m). It shows only in requests by
-	// PRODUCER_TIMESTAMP. At most 10m.
-	Clock, ClockEvery time.Duration
 	// Skew is how far the service's clock is ahead of [Options.Now]; behind if negative.
 	// SkewDrift is by how much more it gains in each second. From time to time it jumps
 	// by SkewJump, ahead or back, for the length of SkewFor (default: 20s), at a random
@@ -55,6 +51,17 @@ type Faults struct {
 	// own faults, these do not count.
 	Skew, SkewJump, SkewFor, SkewEvery time.Duration
 	SkewDrift                          float64
+	// Behind is how far the camera's clock is behind, ahead if negative; see [Stream.Clock]
+	// for one that is set at some instant. Clock is how far it is off in addition, at most:
+	// ahead or behind, by another amount every ClockEvery (default: 1m); at most 10m. Drift is how much the clock loses in each
+	// ClockEvery, after which it is set right again. All of them show only in requests by
+	// PRODUCER_TIMESTAMP.
+	Behind, Clock, ClockEvery, Drift time.Duration
+	// Uploads is the share of the time whose footage the camera keeps and uploads
+	// UploadAfter (default: 1h) later, beside the present, with the timestamps of when it
+	// was recorded. It comes in stretches of UploadFor (default: 1m).
+	Uploads                float64
+	UploadAfter, UploadFor time.Duration
 
 	// Unordered is the share of pages whose entries are in random order, and Duplicates
 	// the share of entries that come twice.
@@ -135,6 +142,7 @@ type Faults struct {
 const (
 	maxOffGrid = 40 * time.Millisecond
 	maxClock   = 10 * time.Minute
+	maxOff     = 48 * time.Hour
 	maxSpan    = 24 * time.Hour
 	maxSkew    = 1000 * time.Hour
 	maxRun     = 100_000 // empty pages
@@ -152,6 +160,8 @@ func (f Faults) withDefaults() (Faults, error) {
 	f.ClockEvery = cmp.Or(f.ClockEvery, time.Minute)
 	f.SkewFor = cmp.Or(f.SkewFor, 20*time.Second)
 	f.SkewEvery = cmp.Or(f.SkewEvery, 10*time.Minute)
+	f.UploadAfter = cmp.Or(f.UploadAfter, time.Hour)
+	f.UploadFor = cmp.Or(f.UploadFor, time.Minute)
 	f.SlowBy = cmp.Or(f.SlowBy, 5*time.Second)
 	f.AwayFor = cmp.Or(f.AwayFor, 20*time.Second)
 	f.EmptyRun = cmp.Or(f.EmptyRun, 1)

@@ -20,7 +20,7 @@ type fragmentsQuery struct {
 	from, to source.Slot
 	producer bool
 	limit    int
-	next     source.Slot // the end of earlier pages, by the service's clock
+	next     source.Slot // the end of earlier pages, by when fragments were recorded
 }
 
 // fragmentInfo is what the service says about a fragment.
@@ -77,9 +77,6 @@ func (m media) within(q fragmentsQuery, now time.Time) iter.Seq[fragment] {
 	if !m.since.IsZero() {
 		from = max(from, source.SlotAt(m.since)-off)
 	}
-	if !q.producer { // skips what was on earlier pages
-		from = max(from, q.next)
-	}
 	return func(yield func(fragment) bool) {
 		for f := range m.starting(from, to, q.producer) {
 			if f.start >= q.next && m.visible(f, now) && !yield(f) {
@@ -97,7 +94,7 @@ func (st *stream) fragmentInfo(f fragment) fragmentInfo {
 		FragmentNumber:               fmt.Sprintf("91343852333181%033d", f.start),
 		FragmentSizeInBytes:          size,
 		ProducerTimestamp:            seconds(st.media.begin(f, true).Time()),
-		ServerTimestamp:              seconds(f.start.Time()),
+		ServerTimestamp:              seconds(st.media.begin(f, false).Time()),
 		FragmentLengthInMilliseconds: length,
 	}
 }
@@ -143,8 +140,5 @@ func (q *fragmentsQuery) readSelector(f *fields) {
 	if ok {
 		q.from, q.to = times.instant("StartTimestamp"), times.instant("EndTimestamp")
 	}
-	q.next = q.from
-	if q.producer { // fragments may begin earlier by the service's clock
-		q.next = math.MinInt64
-	}
+	q.next = math.MinInt64
 }

@@ -109,6 +109,9 @@ type Stream struct {
 	Since time.Time
 	// Outages are the times without media: a fragment that touches one does not exist.
 	Outages []Interval
+	// Clock are the instants at which the camera's clock is set. Before the first one, it
+	// is off by what the faults say.
+	Clock []ClockSetting
 
 	// Fragment with FragmentMax, Delay, and Faults, where set, replace those of
 	// [Options].

@@ -17,10 +17,12 @@ type media struct {
 	since             time.Time
 	outages           []Interval
 	faults            Faults
+	eras              []era // of the camera's clock, in order
 }
 
-// A fragment is the media from start up to but not including end, by the service's
-// clock.
+// A fragment is the media that was recorded from start up to but not including end. It is
+// received meanwhile, so these are its times by the service's clock, unless it is uploaded
+// later.
 type fragment struct{ start, end source.Slot }
 
 // blockFragments is the number of fragments of a block: a period of fixed length that is
@@ -75,14 +77,10 @@ func period(t, length source.Slot) int64 {
 }
 
 // starting returns the fragments that exist and start between from and to, by the
-// service's clock or the producer's, in the order of the service's clock.
+// service's clock or the producer's, in the order in which they were recorded.
 func (m media) starting(from, to source.Slot, producer bool) iter.Seq[fragment] {
-	off := m.clockRange(producer)
 	return func(yield func(fragment) bool) {
-		for f := range m.from(from - off) {
-			if f.start > to+off {
-				return
-			}
+		for f := range m.near(from, to, producer) {
 			if start := m.begin(f, producer); start >= from && start <= to && m.exists(f) && !yield(f) {
 				return
 			}
@@ -90,15 +88,11 @@ func (m media) starting(from, to source.Slot, producer bool) iter.Seq[fragment] 
 	}
 }
 
-// holding returns the fragments that exist and hold t: several are possible by the
-// producer's clock.
+// holding returns the fragments that exist and hold t: several are possible if the
+// camera's clock was set back, or footage was uploaded later.
 func (m media) holding(t source.Slot, producer bool) iter.Seq[fragment] {
-	off := m.clockRange(producer)
 	return func(yield func(fragment) bool) {
-		for f := range m.from(t - off) {
-			if f.start > t+off {
-				return
-			}
+		for f := range m.near(t-m.longest, t, producer) {
 			start := m.begin(f, producer)
 			if start <= t && t < start+f.end-f.start && m.exists(f) && !yield(f) {
 				return
@@ -131,7 +125,7 @@ func (m media) any(q imagesQuery, now time.Time) bool {
 }
 
 func (m media) exists(f fragment) bool {
-	start, end := f.start.Time(), f.end.Time()
+	start, end := f.start.Time(), f.end.Time() // when it was recorded
 	if start.Before(m.since) || m.stretch(f, ofOutages, m.faults.Outages) || m.deletions().at(f.start) || m.unretained().at(f.start) {
 		return false
 	}
@@ -164,7 +158,7 @@ func (m media) visible(f fragment, now time.Time) bool {
 
 // gone returns the time until which f, which exists, is kept.
 func (m media) gone(f fragment) time.Time {
-	at := f.start.Time().Add(m.retention)
+	at := m.begin(f, false).Time().Add(m.retention)
 	for _, wipes := range []recurring{m.deletions(), m.unretained()} {
 		if next, ok := wipes.after(f.start); ok && next.Time().Before(at) {
 			at = next.Time()
@@ -176,7 +170,7 @@ func (m media) gone(f fragment) time.Time {
 // visibleFrom returns from when on f, which exists, can be asked for, or false for never.
 func (m media) visibleFrom(f fragment) (time.Time, bool) {
 	random := func(of uint64) rng { return m.rng.derive(of, uint64(f.start)) }
-	at := f.end.Time().Add(m.delay)
+	at := (f.end + m.upload(f)).Time().Add(m.delay)
 	if m.faults.Never > 0 && random(ofNever).chance(m.faults.Never) {
 		return time.Time{}, false
 	}
@@ -218,29 +212,4 @@ func (m media) picturesFrom(f fragment, visible time.Time) time.Time {
 		return visible
 	}
 	return visible.Add(m.faults.EarlyFor)
-}
-
-// begin returns the start of f by the service's clock or the producer's.
-func (m media) begin(f fragment, producer bool) source.Slot {
-	if producer {
-		return f.start + m.clock(f)
-	}
-	return f.start
-}
-
-// clock returns how far the camera's clock is ahead during f.
-func (m media) clock(f fragment) source.Slot {
-	if m.faults.Clock == 0 {
-		return 0
-	}
-	number := period(f.start, source.Slot(m.faults.ClockEvery.Milliseconds()))
-	return m.rng.derive(ofClock, uint64(number)).around(m.faults.Clock)
-}
-
-// clockRange returns how far the clock can be off.
-func (m media) clockRange(producer bool) source.Slot {
-	if producer {
-		return source.Slot(m.faults.Clock.Milliseconds())
-	}
-	return 0
 }

@@ -49,6 +49,7 @@ const (
 	ofExpired
 	ofFrameJitter
 	ofFrameDrops
+	ofUploads
 )
 
 // derive returns the rng for a part of what this one decides. The mixing is that of

@@ -3,6 +3,7 @@ package kinesistest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -86,5 +87,6 @@ func newMedia(s Stream, o Options, faults Faults, random rng) (media, error) {
 		rng:      random,
 		shortest: source.Slot(s.Fragment.Milliseconds()), longest: source.Slot(s.FragmentMax.Milliseconds()),
 		delay: max(s.Delay, 0), retention: s.Retention, since: s.Since, outages: s.Outages, faults: faults,
+		eras: eras(slices.Clone(s.Clock), faults),
 	}, nil
 }

@@ -63,6 +63,7 @@ func (m media) instant(t source.Slot, grid source.Grid, producer bool) Instant {
 	at := Instant{Time: t.Time()}
 	for f := range m.showing(t, grid, producer) {
 		visible, ok := m.visibleFrom(f)
+		start := m.begin(f, false)
 		gone := m.gone(f)
 		if !ok || visible.After(gone) { // it expires before it becomes visible
 			visible = time.Time{}
@@ -75,7 +76,7 @@ func (m media) instant(t source.Slot, grid source.Grid, producer bool) Instant {
 			}
 			at = Instant{
 				Time: at.Time, Exists: true, Visible: visible, Gone: gone, Pictures: pictures, MediaError: m.broken(f),
-				Start: f.start.Time(), End: f.end.Time(),
+				Start: start.Time(), End: (start + f.end - f.start).Time(),
 			}
 		}
 	}
