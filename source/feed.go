@@ -14,7 +14,8 @@ type Feed interface {
 	// Frames yields the frames in slot order, each once, as they become available. It
 	// is called once. Each frame's slot has been claimed by [Ledger.Take]: the receiver
 	// says how it ended with [Ledger.Resolve]. Slots that have no picture are ended by
-	// the feed, with [Ledger.GiveUp].
+	// the feed, with [Ledger.GiveUp]. Frames that turned up late, see [Frame.Late], come
+	// in any order, and their slots are not resolved.
 	//
 	// A failed request is yielded as an error with an empty frame; continuing the loop
 	// tries again after a growing pause. An error that wraps [ErrRefused] says that the
@@ -38,6 +39,16 @@ type FeedState struct {
 	// Lag is how far behind now the feed reads, and Overlap how much it reads twice so
 	// that nothing is missed; 0 if that does not apply.
 	Lag, Overlap time.Duration
+	// Trail is how far the clock of the slots is behind that of the service, negative if
+	// it is ahead: slots may be of a camera's clock, which may be wrong. 0 if the clock is
+	// the service's.
+	Trail time.Duration
+	// Behind is how far the feed's present is behind that of the service: about as far as
+	// the clock of the slots.
+	Behind time.Duration
+	// Unknown says that it is not known where the camera's clock stands: at the start, or
+	// because it was set.
+	Unknown bool
 }
 
 // An OpenFeed makes the feed of a stream, which claims its slots in l. The feed calls

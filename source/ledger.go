@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,10 @@ type Ledger struct {
 	newest   Slot // the newest published slot, 0 before the first
 
 	rewound time.Duration
+
+	remember time.Duration // see Remember
+	lost     []lostRun     // in order
+	late     uint64
 
 	passed func(from Slot, n int, o Outcome) // see Watch
 
@@ -72,6 +77,9 @@ type Stats struct {
 	// Rewound is by how much [Ledger.Follow] and [Ledger.Begin] have taken the ledger back,
 	// in all.
 	Rewound time.Duration
+	// Late counts the slots that ended as NoMedia and whose picture turned up later: see
+	// [Ledger.Amend].
+	Late uint64
 }
 
 // NewLedger returns a ledger whose first slot is the first at or after start.
@@ -160,14 +168,17 @@ func (l *Ledger) GiveUp(s Slot, o Outcome) bool {
 
 // GiveUpBefore ends every slot before end that is neither taken nor ended, and returns
 // how many there were.
-func (l *Ledger) GiveUpBefore(end Slot, o Outcome) int {
+func (l *Ledger) GiveUpBefore(end Slot, o Outcome) int { return l.GiveUpWithin(math.MinInt64, end, o) }
+
+// GiveUpWithin ends every slot from one up to but not including end that is neither taken
+// nor ended, and returns how many there were.
+func (l *Ledger) GiveUpWithin(from, end Slot, o Outcome) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	end = min(l.grid.Ceil(end), l.end)
+	first, end := l.grid.Ceil(max(l.cursor, from)), min(l.grid.Ceil(end), l.end)
 	n := 0
 	for i := 0; i < len(l.runs) && l.runs[i].from < end; i++ {
-		if l.runs[i].state == Pending {
-			from, to := l.runs[i].from, min(l.runEnd(i), end)
+		if from, to := max(first, l.runs[i].from), min(l.runEnd(i), end); l.runs[i].state == Pending && from < to {
 			l.finish(i, from, to, o)
 			n += l.grid.Count(from, to)
 		}
@@ -207,7 +218,7 @@ func (l *Ledger) Stats() Stats {
 	}
 	st := Stats{
 		Expected: l.expected, Pending: pending, Ended: l.ended,
-		Gaps: l.gaps, Start: l.start, Cursor: l.cursor, Told: l.toldTo(), Newest: l.newest, Rewound: l.rewound,
+		Gaps: l.gaps, Start: l.start, Cursor: l.cursor, Told: l.toldTo(), Newest: l.newest, Rewound: l.rewound, Late: l.late,
 	}
 	for o := range l.ended {
 		st.GapTime[o] = time.Duration(l.gapSlots[o]) * l.grid.Interval()
@@ -286,6 +297,9 @@ func (l *Ledger) pass(from, to Slot, o Outcome) {
 	if o == Published {
 		l.open = Pending
 		return
+	}
+	if o == NoMedia {
+		l.lose(from, to)
 	}
 	l.gapSlots[o] += uint64(n)
 	if o != l.open {

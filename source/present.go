@@ -78,6 +78,7 @@ func (l *Ledger) rewind(from Slot) {
 	if l.cursor > from {
 		l.cursor, l.open = from, Pending
 		l.forgetGaps(from)
+		l.forget(from)
 	}
 	l.start = min(l.start, from)
 }

@@ -38,6 +38,12 @@ type Frame struct {
 	// Capture is the service's own timestamp of the picture, usually within milliseconds
 	// of the slot.
 	Capture time.Time
+	// Trail is how far the clock of the slot is behind that of the service: see
+	// [FeedState].
+	Trail time.Duration
+	// Late says that the slot had ended as [NoMedia] before its picture turned up: the
+	// frame is out of order, and its slot's outcome stays.
+	Late bool
 	// Data holds the encoded picture (JPEG or PNG) as it was received: nothing in it has
 	// been checked.
 	Data []byte

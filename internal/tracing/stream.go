@@ -67,20 +67,16 @@ func (t *Tracer) Fetcher(name string, f poll.Fetcher) poll.Fetcher {
 	if s == nil {
 		return f
 	}
-	traced := fetcher{f, s}
-	if lister, ok := f.(poll.Lister); ok {
-		return struct {
-			fetcher
-			poll.Lister
-		}{traced, lister}
-	}
-	return traced
+	return fetcher{f, s}
 }
 
 type fetcher struct {
 	fetch  poll.Fetcher
 	stream *stream
 }
+
+// Unwrap returns the fetcher without spans, which may be able to do more.
+func (f fetcher) Unwrap() poll.Fetcher { return f.fetch }
 
 // Images implements [poll.Fetcher].
 func (f fetcher) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {

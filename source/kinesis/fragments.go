@@ -28,6 +28,50 @@ const (
 // Fragments implements [poll.Lister]. It needs the permission kinesisvideo:ListFragments;
 // without it, the error wraps [source.ErrRefused].
 func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]poll.Span, error) {
+	by := types.FragmentSelectorTypeServerTimestamp
+	if s.opts.Producer {
+		by = types.FragmentSelectorTypeProducerTimestamp
+	}
+	// The service selects fragments by their start.
+	fragments, err := s.fragments(ctx, s.fragmentsInput(by, from.Add(-poll.MaxFragment), to))
+	if err != nil {
+		return nil, err
+	}
+	var spans []poll.Span
+	for _, f := range fragments {
+		if span, ok := s.span(f); ok && span.End > from {
+			spans = append(spans, span)
+		}
+	}
+	slices.SortFunc(spans, func(a, b poll.Span) int { return cmp.Compare(a.Start, b.Start) })
+	return spans, nil
+}
+
+// Producer implements [poll.Trailer].
+func (s *Stream) Producer() bool { return s.opts.Producer }
+
+// Trail implements [poll.Trailer]. It needs the permission kinesisvideo:ListFragments. Of
+// the fragments that were received, the one whose timestamps are the least behind counts:
+// a camera may upload older footage beside the present.
+func (s *Stream) Trail(ctx context.Context, from, to source.Slot) (time.Duration, bool, error) {
+	fragments, err := s.fragments(ctx, s.fragmentsInput(types.FragmentSelectorTypeServerTimestamp, from, to))
+	if err != nil {
+		return 0, false, err
+	}
+	least, ok := time.Duration(0), false
+	for _, f := range fragments {
+		if f.ServerTimestamp == nil || f.ProducerTimestamp == nil {
+			continue
+		}
+		if trail := f.ServerTimestamp.Sub(*f.ProducerTimestamp).Round(time.Millisecond); !ok || trail < least {
+			least, ok = trail, true
+		}
+	}
+	return least, ok, nil
+}
+
+// fragments lists fragments, in any order.
+func (s *Stream) fragments(ctx context.Context, in *media.ListFragmentsInput) ([]types.Fragment, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	s.mu.Lock()
@@ -36,10 +80,10 @@ func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]poll.Sp
 	if !known && !s.client.locates.spare() {
 		return nil, fmt.Errorf("stream %s: the account has no request left to look up where fragments are listed", s)
 	}
-	spans, err := s.listFragments(ctx, from, to)
+	fragments, err := s.listFragments(ctx, in)
 	if known && refused(err) {
 		// A dead endpoint may give the same answer.
-		spans, err = s.listFragments(ctx, from, to)
+		fragments, err = s.listFragments(ctx, in)
 	}
 	switch {
 	case refused(err):
@@ -49,8 +93,7 @@ func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]poll.Sp
 	case err != nil:
 		return nil, fmt.Errorf("stream %s: listing fragments: %w", s, err)
 	}
-	slices.SortFunc(spans, func(a, b poll.Span) int { return cmp.Compare(a.Start, b.Start) })
-	return spans, nil
+	return fragments, nil
 }
 
 // refused tells whether a permission is missing. Expired credentials say nothing about
@@ -61,16 +104,14 @@ func refused(err error) bool {
 }
 
 // listFragments returns the fragments of all pages, in any order.
-func (s *Stream) listFragments(ctx context.Context, from, to source.Slot) ([]poll.Span, error) {
+func (s *Stream) listFragments(ctx context.Context, in *media.ListFragmentsInput) ([]types.Fragment, error) {
 	endpoint, err := s.dataEndpoint(ctx, control.APINameListFragments)
 	if err != nil {
 		return nil, err
 	}
-	// The service selects fragments by their start.
-	in := s.fragmentsInput(from.Add(-poll.MaxFragment), to)
 	pages := media.NewListFragmentsPaginator(s.service().media, in,
 		func(o *media.ListFragmentsPaginatorOptions) { o.StopOnDuplicateToken = true })
-	var spans []poll.Span
+	var all []types.Fragment
 	for n := 0; pages.HasMorePages(); n++ {
 		if n == maxFragmentsPages {
 			return nil, fmt.Errorf("the list has still more pages after %d", n)
@@ -91,22 +132,15 @@ func (s *Stream) listFragments(ctx context.Context, from, to source.Slot) ([]pol
 			}
 			return nil, err
 		}
-		for _, f := range out.Fragments {
-			if span, ok := s.span(f); ok && span.End > from {
-				spans = append(spans, span)
-			}
-		}
+		all = append(all, out.Fragments...)
 	}
-	return spans, nil
+	return all, nil
 }
 
-func (s *Stream) fragmentsInput(from, to source.Slot) *media.ListFragmentsInput {
+func (s *Stream) fragmentsInput(by types.FragmentSelectorType, from, to source.Slot) *media.ListFragmentsInput {
 	selector := &types.FragmentSelector{
-		FragmentSelectorType: types.FragmentSelectorTypeServerTimestamp,
+		FragmentSelectorType: by,
 		TimestampRange:       &types.TimestampRange{StartTimestamp: aws.Time(from.Time()), EndTimestamp: aws.Time(to.Time())},
-	}
-	if s.opts.Producer {
-		selector.FragmentSelectorType = types.FragmentSelectorTypeProducerTimestamp
 	}
 	return &media.ListFragmentsInput{
 		StreamName: s.name(), StreamARN: s.arn(), FragmentSelector: selector, MaxResults: aws.Int64(fragmentsPage),

@@ -22,10 +22,9 @@ const entrySize = 1 << 10
 // pages asks for one page after the other until there are no more, or yield returns false.
 // A page may hold any number of images, even none: tokens are followed as long as they
 // lead on. The caller's ctx bounds the time, and the size of the window the bytes.
-func (s *Stream) pages(ctx context.Context, w poll.Window, yield func(page.Image) bool) error {
-	in := s.input(w)
-	left := w.Slots() // images that are still to come
-	bytes, most := 0, w.Slots()*limits.MaxContent
+func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, slots int, yield func(page.Image) bool) error {
+	left := slots // images that are still to come
+	bytes, most := 0, slots*limits.MaxContent
 	for {
 		images := 0 // on this page
 		token, err := s.getImages(ctx, in, left, func(img page.Image) bool {
@@ -37,7 +36,7 @@ func (s *Stream) pages(ctx context.Context, w poll.Window, yield func(page.Image
 		case err != nil:
 			return err
 		case bytes > most:
-			return fmt.Errorf("stream %s: GetImages has more than %d bytes for %d images", s, most, w.Slots())
+			return fmt.Errorf("stream %s: GetImages has more than %d bytes for %d images", s, most, slots)
 		case token == "":
 			return nil
 		case images == 0 && in.NextToken != nil && *in.NextToken == token:

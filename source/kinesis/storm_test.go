@@ -27,7 +27,8 @@ type storm struct {
 	streams  int
 	longest  time.Duration // of the fragments, which are of 2 s at least
 	denied   bool          // fragments may not be listed
-	producer bool          // asked for by the cameras' clocks, which jump
+	producer bool          // asked for by the cameras' clocks, which drift and jump
+	clock    time.Duration // how far these are behind besides, or ahead where negative
 	page     int           // the most images on a page, 0 for 25
 	behind   time.Duration // how much of the hour is past when it begins
 	cost     float64       // the most images asked for and not refused, for each that arrives, of all streams
@@ -51,7 +52,8 @@ func (w storm) faults() kinesistest.Faults {
 		f.Recreate, f.NoRetention, f.AwayFor = 23*time.Minute, 31*time.Minute, 20*time.Second
 	}
 	if w.producer {
-		f.Clock, f.ClockEvery = 1500*time.Millisecond, time.Minute
+		f.Clock, f.ClockEvery, f.Drift = 1500*time.Millisecond, time.Minute, 100*time.Millisecond
+		f.Behind = w.clock
 	} else {
 		f.ExpiredCredentials = 0.01
 	}
@@ -68,6 +70,8 @@ var storms = []storm{
 	{streams: 1, longest: 7 * time.Second, page: 12, cost: 1.3},
 	{streams: 2, longest: 2 * time.Second, denied: true, producer: true, cost: 3},
 	{streams: 1, longest: 7 * time.Second, producer: true, cost: 3},
+	{streams: 1, longest: 2 * time.Second, denied: true, producer: true, clock: 47 * time.Minute, cost: 3},
+	{streams: 1, longest: 2 * time.Second, producer: true, clock: -80 * time.Second, cost: 3},
 	{streams: 1, longest: 2 * time.Second, denied: true, behind: 65 * time.Minute, cost: 1.25},
 	{streams: 1, longest: 7 * time.Second, behind: 65 * time.Minute, cost: 1.3},
 }
@@ -120,7 +124,7 @@ func (w storm) run(t *testing.T, seed uint64) {
 // returns how many frames arrived.
 func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 	const grace = 10 * time.Second
-	begin := now.Add(-w.behind)
+	begin := now.Add(-w.behind - w.clock)
 	end := begin.Add(max(time.Hour, w.behind+10*time.Minute))
 	grid, err := source.NewGrid(source.MinInterval)
 	if err != nil {
@@ -173,7 +177,7 @@ func (w storm) poll(t *testing.T, s *service, name string, now time.Time) int {
 		}
 		// The poller leaves alone what is about to be deleted.
 		kept := at.Gone.After(passed.Add(poll.MaxFragment + 10*time.Second + w.longest))
-		inTime := at.Exists && !at.Visible.IsZero() && !at.Pictures.After(at.Time.Add(grace)) && kept
+		inTime := at.Exists && !at.Visible.IsZero() && !at.Pictures.After(at.Time.Add(w.clock+grace)) && kept
 		switch {
 		case inTime && at.MediaError:
 			if !here {

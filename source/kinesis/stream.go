@@ -53,7 +53,7 @@ type StreamOptions struct {
 }
 
 // A Stream is one stream of the service. It implements [poll.Fetcher] and
-// [poll.Lister].
+// [poll.Lister], [poll.Pager] and [poll.Trailer].
 type Stream struct {
 	client *Client
 	opts   StreamOptions
@@ -135,6 +135,23 @@ func (s *Stream) DataEndpoint(ctx context.Context) (string, error) {
 // Images implements [poll.Fetcher]. Images are yielded while the rest of the answer is
 // still arriving.
 func (s *Stream) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
+	return s.images(ctx, s.input(w), w.Slots())
+}
+
+// Received implements [poll.Trailer].
+func (s *Stream) Received() poll.Fetcher { return received{s} }
+
+// received is a stream by the service's timestamps, whatever its options say.
+type received struct{ *Stream }
+
+// Images implements [poll.Fetcher].
+func (r received) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
+	in := r.input(w)
+	in.ImageSelectorType = types.ImageSelectorTypeServerTimestamp
+	return r.images(ctx, in, w.Slots())
+}
+
+func (s *Stream) images(ctx context.Context, in *media.GetImagesInput, slots int) iter.Seq2[poll.Image, error] {
 	return func(yield func(poll.Image, error) bool) {
 		if err := s.ready(ctx); err != nil {
 			yield(poll.Image{}, err)
@@ -148,7 +165,7 @@ func (s *Stream) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image
 		ctx, timeout := withTimeout(ctx, requestTime)
 		defer timeout.stop()
 		stopped := false
-		err := s.pages(ctx, w, func(img page.Image) bool {
+		err := s.pages(ctx, in, slots, func(img page.Image) bool {
 			if img.Time.IsZero() {
 				return true
 			}

@@ -81,7 +81,7 @@ func (p *Poller) fetch(ctx context.Context, a *answer, yield func(source.Frame, 
 		a.media[i], a.broken[i] = true, false
 		if p.ledger.Take(s) {
 			taken = true
-			p.hold(source.Frame{Stream: p.opts.Stream, Slot: s, Capture: img.Time, Data: img.Data, Recycle: img.Recycle})
+			p.hold(p.frame(s, img))
 		}
 		if !p.release(yield) {
 			return false, nil

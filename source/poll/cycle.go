@@ -21,6 +21,9 @@ type slotRange struct {
 // cycle asks once for everything that is wanted now. It returns false when the caller
 // wants no more frames.
 func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool) (more bool, err error) {
+	if ready, err := p.follow(ctx); !ready || err != nil {
+		return ctx.Err() == nil, err
+	}
 	now := p.now()
 	p.extend(now)
 	for _, r := range p.ranges(now) {
@@ -34,7 +37,10 @@ func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool
 			return more, err
 		}
 	}
-	return p.release(yield), nil
+	if !p.release(yield) {
+		return false, nil
+	}
+	return p.lookAgain(ctx, yield)
 }
 
 // extend brings the ledger up to now, and gives up the slots that are older than the

@@ -42,6 +42,22 @@ type Pager interface {
 	PageSlots() int
 }
 
+// as returns what a fetcher can do besides, which one that wraps it may hide: such a one
+// has a method Unwrap.
+func as[T any](f Fetcher) (T, bool) {
+	for {
+		if t, ok := f.(T); ok {
+			return t, true
+		}
+		wrapped, ok := f.(interface{ Unwrap() Fetcher })
+		if !ok {
+			var none T
+			return none, false
+		}
+		f = wrapped.Unwrap()
+	}
+}
+
 // ErrEmptyWindow is the error of a [Fetcher] if the service has no media in the whole
 // window.
 var ErrEmptyWindow = errors.New("no media in the window")

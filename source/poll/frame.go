@@ -17,10 +17,10 @@ import (
 // slot in the future, or older than the retention, is refused without asking.
 func (p *Poller) Frame(ctx context.Context, s source.Slot) (source.Frame, error) {
 	age := p.now().Sub(s)
-	if age < 0 {
+	if age < 0 && !p.unknown() {
 		return source.Frame{}, fmt.Errorf("%w at %v, which is in the future", source.ErrNoMedia, s)
 	}
-	if p.opts.Retention != nil {
+	if p.opts.Retention != nil && !p.unknown() {
 		if kept := p.opts.Retention(); kept > 0 && age > kept {
 			return source.Frame{}, fmt.Errorf("%w at %v: stream %s keeps its media for %v", source.ErrNoMedia, s, p.opts.Stream, kept)
 		}
@@ -29,7 +29,14 @@ func (p *Poller) Frame(ctx context.Context, s source.Slot) (source.Frame, error)
 	if err != nil {
 		return source.Frame{}, err
 	}
-	return source.Frame{Stream: p.opts.Stream, Slot: s, Capture: img.Time, Data: img.Data, Recycle: img.Recycle}, nil
+	return p.frame(s, img), nil
+}
+
+// frame returns the frame of a slot.
+func (p *Poller) frame(s source.Slot, img Image) source.Frame {
+	return source.Frame{
+		Stream: p.opts.Stream, Slot: s, Capture: img.Time, Trail: p.State().Trail, Data: img.Data, Recycle: img.Recycle,
+	}
 }
 
 // fetchOne asks for the image of a slot. The service finds only media of fragments that

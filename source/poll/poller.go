@@ -77,6 +77,10 @@ type Options struct {
 	// Freshness ends slots older than this as [source.Stale], without asking for them;
 	// 0 keeps all.
 	Freshness time.Duration
+	// Again is how far back slots that ended as [source.NoMedia] may still turn up: they
+	// are looked at again at growing pauses, and their frames come out of order. 0 gives
+	// them up for good.
+	Again time.Duration
 	// Retention, if set, returns how long the service keeps media: slots older than
 	// that end as [source.NoMedia] without asking for them. 0 means unknown.
 	Retention func() time.Duration
@@ -98,6 +102,10 @@ type Options struct {
 	// in a time that is passed in. Frames ends when it returns an error, which it does
 	// when ctx has ended.
 	Sleep func(ctx context.Context, d time.Duration) error
+	// FromNow says that the ledger's first slot stands for the present. If the media's
+	// timestamps are the camera's, see [Trailer], the ledger begins as much earlier or
+	// later as the camera's clock differs from the service's, once that is known.
+	FromNow bool
 	// Late, if set, is told after each wait how much longer it took than planned.
 	Late func(time.Duration)
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when
@@ -133,6 +141,11 @@ type Poller struct {
 	listRetry pacing.Backoff // of failed listings
 	listAgain source.Slot    // fragments are not listed before this instant
 
+	second             second
+	camera             cameraClock
+	offset, clockTrail atomic.Int64 // how far the present is behind that of Options.Now, and the camera's clock
+	located            atomic.Bool  // the present is that of the camera's clock
+
 	lag, overlap, heldBytes atomic.Int64
 }
 
@@ -157,9 +170,18 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 		startsAfter: map[source.Slot]source.Slot{},
 		estimate:    estimate{interval: ledger.Grid().Interval(), least: max(opts.Lag, 0)},
 		cadence:     cadence{interval: ledger.Grid().Interval()},
+		second:      second{due: map[source.Slot]source.Slot{}},
 	}
-	p.lister, _ = fetcher.(Lister)
-	p.pager, _ = fetcher.(Pager)
+	ledger.Remember(opts.Again)
+	p.lister, _ = as[Lister](fetcher)
+	p.pager, _ = as[Pager](fetcher)
+	if trailer, ok := as[Trailer](fetcher); ok && trailer.Producer() && !p.past() {
+		p.opts.Grace += tolerance
+		p.camera = cameraClock{
+			trailer: trailer, received: trailer.Received(), listing: true,
+			pause: pacing.Backoff{Min: minLook, Max: maxLook},
+		}
+	}
 	p.lag.Store(int64(max(opts.Lag, 0)))
 	p.overlap.Store(int64(max(opts.Overlap, 0)))
 	return p
@@ -173,6 +195,9 @@ func (p *Poller) State() source.FeedState {
 		HeldBytes: p.heldBytes.Load(),
 		Lag:       time.Duration(p.lag.Load()),
 		Overlap:   time.Duration(p.overlap.Load()),
+		Trail:     time.Duration(p.clockTrail.Load()),
+		Behind:    time.Duration(p.offset.Load()),
+		Unknown:   p.unknown(),
 	}
 }
 
@@ -211,7 +236,16 @@ func (p *Poller) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
 }
 
 // now returns the present instant by the clock of the media's timestamps.
-func (p *Poller) now() source.Slot { return source.SlotAt(p.opts.Now()) }
+func (p *Poller) now() source.Slot { return p.serviceNow().Add(-time.Duration(p.offset.Load())) }
+
+// serviceNow returns the present instant by the clock of [Options.Now].
+func (p *Poller) serviceNow() source.Slot { return source.SlotAt(p.opts.Now()) }
+
+// unknown tells whether it is not known where the camera's clock stands.
+func (p *Poller) unknown() bool { return p.camera.trailer != nil && !p.located.Load() }
+
+// past tells whether the stream ends so long ago that no clock matters.
+func (p *Poller) past() bool { return p.opts.To != 0 && p.serviceNow().Sub(p.opts.To) > farSearch }
 
 // answered takes note that the service answers: what failed before is no reason for a
 // long pause after the next failure.
@@ -223,6 +257,9 @@ func (p *Poller) answered() {
 // pause waits until the next cycle is due. It returns false when ctx ends first.
 func (p *Poller) pause(ctx context.Context) bool {
 	d := p.untilNextCycle(p.now())
+	if p.camera.waiting {
+		d = min(max(p.camera.next.Sub(p.serviceNow()), 0), maxUntilMedia)
+	}
 	if p.opts.Spread != nil {
 		if spread := p.opts.Spread(); spread > 0 && d > 0 {
 			d += rand.N(spread)
@@ -240,7 +277,7 @@ func (p *Poller) pause(ctx context.Context) bool {
 
 // done tells whether all slots before To are settled.
 func (p *Poller) done() bool {
-	if p.opts.To == 0 || p.ledger.End() < p.ledger.Grid().Ceil(p.opts.To) {
+	if p.opts.To == 0 || p.camera.waiting || p.ledger.End() < p.ledger.Grid().Ceil(p.opts.To) {
 		return false
 	}
 	_, missing := p.ledger.Wanted(0)

@@ -39,6 +39,10 @@ func (p *Poller) waitReadable(ctx context.Context, yield func(source.Frame, erro
 
 // images asks for a window, and reports how long that took and how it ended.
 func (p *Poller) images(ctx context.Context, w Window) iter.Seq2[Image, error] {
+	return p.imagesOf(ctx, p.fetcher, w)
+}
+
+func (p *Poller) imagesOf(ctx context.Context, f Fetcher, w Window) iter.Seq2[Image, error] {
 	return func(yield func(Image, error) bool) {
 		begin := time.Now()
 		var away time.Duration // in which the caller worked on what was yielded
@@ -55,7 +59,7 @@ func (p *Poller) images(ctx context.Context, w Window) iter.Seq2[Image, error] {
 		// A request needs a stack many times the size of what a stream needs between
 		// its polls, and a goroutine keeps the stack that it once had. So each request
 		// runs on a stack of its own.
-		next, stop := iter.Pull2(p.fetcher.Images(ctx, w))
+		next, stop := iter.Pull2(f.Images(ctx, w))
 		defer stop()
 		for {
 			img, err, more := next()
