@@ -40,7 +40,12 @@ type Stream struct {
 	source.Stats
 	// Lag and Overlap are as configured or learned.
 	Lag, Overlap time.Duration
+	// Trail is how far the clock of the slots is behind that of the service.
+	Trail time.Duration
 }
+
+// Present returns the instant by the clock of the slots that is now by the service's.
+func (s Stream) Present(now time.Time) time.Time { return now.Add(-s.Trail) }
 
 // Freshness returns the age of the newest published slot, or the time since the start if
 // nothing has been published yet.
@@ -49,7 +54,7 @@ func (s Stream) Freshness(now time.Time) time.Duration {
 	if newest == 0 {
 		newest = s.Start
 	}
-	return now.Sub(newest.Time())
+	return s.Present(now).Sub(newest.Time())
 }
 
 // A Connection is the state of one connection to the broker.

@@ -83,9 +83,15 @@ cvfeeder_nats_reconnects_total{connection="data"} 3
 # HELP cvfeeder_overlap_seconds How far before the first wanted slot the last window started, as configured or learned.
 # TYPE cvfeeder_overlap_seconds gauge
 cvfeeder_overlap_seconds{stream="cam"} 1
+# HELP cvfeeder_producer_offset_seconds How far the clock of the camera is behind that of the service, in seconds; negative if it is ahead. 0 for streams that go by the timestamps of the service. Freshness and latency are corrected by it.
+# TYPE cvfeeder_producer_offset_seconds gauge
+cvfeeder_producer_offset_seconds{stream="cam"} 0
 # HELP cvfeeder_slots_expected_total Slots from the start until now: the sum of 'cvfeeder_slots_total' and 'cvfeeder_slots_pending'.
 # TYPE cvfeeder_slots_expected_total counter
 cvfeeder_slots_expected_total{stream="cam"} 10
+# HELP cvfeeder_slots_late_total Slots that had ended as 'no_media' when their picture turned up, within 'late' of the stream. They still count as 'no_media'.
+# TYPE cvfeeder_slots_late_total counter
+cvfeeder_slots_late_total{stream="cam"} 0
 # HELP cvfeeder_slots_pending Slots that have not ended yet.
 # TYPE cvfeeder_slots_pending gauge
 cvfeeder_slots_pending{stream="cam"} 2
@@ -125,6 +131,7 @@ func TestStatesAreTheLedgers(t *testing.T) {
 var contract = map[string]string{
 	"cvfeeder_slots_total":              "counter outcome,stream",
 	"cvfeeder_slots_expected_total":     "counter stream",
+	"cvfeeder_slots_late_total":         "counter stream",
 	"cvfeeder_slots_pending":            "gauge stream",
 	"cvfeeder_gaps_total":               "counter reason,stream",
 	"cvfeeder_gap_seconds_total":        "counter reason,stream",
@@ -137,6 +144,7 @@ var contract = map[string]string{
 	"cvfeeder_publish_errors_total":     "counter reason",
 	"cvfeeder_lag_seconds":              "gauge stream",
 	"cvfeeder_overlap_seconds":          "gauge stream",
+	"cvfeeder_producer_offset_seconds":  "gauge stream",
 	"cvfeeder_inflight_bytes":           "gauge ",
 	"cvfeeder_mats_open":                "gauge ",
 	"cvfeeder_nats_connected":           "gauge connection",
@@ -199,6 +207,10 @@ func TestFreshnessGrows(t *testing.T) {
 	published := metrics.Stream{Stats: source.Stats{Start: source.SlotAt(now.Add(-time.Hour)), Newest: source.SlotAt(now.Add(-time.Minute))}}
 	if got := published.Freshness(now).Round(time.Second); got != time.Minute {
 		t.Errorf("freshness %v", got)
+	}
+	behind := metrics.Stream{Stats: published.Stats, Trail: 50 * time.Second}
+	if got := behind.Freshness(now).Round(time.Second); got != 10*time.Second {
+		t.Errorf("freshness %v by a clock that is 50 s behind", got)
 	}
 	never := metrics.Stream{Stats: source.Stats{Start: source.SlotAt(now.Add(-time.Hour))}}
 	if got := never.Freshness(now).Round(time.Second); got != time.Hour {

@@ -36,6 +36,9 @@ type Envelope struct {
 	// Normalized is true if the elements are normalized already, and false if they are
 	// pixels that the consumer must normalize.
 	Normalized bool
+	// Late is true if the slot had been announced as a gap before: the message comes after
+	// newer ones.
+	Late bool
 	// Spec is the fingerprint of how the tensor was made.
 	Spec string
 	// Traceparent is the W3C trace context of the span that published the tensor, or ""
@@ -65,6 +68,7 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 		}),
 		Shape:      f.sides(HeaderShape, ",", 4),
 		Normalized: true,
+		Late:       len(h[HeaderLate]) > 0,
 		Spec:       f.text(HeaderSpec),
 
 		Traceparent: traceparent(h),

@@ -22,6 +22,7 @@ const (
 	HeaderStd        = "Cvf-Std"        // one number a channel: 0.229,0.224,0.225
 	HeaderNormalized = "Cvf-Normalized" // "false" if the consumer must normalize; absent otherwise
 	HeaderSpec       = "Cvf-Spec"       // the output's fingerprint
+	HeaderLate       = "Cvf-Late"       // "true" if the slot had been announced as a gap before; absent otherwise
 	HeaderMsgID      = "Nats-Msg-Id"    // see MessageID
 
 	// The W3C trace context, if the frame is traced: 00-<trace id>-<span id>-01. It says

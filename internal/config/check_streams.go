@@ -71,10 +71,12 @@ func (d checker) checkIdentity(s *Stream, a AWS, path string) {
 	}
 }
 
-// The limits of the grace: frames wait that long for a missing one before them.
+// The limits of the grace, for which frames wait for a missing one before them, and of how
+// late one may turn up.
 const (
 	minGrace = time.Second
 	maxGrace = 10 * time.Minute
+	maxLate  = 24 * time.Hour
 )
 
 func (d checker) checkTimes(s *Stream, path string) {
@@ -86,6 +88,9 @@ func (d checker) checkTimes(s *Stream, path string) {
 	}
 	if s.Grace < minGrace || s.Grace > maxGrace {
 		d.Report(path+".grace", "%v is out of range; from %v to %v", s.Grace, minGrace, maxGrace)
+	}
+	if s.Late < 0 || s.Late > maxLate {
+		d.Report(path+".late", "%v is out of range; from 0 to %v", s.Late, maxLate)
 	}
 	if s.From.Kind == StartAt && !s.To.Time.IsZero() && !s.To.Time.After(s.From.Time) {
 		d.Report(path+".to", "%s is not after from, which is %s; use a later time", s.To.Time.Format(time.RFC3339), s.From.Time.Format(time.RFC3339))

@@ -190,13 +190,17 @@ type Stream struct {
 	// Interval is the time between samples, at least 200ms.
 	Interval time.Duration `yaml:"interval"`
 	// Selector is whose timestamps count: server (when the service received the media)
-	// or producer (the camera's own).
+	// or producer (the camera's own; its clock may be wrong).
 	Selector Selector `yaml:"selector" jsonschema:"enum=server,enum=producer"`
 	// Lag is how far behind now to request images; auto learns it.
 	Lag AutoDuration `yaml:"lag"`
 	// Grace is how long a missing image is requested again before its slot counts
 	// as a gap.
 	Grace time.Duration `yaml:"grace"`
+	// Late is how far back slots without media may still turn up, because the camera
+	// uploads what it has recorded later. Their tensors come out of order, with the header
+	// Cvf-Late; durable only counts them. 0 gives them up after the grace.
+	Late time.Duration `yaml:"late"`
 	// Overlap is how far before the cursor each request starts; auto learns it.
 	Overlap AutoDuration `yaml:"overlap"`
 	// From is where to start: resume (at the saved cursor, or now if there is none), now

@@ -203,6 +203,7 @@ func (f *Feeder) pipeline(p *parts, switches Switches) *pipeline.Pipeline {
 		Find:      p.outlet.sharing.Find,
 		Observers: append([]pipeline.Observer{observe.Metrics(p.metrics, p.service.Now), p.histories}, p.traces.observers...),
 		Now:       p.service.Now,
+		InOrder:   p.plan.Config.Delivery.Mode == config.ModeDurable,
 		Log:       f.Log,
 	})
 }

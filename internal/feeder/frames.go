@@ -62,14 +62,16 @@ type streamState struct {
 	Interval string        `json:"interval"`
 	Outputs  []outputState `json:"outputs"`
 	// Cursor is the first slot that has not ended, Newest the newest published one.
-	Cursor    string            `json:"cursor"`
-	Newest    string            `json:"newest,omitempty"`
-	Freshness float64           `json:"freshness_seconds"`
-	Lag       float64           `json:"lag_seconds"`
-	Overlap   float64           `json:"overlap_seconds"`
-	Expected  uint64            `json:"expected"`
-	Pending   uint64            `json:"pending"`
-	Outcomes  map[string]uint64 `json:"outcomes"`
+	Cursor    string  `json:"cursor"`
+	Newest    string  `json:"newest,omitempty"`
+	Freshness float64 `json:"freshness_seconds"`
+	Lag       float64 `json:"lag_seconds"`
+	Overlap   float64 `json:"overlap_seconds"`
+	// Offset is how far the camera's clock is behind the service's.
+	Offset   float64           `json:"producer_offset_seconds"`
+	Expected uint64            `json:"expected"`
+	Pending  uint64            `json:"pending"`
+	Outcomes map[string]uint64 `json:"outcomes"`
 }
 
 type outputState struct {
@@ -95,10 +97,11 @@ func streamStates(states []pipeline.State, name string, now time.Time) ([]stream
 }
 
 func stateOf(s pipeline.State, now time.Time) streamState {
-	shown := metrics.Stream{Stats: s.Stats}
+	shown := metrics.Stream{Stats: s.Stats, Trail: s.Feed.Trail}
 	state := streamState{
 		Stream: s.Name, Interval: s.Grid.Interval().String(), Cursor: s.Stats.Cursor.String(),
 		Freshness: shown.Freshness(now).Seconds(), Lag: s.Feed.Lag.Seconds(), Overlap: s.Feed.Overlap.Seconds(),
+		Offset:   s.Feed.Trail.Seconds(),
 		Expected: s.Stats.Expected, Pending: s.Stats.Pending, Outcomes: map[string]uint64{},
 	}
 	if s.Stats.Newest != 0 {

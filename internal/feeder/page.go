@@ -54,7 +54,7 @@ func (p *parts) sources() metrics.Sources {
 func metricsOf(states []pipeline.State) []metrics.Stream {
 	all := make([]metrics.Stream, len(states))
 	for i, s := range states {
-		all[i] = metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap}
+		all[i] = metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail}
 	}
 	return all
 }
@@ -115,7 +115,7 @@ func (p *parts) statuses() []status.Stream {
 			continue // it was removed this very moment
 		}
 		st := status.Stream{
-			Stream:   metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap},
+			Stream:   metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail},
 			Interval: s.Grid.Interval(), Grace: s.Grace, To: s.To, History: history,
 			Problem: s.Problem, ProblemSince: p.since(s.ProblemSince), StalledSince: p.since(s.StalledSince),
 		}

@@ -95,6 +95,8 @@ func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched
+		// Otherwise there is a cursor.
+		opts.FromNow = !s.Backfill && l.Stats().Start == s.Grid.Ceil(s.From)
 		opts.Check = func(ctx context.Context) error { return b.place(ctx, client, s, began, l) }
 		return poll.New(b.traces.fetcher(c.Name, client), l, opts)
 	}
@@ -104,5 +106,6 @@ func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
 func PollOptions(c config.Stream) poll.Options {
 	return poll.Options{
 		Stream: c.Name, Lag: time.Duration(c.Lag), Overlap: time.Duration(c.Overlap), Grace: c.Grace, Freshness: c.Freshness,
+		Again: c.Late,
 	}
 }

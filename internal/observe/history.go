@@ -12,7 +12,7 @@ import (
 // Histories are an observer that keeps how the last slots of every stream ended, for the
 // status page. The zero value is ready to use.
 type Histories struct {
-	// Now returns the present by the clock of the slots. Default: time.Now.
+	// Now returns the present by the service's clock. Default: time.Now.
 	Now func() time.Time
 
 	mu  sync.Mutex
@@ -60,8 +60,8 @@ type historyOf struct {
 }
 
 // Ended implements [pipeline.StreamObserver].
-func (h historyOf) Ended(from source.Slot, slots int, o source.Outcome) {
-	h.history.Add(from, slots, o, h.now())
+func (h historyOf) Ended(from source.Slot, slots int, o source.Outcome, trail time.Duration) {
+	h.history.Add(from, slots, o, h.now().Add(-trail))
 }
 
 // Removed implements [pipeline.StreamObserver].

@@ -48,7 +48,7 @@ func (m meteredStream) Fetched(took time.Duration, _ error) { m.observeStage("fe
 
 // Frame implements [pipeline.StreamObserver].
 func (m meteredStream) Frame(f source.Frame, _ bool) pipeline.FrameObserver {
-	return &meteredFrame{metered: m.metered, at: f.Slot.Time()}
+	return &meteredFrame{metered: m.metered, at: f.Slot.Time().Add(f.Trail)}
 }
 
 // GapTold implements [pipeline.StreamObserver].
@@ -82,7 +82,7 @@ func (m metered) countDrop(err error) {
 // once a frame.
 type meteredFrame struct {
 	metered
-	at                 time.Time // of the slot
+	at                 time.Time // of the slot, by the service's clock
 	transform, publish time.Duration
 }
 

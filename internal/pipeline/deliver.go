@@ -47,7 +47,7 @@ func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome sourc
 			return source.Pending, err
 		}
 	}
-	if outcome != source.Pending {
+	if outcome != source.Pending && !j.frame.Late { // which has ended already
 		s.ledger.Resolve(j.frame.Slot, outcome)
 	}
 	j.show(outcome)
@@ -63,8 +63,10 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 			continue
 		}
 		m := publish.NewMessage(j.routes[i].Subject, t)
-		if s.Freshness > 0 {
-			m.Expires = time.Now().Add(t.Slot.Add(s.Freshness).Time().Sub(p.opts.Now()))
+		if j.frame.Late {
+			m.Header[publish.HeaderLate] = []string{"true"}
+		} else if s.Freshness > 0 {
+			m.Expires = time.Now().Add(t.Slot.Add(s.Freshness).Time().Sub(p.opts.Now().Add(-j.frame.Trail)))
 		}
 		m = j.seen.publishing(t.Output.Name, m)
 		begin := time.Now()

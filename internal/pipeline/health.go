@@ -84,12 +84,15 @@ func (s *stream) logLost(now time.Time) {
 	h := &s.health
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if st.Cursor != h.last.Cursor || st.Pending == 0 {
+	if st.Cursor != h.last.Cursor || st.Pending == 0 && !s.feed.State().Unknown {
 		h.moved = now
 	}
 	if ahead := st.Rewound - h.last.Rewound; ahead > 0 {
 		s.log.Warn("the stream was ahead of the service's time: a clock was wrong, and the cursor has been put right",
 			"ahead", ahead.Round(time.Second/10), "cursor", st.Cursor.String())
+	}
+	if n := st.Late - h.last.Late; n > 0 {
+		s.log.Info("pictures have turned up of slots that had ended without media", "slots", n)
 	}
 	for _, o := range source.Outcomes() {
 		n := st.Ended[o] - h.last.Ended[o]
@@ -126,6 +129,8 @@ func (s State) notReady(now time.Time) string {
 	switch {
 	case s.Problem != "":
 		return s.Problem
+	case !s.StalledSince.IsZero() && s.Feed.Unknown:
+		return "stalled: nothing with the timestamps that the camera's clock should give was found: it is off, or its clock was set"
 	case !s.StalledSince.IsZero():
 		return fmt.Sprintf("stalled: no slot has ended for %v", now.Sub(s.StalledSince).Round(time.Second))
 	}

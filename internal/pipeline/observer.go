@@ -26,8 +26,9 @@ type StreamObserver interface {
 	// for by [Pipeline.Frame]; the ledger knows nothing of it.
 	Frame(f source.Frame, requested bool) FrameObserver
 	// Ended is told how a run of slots ended: in order, each slot once. It is called
-	// while the ledger is locked, so it must be quick and leave the ledger alone.
-	Ended(from source.Slot, slots int, o source.Outcome)
+	// while the ledger is locked, so it must be quick and leave the ledger alone. trail is
+	// how far the clock of the slots is behind the service's.
+	Ended(from source.Slot, slots int, o source.Outcome, trail time.Duration)
 	// GapTold is told that a gap was announced, or why it was not.
 	GapTold(g publish.Gap, err error)
 	// Removed is told that the stream is no longer read.
@@ -61,7 +62,7 @@ func (IgnoreStream) Fetched(time.Duration, error) {}
 func (IgnoreStream) Frame(source.Frame, bool) FrameObserver { return nil }
 
 // Ended implements [StreamObserver].
-func (IgnoreStream) Ended(source.Slot, int, source.Outcome) {}
+func (IgnoreStream) Ended(source.Slot, int, source.Outcome, time.Duration) {}
 
 // GapTold implements [StreamObserver].
 func (IgnoreStream) GapTold(publish.Gap, error) {}
@@ -114,9 +115,9 @@ func (all streamObservers) frame(f source.Frame, requested bool) frameObservers 
 	return seen
 }
 
-func (all streamObservers) ended(from source.Slot, slots int, outcome source.Outcome) {
+func (all streamObservers) ended(from source.Slot, slots int, outcome source.Outcome, trail time.Duration) {
 	for _, o := range all {
-		o.Ended(from, slots, outcome)
+		o.Ended(from, slots, outcome, trail)
 	}
 }
 

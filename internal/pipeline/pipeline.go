@@ -59,6 +59,9 @@ type Options struct {
 	// SaveEvery returns how often the cursor of each stream is saved. Default: every
 	// second.
 	SaveEvery func() time.Duration
+	// InOrder says that the delivery takes only what is newer than all before it: frames
+	// that turned up late are then logged, and not delivered.
+	InOrder bool
 	// Find returns streams that do not run here, but that frames can be requested of.
 	// Default: there are none.
 	Find func(name string) (Stream, bool)

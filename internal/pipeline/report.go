@@ -27,6 +27,7 @@ func (p *Pipeline) reports(ctx context.Context) {
 			streams := p.sorted()
 			for _, s := range streams {
 				s.expect(p.opts.Now())
+				s.logClock(p.opts.Now())
 				s.logLost(now)
 				if _, some := s.ledger.NextGap(); some {
 					s.queue.wake()

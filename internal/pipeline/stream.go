@@ -65,7 +65,9 @@ func open(s Stream, from source.Slot, seen func(first source.Slot) streamObserve
 	c.unsized.Store(firstUnsized)
 	if seen != nil {
 		c.seen = seen(c.ledger.Stats().Start)
-		c.ledger.Watch(c.seen.ended)
+		c.ledger.Watch(func(from source.Slot, n int, o source.Outcome) {
+			c.seen.ended(from, n, o, c.feed.State().Trail)
+		})
 	}
 	c.feed = s.Open(c.ledger, func(took time.Duration, err error) {
 		c.seen.fetched(took, err)
@@ -90,6 +92,7 @@ type stream struct {
 	kept source.Slot
 	// rewound is by how much the ledger had been taken back then.
 	rewound time.Duration
+	trail   time.Duration // of the camera's clock, as last logged; of report only
 	ends    ends
 }
 
@@ -124,9 +127,11 @@ func (p *Pipeline) newStream(s Stream) *stream {
 }
 
 // expect keeps time going for a stream that cannot be read: its slots are expected all
-// the same.
+// the same. now is the service's time.
 func (s *stream) expect(now time.Time) {
-	s.ledger.Follow(source.SlotAt(now), s.To)
+	if !s.feed.State().Unknown {
+		s.ledger.Follow(s.present(now), s.To)
+	}
 }
 
 // loop reads a stream, and passes its frames to the workers and on to the delivery,
@@ -167,6 +172,12 @@ func (p *Pipeline) read(ctx context.Context, s *stream) error {
 			continue
 		}
 		first = false
+		if f.Late && p.opts.InOrder {
+			if f.Recycle != nil {
+				f.Recycle()
+			}
+			continue
+		}
 		j := newJob(s.camera, f, &s.views)
 		begin := time.Now()
 		switch {

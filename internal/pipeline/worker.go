@@ -86,9 +86,10 @@ func (j *job) bytes() int64 {
 	return n
 }
 
+// stale tells whether the frame is older than the limit at now, by the service's clock.
 func (j *job) stale(now time.Time) bool {
 	limit := j.camera.Freshness
-	return !j.requested() && limit > 0 && now.Sub(j.frame.Slot.Time()) > limit
+	return !j.requested() && !j.frame.Late && limit > 0 && now.Add(-j.frame.Trail).Sub(j.frame.Slot.Time()) > limit
 }
 
 // work transforms jobs until there are no more.

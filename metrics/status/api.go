@@ -58,16 +58,18 @@ type row struct {
 	Stream string `json:"stream"`
 	State  state  `json:"state"`
 	// Reason explains the state to people, "" where all is well; Since is when it began.
-	Reason    string            `json:"reason"`
-	Since     string            `json:"since,omitempty"`
-	Interval  float64           `json:"interval_seconds"`
-	Cursor    string            `json:"cursor,omitempty"`
-	Newest    string            `json:"newest,omitempty"`
-	Freshness float64           `json:"freshness_seconds"`
-	Latency   float64           `json:"latency_seconds"`
-	Lost      int               `json:"lost"`
-	Lag       float64           `json:"lag_seconds"`
-	Overlap   float64           `json:"overlap_seconds"`
+	Reason    string  `json:"reason"`
+	Since     string  `json:"since,omitempty"`
+	Interval  float64 `json:"interval_seconds"`
+	Cursor    string  `json:"cursor,omitempty"`
+	Newest    string  `json:"newest,omitempty"`
+	Freshness float64 `json:"freshness_seconds"`
+	Latency   float64 `json:"latency_seconds"`
+	Lost      int     `json:"lost"`
+	Lag       float64 `json:"lag_seconds"`
+	Overlap   float64 `json:"overlap_seconds"`
+	// Offset is how far the camera's clock is behind the service's.
+	Offset    float64           `json:"producer_offset_seconds"`
 	Expected  uint64            `json:"expected"`
 	Pending   uint64            `json:"pending"`
 	Outcomes  map[string]uint64 `json:"outcomes"`
@@ -157,7 +159,7 @@ func (t *totals) add(s Stream) {
 }
 
 func newRow(s Stream, now time.Time, connected bool) row {
-	end := source.SlotAt(now)
+	end := source.SlotAt(s.Present(now))
 	if s.Cursor < end.Add(-timelineLength) || s.To != 0 {
 		end = min(end, s.Cursor)
 	}
@@ -167,7 +169,7 @@ func newRow(s Stream, now time.Time, connected bool) row {
 		Stream: s.Name, State: is.state, Reason: is.reason, Since: stamp(is.since),
 		Interval: s.Interval.Seconds(), Cursor: s.Cursor.String(),
 		Freshness: round(s.Freshness(now).Seconds()), Latency: round(recent.latest), Lost: recent.lost,
-		Lag: round(s.Lag.Seconds()), Overlap: round(s.Overlap.Seconds()),
+		Lag: round(s.Lag.Seconds()), Overlap: round(s.Overlap.Seconds()), Offset: round(s.Trail.Seconds()),
 		Expected: s.Expected, Pending: s.Pending, Outcomes: map[string]uint64{}, Outputs: s.Outputs,
 		Timeline:  &timeline{recent.from.String(), cellTime.Seconds(), recent.cells},
 		Latencies: &points{recent.from.String(), perLatency * cellTime.Seconds(), recent.latency},

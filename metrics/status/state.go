@@ -45,8 +45,9 @@ type condition struct {
 // conditionOf tells how a stream is.
 func conditionOf(s Stream, recent summary, now time.Time, connected bool) condition {
 	allowed := s.Lag + s.Grace + s.Interval + late
-	behind := now.Sub(s.Cursor.Time())
-	lost := recent.lostAt != 0 && now.Sub(recent.lostAt.Time()) < max(calm, 2*s.Interval)
+	present := s.Present(now)
+	behind := present.Sub(s.Cursor.Time())
+	lost := recent.lostAt != 0 && present.Sub(recent.lostAt.Time()) < max(calm, 2*s.Interval)
 	newest := s.Newest
 	if newest == 0 {
 		newest = s.Start

@@ -71,7 +71,9 @@ const LastSubject = "cvf.end"
 // NewRig starts a rig, which lasts as long as the test.
 func NewRig(t *testing.T, o kinesistest.Options) *Rig {
 	t.Helper()
-	o.Streams = kinesistest.Cameras(2)
+	if o.Streams == nil {
+		o.Streams = kinesistest.Cameras(2)
+	}
 	r := &Rig{NATSURL: natstest.Serve(t, embedded.Options{}).ClientURL(), t: t, done: make(chan struct{})}
 	_, r.FakeURL = ServeFake(t, o)
 	r.sub = Subscribe(t, r.NATSURL, "cvf.>")

@@ -121,6 +121,8 @@ export class Detail {
       ...Object.entries(s.outcomes).filter(([, n]) => n).map(([o, n]) => [reason(o), count(n)]),
       ...s.outputs.map((o) => [o.output, `${o.subject} (${o.spec})`]),
     ];
+    const off = s.producer_offset_seconds;
+    if (Math.abs(off) >= 1) facts.push(["camera's clock", `${span(Math.abs(off))} ${off > 0 ? "behind" : "ahead of"} that of Kinesis Video Streams`]);
     const key = JSON.stringify(facts);
     if (this.facts.key === key) return;
     this.facts.key = key;

@@ -64,6 +64,8 @@ class Tensor(Delivered):
     #: The trace context of the span that published it, "" if it is not traced. Use
     #: opentelemetry.propagate.extract({"traceparent": t.traceparent}) as a span's context.
     traceparent: str = ""
+    #: True if the slot had been announced as a gap before: it comes after newer ones.
+    late: bool = False
 
     @property
     def array(self) -> NDArray[Any]:
@@ -174,6 +176,7 @@ def parse_tensor(subject: str, headers: Mapping[str, str] | None, data: bytes) -
         id=h.text("Nats-Msg-Id") if "Nats-Msg-Id" in h else "",
         payload=data,
         traceparent=traceparent(headers),
+        late="Cvf-Late" in h,
     )
     _check(tensor, channels)
     return tensor
