@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type client struct {
 	*kinesistest.Server
 	url     string
+	found   *string // the data endpoint of cam-1 when look last found one
 	control *kinesisvideo.Client
 	data    *kinesisvideoarchivedmedia.Client
 }

@@ -91,15 +91,17 @@ func (f *Faults) requestSettings() []setting {
 		{"stalls", &f.Stalls, "0.005", 0, "share of answers that begin and never end"},
 		{"no-images", &f.NoImages, "0.01", 0, "share of GetImages requests that are answered without Images"},
 		{"rotate", &f.Rotate, "5m", maxSpan, "how long a data endpoint works"},
+		{"dead-answers", &f.DeadAnswers, "5", mostDeadWays, "how it answers after that: 0 with errors, 1 to 4 as if there were no media, 5 in all these ways"},
 	}
 }
 
 func (f *Faults) streamSettings() []setting {
 	return []setting{
 		{"updating", &f.Updating, "0.05", 0, "share of the time in which a stream is UPDATING"},
-		{"recreate", &f.Recreate, "20m", maxSpan, "how often a stream is deleted with its media and created again"},
+		{"recreate", &f.Recreate, "20m", maxSpan, "how often a stream is deleted with its media and created again, with other data endpoints"},
 		{"no-retention", &f.NoRetention, "30m", maxSpan, "how often a stream's retention is set to 0 for a while, which deletes its media"},
 		{"away-for", &f.AwayFor, "20s", maxSpan, "how long each of these two takes"},
+		{"halve", &f.Halve, "40m", maxSpan, "how often half of the retention is taken away for half of this time"},
 		{"expired-credentials", &f.ExpiredCredentials, "0.01", 0, "share of the time in which the credentials count as expired"},
 		{"deny-list-fragments", &f.DenyListFragments, "", 0, "refuse ListFragments, as without its permission"},
 	}

@@ -116,11 +116,15 @@ type Faults struct {
 	Updating float64
 	// Recreate is how often a stream is deleted and created again: it is DELETING, absent
 	// and CREATING for a third of AwayFor (default: 20s) each, and cannot be read until
-	// it is ACTIVE again. Then it has another ARN, and none of its former media.
+	// it is ACTIVE again. Then it has another ARN, other data endpoints, and none of its
+	// former media; the former endpoints are dead.
 	// NoRetention is how often its retention is 0 for AwayFor, so that it has no media
 	// either; after that it keeps media again. Each stream has times of its own, and 0 is
 	// never. AwayFor counts for at most half of the time between two.
 	Recreate, NoRetention, AwayFor time.Duration
+	// Halve is how often the retention is lowered to half, in whole hours, and half as long
+	// after that raised again; 0 is never. What is deleted meanwhile does not come back.
+	Halve time.Duration
 	// ExpiredCredentials is the share of the time in which the account's credentials
 	// count as expired, in stretches of length Stretch. It has no effect on a single
 	// stream.
@@ -129,9 +133,15 @@ type Faults struct {
 	// Images.
 	NoImages float64
 	// Rotate is how long a data endpoint works; 0 is for ever. After that it answers in
-	// one of the ways of dead endpoints: 404, 403, 200 without Images, a reset connection.
-	// So does the address of the service itself while this is set.
+	// one of the ways of dead endpoints: see DeadAnswers. The address of the service itself
+	// answers 200 without Images while this is set.
 	Rotate time.Duration
+	// DeadAnswers is how dead endpoints answer: 0 as such, with a 404 of an unknown
+	// operation, 403, 200 without Images, or a reset connection; the others as if the
+	// stream had no media: 1 with ResourceNotFoundException, 2 with
+	// InvalidArgumentException, 3 with an empty list, 4 with NO_MEDIA for each slot; 5 in
+	// any of all these ways.
+	DeadAnswers int
 	// Variants are what the service may do differently.
 	Variants
 	// DenyListFragments refuses ListFragments, as without the permission.

@@ -37,7 +37,7 @@ func (s *Server) listFragments(c *call) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkEndpoint(c); err != nil {
+	if err := s.checkEndpoint(c, nil); err != nil {
 		return nil, err
 	}
 	if st.faults.DenyListFragments {

@@ -19,7 +19,8 @@ func (s *Server) getImages(c *call) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkEndpoint(c); err != nil {
+	q.limit = min(q.limit, st.faults.PageSize)
+	if err := s.checkEndpoint(c, q.page()); err != nil {
 		return nil, err
 	}
 	// A token continues the same request: only the page size may change.
@@ -27,7 +28,6 @@ func (s *Server) getImages(c *call) (answer, error) {
 	if err := s.resume(&q, request, c); err != nil {
 		return nil, err
 	}
-	q.limit = min(q.limit, st.faults.PageSize)
 	slots := q.page()
 	c.record.Start, c.record.End, c.record.Interval = q.window.Start.Time(), q.window.End.Time(), q.window.Interval
 	c.record.Producer, c.record.Offset, c.record.Asked = q.producer(), q.offset, len(slots)
@@ -100,15 +100,20 @@ func checkMedia(st *stream, q imagesQuery, now time.Time) error {
 			Code:    "NoDataRetentionException",
 			Message: fmt.Sprintf("Stream %s does not retain data: its DataRetentionInHours is 0.", st.Name),
 		}
-	case !q.producer() && q.window.End.Time().Before(now.Add(-st.Retention)):
+	case !q.producer() && q.window.End.Time().Before(now.Add(-st.retention(now))):
 		return invalidArgument("End timestamp %d is outside of the stream retention period.", q.window.End)
 	case !st.faults.EmptyEntries && !st.media.any(q, now):
-		return &ErrorResponse{
-			Status: http.StatusNotFound, Code: "ResourceNotFoundException",
-			Message: "No fragments found in the stream for the given time range.",
-		}
+		return noFragments()
 	}
 	return nil
+}
+
+// noFragments is the answer to a window without media.
+func noFragments() *ErrorResponse {
+	return &ErrorResponse{
+		Status: http.StatusNotFound, Code: "ResourceNotFoundException",
+		Message: "No fragments found in the stream for the given time range.",
+	}
 }
 
 // imageContent precedes the base64 of an image.

@@ -156,17 +156,6 @@ func (m media) visible(f fragment, now time.Time) bool {
 	return ok && !now.Before(at) && !now.After(m.gone(f))
 }
 
-// gone returns the time until which f, which exists, is kept.
-func (m media) gone(f fragment) time.Time {
-	at := m.begin(f, false).Time().Add(m.retention)
-	for _, wipes := range []recurring{m.deletions(), m.unretained()} {
-		if next, ok := wipes.after(f.start); ok && next.Time().Before(at) {
-			at = next.Time()
-		}
-	}
-	return at
-}
-
 // visibleFrom returns from when on f, which exists, can be asked for, or false for never.
 func (m media) visibleFrom(f fragment) (time.Time, bool) {
 	random := func(of uint64) rng { return m.rng.derive(of, uint64(f.start)) }

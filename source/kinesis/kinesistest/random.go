@@ -46,6 +46,7 @@ const (
 	ofUpdating
 	ofDeletions
 	ofRetention
+	ofHalves
 	ofExpired
 	ofFrameJitter
 	ofFrameDrops

@@ -45,11 +45,6 @@ func (m media) deletions() recurring {
 	return m.recurs(ofDeletions, m.faults.Recreate, m.faults.AwayFor)
 }
 
-// unretained are the times in which the stream keeps no media.
-func (m media) unretained() recurring {
-	return m.recurs(ofRetention, m.faults.NoRetention, m.faults.AwayFor)
-}
-
 // last returns when it last began, at t or before.
 func (r recurring) last(t source.Slot) source.Slot {
 	return source.Slot(period(t+r.phase, r.every))*r.every - r.phase
@@ -104,12 +99,4 @@ func (st *stream) created(now time.Time) time.Time {
 // gets another.
 func (st *stream) arn(now time.Time) string {
 	return fmt.Sprintf("arn:aws:kinesisvideo:%s:123456789012:stream/%s/%d", st.region, st.Name, st.created(now).UnixMilli())
-}
-
-// retention returns how long media is kept at now.
-func (st *stream) retention(now time.Time) time.Duration {
-	if st.media.unretained().at(source.SlotAt(now)) {
-		return 0
-	}
-	return st.Retention
 }

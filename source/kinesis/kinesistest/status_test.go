@@ -1,6 +1,7 @@
 package kinesistest_test
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -41,18 +42,26 @@ func (c *client) look(t *testing.T) (seen sight, info *kvtypes.StreamInfo) {
 			seen.listed = string(s.Status)
 		}
 	}
-	_, err = c.control.GetDataEndpoint(t.Context(), &kinesisvideo.GetDataEndpointInput{
+	located, err := c.control.GetDataEndpoint(t.Context(), &kinesisvideo.GetDataEndpointInput{
 		StreamName: aws.String("cam-1"), APIName: kvtypes.APINameGetImages,
 	})
 	seen.endpoint = result(err)
+	if err == nil {
+		c.found = located.DataEndpoint
+	}
 	now := time.Now()
-	_, err = c.data.GetImages(t.Context(), ask(now.Add(-20*time.Second), now))
+	_, err = c.data.GetImages(t.Context(), ask(now.Add(-20*time.Second), now), at(c.found))
 	seen.images = result(err)
 	_, err = c.data.ListFragments(t.Context(), &kinesisvideoarchivedmedia.ListFragmentsInput{
 		StreamName: aws.String("cam-1"), FragmentSelector: selectorOf(types.FragmentSelectorTypeServerTimestamp, now.Add(-20*time.Second), now),
-	})
+	}, at(c.found))
 	seen.fragments = result(err)
 	return seen, info
+}
+
+// at has a request sent to a data endpoint, unless it is nil.
+func at(endpoint *string) func(*kinesisvideoarchivedmedia.Options) {
+	return func(o *kinesisvideoarchivedmedia.Options) { o.BaseEndpoint = cmp.Or(endpoint, o.BaseEndpoint) }
 }
 
 const gone = "ResourceNotFoundException"
@@ -91,7 +100,9 @@ func (c *client) changes(t *testing.T, length time.Duration) (all []sight, count
 }
 
 func TestRecreatedStream(t *testing.T) {
-	fakeTime(t, kinesistest.Faults{Recreate: 10 * time.Minute, AwayFor: time.Minute}, func(t *testing.T, c *client, _ time.Time) {
+	const refused = "InvalidArgumentException"
+	faults := kinesistest.Faults{Recreate: 10 * time.Minute, AwayFor: time.Minute, DeadAnswers: 2}
+	fakeTime(t, faults, func(t *testing.T, c *client, _ time.Time) {
 		for { // until it has just become ACTIVE
 			if seen, _ := c.look(t); seen.status == "CREATING" {
 				break
@@ -100,6 +111,7 @@ func TestRecreatedStream(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		_, former := c.look(t)
+		formerly := c.found
 		before := time.Now()
 		all, counts := c.changes(t, 10*time.Minute)
 		on := sight{"ACTIVE", "ACTIVE", "OK", "OK", "OK"}
@@ -126,8 +138,14 @@ func TestRecreatedStream(t *testing.T) {
 			_, err := c.control.DescribeStream(t.Context(), &kinesisvideo.DescribeStreamInput{StreamARN: arn})
 			wantCode(t, err, want)
 		}
-		_, err := c.data.GetImages(t.Context(), ask(before.Add(-20*time.Second), before))
-		wantCode(t, err, gone) // its media is that of the former stream
+		media := ask(before.Add(-20*time.Second), before)
+		for endpoint, want := range map[*string]string{formerly: refused, c.found: gone} { // its media is that of the former stream
+			_, err := c.data.GetImages(t.Context(), media, at(endpoint))
+			wantCode(t, err, want)
+		}
+		now := time.Now()
+		_, err := c.data.GetImages(t.Context(), ask(now.Add(-20*time.Second), now), at(formerly))
+		wantCode(t, err, refused)
 		truth, err := c.Media("cam-1", before.Add(-20*time.Second), before, interval)
 		if err != nil || len(truth) != 100 {
 			t.Fatal(len(truth), err)
@@ -150,14 +168,36 @@ func TestNoRetention(t *testing.T) {
 		}
 		_, err := c.data.GetImages(t.Context(), ask(before.Add(-20*time.Second), before))
 		wantCode(t, err, gone) // deleted, though it is not older than the retention
-		seen := map[int32]bool{}
-		for range 700 {
-			time.Sleep(time.Second)
-			_, info := c.look(t)
-			seen[*info.DataRetentionInHours] = true
-		}
-		if len(seen) != 2 || !seen[0] || !seen[24] {
+		if seen := c.retentions(t); len(seen) != 2 || !seen[0] || !seen[24] {
 			t.Errorf("the retention in hours is %v", seen)
+		}
+	})
+}
+
+// retentions returns which retentions, in hours, the stream has within some minutes.
+func (c *client) retentions(t *testing.T) map[int32]bool {
+	t.Helper()
+	seen := map[int32]bool{}
+	for range 700 {
+		time.Sleep(time.Second)
+		_, info := c.look(t)
+		seen[*info.DataRetentionInHours] = true
+	}
+	return seen
+}
+
+func TestHalvedRetention(t *testing.T) {
+	fakeTime(t, kinesistest.Faults{Halve: 10 * time.Minute}, func(t *testing.T, c *client, _ time.Time) {
+		if seen := c.retentions(t); len(seen) != 2 || !seen[12] || !seen[24] {
+			t.Errorf("the retention in hours is %v", seen)
+		}
+		for range 20 {
+			time.Sleep(time.Minute)
+			_, info := c.look(t)
+			kept := time.Duration(*info.DataRetentionInHours) * time.Hour
+			end := time.Now().Add(-kept)
+			_, err := c.data.GetImages(t.Context(), ask(end.Add(-10*time.Second), end.Add(-time.Second)))
+			wantCode(t, err, "InvalidArgumentException")
 		}
 	})
 }

@@ -15,7 +15,7 @@ type Instant struct {
 	// Exists tells whether there is media. If it is false, the fields below are zero.
 	Exists bool
 	// Visible is the time from which on the media can be asked for, zero for never. Gone
-	// is the time at which its retention ends.
+	// is the time at which its retention ends, or its stream was deleted.
 	Visible, Gone time.Time
 	// Pictures is the time from which on pictures can be made of the media, unless they
 	// never can; zero if it never becomes visible.

@@ -136,6 +136,13 @@ func TestMediaFaults(t *testing.T) {
 			of: func(at kinesistest.Instant) bool { return at.Gone.Sub(at.Start) == 30*time.Second }, low: 1, high: 1,
 		},
 		{
+			name: "halved", retention: 3 * time.Hour, faults: kinesistest.Faults{Halve: 40 * time.Minute},
+			of: func(at kinesistest.Instant) bool {
+				kept := at.Gone.Sub(at.Start)
+				return kept >= 2*time.Hour && kept <= 140*time.Minute
+			}, low: 1, high: 1,
+		},
+		{
 			name: "clock", faults: kinesistest.Faults{Clock: 5 * time.Second, ClockEvery: 20 * time.Second},
 			of: func(at kinesistest.Instant) bool { return at.Exists }, low: 0.8, high: 1,
 		},
