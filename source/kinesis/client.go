@@ -1,9 +1,11 @@
 package kinesis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -16,6 +18,7 @@ import (
 	media "github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia"
 	"github.com/aws/smithy-go/middleware"
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
@@ -40,6 +43,9 @@ type Client struct {
 	decoders sync.Pool // of *page.Decoder: one for each page that is being read
 	// The account's quotas of DescribeStream and of GetDataEndpoint.
 	describes, locates *quota
+	// doubts limits how many endpoints that may have moved are looked up again.
+	doubts *rate.Limiter
+	log    *slog.Logger
 	// inFlight are the requests for images that are under way.
 	inFlight *semaphore.Weighted
 	warn     func(operation string, err error) // of an operation that is not answered
@@ -63,7 +69,8 @@ type service struct {
 func New(ctx context.Context, opts Options) (*Client, error) {
 	c := &Client{
 		opts:     opts,
-		services: map[string]*service{}, describes: newQuota(), locates: newQuota(),
+		services: map[string]*service{}, describes: newQuota(), locates: newQuota(), doubts: newDoubts(),
+		log:      cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)),
 		inFlight: semaphore.NewWeighted(mostInFlight),
 		loaded:   time.Now(), clock: newClock(time.Now, opts.Logger),
 	}

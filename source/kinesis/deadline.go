@@ -120,16 +120,13 @@ func (c *Client) warner() func(operation string, err error) {
 	var mu sync.Mutex
 	told := map[string]time.Time{}
 	return func(operation string, err error) {
-		if c.opts.Logger == nil {
-			return
-		}
 		mu.Lock()
 		defer mu.Unlock()
 		if last, ok := told[operation]; ok && time.Since(last) < tellSlowAgain {
 			return
 		}
 		told[operation] = time.Now()
-		c.opts.Logger.Warn("the service accepts a request and does not answer, trying again", "operation", operation, "err", err)
+		c.log.Warn("the service accepts a request and does not answer, trying again", "operation", operation, "err", err)
 	}
 }
 

@@ -60,10 +60,21 @@ func status(err error) int {
 }
 
 // isAnswer tells whether the endpoint understood the request and refused it, so that
-// another endpoint would do the same.
+// another endpoint would probably do the same.
 func isAnswer(err error) bool {
 	switch code(err) {
-	case codeLimit, codeNotFound, codeNoRetention, "InvalidArgumentException", "IllegalArgumentException", "ValidationException":
+	case codeLimit, codeNotFound, codeNoRetention:
+		return true
+	}
+	return isRefusal(err)
+}
+
+// isRefusal tells whether the endpoint refused the request as impossible. An endpoint that
+// no longer serves the stream may do that, too, and the service does it for windows outside
+// of the retention.
+func isRefusal(err error) bool {
+	switch code(err) {
+	case "InvalidArgumentException", "IllegalArgumentException", "ValidationException":
 		return true
 	}
 	return false

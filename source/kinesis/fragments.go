@@ -74,16 +74,22 @@ func (s *Stream) Trail(ctx context.Context, from, to source.Slot) (time.Duration
 func (s *Stream) fragments(ctx context.Context, in *media.ListFragmentsInput) ([]types.Fragment, error) {
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
-	s.mu.Lock()
-	known := s.endpoints[control.APINameListFragments] != ""
-	s.mu.Unlock()
+	known := s.endpoint(control.APINameListFragments).usable() != ""
 	if !known && !s.client.locates.spare() {
 		return nil, fmt.Errorf("stream %s: the account has no request left to look up where fragments are listed", s)
 	}
-	fragments, err := s.listFragments(ctx, in)
-	if known && refused(err) {
+	fragments, url, err := s.listFragments(ctx, in)
+	switch {
+	case known && refused(err):
 		// A dead endpoint may give the same answer.
-		fragments, err = s.listFragments(ctx, in)
+		fragments, _, err = s.listFragments(ctx, in)
+	case err == nil && (len(fragments) == 0 || s.endpoint(control.APINameListFragments).quiet()):
+		// It may also have an empty list, or always the same one.
+		old := s.client.Now().Sub(*in.FragmentSelector.TimestampRange.EndTimestamp) > oldAfter
+		var moved bool
+		if moved, err = s.confirm(ctx, control.APINameListFragments, url, old); moved {
+			fragments, _, err = s.listFragments(ctx, in)
+		}
 	}
 	switch {
 	case refused(err):
@@ -103,21 +109,21 @@ func refused(err error) bool {
 	return (st == http.StatusUnauthorized || st == http.StatusForbidden) && !expired(err)
 }
 
-// listFragments returns the fragments of all pages, in any order.
-func (s *Stream) listFragments(ctx context.Context, in *media.ListFragmentsInput) ([]types.Fragment, error) {
-	endpoint, err := s.dataEndpoint(ctx, control.APINameListFragments)
+// listFragments returns the fragments of all pages, in any order, and which endpoint was
+// asked.
+func (s *Stream) listFragments(ctx context.Context, in *media.ListFragmentsInput) (all []types.Fragment, endpoint string, err error) {
+	endpoint, err = s.dataEndpoint(ctx, control.APINameListFragments)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	pages := media.NewListFragmentsPaginator(s.service().media, in,
 		func(o *media.ListFragmentsPaginatorOptions) { o.StopOnDuplicateToken = true })
-	var all []types.Fragment
 	for n := 0; pages.HasMorePages(); n++ {
 		if n == maxFragmentsPages {
-			return nil, fmt.Errorf("the list has still more pages after %d", n)
+			return nil, endpoint, fmt.Errorf("the list has still more pages after %d", n)
 		}
 		if err := s.budget.waitListing(ctx, fragmentsPage); err != nil {
-			return nil, err
+			return nil, endpoint, err
 		}
 		out, err := pages.NextPage(ctx, func(o *media.Options) {
 			useEndpoint(o, endpoint)
@@ -127,14 +133,17 @@ func (s *Stream) listFragments(ctx context.Context, in *media.ListFragmentsInput
 			err = fmt.Errorf("%s answered ListFragments without Fragments: it is not this stream's data endpoint", endpoint)
 		}
 		if err != nil {
-			if !isAnswer(err) {
+			if code(err) != codeLimit {
 				s.forget(control.APINameListFragments, endpoint)
 			}
-			return nil, err
+			return nil, endpoint, err
+		}
+		for _, f := range out.Fragments {
+			s.note(control.APINameListFragments, endpoint, aws.ToTime(f.ServerTimestamp))
 		}
 		all = append(all, out.Fragments...)
 	}
-	return all, nil
+	return all, endpoint, nil
 }
 
 func (s *Stream) fragmentsInput(by types.FragmentSelectorType, from, to source.Slot) *media.ListFragmentsInput {

@@ -39,7 +39,8 @@ type Options struct {
 	AccessKey, Secret string
 	// HTTPClient, if set, is used instead of the SDK's own.
 	HTTPClient *http.Client
-	// Logger gets the SDK's log messages. Default: they are discarded.
+	// Logger gets the SDK's log messages, and warnings of what has changed at the service.
+	// Default: they are discarded.
 	Logger *slog.Logger
 	// Attempts is how often a request is tried in all; default 5.
 	Attempts int

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	control "github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
 	media "github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia"
+	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
 
 	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
@@ -21,22 +23,27 @@ const entrySize = 1 << 10
 
 // pages asks for one page after the other until there are no more, or yield returns false.
 // A page may hold any number of images, even none: tokens are followed as long as they
-// lead on. The caller's ctx bounds the time, and the size of the window the bytes.
-func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, slots int, yield func(page.Image) bool) error {
-	left := slots // images that are still to come
-	bytes, most := 0, slots*limits.MaxContent
+// lead on. The caller's ctx bounds the time, and the size of the window the bytes. got
+// keeps what the last page tells of the endpoint.
+func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, w poll.Window, got *reply, yield func(page.Image) bool) error {
+	left := w.Slots() // images that are still to come
+	bytes, most := 0, w.Slots()*limits.MaxContent
 	for {
 		images := 0 // on this page
-		token, err := s.getImages(ctx, in, left, func(img page.Image) bool {
+		*got = reply{}
+		token, err := s.getImages(ctx, in, left, got, func(img page.Image) bool {
 			images++
 			bytes += max(len(img.Data), entrySize)
+			if isMedia(img) && within(img.Time, w) && s.note(control.APINameGetImages, got.url, s.timestamp(in, img)) {
+				got.news = true
+			}
 			return bytes <= most && yield(img)
 		})
 		switch {
 		case err != nil:
 			return err
 		case bytes > most:
-			return fmt.Errorf("stream %s: GetImages has more than %d bytes for %d images", s, most, slots)
+			return fmt.Errorf("stream %s: GetImages has more than %d bytes for %d images", s, most, w.Slots())
 		case token == "":
 			return nil
 		case images == 0 && in.NextToken != nil && *in.NextToken == token:
@@ -48,14 +55,34 @@ func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, slots int,
 	}
 }
 
+// isMedia tells whether an entry shows that there is media.
+func isMedia(img page.Image) bool {
+	return len(img.Data) > 0 || img.Error != "" && img.Error != string(types.ImageErrorNoMedia)
+}
+
+// timestamp returns the time of an image by the service's clock. By the camera's, which may
+// be set back, any image counts as new.
+func (s *Stream) timestamp(in *media.GetImagesInput, img page.Image) time.Time {
+	if in.ImageSelectorType == types.ImageSelectorTypeProducerTimestamp {
+		return s.client.Now()
+	}
+	return img.Time
+}
+
+// within tells whether an instant belongs to a window: answers may have others.
+func within(t time.Time, w poll.Window) bool {
+	return !t.Before(w.Start.Add(-w.Interval).Time()) && !t.After(w.End.Add(w.Interval).Time())
+}
+
 // getImages asks the stream's data endpoint for one page, of the given number of images at
 // most, and yields them. It returns the token of the next page, "" if there is none or
 // yield has returned false.
-func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left int, yield func(page.Image) bool) (string, error) {
+func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left int, got *reply, yield func(page.Image) bool) (string, error) {
 	endpoint, err := s.dataEndpoint(ctx, control.APINameGetImages)
 	if err != nil {
 		return "", s.explain(err)
 	}
+	got.url = endpoint
 	left = min(left, poll.PageSlots)
 	if err := s.budget.wait(ctx, left); err != nil {
 		return "", s.explain(err)
@@ -84,6 +111,13 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left i
 	}
 	if err != nil && !isAnswer(err) {
 		s.forget(control.APINameGetImages, endpoint)
+	}
+	first := in.NextToken == nil
+	got.refused = err != nil && first && isRefusal(err)
+	if err != nil && code(err) == codeNotFound && !first {
+		// The first page had media: another endpoint answers now.
+		s.forget(control.APINameGetImages, endpoint)
+		return "", fmt.Errorf("stream %s: the rest of an answer is gone: %s", s, err.Error())
 	}
 	if err != nil && code(err) == codeNotFound {
 		// The service gives the same answer for a stream without media in the window and

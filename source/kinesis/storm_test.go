@@ -43,12 +43,15 @@ func (w storm) faults() kinesistest.Faults {
 		EmptyPages: 0.02, EmptyRun: 6, TokenLife: 10 * time.Second, BadTokens: 0.02,
 		Throttle: true, Others: 0.2, ThrottleEndpoint: 0.2,
 		Errors: 0.02, Resets: 0.01, Cuts: 0.01, Slow: 0.01, Trickle: 0.01, SlowBy: 3 * time.Second,
-		NoImages: 0.005, Rotate: 7 * time.Minute, DenyListFragments: w.denied, PageSize: w.page,
+		NoImages: 0.005, Rotate: 7 * time.Minute, DeadAnswers: 5, DenyListFragments: w.denied, PageSize: w.page,
 		Updating: 0.05,
 		Skew:     -100 * time.Second, SkewDrift: 1e-4, SkewJump: 40 * time.Second, SkewFor: 20 * time.Second, SkewEvery: 10 * time.Minute,
 		HangDescribe: 0.01, HangEndpoint: 0.01, HangList: 0.01, HangFragments: 0.005, HangImages: 0.002, Stalls: 0.002,
 	}
-	if w.behind == 0 { // or there would be no backlog
+	switch {
+	case w.behind > 0: // and not deleted, or there would be no backlog
+		f.Halve = 40 * time.Minute
+	case w.page == 0 || w.page > 4: // with few images on a page, it takes minutes to catch up
 		f.Recreate, f.NoRetention, f.AwayFor = 23*time.Minute, 31*time.Minute, 20*time.Second
 	}
 	if w.producer {
@@ -62,7 +65,8 @@ func (w storm) faults() kinesistest.Faults {
 
 // storms are streams with fragments of 2 s, at the promised cost, and with fragments of
 // varying lengths; with and without the permission to list them; with cameras whose clocks
-// jump; and with a backlog of media that is about to be deleted.
+// jump; and with a backlog of media that is about to be deleted, by a retention that
+// changes.
 var storms = []storm{
 	{streams: 6, longest: 2 * time.Second, denied: true, cost: 1.25},
 	{streams: 1, longest: 2 * time.Second, cost: 1.25},
@@ -100,7 +104,7 @@ func (w storm) run(t *testing.T, seed uint64) {
 	}
 	if w.behind > 0 {
 		for i := range opts.Streams {
-			opts.Streams[i].Retention = time.Hour
+			opts.Streams[i].Retention = 2 * time.Hour // and an hour at other times
 		}
 	}
 	s := serve(t, opts, kinesis.Options{})

@@ -23,11 +23,12 @@ import (
 const (
 	// requestTime bounds how long the service may take for a window, with retries.
 	requestTime = time.Minute
-	// existsFor is how long a stream is assumed to exist after it was seen.
-	existsFor = time.Minute
 	// learnAgain is how often a stream's retention is looked up again, and the least time
-	// between two attempts.
+	// between two attempts, unless an answer contradicts it. So long a stream is assumed to
+	// exist after it was seen.
 	learnAgain = 5 * time.Minute
+	// knownFor is how long a retention is known after it was looked up.
+	knownFor = learnAgain + time.Minute
 )
 
 // StreamOptions say which stream to read, and which images to ask for.
@@ -50,6 +51,9 @@ type StreamOptions struct {
 	// service's error code if it is a known one, the HTTP status of other errors, or
 	// "error" if there was no answer.
 	Observe func(code string, images int)
+	// Located, if set, is called after each look-up of a data endpoint, with what came of
+	// it: [LookupFirst], [LookupSame], [LookupMoved] or [LookupFailed].
+	Located func(result string)
 }
 
 // A Stream is one stream of the service. It implements [poll.Fetcher] and
@@ -60,17 +64,21 @@ type Stream struct {
 	budget *budget
 	sizes  pageSizes
 
+	locating sync.Mutex // held while an endpoint is looked up
+
 	mu        sync.Mutex
-	endpoints map[control.APIName]string // of the data plane, as far as known
-	seen      time.Time                  // when the stream was last known to exist
+	endpoints map[control.APIName]*endpoint // of the data plane, as far as known
+	movedAt   time.Time                     // when an endpoint was last found to have moved
+	seen      time.Time                     // when the stream was last known to exist
 	retention time.Duration
+	created   time.Time // when the stream was created; zero while unknown
 	learned   time.Time // when the retention was last asked for
 	unchecked bool      // the check has been postponed
 }
 
 // Stream returns a stream. It sends nothing yet.
 func (c *Client) Stream(opts StreamOptions) *Stream {
-	return &Stream{client: c, opts: opts, budget: newBudget(), endpoints: map[control.APIName]string{}}
+	return &Stream{client: c, opts: opts, budget: newBudget(), endpoints: map[control.APIName]*endpoint{}}
 }
 
 // Check asks the service whether the stream can be read. The error wraps
@@ -106,19 +114,42 @@ func (s *Stream) describe(ctx context.Context) error {
 	case aws.ToInt32(info.DataRetentionInHours) <= 0:
 		return fmt.Errorf("%w: stream %s keeps no media: its DataRetentionInHours must be above 0", source.ErrNoStream, s)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seen, s.unchecked = time.Now(), false
-	s.learned = s.seen
-	s.retention = time.Duration(aws.ToInt32(info.DataRetentionInHours)) * time.Hour
+	s.keep(aws.ToTime(info.CreationTime), time.Duration(aws.ToInt32(info.DataRetentionInHours))*time.Hour)
 	return nil
 }
 
-// Retention returns how long the service keeps the stream's media, as the last
-// [Stream.Check] found it; 0 before the first.
+// keep keeps what DescribeStream tells, and logs what has changed. After a stream was
+// deleted and created again under its name, its endpoints are looked up again.
+func (s *Stream) keep(created time.Time, retention time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.created.IsZero() && !created.IsZero() && !created.Equal(s.created) {
+		s.client.log.Warn("the stream was deleted and created again: what it had before is gone",
+			"stream", s.String(), "created", created.UTC(), "before", s.created.UTC())
+		for _, e := range s.endpoints {
+			e.failed = true
+		}
+	}
+	if s.retention > 0 && retention != s.retention {
+		s.client.log.Warn("the retention of the stream has changed", "stream", s.String(), "retention", retention, "before", s.retention)
+	}
+	s.seen, s.unchecked = time.Now(), false
+	s.learned = s.seen
+	if !created.IsZero() {
+		s.created = created
+	}
+	s.retention = retention
+}
+
+// Retention returns how long the service keeps the stream's media, 0 while that is not
+// known: before the first [Stream.Check], and after a time without requests, in which it
+// may have been changed. The next request for images looks it up again.
 func (s *Stream) Retention() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if time.Since(s.seen) > knownFor {
+		return 0
+	}
 	return s.retention
 }
 
@@ -135,7 +166,7 @@ func (s *Stream) DataEndpoint(ctx context.Context) (string, error) {
 // Images implements [poll.Fetcher]. Images are yielded while the rest of the answer is
 // still arriving.
 func (s *Stream) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
-	return s.images(ctx, s.input(w), w.Slots())
+	return s.images(ctx, s.input(w), w)
 }
 
 // Received implements [poll.Trailer].
@@ -148,47 +179,104 @@ type received struct{ *Stream }
 func (r received) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
 	in := r.input(w)
 	in.ImageSelectorType = types.ImageSelectorTypeServerTimestamp
-	return r.images(ctx, in, w.Slots())
+	return r.images(ctx, in, w)
 }
 
-func (s *Stream) images(ctx context.Context, in *media.GetImagesInput, slots int) iter.Seq2[poll.Image, error] {
+// images asks for a window. An answer that ends slots, and need not be true, is only passed
+// on after the endpoint has been confirmed; if that is another one, it is asked instead.
+func (s *Stream) images(ctx context.Context, in *media.GetImagesInput, w poll.Window) iter.Seq2[poll.Image, error] {
 	return func(yield func(poll.Image, error) bool) {
-		if err := s.ready(ctx); err != nil {
-			yield(poll.Image{}, err)
-			return
-		}
-		if err := s.client.inFlight.Acquire(ctx, 1); err != nil {
-			yield(poll.Image{}, s.explain(err))
-			return
-		}
-		defer s.client.inFlight.Release(1)
-		ctx, timeout := withTimeout(ctx, requestTime)
-		defer timeout.stop()
-		stopped := false
-		err := s.pages(ctx, in, slots, func(img page.Image) bool {
-			if img.Time.IsZero() {
-				return true
+		got := s.ask(ctx, *in, w, yield)
+		if s.doubtful(w, got) {
+			moved, err := s.resolve(ctx, w, got)
+			if err != nil {
+				got.err = err
+			} else if moved {
+				got = s.ask(ctx, *in, w, yield)
 			}
-			timeout.pause()
-			defer timeout.resume()
-			stopped = !yield(image(img), nil)
-			return !stopped
-		})
-		if err != nil && !stopped {
-			yield(poll.Image{}, timeout.explain(err))
+		}
+		if got.err != nil && !got.stopped {
+			yield(poll.Image{}, got.err)
 		}
 	}
+}
+
+// ask asks the stream's endpoint for a window once.
+func (s *Stream) ask(ctx context.Context, in media.GetImagesInput, w poll.Window, yield func(poll.Image, error) bool) (got reply) {
+	if err := s.ready(ctx); err != nil {
+		return reply{err: err}
+	}
+	if err := s.client.inFlight.Acquire(ctx, 1); err != nil {
+		return reply{err: s.explain(err)}
+	}
+	defer s.client.inFlight.Release(1)
+	ctx, timeout := withTimeout(ctx, requestTime)
+	defer timeout.stop()
+	err := s.pages(ctx, &in, w, &got, func(img page.Image) bool {
+		if img.Time.IsZero() {
+			return true
+		}
+		timeout.pause()
+		defer timeout.resume()
+		got.stopped = !yield(image(img), nil)
+		return !got.stopped
+	})
+	if err != nil {
+		got.err = timeout.explain(err)
+	}
+	return got
+}
+
+// doubtful tells whether an answer may come from an endpoint that is no longer the right
+// one: it has nothing new where slots end or media should have come, or it refuses the
+// window.
+func (s *Stream) doubtful(w poll.Window, got reply) bool {
+	switch {
+	case got.stopped || got.news:
+		return false
+	case got.refused:
+		return true
+	case got.err != nil && !errors.Is(got.err, poll.ErrEmptyWindow):
+		return false
+	}
+	return w.Final || s.endpoint(control.APINameGetImages).quiet()
+}
+
+// resolve clears up a doubtful answer. It returns true if the window has to be asked for
+// again. It returns an error if the retention has changed: then the window may lie outside
+// of it.
+func (s *Stream) resolve(ctx context.Context, w poll.Window, got reply) (moved bool, err error) {
+	before := s.kept()
+	old := s.client.Now().Sub(w.End.Time()) > oldAfter
+	if got.refused || old {
+		err = s.describeAgain(ctx)
+	}
+	changed := func() bool { return before > 0 && s.kept() != before }
+	if err == nil && !changed() {
+		moved, err = s.confirm(ctx, control.APINameGetImages, got.url, old)
+	}
+	if now := s.kept(); err == nil && changed() {
+		err = fmt.Errorf("stream %s: the retention is now %v, and was %v", s, now, before)
+	}
+	return moved, err
+}
+
+// kept returns the retention as it was last known, however long ago.
+func (s *Stream) kept() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retention
 }
 
 // ready waits until the account has a request left for the data endpoint if that is not
 // known, and does the check that was postponed.
 func (s *Stream) ready(ctx context.Context) error {
-	s.mu.Lock()
-	located, unchecked := s.endpoints[control.APINameGetImages] != "", s.unchecked
-	s.mu.Unlock()
-	if !located {
+	if s.endpoint(control.APINameGetImages).usable() == "" {
 		return s.client.locates.wait(ctx)
 	}
+	s.mu.Lock()
+	unchecked := s.unchecked
+	s.mu.Unlock()
 	if unchecked {
 		if !s.client.describes.spare() {
 			return nil
@@ -215,40 +303,10 @@ func (s *Stream) learn(ctx context.Context) {
 	}
 }
 
-// dataEndpoint returns the endpoint for requests of an API. It is kept until a request
-// fails, because GetDataEndpoint is limited to five requests a second for a stream.
-func (s *Stream) dataEndpoint(ctx context.Context, api control.APIName) (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if endpoint := s.endpoints[api]; endpoint != "" {
-		return endpoint, nil
-	}
-	out, err := s.service().control.GetDataEndpoint(ctx, &kinesisvideo.GetDataEndpointInput{
-		APIName: api, StreamName: s.name(), StreamARN: s.arn(),
-	}, s.client.locates.observe)
-	if err != nil {
-		return "", err
-	}
-	if aws.ToString(out.DataEndpoint) == "" {
-		return "", errors.New("GetDataEndpoint answered without a DataEndpoint")
-	}
-	s.endpoints[api] = *out.DataEndpoint
-	return *out.DataEndpoint, nil
-}
-
-// forget drops an endpoint that failed, unless it has been replaced already.
-func (s *Stream) forget(api control.APIName, endpoint string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.endpoints[api] == endpoint {
-		delete(s.endpoints, api)
-	}
-}
-
 // notFound distinguishes a window without media from a stream that does not exist.
 func (s *Stream) notFound(ctx context.Context, err error) error {
 	s.mu.Lock()
-	exists := time.Since(s.seen) < existsFor
+	exists := time.Since(s.seen) < learnAgain
 	s.mu.Unlock()
 	if !exists {
 		if err := s.client.describes.wait(ctx); err != nil {
