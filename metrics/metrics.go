@@ -104,6 +104,7 @@ type Metrics struct {
 	// Config is the state of the config file.
 	Config *Config
 
+	lookups  *lookups
 	registry *prometheus.Registry // of all metrics but those of the streams
 	families []Family             // the same
 	streams  func() []Stream
@@ -126,7 +127,8 @@ func New(build Build) *Metrics {
 		PublishBytes: f.counter("cvfeeder_publish_bytes_total", "Bytes of delivered messages, headers included.", "output"),
 		PublishErrors: f.counter("cvfeeder_publish_errors_total", "Messages that were not delivered, or not at the first attempt: "+
 			"`disconnected`, `slow`, `full`, `refused`, `conflict` (another cvfeeder publishes the same cameras), `too_large`, `closed`, `foreign` (somebody else's message was on the subject and was ignored).", "reason"),
-		Config: newConfig(f),
+		Config:  newConfig(f),
+		lookups: newLookups(f),
 	}
 	f.gauge("cvfeeder_build_info", "Always 1; the labels are the versions.", "version", "opencv", "go").
 		WithLabelValues(build.Version, build.OpenCV, runtime.Version()).Set(1)

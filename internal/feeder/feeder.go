@@ -161,7 +161,8 @@ type parts struct {
 	pipeline  *pipeline.Pipeline
 	log       *slog.Logger
 
-	opened atomic.Bool // the outlet is ready and the streams have begun
+	opened   atomic.Bool              // the outlet is ready and the streams have begun
+	follower atomic.Pointer[follower] // nil while there is none
 }
 
 func (f *Feeder) service(ctx context.Context, plan Plan) (*kinesis.Client, error) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -24,6 +25,8 @@ const (
 	// listEvery is how often the prefixes are looked up. The quota of ListStreams is the
 	// account's, which others use as well.
 	listEvery = 30 * time.Second
+	// listSoon is the same while there is a prefix of which nothing is known yet.
+	listSoon = 5 * time.Second
 	// listWait limits one look-up, which may have to read a page for every ten streams.
 	listWait = 5 * time.Minute
 	// checkWait limits the look-up at the start, which only finds out whether a permission
@@ -52,6 +55,9 @@ type follower struct {
 	running map[string]wanted
 	found   map[string][]string // names by prefix, as of the last look-up
 	refused map[string]bool     // names that have been logged as refused
+
+	mu      sync.Mutex
+	unfound map[string]string // prefixes that have never been looked up, and why not
 }
 
 // changes are how a follower learns of another config, and what becomes of it.
@@ -70,9 +76,39 @@ func newFollower(b *builder, c changes, log *slog.Logger) *follower {
 	f := &follower{
 		builder: b, cfg: b.plan.Config, log: log, changes: c,
 		running: map[string]wanted{}, found: map[string][]string{}, refused: map[string]bool{},
+		unfound: map[string]string{},
 	}
 	f.running = f.want()
+	f.expect()
 	return f
+}
+
+// expect notes which of the config's prefixes have never been looked up.
+func (f *follower) expect() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.unfound
+	f.unfound = map[string]string{}
+	for _, c := range f.cfg.Prefixes() {
+		if _, known := f.found[c.Prefix]; !known {
+			f.unfound[c.Prefix] = cmp.Or(before[c.Prefix], "not answered yet")
+		}
+	}
+}
+
+// notReady returns which prefixes have never been looked up, so that nobody knows which
+// streams to run: a line for each.
+func (f *follower) notReady() []string {
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var why []string
+	for _, prefix := range slices.Sorted(maps.Keys(f.unfound)) {
+		why = append(why, fmt.Sprintf("prefix %s: its streams could not be looked up: %s", prefix, f.unfound[prefix]))
+	}
+	return why
 }
 
 // idle reports whether nothing can change.
@@ -84,12 +120,14 @@ func (f *follower) follow(ctx context.Context, set pipeline.Set) {
 	defer list.Stop()
 	defer look.Stop()
 	f.update(ctx, set)
+	list.Reset(f.pace())
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-list.C:
 			f.update(ctx, set)
+			list.Reset(f.pace())
 		case <-look.C:
 			if f.changes.file == nil {
 				continue
@@ -104,6 +142,14 @@ func (f *follower) follow(ctx context.Context, set pipeline.Set) {
 	}
 }
 
+// pace returns how long to wait until the prefixes are looked up again.
+func (f *follower) pace() time.Duration {
+	if len(f.notReady()) > 0 {
+		return listSoon
+	}
+	return listEvery
+}
+
 // update looks up all prefixes, then starts new streams and stops those that are gone.
 func (f *follower) update(ctx context.Context, set pipeline.Set) {
 	for _, c := range f.cfg.Prefixes() {
@@ -115,10 +161,21 @@ func (f *follower) update(ctx context.Context, set pipeline.Set) {
 // find looks up a prefix. Where that fails, the streams of the last look-up stay.
 func (f *follower) find(ctx context.Context, prefix string) {
 	names, err := f.list(ctx, prefix, listWait)
+	if ctx.Err() != nil {
+		return
+	}
+	f.builder.metrics.PrefixLookup(err)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, never := f.unfound[prefix]
 	switch {
 	case err == nil:
 		f.found[prefix] = names
-	case ctx.Err() == nil:
+		delete(f.unfound, prefix)
+	case never:
+		f.unfound[prefix] = err.Error()
+	}
+	if err != nil {
 		f.log.Warn("streams could not be looked up, trying again", "prefix", prefix, "err", err)
 	}
 }

@@ -6,7 +6,10 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
@@ -112,4 +115,92 @@ outputs: {a: {}}`), feedertest.NoVariables)
 	if !strings.Contains(log.String(), "could not be looked up") {
 		t.Errorf("nothing was said of it: %s", log.String())
 	}
+}
+
+// TestPrefixesThatAreNotAnswered: as long as nobody knows which streams a prefix has, the
+// feeder is not ready, and says why; failures after that change nothing.
+func TestPrefixesThatAreNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipe := kinesistest.NewPipe()
+		begin := time.Now()
+		fake, err := kinesistest.New(kinesistest.Options{Scene: feedertest.Grey{}, Intercept: func(kinesistest.Request) *kinesistest.ErrorResponse {
+			for _, hangs := range [][2]time.Duration{{0, 4 * time.Minute}, {20 * time.Minute, 30 * time.Minute}} {
+				if at := time.Since(begin); at >= hangs[0] && at < hangs[1] {
+					time.Sleep(hangs[1] - at)
+				}
+			}
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var working sync.WaitGroup
+		working.Go(func() { _ = fake.Serve(ctx, pipe) })
+		client := pipe.Client()
+		service, err := kinesis.New(t.Context(), kinesis.Options{
+			Region: kinesistest.Region, Endpoint: "http://fake", AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey, HTTPClient: client,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := config.Parse("test", []byte("streams: [{prefix: cam, outputs: [a]}]\noutputs: {a: {}}"), feedertest.NoVariables)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := NewPlan(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		m := metrics.New(metrics.Build{})
+		f := newFollower(&builder{plan: plan, service: service, metrics: m, claim: unclaimed}, changes{}, slog.New(slog.NewTextHandler(&log, nil)))
+		var running set
+		working.Go(func() { f.follow(ctx, &running) })
+		for _, step := range []struct {
+			at   time.Duration
+			want string
+		}{
+			{5 * time.Second, "prefix cam: its streams could not be looked up: not answered yet"},
+			{3 * time.Minute, "prefix cam: its streams could not be looked up: streams with prefix \"cam\": "},
+			{6 * time.Minute, ""},
+			{25 * time.Minute, ""},
+			{35 * time.Minute, ""},
+		} {
+			time.Sleep(time.Until(begin.Add(step.at)))
+			if got := strings.Join(f.notReady(), "\n"); got != step.want && (step.want == "" || !strings.HasPrefix(got, step.want)) {
+				t.Errorf("after %v: %q", step.at, got)
+			}
+		}
+		stop()
+		client.CloseIdleConnections()
+		working.Wait()
+		if len(running.names) != 4 || running.removed > 0 {
+			t.Errorf("%v are running, %d were removed", running.names, running.removed)
+		}
+		if !strings.Contains(log.String(), "could not be looked up") {
+			t.Errorf("logged: %s", log.String())
+		}
+		if got := counts(t, m, "cvfeeder_prefix_lookups_total"); got["failed"] < 3 || got["ok"] < 20 {
+			t.Errorf("counted: %v", got)
+		}
+	})
+}
+
+// counts returns the values of a counter by its only label.
+func counts(t *testing.T, m *metrics.Metrics, name string) map[string]float64 {
+	t.Helper()
+	all, err := m.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]float64{}
+	for _, family := range all {
+		if family.GetName() == name {
+			for _, one := range family.GetMetric() {
+				by[one.GetLabel()[0].GetValue()] = one.GetCounter().GetValue()
+			}
+		}
+	}
+	return by
 }

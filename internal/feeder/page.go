@@ -61,7 +61,7 @@ func metricsOf(states []pipeline.State) []metrics.Stream {
 
 // notReady returns what keeps frames from flowing, a line for each reason.
 func (p *parts) notReady() []string {
-	why := p.broker.notReady()
+	why := append(p.broker.notReady(), p.follower.Load().notReady()...)
 	if why == nil && !p.opened.Load() {
 		return []string{"NATS: the stream is not ready"}
 	}

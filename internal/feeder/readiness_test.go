@@ -71,6 +71,36 @@ func TestReadiness(t *testing.T) {
 	r.Messages()
 }
 
+// TestReadinessOfAPrefix: without an answer to which streams there are, nothing is ready.
+func TestReadinessOfAPrefix(t *testing.T) {
+	t.Parallel()
+	var away atomic.Bool
+	away.Store(true)
+	r := feedertest.NewRig(t, kinesistest.Options{Scene: feedertest.Grey{}, Intercept: func(req kinesistest.Request) *kinesistest.ErrorResponse {
+		if away.Load() && req.Operation == "ListStreams" {
+			return &kinesistest.ErrorResponse{Code: "InvalidArgumentException", Message: "not today"}
+		}
+		return nil
+	}})
+	o, log := options(t, strings.Replace(readinessConfig, "name: cam-2", "prefix: cam-2", 1), r.FakeURL, r.NATSURL)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o.Started = func(ctx context.Context, run feeder.Running) {
+		defer cancel()
+		if last := untilAnswer(ctx, run.HTTP+"/readyz", http.StatusServiceUnavailable, "prefix cam-2: its streams could not be looked up: streams with prefix"); last != "" {
+			t.Errorf("ready without the prefix: %s", last)
+		}
+		away.Store(false)
+		if last := untilAnswer(ctx, run.HTTP+"/readyz", http.StatusOK, "ready"); last != "" {
+			t.Errorf("never ready: %s", last)
+		}
+	}
+	if err := feeder.New(o).Run(ctx); err != nil {
+		t.Errorf("%v\n%s", err, log.String())
+	}
+	r.Messages()
+}
+
 // untilAnswer asks until the answer is as wanted. It returns the last one where it
 // never was.
 func untilAnswer(ctx context.Context, url string, status int, body string) (last string) {

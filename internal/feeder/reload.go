@@ -97,6 +97,7 @@ func (f *follower) use(plan Plan) {
 	maps.DeleteFunc(f.found, func(prefix string, _ []string) bool {
 		return !slices.ContainsFunc(plan.Config.Streams, func(s config.Stream) bool { return s.Prefix == prefix })
 	})
+	f.expect()
 }
 
 // follow returns what the pipeline is to follow, nil where its streams cannot change.
@@ -120,6 +121,7 @@ func (f *Feeder) follow(ctx context.Context, p *parts, b *builder) (followFunc, 
 	if follower.idle() {
 		return nil, nil
 	}
+	p.follower.Store(follower)
 	return follower.follow, follower.check(ctx)
 }
 

@@ -88,7 +88,9 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 // opener returns what opens the feed of a stream, which polls GetImages.
 func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
 	began := time.Now()
-	client := b.service.Stream(ClientOptions(c, func(code string, images int) { b.metrics.Requested(c.Name, code, images) }))
+	stream := ClientOptions(c, func(code string, images int) { b.metrics.Requested(c.Name, code, images) })
+	stream.Located = b.metrics.EndpointLookup
+	client := b.service.Stream(stream)
 	opts := PollOptions(c)
 	opts.To, opts.Spread, opts.Now, opts.Unsure = s.To, b.spread, b.service.Now, b.service.Unsure
 	opts.Retention = client.Retention
