@@ -193,8 +193,15 @@ func fleetKinesis() []panel {
 			queries: []query{{expr: `sum by (instance) (rate(cvfeeder_images_requested_total{` + chosenStreams + `}[$__rate_interval])) * ` + month + ` * $price / 1e6`, legend: "{{instance}}"}},
 		}),
 		chart(panel{
-			title: "Clock offset", description: "How far the host's clock is ahead of that of Kinesis; below 0 it is behind. Frames are asked for by that of Kinesis.", unit: "s", width: columns,
+			title: "Clock offset", description: "How far the host's clock is ahead of that of Kinesis; below 0 it is behind. Frames are asked for by that of Kinesis.", unit: "s", width: columns / 2,
 			queries: []query{{expr: `cvfeeder_clock_offset_seconds{instance=~"$instance"}`, legend: "{{instance}}"}},
+		}),
+		chart(panel{
+			title: "Look-ups", description: "Of data endpoints and of prefixes, by result. While a camera is off, its endpoint is confirmed now and then: same. The alerts fire when more than half fail.", unit: "reqps", width: columns / 2,
+			queries: []query{
+				{expr: `sum by (result) (rate(cvfeeder_endpoint_lookups_total{instance=~"$instance"}[$__rate_interval]))`, legend: "endpoint: {{result}}"},
+				{expr: `sum by (result) (rate(cvfeeder_prefix_lookups_total{instance=~"$instance"}[$__rate_interval]))`, legend: "prefix: {{result}}"},
+			},
 		}),
 	}
 }
