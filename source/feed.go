@@ -49,6 +49,9 @@ type FeedState struct {
 	// Unknown says that it is not known where the camera's clock stands: at the start, or
 	// because it was set.
 	Unknown bool
+	// Wait is how long after its instant a slot without a picture is waited for, at most:
+	// so long its stream may stand still without being stalled. 0 if that does not apply.
+	Wait time.Duration
 }
 
 // An OpenFeed makes the feed of a stream, which claims its slots in l. The feed calls

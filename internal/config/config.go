@@ -194,8 +194,8 @@ type Stream struct {
 	Selector Selector `yaml:"selector" jsonschema:"enum=server,enum=producer"`
 	// Lag is how far behind now to request images; auto learns it.
 	Lag AutoDuration `yaml:"lag"`
-	// Grace is how long a missing image is requested again before its slot counts
-	// as a gap.
+	// Grace is how long after it should have been visible a missing image is requested
+	// again before its slot counts as a gap.
 	Grace time.Duration `yaml:"grace"`
 	// Late is how far back slots without media may still turn up, because the camera
 	// uploads what it has recorded later. Their tensors come out of order, with the header

@@ -12,7 +12,8 @@ import (
 const (
 	logAgain = time.Minute      // while a failure lasts
 	logSoon  = 10 * time.Second // where a stream fails now and then
-	// stalledAfter the grace, a stream whose cursor has not moved is not ready.
+	// stalledAfter the time for which its feed waits for a slot, a stream whose cursor has
+	// not moved is not ready.
 	stalledAfter = 20 * time.Second
 )
 
@@ -71,7 +72,7 @@ func (s *stream) problemNow(now time.Time) (problem string, since, stalled time.
 	if h.problem != "" {
 		problem, since = h.problem, h.since
 	}
-	if now.Sub(h.moved) > s.Grace+stalledAfter+s.Grid.Interval() {
+	if now.Sub(h.moved) > max(s.Grace, s.feed.State().Wait)+stalledAfter+s.Grid.Interval() {
 		stalled = h.moved
 	}
 	return problem, since, stalled

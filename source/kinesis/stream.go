@@ -71,9 +71,10 @@ type Stream struct {
 	movedAt   time.Time                     // when an endpoint was last found to have moved
 	seen      time.Time                     // when the stream was last known to exist
 	retention time.Duration
-	created   time.Time // when the stream was created; zero while unknown
-	learned   time.Time // when the retention was last asked for
-	unchecked bool      // the check has been postponed
+	created   time.Time     // when the stream was created; zero while unknown
+	learned   time.Time     // when the retention was last asked for
+	unchecked bool          // the check has been postponed
+	longest   time.Duration // of the fragments that were listed
 }
 
 // Stream returns a stream. It sends nothing yet.

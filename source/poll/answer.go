@@ -15,6 +15,11 @@ type answer struct {
 	live  bool        // reaches the newest slot worth asking for
 	// aligned says that it also ends where a fragment should.
 	aligned bool
+	// widened is the slot for which the window was widened, 0 for none.
+	widened source.Slot
+	// earlier is the newest slot with media in earlier windows of the same range, which
+	// has no hole from earlierBegin on; 0 for none.
+	earlier, earlierBegin source.Slot
 	// By the window's slots: whether there is media, whether there is nothing but an error
 	// of it, and whether there is an entry that says neither.
 	media, broken, open []bool
@@ -85,11 +90,6 @@ func (p *Poller) fetch(ctx context.Context, a *answer, yield func(source.Frame, 
 		}
 		if !p.release(yield) {
 			return false, nil
-		}
-	}
-	for i, broken := range a.broken {
-		if broken {
-			p.ledger.GiveUp(a.slot(i), source.MediaError)
 		}
 	}
 	if _, ok := a.newest(); ok {

@@ -95,14 +95,18 @@ func (p *Poller) follow(ctx context.Context) (ready bool, err error) {
 	return p.freeze(), nil
 }
 
-// overdue tells whether media has failed to appear for so long that the first slot after
-// the newest media would be given up.
+// usualDelay is how long after its end a fragment is visible, at most, by all experience.
+const usualDelay = 5 * time.Second
+
+// overdue tells whether media has failed to appear for longer than fragments and their
+// delay explain, and the grace.
 func (p *Poller) overdue() bool { return p.serviceNow().Add(-p.camera.trail) >= p.lastPresent() }
 
-// lastPresent returns the last instant before the slots after the newest media are given
-// up.
+// lastPresent returns the last instant at which the slots after the newest media are not
+// overdue.
 func (p *Poller) lastPresent() source.Slot {
-	return p.camera.edge.Add(p.edgeGrace()+p.ledger.Grid().Interval()) - 1
+	wait := max(p.opts.Grace+max(p.opts.Lag, 0), p.longestFragment()+max(p.estimate.delay, usualDelay))
+	return p.camera.edge.Add(wait+p.ledger.Grid().Interval()) - 1
 }
 
 // freeze lets the present stand still while the service receives media of which it is not

@@ -18,22 +18,39 @@ type slotRange struct {
 	aligned  bool // and ends where a fragment should
 }
 
-// cycle asks once for everything that is wanted now. It returns false when the caller
-// wants no more frames.
+// cycle asks once for everything that is wanted now: slots that have to be decided because
+// their grace is over, or that were never asked for; from time to time the first that is
+// missing; and what may be new, unless too much is open already. It returns false when the
+// caller wants no more frames.
 func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool) (more bool, err error) {
 	if ready, err := p.follow(ctx); !ready || err != nil {
 		return ctx.Err() == nil, err
 	}
 	now := p.now()
 	p.extend(now)
-	for _, r := range p.ranges(now) {
-		for p.worthListing(r) {
-			if more, err := p.fetchListed(ctx, &r, yield); !more || err != nil {
-				return more, err
-			}
+	live := p.liveRange(now)
+	// Slots are decided together, not one by one while their grace runs out.
+	first, _ := p.ledger.Wanted(0)
+	if p.unsure() || first > p.decide && now >= p.deadline(p.lastMissing(first)) {
+		p.decide = min(p.expired(now), live.to)
+	}
+	due := now >= p.recheckAt
+	asked := p.askedTo
+	old := slotRange{to: p.decide}
+	if !due {
+		old.from = p.askedTo + 1
+	}
+	if more, err := p.ask(ctx, old, yield); !more || err != nil {
+		return more, err
+	}
+	if due {
+		if more, err := p.recheck(ctx, live, now, yield); !more || err != nil {
+			return more, err
 		}
-		more, err := p.fetchRange(ctx, r, yield)
-		if !more || err != nil {
+	}
+	if (now >= p.pollAt || p.askedTo > asked) && !p.full() {
+		live.from = max(live.from, p.decide+1)
+		if more, err := p.ask(ctx, live, yield); !more || err != nil {
 			return more, err
 		}
 	}
@@ -41,6 +58,36 @@ func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool
 		return false, nil
 	}
 	return p.lookAgain(ctx, yield)
+}
+
+// recheck asks for the first missing slot, unless it is being decided or is asked for as
+// what may be new. If it is there, it asks for all that is missing.
+func (p *Poller) recheck(ctx context.Context, live slotRange, now source.Slot, yield func(source.Frame, error) bool) (more bool, err error) {
+	first, ok := p.ledger.Wanted(0)
+	if !ok || first <= p.decide || first > p.askedTo || first > p.newest && first >= live.from {
+		return true, nil
+	}
+	to := min(p.sample(first), now.Add(-max(p.opts.Lag, 0)))
+	more, err = p.ask(ctx, slotRange{from: first, to: to, live: first > p.newest}, yield)
+	next, ok := p.ledger.Wanted(first)
+	switch {
+	case !more || err != nil || next == first:
+		return more, err
+	case ok && next <= p.newest:
+		return p.ask(ctx, slotRange{from: next, to: p.newest}, yield)
+	}
+	p.misses, p.pollAt = 0, now // the camera is not off
+	return true, nil
+}
+
+// ask asks for the wanted slots of a range.
+func (p *Poller) ask(ctx context.Context, r slotRange, yield func(source.Frame, error) bool) (more bool, err error) {
+	for p.worthListing(r) {
+		if more, err := p.fetchListed(ctx, &r, yield); !more || err != nil {
+			return more, err
+		}
+	}
+	return p.fetchRange(ctx, r, yield)
 }
 
 // extend brings the ledger up to now, and gives up the slots that are older than the
@@ -58,7 +105,8 @@ func (p *Poller) extend(now source.Slot) {
 		if kept := p.opts.Retention(); kept > 0 {
 			// A window begins some time before the first wanted slot, and the service
 			// refuses one that begins before all media.
-			margin := max(MaxFragment+10*time.Second, 2*p.ledger.Grid().Interval())
+			margin := max(MaxFragment, p.longestFragment()) + 10*time.Second
+			margin = max(margin, 2*p.ledger.Grid().Interval())
 			p.ledger.GiveUpBefore(now.Add(margin-kept), source.NoMedia)
 		}
 	}
@@ -69,37 +117,44 @@ func (p *Poller) extend(now source.Slot) {
 func (p *Poller) goBack(now source.Slot) {
 	p.estimate = estimate{interval: p.estimate.interval, least: p.estimate.least}
 	p.cadence = cadence{interval: p.cadence.interval}
-	p.newest, p.trailed, p.recheckAt, p.listAgain = 0, 0, 0, 0
+	p.newest, p.trailed, p.recheckAt, p.pollAt, p.listAgain, p.decide = 0, 0, 0, 0, 0, 0
 	p.askedTo = min(p.askedTo, now)
-	clear(p.widened)
-	clear(p.startsAfter)
+	clear(p.clues)
 }
 
-// ranges returns what to ask for: slots that have to be decided because their grace is
-// over, or that were never asked for; from time to time what is missing among media that
-// is there; and what may be new, unless too much is held already.
-func (p *Poller) ranges(now source.Slot) []slotRange {
-	live := p.liveRange(now)
-	old := min(p.expired(now), live.to)
-	var all []slotRange
-	if due := now >= p.recheckAt; due || p.askedTo <= old {
-		all = append(all, slotRange{to: old})
-		if due {
-			p.recheckAt = now.Add(p.recheckInterval())
-			all = append(all, slotRange{from: old + 1, to: min(p.newest, live.to)})
-		}
+// full tells whether so much is open that nothing new is asked for.
+func (p *Poller) full() bool { return p.heldBytes.Load() > maxHeld || len(p.clues) > maxOpen }
+
+// deciding tells whether the next looks decide about a slot.
+func (p *Poller) deciding(s source.Slot) bool {
+	c := p.clues[s]
+	return s <= p.decide && (c.proofs > 0 || c.broken != 0)
+}
+
+// waits tells whether the slots from one on were never asked for and have to wait: too
+// much is open, or frames wait for slots that are decided in the next cycles.
+func (p *Poller) waits(from source.Slot) bool {
+	first, _ := p.ledger.Wanted(0)
+	return from > p.askedTo && (p.full() || p.deciding(first) && len(p.held) > 0)
+}
+
+// sample returns the last slot to ask for in order to learn whether the first missing one
+// is there. While there is nothing, no image is made of a whole fragment. But each slot of
+// one whose picture fails is paid for, so a single one has to do.
+func (p *Poller) sample(first source.Slot) source.Slot {
+	switch {
+	case p.clues[first].broken != 0:
+		return first
+	case p.lists():
+		return max(first, p.newest)
 	}
-	if p.heldBytes.Load() > maxHeld {
-		return all
-	}
-	live.from = max(live.from, old+1)
-	return append(all, live)
+	return min(p.lastMissing(first), first.Add(p.longestFragment()))
 }
 
 // liveRange returns the range of what may be new.
 func (p *Poller) liveRange(now source.Slot) slotRange {
 	grid := p.ledger.Grid()
-	r := slotRange{from: p.newest, live: true}
+	r := slotRange{from: grid.Step(p.newest, 1), live: true}
 	fragment, known := p.estimate.fragment()
 	switch {
 	case p.planned() && !p.probing():
@@ -124,23 +179,41 @@ func (p *Poller) liveRange(now source.Slot) slotRange {
 		}
 	}
 	r.to = min(r.to, now.Add(-max(p.opts.Lag, 0)))
-	if known && p.quiet() && !p.listsLiveEdge() {
-		// Earlier slots are asked for when their grace is over.
+	if p.quiet() && (known || p.misses > longQuiet) && !p.listsLiveEdge() {
+		// A camera that was off comes back with the newest slots. Earlier ones are looked
+		// for now and then.
+		if !known {
+			fragment = MaxFragment
+		}
 		r.from = max(r.from, r.to.Add(-fragment))
 	}
 	return r
 }
+
+// maxRepeats is how often slots are asked for again at once, so that it is no burst that
+// the service throttles.
+const maxRepeats = 8
 
 // fetchRange asks for the wanted slots of a range, window by window. Slots for which an
 // answer proved nothing are asked for again at once, with a longer overlap.
 func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.Frame, error) bool) (more bool, err error) {
 	grid := p.ledger.Grid()
 	from, done := r.from, r.from // everything before done has been asked for
+	repeats := 0
+	var newest, begin source.Slot // the newest media so far, and where it begins
 	for {
-		again := from < done
+		again := from < done && repeats < maxRepeats
+		if again {
+			repeats++
+		} else {
+			from, repeats = max(from, done), 0
+		}
 		to := r.to
 		if again {
 			to = grid.Step(done, -1)
+		}
+		if p.waits(to) {
+			to = min(to, p.askedTo)
 		}
 		w, ok := plan(p.ledger, p.need(from, to))
 		switch {
@@ -150,19 +223,26 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 		case !ok:
 			return true, nil
 		}
-		now := p.now()
-		w.Final = p.final(w, now)
-		a := newAnswer(w, now)
+		w.Final = p.final(w)
+		a := newAnswer(w, p.now())
 		a.aligned = r.aligned
-		a.live = r.live && !again && w.End >= grid.Floor(r.to)
+		if first, _ := p.ledger.Wanted(w.Start); p.clues[first].overlap > 0 {
+			a.widened = first
+		}
+		a.live = r.live && !again && w.End >= min(grid.Floor(r.to), grid.Step(p.ledger.End(), -1))
 		p.noteWindow(w)
 		more, err := p.fetch(ctx, a, yield)
 		if !more || err != nil {
 			return more, err
 		}
 		done = max(done, grid.Step(w.End, 1))
+		p.askedTo = max(p.askedTo, w.End)
+		a.earlier, a.earlierBegin = newest, begin
 		from = p.settle(a)
-		if next, ok := p.ledger.Wanted(from); from > w.End && (!ok || p.widened[next] == 0) {
+		if s, ok := a.newest(); ok && s > newest {
+			newest, begin = s, p.begin(a, s)
+		}
+		if next, ok := p.ledger.Wanted(from); from > w.End && (!ok || p.clues[next].overlap == 0) {
 			from = done
 		}
 		if !p.release(yield) {
@@ -171,16 +251,15 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 	}
 }
 
-// final tells whether the answer to a window that is asked for now may end slots.
-func (p *Poller) final(w Window, now source.Slot) bool {
+// final tells whether the answer to a window may end slots.
+func (p *Poller) final(w Window) bool {
 	first, ok := p.ledger.Wanted(w.Start)
-	return ok && first <= w.End && now >= p.deadline(first)
+	return ok && first <= min(w.End, p.decide)
 }
 
-// noteWindow keeps how much a window overlaps, and how far it reaches.
+// noteWindow keeps how much a window overlaps.
 func (p *Poller) noteWindow(w Window) {
 	if first, ok := p.ledger.Wanted(w.Start); ok {
 		p.overlap.Store(int64(first.Sub(w.Start)))
 	}
-	p.askedTo = max(p.askedTo, w.End)
 }

@@ -12,6 +12,10 @@ const (
 	// minSample how few suffice.
 	sampleSize = 8
 	minSample  = 2
+	// growSample is how many fragments in a row have to be late to raise the delay at once.
+	growSample = 3
+	// highFor is how long a delay is remembered that has become shorter.
+	highFor = 5 * time.Minute
 	// earlyShare is the share of polls that may come too early. A poll that comes too
 	// early costs a request, one that comes too late costs freshness.
 	earlyShare = 0.05
@@ -31,13 +35,18 @@ type estimate struct {
 	whole      bool            // all slots of the edge's fragment are before it or have been asked for
 	slack      time.Duration   // by how much the end of the pictures may be off the end of a fragment
 	advances   []time.Duration // between successive edges, newest last
-	maxAdvance time.Duration   // the longest of all
+	maxAdvance time.Duration   // the longest, of which a little is forgotten with each
 	delay      time.Duration   // from the edge's time until it was visible; 0 while unknown
 	least      time.Duration   // of the delay, because nothing younger is asked for
 	bounded    bool            // the delay has once been too short
 	step       time.Duration
 	early      bool // the last poll found nothing
 	streak     int  // polls in a row with that result
+
+	high     time.Duration             // the longest delay of late
+	highAt   source.Slot               // when that was
+	missedAt source.Slot               // when a poll last found nothing since the last advance
+	later    [growSample]time.Duration // what the delays of the last edges were above
 }
 
 // advance takes note of a new edge, seen in the answer to a request made at the time
@@ -47,8 +56,15 @@ func (e *estimate) advance(begin, edge, asked source.Slot) {
 	// newest slot: its length is not known then.
 	e.note(edge.Sub(max(e.edge, begin.Add(-e.interval))))
 	e.edge = edge
+	defer e.remember(asked)
+	if e.grow(edge) {
+		return
+	}
 	_, known := e.fragment()
-	switch age := asked.Sub(edge); {
+	// Media may have become visible while the answer was under way.
+	switch age := max(asked.Sub(edge), time.Millisecond); {
+	case e.delay == 0 && age > MaxWindow:
+		// The camera is off.
 	case e.delay == 0 || !e.bounded && age < e.delay || age < e.delay-e.interval:
 		e.delay = age
 	case known && !e.bounded:
@@ -64,14 +80,47 @@ func (e *estimate) advance(begin, edge, asked source.Slot) {
 
 // note takes note of the length of media that became visible, unless it is impossible.
 func (e *estimate) note(length time.Duration) {
-	if length <= 0 || length > max(MaxFragment, e.interval) {
+	longest := MaxWindow
+	if e.interval > MaxFragment/4 {
+		longest = max(MaxFragment, e.interval) // two slots would look like one long fragment
+	}
+	if length <= 0 || length > longest {
 		return
 	}
 	e.advances = append(e.advances, length)
-	e.maxAdvance = max(e.maxAdvance, length)
+	e.maxAdvance = max(e.maxAdvance-e.maxAdvance/(8*sampleSize), length)
 	if len(e.advances) > sampleSize {
 		e.advances = slices.Delete(e.advances, 0, 1)
 	}
+}
+
+// remember keeps the longest delay for a while: where the delay becomes shorter at once,
+// newer media is visible before older.
+func (e *estimate) remember(now source.Slot) {
+	if e.bounded && e.delay >= e.high || now.Sub(e.highAt) > highFor {
+		e.high, e.highAt = e.delay, now
+	}
+}
+
+// missed takes note of when a poll found nothing new, which media that is visible later
+// has proved to be its least delay.
+func (e *estimate) missed(asked source.Slot) { e.missedAt = asked }
+
+// grow raises the delay to what the last edges all were above, and tells whether it did. A
+// single fragment may be late, but several in a row mean that media has become later.
+func (e *estimate) grow(edge source.Slot) bool {
+	least := time.Duration(0)
+	if e.missedAt != 0 {
+		least = e.missedAt.Sub(edge)
+	}
+	e.missedAt = 0
+	copy(e.later[:], e.later[1:])
+	e.later[growSample-1] = least
+	if least = slices.Min(e.later[:]); e.delay == 0 || least <= e.delay {
+		return false
+	}
+	e.delay, e.bounded = least, true
+	return true
 }
 
 // tooEarly takes note of a poll that found nothing new.
@@ -88,7 +137,12 @@ func (e *estimate) tooEarly() {
 
 // tooLate takes note of a poll that found media of this age, the youngest that it asked
 // for: the delay is shorter than was thought.
-func (e *estimate) tooLate(age time.Duration) { e.delay = min(e.delay, age) }
+func (e *estimate) tooLate(age time.Duration) {
+	e.missedAt = 0
+	if age = max(age, time.Millisecond); e.delay == 0 || age < e.delay {
+		e.delay = age
+	}
+}
 
 // move follows the (1-earlyShare) quantile of the delay by the steps of Robbins and
 // Monro (1951): a little down after each poll that found something, much up after each
@@ -117,7 +171,7 @@ func (e *estimate) fragment() (time.Duration, bool) {
 	if len(e.advances) < minSample {
 		return 0, false
 	}
-	limit := slices.Min(e.advances) + e.interval + e.slack
+	limit := e.shortest() + e.interval + e.slack
 	var sum time.Duration
 	n := 0
 	for _, a := range e.advances {
@@ -129,17 +183,44 @@ func (e *estimate) fragment() (time.Duration, bool) {
 	return sum / time.Duration(n), true
 }
 
+// shortest returns the shortest advance but one, once there are some: a camera's clock that
+// jumps makes a single one short.
+func (e *estimate) shortest() time.Duration {
+	var sorted [sampleSize]time.Duration
+	n := copy(sorted[:], e.advances)
+	slices.Sort(sorted[:n])
+	if n > 2*minSample {
+		return sorted[1]
+	}
+	return sorted[0]
+}
+
 // longest returns a length that fragments hardly reach: twice that of the longest one,
 // or of what became visible at once. Where lengths vary, all fragments count.
 func (e *estimate) longest() time.Duration {
 	switch {
 	case e.steady():
-		return min(2*slices.Max(e.advances), MaxFragment)
-	case len(e.advances) < sampleSize:
-		return MaxFragment
+		return min(2*slices.Max(e.advances), MaxWindow)
+	case !e.settled():
+		return min(max(2*e.maxAdvance, MaxFragment), MaxWindow)
 	default:
-		return min(2*e.maxAdvance, MaxFragment)
+		return min(2*e.maxAdvance, MaxWindow)
 	}
+}
+
+// settled tells whether enough is known of the lengths of fragments to rely on it.
+func (e *estimate) settled() bool { return len(e.advances) >= sampleSize || e.steady() }
+
+// visibleAfter returns how long after its instant a slot usually is visible, at the
+// latest, and false while unknown.
+func (e *estimate) visibleAfter() (time.Duration, bool) {
+	if len(e.advances) == 0 {
+		return e.delay, e.delay > 0
+	}
+	var sorted [sampleSize]time.Duration
+	n := copy(sorted[:], e.advances)
+	slices.Sort(sorted[:n])
+	return sorted[n/2] + max(e.delay, e.high), e.delay > 0
 }
 
 // steady tells whether all fragments are of the same length. Where some have not become
@@ -148,7 +229,7 @@ func (e *estimate) steady() bool {
 	if len(e.advances) <= 2*minSample {
 		return false
 	}
-	shortest := slices.Min(e.advances)
+	shortest := e.shortest()
 	if 4*e.slack > shortest {
 		return false
 	}

@@ -43,7 +43,8 @@ func (p *Poller) frame(s source.Slot, img Image) source.Frame {
 // start within the window, so the window begins a whole fragment earlier. Its interval is
 // as long, so that only two images are made.
 func (p *Poller) fetchOne(ctx context.Context, s source.Slot) (Image, error) {
-	w := Window{Start: s.Add(-MaxFragment), End: s, Interval: MaxFragment, Final: true}
+	back := max(MaxFragment, time.Duration(p.longest.Load()))
+	w := Window{Start: s.Add(-back), End: s, Interval: back, Final: true}
 	for img, err := range p.fetcher.Images(ctx, w) {
 		switch {
 		case errors.Is(err, ErrEmptyWindow):

@@ -150,7 +150,3 @@ func (e *estimate) tolerance() time.Duration {
 	}
 	return e.interval + e.slack
 }
-
-// grace returns how long after its instant a missing slot may still turn up: with a lag,
-// that begins when the slot is first asked for.
-func (p *Poller) grace() time.Duration { return p.opts.Grace + max(p.opts.Lag, 0) }

@@ -26,11 +26,14 @@ type Lister interface {
 // a stream of steady fragments it does not.
 func (p *Poller) worthListing(r slotRange) bool {
 	first, ok := p.ledger.Wanted(r.from)
-	if !ok || first > r.to || p.lister == nil || p.now() < p.listAgain {
+	if !ok || first > r.to || !p.lists() {
 		return false
 	}
 	return !r.live || r.to.Sub(first) > MaxFragment || p.listsLiveEdge()
 }
+
+// lists tells whether fragments can be listed now.
+func (p *Poller) lists() bool { return p.lister != nil && p.now() >= p.listAgain }
 
 // listsLiveEdge tells whether the live edge is looked for among the fragments.
 func (p *Poller) listsLiveEdge() bool {
@@ -62,14 +65,16 @@ func (p *Poller) fetchListed(ctx context.Context, r *slotRange, yield func(sourc
 		p.giveUpListed(from, w.Start, now)
 		from = max(from, w.Start) // a window may begin with a slot of an earlier fragment
 		p.noteWindow(w)
-		// There is media up to its end, and so the grace is that of slots amid media.
-		w.Final = now >= from.Add(p.opts.Grace)
-		if more, err := p.fetch(ctx, newAnswer(w, now), yield); !more || err != nil {
+		w.Final = p.final(w)
+		a := newAnswer(w, now)
+		if more, err := p.fetch(ctx, a, yield); !more || err != nil {
 			return more, err
 		}
+		p.settleListed(a)
 		p.newest = max(p.newest, w.End)
 	}
 	p.giveUpListed(from, to+1, now)
+	p.forgetClues()
 	p.askedTo = max(p.askedTo, to)
 	if r.live && to == r.to {
 		p.learnListed(spans, now)
@@ -78,13 +83,23 @@ func (p *Poller) fetchListed(ctx context.Context, r *slotRange, yield func(sourc
 	return p.release(yield), nil
 }
 
+// settleListed takes note of the pictures that failed.
+func (p *Poller) settleListed(a *answer) {
+	for i, broken := range a.broken {
+		if wanted, ok := p.ledger.Wanted(a.slot(i)); broken && ok && wanted == a.slot(i) {
+			p.missBroken(a, wanted, 0)
+		}
+	}
+}
+
 // giveUpListed ends the missing slots from one up to, not including, another whose grace
 // was over when the fragments were listed: no fragment holds them, or it has no image of
 // them.
 func (p *Poller) giveUpListed(from, end, listed source.Slot) {
 	for s, ok := p.ledger.Wanted(from); ok && s < end; s, ok = p.ledger.Wanted(s + 1) {
-		if listed >= p.deadline(s) {
-			p.ledger.GiveUp(s, source.NoMedia)
+		if c := p.clues[s]; s <= p.decide && (c.broken == 0 || listed.Sub(c.broken) >= errorLasts) {
+			p.doubt(&c, s)
+			p.keep(s, c)
 		}
 	}
 }

@@ -11,10 +11,7 @@ const firstOverlap = 2 * time.Second
 
 // need returns what the next window has to take into account.
 func (p *Poller) need(from, to source.Slot) need {
-	n := need{from: from, horizon: to, fragment: MaxFragment, overlap: p.overlapFor(from), page: PageSlots}
-	if p.pager != nil {
-		n.page = p.pager.PageSlots()
-	}
+	n := need{from: from, horizon: to, fragment: MaxFragment, overlap: p.overlapFor(from), page: p.page()}
 	if f, ok := p.estimate.fragment(); ok {
 		n.fragment = f
 	}
@@ -25,6 +22,14 @@ func (p *Poller) need(from, to source.Slot) need {
 	return n
 }
 
+// page returns how many images a page usually holds.
+func (p *Poller) page() int {
+	if p.pager == nil {
+		return PageSlots
+	}
+	return p.pager.PageSlots()
+}
+
 // overlapFor returns how long before the first wanted slot at or after from a window has
 // to start.
 func (p *Poller) overlapFor(from source.Slot) time.Duration {
@@ -33,23 +38,26 @@ func (p *Poller) overlapFor(from source.Slot) time.Duration {
 	if !ok {
 		return 0
 	}
-	if wide, ok := p.widened[first]; ok {
-		return wide
+	c := p.clues[first]
+	if c.overlap > 0 {
+		return c.overlap
 	}
 	if p.opts.Overlap != Auto {
 		return p.opts.Overlap
 	}
 	// Media becomes visible in whole fragments, so the first slot after the edge is the
 	// first of a fragment.
-	if p.endsAt(grid.Step(first, -1)) {
+	if before := grid.Step(first, -1); p.endsAt(before) || before == p.gone {
 		return grid.Interval()
 	}
 	if end, ok := p.fragmentEnd(grid.Step(first, -1), 0); ok && p.opts.Lag > 0 && end < first {
 		return first.Sub(end)
 	}
-	// The last look does not rely on what earlier answers told.
-	if after, ok := p.startsAfter[first]; ok && p.now() < p.deadline(first) {
-		return min(first.Sub(after), p.usualOverlap())
+	if c.told(c.after, first <= p.decide) {
+		return min(first.Sub(c.after), p.usualOverlap())
+	}
+	if c.after != 0 && grid.Step(first, -1) != c.after {
+		return p.longestFragment() // nothing is known right before it
 	}
 	return p.usualOverlap()
 }
@@ -61,12 +69,13 @@ func (p *Poller) usualOverlap() time.Duration {
 }
 
 // widerOverlap returns the overlap to try after one that proved nothing. As long as the
-// media may merely be late, that is at most the length of a fragment.
+// media may merely be late, that is at most the length of a fragment. Otherwise it grows,
+// at once to what was tried last, so that a long gap is not asked for at every width again.
 func (p *Poller) widerOverlap(overlap time.Duration, expired bool) time.Duration {
 	if _, known := p.estimate.fragment(); known && !expired {
 		return p.usualOverlap()
 	}
-	return min(max(2*overlap, firstOverlap), p.longestFragment())
+	return min(max(2*overlap, firstOverlap, p.vain), p.longestFragment())
 }
 
 // longestFragment returns how long a fragment may be.

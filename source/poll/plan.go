@@ -98,6 +98,9 @@ func lastSlot(grid source.Grid, start, first source.Slot, n need) source.Slot {
 	}
 	short := grid.Step(start, PageSlots-1)
 	cheap := grid.Floor(first.Add(newPerOverlap * max(first.Sub(start), n.fragment)))
-	most := max(grid.Step(start, min(maxSlots, maxPages*n.page)-1), grid.Step(first, PageSlots))
+	most := max(grid.Step(start, min(maxSlots, maxPages*n.page)-1), grid.Step(first, PageSlots), first.Add(first.Sub(start)))
+	if n.fragment > MaxFragment {
+		most = max(most, first.Add(n.fragment)) // a fragment that is asked for in parts costs an overlap each
+	}
 	return min(max(short, cheap), most, longest)
 }

@@ -47,15 +47,18 @@ import (
 // [Options.Overlap].
 const Auto time.Duration = -1
 
-// MaxFragment is the longest fragment that is expected. A slot that has no media in a
-// window starting this long before it has none at all.
+// MaxFragment is the longest fragment that is expected while none has been seen. Longer
+// ones are learned from the answers.
 const MaxFragment = 20 * time.Second
 
 // DefaultGrace is the default of [Options.Grace].
 const DefaultGrace = 10 * time.Second
 
-// maxHeld is how many bytes of frames may be held before nothing new is asked for.
-const maxHeld = 32 << 20
+// Nothing new is asked for while more than this is open.
+const (
+	maxHeld = 32 << 20 // bytes of frames that are held
+	maxOpen = 10_000   // slots of which answers had no picture
+)
 
 // Options configure a [Poller]. The zero values of Lag and Overlap mean none at all:
 // most callers want [Auto].
@@ -71,8 +74,9 @@ type Options struct {
 	// Check, if set, tells whether the stream may be read. Frames waits until it
 	// returns nil, and yields each failure as an error.
 	Check func(context.Context) error
-	// Grace is how long after its instant a missing slot may still turn up. 0 means
-	// [DefaultGrace].
+	// Grace is how long after the media of a slot should have been visible it may still
+	// turn up. Until that is known, and where there is nothing newer, it is two minutes at
+	// least. 0 means [DefaultGrace].
 	Grace time.Duration
 	// Freshness ends slots older than this as [source.Stale], without asking for them;
 	// 0 keeps all.
@@ -122,21 +126,25 @@ type Poller struct {
 	ledger  *source.Ledger
 	opts    Options
 
-	estimate    estimate
-	cadence     cadence
-	trailed     source.Slot                   // the newest slot of an answer whose end was that of the lag
-	guess       time.Duration                 // an overlap that sufficed while no fragment length is known
-	widened     map[source.Slot]time.Duration // the overlap to try next for slots of which an answer proved nothing
-	startsAfter map[source.Slot]source.Slot   // the fragment of a missing slot starts after this slot
-	present     source.Slot                   // of the last cycle
-	newest      source.Slot                   // the newest slot known to have media
-	askedTo     source.Slot                   // the newest slot that was asked for at least once
-	recheckAt   source.Slot                   // when to ask again for what is missing
-	held        []source.Frame                // arrived, but after a slot that may still turn up; in slot order
-	polls       int                           // of the live edge
-	misses      int                           // consecutive polls of the live edge that found nothing new
-	failing     bool                          // the last request failed
-	retry       pacing.Backoff                // of failed requests
+	estimate  estimate
+	cadence   cadence
+	trailed   source.Slot          // the newest slot of an answer whose end was that of the lag
+	guess     time.Duration        // an overlap that sufficed while no fragment length is known
+	vain      time.Duration        // the widest overlap that found nothing since one did
+	gone      source.Slot          // the last slot that was given up for want of media
+	mistakes  int                  // fragments in a row that went on after their end
+	clues     map[source.Slot]clue // what answers told of slots that they have no picture of
+	present   source.Slot          // of the last cycle
+	newest    source.Slot          // the newest slot known to have media
+	askedTo   source.Slot          // the newest slot that was asked for at least once
+	recheckAt source.Slot          // when to ask again for what is missing
+	decide    source.Slot          // the newest slot that is given up unless it turns up
+	pollAt    source.Slot          // when to ask for what is new
+	held      []source.Frame       // arrived, but after a slot that may still turn up; in slot order
+	polls     int                  // of the live edge
+	misses    int                  // consecutive polls of the live edge that found nothing new
+	failing   bool                 // the last request failed
+	retry     pacing.Backoff       // of failed requests
 
 	listRetry pacing.Backoff // of failed listings
 	listAgain source.Slot    // fragments are not listed before this instant
@@ -146,7 +154,7 @@ type Poller struct {
 	offset, clockTrail atomic.Int64 // how far the present is behind that of Options.Now, and the camera's clock
 	located            atomic.Bool  // the present is that of the camera's clock
 
-	lag, overlap, heldBytes atomic.Int64
+	lag, overlap, heldBytes, longest, wait atomic.Int64
 }
 
 // New returns a poller of the slots that the ledger wants. If the fetcher is also a
@@ -163,14 +171,13 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 	}
 	p := &Poller{
 		fetcher: fetcher, ledger: ledger, opts: opts,
-		retry:       pacing.Backoff{Min: minRetry, Max: maxRetry},
-		listRetry:   pacing.Backoff{Min: minRetry, Max: maxRetry},
-		guess:       firstOverlap,
-		widened:     map[source.Slot]time.Duration{},
-		startsAfter: map[source.Slot]source.Slot{},
-		estimate:    estimate{interval: ledger.Grid().Interval(), least: max(opts.Lag, 0)},
-		cadence:     cadence{interval: ledger.Grid().Interval()},
-		second:      second{due: map[source.Slot]source.Slot{}},
+		retry:     pacing.Backoff{Min: minRetry, Max: maxRetry},
+		listRetry: pacing.Backoff{Min: minRetry, Max: maxRetry},
+		guess:     firstOverlap,
+		clues:     map[source.Slot]clue{},
+		estimate:  estimate{interval: ledger.Grid().Interval(), least: max(opts.Lag, 0)},
+		cadence:   cadence{interval: ledger.Grid().Interval()},
+		second:    second{due: map[source.Slot]source.Slot{}},
 	}
 	ledger.Remember(opts.Again)
 	p.lister, _ = as[Lister](fetcher)
@@ -182,14 +189,16 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 			pause: pacing.Backoff{Min: minLook, Max: maxLook},
 		}
 	}
+	p.longestWait()
+	p.longest.Store(int64(MaxFragment))
 	p.lag.Store(int64(max(opts.Lag, 0)))
 	p.overlap.Store(int64(max(opts.Overlap, 0)))
 	return p
 }
 
 // State returns the bytes of the frames that wait for an earlier slot; how far behind
-// now the poller asks, as configured or learned; and how long before the first wanted
-// slot the last window started.
+// now the poller asks, as configured or learned; how long before the first wanted slot
+// the last window started; and how long a missing slot is waited for.
 func (p *Poller) State() source.FeedState {
 	return source.FeedState{
 		HeldBytes: p.heldBytes.Load(),
@@ -198,6 +207,7 @@ func (p *Poller) State() source.FeedState {
 		Trail:     time.Duration(p.clockTrail.Load()),
 		Behind:    time.Duration(p.offset.Load()),
 		Unknown:   p.unknown(),
+		Wait:      time.Duration(p.wait.Load()),
 	}
 }
 
@@ -277,9 +287,11 @@ func (p *Poller) pause(ctx context.Context) bool {
 
 // done tells whether all slots before To are settled.
 func (p *Poller) done() bool {
-	if p.opts.To == 0 || p.camera.waiting || p.ledger.End() < p.ledger.Grid().Ceil(p.opts.To) {
-		return false
-	}
 	_, missing := p.ledger.Wanted(0)
-	return !missing
+	return !missing && p.complete()
+}
+
+// complete tells whether the last slot before To is there to be asked for.
+func (p *Poller) complete() bool {
+	return p.opts.To != 0 && !p.camera.waiting && p.ledger.End() >= p.ledger.Grid().Ceil(p.opts.To)
 }

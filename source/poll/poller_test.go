@@ -323,7 +323,9 @@ func TestPollerGaps(t *testing.T) {
 		if st.Ended[source.NoMedia] != 150 || st.Ended[source.MediaError] != 5 || st.Ended[source.Published] != 600-155 {
 			t.Errorf("%+v", st)
 		}
-		if oldest := slices.Max(ages); oldest > 10*time.Second+3*time.Second {
+		// The grace begins where a slot usually is visible, after 3 s, and what proves that
+		// there is no media is doubted twice.
+		if oldest := slices.Max(ages); oldest > 10*time.Second+3*time.Second+time.Second {
 			t.Errorf("a frame was held back until it was %v old", oldest)
 		}
 		want := []source.Gap{

@@ -9,8 +9,10 @@ import (
 // How long to wait for what.
 const (
 	firstPolls    = 500 * time.Millisecond // between polls while nothing is known
-	recheckPolls  = 2 * time.Second        // between polls for what is missing
-	fixedPolls    = time.Second            // between polls with a configured lag, or to give slots up
+	recheckPolls  = time.Second            // between polls for what is missing, at least
+	maxRecheck    = 30 * time.Second       // between them, at most, while no frames wait for it
+	doubtAgain    = 300 * time.Millisecond // between polls for what an answer proved to be missing
+	fixedPolls    = time.Second            // between polls with a configured lag
 	earlyRetry    = 100 * time.Millisecond // after a poll that came too early
 	maxUntilMedia = 10 * time.Second       // the longest wait for media that is due
 )
@@ -18,6 +20,8 @@ const (
 const (
 	// quietPolls in a row that find nothing new mean that the camera may be off.
 	quietPolls = 3
+	// longQuiet polls do so where it is not known how long fragments are.
+	longQuiet = 24
 	// Every probeEvery-th poll comes early, to notice that fragments have become shorter.
 	probeEvery = 16
 )
@@ -33,46 +37,63 @@ func (p *Poller) probing() bool {
 // untilNextCycle returns how long to wait for the next cycle.
 func (p *Poller) untilNextCycle(now source.Slot) time.Duration {
 	interval := p.ledger.Grid().Interval()
-	next := p.nextPoll(now)
-	first, missing := p.ledger.Wanted(0)
-	if missing && first < p.newest {
-		next = min(next, p.recheckAt)
+	// What was planned stays, unless it is done or something earlier is called for.
+	if poll := min(p.nextPoll(now), now.Add(max(interval, maxUntilMedia))); p.pollAt <= now || poll < p.pollAt {
+		p.pollAt = poll
 	}
-	// Giving up a missing slot releases the frames that wait for it.
-	if missing && len(p.held) > 0 {
-		giveUp := max(p.lastMissing(first).Add(p.grace()), now.Add(fixedPolls))
-		p.recheckAt = min(p.recheckAt, giveUp)
-		next = min(next, giveUp)
+	if recheck := p.nextRecheck(now); p.recheckAt <= now || recheck < p.recheckAt {
+		p.recheckAt = recheck
+	}
+	next := p.pollAt
+	if first, missing := p.ledger.Wanted(0); missing && (p.rechecked(first) || first <= p.decide) {
+		next = min(next, p.recheckAt)
 	}
 	return min(max(next.Sub(now), 0), max(interval, maxUntilMedia))
 }
 
-// lastMissing returns the last slot of those that are missing in a row from the first
-// one on, within the length of a fragment.
-func (p *Poller) lastMissing(first source.Slot) source.Slot {
+// rechecked tells whether the first missing slot is asked for apart from what may be new:
+// there is newer media, or the newest slots are not all asked for.
+func (p *Poller) rechecked(first source.Slot) bool {
+	return first <= p.newest || p.quiet() && !p.listsLiveEdge()
+}
+
+// nextRecheck returns when to ask again for what is missing. Only the first missing slot
+// matters, because all later ones wait for it. The longer it is due, the longer the pauses,
+// but there is a look when its grace is over.
+func (p *Poller) nextRecheck(now source.Slot) source.Slot {
+	first, missing := p.ledger.Wanted(0)
+	switch {
+	case !missing:
+		return now.Add(recheckPolls)
+	case p.deciding(first) && p.clues[first].proofs == 0:
+		return now.Add(errorLasts)
+	case p.deciding(first):
+		return now.Add(doubtAgain)
+	}
+	most := maxRecheck
+	if len(p.held) > 0 {
+		most = maxUntilMedia
+	}
+	usual, _ := p.estimate.visibleAfter()
 	fragment, _ := p.estimate.fragment()
+	next := now.Add(min(max(now.Sub(first.Add(usual))/3, fragment/2, recheckPolls), most))
+	if p.newest > first {
+		next = min(next, max(p.deadline(p.lastMissing(first)), now.Add(doubtAgain)))
+	}
+	return next
+}
+
+// lastMissing returns the last slot of those that are missing in a row from the first
+// one on, within a time.
+func (p *Poller) lastMissing(first source.Slot) source.Slot {
 	grid := p.ledger.Grid()
 	last := first
 	for {
 		next := grid.Step(last, 1)
-		if wanted, ok := p.ledger.Wanted(next); !ok || wanted != next || next.Sub(first) >= fragment {
+		if wanted, ok := p.ledger.Wanted(next); !ok || wanted != next || next.Sub(first) >= maxRecheck {
 			return last
 		}
 		last = next
-	}
-}
-
-// recheckInterval returns how long to leave alone what is missing. Looking again costs
-// an image a slot, and there is a last look when the grace is over.
-func (p *Poller) recheckInterval() time.Duration {
-	fragment, _ := p.estimate.fragment()
-	switch shortest := max(recheckPolls, fragment); {
-	case len(p.held) > 0:
-		return shortest
-	case p.quiet():
-		return max(shortest, p.opts.Grace)
-	default:
-		return max(shortest, p.opts.Grace/3)
 	}
 }
 

@@ -8,17 +8,39 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// usualDelay is how long after its end a fragment is visible, at most.
-const usualDelay = 5 * time.Second
+const (
+	// patience is how long a slot is waited for at least while it is unknown how late the
+	// media of the stream becomes visible, or whether newer media is there.
+	patience = 2 * time.Minute
+	// enoughProofs is how many answers in a row must prove, after the grace, that a slot
+	// has no media: some answers have nothing although there is media.
+	enoughProofs = 3
+	// errorLasts is how long the service may fail to make a picture that it makes later.
+	errorLasts = time.Second
+	// maxMistakes is how many fragments in a row may go on after the slot at which they
+	// should have ended.
+	maxMistakes = 2
+)
+
+// A clue is what answers told of a slot that they have no picture of.
+type clue struct {
+	overlap time.Duration // to try next, because the last answer proved nothing; 0 for the usual
+	after   source.Slot   // its fragment starts after this slot; 0 where unknown
+	broken  source.Slot   // when an answer first had an error of it; 0 for never
+	proofs  int           // answers after the grace that proved that it has no media
+	sure    bool          // an answer after the grace had media up to after and none right after it
+}
+
+// told tells whether an answer to a window from start on proves by what earlier ones told
+// that a slot has no media. A fragment may go on after the slot at which it should have
+// ended, so the first look after the grace does not rely on it.
+func (c clue) told(start source.Slot, expired bool) bool {
+	return c.after != 0 && start <= c.after && (c.sure || !expired)
+}
 
 // settle draws the conclusions from a whole answer: it ends the slots whose grace is
 // over, widens the overlap where the answer proves nothing, and learns. It returns the
 // slot to go on from.
-//
-// That a slot is missing is conclusive if a fragment holding it would have started
-// within the window: if the answer has media before it, or if the window starts a whole
-// fragment before it. Otherwise the fragment may have been running already when the
-// window opened.
 func (p *Poller) settle(a *answer) (next source.Slot) {
 	grid := p.ledger.Grid()
 	next = grid.Step(a.End, 1)
@@ -26,41 +48,138 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 		p.newest = max(p.newest, newest)
 	}
 	p.endBetween(a, false)
-	conclusive, after := false, source.Slot(0)
+	// The last slot before s that has media in this answer, and what is known of the slot
+	// before s, as far as it goes for s, too.
+	before, known := source.Slot(0), clue{}
+	var begin source.Slot // of the media without a hole up to s
 	for i, media := range a.media {
 		s := a.slot(i)
+		if p.endsAt(grid.Step(s, -1)) {
+			known = clue{after: grid.Step(s, -1)}
+		}
+		if grid.Step(s, -1) == p.gone {
+			known = clue{after: p.gone, sure: true}
+		}
+		if media && before != grid.Step(s, -1) {
+			begin = s
+		}
+		// Media that a shorter window missed is of a longer fragment, if there is as much
+		// of it.
+		if media && s == a.widened {
+			if wide := s.Sub(a.Start); p.cadence.slow() || s.Sub(begin) >= wide/2 {
+				p.guess = max(p.guess, wide)
+			}
+			p.vain = 0
+		}
+		if c := p.clues[s]; media && c.after == grid.Step(s, -1) {
+			p.wentOn(a.Start < c.after)
+		}
+		if wanted, ok := p.ledger.Wanted(s); ok && wanted == s {
+			switch {
+			case a.broken[i]:
+				p.missBroken(a, s, known.after)
+			case p.miss(a, s, before, &known):
+				next = min(next, s)
+			}
+		}
 		if media {
-			conclusive, after = true, s
-			p.guess = max(p.guess, p.widened[s])
-			continue
-		}
-		overlap := s.Sub(a.Start)
-		conclusive = conclusive || overlap >= p.longestFragment()
-		if wanted, ok := p.ledger.Wanted(s); !ok || wanted != s {
-			continue
-		}
-		after = max(after, p.startsAfter[s])
-		if before := grid.Step(s, -1); p.endsAt(before) {
-			after = before
-		}
-		expired := a.asked >= p.deadline(s)
-		if after != 0 {
-			p.startsAfter[s] = after
-			conclusive = conclusive || !expired && a.Start <= after
-		}
-		if conclusive && expired {
-			p.ledger.GiveUp(s, source.NoMedia)
-		}
-		if wider := p.widerOverlap(overlap, expired); !conclusive && wider > overlap && (expired || p.newest > s) {
-			p.widened[s] = wider
-			next = min(next, s)
+			// What comes right after it may be missing on another page only.
+			before, known = s, clue{after: s, sure: i+1 < p.page()}
 		}
 	}
-	first, missing := p.ledger.Wanted(0)
-	maps.DeleteFunc(p.widened, func(s source.Slot, _ time.Duration) bool { return !missing || s < first })
-	maps.DeleteFunc(p.startsAfter, func(s, _ source.Slot) bool { return !missing || s < first })
+	p.forgetClues()
 	p.learn(a)
 	return next
+}
+
+// wentOn takes note of media after what should have been the last slot of a fragment,
+// which windows from that slot on did not have. If only longer windows find such media, it
+// is of the same fragments, and their length is learned again.
+func (p *Poller) wentOn(longer bool) {
+	if p.mistakes++; !longer {
+		p.mistakes = 0
+	}
+	if p.mistakes >= maxMistakes {
+		p.mistakes, p.estimate.advances = 0, nil
+	}
+}
+
+// miss takes note of an answer that has no picture of a slot. It ends the slot if that is
+// final, and tells whether to ask for it again at once, with a longer overlap.
+//
+// That a slot has no media is proved if a fragment holding it would have started within
+// the window: if the answer has media before it, or if the window starts a whole fragment
+// before it. Otherwise the fragment may have been running already when the window opened.
+func (p *Poller) miss(a *answer, s, before source.Slot, known *clue) (again bool) {
+	c := p.clues[s]
+	overlap, expired := s.Sub(a.Start), s <= p.decide
+	if known.after > c.after || known.after == c.after && known.sure {
+		c.after, c.sure = known.after, known.sure
+	}
+	c.sure = c.sure && expired
+	*known = c
+	switch {
+	case before != 0 || c.told(a.Start, expired) || overlap >= p.longestFragment():
+		if !expired {
+			break
+		}
+		if c.overlap = 0; c.after == 0 {
+			c.overlap = p.longestFragment()
+			if !p.estimate.settled() { // there may be longer ones than are expected
+				c.overlap = min(2*max(overlap, c.overlap), MaxWindow/5)
+			}
+		}
+		p.doubt(&c, s)
+	case expired && (c.broken == 0 || a.asked.Sub(c.broken) >= errorLasts), c.broken == 0 && (p.newest > s || p.complete() && p.estimate.delay > 0):
+		if s == a.widened {
+			p.vain = max(p.vain, overlap)
+		}
+		if wider := p.widerOverlap(overlap, expired); wider > overlap {
+			c.overlap, again = wider, true
+		}
+	}
+	p.keep(s, c)
+	return again
+}
+
+// missBroken takes note of an answer that has an error of a slot instead of a picture.
+func (p *Poller) missBroken(a *answer, s, after source.Slot) {
+	c := p.clues[s]
+	c.after = max(c.after, after)
+	if c.overlap = 0; c.broken == 0 {
+		c.broken = a.asked
+	}
+	if s <= p.decide && a.asked.Sub(c.broken) >= errorLasts {
+		p.ledger.GiveUp(s, source.MediaError)
+	}
+	p.keep(s, c)
+}
+
+// doubt takes note of an answer that proves, after the grace, that a slot has no media, and
+// ends the slot if there were enough of them.
+func (p *Poller) doubt(c *clue, s source.Slot) {
+	if c.proofs++; c.proofs < enoughProofs {
+		return
+	}
+	if c.broken != 0 {
+		p.ledger.GiveUp(s, source.MediaError)
+	} else if p.ledger.GiveUp(s, source.NoMedia) {
+		p.gone = s
+	}
+}
+
+func (p *Poller) keep(s source.Slot, c clue) {
+	if c != (clue{}) {
+		p.clues[s] = c
+	}
+}
+
+// forgetClues drops the clues to slots that have ended or are there.
+func (p *Poller) forgetClues() {
+	maps.DeleteFunc(p.clues, func(s source.Slot, _ clue) bool {
+		wanted, ok := p.ledger.Wanted(s)
+		return !ok || wanted != s
+	})
 }
 
 // expired returns the newest slot whose grace is over.
@@ -68,29 +187,38 @@ func (p *Poller) expired(now source.Slot) source.Slot {
 	if p.unsure() {
 		return 0
 	}
-	amongMedia := min(now.Add(-p.grace()), p.newest)
-	return max(amongMedia, now.Add(-p.edgeGrace()))
+	edge := now.Add(-p.longestWait())
+	if usual, known := p.estimate.visibleAfter(); known {
+		usually := now.Add(-usual - p.opts.Grace)
+		if p.complete() {
+			return usually
+		}
+		return max(min(usually, p.newest), edge)
+	}
+	return edge
 }
 
-// deadline returns when a slot's grace is over.
+// deadline returns when a slot's grace is over. It begins where the slot usually is
+// visible. Where there is nothing newer yet, media may have become later than it was.
 func (p *Poller) deadline(s source.Slot) source.Slot {
 	if p.unsure() {
 		return math.MaxInt64
 	}
-	if p.newest < s {
-		return s.Add(p.edgeGrace())
+	if usual, known := p.estimate.visibleAfter(); known && (p.newest >= s || p.complete()) {
+		return s.Add(usual + p.opts.Grace)
 	}
-	return s.Add(p.grace())
+	return s.Add(p.longestWait())
+}
+
+// longestWait returns how long after its instant a slot may still turn up, at most.
+func (p *Poller) longestWait() time.Duration {
+	usual, _ := p.estimate.visibleAfter()
+	wait := max(patience, max(usual, p.opts.Lag)+p.opts.Grace)
+	p.wait.Store(int64(wait))
+	return wait
 }
 
 func (p *Poller) unsure() bool { return p.opts.Unsure != nil && p.opts.Unsure() }
-
-// edgeGrace returns the grace of slots at the live edge. Where there is nothing newer, a
-// slot may still be part of a fragment that goes on, however short the configured grace
-// is.
-func (p *Poller) edgeGrace() time.Duration {
-	return max(p.grace(), p.longestFragment()+max(p.estimate.delay, usualDelay))
-}
 
 // learn takes note of where the visible media ends, if the answer shows it.
 func (p *Poller) learn(a *answer) {
@@ -109,7 +237,11 @@ func (p *Poller) learn(a *answer) {
 		p.polled()
 		return
 	}
-	p.learnEdge(p.begin(a, newest), newest, a.End, a.asked, a.aligned)
+	begin := p.begin(a, newest)
+	if !ok {
+		newest, begin = a.earlier, a.earlierBegin
+	}
+	p.learnEdge(begin, newest, a.End, a.asked, a.aligned)
 }
 
 // learnEdge takes note of the newest visible slot, 0 where there is none. The media from
@@ -129,6 +261,7 @@ func (p *Poller) learnEdge(begin, newest, end, asked source.Slot, aligned bool) 
 		p.estimate.whole = aligned || p.estimate.bounded || end.Sub(newest) >= longest
 		p.misses = 0
 	} else {
+		p.estimate.missed(asked)
 		// Only the poll that was due says something about the delay: those after it may
 		// be waiting for a camera that is off.
 		if p.misses == 0 && !p.probing() {
@@ -141,6 +274,7 @@ func (p *Poller) learnEdge(begin, newest, end, asked source.Slot, aligned bool) 
 
 func (p *Poller) polled() {
 	p.polls++
+	p.longest.Store(int64(p.longestFragment()))
 	if p.opts.Lag == Auto {
 		p.lag.Store(int64(p.estimate.delay))
 	}

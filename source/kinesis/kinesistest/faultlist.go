@@ -29,6 +29,8 @@ func (f *Faults) mediaSettings() []setting {
 		{"jitter", &f.Jitter, "1s", maxSpan, "longest extra delay until a fragment becomes visible"},
 		{"late", &f.Late, "0.05", 0, "share of fragments that become visible much later than others"},
 		{"late-by", &f.LateBy, "10s", maxSpan, "longest extra delay of these fragments"},
+		{"later", &f.Later, "30s", maxSpan, "largest extra delay of all fragments of a time"},
+		{"later-every", &f.LaterEvery, "10m", maxSpan, "how often that delay changes"},
 		{"never", &f.Never, "0.01", 0, "share of fragments that never become visible"},
 		{"media-errors", &f.MediaErrors, "0.02", 0, "share of the time whose images are all MEDIA_ERROR"},
 		{"outages", &f.Outages, "0.02", 0, "share of the time without media"},
@@ -59,6 +61,8 @@ func (f *Faults) mediaSettings() []setting {
 
 func (f *Faults) pageSettings() []setting {
 	return []setting{
+		{"hidden", &f.Hidden, "0.05", 0, "share of pages without media although there is some"},
+		{"hidden-fragments", &f.HiddenFragments, "0.05", 0, "share of its fragments that a page leaves out"},
 		{"unordered", &f.Unordered, "0.2", 0, "share of pages whose images are in random order"},
 		{"duplicates", &f.Duplicates, "0.05", 0, "share of images that come twice"},
 		{"error-first", &f.ErrorFirst, "0.05", 0, "share of images that come after a MEDIA_ERROR for the same time"},

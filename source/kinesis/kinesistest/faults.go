@@ -22,6 +22,9 @@ type Faults struct {
 	Late   float64
 	LateBy time.Duration
 	Never  float64
+	// Later is how much later all fragments become visible, at most: by another amount
+	// every LaterEvery (default: 10m).
+	Later, LaterEvery time.Duration
 	// MediaErrors is the share of the time whose media has no keyframes, and Outages the
 	// share that has no media. Both come in stretches of length Stretch (default: 10s),
 	// and affect the fragments that start within one.
@@ -63,6 +66,10 @@ type Faults struct {
 	Uploads                float64
 	UploadAfter, UploadFor time.Duration
 
+	// Hidden is the share of pages without media although there is some: with NO_MEDIA, or
+	// a 404 as for a window without fragments. HiddenFragments is the share of its
+	// fragments that a page does not have.
+	Hidden, HiddenFragments float64
 	// Unordered is the share of pages whose entries are in random order, and Duplicates
 	// the share of entries that come twice.
 	Unordered, Duplicates float64
@@ -165,6 +172,7 @@ func (f Faults) withDefaults() (Faults, error) {
 		}
 	}
 	f.LateBy = cmp.Or(f.LateBy, 10*time.Second)
+	f.LaterEvery = cmp.Or(f.LaterEvery, 10*time.Minute)
 	f.Stretch = cmp.Or(f.Stretch, 10*time.Second)
 	f.EarlyFor = cmp.Or(f.EarlyFor, time.Second)
 	f.ClockEvery = cmp.Or(f.ClockEvery, time.Minute)

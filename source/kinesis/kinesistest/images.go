@@ -41,6 +41,13 @@ func (s *Server) getImages(c *call) (answer, error) {
 	if err := checkMedia(st, q, c.record.Time); err != nil {
 		return nil, err
 	}
+	if c.rng.derive(ofHidden).chance(st.faults.Hidden) {
+		c.record.Fault = "hidden"
+		if c.rng.derive(ofHidden, 1).chance(0.5) {
+			return nil, noFragments()
+		}
+		q.hidden = true
+	}
 	return s.imagesPage(c, q, request, slots)
 }
 

@@ -24,8 +24,9 @@ type imagesQuery struct {
 	wanted   int // MaxResults
 	limit    int // entries of a page: at most what the service ever gives
 	token    string
-	offset   int // entries on earlier pages
-	empties  int // empty pages in a row just before this one
+	offset   int  // entries on earlier pages
+	hidden   bool // nothing is found
+	empties  int  // empty pages in a row just before this one
 }
 
 func (q imagesQuery) producer() bool { return q.selector == producerTimestamp }

@@ -163,6 +163,10 @@ func (m media) visibleFrom(f fragment) (time.Time, bool) {
 	if m.faults.Never > 0 && random(ofNever).chance(m.faults.Never) {
 		return time.Time{}, false
 	}
+	if m.faults.Later > 0 {
+		number := period(f.start, source.Slot(m.faults.LaterEvery.Milliseconds()))
+		at = at.Add(m.rng.derive(ofLater, uint64(number)).upTo(m.faults.Later))
+	}
 	if m.faults.Jitter > 0 {
 		at = at.Add(random(ofJitter).upTo(m.faults.Jitter))
 	}

@@ -88,7 +88,8 @@ func (p *pager) empty() bool {
 func (p *pager) entry(slot source.Slot) entry {
 	e := entry{slot: slot, shown: slot, stamp: slot.Time(), error: noMedia}
 	f, ok := p.stream.media.find(slot, p.query.opened(), p.query.producer(), p.now)
-	if !ok {
+	hidden := p.rng.derive(ofHiddenFragments, uint64(f.start)).chance(p.stream.faults.HiddenFragments)
+	if !ok || hidden || p.query.hidden {
 		return e
 	}
 	// The picture shows what is there at that time, whatever the camera's clock says.

@@ -51,6 +51,9 @@ const (
 	ofFrameJitter
 	ofFrameDrops
 	ofUploads
+	ofLater
+	ofHidden
+	ofHiddenFragments
 )
 
 // derive returns the rng for a part of what this one decides. The mixing is that of

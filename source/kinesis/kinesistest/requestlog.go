@@ -41,7 +41,7 @@ type Request struct {
 	Status int
 	Code   string
 	// Fault names which of [Faults] happened: "throttle", "hang", "reset", "error",
-	// "no-images", "stale-endpoint", "bad-token", or any of "empty-page", "cut" or
+	// "no-images", "stale-endpoint", "bad-token", "hidden", or any of "empty-page", "cut" or
 	// "stall", "slow" and "trickle", joined by a plus.
 	Fault string
 }
