@@ -25,13 +25,16 @@ const (
 	codeNoRetention = "NoDataRetentionException"
 )
 
-// code returns the service's error code, "error" if there was no answer.
+// noAnswer stands for the code of an error that is not the service's.
+const noAnswer = "error"
+
+// code returns the service's error code, [noAnswer] if there is none.
 func code(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		return api.ErrorCode()
 	}
-	return "error"
+	return noAnswer
 }
 
 // label returns the error's name for metrics. There is a fixed set of names, because the

@@ -21,13 +21,17 @@ import (
 // do not come without end.
 const entrySize = 1 << 10
 
+// pageAgain is how often a page is asked for again if its answer breaks off. The window
+// would cost more, and with many small pages hardly one would come to its end.
+const pageAgain = 3
+
 // pages asks for one page after the other until there are no more, or yield returns false.
 // A page may hold any number of images, even none: tokens are followed as long as they
 // lead on. The caller's ctx bounds the time, and the size of the window the bytes. got
 // keeps what the last page tells of the endpoint.
 func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, w poll.Window, got *reply, yield func(page.Image) bool) error {
 	left := w.Slots() // images that are still to come
-	bytes, most := 0, w.Slots()*limits.MaxContent
+	bytes, most, again := 0, w.Slots()*limits.MaxContent, 0
 	for {
 		images := 0 // on this page
 		*got = reply{}
@@ -40,6 +44,9 @@ func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, w poll.Win
 			return bytes <= most && yield(img)
 		})
 		switch {
+		case err != nil && in.NextToken != nil && again < pageAgain && code(err) == noAnswer && ctx.Err() == nil:
+			again++
+			continue
 		case err != nil:
 			return err
 		case bytes > most:
@@ -49,6 +56,7 @@ func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, w poll.Win
 		case images == 0 && in.NextToken != nil && *in.NextToken == token:
 			return fmt.Errorf("stream %s: GetImages answers an empty page with the token that it was asked by", s)
 		}
+		again = 0
 		s.sizes.add(images)
 		left = max(left-images, 0)
 		in.NextToken = &token

@@ -24,6 +24,7 @@ var (
 // A storm is everything that the service, the network and the cameras do at once, and what
 // the poller is expected to make of it.
 type storm struct {
+	name     string
 	streams  int
 	longest  time.Duration // of the fragments, which are of 2 s at least
 	denied   bool          // fragments may not be listed
@@ -70,16 +71,16 @@ func (w storm) faults() kinesistest.Faults {
 // jump; and with a backlog of media that is about to be deleted, by a retention that
 // changes.
 var storms = []storm{
-	{streams: 6, longest: 2 * time.Second, denied: true, cost: 1.25},
-	{streams: 1, longest: 2 * time.Second, cost: 1.25},
-	{streams: 1, longest: 7 * time.Second, denied: true, page: 4, cost: 4},
-	{streams: 1, longest: 7 * time.Second, page: 12, cost: 1.3},
-	{streams: 2, longest: 2 * time.Second, denied: true, producer: true, cost: 3},
-	{streams: 1, longest: 7 * time.Second, producer: true, cost: 3},
-	{streams: 1, longest: 2 * time.Second, denied: true, producer: true, clock: 47 * time.Minute, cost: 3},
-	{streams: 1, longest: 2 * time.Second, producer: true, clock: -80 * time.Second, cost: 3},
-	{streams: 1, longest: 2 * time.Second, denied: true, behind: 65 * time.Minute, cost: 1.25},
-	{streams: 1, longest: 7 * time.Second, behind: 65 * time.Minute, cost: 1.3},
+	{name: "usual", streams: 6, longest: 2 * time.Second, denied: true, cost: 1.25},
+	{name: "listed", streams: 1, longest: 2 * time.Second, cost: 1.25},
+	{name: "four a page", streams: 1, longest: 7 * time.Second, denied: true, page: 4, cost: 4},
+	{name: "twelve a page, listed", streams: 1, longest: 7 * time.Second, page: 12, cost: 1.3},
+	{name: "camera clocks", streams: 2, longest: 2 * time.Second, denied: true, producer: true, cost: 3},
+	{name: "camera clocks, listed", streams: 1, longest: 7 * time.Second, producer: true, cost: 3},
+	{name: "camera clocks behind", streams: 1, longest: 2 * time.Second, denied: true, producer: true, clock: 47 * time.Minute, cost: 3},
+	{name: "camera clocks ahead, listed", streams: 1, longest: 2 * time.Second, producer: true, clock: -80 * time.Second, cost: 3},
+	{name: "backlog", streams: 1, longest: 2 * time.Second, denied: true, behind: 65 * time.Minute, cost: 1.25},
+	{name: "backlog, listed", streams: 1, longest: 7 * time.Second, behind: 65 * time.Minute, cost: 1.3},
 }
 
 // TestStorm polls streams for an hour of fake time with all faults together, and compares,
@@ -93,7 +94,9 @@ func TestStorm(t *testing.T) {
 		seed := *firstSeed + uint64(i)
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			for _, w := range storms {
-				synctest.Test(t, func(t *testing.T) { w.run(t, seed) })
+				t.Run(w.name, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { w.run(t, seed) })
+				})
 			}
 		})
 	}
