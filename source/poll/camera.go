@@ -48,7 +48,8 @@ type cameraClock struct {
 	listing  bool // the trailer may be asked
 	found    bool // where the clock stands is known, or assumed
 	live     bool // media of that clock has been seen to arrive
-	off      bool // the service receives nothing
+	empty    int  // looks in a row that found that the service receives nothing
+	off      bool // so many of them that the camera is off
 
 	trail   time.Duration // how far the present is behind the service's, while media flows
 	edge    source.Slot   // the newest media
@@ -71,8 +72,8 @@ func (p *Poller) follow(ctx context.Context) (ready bool, err error) {
 	}
 	defer func() { c.waiting = !ready }()
 	c.edge = max(c.edge, p.newest)
-	if p.unsure() {
-		return c.found, nil // the comparison would be wrong as well
+	if p.unsure() { // the comparison would be wrong as well
+		return c.found, p.clearUp(ctx)
 	}
 	if c.found && !p.overdue() {
 		c.silent = false
@@ -81,7 +82,7 @@ func (p *Poller) follow(ctx context.Context) (ready bool, err error) {
 		return true, nil
 	}
 	if !c.silent {
-		c.silent, c.off, c.next, c.looks = true, false, p.serviceNow(), 0
+		c.silent, c.off, c.empty, c.next, c.looks = true, false, 0, p.serviceNow(), 0
 		c.pause.Reset()
 	}
 	if p.serviceNow() >= c.next {
@@ -93,6 +94,29 @@ func (p *Poller) follow(ctx context.Context) (ready bool, err error) {
 		}
 	}
 	return p.freeze(), nil
+}
+
+// clearUp asks for something while the service's time is in doubt and nothing else is asked
+// for: only answers tell it.
+func (p *Poller) clearUp(ctx context.Context) error {
+	c := &p.camera
+	now := p.serviceNow()
+	if c.next = min(c.next, now.Add(minLook)); c.found || now < c.next {
+		return nil
+	}
+	_, err := p.newestReceived(ctx)
+	c.next = p.serviceNow().Add(minLook)
+	return err
+}
+
+// nothing takes note of whether a look showed that the service receives nothing. Single
+// answers have no media although there is some, so several must agree that the camera is off.
+func (p *Poller) nothing(received bool) {
+	c := &p.camera
+	if c.empty++; received {
+		c.empty = 0
+	}
+	c.off = c.empty >= enoughProofs
 }
 
 // usualDelay is how long after its end a fragment is visible, at most, by all experience.
@@ -154,7 +178,7 @@ func (p *Poller) lookListed(ctx context.Context) (found bool, err error) {
 	if err != nil || !c.listing || p.unsure() {
 		return false, err
 	}
-	if c.off = !found; found {
+	if p.nothing(found); found {
 		p.setTrail(trail)
 		c.edge = max(c.edge, p.now())
 	}
@@ -208,8 +232,8 @@ func (p *Poller) compare(ctx context.Context, after source.Slot) (trail time.Dur
 	if err != nil {
 		return 0, 0, false, err
 	}
-	c.off = received == 0 || c.live && received <= c.edge.Add(c.trail+edgeStep) && c.silent
-	if c.off {
+	some := received != 0 && !(c.live && received <= c.edge.Add(c.trail+edgeStep) && c.silent)
+	if p.nothing(some); !some {
 		return 0, 0, false, nil
 	}
 	edge, err = p.search(ctx, after, received.Add(-c.trail))
@@ -238,7 +262,7 @@ func (p *Poller) setTrail(trail time.Duration) {
 	ahead := c.trail - trail
 	old := p.serviceNow().Add(-c.trail) // the present by the clock as it was
 	first := !c.live
-	c.trail, c.found, c.live, c.silent, c.off = trail, true, true, false, false
+	c.trail, c.found, c.live, c.silent, c.off, c.empty = trail, true, true, false, false, 0
 	c.measure, c.delay = p.serviceNow().Add(measureAgain), 0
 	p.setOffset(trail)
 	if ahead != 0 {
