@@ -69,15 +69,32 @@ func (c *cadence) advance(from, to source.Slot) {
 }
 
 // slow tells whether the camera has fewer frames than there are slots. Single slots without
-// a picture do not tell.
+// a picture do not tell, nor do distances much longer than most: something is hidden there.
 func (c *cadence) slow() bool {
 	n := 0
-	for i := 1; i < len(c.frames); i++ {
-		if c.slots(c.frames[i-1], c.frames[i]) > 1 {
+	all := c.distances()
+	for _, d := range all {
+		if d > c.interval && d <= c.limit(all) {
 			n++
 		}
 	}
 	return n > 2
+}
+
+// distances returns the distances between neighbouring pictures, in slots, the shortest
+// first.
+func (c *cadence) distances() []time.Duration {
+	all := make([]time.Duration, 0, frameSample)
+	for i := 1; i < len(c.frames); i++ {
+		all = append(all, time.Duration(c.slots(c.frames[i-1], c.frames[i]))*c.interval)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// limit returns up to which a distance is a usual one.
+func (c *cadence) limit(sorted []time.Duration) time.Duration {
+	return (3*sorted[len(sorted)/2] + c.interval) / 2
 }
 
 // perFragment returns how many pictures a fragment has at least: 1 where the fragments
@@ -126,14 +143,9 @@ func (c *cadence) usual() (longest, spread time.Duration) {
 	if !c.slow() {
 		return c.interval, 0
 	}
-	all := make([]time.Duration, 0, frameSample)
-	for i := 1; i < len(c.frames); i++ {
-		all = append(all, time.Duration(c.slots(c.frames[i-1], c.frames[i]))*c.interval)
-	}
-	slices.Sort(all)
-	limit := (3*all[len(all)/2] + c.interval) / 2
+	all := c.distances()
 	for _, d := range all {
-		if d <= limit {
+		if d <= c.limit(all) {
 			longest = d
 		}
 	}
