@@ -47,23 +47,28 @@ func (p *Poller) lookAgain(ctx context.Context, yield func(source.Frame, error) 
 	defer func() {
 		p.second.next = max(p.second.next, now.Add(time.Duration(againShare*spent)*p.ledger.Grid().Interval()))
 	}()
-	spans, err := p.turnedUp(ctx, from, to, &spent)
+	spans, apart, err := p.turnedUp(ctx, from, to, &spent)
 	if err != nil {
 		return true, err
 	}
-	for first, last, some := p.ledger.Lost(from, to+1); some; first, last, some = p.ledger.Lost(from, to+1) {
-		last = min(last, p.ledger.Grid().Step(first, maxSlots-1))
-		from = last + 1
-		i := slices.IndexFunc(spans, func(s Span) bool { return s.Start <= last && s.End > first })
-		if i < 0 {
-			continue
-		}
-		start := first.Add(-p.longestFragment())
-		if spans[i].End > spans[i].Start+1 { // a whole fragment
-			start = min(spans[i].Start, first)
-		}
-		if more, err := p.fetchLate(ctx, start, last, &spent, yield); !more || err != nil {
-			return more, err
+	grid := p.ledger.Grid()
+	for begin, end, some := p.ledger.Lost(from, to+1); some; begin, end, some = p.ledger.Lost(end+1, to+1) {
+		for first := begin; first <= end; first = grid.Step(first, maxSlots) {
+			last := min(end, grid.Step(first, maxSlots-1))
+			// Between two instants that were looked at, nothing is known.
+			i := slices.IndexFunc(spans, func(s Span) bool {
+				return s.Start <= min(end, last.Add(apart)) && s.End > max(begin, first.Add(-apart))
+			})
+			if i < 0 {
+				continue
+			}
+			start := first.Add(-p.longestFragment())
+			if apart == 0 { // whole fragments
+				start = min(spans[i].Start, first)
+			}
+			if more, err := p.fetchLate(ctx, start, last, &spent, yield); !more || err != nil {
+				return more, err
+			}
 		}
 	}
 	return true, nil
@@ -93,22 +98,22 @@ func (p *Poller) lostPlace(now source.Slot) (from, to source.Slot, some bool) {
 	return 0, 0, false
 }
 
-// turnedUp returns the media that there is now between two instants, or some instants of it.
-func (p *Poller) turnedUp(ctx context.Context, from, to source.Slot, spent *int) ([]Span, error) {
+// turnedUp returns the media that there is now between two instants: its fragments, or some
+// instants of it, which are so far apart.
+func (p *Poller) turnedUp(ctx context.Context, from, to source.Slot, spent *int) (spans []Span, apart time.Duration, err error) {
 	if p.lister != nil && p.now() >= p.listAgain {
 		if spans, err := p.lister.Fragments(ctx, from, to); err == nil {
-			return spans, nil
+			return spans, 0, nil
 		}
 	}
-	*spent += nearImages
-	every := max(to.Sub(from)/nearImages, minWindow)
-	var spans []Span
-	for img, err := range p.images(ctx, Window{Start: from.Add(-MaxFragment), End: to, Interval: every}) {
+	w := Window{Start: from.Add(-MaxFragment), End: to, Interval: p.sampling(from, to)}
+	*spent += w.Slots()
+	for img, err := range p.images(ctx, w) {
 		if errors.Is(err, ErrEmptyWindow) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if img.Recycle != nil {
 			img.Recycle()
@@ -117,7 +122,18 @@ func (p *Poller) turnedUp(ctx context.Context, from, to source.Slot, spent *int)
 			spans = append(spans, Span{Start: at, End: at + 1})
 		}
 	}
-	return spans, nil
+	return spans, w.Interval, nil
+}
+
+// sampling returns how far apart images are looked at from one instant to another, so that
+// each run of lost slots has one, unless it is much shorter than that time.
+func (p *Poller) sampling(from, to source.Slot) time.Duration {
+	shortest := to.Sub(from)
+	usual := shortest / nearImages
+	for first, last, some := p.ledger.Lost(from, to+1); some; first, last, some = p.ledger.Lost(last+1, to+1) {
+		shortest = min(shortest, last.Sub(first))
+	}
+	return max(min(usual, shortest), usual/4, minWindow)
 }
 
 // fetchLate asks for a window, and yields the frames of the lost slots that have turned up.
