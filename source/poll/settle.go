@@ -83,8 +83,9 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 			}
 		}
 		if media {
-			// What comes right after it may be missing on another page only.
-			before, known = s, clue{after: s, sure: i+1 < p.page()}
+			// What comes right after it may be missing on another page only. A page has half
+			// as many slots as images if each comes twice.
+			before, known = s, clue{after: s, sure: i+1 < p.page()/2}
 		}
 	}
 	p.forgetClues()
