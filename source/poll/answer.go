@@ -15,6 +15,8 @@ type answer struct {
 	live  bool        // reaches the newest slot worth asking for
 	// aligned says that it also ends where a fragment should.
 	aligned bool
+	// first is the first slot that was wanted, 0 for none.
+	first source.Slot
 	// widened is the slot for which the window was widened, 0 for none.
 	widened source.Slot
 	// earlier is the newest slot with media in earlier windows of the same range, which

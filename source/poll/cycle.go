@@ -39,6 +39,8 @@ func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool
 	old := slotRange{to: p.decide}
 	if !due {
 		old.from = p.askedTo + 1
+	} else {
+		old.to = p.firstLook(old.to)
 	}
 	if more, err := p.ask(ctx, old, yield); !more || err != nil {
 		return more, err
@@ -58,6 +60,19 @@ func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool
 		return false, nil
 	}
 	return p.lookAgain(ctx, yield)
+}
+
+// firstLook returns the last slot to ask for of those that are to be decided. The first look
+// has to overlap media. If it proves that the first missing fragment has none, the next look
+// needs no overlap, and so the slots after that fragment are left to it.
+func (p *Poller) firstLook(to source.Slot) source.Slot {
+	first, ok := p.ledger.Wanted(0)
+	c := p.clues[first]
+	fragment, known := p.estimate.fragment()
+	if !ok || !known || c.after == 0 || c.sure || c.overlap != 0 || c.broken != 0 {
+		return to
+	}
+	return min(to, max(first, first.Add(fragment-p.ledger.Grid().Interval())))
 }
 
 // recheck asks for the first missing slot, unless it is being decided or is asked for as
@@ -165,6 +180,11 @@ func (p *Poller) liveRange(now source.Slot) slotRange {
 		ahead := now.Add(-p.estimate.delay).Sub(p.estimate.edge)
 		r.to = p.estimate.edge.Add(ahead - ahead%fragment + p.estimate.slack)
 		r.aligned = ahead >= fragment && (p.estimate.slack > 0 || r.to == grid.Floor(r.to))
+		// A late fragment is asked for apart from the one after it, so that what is not
+		// there is not paid for together with what is.
+		if before := r.to.Add(-fragment); before <= p.askedTo && p.mayEndAt(before) {
+			r.from = max(r.from, grid.Step(before, 1))
+		}
 	default:
 		// A little more than should be visible, so that the answer shows where the
 		// visible media ends.
@@ -226,8 +246,8 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 		w.Final = p.final(w)
 		a := newAnswer(w, p.now())
 		a.aligned = r.aligned
-		if first, _ := p.ledger.Wanted(w.Start); p.clues[first].overlap > 0 {
-			a.widened = first
+		if a.first, _ = p.ledger.Wanted(w.Start); p.clues[a.first].overlap > 0 {
+			a.widened = a.first
 		}
 		a.live = r.live && !again && w.End >= min(grid.Floor(r.to), grid.Step(p.ledger.End(), -1))
 		p.noteWindow(w)

@@ -50,16 +50,27 @@ func (p *Poller) overlapFor(from source.Slot) time.Duration {
 	if before := grid.Step(first, -1); p.endsAt(before) || before == p.gone {
 		return grid.Interval()
 	}
+	if first > p.decide && p.mayEndAt(grid.Step(first, -1)) {
+		return grid.Interval()
+	}
 	if end, ok := p.fragmentEnd(grid.Step(first, -1), 0); ok && p.opts.Lag > 0 && end < first {
 		return first.Sub(end)
 	}
-	if c.told(c.after, first <= p.decide) {
+	// A picture that failed tells that a window from there on has its fragment.
+	if c.told(c.after, first <= p.decide) || c.broken != 0 && c.after == grid.Step(first, -1) {
 		return min(first.Sub(c.after), p.usualOverlap())
 	}
-	if c.after != 0 && grid.Step(first, -1) != c.after {
-		return p.longestFragment() // nothing is known right before it
-	}
 	return p.usualOverlap()
+}
+
+// mayEndAt tells whether the first fragment that is not there yet should end at s. That is
+// no proof: if a later slot is missing in a window from s on, it is asked for again. Where
+// several fragments are late, media may have become later, and the answer to a window of all
+// of them tells by how much.
+func (p *Poller) mayEndAt(s source.Slot) bool {
+	fragment, _ := p.estimate.fragment()
+	ahead := s.Sub(p.estimate.edge)
+	return p.estimate.steady() && p.estimate.whole && p.estimate.slack == 0 && ahead == fragment && !p.trails()
 }
 
 // usualOverlap returns the length of a fragment, as far as it is known.

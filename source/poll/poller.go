@@ -130,6 +130,7 @@ type Poller struct {
 	cadence   cadence
 	trailed   source.Slot          // the newest slot of an answer whose end was that of the lag
 	guess     time.Duration        // an overlap that sufficed while no fragment length is known
+	longer    int                  // grows with overlaps that were too short, and falls with those that sufficed
 	vain      time.Duration        // the widest overlap that found nothing since one did
 	gone      source.Slot          // the last slot that was given up for want of media
 	mistakes  int                  // fragments in a row that went on after their end
@@ -174,6 +175,7 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 		retry:     pacing.Backoff{Min: minRetry, Max: maxRetry},
 		listRetry: pacing.Backoff{Min: minRetry, Max: maxRetry},
 		guess:     firstOverlap,
+		longer:    maxMistakes - 1, // nothing speaks for the first guess yet
 		clues:     map[source.Slot]clue{},
 		estimate:  estimate{interval: ledger.Grid().Interval(), least: max(opts.Lag, 0)},
 		cadence:   cadence{interval: ledger.Grid().Interval()},

@@ -76,7 +76,11 @@ func (p *Poller) nextRecheck(now source.Slot) source.Slot {
 	}
 	usual, _ := p.estimate.visibleAfter()
 	fragment, _ := p.estimate.fragment()
-	next := now.Add(min(max(now.Sub(first.Add(usual))/3, fragment/2, recheckPolls), most))
+	overdue := now.Sub(first.Add(usual)) / 3
+	if broken := p.clues[first].broken; broken != 0 { // each look is paid for
+		overdue = now.Sub(broken)
+	}
+	next := now.Add(min(max(overdue, fragment/2, recheckPolls), most))
 	if p.newest > first {
 		next = min(next, max(p.deadline(p.lastMissing(first)), now.Add(doubtAgain)))
 	}

@@ -67,11 +67,14 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 		// of it.
 		if media && s == a.widened {
 			if wide := s.Sub(a.Start); p.cadence.slow() || s.Sub(begin) >= wide/2 {
-				p.guess = max(p.guess, wide)
+				p.tooShort(wide)
 			}
 			p.vain = 0
 		}
-		if c := p.clues[s]; media && c.after == grid.Step(s, -1) {
+		if media && s == a.first && a.widened == 0 && s.Sub(a.Start) >= p.usualOverlap() {
+			p.longer = max(p.longer-1, 0)
+		}
+		if c := p.clues[s]; media && c.after == grid.Step(s, -1) && c.broken == 0 {
 			p.wentOn(a.Start < c.after)
 		}
 		if wanted, ok := p.ledger.Wanted(s); ok && wanted == s {
@@ -91,6 +94,15 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 	p.forgetClues()
 	p.learn(a)
 	return next
+}
+
+// tooShort takes note of an overlap that sufficed after the usual one did not. An answer may
+// leave out media for other reasons, so only two of these with at most one usual overlap
+// that sufficed between them tell that fragments are longer.
+func (p *Poller) tooShort(wide time.Duration) {
+	if p.longer += 2; p.longer > maxMistakes {
+		p.guess = max(p.guess, wide)
+	}
 }
 
 // wentOn takes note of media after what should have been the last slot of a fragment,
@@ -135,7 +147,8 @@ func (p *Poller) miss(a *answer, s, before source.Slot, known *clue) (again bool
 		if s == a.widened {
 			p.vain = max(p.vain, overlap)
 		}
-		if wider := p.widerOverlap(overlap, expired); wider > overlap {
+		// Later slots need no longer overlap than the first one.
+		if wider := p.widerOverlap(a.first.Sub(a.Start), expired); wider > overlap {
 			c.overlap, again = wider, true
 		}
 	}
