@@ -21,7 +21,7 @@ type setting struct {
 
 // settings returns the settings of f.
 func (f *Faults) settings() []setting {
-	return slices.Concat(f.mediaSettings(), f.pageSettings(), f.requestSettings(), f.streamSettings(), f.Variants.settings())
+	return slices.Concat(f.mediaSettings(), f.pageSettings(), f.requestSettings(), f.streamSettings(), f.Variants.settings(), f.listSettings())
 }
 
 func (f *Faults) mediaSettings() []setting {
@@ -107,7 +107,6 @@ func (f *Faults) streamSettings() []setting {
 		{"away-for", &f.AwayFor, "20s", maxSpan, "how long each of these two takes"},
 		{"halve", &f.Halve, "40m", maxSpan, "how often half of the retention is taken away for half of this time"},
 		{"expired-credentials", &f.ExpiredCredentials, "0.01", 0, "share of the time in which the credentials count as expired"},
-		{"deny-list-fragments", &f.DenyListFragments, "", 0, "refuse ListFragments, as without its permission"},
 	}
 }
 

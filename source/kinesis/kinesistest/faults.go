@@ -151,6 +151,22 @@ type Faults struct {
 	DeadAnswers int
 	// Variants are what the service may do differently.
 	Variants
+
+	// ListJitter is how far the starts of fragments are off in lists, either way, at most.
+	// ListShort is how much too short their lengths are, at most, and ListLong how much too
+	// long. ListAbsurd is the share of fragments whose length is 0, negative or absurd.
+	ListJitter, ListShort, ListLong time.Duration
+	ListAbsurd                      float64
+	// ListMissing is the share of fragments that no list has, and ListTwice the share that
+	// every list has twice.
+	ListMissing, ListTwice float64
+	// ListLag is how much later than its images a fragment is listed, and ListAhead how
+	// much earlier, though not before its end. With both, fragments are one or the other.
+	ListLag, ListAhead time.Duration
+	// ListEnds is the share of lists that end early, without a token. ListPage is how many
+	// fragments a page of a list holds, at most; 0 is as many as were asked for.
+	ListEnds float64
+	ListPage int
 	// DenyListFragments refuses ListFragments, as without the permission.
 	DenyListFragments bool
 }

@@ -55,12 +55,23 @@ func (s *Server) listFragments(c *call) (answer, error) {
 		Fragments []fragmentInfo
 		NextToken string `json:",omitempty"`
 	}{Fragments: []fragmentInfo{}}
+	limit := q.limit
+	if most := st.faults.ListPage; most > 0 {
+		limit = min(limit, most)
+	}
 	for f := range st.media.within(q, c.record.Time) {
-		if len(out.Fragments) == q.limit {
+		if len(out.Fragments) >= limit {
 			out.NextToken = s.tokens.issue(request, fmt.Sprintf(fragmentsWhere, q.from, q.to, q.producer, f.start), c.record.Time)
 			break
 		}
-		out.Fragments = append(out.Fragments, st.fragmentInfo(f))
+		info := st.fragmentInfo(f)
+		out.Fragments = append(out.Fragments, info)
+		if st.media.listedTwice(f) {
+			out.Fragments = append(out.Fragments, info)
+		}
+	}
+	if ends := c.rng.derive(ofListEnds); ends.chance(st.faults.ListEnds) {
+		out.Fragments, out.NextToken = out.Fragments[:len(out.Fragments)/2], ""
 	}
 	if order := c.rng.derive(ofUnordered); order.chance(st.faults.Unordered) {
 		shuffle(order, out.Fragments)
@@ -79,7 +90,7 @@ func (m media) within(q fragmentsQuery, now time.Time) iter.Seq[fragment] {
 	}
 	return func(yield func(fragment) bool) {
 		for f := range m.starting(from, to, q.producer) {
-			if f.start >= q.next && m.visible(f, now) && !yield(f) {
+			if f.start >= q.next && m.listed(f, now) && !yield(f) {
 				return
 			}
 		}
@@ -87,15 +98,15 @@ func (m media) within(q fragmentsQuery, now time.Time) iter.Seq[fragment] {
 }
 
 func (st *stream) fragmentInfo(f fragment) fragmentInfo {
-	length := int64(f.end - f.start)
 	// About 1 Mbit/s.
-	size := length * (100 + st.media.rng.derive(ofSize, uint64(f.start)).below(50))
+	size := int64(f.end-f.start) * (100 + st.media.rng.derive(ofSize, uint64(f.start)).below(50))
+	off := st.media.listedOff(f)
 	return fragmentInfo{
 		FragmentNumber:               fmt.Sprintf("91343852333181%033d", f.start),
 		FragmentSizeInBytes:          size,
-		ProducerTimestamp:            seconds(st.media.begin(f, true).Time()),
-		ServerTimestamp:              seconds(st.media.begin(f, false).Time()),
-		FragmentLengthInMilliseconds: length,
+		ProducerTimestamp:            seconds(st.media.begin(f, true).Add(off).Time()),
+		ServerTimestamp:              seconds(st.media.begin(f, false).Add(off).Time()),
+		FragmentLengthInMilliseconds: st.media.listedLength(f),
 	}
 }
 

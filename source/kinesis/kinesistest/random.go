@@ -54,6 +54,14 @@ const (
 	ofLater
 	ofHidden
 	ofHiddenFragments
+	ofListJitter
+	ofListShort
+	ofListLong
+	ofListAbsurd
+	ofListMissing
+	ofListTwice
+	ofListLag
+	ofListEnds
 )
 
 // derive returns the rng for a part of what this one decides. The mixing is that of
