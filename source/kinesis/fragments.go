@@ -32,25 +32,16 @@ func (s *Stream) Fragments(ctx context.Context, from, to source.Slot) ([]poll.Sp
 	if s.opts.Producer {
 		by = types.FragmentSelectorTypeProducerTimestamp
 	}
-	// The service selects fragments by their start.
-	s.mu.Lock()
-	longest := max(poll.MaxFragment, s.longest)
-	s.mu.Unlock()
-	fragments, err := s.fragments(ctx, s.fragmentsInput(by, from.Add(-longest), to))
+	fragments, err := s.fragments(ctx, s.fragmentsInput(by, from, to))
 	if err != nil {
 		return nil, err
 	}
 	var spans []poll.Span
 	for _, f := range fragments {
-		span, ok := s.span(f)
-		if ok && span.End > from {
+		if span, ok := s.span(f); ok && span.Start >= from && span.Start <= to {
 			spans = append(spans, span)
 		}
-		longest = max(longest, span.End.Sub(span.Start))
 	}
-	s.mu.Lock()
-	s.longest = max(s.longest, longest)
-	s.mu.Unlock()
 	slices.SortFunc(spans, func(a, b poll.Span) int { return cmp.Compare(a.Start, b.Start) })
 	return spans, nil
 }

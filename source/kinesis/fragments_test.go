@@ -35,12 +35,13 @@ func TestFragments(t *testing.T) {
 				time.Sleep(time.Minute)
 				to := source.SlotAt(time.Now().Add(-20 * time.Second))
 				from := to.Add(-20 * time.Minute)
-				spans, err := stream.Fragments(t.Context(), from, to)
+				begin := from.Add(-poll.MaxFragment)
+				spans, err := stream.Fragments(t.Context(), begin, to)
 				if errors.Is(err, source.ErrRefused) {
 					t.Fatal(err)
 				}
 				if err != nil { // of a dead endpoint; the next is alive
-					spans, err = stream.Fragments(t.Context(), from, to)
+					spans, err = stream.Fragments(t.Context(), begin, to)
 				}
 				if err != nil {
 					t.Fatal(err)

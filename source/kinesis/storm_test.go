@@ -47,8 +47,11 @@ func (w storm) faults() kinesistest.Faults {
 		Throttle: true, Others: 0.2, ThrottleEndpoint: 0.2,
 		Errors: 0.02, Resets: 0.01, Cuts: 0.01, Slow: 0.01, Trickle: 0.01, SlowBy: 3 * time.Second,
 		NoImages: 0.005, Rotate: 7 * time.Minute, DeadAnswers: 5, DenyListFragments: w.denied, PageSize: w.page,
-		Updating: 0.05,
-		Skew:     -100 * time.Second, SkewDrift: 1e-4, SkewJump: 40 * time.Second, SkewFor: 20 * time.Second, SkewEvery: 10 * time.Minute,
+		Updating:   0.05,
+		ListJitter: 60 * time.Millisecond, ListShort: 100 * time.Millisecond, ListLong: 50 * time.Millisecond,
+		ListAbsurd: 0.01, ListMissing: 0.01, ListTwice: 0.05, ListEnds: 0.02, ListPage: 10,
+		ListLag: 300 * time.Millisecond, ListAhead: 300 * time.Millisecond,
+		Skew: -100 * time.Second, SkewDrift: 1e-4, SkewJump: 40 * time.Second, SkewFor: 20 * time.Second, SkewEvery: 10 * time.Minute,
 		HangDescribe: 0.01, HangEndpoint: 0.01, HangList: 0.01, HangFragments: 0.005, HangImages: 0.002, Stalls: 0.002,
 	}
 	switch {
@@ -72,15 +75,15 @@ func (w storm) faults() kinesistest.Faults {
 // changes.
 var storms = []storm{
 	{name: "usual", streams: 6, longest: 2 * time.Second, denied: true, cost: 1.25},
-	{name: "listed", streams: 1, longest: 2 * time.Second, cost: 1.25},
+	{name: "listed", streams: 1, longest: 2 * time.Second, cost: 1.35},
 	{name: "four a page", streams: 1, longest: 7 * time.Second, denied: true, page: 4, cost: 4},
-	{name: "twelve a page, listed", streams: 1, longest: 7 * time.Second, page: 12, cost: 1.3},
+	{name: "twelve a page, listed", streams: 1, longest: 7 * time.Second, page: 12, cost: 2.4},
 	{name: "camera clocks", streams: 2, longest: 2 * time.Second, denied: true, producer: true, cost: 3},
 	{name: "camera clocks, listed", streams: 1, longest: 7 * time.Second, producer: true, cost: 3},
 	{name: "camera clocks behind", streams: 1, longest: 2 * time.Second, denied: true, producer: true, clock: 47 * time.Minute, cost: 3},
 	{name: "camera clocks ahead, listed", streams: 1, longest: 2 * time.Second, producer: true, clock: -80 * time.Second, cost: 3},
 	{name: "backlog", streams: 1, longest: 2 * time.Second, denied: true, behind: 65 * time.Minute, cost: 1.25},
-	{name: "backlog, listed", streams: 1, longest: 7 * time.Second, behind: 65 * time.Minute, cost: 1.3},
+	{name: "backlog, listed", streams: 1, longest: 7 * time.Second, behind: 65 * time.Minute, cost: 2},
 }
 
 // TestStorm polls streams for an hour of fake time with all faults together, and compares,

@@ -71,10 +71,9 @@ type Stream struct {
 	movedAt   time.Time                     // when an endpoint was last found to have moved
 	seen      time.Time                     // when the stream was last known to exist
 	retention time.Duration
-	created   time.Time     // when the stream was created; zero while unknown
-	learned   time.Time     // when the retention was last asked for
-	unchecked bool          // the check has been postponed
-	longest   time.Duration // of the fragments that were listed
+	created   time.Time // when the stream was created; zero while unknown
+	learned   time.Time // when the retention was last asked for
+	unchecked bool      // the check has been postponed
 }
 
 // Stream returns a stream. It sends nothing yet.

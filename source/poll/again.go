@@ -101,9 +101,9 @@ func (p *Poller) lostPlace(now source.Slot) (from, to source.Slot, some bool) {
 // turnedUp returns the media that there is now between two instants: its fragments, or some
 // instants of it, which are so far apart.
 func (p *Poller) turnedUp(ctx context.Context, from, to source.Slot, spent *int) (spans []Span, apart time.Duration, err error) {
-	if p.lister != nil && p.now() >= p.listAgain {
-		if spans, err := p.lister.Fragments(ctx, from, to); err == nil {
-			return spans, 0, nil
+	if p.lists() {
+		if l, ok := p.listFragments(ctx, from, to); ok {
+			return l.spans, 0, nil
 		}
 	}
 	w := Window{Start: from.Add(-MaxFragment), End: to, Interval: p.sampling(from, to)}

@@ -132,6 +132,7 @@ func (p *Poller) extend(now source.Slot) {
 func (p *Poller) goBack(now source.Slot) {
 	p.estimate = estimate{interval: p.estimate.interval, least: p.estimate.least}
 	p.cadence = cadence{interval: p.cadence.interval}
+	p.listed = listedEdge{}
 	p.newest, p.trailed, p.recheckAt, p.pollAt, p.listAgain, p.decide = 0, 0, 0, 0, 0, 0
 	p.askedTo = min(p.askedTo, now)
 	clear(p.clues)
@@ -160,7 +161,7 @@ func (p *Poller) sample(first source.Slot) source.Slot {
 	switch {
 	case p.clues[first].broken != 0:
 		return first
-	case p.lists():
+	case p.listsMissing(first):
 		return max(first, p.newest)
 	}
 	return min(p.lastMissing(first), first.Add(p.longestFragment()))
@@ -172,6 +173,8 @@ func (p *Poller) liveRange(now source.Slot) slotRange {
 	r := slotRange{from: grid.Step(p.newest, 1), live: true}
 	fragment, known := p.estimate.fragment()
 	switch {
+	case p.listsLiveEdge():
+		r.to = now
 	case p.planned() && !p.probing():
 		r.to = p.trailTo(now)
 		r.aligned = p.estimate.regular()
@@ -189,7 +192,7 @@ func (p *Poller) liveRange(now source.Slot) slotRange {
 		// A little more than should be visible, so that the answer shows where the
 		// visible media ends.
 		r.to = now
-		if known && !p.listsLiveEdge() {
+		if known {
 			longest, _ := p.cadence.usual()
 			visible := max(p.estimate.delay-longest+grid.Interval(), 0)
 			r.to = min(now, grid.Step(now.Add(-visible*3/4), 1))

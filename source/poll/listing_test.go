@@ -66,16 +66,16 @@ func TestPollerLists(t *testing.T) {
 		{name: "late fragments", cost: 1.7, change: func(c *listingCamera) {
 			c.delay = func(start source.Slot) time.Duration { return time.Second + time.Duration(start%4)*time.Second }
 		}},
-		{name: "fragments that never come", cost: 1.5, lost: true, change: func(c *listingCamera) {
+		{name: "fragments that never come", cost: 3, lost: true, change: func(c *listingCamera) {
 			c.media = func(s source.Slot) bool { return c.span(s).Start%10 != 0 }
 		}},
-		{name: "fragments without images", cost: 7, lost: true, change: func(c *listingCamera) {
+		{name: "fragments without images", cost: 8.5, lost: true, change: func(c *listingCamera) {
 			// The first image of each is enough to list it.
 			c.media = func(s source.Slot) bool { span := c.span(s); return span.Start%10 != 0 || s == span.Start }
 		}},
 		{name: "slow answers", cost: 1.5, change: func(c *listingCamera) { c.latency = time.Second }},
 		{name: "failing answers", cost: 2.2, change: func(c *listingCamera) { c.fail = everyThird }},
-		{name: "listing fails for two minutes", cost: 3, change: func(c *listingCamera) {
+		{name: "listing fails for two minutes", cost: 4.5, change: func(c *listingCamera) {
 			begin := time.Now()
 			c.refuse = func(int) error {
 				if since := time.Since(begin); since > 2*time.Minute && since < 4*time.Minute {
@@ -186,7 +186,7 @@ func TestPlanListed(t *testing.T) {
 				}
 			}
 			var got [][2]source.Slot
-			for w := range planListed(l, tc.spans, 0, tc.to) {
+			for w := range (&Poller{ledger: l}).planListed(list{spans: tc.spans}, 0, tc.to) {
 				got = append(got, [2]source.Slot{w.Start, w.End})
 			}
 			if !slices.Equal(got, tc.want) {

@@ -90,4 +90,6 @@ func (p *Poller) widerOverlap(overlap time.Duration, expired bool) time.Duration
 }
 
 // longestFragment returns how long a fragment may be.
-func (p *Poller) longestFragment() time.Duration { return max(p.estimate.longest(), p.guess) }
+func (p *Poller) longestFragment() time.Duration {
+	return max(p.estimate.longest(), p.guess, 2*p.listed.longest)
+}

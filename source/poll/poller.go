@@ -147,6 +147,7 @@ type Poller struct {
 	failing   bool                 // the last request failed
 	retry     pacing.Backoff       // of failed requests
 
+	listed    listedEdge
 	listRetry pacing.Backoff // of failed listings
 	listAgain source.Slot    // fragments are not listed before this instant
 

@@ -106,6 +106,9 @@ func (p *Poller) nextPoll(now source.Slot) source.Slot {
 	if p.planned() && p.misses == 0 {
 		return p.nextTrailing(now)
 	}
+	if p.listsLiveEdge() {
+		return p.nextLook(now)
+	}
 	fragment, known := p.estimate.fragment()
 	due, ok := p.estimate.due()
 	if ok && p.probing() {
