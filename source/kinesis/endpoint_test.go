@@ -160,7 +160,7 @@ func TestACameraThatIsOff(t *testing.T) {
 		if st := w.ledger.Stats(); st.Ended[source.Published] != 6000 || st.Ended[source.NoMedia] != 36_000 || w.failed > 0 {
 			t.Errorf("%+v, %d failed polls", st, w.failed)
 		}
-		if n := w.lookups[kinesis.LookupSame]; n < 5 || n > 60 {
+		if n := w.lookups[kinesis.LookupSame]; n < 5 || n > 100 {
 			t.Errorf("look-ups in two hours: %v", w.lookups)
 		}
 		if strings.Contains(w.log.String(), "level=WARN") {

@@ -77,11 +77,11 @@ var storms = []storm{
 	{name: "usual", streams: 6, longest: 2 * time.Second, denied: true, cost: 1.25},
 	{name: "listed", streams: 1, longest: 2 * time.Second, cost: 1.35},
 	{name: "four a page", streams: 1, longest: 7 * time.Second, denied: true, page: 4, cost: 4},
-	{name: "twelve a page, listed", streams: 1, longest: 7 * time.Second, page: 12, cost: 2.4},
+	{name: "twelve a page, listed", streams: 1, longest: 7 * time.Second, page: 12, cost: 2.7},
 	{name: "camera clocks", streams: 2, longest: 2 * time.Second, denied: true, producer: true, cost: 3},
 	{name: "camera clocks, listed", streams: 1, longest: 7 * time.Second, producer: true, cost: 3},
 	{name: "camera clocks behind", streams: 1, longest: 2 * time.Second, denied: true, producer: true, clock: 47 * time.Minute, cost: 3},
-	{name: "camera clocks ahead, listed", streams: 1, longest: 2 * time.Second, producer: true, clock: -80 * time.Second, cost: 3},
+	{name: "camera clocks ahead, listed", streams: 1, longest: 2 * time.Second, producer: true, clock: -80 * time.Second, cost: 3.8},
 	{name: "backlog", streams: 1, longest: 2 * time.Second, denied: true, behind: 65 * time.Minute, cost: 1.25},
 	{name: "backlog, listed", streams: 1, longest: 7 * time.Second, behind: 65 * time.Minute, cost: 2},
 }
