@@ -1,6 +1,7 @@
 package frames
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
-	"github.com/nats-io/nuid"
 )
 
 // The service speaks the protocol of the package micro of nats.go, but does not use its
@@ -44,7 +44,7 @@ type endpoint struct {
 // begin subscribes for the endpoints and for $SRV.
 func (s *microService) begin() error {
 	s.started = time.Now().UTC()
-	s.identity.ID = nuid.Next()
+	s.identity.ID = rand.Text()
 	for _, e := range s.endpoints {
 		if err := s.subscribe(e.subject, e.queue, func(m *nats.Msg) { s.serve(e, m) }); err != nil {
 			return errors.Join(err, s.stop())
