@@ -161,8 +161,8 @@ func (p *Poller) sample(first source.Slot) source.Slot {
 	switch {
 	case p.clues[first].broken != 0:
 		return first
-	case p.listsMissing(first):
-		return max(first, p.newest)
+	case first <= p.newest && p.listsMissing(first):
+		return p.newest
 	}
 	return min(p.lastMissing(first), first.Add(p.longestFragment()))
 }

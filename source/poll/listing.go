@@ -108,21 +108,23 @@ func (p *Poller) worthListing(r slotRange) bool {
 	switch {
 	case !ok || first > r.to || !p.lists():
 		return false
-	case r.to.Sub(first) > max(3*MaxFragment, 2*p.longestFragment()):
-		return true
 	case r.live:
-		return p.listsLiveEdge() || p.listsHistory()
+		return p.listsLiveEdge() || p.listsHistory() || r.to.Sub(first) > MaxWindow
+	case r.to.Sub(first) > 3*MaxFragment:
+		return true
 	}
 	return p.listsMissing(first)
 }
 
 // listsMissing tells whether to list the fragments before asking again for what is missing
-// from a slot on: if much is missing, or fragments vary, unless the list is known.
+// from a slot on: if fragments vary, or much is missing that is to be decided, unless the
+// list is known.
 func (p *Poller) listsMissing(first source.Slot) bool {
 	if c := p.clues[first]; !p.lists() || c.proofs > 0 || c.broken != 0 {
 		return false
 	}
-	return p.listed.varies || p.lastMissing(first).Sub(first) >= listMissing*p.ledger.Grid().Interval()
+	much := p.lastMissing(first).Sub(first) >= listMissing*p.ledger.Grid().Interval()
+	return p.listed.varies || first <= p.decide && much
 }
 
 // lists tells whether fragments can be listed now.
@@ -354,10 +356,11 @@ func (p *Poller) planListed(l list, from, to source.Slot) iter.Seq[Window] {
 }
 
 // wantsOf tells whether any slot from one instant to another is wanted that a fragment may
-// hold: no answer has shown that the slot's fragment starts later.
+// hold: no answer has shown that the slot's fragment starts later. Only windows that lists
+// plan, which begin with fragments, show that.
 func (p *Poller) wantsOf(span Span, from, to source.Slot) bool {
 	for s, ok := p.ledger.Wanted(from); ok && s <= to; s, ok = p.ledger.Wanted(s + 1) {
-		if after := p.clues[s].after; after == 0 || after < span.Start {
+		if after := p.clues[s].after; !p.listed.varies || after == 0 || after < span.Start {
 			return true
 		}
 	}

@@ -69,7 +69,7 @@ func TestPollerLists(t *testing.T) {
 		{name: "fragments that never come", cost: 3, lost: true, change: func(c *listingCamera) {
 			c.media = func(s source.Slot) bool { return c.span(s).Start%10 != 0 }
 		}},
-		{name: "fragments without images", cost: 8.5, lost: true, change: func(c *listingCamera) {
+		{name: "fragments without images", cost: 10.5, lost: true, change: func(c *listingCamera) {
 			// The first image of each is enough to list it.
 			c.media = func(s source.Slot) bool { span := c.span(s); return span.Start%10 != 0 || s == span.Start }
 		}},
