@@ -203,12 +203,13 @@ func (p *Poller) liveRange(now source.Slot) slotRange {
 	}
 	r.to = min(r.to, now.Add(-max(p.opts.Lag, 0)))
 	if p.quiet() && (known || p.misses > longQuiet) && !p.listsLiveEdge() {
-		// A camera that was off comes back with the newest slots. Earlier ones are looked
-		// for now and then.
+		// A camera that was off comes back with the newest slots. Earlier ones that have been
+		// asked for are looked for now and then. With the time in doubt, which only an answer
+		// ends, nothing else would be asked for.
 		if !known {
 			fragment = MaxFragment
 		}
-		r.from = max(r.from, r.to.Add(-fragment))
+		r.from = max(r.from, min(r.to.Add(-fragment), p.askedTo+1))
 	}
 	return r
 }
