@@ -125,12 +125,6 @@ func (c *Cursors) remake(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// isGone tells whether a write failed because nothing stores what is written. The bucket
-// may have been deleted, or JetStream may be away.
-func isGone(err error) bool {
-	return errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound)
-}
-
 // read reads all cursors. It takes the keys from the subjects of the bucket's stream,
 // which needs no consumer, and so no permission to create one.
 func (c *Cursors) read(ctx context.Context, js jetstream.JetStream) error {
@@ -261,7 +255,7 @@ func (c *Cursors) save(ctx context.Context, key string) error {
 			return err
 		}
 		revision, err := c.bucket().Update(ctx, key, []byte(slot.String()), revision)
-		if isGone(err) {
+		if dial.IsGone(err) {
 			if remade, e := c.remake(ctx); remade || e != nil {
 				if e != nil {
 					return e

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -14,41 +13,16 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
-	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// A forgetful server can lose what it stores.
-type forgetful struct {
-	*embedded.Server
-	opts embedded.Options
-}
-
-func serveForgetful(t *testing.T) *forgetful {
-	t.Helper()
-	f := &forgetful{opts: embedded.Options{StoreDir: t.TempDir()}}
-	f.Server = natstest.Serve(t, f.opts)
-	f.opts.Listen = natstest.Address(f.Server)
-	return f
-}
-
-// wipe restarts the server with an empty store.
-func (f *forgetful) wipe(t *testing.T) {
-	t.Helper()
-	f.Shutdown()
-	if err := os.RemoveAll(f.opts.StoreDir); err != nil {
-		t.Fatal(err)
-	}
-	f.Server = natstest.Serve(t, f.opts)
-}
-
 // losses are the ways in which a server loses its JetStream streams.
-func losses(streams ...string) map[string]func(*testing.T, *forgetful) {
-	return map[string]func(*testing.T, *forgetful){
-		"the store is wiped": func(t *testing.T, f *forgetful) { f.wipe(t) },
-		"they are deleted": func(t *testing.T, f *forgetful) {
-			js := conntest.JetStream(t, f.ClientURL())
+func losses(streams ...string) map[string]func(*testing.T, *natstest.Broker) {
+	return map[string]func(*testing.T, *natstest.Broker){
+		"the store is wiped": func(_ *testing.T, b *natstest.Broker) { b.Wipe() },
+		"they are deleted": func(t *testing.T, b *natstest.Broker) {
+			js := conntest.JetStream(t, b.URL())
 			for _, name := range streams {
 				if err := js.DeleteStream(t.Context(), name); err != nil {
 					t.Fatal(err)
@@ -69,8 +43,8 @@ func TestAStreamIsMadeAgain(t *testing.T) {
 		} {
 			t.Run(kind+"/"+what, func(t *testing.T) {
 				t.Parallel()
-				srv := serveForgetful(t)
-				conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL(), WriteTimeout: time.Second})
+				srv := natstest.StartBroker(t)
+				conn := conntest.Dial(t, dial.Options{URL: srv.URL(), WriteTimeout: time.Second})
 				o := options()
 				set(&o.Stream)
 				pub := opened(t, conn, o.Stream.Kind, o)
@@ -88,7 +62,7 @@ func TestAStreamIsMadeAgain(t *testing.T) {
 				for i := 5; i < 8; i++ {
 					send(i)
 				}
-				got := held(t, srv.ClientURL(), dial.DefaultStream)
+				got := held(t, srv.URL(), dial.DefaultStream)
 				for _, subject := range subjects {
 					newest := got[subject][max(0, len(got[subject])-3):]
 					if !slices.Equal(newest, []source.Slot{conntest.Slot(5), conntest.Slot(6), conntest.Slot(7)}) {
@@ -109,8 +83,8 @@ func TestCursorsAreMadeAgain(t *testing.T) {
 	for what, lose := range losses("KV_" + deliver.CursorBucket) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			srv := serveForgetful(t)
-			conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL(), WriteTimeout: time.Second})
+			srv := natstest.StartBroker(t)
+			conn := conntest.Dial(t, dial.Options{URL: srv.URL(), WriteTimeout: time.Second})
 			cursors := deliver.NewCursors(conn, 1)
 			if err := cursors.Open(t.Context()); err != nil {
 				t.Fatal(err)
@@ -127,7 +101,7 @@ func TestCursorsAreMadeAgain(t *testing.T) {
 			cursors.Set("cam-0", conntest.Slot(100))
 			natstest.Within(t, func() error { return cursors.Flush(t.Context(), "cam-0") })
 			for i, want := range []source.Slot{conntest.Slot(100), conntest.Slot(1), conntest.Slot(2), conntest.Slot(3), conntest.Slot(4)} {
-				if got := saved(t, srv.ClientURL(), keys[i]); got != want {
+				if got := saved(t, srv.URL(), keys[i]); got != want {
 					t.Errorf("the bucket has %v for %s, not %v", got, keys[i], want)
 				}
 			}

@@ -17,6 +17,12 @@ func IsConflict(err error) bool {
 		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
+// IsGone tells whether a write failed because nothing stores what is written: the stream or
+// bucket was deleted, or JetStream is away.
+func IsGone(err error) bool {
+	return errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound)
+}
+
 // EncodeKey returns a key in the characters that a key-value bucket allows. Any other
 // byte, and the equals sign, becomes an equals sign and two hexadecimal digits.
 func EncodeKey(key string) string {

@@ -28,12 +28,6 @@ type bucketState struct {
 	wait time.Time
 }
 
-// isGone tells whether a write failed because nothing stores what is written: the bucket
-// was deleted, or JetStream is away.
-func isGone(err error) bool {
-	return errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrStreamNotFound)
-}
-
 // remake makes the bucket again if it is gone, and takes note if another member has.
 func (l *Leases) remake(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)

@@ -17,7 +17,7 @@ func (l *Leases) renewals(ctx context.Context) {
 		wait := every
 		if err := l.renewOnce(ctx); err != nil {
 			wait = every / 4
-			if isGone(err) {
+			if dial.IsGone(err) {
 				err = errors.Join(err, l.remake(ctx))
 			}
 			l.opts.Logger.Debug("the lease could not be renewed, trying again", "err", err)

@@ -1,6 +1,7 @@
 package natstest
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -59,5 +60,14 @@ func (b *Broker) Heal() { b.Proxy.Toxics.ResetToxics(b.t.Context()) }
 // Restart stops the server and starts another one with the same address and store.
 func (b *Broker) Restart() {
 	b.Server.Shutdown()
+	b.Server = Serve(b.t, b.opts)
+}
+
+// Wipe is Restart with an empty store.
+func (b *Broker) Wipe() {
+	b.Server.Shutdown()
+	if err := os.RemoveAll(b.opts.StoreDir); err != nil {
+		b.t.Fatal(err)
+	}
 	b.Server = Serve(b.t, b.opts)
 }
