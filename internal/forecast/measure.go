@@ -39,9 +39,6 @@ type Measured struct {
 // fragmentsSeen is how many fragments are looked at.
 const fragmentsSeen = 6
 
-// ErrSpent says that all images that might be asked for were.
-var ErrSpent = errors.New("the images that may be spent are used up")
-
 // MostImages returns how many images Measure asks for at most: four for each slot, and what
 // it takes to look for fragments.
 func MostImages(s Stream, length time.Duration) int {
@@ -62,7 +59,7 @@ func Measure(ctx context.Context, from Source, s Stream, length time.Duration, a
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	begin := grid.Ceil(source.SlotAt(s.Options.Now()))
-	r := &recorder{Source: from, left: MostImages(s, length), now: s.Options.Now, from: begin.Add(length / 2)}
+	r := &recorder{Source: from, purse: NewPurse(MostImages(s, length)), now: s.Options.Now, from: begin.Add(length / 2)}
 	scout := Scout{Ask: r.ask, Now: s.Options.Now}
 	var fragments []Fragment
 	var failed error
@@ -117,27 +114,16 @@ type recorder struct {
 	now  func() time.Time
 	from source.Slot // requests before this instant are not counted
 
-	mu    sync.Mutex
-	left  int // images
-	spent int
-	cost  Cost // of the poller alone
-	took  []time.Duration
-}
+	purse *Purse
 
-func (r *recorder) spend(images int) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if images > r.left {
-		return ErrSpent
-	}
-	r.left -= images
-	r.spent += images
-	return nil
+	mu   sync.Mutex
+	cost Cost // of the poller alone
+	took []time.Duration
 }
 
 // ask implements [Scout.Ask].
 func (r *recorder) ask(ctx context.Context, w poll.Window) ([]source.Slot, error) {
-	if err := r.spend(w.Slots()); err != nil {
+	if err := r.purse.Spend(w.Slots()); err != nil {
 		return nil, err
 	}
 	return Pictures(r.Source.Images(ctx, w), w)
@@ -172,7 +158,7 @@ type polled struct{ *recorder }
 // Images implements [poll.Fetcher].
 func (p polled) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
 	return func(yield func(poll.Image, error) bool) {
-		if err := p.spend(w.Slots()); err != nil {
+		if err := p.purse.Spend(w.Slots()); err != nil {
 			yield(poll.Image{}, err)
 			return
 		}
@@ -228,7 +214,7 @@ func (r *recorder) fetched(took time.Duration, err error) {
 
 // measured puts together what was found out.
 func (r *recorder) measured(assumed Media, fragments []Fragment) Measured {
-	m := Measured{Media: assumed, Cost: r.cost, Spent: r.spent, Fragments: len(fragments)}
+	m := Measured{Media: assumed, Cost: r.cost, Spent: r.purse.Spent(), Fragments: len(fragments)}
 	m.Media.Page = r.PageSlots()
 	if len(r.took) > 0 {
 		m.Media.Latency = max(median(r.took).Round(time.Millisecond), time.Millisecond)

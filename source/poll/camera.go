@@ -2,6 +2,7 @@ package poll
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
@@ -189,7 +190,7 @@ func (p *Poller) lookListed(ctx context.Context) (found bool, err error) {
 // is not permitted.
 func (p *Poller) trail(ctx context.Context, from source.Slot) (time.Duration, bool, error) {
 	trail, ok, err := p.camera.trailer.Trail(ctx, from, p.serviceNow())
-	if refused(err) {
+	if errors.Is(err, source.ErrRefused) {
 		p.camera.listing = false
 		return 0, false, nil
 	}

@@ -182,5 +182,3 @@ func (p *Poller) probe(ctx context.Context, f Fetcher, from, to source.Slot, eve
 	}
 	return newest, nil
 }
-
-func refused(err error) bool { return errors.Is(err, source.ErrRefused) }

@@ -145,7 +145,7 @@ func questions() []question {
 // Ask asks all questions. None of them stops the others, and each has a deadline. The error
 // is ctx's, and the report has what was found until then.
 func Ask(ctx context.Context, o Options) (Report, error) {
-	p := &purse{left: o.Images}
+	p := forecast.NewPurse(o.Images)
 	var subjects []*subject
 	for _, s := range o.Streams[:min(len(o.Streams), MaxStreams)] {
 		subjects = append(subjects, newSubject(o, s, p))
@@ -161,7 +161,7 @@ func Ask(ctx context.Context, o Options) (Report, error) {
 			o.Found(f)
 		}
 	}
-	report.Images = p.spent
+	report.Images = p.Spent()
 	return report, ctx.Err()
 }
 

@@ -129,7 +129,7 @@ func (s *subject) burst(ctx context.Context) *burst {
 		if b.over() || ctx.Err() != nil {
 			break
 		}
-		if b.spent = s.purse.spend(1) != nil; b.spent {
+		if b.spent = s.spend(1) != nil; b.spent {
 			break
 		}
 		all.Go(func() error {

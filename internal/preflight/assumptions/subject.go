@@ -5,7 +5,6 @@ import (
 	"errors"
 	"image"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/forecast"
@@ -19,20 +18,11 @@ import (
 
 var errSpent = errors.New("the images that may be asked for are used up: allow more with --images")
 
-// A purse holds the images that may be asked for.
-type purse struct {
-	mu          sync.Mutex
-	left, spent int
-}
-
-func (p *purse) spend(images int) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if images > p.left {
+// spend takes images out of the purse.
+func (s *subject) spend(images int) error {
+	if s.purse.Spend(images) != nil {
 		return errSpent
 	}
-	p.left -= images
-	p.spent += images
 	return nil
 }
 
@@ -52,14 +42,14 @@ type subject struct {
 	opts   Options
 	size   image.Point // that is configured; zero for the video's
 	stream *kinesis.Stream
-	purse  *purse
+	purse  *forecast.Purse
 
 	rough, sample *answer
 	dark          bool   // it has no media
 	refused       string // how the service refuses to give as many images as possible, "" if it does not
 }
 
-func newSubject(o Options, s kinesis.StreamOptions, p *purse) *subject {
+func newSubject(o Options, s kinesis.StreamOptions, p *forecast.Purse) *subject {
 	return &subject{opts: o, stream: o.Client.Stream(s), size: image.Pt(s.Width, s.Height), purse: p}
 }
 
@@ -126,7 +116,7 @@ func (s *subject) ask(ctx context.Context, w poll.Window, most int) (*answer, er
 // askSized asks for images of another size than the configured one.
 func (s *subject) askSized(ctx context.Context, w poll.Window, most int, size image.Point) (*answer, error) {
 	a := &answer{window: w, pictures: map[source.Slot]page.Image{}, errors: map[source.Slot]string{}, asked: s.now()}
-	if err := s.purse.spend(w.Slots()); err != nil {
+	if err := s.spend(w.Slots()); err != nil {
 		return nil, err
 	}
 	r := kinesis.PageRequest{Window: w, MaxResults: most, Width: size.X, Height: size.Y}

@@ -57,7 +57,7 @@ func askEmpty(ctx context.Context, s *subject) (string, bool, error) {
 	}
 	now := s.now()
 	w := poll.Window{Start: now.Add(-time.Second), End: now, Interval: time.Second}
-	if err := s.purse.spend(w.Slots()); err != nil {
+	if err := s.spend(w.Slots()); err != nil {
 		return "", false, err
 	}
 	p, err := s.page(ctx, kinesis.PageRequest{Window: w, MaxResults: poll.PageSlots, Width: s.size.X, Height: s.size.Y})
