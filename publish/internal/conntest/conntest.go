@@ -66,7 +66,7 @@ type Waiter interface {
 // WaitConnected waits for each of them.
 func WaitConnected(t testing.TB, on ...Waiter) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for _, w := range on {
 		if err := w.WaitConnected(ctx); err != nil {
@@ -116,7 +116,7 @@ func Send(t testing.TB, d publish.Delivery, m publish.Message) {
 // Next returns the next message that arrives.
 func Next(t testing.TB, sub *consume.Subscription) publish.Message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	m, err := sub.Next(ctx)
 	if err != nil {

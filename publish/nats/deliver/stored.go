@@ -367,18 +367,13 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *subject
 		return err
 	}
 	if ack.Duplicate {
-		if ack, err = s.again(ctx, on, m, ack, opts...); err != nil {
+		if ack, pos, err = s.again(ctx, on, m, pos, p.since, ack, opts...); err != nil {
 			return err
 		}
 	}
 	t.at, t.reached = time.Now(), max(t.reached, ack.Sequence)
 	if ack.Duplicate {
 		t.known = false // there may be later messages
-		if ack.Sequence <= p.since && pos.Last > pos.First {
-			// The server has it from an earlier run, whose gap may have been shorter.
-			t.pos = publish.Position{First: pos.First, Last: pos.First, Part: 1, Parts: 1}
-			return nil
-		}
 		t.pos, t.gap = pos, isGap(m.Header)
 		return nil
 	}
@@ -386,26 +381,33 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *subject
 	return nil
 }
 
-// again publishes a message that the server takes for a repeat of an earlier one, if that is
-// a foreign message with the same identity. Otherwise it returns the ack that there was. An
-// earlier message that is gone was consumed.
-func (s *Stored) again(ctx context.Context, on *dial.DataConnection, m publish.Message, ack *jetstream.PubAck, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+// again decides about a message that the server takes for a repeat of an earlier one. If
+// that is a foreign message with the same identity, again publishes m under another one.
+// Otherwise it returns the ack that there was, and the position of the earlier message,
+// whose gap may be shorter: it may be from an earlier run, or of another feeder. An earlier
+// message that is gone was consumed. Of one from before the first attempt, whose sequences
+// end with since, only the first slot is certain then.
+func (s *Stored) again(ctx context.Context, on *dial.DataConnection, m publish.Message, pos publish.Position, since uint64, ack *jetstream.PubAck, opts ...jetstream.PublishOpt) (*jetstream.PubAck, publish.Position, error) {
 	stream, err := on.JetStream().Stream(ctx, s.cfg.Name)
 	if err != nil {
-		return nil, err
+		return nil, pos, err
 	}
 	earlier, err := stream.GetMsg(ctx, ack.Sequence)
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return ack, nil
-	case err != nil:
-		return nil, err
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		if ack.Sequence <= since && pos.Last > pos.First {
+			pos = publish.Position{First: pos.First, Last: pos.First, Part: 1, Parts: 1}
+		}
+		return ack, pos, nil
 	}
-	if pos, err := publish.ParsePosition(earlier.Header); err == nil && earlier.Subject == m.Subject && publish.OriginOf(m.Header).Owns(earlier.Header, pos) {
-		return ack, nil
+	if err != nil {
+		return nil, pos, err
+	}
+	if was, err := publish.ParsePosition(earlier.Header); err == nil && earlier.Subject == m.Subject && publish.OriginOf(m.Header).Owns(earlier.Header, was) {
+		return ack, was, nil
 	}
 	s.opts.OnForeign(m.Subject)
-	return s.put(ctx, on, publish.Renamed(m), opts...)
+	ack, err = s.put(ctx, on, publish.Renamed(m), opts...)
+	return ack, pos, err
 }
 
 // put publishes a message and waits for the ack.

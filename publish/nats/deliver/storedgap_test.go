@@ -12,6 +12,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -32,17 +33,22 @@ type slotReader struct {
 	told []string // "1" for a tensor of slot 1, "2-4" for a gap
 }
 
+// take takes all that the stream holds.
 func (r *slotReader) take() {
 	r.t.Helper()
-	c, err := r.js.CreateOrUpdateConsumer(r.t.Context(), dial.DefaultStream, jetstream.ConsumerConfig{Durable: "model", AckPolicy: jetstream.AckExplicitPolicy})
+	stream, err := r.js.Stream(r.t.Context(), dial.DefaultStream)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	batch, err := c.FetchNoWait(100)
+	c, err := stream.CreateOrUpdateConsumer(r.t.Context(), jetstream.ConsumerConfig{Durable: "model", AckPolicy: jetstream.AckExplicitPolicy})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	for m := range batch.Messages() {
+	for range stream.CachedInfo().State.Msgs {
+		m, err := c.Next(jetstream.FetchMaxWait(30 * time.Second))
+		if err != nil {
+			r.t.Fatal(err)
+		}
 		pos, err := publish.ParsePosition(m.Headers())
 		if err != nil {
 			r.t.Fatal(err)
@@ -100,6 +106,28 @@ func TestAGapThatGrew(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAGapThatAnotherFeederToldShorter: of two feeders of one camera, one tells a gap while
+// it is short, and the other, which does not know of that, when it has grown. Each of its
+// slots is told of.
+func TestAGapThatAnotherFeederToldShorter(t *testing.T) {
+	url, conn, js := conntest.Store(t)
+	one := func(i int) publish.Message { return conntest.TensorMessage(subject, conntest.Slot(i), 100) }
+	here, there := durable(t, conn, options()), durable(t, conntest.Dial(t, dial.Options{URL: url}), options())
+	for _, step := range []struct {
+		by *deliver.Stored
+		m  publish.Message
+	}{{here, one(0)}, {there, one(0)}, {there, gapMessage(1, 2)}, {here, gapMessage(1, 6)}, {here, one(7)}, {there, gapMessage(3, 6)}, {there, one(7)}} {
+		if err := step.by.Publish(t.Context(), step.m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader := &slotReader{t: t, js: js}
+	reader.take()
+	if diff := cmp.Diff("0 1-2 3-6 7", strings.Join(reader.told, " ")); diff != "" {
+		t.Error(diff)
 	}
 }
 

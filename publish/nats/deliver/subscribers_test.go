@@ -79,6 +79,7 @@ func TestInterest(t *testing.T) {
 func TestAStreamListens(t *testing.T) {
 	_, conn, js := conntest.Store(t)
 	live := deliver.NewLive(conn, publish.GapEvents)
+	conntest.WaitConnected(t, conn)
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "mine", Subjects: []string{"cvf.t.>"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,10 @@ func TestAnswersGoToInboxesOnly(t *testing.T) {
 	conntest.Send(t, stored, conntest.TensorMessage(subject, conntest.Slot(1), 100))
 
 	attacker := client(t, url)
+	natstest.Eventually(t, "the stream's own subject is served", func() bool {
+		_, err := attacker.Request(frames.FrameSubject+".cam-1", []byte(goodRequest), time.Second)
+		return err == nil
+	})
 	watched := map[string]int{}
 	all, err := client(t, url).SubscribeSync(">")
 	if err != nil {

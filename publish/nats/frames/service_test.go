@@ -78,7 +78,7 @@ func client(t *testing.T, url string) *nats.Conn {
 
 func request(t *testing.T, nc *nats.Conn, subject, data string) *nats.Msg {
 	t.Helper()
-	m, err := nc.Request(subject, []byte(data), 10*time.Second)
+	m, err := nc.Request(subject, []byte(data), 60*time.Second)
 	if err != nil {
 		t.Fatalf("%s %s: %v", subject, data, err)
 	}

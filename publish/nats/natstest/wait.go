@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// Eventually waits until a condition holds, and fails the test after ten seconds.
+// Eventually waits until a condition holds, and fails the test after a minute.
 func Eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	wait(t, 5*time.Millisecond, 10*time.Second, func() error {
+	wait(t, 5*time.Millisecond, 60*time.Second, func() error {
 		if !is() {
-			return fmt.Errorf("not within 10s: %s", what)
+			return fmt.Errorf("not within 60s: %s", what)
 		}
 		return nil
 	})
 }
 
 // Within waits until a check returns nil, and fails the test with its error after
-// twenty seconds.
+// a minute.
 func Within(t testing.TB, check func() error) {
 	t.Helper()
-	wait(t, 50*time.Millisecond, 20*time.Second, check)
+	wait(t, 50*time.Millisecond, 60*time.Second, check)
 }
 
 func wait(t testing.TB, every, limit time.Duration, check func() error) {
