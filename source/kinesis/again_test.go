@@ -17,6 +17,7 @@ import (
 func TestLateUploads(t *testing.T) {
 	for name, denied := range map[string]bool{"listed": false, "not listed": true} {
 		t.Run(name, func(t *testing.T) {
+			sample(t)
 			synctest.Test(t, func(t *testing.T) { pollLateUploads(t, denied) })
 		})
 	}

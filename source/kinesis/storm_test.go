@@ -95,7 +95,7 @@ func TestStorm(t *testing.T) {
 		// takes as long.
 		storms = slices.DeleteFunc(slices.Clone(storms), func(w storm) bool { return w.page == 4 })
 	}
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		storms = storms[1:3] // 2 hours of streams instead of 14
 	}
 	for i := range *seeds {
