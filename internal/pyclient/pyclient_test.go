@@ -149,6 +149,8 @@ type tensors struct {
 	Affine         transform.Affine
 	Mean, Std      [3]float64
 	Fingerprint    string
+	// Late says that the slots had been announced as a gap before.
+	Late bool
 	// Limit is the size in bytes above which tensors are sent in parts; 0 for no limit.
 	Limit int
 }
@@ -183,6 +185,9 @@ func (f *feeder) tensors(ctx context.Context, r tensors) (any, error) {
 	for i := range r.Count {
 		began := time.Now()
 		parts := []publish.Message{publish.NewMessage(subject, r.tensor(r.Slot+source.Slot(200*i)))}
+		if r.Late {
+			parts[0].Header[publish.HeaderLate] = []string{"true"}
+		}
 		if r.Limit > 0 {
 			var err error
 			if parts, err = publish.Split(parts[0], r.Limit); err != nil {

@@ -65,6 +65,8 @@ func show(d consume.Delivery, err error) string {
 		return fmt.Sprintf("gap %d to %d %s", d.Gap.From/200, d.Gap.To/200, d.Output)
 	case bytes.Count(d.Data, d.Data[:1]) != 64*64 || int64(d.Data[0]) != d.Time.UnixMilli()/200 || d.Subject != subject:
 		return "another picture"
+	case d.Late:
+		return fmt.Sprintf("%d late", d.Data[0])
 	default:
 		return fmt.Sprint(d.Data[0])
 	}
@@ -114,6 +116,33 @@ func TestTensors(t *testing.T) {
 	sub.Close()
 	for d, err := range sub.Tensors(t.Context()) {
 		t.Errorf("after Close: %s", show(d, err))
+	}
+}
+
+// TestSubscribeNewestLate: what a camera uploads later does not take the place of its newest
+// picture.
+func TestSubscribeNewestLate(t *testing.T) {
+	srv := natstest.Serve(t, embedded.Options{})
+	conn := conntest.Dial(t, dial.Options{Server: srv})
+	live := deliver.NewLive(conn, publish.GapEvents)
+	sub, err := consume.SubscribeNewest(dial.Options{URL: srv.ClientURL()}, subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sub.Close)
+	conntest.WaitConnected(t, conn, sub)
+	late := func(n int) publish.Message {
+		m := picture(n)
+		m.Header[publish.HeaderLate] = []string{"true"}
+		return m
+	}
+	send := []publish.Message{picture(80), late(10), late(11), picture(81), late(12)}
+	for _, m := range append(send, parts(t, late(13))...) {
+		conntest.Send(t, live, m)
+	}
+	natstest.Eventually(t, "all pictures came", func() bool { return sub.Missed() == 4 })
+	if diff := cmp.Diff([]string{"81", "13 late"}, shown(t, sub, 2)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -14,7 +14,8 @@ const newestBytes = 256 << 20
 // SubscribeNewest is like [Subscribe], for readers that need the newest frames rather than
 // every frame. Only the newest tensor of each subject is kept, put together if it came in
 // parts, and the newest gap. Those that a newer one replaces are counted as missed. The
-// subject that has waited longest is read first.
+// subject that has waited longest is read first. A late tensor, see
+// [publish.Envelope.Late], replaces only a late one: it is older than what comes on time.
 func SubscribeNewest(o dial.Options, subjects ...string) (*Subscription, error) {
 	s, err := newSubscription(o)
 	if err != nil {
@@ -39,10 +40,11 @@ type mailbox struct {
 	missed int
 }
 
-// A boxKey stands for the newest tensor, or the newest gap, of a subject.
+// A boxKey stands for the newest tensor, the newest late tensor, or the newest gap, of a
+// subject.
 type boxKey struct {
-	subject string
-	gap     bool
+	subject   string
+	gap, late bool
 }
 
 // put adds a message as it arrived.
@@ -57,7 +59,7 @@ func (b *mailbox) put(m publish.Message) {
 		return
 	}
 	kind := whole.Kind()
-	p := boxKey{whole.Subject, kind == publish.KindInlineGap || kind == publish.KindGapEvent}
+	p := boxKey{whole.Subject, kind == publish.KindInlineGap || kind == publish.KindGapEvent, len(whole.Header[publish.HeaderLate]) > 0}
 	if old, there := b.box[p]; there {
 		b.room += len(old.Data)
 		b.missed++

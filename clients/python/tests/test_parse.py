@@ -38,6 +38,11 @@ def test_all_headers() -> None:
     assert t.age() > 0
 
 
+def test_late() -> None:
+    assert tensor(Late="true").late
+    assert not tensor().late
+
+
 TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 

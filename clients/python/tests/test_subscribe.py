@@ -67,6 +67,19 @@ async def test_newest_leaves_the_newest_of_each_subject() -> None:
     assert (b.output, b.time) == ("b", FIRST + 29 * timedelta(milliseconds=200))
 
 
+async def test_a_late_tensor_replaces_no_newer_one() -> None:
+    async with cvfeeder.subscribe("cvf.t.late.>", servers=NATS, newest=True) as tensors:
+        await feed("late", 3, Slot=1767323045200)
+        await feed("late", 5, Slot=1767323045200 - 3_600_000, Late=True)
+        await feed("late", 2, Slot=1767323045200 - 1_800_000, Late=True, Width=64, Height=64, Limit=10_000)
+        await _until(lambda: tensors.skipped == 8)
+        async with asyncio.timeout(10):
+            newest, late = await tensors.get(), await tensors.get()
+        assert tensors.incomplete == 0
+    assert (newest.late, newest.time) == (False, FIRST + timedelta(milliseconds=400))
+    assert (late.late, late.time) == (True, FIRST - timedelta(minutes=29, seconds=59.8))
+
+
 async def test_a_full_buffer_loses_the_oldest() -> None:
     size = 3 * 64 * 64 * 4 + 4096
     async with cvfeeder.subscribe("cvf.t.full.>", servers=NATS, buffer=5 * size) as tensors:

@@ -71,7 +71,9 @@ class Subscription(Reader[T]):
         if item is None or (isinstance(item, Gap) and not self._gaps):
             return
         size = len(item.payload) if isinstance(item, Tensor) else 0
-        key: Hashable | None = (item.subject, type(item)) if self._newest else None
+        # A late tensor is older than those that come on time, and replaces none of them.
+        late = isinstance(item, Tensor) and item.late
+        key: Hashable | None = (item.subject, type(item), late) if self._newest else None
         self._mailbox.put(item, size, key)
 
     async def _next(self) -> T:
@@ -126,7 +128,8 @@ def subscribe(
     """Return the tensors that are published on a subject from now on.
 
     If a consumer is slower than its cameras, the oldest waiting tensors are dropped once
-    more than buffer bytes wait. With newest, only the newest tensor of each subject waits.
+    more than buffer bytes wait. With newest, only the newest tensor of each subject waits, and
+    beside it the newest late one.
     `Subscription.skipped` counts what was dropped.
 
     With gaps, inline gaps come in order, as `Gap`. With expect_spec, one fingerprint or
