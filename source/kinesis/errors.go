@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
@@ -81,6 +82,13 @@ func isRefusal(err error) bool {
 		return true
 	}
 	return false
+}
+
+// isEmpty tells whether the service found no media in a window. It says so with the code of a
+// stream that does not exist, or refuses the window and names the reason.
+func isEmpty(err error) bool {
+	return code(err) == codeNotFound ||
+		isRefusal(err) && strings.Contains(strings.ToLower(err.Error()), "no fragments found")
 }
 
 // explain adds the stream to an error, and its class where that matters.

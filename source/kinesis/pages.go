@@ -121,13 +121,13 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left i
 		s.forget(control.APINameGetImages, endpoint)
 	}
 	first := in.NextToken == nil
-	got.refused = err != nil && first && isRefusal(err)
-	if err != nil && code(err) == codeNotFound && !first {
+	got.refused = err != nil && first && isRefusal(err) && !isEmpty(err)
+	if err != nil && isEmpty(err) && !first {
 		// The first page had media: another endpoint answers now.
 		s.forget(control.APINameGetImages, endpoint)
 		return "", fmt.Errorf("stream %s: the rest of an answer is gone: %s", s, err.Error())
 	}
-	if err != nil && code(err) == codeNotFound {
+	if err != nil && isEmpty(err) {
 		// The service gives the same answer for a stream without media in the window and
 		// for one that does not exist.
 		return "", s.notFound(ctx, err)

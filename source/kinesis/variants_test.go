@@ -17,6 +17,7 @@ func TestVariants(t *testing.T) {
 	for name, v := range map[string]kinesistest.Variants{
 		"windows find the running fragment": {FindRunning: true},
 		"empty windows have entries":        {EmptyEntries: true},
+		"empty windows are refused":         {EmptyRefused: true},
 		"missing instants are left out":     {OmitMissing: true},
 		"all":                               {FindRunning: true, EmptyEntries: true, OmitMissing: true},
 	} {

@@ -94,7 +94,7 @@ func silently(way int, operation string, slots []source.Slot) error {
 	}
 	switch way {
 	case deadNotFound:
-		return noFragments()
+		return noFragments(false)
 	case deadRefusing:
 		return invalidArgument("The request is not valid for this stream.")
 	case deadNoMedia:

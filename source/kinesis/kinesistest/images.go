@@ -44,7 +44,7 @@ func (s *Server) getImages(c *call) (answer, error) {
 	if c.rng.derive(ofHidden).chance(st.faults.Hidden) {
 		c.record.Fault = "hidden"
 		if c.rng.derive(ofHidden, 1).chance(0.5) {
-			return nil, noFragments()
+			return nil, noFragments(st.faults.EmptyRefused)
 		}
 		q.hidden = true
 	}
@@ -110,13 +110,16 @@ func checkMedia(st *stream, q imagesQuery, now time.Time) error {
 	case !q.producer() && q.window.End.Time().Before(now.Add(-st.retention(now))):
 		return invalidArgument("End timestamp %d is outside of the stream retention period.", q.window.End)
 	case !st.faults.EmptyEntries && !st.media.any(q, now):
-		return noFragments()
+		return noFragments(st.faults.EmptyRefused)
 	}
 	return nil
 }
 
 // noFragments is the answer to a window without media.
-func noFragments() *ErrorResponse {
+func noFragments(refused bool) *ErrorResponse {
+	if refused {
+		return invalidArgument("No fragments found in the stream for the given time range.")
+	}
 	return &ErrorResponse{
 		Status: http.StatusNotFound, Code: "ResourceNotFoundException",
 		Message: "No fragments found in the stream for the given time range.",

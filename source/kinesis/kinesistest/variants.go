@@ -8,6 +8,8 @@ type Variants struct {
 	// EmptyEntries has a window without visible fragments answered with NO_MEDIA for each
 	// instant, and not with ResourceNotFoundException.
 	EmptyEntries bool
+	// EmptyRefused has such a window refused with InvalidArgumentException.
+	EmptyRefused bool
 	// OmitMissing leaves instants without media out of the answer, which otherwise has
 	// NO_MEDIA for them.
 	OmitMissing bool
@@ -24,6 +26,7 @@ func (v *Variants) settings() []setting {
 	return []setting{
 		{"find-running", &v.FindRunning, "", 0, "windows find the fragment that is running when they open"},
 		{"empty-entries", &v.EmptyEntries, "", 0, "windows without media are answered with NO_MEDIA for each instant"},
+		{"empty-refused", &v.EmptyRefused, "", 0, "windows without media are refused as invalid"},
 		{"omit-missing", &v.OmitMissing, "", 0, "instants without media are left out of the answer"},
 		{"keep-aspect", &v.KeepAspect, "", 0, "resized pictures keep their aspect"},
 		{"names-page", &v.NamesPage, "100", maxListed, "names on a page of ListStreams, whatever is asked for"},
