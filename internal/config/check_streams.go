@@ -83,8 +83,8 @@ func (d checker) checkTimes(s *Stream, path string) {
 	if _, err := source.NewGrid(s.Interval); err != nil {
 		d.Report(path+".interval", "%v", err)
 	}
-	if overlap := time.Duration(s.Overlap); overlap > poll.MaxFragment {
-		d.Report(path+".overlap", "%v is longer than any fragment, and every window pays for it; auto, or at most %v", overlap, poll.MaxFragment)
+	if overlap := time.Duration(s.Overlap); overlap > poll.MaxOverlap {
+		d.Report(path+".overlap", "%v is more than half of the longest window, so more than half of the images would be asked for again; auto, or at most %v", overlap, poll.MaxOverlap)
 	}
 	if s.Grace < minGrace || s.Grace > maxGrace {
 		d.Report(path+".grace", "%v is out of range; from %v to %v", s.Grace, minGrace, maxGrace)

@@ -82,6 +82,10 @@ type Cost struct {
 	// service did not refuse, so that entries without a picture count, and Made those
 	// that it made a picture of.
 	Asked, Answered, Made int
+	// Again counts the images, at most, that are asked for in vain by looking again for slots
+	// without media: see [poll.Options.Again]. They are only asked for while there are such
+	// slots, and not counted elsewhere.
+	Again int
 	// Age is the median age of the frames when they arrived.
 	Age time.Duration
 }
@@ -138,6 +142,9 @@ func Predict(ctx context.Context, m Media, s Stream) (Cost, error) {
 	}
 	cost := sim.cost
 	cost.Slots, cost.Arrived = slots, len(ages)
+	if s.Options.Again > 0 && s.Behind == 0 && !m.Lists {
+		cost.Again = slots / poll.AgainShare
+	}
 	if len(ages) > 0 {
 		slices.Sort(ages)
 		cost.Age = ages[len(ages)/2]

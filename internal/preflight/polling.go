@@ -24,13 +24,14 @@ type kind struct {
 	streams  []string
 	interval time.Duration
 	behind   bool // a backlog, not the live edge
+	late     time.Duration
 	of       string
 	media    forecast.Media
 	cost     forecast.Cost
 }
 
 // images are a number of images: how many pictures are made, and how many entries the
-// answers have. Nobody has documented which of them are billed.
+// answers have, at most. Nobody has documented which of them are billed.
 type images struct{ made, answered float64 }
 
 func (i *images) add(cost forecast.Cost, measured *forecast.Measured, slots float64) {
@@ -40,7 +41,7 @@ func (i *images) add(cost forecast.Cost, measured *forecast.Measured, slots floa
 		answered = max(answered, measured.Cost.PerSlot(measured.Cost.Answered))
 	}
 	i.made += slots * made
-	i.answered += slots * answered
+	i.answered += slots * (answered + cost.PerSlot(cost.Again))
 }
 
 // poll adds to the load what polling a stream takes: at the live edge for as long as the
@@ -87,7 +88,7 @@ func (c *checker) poll(ctx context.Context, l *load, s checked) error {
 func (c *checker) kind(ctx context.Context, l *load, s checked, behind time.Duration) (*kind, error) {
 	opts := feeder.PollOptions(s.Stream)
 	opts.Stream = ""
-	k := &kind{interval: s.Interval, behind: behind > 0, media: s.media, of: s.mediaOf}
+	k := &kind{interval: s.Interval, behind: behind > 0, late: opts.Again, media: s.media, of: s.mediaOf}
 	key := fmt.Sprintf("%v %+v %+v %v", s.Interval, opts, s.media, behind)
 	if known := l.kinds[key]; known != nil {
 		known.streams = append(known.streams, s.Name+s.Prefix)
@@ -133,6 +134,9 @@ func (c *checker) printPolling(line func(key, format string, args ...any), l loa
 		}
 		line("polling", "%s, %s: for each slot %s pictures are made, in answers with %s entries to %s requests%s",
 			who, what, ratio(k.cost.PerSlot(k.cost.Made)), ratio(k.cost.PerSlot(k.cost.Answered)), ratio(k.cost.PerSlot(k.cost.Requests)), age)
+		if k.late > 0 && !k.behind {
+			line("", "while slots of the last %v have no media (late), up to %s entries more for each slot, and a picture for each that turns up", k.late, ratio(k.cost.PerSlot(k.cost.Again)))
+		}
 		basis := k.basis(c.opts.Connect)
 		if basis != last {
 			line("", "%s", basis)

@@ -147,12 +147,45 @@ func TestPlanFollowsThePoller(t *testing.T) {
 		return ""
 	}
 	seen := map[string]string{}
-	for _, keys := range []string{"", ", lag: 4s", ", lag: 4s, overlap: 15s"} {
+	for _, keys := range []string{"", ", lag: 4s", ", lag: 4s, overlap: 15s", ", lag: 4s, overlap: 40s"} {
 		line := polling(keys)
 		if other, ok := seen[line]; ok {
 			t.Errorf("%q takes the same as %q: %s", keys, other, line)
 		}
 		seen[line] = keys
+	}
+}
+
+// TestPlanForLate: looking again for slots without media is in the plan and in the cost.
+func TestPlanForLate(t *testing.T) {
+	plan := func(keys string) (images float64, all string) {
+		text := "streams: [{name: cam-1, interval: 1s, request: {size: 32x32}, outputs: [small]" + keys + "}]\noutputs: {small: {size: 32x32}}"
+		cfg, err := config.Parse("test.yaml", []byte(text), feedertest.NoVariables)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := Run(t.Context(), cfg, Options{File: "test.yaml"}, &out); err != nil {
+			t.Fatal(err)
+		}
+		var made float64
+		if _, err := fmt.Sscanf(out.String()[strings.Index(out.String(), "  images"):], "  images %f to %f million", &made, &images); err != nil {
+			t.Fatalf("%v:\n%s", err, &out)
+		}
+		return images, out.String()
+	}
+	without, text := plan("")
+	if strings.Contains(text, "(late)") {
+		t.Errorf("without late it says:\n%s", text)
+	}
+	with, text := plan(", late: 1h")
+	want := "while slots of the last 1h0m0s have no media (late), up to 0.10 entries more for each slot"
+	if !strings.Contains(text, want) {
+		t.Errorf("it does not say %q:\n%s", want, text)
+	}
+	// 0.1 images for each of 2.628 million slots a month.
+	if more := with - without; more < 0.25 || more > 0.28 {
+		t.Errorf("late costs %.3f million images more a month", more)
 	}
 }
 

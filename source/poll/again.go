@@ -14,8 +14,9 @@ const (
 	// againAfter is how long after its slots a place with lost ones is looked at again, at
 	// first. Each further look comes when the place is twice as old.
 	againAfter = time.Minute
-	// Looking again in vain takes at most one image for againShare slots of the stream.
-	againShare = 10
+	// AgainShare bounds what [Options.Again] costs: without lists, looking again in vain takes
+	// at most one image for AgainShare slots of the stream.
+	AgainShare = 10
 	// placeSlots is how many slots a place has at most.
 	placeSlots = 1500
 )
@@ -45,7 +46,7 @@ func (p *Poller) lookAgain(ctx context.Context, yield func(source.Frame, error) 
 	}
 	spent := 0 // images in vain
 	defer func() {
-		p.second.next = max(p.second.next, now.Add(time.Duration(againShare*spent)*p.ledger.Grid().Interval()))
+		p.second.next = max(p.second.next, now.Add(time.Duration(AgainShare*spent)*p.ledger.Grid().Interval()))
 	}()
 	spans, apart, err := p.turnedUp(ctx, from, to, &spent)
 	if err != nil {

@@ -10,6 +10,9 @@ import (
 const (
 	// MaxWindow is the longest range.
 	MaxWindow = 300 * time.Second
+	// MaxOverlap is the longest overlap: a window has at least as many new slots as
+	// overlapping ones.
+	MaxOverlap = MaxWindow / 2
 	// PageSlots is how many images come in one page at most, without a continuation
 	// token. Pages may hold fewer: see [Pager].
 	PageSlots = 25
