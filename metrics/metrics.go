@@ -84,6 +84,9 @@ type Sources struct {
 	ClockOffset func() time.Duration
 	// Remakes returns how often something that NATS stored was gone and was made again.
 	Remakes func() uint64
+	// Rollbacks returns how often NATS had lost the newest messages that it had
+	// acknowledged.
+	Rollbacks func() uint64
 	// Group returns the numbers of replicas and streams in the group.
 	Group func() (members, streams int)
 }
@@ -178,6 +181,10 @@ func (f *families) addSources(src Sources) {
 	if src.Remakes != nil {
 		f.counterFunc("cvfeeder_nats_remade_total", "Streams and buckets in NATS that were gone while they were in use, and that were made again, empty.",
 			func() float64 { return float64(src.Remakes()) })
+	}
+	if src.Rollbacks != nil {
+		f.counterFunc("cvfeeder_nats_rolled_back_total", "How often a stream in NATS had lost the newest messages that it had acknowledged. Their slots are published again as far as there still is media.",
+			func() float64 { return float64(src.Rollbacks()) })
 	}
 	if src.ClockOffset != nil {
 		f.gaugeFunc("cvfeeder_clock_offset_seconds",

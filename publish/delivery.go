@@ -23,7 +23,8 @@ type Delivery interface {
 	// Publish returns.
 	//
 	// The error is a [*DropError] if the message was given up, and ctx's error if ctx
-	// ended first. After any other error there is no point in publishing more.
+	// ended first. It is a [*LostError] if messages are lost that were acknowledged before:
+	// m is not published. After any other error there is no point in publishing more.
 	Publish(ctx context.Context, m Message) error
 	// Gap announces g to consumers, after everything that was published before it on
 	// the routes of its stream. It does nothing if the delivery announces no gaps.

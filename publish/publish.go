@@ -29,6 +29,8 @@ package publish
 import (
 	"fmt"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // A Message is what is sent to the broker.
@@ -42,6 +44,19 @@ type Message struct {
 	// Expires is the time after which the message is of no use; zero means never. It is
 	// not sent.
 	Expires time.Time
+}
+
+// A LostError says that the broker has lost messages on a subject that it had
+// acknowledged. They have to be published again before anything else.
+type LostError struct {
+	Subject string
+	// From is the first slot of what was lost.
+	From source.Slot
+}
+
+// Error implements error.
+func (e *LostError) Error() string {
+	return fmt.Sprintf("what was stored on subject %s from %v on is lost", e.Subject, e.From)
 }
 
 // A DropError says that a message was not delivered and will not be.

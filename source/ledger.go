@@ -35,7 +35,9 @@ type Ledger struct {
 	ended    [outcomes]uint64
 	newest   Slot // the newest published slot, 0 before the first
 
-	rewound time.Duration
+	rewound   time.Duration
+	rewinds   uint64
+	withdrawn uint64
 
 	remember time.Duration // see Remember
 	lost     []lostRun     // in order
@@ -77,6 +79,11 @@ type Stats struct {
 	// Rewound is by how much [Ledger.Follow] and [Ledger.Begin] have taken the ledger back,
 	// in all.
 	Rewound time.Duration
+	// Rewinds is how often the cursor may have been taken back, by whatever.
+	Rewinds uint64
+	// Withdrawn counts the slots that had ended and were expected again: see
+	// [Ledger.Withdraw].
+	Withdrawn uint64
 	// Late counts the slots that ended as NoMedia and whose picture turned up later: see
 	// [Ledger.Amend].
 	Late uint64
@@ -93,7 +100,7 @@ func (l *Ledger) Grid() Grid { return l.grid }
 
 // Watch sets a function that is called whenever the cursor passes slots: with the first
 // of n slots in a row, and how all of them ended. Every slot is reported once, in order,
-// except after [Ledger.Follow] has gone back.
+// except after [Ledger.Follow] or [Ledger.Withdraw] has gone back.
 // The function is called while the ledger is locked, so it must be quick and must not
 // use the ledger. Watch is called before anything else is done with the ledger.
 func (l *Ledger) Watch(passed func(from Slot, n int, o Outcome)) { l.passed = passed }
@@ -218,7 +225,8 @@ func (l *Ledger) Stats() Stats {
 	}
 	st := Stats{
 		Expected: l.expected, Pending: pending, Ended: l.ended,
-		Gaps: l.gaps, Start: l.start, Cursor: l.cursor, Told: l.toldTo(), Newest: l.newest, Rewound: l.rewound, Late: l.late,
+		Gaps: l.gaps, Start: l.start, Cursor: l.cursor, Told: l.toldTo(), Newest: l.newest, Rewound: l.rewound, Rewinds: l.rewinds,
+		Withdrawn: l.withdrawn, Late: l.late,
 	}
 	for o := range l.ended {
 		st.GapTime[o] = time.Duration(l.gapSlots[o]) * l.grid.Interval()

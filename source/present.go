@@ -40,7 +40,10 @@ func (l *Ledger) Begin(start Slot) bool {
 		return false
 	}
 	start = l.grid.Ceil(start)
-	l.rewound += max(l.start.Sub(start), 0)
+	if start < l.start {
+		l.rewound += l.start.Sub(start)
+		l.rewinds++
+	}
 	l.expected -= uint64(l.grid.Count(l.cursor, l.end))
 	l.runs, l.live = nil, true
 	l.start, l.cursor, l.end = start, start, start
@@ -74,6 +77,7 @@ func (l *Ledger) rewind(from Slot) {
 	}
 	l.runs = l.runs[:keep]
 	l.rewound += l.end.Sub(from)
+	l.rewinds++
 	l.end = from
 	if l.cursor > from {
 		l.cursor, l.open = from, Pending

@@ -41,6 +41,7 @@ func (p *parts) sources() metrics.Sources {
 		MatsOpen:      opencv.OpenMats,
 		BusyRatio:     p.pipeline.Busy,
 		Remakes:       p.broker.conn.Remakes,
+		Rollbacks:     p.broker.conn.Rollbacks,
 		Now:           p.service.Now,
 		ClockOffset:   p.service.ClockOffset,
 	}

@@ -304,7 +304,7 @@ func TestMetricsExist(t *testing.T) {
 	m.Read(metrics.Sources{
 		Connections: func() []metrics.Connection { return nil }, InflightBytes: func() int64 { return 0 },
 		MatsOpen: func() int { return 0 }, BusyRatio: func() float64 { return 0 }, Group: func() (int, int) { return 0, 0 },
-		ClockOffset: func() time.Duration { return 0 }, Remakes: func() uint64 { return 0 },
+		ClockOffset: func() time.Duration { return 0 }, Remakes: func() uint64 { return 0 }, Rollbacks: func() uint64 { return 0 },
 	})
 	known := map[string]bool{}
 	for _, f := range m.Families() {

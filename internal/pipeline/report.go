@@ -112,13 +112,13 @@ func (p *Pipeline) saveCursors(ctx context.Context, streams []*stream) error {
 // locked the pipeline.
 func (s *stream) keep(st source.Stats, cursors source.Cursors) bool {
 	switch {
-	case st.Rewound < s.rewound, st.Rewound == s.rewound && st.Told < s.kept:
+	case st.Rewinds < s.rewinds, st.Rewinds == s.rewinds && st.Told < s.kept:
 		return false
-	case st.Rewound > s.rewound:
+	case st.Rewinds > s.rewinds:
 		cursors.Rewind(s.Key, st.Told)
 	default:
 		cursors.Set(s.Key, st.Told)
 	}
-	s.kept, s.rewound = st.Told, st.Rewound
+	s.kept, s.rewinds = st.Told, st.Rewinds
 	return true
 }

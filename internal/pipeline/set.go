@@ -81,7 +81,7 @@ func (r *run) Remove(ctx context.Context, name string) (source.Slot, bool) {
 	if !left {
 		telling, cancel := context.WithTimeout(r.drain, tellTime) // even where ctx has ended
 		defer cancel()
-		if err := r.tellGaps(telling, s); err != nil {
+		if err := r.tellGaps(telling, s); err != nil && !s.withdraw(err) {
 			r.stop(err)
 		}
 	}

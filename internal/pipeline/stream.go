@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -47,8 +48,9 @@ func outputs(routes []publish.Route) []*transform.Output {
 // pipeline, or one that another replica reads and that frames are requested of here.
 type camera struct {
 	Stream
-	feed    source.Feed
+	feed    feed
 	ledger  *source.Ledger
+	reopen  func()              // opens another feed at the ledger's cursor
 	outputs []*transform.Output // of all routes
 	seen    streamObservers
 	// unsized is the bytes of the last tensor whose size its spec does not tell.
@@ -57,6 +59,19 @@ type camera struct {
 
 // firstUnsized is taken for the bytes of such a tensor before the first one.
 const firstUnsized = 8 << 20
+
+// A feed is that of a stream. Another one takes its place when the stream goes back.
+type feed struct{ current atomic.Pointer[source.Feed] }
+
+func (f *feed) get() source.Feed { return *f.current.Load() }
+
+// Frame is that of [source.Feed].
+func (f *feed) Frame(ctx context.Context, s source.Slot) (source.Frame, error) {
+	return f.get().Frame(ctx, s)
+}
+
+// State is that of [source.Feed].
+func (f *feed) State() source.FeedState { return f.get().State() }
 
 // open opens the feed of s, which begins at from. answered is called after each
 // request.
@@ -69,10 +84,14 @@ func open(s Stream, from source.Slot, seen func(first source.Slot) streamObserve
 			c.seen.ended(from, n, o, c.feed.State().Trail)
 		})
 	}
-	c.feed = s.Open(c.ledger, func(took time.Duration, err error) {
-		c.seen.fetched(took, err)
-		answered(err)
-	})
+	c.reopen = func() {
+		opened := s.Open(c.ledger, func(took time.Duration, err error) {
+			c.seen.fetched(took, err)
+			answered(err)
+		})
+		c.feed.current.Store(&opened)
+	}
+	c.reopen()
 	return c
 }
 
@@ -90,8 +109,8 @@ type stream struct {
 	saved    time.Time // when its cursor was last due to be saved; of report only
 	// kept is the cursor that was last given to the Cursors, guarded by the pipeline's lock.
 	kept source.Slot
-	// rewound is by how much the ledger had been taken back then.
-	rewound time.Duration
+	// rewinds is how often the ledger had been taken back then.
+	rewinds uint64
 	trail   time.Duration // of the camera's clock, as last logged; of report only
 	ends    ends
 }
@@ -135,8 +154,20 @@ func (s *stream) expect(now time.Time) {
 }
 
 // loop reads a stream, and passes its frames to the workers and on to the delivery,
-// until ctx or the feed ends. What is in flight then is finished before drain ends.
+// until ctx or the feed ends. What is in flight then is finished before drain ends. When
+// the delivery has lost what it had, loop begins again there.
 func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
+	for {
+		err := p.pass(ctx, drain, s)
+		if !s.withdraw(err) {
+			return err
+		}
+		s.reopen()
+	}
+}
+
+// pass is loop, which it leaves when the delivery has lost what it had.
+func (p *Pipeline) pass(ctx, drain context.Context, s *stream) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var fatal error
@@ -157,12 +188,24 @@ func (p *Pipeline) loop(ctx, drain context.Context, s *stream) error {
 	return fatal
 }
 
+// withdraw takes the stream back to what the delivery has lost, if err says that it has
+// lost anything. Nothing of the stream is in flight.
+func (s *stream) withdraw(err error) bool {
+	var lost *publish.LostError
+	if !errors.As(err, &lost) {
+		return false
+	}
+	n := s.ledger.Withdraw(lost.From)
+	s.log.Warn("what the broker had acknowledged is lost: it is published again, as far as there still is media", "from", lost.From.String(), "slots", n)
+	return true
+}
+
 // read queues the frames of a stream's feed. The error says that the credentials of
 // every stream were refused.
 func (p *Pipeline) read(ctx context.Context, s *stream) error {
 	var wait waitEstimate
 	first := true
-	for f, err := range s.feed.Frames(ctx) {
+	for f, err := range s.feed.get().Frames(ctx) {
 		if err != nil {
 			if first && s.initial && !s.answered.Load() && p.refusedAll(err) {
 				return err

@@ -59,7 +59,10 @@ func stale(m publish.Message, begin time.Time) bool {
 func reasonOf(err error) (reason string, final bool) {
 	var dropped *publish.DropError
 	var api *jetstream.APIError
+	var lost *publish.LostError
 	switch {
+	case errors.As(err, &lost):
+		return "", true
 	case errors.As(err, &dropped):
 		return dropped.Reason, dropped.Reason == publish.DropTooLarge || dropped.Reason == publish.DropClosed
 	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):

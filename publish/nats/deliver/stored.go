@@ -79,7 +79,7 @@ type Stored struct {
 	mu       sync.Mutex
 	subjects map[string]*subjectState
 	remaking sync.Mutex // held while the stream is made again
-	made     time.Time  // when the server made the stream, as last seen; mu guards it
+	record   record     // mu guards it
 }
 
 // A subjectState is what is known of the last message on a subject.
@@ -89,6 +89,8 @@ type subjectState struct {
 	made    time.Time // when the stream was made that it was looked up in
 	at      time.Time // when it was looked up
 	epoch   uint64    // of the connection that it was looked up by
+	marks   marks
+	held    publish.Position // of the message that was found then
 	lastMessage
 }
 
@@ -281,6 +283,9 @@ func (s *Stored) try(ctx context.Context, t *subjectState, p *pending) error {
 		if err := s.look(ctx, js, t, p, on.Reconnects()); err != nil {
 			return err
 		}
+		if err := s.lost(t, p.Subject); err != nil {
+			return err
+		}
 		t.doubt(s.latest(p.pos.First))
 		if t.pos.AtOrAfter(p.pos) {
 			return nil
@@ -315,29 +320,10 @@ func (s *Stored) remake(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
-// seen takes note of when the stream was made. If that has changed, the stream is another
-// one, which holds nothing of what the one before held.
-func (s *Stored) seen(made time.Time) {
-	s.mu.Lock()
-	another := !s.made.IsZero() && !s.made.Equal(made)
-	s.made = made
-	s.mu.Unlock()
-	if another {
-		s.conn.Remade("stream " + s.cfg.Name)
-	}
-}
-
 // latest returns the latest slot that can have been published before the given one: media
 // may have the time of a camera whose clock is ahead.
 func (s *Stored) latest(slot source.Slot) source.Slot {
 	return max(source.SlotAt(s.opts.Now()), slot).Add(aheadBy)
-}
-
-// current returns when the stream was made, as last seen.
-func (s *Stored) current() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.made
 }
 
 // append publishes the part of a message that is newer than the last one on the subject.
@@ -362,6 +348,7 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *subject
 	if s.opts.Stream.Limits {
 		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(t.seq))
 	}
+	begun := s.recorded()
 	ack, err := s.put(ctx, on, m, opts...)
 	if err != nil {
 		return err
@@ -375,10 +362,10 @@ func (s *Stored) append(ctx context.Context, on *dial.DataConnection, t *subject
 	if ack.Duplicate {
 		t.known = false // there may be later messages
 		t.pos, t.gap = pos, isGap(m.Header)
-		return nil
+		return s.acknowledged(t, begun, ack, m.Subject, pos.First)
 	}
 	t.known, t.seq, t.pos, t.gap = true, ack.Sequence, pos, isGap(m.Header)
-	return nil
+	return s.acknowledged(t, begun, ack, m.Subject, pos.First)
 }
 
 // again decides about a message that the server takes for a repeat of an earlier one. If
@@ -427,7 +414,8 @@ func (s *Stored) put(ctx context.Context, on *dial.DataConnection, m publish.Mes
 // look looks up the last message on a subject if it is not known, or may have changed
 // because somebody else has published.
 func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *subjectState, p *pending, epoch uint64) error {
-	if t.known && t.epoch == epoch && time.Since(t.at) < dedupe/2 && t.made.Equal(s.current()) {
+	begun := s.recorded()
+	if t.known && t.epoch == epoch && time.Since(t.at) < dedupe/2 && t.made.Equal(begun.made) && t.marks.seen == len(begun.ends) {
 		return nil
 	}
 	last, err := s.last(ctx, js, p.Subject, publish.OriginOf(p.Header), s.latest(p.pos.Last))
@@ -438,8 +426,10 @@ func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *subjectSta
 		return err
 	}
 	s.seen(last.created)
+	s.reached(begun, last)
 	if !t.made.Equal(last.created) {
 		t.made, t.reached = last.created, 0
+		t.marks = marks{seen: len(begun.ends)}
 	}
 	if last.foreign && last.seq != t.seq {
 		s.opts.OnForeign(p.Subject)
@@ -447,6 +437,9 @@ func (s *Stored) look(ctx context.Context, js jetstream.JetStream, t *subjectSta
 	t.seq, t.reached = last.seq, max(t.reached, last.reached)
 	if !t.pos.AtOrAfter(last.pos) {
 		t.pos, t.gap = last.pos, last.gap
+	}
+	if t.held = last.pos; last.seq > 0 && !last.foreign {
+		t.marks.add(last.seq, last.pos.First)
 	}
 	t.known, t.at, t.epoch = true, time.Now(), epoch
 	return nil

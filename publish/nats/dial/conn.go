@@ -15,13 +15,13 @@ import (
 // everything else, named "control". They reconnect whenever they break. A Conn is safe
 // for concurrent use.
 type Conn struct {
-	data    []*DataConnection // a stream always uses the same one
-	control *Connection
-	chunk   bool
-	options Options // for the connections of Open
-	closed  atomic.Bool
-	waiting atomic.Pointer[string]
-	remakes atomic.Uint64
+	data               []*DataConnection // a stream always uses the same one
+	control            *Connection
+	chunk              bool
+	options            Options // for the connections of Open
+	closed             atomic.Bool
+	waiting            atomic.Pointer[string]
+	remakes, rollbacks atomic.Uint64
 }
 
 // Dial starts to connect, and returns without waiting for a server that is down: see
@@ -143,6 +143,17 @@ func (c *Conn) Remade(what string) {
 
 // Remakes returns how often a stream or a bucket was gone and was made again.
 func (c *Conn) Remakes() uint64 { return c.remakes.Load() }
+
+// RolledBack logs and counts that a JetStream stream has lost the newest of the messages that
+// it had acknowledged: of those up to reached it has those up to kept.
+func (c *Conn) RolledBack(what string, reached, kept uint64) {
+	c.control.log.Error("NATS has lost the newest messages that it had acknowledged: its store is that of an earlier time, as after a power failure; set sync_interval of the server's jetstream block to always to prevent it",
+		"what", what, "acknowledged_to", reached, "kept_to", kept)
+	c.rollbacks.Add(1)
+}
+
+// Rollbacks returns how often a stream had lost the newest of its messages.
+func (c *Conn) Rollbacks() uint64 { return c.rollbacks.Load() }
 
 // MaxPayload returns the smallest max_payload in bytes of the servers that the
 // connections for tensors were last connected to, or 0 before the first connection.

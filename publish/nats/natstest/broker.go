@@ -1,6 +1,8 @@
 package natstest
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"testing"
@@ -19,8 +21,9 @@ type Broker struct {
 	// Proxy stands before it.
 	Proxy *toxiproxy.Proxy
 
-	t    *testing.T
-	opts embedded.Options
+	t     *testing.T
+	opts  embedded.Options
+	saved string
 }
 
 // StartBroker starts one for the length of the test.
@@ -68,6 +71,29 @@ func (b *Broker) Wipe() {
 	b.Server.Shutdown()
 	if err := os.RemoveAll(b.opts.StoreDir); err != nil {
 		b.t.Fatal(err)
+	}
+	b.Server = Serve(b.t, b.opts)
+}
+
+// Save copies the store as it is now, for Rollback.
+func (b *Broker) Save() {
+	b.saved = b.t.TempDir()
+	// Files that the server puts in place of others meanwhile may be gone.
+	err := os.CopyFS(b.saved, os.DirFS(b.opts.StoreDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		b.t.Error(err)
+	}
+}
+
+// Rollback is Restart with the store as it was at the last Save: it is a machine that lost
+// its power before it had written everything to disk.
+func (b *Broker) Rollback() {
+	b.Server.Shutdown()
+	if err := os.RemoveAll(b.opts.StoreDir); err != nil {
+		b.t.Error(err)
+	}
+	if err := os.CopyFS(b.opts.StoreDir, os.DirFS(b.saved)); err != nil {
+		b.t.Error(err)
 	}
 	b.Server = Serve(b.t, b.opts)
 }
