@@ -21,7 +21,7 @@ const remadeKey = "cvfeeder-remade"
 // or was put back to an earlier state.
 type bucketState struct {
 	sequence uint64    // of this member's last renewal
-	created  time.Time // when the bucket was made, by the server's clock
+	created  time.Time // when the bucket was made, by the server's clock; zero if not known
 	// lost says that the owners have yet to write their leases into the bucket again.
 	lost bool
 	// wait is until when streams that are not in the bucket are left to their owners.
@@ -48,9 +48,10 @@ func (l *Leases) remake(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !created.Equal(l.bucket.created) {
-		l.bucket.created, l.bucket.sequence = created, math.MaxUint64
+	if !l.bucket.created.IsZero() && !created.Equal(l.bucket.created) {
+		l.bucket.sequence = math.MaxUint64
 	}
+	l.bucket.created = created
 	return nil
 }
 
@@ -70,6 +71,9 @@ func createdAt(ctx context.Context, kv jetstream.KeyValue) (time.Time, error) {
 // renewed takes note of the sequence of a renewal. The caller holds the lock.
 func (l *Leases) renewed(sequence uint64, now time.Time) {
 	if sequence <= l.bucket.sequence {
+		if l.bucket.sequence != math.MaxUint64 {
+			l.bucket.created = time.Time{} // of the bucket before, perhaps
+		}
 		l.bucket.lost, l.bucket.wait = true, now.Add(l.opts.Lease)
 		l.members.restart()
 		for _, r := range l.records {
