@@ -25,9 +25,9 @@ func (f *families) add(c prometheus.Collector, kind dto.MetricType, name, help s
 	f.all = append(f.all, Family{Name: name, Help: help, Type: kind, Labels: labels})
 }
 
-func (f *families) counter(name, help, label string) *prometheus.CounterVec {
-	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
-	f.add(c, dto.MetricType_COUNTER, name, help, []string{label})
+func (f *families) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	f.add(c, dto.MetricType_COUNTER, name, help, labels)
 	return c
 }
 

@@ -2,14 +2,17 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// lookups count what was looked up at the control plane.
-type lookups struct{ endpoints, prefixes *prometheus.CounterVec }
+// lookups count what was asked for besides images: what was looked up at the control plane,
+// and with which requests.
+type lookups struct{ endpoints, prefixes, requests *prometheus.CounterVec }
 
 func newLookups(f *families) *lookups {
 	l := &lookups{
 		endpoints: f.counter("cvfeeder_endpoint_lookups_total", "Look-ups of data endpoints of Kinesis by result: "+
 			"`first`; `same`, when an endpoint without new media was confirmed; `moved`; `failed`.", "result"),
 		prefixes: f.counter("cvfeeder_prefix_lookups_total", "Look-ups of the streams of a `prefix` by result: `ok`, `failed`.", "result"),
+		requests: f.counter("cvfeeder_kinesis_requests_total", "Requests other than GetImages (`DescribeStream`, `GetDataEndpoint`, `ListFragments`, `ListStreams`), "+
+			"retries included, by the service's answer: `OK`, an error code, `HTTP` and a status, `deadline` if the answer did not come in time, or `error` if there was none.", "operation", "code"),
 	}
 	// These series exist from the start, so that a rate includes their first count.
 	for _, result := range []string{"first", "same", "moved", "failed"} {
@@ -18,6 +21,11 @@ func newLookups(f *families) *lookups {
 	for _, result := range []string{"ok", "failed"} {
 		l.prefixes.WithLabelValues(result)
 	}
+	for _, operation := range []string{"DescribeStream", "GetDataEndpoint", "ListFragments", "ListStreams"} {
+		for _, code := range []string{"OK", "ClientLimitExceededException", "AccessDeniedException", "deadline", "error"} {
+			l.requests.WithLabelValues(operation, code)
+		}
+	}
 	return l
 }
 
@@ -25,6 +33,12 @@ func newLookups(f *families) *lookups {
 // names it.
 func (m *Metrics) EndpointLookup(result string) {
 	m.lookups.endpoints.WithLabelValues(result).Inc()
+}
+
+// KinesisRequest counts an attempt of a request other than GetImages. code is the service's
+// answer.
+func (m *Metrics) KinesisRequest(operation, code string) {
+	m.lookups.requests.WithLabelValues(operation, code).Inc()
 }
 
 // PrefixLookup counts a look-up of the streams of a prefix, which has failed if err is not

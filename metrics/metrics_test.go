@@ -137,6 +137,7 @@ var contract = map[string]string{
 	"cvfeeder_gap_seconds_total":        "counter reason,stream",
 	"cvfeeder_endpoint_lookups_total":   "counter result",
 	"cvfeeder_freshness_seconds":        "gauge stream",
+	"cvfeeder_kinesis_requests_total":   "counter code,operation",
 	"cvfeeder_latency_seconds":          "histogram output",
 	"cvfeeder_stage_seconds":            "histogram stage",
 	"cvfeeder_getimages_requests_total": "counter code,stream",

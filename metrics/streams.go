@@ -57,7 +57,7 @@ var streamFamilies = []streamFamily{
 	{
 		Family{
 			"cvfeeder_getimages_requests_total",
-			"GetImages requests, retries included, by the service's answer: `OK`, `ClientLimitExceededException` (throttled) or another error code, `HTTP` and a status, or `error` if there was no answer.",
+			"GetImages requests, retries included, by the service's answer: `OK`, `ClientLimitExceededException` (throttled) or another error code, `empty` if a stream has no media in the window (no error), `HTTP` and a status, `deadline` if the answer did not come in time, or `error` if there was none.",
 			dto.MetricType_COUNTER,
 			[]string{"code", "stream"},
 		},

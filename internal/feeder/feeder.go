@@ -11,6 +11,7 @@ package feeder
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -100,7 +101,8 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 		return err
 	}
 	f.logSwitches(switches)
-	service, err := f.service(ctx, plan)
+	m := metrics.New(metrics.Build{Version: Version(), OpenCV: opencv.Engine()})
+	service, err := f.service(ctx, plan, m)
 	if err != nil {
 		return err
 	}
@@ -120,7 +122,6 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	m := metrics.New(metrics.Build{Version: Version(), OpenCV: opencv.Engine()})
 	out, err := newOutlet(plan, b, m, service.Now, f.Log)
 	if err != nil {
 		return errors.Join(err, closeListener(listener))
@@ -165,10 +166,10 @@ type parts struct {
 	follower atomic.Pointer[follower] // nil while there is none
 }
 
-func (f *Feeder) service(ctx context.Context, plan Plan) (*kinesis.Client, error) {
+func (f *Feeder) service(ctx context.Context, plan Plan, m *metrics.Metrics) (*kinesis.Client, error) {
 	client, err := kinesis.New(ctx, kinesis.Options{
 		Region: plan.Region, Endpoint: f.Config.AWS.Endpoint,
-		AccessKey: f.AccessKey, Secret: f.Secret, Logger: f.Log,
+		AccessKey: f.AccessKey, Secret: f.Secret, Logger: f.Log, Observe: m.KinesisRequest,
 	})
 	if err != nil {
 		return nil, Usage(err)
@@ -270,7 +271,7 @@ func (f *Feeder) open(ctx context.Context, p *parts, b *builder) ([]pipeline.Str
 	}
 	for _, s := range streams {
 		if err := p.outlet.claim(ctx, s); err != nil {
-			return nil, nil, startError(ctx, err)
+			return nil, nil, startError(ctx, fmt.Errorf("stream %s: %w", s.Name, err))
 		}
 	}
 	return p.outlet.sharing.begin(streams), p.outlet.sharing.follow(follow), nil

@@ -311,7 +311,7 @@ func (f *follower) add(ctx context.Context, set pipeline.Set, w wanted, left *st
 func (f *follower) check(ctx context.Context) error {
 	for _, c := range f.cfg.Prefixes() {
 		if _, err := f.list(ctx, c.Prefix, checkWait); errors.Is(err, source.ErrRefused) {
-			return err
+			return fmt.Errorf("prefix %s: %w", c.Prefix, err)
 		}
 	}
 	return nil

@@ -199,8 +199,8 @@ func comesAfter(ctx context.Context, stored *deliver.Stored, s pipeline.Stream) 
 			return err
 		}
 		if some && last >= s.From {
-			return fmt.Errorf("stream %s: %w: from is %v, and the subject %s holds tensors up to %v already: give the range a delivery.subject of its own, outside of the others, and a delivery.stream.name, or purge the subject",
-				s.Name, errRange, s.From, r.Subject, last)
+			return fmt.Errorf("%w: from is %v, and the subject %s holds tensors up to %v already: give the range a delivery.subject of its own, outside of the others, and a delivery.stream.name, or purge the subject",
+				errRange, s.From, r.Subject, last)
 		}
 	}
 	return nil

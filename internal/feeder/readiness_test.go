@@ -87,7 +87,7 @@ func TestReadinessOfAPrefix(t *testing.T) {
 	defer cancel()
 	o.Started = func(ctx context.Context, run feeder.Running) {
 		defer cancel()
-		if last := untilAnswer(ctx, run.HTTP+"/readyz", http.StatusServiceUnavailable, "prefix cam-2: its streams could not be looked up: streams with prefix"); last != "" {
+		if last := untilAnswer(ctx, run.HTTP+"/readyz", http.StatusServiceUnavailable, "prefix cam-2: its streams could not be looked up: InvalidArgumentException: not today (ListStreams, HTTP 400"); last != "" {
 			t.Errorf("ready without the prefix: %s", last)
 		}
 		away.Store(false)

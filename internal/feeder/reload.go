@@ -84,7 +84,7 @@ func (f *follower) acceptable(ctx context.Context, plan Plan) error {
 			continue
 		}
 		if err := trial.claim(ctx, s); err != nil {
-			return err
+			return fmt.Errorf("stream %s: %w", s.Name, err)
 		}
 	}
 	return nil

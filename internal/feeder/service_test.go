@@ -212,7 +212,7 @@ func (a *asking) askInVain() {
 	a.wantError("cam-3", now, "plain", "404", `unknown stream "cam-3": there is cam-1, cam-2`)
 	a.wantError("cam-1", now, "plain", "404", `unknown output "plain" of stream cam-1: there is detector, thumbnail`)
 	a.wantError("cam-1", now.Add(time.Minute), "detector", "404", "in the future")
-	a.wantError("cam-1", time.Now(), "detector", "404", "has none then, or not yet: its newest tensor is of ")
+	a.wantError("cam-1", time.Now(), "detector", "404", "or not yet: the newest tensor is of ")
 	a.wantError("cam-1", now.Add(-48*time.Hour), "detector", "404", "keeps its media for 24h")
 	stream, at := a.gap(source.Undecodable.String())
 	a.wantError(stream, at, map[string]string{"cam-1": "detector", "cam-2": "plain"}[stream], "422", "undecodable (truncated)")

@@ -46,7 +46,7 @@ func (b *builder) named() ([]pipeline.Stream, error) {
 		}
 		s, err := b.stream(c, now)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("stream %s: %w", c.Name, err)
 		}
 		all = append(all, s)
 	}
@@ -58,7 +58,7 @@ func (b *builder) named() ([]pipeline.Stream, error) {
 func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error) {
 	grid, err := source.NewGrid(c.Interval)
 	if err != nil {
-		return pipeline.Stream{}, fmt.Errorf("stream %s: %w", c.Name, err)
+		return pipeline.Stream{}, err
 	}
 	s := pipeline.Stream{
 		Name: c.Name, Grid: grid, From: source.SlotAt(now), Key: c.Name, Grace: c.Grace, Freshness: c.Freshness,

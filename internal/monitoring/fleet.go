@@ -200,6 +200,7 @@ func fleetKinesis() []panel {
 			title: "Look-ups", description: "Of data endpoints and of prefixes, by result. While a camera is off, its endpoint is confirmed now and then: same. The alerts fire when more than half fail.", unit: "reqps", width: columns / 2,
 			queries: []query{
 				{expr: `sum by (result) (rate(cvfeeder_endpoint_lookups_total{instance=~"$instance"}[$__rate_interval]))`, legend: "endpoint: {{result}}"},
+				{expr: `sum by (operation, code) (rate(cvfeeder_kinesis_requests_total{instance=~"$instance", code!="OK"}[$__rate_interval]))`, legend: "{{operation}}: {{code}}"},
 				{expr: `sum by (result) (rate(cvfeeder_prefix_lookups_total{instance=~"$instance"}[$__rate_interval]))`, legend: "prefix: {{result}}"},
 			},
 		}),

@@ -46,10 +46,13 @@ func (p *Pipeline) Frame(ctx context.Context, stream string, at time.Time, outpu
 	if err == nil {
 		err = p.answer(ctx, newRequest(c, f, route), use)
 	}
-	if ctx.Err() != nil && err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	return err
+	return fmt.Errorf("stream %s: %w", stream, err)
 }
 
 // find returns a stream of which frames can be requested, and the route of an output.
@@ -117,7 +120,7 @@ func (p *Pipeline) answer(ctx context.Context, j *job, use func(*transform.Tenso
 	defer p.release(j)
 	j.seen.ended(source.Pending, j.result.err)
 	if err := j.result.err; err != nil {
-		return fmt.Errorf("stream %s at %v: %w", j.camera.Name, j.frame.Slot, err)
+		return fmt.Errorf("%v: %w", j.frame.Slot, err)
 	}
 	return use(j.result.tensors[0])
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -208,7 +209,7 @@ func (p *Pipeline) read(ctx context.Context, s *stream) error {
 	for f, err := range s.feed.get().Frames(ctx) {
 		if err != nil {
 			if first && s.initial && !s.answered.Load() && p.refusedAll(err) {
-				return err
+				return fmt.Errorf("stream %s: %w", s.Name, err)
 			}
 			first = false
 			s.unreadable(err)

@@ -88,7 +88,7 @@ func (c *checker) readable(ctx context.Context) []kinesis.StreamOptions {
 		}
 		opts := feeder.ClientOptions(s.Stream, nil)
 		if err := c.client.Stream(opts).Check(ctx); err != nil {
-			c.fail("stream "+s.Name, withPermission("DescribeStream", err))
+			c.fail("stream "+s.Name, err)
 			continue
 		}
 		all = append(all, opts)

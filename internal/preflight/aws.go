@@ -141,12 +141,12 @@ type streamResult struct {
 func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) streamResult {
 	stream := c.client.Stream(feeder.ClientOptions(s, nil))
 	if err := stream.Check(ctx); err != nil {
-		return streamResult{err: withPermission("DescribeStream", err)}
+		return streamResult{err: err}
 	}
 	retention := stream.Retention()
 	r := streamResult{text: fmt.Sprintf("ACTIVE, retention %v", retention), notes: beyondRetention(s, retention), retention: retention}
 	if _, err := stream.DataEndpoint(ctx); err != nil {
-		return streamResult{err: withPermission("GetDataEndpoint", err)}
+		return streamResult{err: err}
 	}
 	if !picture {
 		return r
@@ -157,7 +157,7 @@ func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) 
 		switch {
 		case errors.Is(err, poll.ErrEmptyWindow):
 		case err != nil:
-			return streamResult{err: withPermission("GetImages", err)}
+			return streamResult{err: err}
 		case img.Err == nil:
 			r.picture = img.Data
 		}
@@ -173,15 +173,6 @@ func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) 
 		r.notes = append(r.notes, "the optional permission kinesisvideo:ListFragments is missing: without it, more images are requested")
 	}
 	return r
-}
-
-// withPermission adds the missing permission to an error that says that the operation
-// was refused.
-func withPermission(operation string, err error) error {
-	if errors.Is(err, source.ErrRefused) {
-		return fmt.Errorf("%s is refused: allow kinesisvideo:%s on the stream's ARN: %w", operation, operation, err)
-	}
-	return err
 }
 
 // beyondRetention returns notes on settings that ask for older media than the stream

@@ -93,7 +93,7 @@ func TestCheckAWS(t *testing.T) {
 			}
 			return nil
 		}}, nats.ClientURL(), "")
-		wantCheck(t, out, err, feeder.ExitRefused, "FAIL  stream cam-1", operation+" is refused: allow kinesisvideo:"+operation+" on the stream's ARN")
+		wantCheck(t, out, err, feeder.ExitRefused, "FAIL  stream cam-1", "refused: the permission kinesisvideo:"+operation+" is missing: ")
 	}
 	out, err := runCheck(t, kinesistest.Options{Faults: kinesistest.Faults{DenyListFragments: true}}, nats.ClientURL(), "")
 	wantCheck(t, out, err, 0, "the optional permission kinesisvideo:ListFragments is missing")

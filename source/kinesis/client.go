@@ -74,6 +74,9 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 		inFlight: semaphore.NewWeighted(mostInFlight),
 		loaded:   time.Now(), clock: newClock(time.Now, opts.Logger),
 	}
+	if c.opts.Observe == nil {
+		c.opts.Observe = func(string, string) {}
+	}
 	c.warn = c.warner()
 	images := new(source.Buffers[struct{}])
 	c.decoders.New = func() any { return &page.Decoder{Buffers: images} }
@@ -168,7 +171,7 @@ func (c *Client) service(region string) *service {
 	chain.Region = region
 	s := &service{
 		control: kinesisvideo.NewFromConfig(chain, func(o *kinesisvideo.Options) {
-			o.APIOptions = append(o.APIOptions, patience{answerTime, c.warn}.deadline, c.clock.observe)
+			o.APIOptions = append(o.APIOptions, patience{answerTime, c.warn}.deadline, c.clock.observe, count(c.opts.Observe))
 			if c.opts.Endpoint != "" {
 				o.BaseEndpoint = &c.opts.Endpoint
 				o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateDisabled
@@ -176,7 +179,7 @@ func (c *Client) service(region string) *service {
 			}
 		}),
 		media: media.NewFromConfig(chain, func(o *media.Options) {
-			o.APIOptions = append(o.APIOptions, c.clock.observe)
+			o.APIOptions = append(o.APIOptions, c.clock.observe, count(c.opts.Observe))
 		}),
 	}
 	c.services[region] = s
@@ -190,13 +193,6 @@ func useEndpoint(o *media.Options, endpoint string) {
 	o.BaseEndpoint = &endpoint
 	o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateDisabled
 	o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateDisabled
-}
-
-// expiredError returns the error for expired credentials, and has new ones loaded.
-func (c *Client) expiredError(err error) error {
-	c.renew()
-	return fmt.Errorf("the AWS credentials have expired: renew them where they come from, for example with \"aws sso login\"; "+
-		"they will be loaded again: %w", err)
 }
 
 // renew has the SDK's chain load credentials again, as at the start.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -100,7 +99,7 @@ func (d *decoder) decode(resp *smithyhttp.Response, stalled func() error) (*medi
 	case errors.Is(err, page.ErrNoImages):
 		out.Images = nil
 	case err != nil:
-		err = &smithy.DeserializationError{Err: fmt.Errorf("failed to decode response body, %w", err)}
+		err = &smithy.DeserializationError{Err: err}
 		if slow := stalled(); slow != nil {
 			err = slow
 		}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
 	"github.com/aws/smithy-go"
@@ -26,8 +27,15 @@ const (
 	codeNoRetention = "NoDataRetentionException"
 )
 
-// noAnswer stands for the code of an error that is not the service's.
-const noAnswer = "error"
+const (
+	// noAnswer stands for the code of an error that is not the service's.
+	noAnswer = "error"
+	// tooLate is the name in metrics of a request that was not answered in time.
+	tooLate = "deadline"
+	// nothingThere is the name in metrics of the answer [codeNotFound] to a request for
+	// images of a stream that exists: its window has no media, which is not an error.
+	nothingThere = "empty"
+)
 
 // code returns the service's error code, [noAnswer] if there is none.
 func code(err error) string {
@@ -45,13 +53,17 @@ func label(err error) string {
 	case codeLimit, codeNotFound, codeNoRetention, "InvalidArgumentException", "IllegalArgumentException",
 		"ValidationException", "NotAuthorizedException", "AccessDeniedException", "InternalFailure",
 		"ServiceUnavailable", "ThrottlingException", "ExpiredTokenException", "InvalidSignatureException",
+		"IncompleteSignatureException", "MissingAuthenticationTokenException", "InvalidClientTokenId",
 		"UnrecognizedClientException":
 		return c
 	}
 	if st := status(err); st >= 300 && st <= 599 {
 		return "HTTP " + strconv.Itoa(st)
 	}
-	return "error"
+	if errors.Is(err, context.DeadlineExceeded) {
+		return tooLate
+	}
+	return noAnswer
 }
 
 // status returns the HTTP status of the answer, 0 if there was none.
@@ -91,30 +103,20 @@ func isEmpty(err error) bool {
 		isRefusal(err) && strings.Contains(strings.ToLower(err.Error()), "no fragments found")
 }
 
-// explain adds the stream to an error, and its class where that matters.
+// explain returns the error of a request in plain words, with its class where that matters.
+// Like all errors of a [Stream], it does not name the stream: whoever has several streams
+// does, where it passes the error on.
 func (s *Stream) explain(err error) error {
-	switch st := status(err); {
-	case expired(err):
-		return fmt.Errorf("stream %s: %w", s, s.client.expiredError(err))
-	case code(err) == codeNotFound:
-		return fmt.Errorf("%w: stream %s: %w", source.ErrNoStream, s, err)
-	case code(err) == codeNoRetention:
-		return fmt.Errorf("%w: stream %s keeps no media: its DataRetentionInHours must be above 0: %w", source.ErrNoStream, s, err)
-	case st == http.StatusUnauthorized || st == http.StatusForbidden:
-		return fmt.Errorf("%w: stream %s: the service accepts neither the credentials nor the permission "+
-			"(needed: kinesisvideo:DescribeStream, GetDataEndpoint, GetImages): %w", source.ErrRefused, s, err)
+	switch code(err) {
+	case codeNotFound:
+		return fmt.Errorf("%w: %w", source.ErrNoStream, plain(err))
+	case codeNoRetention:
+		return fmt.Errorf("%w: %w", errNoRetention, plain(err))
 	}
-	return fmt.Errorf("stream %s: %w", s, err)
+	return s.client.refused(err)
 }
 
-// expired tells whether the credentials have expired.
-func expired(err error) bool {
-	switch code(err) {
-	case "ExpiredTokenException", "ExpiredToken", "RequestExpired", "TokenRefreshRequired":
-		return true
-	}
-	return false
-}
+var errNoRetention = fmt.Errorf("%w that keeps media: its DataRetentionInHours must be above 0", source.ErrNoStream)
 
 // temporary tells whether a failure to get credentials may pass: their provider throttles,
 // fails internally, or cannot be reached. If no provider is configured, the SDK's last
@@ -167,15 +169,34 @@ func image(img page.Image) poll.Image {
 
 // observe calls f with the outcome of every attempt of a request.
 func observe(f func(code string)) func(*middleware.Stack) error {
+	return attempts("Observe", func(_ context.Context, err error) { f(outcome(err)) })
+}
+
+// count calls f with the outcome of every attempt of a request other than GetImages, which
+// is counted by stream. An attempt that the process itself gave up is left out.
+func count(f func(operation, code string)) func(*middleware.Stack) error {
+	return attempts("Count", func(ctx context.Context, err error) {
+		if name := awsmiddleware.GetOperationName(ctx); name != "GetImages" && !errors.Is(err, context.Canceled) {
+			f(name, outcome(err))
+		}
+	})
+}
+
+// outcome returns the name of the outcome of an attempt for metrics.
+func outcome(err error) string {
+	if err != nil {
+		return label(err)
+	}
+	return "OK"
+}
+
+// attempts calls f after every attempt of a request.
+func attempts(id string, f func(context.Context, error)) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
-		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Observe",
+		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc(id,
 			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 				out, meta, err := next.HandleFinalize(ctx, in)
-				if err != nil {
-					f(label(err))
-				} else {
-					f("OK")
-				}
+				f(ctx, err)
 				return out, meta, err
 			}), "Retry", middleware.After)
 	}

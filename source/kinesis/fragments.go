@@ -3,8 +3,8 @@ package kinesis
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -75,11 +75,11 @@ func (s *Stream) fragments(ctx context.Context, in *media.ListFragmentsInput) ([
 	defer cancel()
 	known := s.endpoint(control.APINameListFragments).usable() != ""
 	if !known && !s.client.locates.spare() {
-		return nil, fmt.Errorf("stream %s: the account has no request left to look up where fragments are listed", s)
+		return nil, errors.New("the account has no request left to look up where fragments are listed")
 	}
 	fragments, url, err := s.listFragments(ctx, in)
 	switch {
-	case known && refused(err):
+	case known && refusalOf(err) == noPermission:
 		// A dead endpoint may give the same answer.
 		fragments, _, err = s.listFragments(ctx, in)
 	case err == nil && (len(fragments) == 0 || s.endpoint(control.APINameListFragments).quiet()):
@@ -90,22 +90,21 @@ func (s *Stream) fragments(ctx context.Context, in *media.ListFragmentsInput) ([
 			fragments, _, err = s.listFragments(ctx, in)
 		}
 	}
-	switch {
-	case refused(err):
-		return nil, fmt.Errorf("%w: stream %s: no permission kinesisvideo:ListFragments: %w", source.ErrRefused, s, err)
-	case expired(err):
-		return nil, fmt.Errorf("stream %s: %w", s, s.client.expiredError(err))
-	case err != nil:
-		return nil, fmt.Errorf("stream %s: listing fragments: %w", s, err)
+	if err != nil {
+		return nil, s.client.unlisted(err)
 	}
 	return fragments, nil
 }
 
-// refused tells whether a permission is missing. Expired credentials say nothing about
-// that.
-func refused(err error) bool {
-	st := status(err)
-	return (st == http.StatusUnauthorized || st == http.StatusForbidden) && !expired(err)
+// unlisted returns the error of a list in plain words. It wraps [source.ErrRefused] only if
+// the permission is missing, because lists are then never asked for again: credentials that
+// are not accepted say nothing about that.
+func (c *Client) unlisted(err error) error {
+	told := c.refused(err)
+	if errors.Is(told, source.ErrRefused) && refusalOf(err) != noPermission {
+		return errors.New(told.Error())
+	}
+	return told
 }
 
 // listFragments returns the fragments of all pages, in any order, and which endpoint was

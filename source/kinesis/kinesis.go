@@ -42,6 +42,9 @@ type Options struct {
 	// Logger gets the SDK's log messages, and warnings of what has changed at the service.
 	// Default: they are discarded.
 	Logger *slog.Logger
+	// Observe, if set, is called after every attempt of a request other than GetImages, with
+	// the name of its operation and its outcome, as [StreamOptions.Observe] names it.
+	Observe func(operation, code string)
 	// Attempts is how often a request is tried in all; default 5.
 	Attempts int
 }

@@ -7,8 +7,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
-
-	"github.com/cvfeeder/cvfeeder/source"
 )
 
 const (
@@ -35,20 +33,14 @@ func (c *Client) List(ctx context.Context, prefix string) ([]string, error) {
 	for empty := 0; pages.HasMorePages(); {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
-			switch {
-			case expired(err):
-				err = c.expiredError(err)
-			case refused(err):
-				err = fmt.Errorf("%w: the permission kinesisvideo:ListStreams is needed: %w", source.ErrRefused, err)
-			}
-			return nil, fmt.Errorf("streams with prefix %q: %w", prefix, err)
+			return nil, c.refused(err)
 		}
 		if empty++; len(out.StreamInfoList) > 0 {
 			empty = 0
 		}
 		token := aws.ToString(out.NextToken)
 		if empty > maxEmptyLists || token != "" && seen[token] {
-			return nil, fmt.Errorf("streams with prefix %q: the list does not end: after %d names it repeats itself or has no more", prefix, len(names))
+			return nil, fmt.Errorf("the list does not end: after %d names it repeats itself or has no more", len(names))
 		}
 		seen[token] = true
 		for _, s := range out.StreamInfoList {

@@ -2,6 +2,7 @@ package kinesis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -50,11 +51,11 @@ func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, w poll.Win
 		case err != nil:
 			return err
 		case bytes > most:
-			return fmt.Errorf("stream %s: GetImages has more than %d bytes for %d images", s, most, w.Slots())
+			return fmt.Errorf("GetImages has more than %d bytes for %d images", most, w.Slots())
 		case token == "":
 			return nil
 		case images == 0 && in.NextToken != nil && *in.NextToken == token:
-			return fmt.Errorf("stream %s: GetImages answers an empty page with the token that it was asked by", s)
+			return errors.New("GetImages answers an empty page with the token that it was asked by")
 		}
 		again = 0
 		s.sizes.add(images)
@@ -109,8 +110,8 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left i
 			if decode.token != "" {
 				asked = min(left, images) // the rest is asked for by the token
 			}
-			if s.opts.Observe != nil {
-				s.opts.Observe(code, asked)
+			if code != codeNotFound { // that has to be found out first
+				s.observed(code, asked)
 			}
 		}))
 	})
@@ -125,17 +126,31 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left i
 	if err != nil && isEmpty(err) && !first {
 		// The first page had media: another endpoint answers now.
 		s.forget(control.APINameGetImages, endpoint)
-		return "", fmt.Errorf("stream %s: the rest of an answer is gone: %s", s, err.Error())
+		s.observed(codeNotFound, left)
+		return "", fmt.Errorf("the rest of an answer is gone: %s", plain(err).Error())
 	}
 	if err != nil && isEmpty(err) {
 		// The service gives the same answer for a stream without media in the window and
 		// for one that does not exist.
-		return "", s.notFound(ctx, err)
+		err = s.notFound(ctx, err)
+		if errors.Is(err, poll.ErrEmptyWindow) {
+			s.observed(nothingThere, left)
+		} else {
+			s.observed(codeNotFound, left)
+		}
+		return "", err
 	}
 	if err != nil {
 		return "", s.explain(err)
 	}
 	return aws.ToString(out.NextToken), nil
+}
+
+// observed tells the outcome of an attempt of GetImages.
+func (s *Stream) observed(code string, images int) {
+	if s.opts.Observe != nil {
+		s.opts.Observe(code, images)
+	}
 }
 
 // PageSlots implements [poll.Pager].

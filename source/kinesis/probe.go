@@ -3,7 +3,6 @@ package kinesis
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
@@ -64,9 +63,9 @@ func (s *Stream) Page(ctx context.Context, r PageRequest) (Page, error) {
 	})
 	switch {
 	case err != nil:
-		return got, fmt.Errorf("stream %s: %w", s, err)
+		return got, plain(err)
 	case out.Images == nil:
-		return got, fmt.Errorf("stream %s: %w", s, errNoImages)
+		return got, errNoImages
 	}
 	got.Token = aws.ToString(out.NextToken)
 	return got, nil
@@ -88,7 +87,7 @@ func (c *Client) ListPage(ctx context.Context, prefix string, most int) (names i
 	}
 	out, err := c.service("").control.ListStreams(ctx, in)
 	if err != nil {
-		return 0, false, fmt.Errorf("listing streams: %w", err)
+		return 0, false, plain(err)
 	}
 	return len(out.StreamInfoList), aws.ToString(out.NextToken) != "", nil
 }
@@ -102,5 +101,8 @@ func Label(err error) string {
 	if errors.Is(err, errNoImages) {
 		return "HTTP 200 without Images"
 	}
-	return label(err)
+	if l := label(err); l != tooLate {
+		return l
+	}
+	return noAnswer
 }

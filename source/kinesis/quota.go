@@ -2,7 +2,7 @@ package kinesis
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
@@ -75,7 +75,7 @@ func (q *quota) observe(o *kinesisvideo.Options) {
 		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("Quota",
 			func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, meta middleware.Metadata, err error) {
 				if failed != nil && q.wait(ctx) != nil {
-					return out, meta, fmt.Errorf("%v, and no time is left to try again", failed) //nolint:errorlint // the SDK would retry it
+					return out, meta, errors.New(cause(failed) + ", and no time is left to try again") // the SDK would retry what it knows
 				}
 				if err := q.underWay.Acquire(ctx, 1); err != nil {
 					return out, meta, err

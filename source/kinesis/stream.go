@@ -47,9 +47,10 @@ type StreamOptions struct {
 	// 0 for both keeps the video's size.
 	Width, Height int
 	// Observe, if set, is called after every GetImages request, retries included, with
-	// its outcome and the number of images that were asked for. The outcome is "OK", the
-	// service's error code if it is a known one, the HTTP status of other errors, or
-	// "error" if there was no answer.
+	// its outcome and the number of images that were asked for. The outcome is "OK", "empty"
+	// if there is no media in the window, the service's error code if it is a known one, the
+	// HTTP status of other errors, "deadline" if the answer did not come in time, or "error"
+	// if there was none for another reason.
 	Observe func(code string, images int)
 	// Located, if set, is called after each look-up of a data endpoint, with what came of
 	// it: [LookupFirst], [LookupSame], [LookupMoved] or [LookupFailed].
@@ -108,11 +109,11 @@ func (s *Stream) describe(ctx context.Context) error {
 	info := out.StreamInfo
 	switch {
 	case info == nil:
-		return fmt.Errorf("stream %s: DescribeStream answered without StreamInfo", s)
+		return errors.New("DescribeStream answered without StreamInfo")
 	case !readable(info.Status):
-		return fmt.Errorf("%w: stream %s is %s, not ACTIVE", source.ErrNoStream, s, info.Status)
+		return fmt.Errorf("%w that can be read: it is %s, not ACTIVE", source.ErrNoStream, info.Status)
 	case aws.ToInt32(info.DataRetentionInHours) <= 0:
-		return fmt.Errorf("%w: stream %s keeps no media: its DataRetentionInHours must be above 0", source.ErrNoStream, s)
+		return errNoRetention
 	}
 	s.keep(aws.ToTime(info.CreationTime), time.Duration(aws.ToInt32(info.DataRetentionInHours))*time.Hour)
 	return nil
@@ -256,7 +257,7 @@ func (s *Stream) resolve(ctx context.Context, w poll.Window, got reply) (moved b
 		moved, err = s.confirm(ctx, control.APINameGetImages, got.url, old)
 	}
 	if now := s.kept(); err == nil && changed() {
-		err = fmt.Errorf("stream %s: the retention is now %v, and was %v", s, now, before)
+		err = fmt.Errorf("the retention is now %v, and was %v", now, before)
 	}
 	return moved, err
 }
@@ -316,7 +317,7 @@ func (s *Stream) notFound(ctx context.Context, err error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("stream %s: %w: %w", s, poll.ErrEmptyWindow, err)
+	return fmt.Errorf("%w: %w", poll.ErrEmptyWindow, plain(err))
 }
 
 func (s *Stream) input(w poll.Window) *media.GetImagesInput {

@@ -22,7 +22,7 @@ func (p *Poller) Frame(ctx context.Context, s source.Slot) (source.Frame, error)
 	}
 	if p.opts.Retention != nil && !p.unknown() {
 		if kept := p.opts.Retention(); kept > 0 && age > kept {
-			return source.Frame{}, fmt.Errorf("%w at %v: stream %s keeps its media for %v", source.ErrNoMedia, s, p.opts.Stream, kept)
+			return source.Frame{}, fmt.Errorf("%w at %v: the stream keeps its media for %v", source.ErrNoMedia, s, kept)
 		}
 	}
 	img, err := p.fetchOne(ctx, s)
@@ -54,7 +54,7 @@ func (p *Poller) fetchOne(ctx context.Context, s source.Slot) (Image, error) {
 		case !near(img.Time, s, min(p.ledger.Grid().Interval(), w.Interval)) || errors.Is(img.Err, source.ErrNoMedia):
 			continue
 		case img.Err != nil:
-			return Image{}, fmt.Errorf("stream %s at %v: %w", p.opts.Stream, s, img.Err)
+			return Image{}, fmt.Errorf("%v: %w", s, img.Err)
 		}
 		return img, nil
 	}
@@ -74,9 +74,9 @@ func (p *Poller) noMedia(s source.Slot) error {
 	newest := p.ledger.Stats().Newest
 	switch {
 	case newest == 0:
-		return fmt.Errorf("%w at %v: stream %s has none then, or not yet", source.ErrNoMedia, s, p.opts.Stream)
+		return fmt.Errorf("%w at %v, or not yet", source.ErrNoMedia, s)
 	case s > newest:
-		return fmt.Errorf("%w at %v: stream %s has none then, or not yet: its newest tensor is of %v", source.ErrNoMedia, s, p.opts.Stream, newest)
+		return fmt.Errorf("%w at %v, or not yet: the newest tensor is of %v", source.ErrNoMedia, s, newest)
 	}
-	return fmt.Errorf("%w at %v: stream %s has none then", source.ErrNoMedia, s, p.opts.Stream)
+	return fmt.Errorf("%w at %v", source.ErrNoMedia, s)
 }

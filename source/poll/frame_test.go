@@ -63,24 +63,24 @@ func TestFrame(t *testing.T) {
 		},
 		"too old": {
 			at: now.Add(-25 * time.Hour), unasked: true, want: source.ErrNoMedia,
-			text: "no media at 1999-12-30T23:00:00.000Z: stream cam-1 keeps its media for 24h0m0s",
+			text: "no media at 1999-12-30T23:00:00.000Z: the stream keeps its media for 24h0m0s",
 		},
 		"no media": {
 			at: at, images: []Image{missing(early), missing(at)}, want: source.ErrNoMedia,
-			text: "no media at 1999-12-31T23:59:00.000Z: stream cam-1 has none then, or not yet",
+			text: "no media at 1999-12-31T23:59:00.000Z, or not yet",
 		},
 		"after the newest": {
 			at: at, newest: at - 200, want: source.ErrNoMedia,
-			text: "cam-1 has none then, or not yet: its newest tensor is of 1999-12-31T23:58:59.800Z",
+			text: "or not yet: the newest tensor is of 1999-12-31T23:58:59.800Z",
 		},
 		"before the newest": {
 			at: at, newest: at + 200, want: source.ErrNoMedia,
-			text: "no media at 1999-12-31T23:59:00.000Z: stream cam-1 has none then",
+			text: "no media at 1999-12-31T23:59:00.000Z",
 		},
 		"empty window": {at: at, err: fmt.Errorf("404: %w", ErrEmptyWindow), want: source.ErrNoMedia},
 		"media error": {
 			at: at, images: []Image{{Time: at.Time(), Err: fmt.Errorf("%w: 7", source.ErrMedia)}}, want: source.ErrMedia,
-			text: "stream cam-1 at 1999-12-31T23:59:00.000Z: media error: 7",
+			text: "1999-12-31T23:59:00.000Z: media error: 7",
 		},
 		"the service fails": {at: at, images: []Image{picture(early)}, err: service, want: service, text: "500"},
 	} {
