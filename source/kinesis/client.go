@@ -49,6 +49,7 @@ type Client struct {
 	// inFlight are the requests for images that are under way.
 	inFlight *semaphore.Weighted
 	warn     func(operation string, err error) // of an operation that is not answered
+	answers  *answers
 	clock    *clock
 
 	mu       sync.Mutex
@@ -72,7 +73,7 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 		services: map[string]*service{}, describes: newQuota(), locates: newQuota(), doubts: newDoubts(),
 		log:      cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)),
 		inFlight: semaphore.NewWeighted(mostInFlight),
-		loaded:   time.Now(), clock: newClock(time.Now, opts.Logger),
+		loaded:   time.Now(), clock: newClock(time.Now, opts.Logger), answers: newAnswers(),
 	}
 	if c.opts.Observe == nil {
 		c.opts.Observe = func(string, string) {}
@@ -81,7 +82,7 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 	images := new(source.Buffers[struct{}])
 	c.decoders.New = func() any { return &page.Decoder{Buffers: images} }
 	var err error
-	if c.chain, err = load(ctx, opts, c.warn); err != nil {
+	if c.chain, err = c.load(ctx); err != nil {
 		return nil, fmt.Errorf("loading the AWS configuration: %w", err)
 	}
 	if c.chain.Region == "" {
@@ -90,10 +91,12 @@ func New(ctx context.Context, opts Options) (*Client, error) {
 	return c, nil
 }
 
-func load(ctx context.Context, opts Options, warn func(string, error)) (aws.Config, error) {
+// load has the SDK's chain find the region and the providers of credentials.
+func (c *Client) load(ctx context.Context) (aws.Config, error) {
+	opts := c.opts
 	with := []func(*config.LoadOptions) error{
 		config.WithRetryer(func() aws.Retryer { return newRetryer(opts.Attempts) }),
-		config.WithAPIOptions([]func(*middleware.Stack) error{plainBody}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{plainBody, c.answers.bound}),
 		config.WithLogger(sdkLogger(opts.Logger)),
 	}
 	if opts.Region != "" {
@@ -108,6 +111,7 @@ func load(ctx context.Context, opts Options, warn func(string, error)) (aws.Conf
 	with = append(with, config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(answerTime).WithTransportOptions(func(t *http.Transport) {
 		// Many streams share a host, and use its connections in turn.
 		t.MaxIdleConns, t.MaxIdleConnsPerHost = 2*idleConnections, idleConnections
+		t.MaxResponseHeaderBytes = mostHeader
 	})))
 	cfg, err := config.LoadDefaultConfig(ctx, with...)
 	if err != nil {
@@ -120,7 +124,7 @@ func load(ctx context.Context, opts Options, warn func(string, error)) (aws.Conf
 		cfg.HTTPClient = opts.HTTPClient
 	}
 	if cfg.Credentials != nil {
-		cfg.Credentials = boundedCredentials{cfg.Credentials, patience{answerTime, warn}}
+		cfg.Credentials = boundedCredentials{cfg.Credentials, patience{answerTime, c.warn}}
 	}
 	return cfg, nil
 }
@@ -204,7 +208,7 @@ func (c *Client) renew() {
 	}
 	c.loaded = time.Now()
 	// This takes no time: it reads files, and sends no request yet.
-	chain, err := load(context.Background(), c.opts, c.warn)
+	chain, err := c.load(context.Background())
 	if err != nil {
 		return // the old ones are no worse, and their error is reported
 	}

@@ -78,7 +78,8 @@ func (p patience) unanswered(parent context.Context, after time.Duration, did st
 // A stallWatch cancels a request when the service sends nothing for too long. It waits for
 // the service only: the time in which the receiver works on images does not count.
 type stallWatch struct {
-	limit  time.Duration
+	limit  time.Duration // of each wait
+	left   time.Duration // of all that are still to come
 	timer  *time.Timer
 	ended  func() error // why the request's context has ended, nil while it has not
 	cancel context.CancelFunc
@@ -87,12 +88,20 @@ type stallWatch struct {
 // watchStalls returns a context for the request, which ends when the service stalls.
 func watchStalls(ctx context.Context, limit time.Duration) (context.Context, *stallWatch) {
 	ctx, cancel := context.WithCancel(ctx)
-	return ctx, &stallWatch{limit: limit, timer: time.AfterFunc(limit, cancel), ended: ctx.Err, cancel: cancel}
+	return ctx, &stallWatch{limit: limit, left: requestTime, timer: time.AfterFunc(limit, cancel), ended: ctx.Err, cancel: cancel}
 }
 
 // over tells whether the service has stalled, given the context of the caller.
 func (w *stallWatch) over(parent context.Context) bool {
 	return w.ended() != nil && parent.Err() == nil
+}
+
+// waited returns the time that the service has let pass.
+func (w *stallWatch) waited() time.Duration {
+	if w.left <= 0 {
+		return requestTime
+	}
+	return w.limit
 }
 
 // end stops watching, and releases the request.
@@ -101,7 +110,8 @@ func (w *stallWatch) end() {
 	w.cancel()
 }
 
-// A watchedBody is the body of an answer whose parts must each come in time.
+// A watchedBody is the body of an answer whose parts must each come in time, and all of
+// them within requestTime.
 type watchedBody struct {
 	io.ReadCloser
 	watch *stallWatch
@@ -109,9 +119,16 @@ type watchedBody struct {
 
 // Read implements [io.Reader].
 func (b watchedBody) Read(p []byte) (int, error) {
-	b.watch.timer.Reset(b.watch.limit)
-	defer b.watch.timer.Stop()
-	return b.ReadCloser.Read(p)
+	w := b.watch
+	if w.left <= 0 {
+		w.cancel()
+	}
+	begin := time.Now()
+	w.timer.Reset(min(w.limit, max(w.left, 0)))
+	n, err := b.ReadCloser.Read(p)
+	w.timer.Stop()
+	w.left -= time.Since(begin)
+	return n, err
 }
 
 // warner warns of operations that are not answered: of each once in a while, because a

@@ -59,7 +59,7 @@ func (d *decoder) HandleDeserialize(parent context.Context, in middleware.Deseri
 		if !watch.over(parent) {
 			return nil
 		}
-		return d.patience.unanswered(parent, d.patience.limit, "has not sent the rest of its answer")
+		return d.patience.unanswered(parent, watch.waited(), "has not sent the rest of its answer")
 	}
 	resp, ok := out.RawResponse.(*smithyhttp.Response)
 	if ok {

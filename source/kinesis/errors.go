@@ -119,7 +119,7 @@ func (s *Stream) explain(err error) error {
 var errNoRetention = fmt.Errorf("%w that keeps media: its DataRetentionInHours must be above 0", source.ErrNoStream)
 
 // temporary tells whether a failure to get credentials may pass: their provider throttles,
-// fails internally, or cannot be reached. If no provider is configured, the SDK's last
+// fails internally, answers without end, or cannot be reached. If no provider is configured, the SDK's last
 // resort is the metadata service of EC2; that this cannot be reached means that there are
 // no credentials.
 func temporary(err error) bool {
@@ -135,7 +135,7 @@ func temporary(err error) bool {
 		return true // also an answer without a code, such as a 500 with some text
 	}
 	var slow unanswered
-	if errors.As(err, &slow) {
+	if errors.As(err, &slow) || errors.Is(err, errAnswer) {
 		return true
 	}
 	switch code(err) {

@@ -8,6 +8,19 @@ import (
 	fast "github.com/segmentio/asm/base64"
 )
 
+// allow has f read a content. The first one of an entry does not count as something else
+// than content.
+func (d *Decoder) allow(first bool, f func() error) error {
+	if !first {
+		return f()
+	}
+	begin := d.consumed()
+	d.contents += maxContent
+	err := f()
+	d.contents += d.consumed() - begin - maxContent
+	return err
+}
+
 // content reads the base64 of an image, or null.
 //
 // As long as the content is plain base64, it is decoded straight from the buffer. If it has

@@ -8,7 +8,8 @@
 //	})
 //
 // Base64 is decoded as it arrives. Memory is bounded by one image, whatever is sent: the
-// body, which may be hostile, is never held as a whole.
+// body, which may be hostile, is never held as a whole. What is read is bounded, too, by as
+// many images as a page may have, and a MiB beside them.
 //
 // The result is the same as that of the SDK's own deserializer: keys come in any order, the
 // last of equal keys wins, unknown keys are skipped, null means absent, and what follows
@@ -39,6 +40,7 @@ const (
 	maxNumber  = 64
 	maxImages  = limits.MaxResults // entries of a page
 	maxDepth   = 32                // of a value that is skipped
+	maxOther   = 1 << 20           // all that is no content: white space, keys, unknown values
 )
 
 var (
@@ -151,6 +153,7 @@ func (d *Decoder) entry() (img Image, err error) {
 	if null, err := d.null(); null || err != nil {
 		return img, err
 	}
+	contents := 0
 	return img, d.object(func(key string) (err error) {
 		switch key {
 		case "TimeStamp":
@@ -159,7 +162,8 @@ func (d *Decoder) entry() (img Image, err error) {
 			img.Error, err = d.text("Error")
 		case "ImageContent":
 			img.Data, img.Recycle, img.Err = nil, nil, nil
-			err = d.content(&img)
+			contents++
+			err = d.allow(contents == 1, func() error { return d.content(&img) })
 		default:
 			err = d.skip(0)
 		}

@@ -198,10 +198,15 @@ func TestHostile(t *testing.T) {
 		{"an endless error", `{"Images":[{"Error":"`, "E", "string"},
 		{"an endless token", `{"NextToken":"`, "t", "string"},
 		{"an endless key", `{"`, "k", "string"},
-		{"an endless text that is skipped", `{"x":"`, "x", "string"},
+		{"an endless text that is skipped", `{"x":"`, "x", "besides the images"},
 		{"an endless timestamp", `{"Images":[{"TimeStamp":1`, "0", "number"},
 		{"an endless number that is skipped", `{"x":1`, "0", "number"},
 		{"images without end", `{"Images":[{}`, ",{}", "images"},
+		{"contents of one image without end", `{"Images":[{"ImageContent":"AAAA"`, `,"ImageContent":"` + strings.Repeat("A", 4000) + `"`, "besides the images"},
+		{"white space", "", " \n", "besides the images"},
+		{"white space in the list", `{"Images":[`, "\t", "besides the images"},
+		{"unknown keys", `{"Images":[{"a":1`, `,"b":[true,"c"]`, "besides the images"},
+		{"an endless list that is skipped", `{"x":[1`, ",2", "besides the images"},
 		{"arrays in arrays", `{"x":`, "[", "levels"},
 		{"objects in objects", `{"x":`, `{"x":`, "levels"},
 	} {
@@ -221,17 +226,8 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestHostileSilence reads an answer that exceeds no limit and never ends.
+// TestHostileSilence reads an answer that never comes.
 func TestHostileSilence(t *testing.T) {
-	for _, tc := range []struct{ head, repeat string }{{"", " \n"}, {`{"x":[1`, ",2"}} {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, err := decode(io.LimitReader(io.MultiReader(strings.NewReader(tc.head), &endless{text: tc.repeat}), 4<<20))
-		runtime.ReadMemStats(&after)
-		if got := after.TotalAlloc - before.TotalAlloc; err == nil || got > 1<<20 {
-			t.Errorf("%q: %v, %d KiB allocated", tc.repeat, err, got>>10)
-		}
-	}
 	if _, err := decode(silent{}); !errors.Is(err, io.ErrNoProgress) {
 		t.Error(err)
 	}

@@ -17,6 +17,7 @@ type scanner struct {
 	buf      []byte
 	pos, end int    // of the unread part of buf
 	offset   int64  // of buf in the answer
+	contents int64  // how much of the answer was, or may still be, contents of images
 	err      error  // of r, after the end of buf
 	raw      []byte // the string or number that is being read
 }
@@ -26,12 +27,18 @@ func (s *scanner) reset(r io.Reader) {
 	if s.buf == nil {
 		s.buf = make([]byte, bufferSize)
 	}
-	s.r, s.pos, s.end, s.offset, s.err = r, 0, 0, 0, nil
+	s.r, s.pos, s.end, s.offset, s.contents, s.err = r, 0, 0, 0, 0, nil
 }
+
+// consumed returns how much of the answer has been read.
+func (s *scanner) consumed() int64 { return s.offset + int64(s.pos) }
 
 // fill reads more into the buffer, and keeps the unread part, which is so small that there
 // is always room. The end of the answer is io.ErrUnexpectedEOF.
 func (s *scanner) fill() error {
+	if s.consumed() > s.contents+maxOther {
+		return s.errorf("%w of %d bytes besides the images", ErrLimit, maxOther)
+	}
 	s.offset += int64(s.pos)
 	s.end = copy(s.buf, s.buf[s.pos:s.end])
 	s.pos = 0
@@ -53,7 +60,7 @@ func (s *scanner) fill() error {
 
 // errorf returns an error with the position in the answer.
 func (s *scanner) errorf(format string, args ...any) error {
-	return fmt.Errorf("byte %d: %w", s.offset+int64(s.pos), fmt.Errorf(format, args...))
+	return fmt.Errorf("byte %d: %w", s.consumed(), fmt.Errorf(format, args...))
 }
 
 // peek returns the next byte that is not white space, without consuming it.
