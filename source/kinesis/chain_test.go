@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -282,6 +283,9 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func served(h http.Handler, r *http.Request) *http.Response {
 	if r.Host == "" {
 		r.Host = r.URL.Host
+	}
+	if r.URL.Scheme == "https" {
+		r.TLS = &tls.ConnectionState{}
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)

@@ -62,6 +62,7 @@ type Client struct {
 type service struct {
 	control *kinesisvideo.Client
 	media   *media.Client
+	domain  domain // of the data endpoints
 }
 
 // New returns a client. It gets the region and the providers of credentials from the SDK's
@@ -175,6 +176,7 @@ func (c *Client) service(region string) *service {
 	chain.Region = region
 	s := &service{
 		control: kinesisvideo.NewFromConfig(chain, func(o *kinesisvideo.Options) {
+			o.HTTPClient = staying(o.HTTPClient)
 			o.APIOptions = append(o.APIOptions, patience{answerTime, c.warn}.deadline, c.clock.observe, count(c.opts.Observe))
 			if c.opts.Endpoint != "" {
 				o.BaseEndpoint = &c.opts.Endpoint
@@ -183,9 +185,11 @@ func (c *Client) service(region string) *service {
 			}
 		}),
 		media: media.NewFromConfig(chain, func(o *media.Options) {
+			o.HTTPClient = staying(o.HTTPClient)
 			o.APIOptions = append(o.APIOptions, c.clock.observe, count(c.opts.Observe))
 		}),
 	}
+	s.domain = domain{region: region, own: s.control.Options().BaseEndpoint}
 	c.services[region] = s
 	return s
 }

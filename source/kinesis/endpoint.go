@@ -116,11 +116,15 @@ func (s *Stream) dataEndpoint(ctx context.Context, api control.APIName) (string,
 // however many need it.
 func (s *Stream) locate(ctx context.Context, api control.APIName) (string, error) {
 	began := time.Now()
-	out, err := s.service().control.GetDataEndpoint(ctx, &kinesisvideo.GetDataEndpointInput{
+	service := s.service()
+	out, err := service.control.GetDataEndpoint(ctx, &kinesisvideo.GetDataEndpointInput{
 		APIName: api, StreamName: s.name(), StreamARN: s.arn(),
 	}, s.client.locates.observe)
 	if err == nil && aws.ToString(out.DataEndpoint) == "" {
 		err = errors.New("GetDataEndpoint answered without a DataEndpoint")
+	}
+	if err == nil {
+		err = service.domain.check(*out.DataEndpoint)
 	}
 	if err != nil {
 		s.located(LookupFailed)
