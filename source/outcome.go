@@ -17,6 +17,11 @@ var (
 	ErrNoStream = errors.New("no such stream")
 	// ErrRefused: the credentials are missing or lack a permission.
 	ErrRefused = errors.New("refused")
+	// ErrThrottled: the service has had too many requests.
+	ErrThrottled = errors.New("throttled")
+	// ErrUnconfirmed: an answer without media may come from the wrong place, and the right
+	// one could not be asked for.
+	ErrUnconfirmed = errors.New("cannot be confirmed")
 )
 
 // An Outcome is how a slot ended. Every slot ends in exactly one.

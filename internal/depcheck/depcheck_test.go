@@ -38,7 +38,10 @@ var layers = map[string][]string{
 	"transform/opencv": {"source", "transform"},
 	"publish":          {"source", "transform"},
 	"publish/tensor":   {"source", "transform", "publish"},
-	"metrics":          {"source", "transform", "publish"},
+	"metrics":          {"source", "transform", "publish", "internal/health"},
+
+	// It judges what others tell it.
+	"internal/health": {"source"},
 
 	// The pipeline knows the contracts, and nothing of polling or of a broker.
 	"internal/pipeline": {"source", "transform", "publish"},
@@ -65,7 +68,7 @@ var layers = map[string][]string{
 
 // pure are the packages that import nothing but the standard library and the
 // module.
-var pure = []string{common, "source", "source/poll", "transform", "publish", "publish/tensor"}
+var pure = []string{common, "internal/health", "source", "source/poll", "transform", "publish", "publish/tensor"}
 
 // owners are the only importers of a dependency, with the packages below them.
 var owners = map[string][]string{

@@ -275,7 +275,7 @@ func (s *Stream) confirm(ctx context.Context, api control.APIName, url string, o
 	if busy && !errors.Is(err, source.ErrNoStream) {
 		return false, nil // it gave media a moment ago
 	}
-	return false, fmt.Errorf("no new media comes from the data endpoint, and it cannot be confirmed: %w", err)
+	return false, fmt.Errorf("no new media comes from the data endpoint, and it %w: %w", source.ErrUnconfirmed, err)
 }
 
 // waitDoubt waits until an endpoint that is in doubt may be looked up. It returns false if

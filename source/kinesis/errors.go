@@ -112,6 +112,8 @@ func (s *Stream) explain(err error) error {
 		return fmt.Errorf("%w: %w", source.ErrNoStream, plain(err))
 	case codeNoRetention:
 		return fmt.Errorf("%w: %w", errNoRetention, plain(err))
+	case codeLimit, "ThrottlingException":
+		return fmt.Errorf("%w: %w", source.ErrThrottled, plain(err))
 	}
 	return s.client.refused(err)
 }

@@ -1,0 +1,413 @@
+package health
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+var (
+	began = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	start = source.SlotAt(began)
+)
+
+// A run is a machine whose snapshots are a second apart.
+type run struct {
+	t   *testing.T
+	m   *Machine
+	now Snapshot
+	// cams are what happens to the streams in each second.
+	cams []func(*Stream)
+	last Report
+	log  []string
+}
+
+// newRun returns a run of streams to which nothing happens yet.
+func newRun(t *testing.T, n Need, streams int) *run {
+	r := &run{t: t, m: New(n), now: Snapshot{At: began, Now: began, Opened: true}}
+	for i := range streams {
+		r.now.Streams = append(r.now.Streams, Stream{
+			Name: fmt.Sprintf("cam-%d", i+1), Interval: time.Second, Grace: 10 * time.Second,
+			Stats: source.Stats{Start: start, Cursor: start},
+			Feed:  source.FeedState{Lag: 2 * time.Second, Wait: 2 * time.Minute},
+		})
+		r.cams = append(r.cams, flows)
+	}
+	return r
+}
+
+// ends ends the next slot of a stream.
+func ends(o source.Outcome) func(*Stream) {
+	return func(s *Stream) {
+		s.Stats.Expected++
+		s.Stats.Ended[o]++
+		if o == source.Published {
+			s.Stats.Newest = s.Stats.Cursor
+		}
+		s.Stats.Cursor += 1000
+	}
+}
+
+// flows publishes a slot, and stands ends none.
+func flows(s *Stream)  { ends(source.Published)(s) }
+func stands(s *Stream) { s.Stats.Expected++; s.Stats.Pending++ }
+
+// fails returns what happens to a stream that cannot be read.
+func fails(err error) func(*Stream) { return func(s *Stream) { stands(s); s.Problem = err } }
+
+// pass lets some time pass.
+func (r *run) pass(d time.Duration) Report {
+	for range int(d / time.Second) {
+		r.now.At, r.now.Now = r.now.At.Add(time.Second), r.now.Now.Add(time.Second)
+		r.now.Streams = slices.Clone(r.now.Streams)
+		for i := range r.now.Streams {
+			r.now.Streams[i].Problem = nil
+			r.cams[i](&r.now.Streams[i])
+		}
+		var changes []Change
+		r.last, changes = r.m.Observe(r.now)
+		for _, c := range changes {
+			word := "begins"
+			if c.Over {
+				word = "ends"
+			}
+			r.log = append(r.log, strings.TrimSpace(c.Stream+" "+string(c.Code)+" "+word))
+		}
+	}
+	return r.last
+}
+
+// is checks the last report: whether it is ready, and all reasons with their streams.
+func (r *run) is(ready bool, want ...string) {
+	r.t.Helper()
+	var got []string
+	for _, reason := range r.last.Reasons {
+		got = append(got, string(reason.Code))
+	}
+	for name, s := range r.last.Streams {
+		for _, reason := range s.Reasons {
+			got = append(got, name+" "+string(reason.Code))
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if r.last.Ready != ready || !slices.Equal(got, want) {
+		r.t.Errorf("after %v: ready %v with %q, want %v with %q", r.now.At.Sub(began), r.last.Ready, got, ready, want)
+	}
+}
+
+// TestStreamsReasons: whatever keeps the only stream from flowing makes the process not
+// ready, under its own name, and it is over when the stream flows again.
+func TestStreamsReasons(t *testing.T) {
+	for _, tc := range []struct {
+		code  Code
+		state State
+		now   func(*Stream)
+		all   func(*Snapshot) // what is so of the process meanwhile
+		with  []string        // other reasons
+		ready bool            // although the stream does not flow, or because it does
+	}{
+		{code: Refused, state: CannotBeRead, now: fails(fmt.Errorf("stream cam-1: %w", source.ErrRefused))},
+		{code: StreamGone, state: CannotBeRead, now: fails(source.ErrNoStream)},
+		{code: Throttled, state: CannotBeRead, now: fails(source.ErrThrottled)},
+		{code: EndpointDoubted, state: CannotBeRead, now: fails(source.ErrUnconfirmed)},
+		{code: Unreadable, state: CannotBeRead, now: fails(errors.New("connection reset"))},
+		{code: Stalled, state: NoSlotEnds, now: stands},
+		{code: CameraClock, state: NoSlotEnds, now: func(s *Stream) { s.Feed.Unknown = true }},
+		{code: CameraSilent, state: NoFrames, now: ends(source.NoMedia)},
+		{code: MediaError, state: NoFrames, now: ends(source.MediaError)},
+		{code: Undecodable, state: NoFrames, now: ends(source.Undecodable)},
+		{code: Stale, state: NoFrames, now: ends(source.Stale)},
+		{code: Dropped, state: NoFrames, now: ends(source.Dropped)},
+		{code: NATSAway, state: WaitingForNATS, now: stands, with: []string{"nats_away"}, all: func(s *Snapshot) { s.Down, s.Deaf = []string{"data"}, true }},
+		{code: StreamFull, state: NoSlotEnds, now: stands, with: []string{"stream_full"}, all: func(s *Snapshot) { s.Troubles = []Trouble{{StreamFull, s.At, ""}} }},
+		{code: NotStored, state: NoSlotEnds, now: stands, with: []string{"not_stored"}, all: func(s *Snapshot) { s.Troubles = []Trouble{{NotStored, s.At, ""}} }},
+	} {
+		t.Run(string(tc.code), func(t *testing.T) {
+			r := newRun(t, Any, 1)
+			r.pass(time.Minute)
+			r.is(true)
+			r.cams[0] = func(s *Stream) {
+				tc.now(s)
+				if tc.all != nil {
+					tc.all(&r.now)
+				}
+			}
+			r.pass(4 * time.Minute)
+			is := r.last.Streams["cam-1"]
+			if got, _ := is.Reason(); got.Code != tc.code || is.State != tc.state || is.Flows || r.last.Ready {
+				t.Errorf("%s in state %s, flows %v, ready %v", got.Code, is.State, is.Flows, r.last.Ready)
+			}
+			if n := r.last.Counts()[tc.code]; n != 1 {
+				t.Errorf("counted %d times", n)
+			}
+			r.cams[0] = func(s *Stream) {
+				flows(s)
+				s.Feed.Unknown = false
+				s.Stats.Cursor, s.Stats.Newest = source.SlotAt(r.now.Now), source.SlotAt(r.now.Now)
+				r.now.Down, r.now.Deaf, r.now.Troubles = nil, false, nil
+			}
+			r.pass(time.Minute + 10*time.Second)
+			r.is(true)
+			if n := len(r.log); n%2 != 0 || n > 4 {
+				t.Errorf("the log tells %q", r.log)
+			}
+		})
+	}
+}
+
+// TestFullIsToldAtOnce: not only when the streams have stood still for minutes.
+func TestFullIsToldAtOnce(t *testing.T) {
+	r := newRun(t, Any, 2)
+	r.pass(time.Minute)
+	r.cams[0], r.cams[1] = stands, stands
+	r.now.Troubles = []Trouble{{StreamFull, r.now.At, "maximum bytes exceeded"}}
+	r.pass(2 * time.Second)
+	r.is(false, "stream_full")
+	if lines := r.last.Lines(); len(lines) != 1 || !strings.HasPrefix(lines[0], "stream_full: ") || !strings.HasSuffix(lines[0], "(maximum bytes exceeded)") {
+		t.Errorf("%q", lines)
+	}
+}
+
+// TestProcessReasons: each alone makes the process not ready, except those that keep
+// nothing from flowing.
+func TestProcessReasons(t *testing.T) {
+	for _, tc := range []struct {
+		code    Code
+		ready   bool
+		streams int
+		is      func(*Snapshot)
+	}{
+		{NATSAway, false, 1, func(s *Snapshot) { s.Down = []string{"data-2"} }},
+		{NATSNotReady, false, 1, func(s *Snapshot) { s.Waiting = "JetStream stream cvfeeder: timeout" }},
+		{PrefixUnknown, false, 1, func(s *Snapshot) { s.Unfound = []string{"cam-: not answered yet"} }},
+		{NoStreams, false, 0, func(*Snapshot) {}},
+		{NoStreams, false, 0, func(s *Snapshot) { s.Group = &Group{Known: true} }},
+		{NoOwner, false, 0, func(s *Snapshot) { s.Group = &Group{Streams: 5, Mine: 3, Missing: 3, Known: true} }},
+		{NoOwner, false, 0, func(s *Snapshot) { s.Group = &Group{Streams: 5} }},
+		{NoOwner, true, 1, func(s *Snapshot) { s.Group = &Group{Streams: 5, Mine: 2, Missing: 1, Known: true} }},
+		{Stopping, false, 1, func(s *Snapshot) { s.Stopping = true }},
+		{Starting, false, 0, func(s *Snapshot) { s.Opened = false }},
+		{ClockAhead, true, 1, func(s *Snapshot) { s.ClockOffset = time.Minute }},
+		{ClockBehind, true, 1, func(s *Snapshot) { s.ClockOffset = -time.Minute }},
+		{StoreLost, true, 1, func(s *Snapshot) { s.Remade = 1 }},
+		{"", true, 0, func(s *Snapshot) { s.Group = &Group{Streams: 5, Known: true} }}, // others run them
+	} {
+		t.Run(string(tc.code), func(t *testing.T) {
+			r := newRun(t, Any, tc.streams)
+			tc.is(&r.now)
+			r.pass(30 * time.Second)
+			if tc.code == "" {
+				r.is(tc.ready)
+			} else {
+				r.is(tc.ready, string(tc.code))
+			}
+		})
+	}
+}
+
+// TestNothingIsReadyBeforeItFlows: also within the time that a reason takes to be told.
+func TestNothingIsReadyBeforeItFlows(t *testing.T) {
+	r := newRun(t, Any, 1)
+	r.cams[0] = stands
+	r.pass(time.Second)
+	r.is(false, "cam-1 starting")
+	r.cams[0] = flows
+	r.pass(time.Second)
+	r.is(true)
+	r = newRun(t, Any, 0)
+	r.pass(time.Second)
+	r.is(false)
+}
+
+// TestAnyAndAll: one camera that is off matters only where all are needed; all that are
+// off matter everywhere.
+func TestAnyAndAll(t *testing.T) {
+	for need, one := range map[Need]bool{Any: true, All: false} {
+		r := newRun(t, need, 2)
+		r.pass(time.Minute)
+		r.is(true)
+		r.cams[1] = ends(source.NoMedia)
+		r.pass(time.Minute)
+		r.is(one, "cam-2 camera_silent")
+		r.cams[0] = ends(source.NoMedia)
+		r.pass(time.Minute)
+		r.is(false, "cam-1 camera_silent", "cam-2 camera_silent")
+		// One that has just been added does not count yet.
+		r.cams[0], r.cams[1] = flows, flows
+		r.pass(time.Minute + 20*time.Second)
+		added := newRun(t, need, 3)
+		r.now.Streams = append(r.now.Streams, added.now.Streams[2])
+		r.cams = append(r.cams, stands)
+		r.pass(10 * time.Second)
+		r.is(true, "cam-3 starting")
+	}
+}
+
+// TestDoneIsReady: a range that has ended expects nothing more.
+func TestDoneIsReady(t *testing.T) {
+	r := newRun(t, All, 1)
+	r.pass(time.Minute)
+	r.now.Streams[0].To = r.now.Streams[0].Stats.Cursor
+	r.cams[0] = func(*Stream) {}
+	r.pass(10 * time.Minute)
+	r.is(true)
+	if s := r.last.Streams["cam-1"].State; s != Done {
+		t.Errorf("%s", s)
+	}
+}
+
+// TestFlapping: what comes and goes is told once, and what is gone at once is not told.
+func TestFlapping(t *testing.T) {
+	r := newRun(t, Any, 1)
+	r.pass(time.Minute)
+	bad := fails(errors.New("connection reset"))
+	r.cams[0] = bad
+	r.pass(time.Second)
+	r.cams[0] = flows
+	r.pass(20 * time.Second)
+	if len(r.log) > 0 {
+		t.Errorf("a single failure: %q", r.log)
+	}
+	for range 30 {
+		r.cams[0] = bad
+		r.pass(time.Second)
+		r.cams[0] = flows
+		r.pass(time.Second)
+	}
+	r.pass(10 * time.Second)
+	if want := []string{"cam-1 unreadable begins", "cam-1 unreadable ends"}; !slices.Equal(r.log, want) {
+		t.Errorf("%q, want %q", r.log, want)
+	}
+}
+
+// TestCauseIsToldOnce: many streams that wait for NATS have one line in the log.
+func TestCauseIsToldOnce(t *testing.T) {
+	r := newRun(t, Any, 100)
+	r.pass(time.Minute)
+	for i := range r.cams {
+		r.cams[i] = stands
+	}
+	r.now.Down, r.now.Deaf = []string{"data"}, true
+	r.pass(4 * time.Minute)
+	if n := r.last.Counts()[NATSAway]; n != 100 {
+		t.Errorf("%d streams wait", n)
+	}
+	for i := range r.cams {
+		r.cams[i] = func(s *Stream) { flows(s); s.Stats.Cursor = source.SlotAt(r.now.Now) }
+	}
+	r.now.Down, r.now.Deaf = nil, false
+	r.pass(time.Minute)
+	if want := []string{"nats_away begins", "nats_away ends"}; !slices.Equal(r.log, want) {
+		t.Errorf("%q, want %q", r.log, want)
+	}
+}
+
+// TestBehind: catching up is nothing to do about, and falling behind is.
+func TestBehind(t *testing.T) {
+	r := newRun(t, Any, 1)
+	r.pass(10 * time.Second)
+	r.now.Now = r.now.Now.Add(time.Hour) // the machine was suspended
+	r.cams[0] = func(s *Stream) { flows(s); s.Stats.Cursor += 9000 }
+	r.pass(3 * time.Minute)
+	r.is(true, "cam-1 catching_up")
+	n := 0
+	r.cams[0] = func(s *Stream) {
+		if n++; n%2 == 0 {
+			flows(s)
+		}
+	}
+	r.pass(4 * time.Minute)
+	r.is(true, "cam-1 falling_behind")
+	if got, _ := r.last.Streams["cam-1"].Reason(); !strings.Contains(got.Detail, " min behind") {
+		t.Errorf("%q", got.Detail)
+	}
+}
+
+// TestGaps: lost slots are told for a minute.
+func TestGaps(t *testing.T) {
+	r := newRun(t, Any, 1)
+	r.pass(time.Minute)
+	r.cams[0] = ends(source.Undecodable)
+	r.pass(3 * time.Second)
+	r.cams[0] = flows
+	r.pass(30 * time.Second)
+	r.is(true, "cam-1 gaps")
+	if s := r.last.Streams["cam-1"]; s.State != SomeLost || s.Reasons[0].Detail != "undecodable" {
+		t.Errorf("%+v", s)
+	}
+	r.pass(time.Minute)
+	r.is(true)
+}
+
+// TestMovedEndpoint is told, and harmless.
+func TestMovedEndpoint(t *testing.T) {
+	r := newRun(t, All, 1)
+	r.pass(10 * time.Second)
+	r.now.Streams[0].Moved = r.now.At
+	r.pass(10 * time.Second)
+	r.is(true, "cam-1 endpoint_moved")
+	if s := r.last.Streams["cam-1"].State; s != OK {
+		t.Errorf("%s", s)
+	}
+	r.pass(2 * time.Minute)
+	r.is(true)
+}
+
+// TestOldReport: one that is not renewed is not believed.
+func TestOldReport(t *testing.T) {
+	r := newRun(t, Any, 1)
+	r.pass(10 * time.Second)
+	if got := r.last.Read(r.now.At.Add(20 * time.Second)); !got.Ready {
+		t.Errorf("%+v", got)
+	}
+	got := r.last.Read(r.now.At.Add(time.Minute))
+	if got.Ready || got.Reasons[0].Code != Stuck || !r.last.Ready {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestLinesOfMany: a few are named, and the rest counted.
+func TestLinesOfMany(t *testing.T) {
+	r := newRun(t, Any, 12)
+	r.pass(time.Minute)
+	for i := range r.cams {
+		r.cams[i] = ends(source.NoMedia)
+	}
+	r.pass(time.Minute)
+	lines := r.last.Lines()
+	if len(lines) != 4 || !strings.HasPrefix(lines[0], "camera_silent: stream cam-1: no media") || lines[3] != "camera_silent: and 9 more streams" {
+		t.Errorf("%q", lines)
+	}
+}
+
+// TestNewStreamOfTheSameName begins anew: what it replaces has no part in it.
+func TestNewStreamOfTheSameName(t *testing.T) {
+	r := newRun(t, Any, 1)
+	r.pass(time.Hour)
+	r.now.Streams[0].Stats = source.Stats{Start: start + 3_600_000, Cursor: start + 3_600_000}
+	r.pass(10 * time.Second)
+	r.is(true)
+}
+
+// TestRules: the table has each code once, and says what is so and what to do.
+func TestRules(t *testing.T) {
+	seen := map[Code]bool{}
+	for _, r := range rules {
+		if seen[r.code] {
+			t.Errorf("%s twice", r.code)
+		}
+		seen[r.code] = true
+		if len(r.means) < 20 || strings.HasSuffix(r.means, ".") {
+			t.Errorf("%s: %q", r.code, r.means)
+		}
+		if !slices.Contains(States(), r.state) {
+			t.Errorf("%s: state %q", r.code, r.state)
+		}
+	}
+}

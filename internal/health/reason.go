@@ -1,0 +1,165 @@
+package health
+
+import (
+	"slices"
+	"time"
+)
+
+// A Code is the stable name of a reason: in /readyz, on the page, in its API, in the log and
+// in the metric cvfeeder_not_ready.
+type Code string
+
+// The codes, those of the process first, then those of single streams, worst first. A
+// stream has one of the process, too, if that is what keeps it from flowing.
+const (
+	Stuck         Code = "stuck"
+	Stopping      Code = "stopping"
+	NATSAway      Code = "nats_away"
+	NATSNotReady  Code = "nats_not_ready"
+	StreamFull    Code = "stream_full"
+	StoreLost     Code = "store_lost"
+	NotStored     Code = "not_stored"
+	PrefixUnknown Code = "prefix_unknown"
+	NoStreams     Code = "no_streams"
+	NoOwner       Code = "no_owner"
+	ClockAhead    Code = "clock_ahead"
+	ClockBehind   Code = "clock_behind"
+
+	Refused         Code = "refused"
+	StreamGone      Code = "stream_gone"
+	EndpointDoubted Code = "endpoint_doubted"
+	Throttled       Code = "throttled"
+	Unreadable      Code = "unreadable"
+	CameraClock     Code = "camera_clock"
+	Stalled         Code = "stalled"
+	CameraSilent    Code = "camera_silent"
+	MediaError      Code = "media_error"
+	Undecodable     Code = "undecodable"
+	Stale           Code = "stale"
+	Dropped         Code = "dropped"
+	Gaps            Code = "gaps"
+	FallingBehind   Code = "falling_behind"
+	CatchingUp      Code = "catching_up"
+	Starting        Code = "starting"
+	EndpointMoved   Code = "endpoint_moved"
+)
+
+// A State is the answer to "how is this stream?" in one word.
+type State string
+
+// The states, worst first. A stream is in the first one that applies.
+const (
+	CannotBeRead   State = "cannot_be_read"   // Kinesis refuses, or does not answer
+	WaitingForNATS State = "waiting_for_nats" // there is no connection for tensors
+	NoSlotEnds     State = "stalled"
+	NoFrames       State = "no_frames" // slots end, but all without a tensor
+	SomeLost       State = "gaps"
+	Late           State = "catching_up" // tensors come, but older than lag and grace explain
+	Beginning      State = "starting"    // nothing is due yet
+	OK             State = "ok"
+	Done           State = "done" // its range has ended
+)
+
+// States returns all states, worst first.
+func States() []State {
+	return []State{CannotBeRead, WaitingForNATS, NoSlotEnds, NoFrames, SomeLost, Late, Beginning, OK, Done}
+}
+
+// A rule is what a code stands for.
+type rule struct {
+	code Code
+	// state is that of a stream with it.
+	state State
+	// blocks says that a stream with it does not flow, or that a process with it is not
+	// ready.
+	blocks bool
+	// raise is for how long it has to be so before it is told.
+	raise time.Duration
+	// silent says that the log does not need it: it comes and goes in the normal course.
+	silent bool
+	// means is a sentence for people: what is so, and what to do.
+	means string
+}
+
+// soon and later are how long most things have to be so before they are told; over is how
+// long they must not be so any more before they are told to be over.
+const (
+	soon  = 2 * time.Second
+	later = 20 * time.Second
+	over  = 5 * time.Second
+)
+
+// rules are those of all codes, worst first.
+var rules = []rule{
+	{Stuck, NoSlotEnds, true, 0, false, "the process does not look at its streams any more: restart it, and report this with the goroutines of /debug/pprof"},
+	{Stopping, Beginning, true, 0, true, "the process is stopping, and finishes what is in flight"},
+	{NATSAway, WaitingForNATS, true, soon, false, "a connection to NATS is down: see whether the server runs and can be reached; nothing has to be done here"},
+	{NATSNotReady, WaitingForNATS, true, soon, false, "NATS is connected, but does not answer a request that has to be answered first: look at JetStream"},
+	{StreamFull, NoSlotEnds, true, 0, false, "the JetStream stream is full, so nothing more is asked of the cameras: have its consumers catch up, or raise delivery.stream.max_bytes"},
+	{StoreLost, NoSlotEnds, false, 0, false, "NATS has lost a stream or bucket that was in use, and what it held: it is made again; give NATS a disk that lasts"},
+	{NotStored, NoSlotEnds, false, soon, false, "NATS does not store tensors, and they are published again: the error says why"},
+	{PrefixUnknown, Beginning, true, soon, false, "the streams of a prefix could not be looked up yet, so nobody knows which to run: check the permission kinesisvideo:ListStreams and the network"},
+	{NoStreams, Beginning, true, soon, false, "there is no stream to read: check the prefix and the region"},
+	{NoOwner, Beginning, false, later, false, "streams of the group that this replica should run do not run: look at the bucket cvf_lease, and at what the log says of leases"},
+	{ClockAhead, OK, false, later, false, "the host's clock is ahead of that of Kinesis, by which frames are asked for: set it, for example with NTP"},
+	{ClockBehind, OK, false, later, false, "the host's clock is behind that of Kinesis, by which frames are asked for: set it, for example with NTP"},
+
+	{Refused, CannotBeRead, true, soon, false, "Kinesis refuses the credentials or lacks a permission: check both"},
+	{StreamGone, CannotBeRead, true, soon, false, "Kinesis has no such stream, or it keeps no media: check its name, its region and its retention"},
+	{EndpointDoubted, CannotBeRead, true, soon, false, "no new media comes, and the data endpoint cannot be confirmed: check that GetDataEndpoint is allowed and can be reached"},
+	{Throttled, CannotBeRead, true, soon, false, "Kinesis throttles the requests: find out who else reads the stream, or make interval longer"},
+	{Unreadable, CannotBeRead, true, soon, false, "requests to Kinesis fail: the error says why"},
+	{CameraClock, NoSlotEnds, true, 0, false, "no media has the timestamps that the camera's clock should give: the camera is off, or its clock was set"},
+	{Stalled, NoSlotEnds, true, 0, false, "no slot ends, and nobody has said why: look at the log, and report it"},
+	{CameraSilent, NoFrames, true, soon, false, "no media comes from the camera: check the camera, its producer and its network"},
+	{MediaError, NoFrames, true, soon, false, "Kinesis cannot make pictures of the media: check the codec and the producer's settings"},
+	{Undecodable, NoFrames, true, soon, false, "no picture is whole: check the camera's encoder and what is between Kinesis and here"},
+	{Stale, NoFrames, true, soon, false, "every frame is older than freshness before it is published: too few cores, or NATS or Kinesis is slow"},
+	{Dropped, NoFrames, true, soon, false, "NATS does not take the tensors: cvfeeder_publish_errors_total says why"},
+	{Gaps, SomeLost, false, 0, true, "slots were lost within the last minute: cvfeeder_gaps_total says why"},
+	{FallingBehind, Late, false, later, false, "tensors come, but later and later: add cores or replicas, or make pictures smaller or interval longer"},
+	{CatchingUp, Late, false, soon, true, "tensors come, but are older than lag and grace explain: it is catching up, and nothing has to be done"},
+	{Starting, Beginning, true, 0, true, "waiting for the first frames"},
+	{EndpointMoved, OK, false, 0, true, "the data endpoint has moved, and the new one is asked: nothing has to be done"},
+}
+
+// Codes returns all codes, worst first.
+func Codes() []Code {
+	all := make([]Code, len(rules))
+	for i, r := range rules {
+		all[i] = r.code
+	}
+	return all
+}
+
+func (c Code) rank() int { return slices.IndexFunc(rules, func(r rule) bool { return r.code == c }) }
+
+// ofProcess tells whether it is a reason of the process, which streams may have as well.
+func (c Code) ofProcess() bool { return c.rank() < Refused.rank() }
+
+// blocks tells whether one of the reasons keeps frames from flowing.
+func blocks(all []Reason) bool {
+	return slices.ContainsFunc(all, func(r Reason) bool { return r.Code.rule().blocks })
+}
+
+func (c Code) rule() rule { return rules[c.rank()] }
+
+// Means returns a sentence for people: what is so, and what to do.
+func (c Code) Means() string { return c.rule().means }
+
+// A Reason is why the process or a stream is not well.
+type Reason struct {
+	Code Code
+	// Since is when it began, as time.Now gave it.
+	Since time.Time
+	// Detail says more for people, such as an error; "" where there is no more to say.
+	Detail string
+}
+
+// Text returns the reason for people: what is so, what to do, and the detail.
+func (r Reason) Text() string {
+	if r.Detail == "" {
+		return r.Code.Means()
+	}
+	return r.Code.Means() + " (" + r.Detail + ")"
+}

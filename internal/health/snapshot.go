@@ -1,0 +1,62 @@
+package health
+
+import (
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+// A Snapshot is what is known at one instant.
+type Snapshot struct {
+	// At is the instant as time.Now gives it, and Now by the clock of the slots.
+	At, Now time.Time
+	// Opened says that the streams have begun; before that, Waiting is what for. Stopping
+	// says that they end.
+	Opened, Stopping bool
+	// Waiting is a request to NATS that has not been answered, and why, "" for none.
+	Waiting string
+	// Down are the connections to NATS that are down, and Deaf that all for tensors are.
+	Down []string
+	Deaf bool
+	// Troubles are the last failures to publish, the newest of each code.
+	Troubles []Trouble
+	// Remade counts what NATS had lost and was made again.
+	Remade uint64
+	// Unfound are the prefixes whose streams have never been looked up, and why.
+	Unfound []string
+	// Group is what this replica should run, nil where there is no group.
+	Group *Group
+	// ClockOffset is how far the host's clock is ahead of that of the slots.
+	ClockOffset time.Duration
+	Streams     []Stream
+}
+
+// A Trouble is a failure to publish.
+type Trouble struct {
+	Code   Code
+	At     time.Time
+	Detail string
+}
+
+// A Group is a replica's part of the group's streams.
+type Group struct {
+	// Streams are all of the group's. Mine of them are this replica's, and Missing of these
+	// do not run.
+	Streams, Mine, Missing int
+	// Known says that the members of the group are known, and this replica is one of them.
+	Known bool
+}
+
+// A Stream is what is known of a stream.
+type Stream struct {
+	Name            string
+	Stats           source.Stats
+	Feed            source.FeedState
+	Interval, Grace time.Duration
+	// To is the slot at which the stream ends, 0 for never.
+	To source.Slot
+	// Problem is why it cannot be read at present, nil where it can.
+	Problem error
+	// Moved is when its endpoint has last moved, zero for never.
+	Moved time.Time
+}

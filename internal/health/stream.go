@@ -1,0 +1,243 @@
+package health
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
+
+const (
+	// patience is how much longer than a missing slot is waited for a stream may stand still.
+	patience = 20 * time.Second
+	// darkFor is how much of the slots has to end without a tensor until there are no frames.
+	darkFor = 10 * time.Second
+	// calm is how long no slot must be lost until gaps are over.
+	calm = time.Minute
+	// slack is how much later than its lag and grace explain a stream may be.
+	slack = 10 * time.Second
+	// compare is how often it is looked whether a stream that is behind catches up.
+	compare = time.Minute
+	// movedFor is how long it is told that an endpoint has moved.
+	movedFor = time.Minute
+)
+
+// A memory is what is known of a stream's past.
+type memory struct {
+	latches
+
+	first time.Time    // when it was seen first
+	last  source.Stats // of the snapshot before
+	// moved is when its cursor last moved, or nothing was pending.
+	moved time.Time
+	// flowed is when a frame last came, zero for never, and newest where the cursor was then.
+	flowed time.Time
+	newest source.Slot
+	// lost is when a slot was last lost, zero for never, and as what.
+	lost time.Time
+	as   source.Outcome
+	// behind is how far it was behind at the time marked.
+	behind time.Duration
+	marked time.Time
+	fell   bool // in the time before
+}
+
+// stream returns the report of a stream, and what has changed. cause are the reasons of
+// the process.
+func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport, []Change) {
+	mem := m.streams[s.Name]
+	if mem == nil || s.Stats.Start != mem.last.Start && s.Stats.Rewound == mem.last.Rewound {
+		fresh := &memory{first: all.At, moved: all.At, newest: s.Stats.Cursor}
+		fresh.last = source.Stats{Start: s.Stats.Start, Cursor: s.Stats.Cursor, Rewound: s.Stats.Rewound}
+		if mem != nil {
+			fresh.latches = mem.latches
+		}
+		mem = fresh
+		m.streams[s.Name] = mem
+	}
+	mem.observe(s, all.At)
+	done := s.To != 0 && s.Stats.Cursor >= s.To
+	var is []Reason
+	if !done {
+		is = mem.reasons(s, all, cause)
+	}
+	changes := mem.settle(all.At, is)
+	r := StreamReport{State: OK, Reasons: mem.told()}
+	if done {
+		r.State = Done
+		return r, changes
+	}
+	r.Flows = !mem.flowed.IsZero() && all.At.Sub(mem.flowed) <= s.window()
+	for i, reason := range r.Reasons {
+		rule := reason.Code.rule()
+		if i == 0 {
+			r.State = rule.state
+		}
+		r.Flows = r.Flows && !rule.blocks
+	}
+	if len(r.Reasons) == 0 && mem.flowed.IsZero() {
+		r.State = Beginning // a reason is about to be told
+	}
+	return r, changes
+}
+
+// window is how long a stream may stand still: as long as a missing slot is waited for,
+// and some more.
+func (s *Stream) window() time.Duration { return max(s.Grace, s.Feed.Wait) + patience + s.Interval }
+
+// observe takes note of what has happened since the snapshot before.
+func (mem *memory) observe(s *Stream, at time.Time) {
+	st := s.Stats
+	if st.Cursor != mem.last.Cursor || st.Pending == 0 && !s.Feed.Unknown {
+		mem.moved = at
+	}
+	mem.newest = min(mem.newest, st.Cursor)
+	most := uint64(0)
+	for _, o := range source.Outcomes() {
+		n := st.Ended[o] - mem.last.Ended[o]
+		switch {
+		case n == 0:
+		case came(o):
+			mem.flowed, mem.newest = at, st.Cursor
+		case n > most:
+			mem.lost, mem.as, most = at, o, n
+		}
+	}
+	mem.last = st
+}
+
+// came tells whether a slot that ended so had a frame that was delivered, or could have
+// been.
+func came(o source.Outcome) bool { return o == source.Published }
+
+// reasons returns what is so of a stream that has not ended.
+func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
+	var is []Reason
+	blocked := false
+	add := func(c Code, since time.Time, detail string) {
+		is = append(is, Reason{c, since, detail})
+		blocked = blocked || c.rule().blocks
+	}
+	standing := all.At.Sub(mem.moved) > s.window()
+	if s.Problem != nil {
+		add(codeOf(s.Problem), time.Time{}, withoutName(s.Problem.Error(), s.Name))
+	}
+	switch {
+	case all.Deaf:
+		add(NATSAway, time.Time{}, "")
+	case standing:
+		c := mem.why(s, cause)
+		if c != Stalled || s.Problem == nil {
+			add(c, mem.moved, "")
+		}
+	case s.Stats.Cursor.Time().Sub(mem.newest.Time()) >= max(darkFor, 3*s.Interval) && !mem.lost.IsZero():
+		add(codeOfOutcome(mem.as), mem.flowed, mem.lastFrame(s))
+	case !mem.lost.IsZero() && all.At.Sub(mem.lost) < max(calm, 2*s.Interval):
+		add(Gaps, time.Time{}, mem.as.String())
+	}
+	if c, behind := mem.pace(s, all); c != "" && !blocked && !blocks(cause) {
+		add(c, time.Time{}, "at "+clock(s.Stats.Cursor.Time(), all.Now)+", "+Span(behind)+" behind")
+	}
+	if !blocked && mem.flowed.IsZero() {
+		add(Starting, mem.first, "")
+	}
+	if !s.Moved.IsZero() && all.At.Sub(s.Moved) < movedFor {
+		add(EndpointMoved, s.Moved, "")
+	}
+	return is
+}
+
+// why returns why a stream stands still.
+func (mem *memory) why(s *Stream, cause []Reason) Code {
+	for _, c := range []Code{StreamFull, StoreLost, NotStored, NATSNotReady} {
+		if slices.ContainsFunc(cause, func(r Reason) bool { return r.Code == c }) {
+			return c
+		}
+	}
+	if s.Feed.Unknown {
+		return CameraClock
+	}
+	return Stalled
+}
+
+// pace returns whether a stream is late, and then whether it catches up, and how far it is
+// behind. One that does not flow does neither.
+func (mem *memory) pace(s *Stream, all *Snapshot) (Code, time.Duration) {
+	behind := all.Now.Add(-s.Feed.Trail).Sub(s.Stats.Cursor.Time())
+	if behind <= s.Feed.Lag+s.Grace+s.Interval+slack || all.At.Sub(mem.flowed) > compare {
+		mem.marked, mem.fell = time.Time{}, false
+		return "", behind
+	}
+	switch {
+	case mem.marked.IsZero():
+		mem.behind, mem.marked = behind, all.At
+	case all.At.Sub(mem.marked) >= compare:
+		mem.fell = behind > mem.behind
+		mem.behind, mem.marked = behind, all.At
+	}
+	if mem.fell {
+		return FallingBehind, behind
+	}
+	return CatchingUp, behind
+}
+
+// lastFrame says when the last frame was.
+func (mem *memory) lastFrame(s *Stream) string {
+	if s.Stats.Newest == 0 {
+		return ""
+	}
+	return "the newest tensor is of " + s.Stats.Newest.String()
+}
+
+func codeOf(err error) Code {
+	switch {
+	case errors.Is(err, source.ErrRefused):
+		return Refused
+	case errors.Is(err, source.ErrNoStream):
+		return StreamGone
+	case errors.Is(err, source.ErrUnconfirmed):
+		return EndpointDoubted
+	case errors.Is(err, source.ErrThrottled):
+		return Throttled
+	}
+	return Unreadable
+}
+
+func codeOfOutcome(o source.Outcome) Code {
+	switch o {
+	case source.MediaError:
+		return MediaError
+	case source.Undecodable:
+		return Undecodable
+	case source.Stale:
+		return Stale
+	case source.Dropped:
+		return Dropped
+	}
+	return CameraSilent
+}
+
+// withoutName returns an error without the stream's name at its beginning, which stands
+// before it already.
+func withoutName(text, name string) string {
+	for {
+		rest, had := strings.CutPrefix(text, "stream "+name+": ")
+		if !had {
+			return text
+		}
+		text = rest
+	}
+}
+
+// clock returns the time of day in UTC, with the date unless that is today's.
+func clock(t, now time.Time) string {
+	if t.UTC().Format(time.DateOnly) == now.UTC().Format(time.DateOnly) {
+		return t.UTC().Format("15:04:05 UTC")
+	}
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+func count(n int) string { return strconv.Itoa(n) }
