@@ -87,6 +87,9 @@ type Sources struct {
 	// Rollbacks returns how often NATS had lost the newest messages that it had
 	// acknowledged.
 	Rollbacks func() uint64
+	// NotReady returns how many streams each reason keeps from being well, at least 1 for a
+	// reason of the process.
+	NotReady func() map[string]int
 	// Group returns the numbers of replicas and streams in the group.
 	Group func() (members, streams int)
 }
@@ -156,6 +159,7 @@ func (m *Metrics) Read(src Sources) {
 	f := &families{registry: m.registry}
 	f.addSources(src)
 	f.addConnections(src.Connections)
+	f.addReasons(src.NotReady)
 	m.families = append(m.families, f.all...)
 	if src.Streams != nil {
 		m.streams = src.Streams

@@ -45,6 +45,7 @@ func sources(t *testing.T) metrics.Sources {
 		BusyRatio:     func() float64 { return .5 },
 		ClockOffset:   func() time.Duration { return 1500 * time.Millisecond },
 		Group:         func() (int, int) { return 2, 3 },
+		NotReady:      func() map[string]int { return map[string]int{"stream_full": 1, "camera_silent": 0} },
 	}
 }
 
@@ -80,6 +81,10 @@ cvfeeder_nats_connected{connection="data"} 1
 # TYPE cvfeeder_nats_reconnects_total counter
 cvfeeder_nats_reconnects_total{connection="control"} 0
 cvfeeder_nats_reconnects_total{connection="data"} 3
+# HELP cvfeeder_not_ready How many streams are not well for this reason, and 1 if the process is not. The reasons are those of '/readyz', all of them always there.
+# TYPE cvfeeder_not_ready gauge
+cvfeeder_not_ready{reason="camera_silent"} 0
+cvfeeder_not_ready{reason="stream_full"} 1
 # HELP cvfeeder_overlap_seconds How far before the first wanted slot the last window started, as configured or learned.
 # TYPE cvfeeder_overlap_seconds gauge
 cvfeeder_overlap_seconds{stream="cam"} 1
@@ -152,6 +157,7 @@ var contract = map[string]string{
 	"cvfeeder_mats_open":                "gauge ",
 	"cvfeeder_nats_connected":           "gauge connection",
 	"cvfeeder_nats_reconnects_total":    "counter connection",
+	"cvfeeder_not_ready":                "gauge reason",
 	"cvfeeder_stream_owned":             "gauge stream",
 	"cvfeeder_build_info":               "gauge go,opencv,version",
 

@@ -152,6 +152,37 @@ func (c *Cluster) Counts() (members, streams, running int) {
 	return len(c.members), len(c.streams), running
 }
 
+// A Part is a replica's part of the group's streams.
+type Part struct {
+	// Streams are all of the group's that have not ended. Mine of them belong to this
+	// replica, and Missing of these do not run.
+	Streams, Mine, Missing int
+	// Known says that the bucket tells the members of the group, and this replica is one.
+	Known bool
+}
+
+// Part returns this replica's part of the group's streams.
+func (c *Cluster) Part() Part {
+	members, fresh := c.leases.Members()
+	var p Part
+	p.Known = fresh && isMember(members, c.leases.Member())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.streams {
+		if s.done {
+			continue
+		}
+		p.Streams++
+		if s.mine && !s.removing {
+			p.Mine++
+			if !s.running {
+				p.Missing++
+			}
+		}
+	}
+	return p
+}
+
 // logFailure logs a failed call to the leases, unless another was logged lately.
 func (c *Cluster) logFailure(what string, err error, args ...any) {
 	if c.failure.Failed() {

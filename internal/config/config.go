@@ -26,6 +26,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -145,9 +146,10 @@ type JetStream struct {
 type HTTP struct {
 	// Listen is the host:port to listen on; empty turns the server off.
 	Listen string `yaml:"listen"`
-	// Token is the token that every request except health checks must present; empty
-	// requires none.
+	// Token is what every request but health checks must present; empty requires none.
 	Token string `yaml:"token"`
+	// Ready is how many of the streams have to flow for /readyz to be 200.
+	Ready health.Need `yaml:"ready" jsonschema:"enum=any,enum=all"`
 	// Pprof is whether /debug/pprof/ is served.
 	Pprof bool `yaml:"pprof"`
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -174,7 +175,7 @@ outputs:
 	want.AWS = AWS{Region: "eu-west-1", Endpoint: "http://127.0.0.1:4567"}
 	want.NATS.URL = "nats://a:4222, tls://b"
 	want.Delivery.Subject, want.Delivery.Gaps, want.Delivery.Inflight = "x.{output}.{stream}", "none", 3<<29
-	want.HTTP = HTTP{Pprof: true}
+	want.HTTP = HTTP{Ready: health.Any, Pprof: true}
 	yard := want.Streams[0]
 	yard.Name, yard.Region, yard.ARN = "yard", "eu-west-1", "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/yard/1609459200000"
 	yard.Outputs = []string{"b"}

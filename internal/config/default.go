@@ -1,6 +1,7 @@
 package config
 
 import (
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -28,7 +29,7 @@ func defaults() *Config {
 			Oversize: OversizeReject,
 			Inflight: 64 << 20,
 		},
-		HTTP:    HTTP{Listen: DefaultListen},
+		HTTP:    HTTP{Listen: DefaultListen, Ready: health.Any},
 		Log:     Log{Level: LevelInfo, Format: LogText},
 		Cluster: Cluster{Lease: lease.DefaultDuration},
 		Price:   Price{PerMillionImages: 10},

@@ -22,6 +22,8 @@ type broker struct {
 	// embedded server, "" for others.
 	url, local string
 	shutdown   func()
+	// troubles are what has kept messages from being stored.
+	troubles troubles
 }
 
 // connect starts to connect to NATS; it does not wait for the server. stop ends the run
@@ -91,18 +93,17 @@ func (b *broker) connections() []metrics.Connection {
 	return all
 }
 
-// notReady returns what keeps the broker from taking messages.
-func (b *broker) notReady() []string {
-	var why []string
+// down returns the connections that are down, and whether all for tensors are.
+func (b *broker) down() (names []string, deaf bool) {
+	deaf = true
 	for _, s := range b.conn.States() {
 		if !s.Connected {
-			why = append(why, fmt.Sprintf("NATS: connection %s is not up", s.Name))
+			names = append(names, s.Name)
+		} else if s.Name != "control" {
+			deaf = false
 		}
 	}
-	if waiting := b.conn.Waiting(); waiting != "" {
-		why = append(why, "NATS: "+waiting)
-	}
-	return why
+	return names, deaf
 }
 
 // A payloadLimit compares the largest message of the config with the max_payload of

@@ -162,7 +162,10 @@ type parts struct {
 	pipeline  *pipeline.Pipeline
 	log       *slog.Logger
 
-	opened   atomic.Bool              // the outlet is ready and the streams have begun
+	opened   atomic.Bool // the outlet is ready and the streams have begun
+	stopping atomic.Bool // the streams end
+	moves    moves
+	watchdog *watchdog
 	follower atomic.Pointer[follower] // nil while there is none
 }
 
@@ -213,8 +216,11 @@ func (f *Feeder) pipeline(p *parts, switches Switches) *pipeline.Pipeline {
 // run serves metrics, health and the page from the beginning to the very end, waits for
 // the broker, and runs the pipeline in between.
 func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(error)) (err error) {
-	p.metrics.Read(p.sources())
 	side := context.WithoutCancel(ctx)
+	p.watchdog = newWatchdog(f.Config.HTTP.Ready, p.snapshot, f.Log)
+	defer background(side, p.watchdog.watch)()
+	defer context.AfterFunc(ctx, func() { p.stopping.Store(true) })()
+	p.metrics.Read(p.sources())
 	r := Running{NATS: p.broker.local, pipeline: p.pipeline}
 	if l != nil {
 		r.HTTP = "http://" + l.Addr().String()
@@ -229,6 +235,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	})()
 	b := &builder{
 		plan: p.plan, service: p.service, metrics: p.metrics, traces: p.traces, length: f.Length, claim: p.outlet.claim, last: p.outlet.last,
+		moved:  p.moves.located,
 		spread: func() time.Duration { return poll.SpreadOver(p.pipeline.Count()) },
 	}
 	streams, follow, err := f.open(ctx, p, b)

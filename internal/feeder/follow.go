@@ -96,9 +96,9 @@ func (f *follower) expect() {
 	}
 }
 
-// notReady returns which prefixes have never been looked up, so that nobody knows which
-// streams to run: a line for each.
-func (f *follower) notReady() []string {
+// notFound returns which prefixes have never been looked up, and why, so that nobody knows
+// which streams to run.
+func (f *follower) notFound() []string {
 	if f == nil {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (f *follower) notReady() []string {
 	defer f.mu.Unlock()
 	var why []string
 	for _, prefix := range slices.Sorted(maps.Keys(f.unfound)) {
-		why = append(why, fmt.Sprintf("prefix %s: its streams could not be looked up: %s", prefix, f.unfound[prefix]))
+		why = append(why, fmt.Sprintf("prefix %s: %s", prefix, f.unfound[prefix]))
 	}
 	return why
 }
@@ -144,7 +144,7 @@ func (f *follower) follow(ctx context.Context, set pipeline.Set) {
 
 // pace returns how long to wait until the prefixes are looked up again.
 func (f *follower) pace() time.Duration {
-	if len(f.notReady()) > 0 {
+	if len(f.notFound()) > 0 {
 		return listSoon
 	}
 	return listEvery

@@ -161,14 +161,14 @@ func TestPrefixesThatAreNotAnswered(t *testing.T) {
 			at   time.Duration
 			want string
 		}{
-			{5 * time.Second, "prefix cam: its streams could not be looked up: not answered yet"},
-			{3 * time.Minute, "prefix cam: its streams could not be looked up: ListStreams has not answered within 10s"},
+			{5 * time.Second, "prefix cam: not answered yet"},
+			{3 * time.Minute, "prefix cam: ListStreams has not answered within 10s"},
 			{6 * time.Minute, ""},
 			{25 * time.Minute, ""},
 			{35 * time.Minute, ""},
 		} {
 			time.Sleep(time.Until(begin.Add(step.at)))
-			if got := strings.Join(f.notReady(), "\n"); got != step.want && (step.want == "" || !strings.HasPrefix(got, step.want)) {
+			if got := strings.Join(f.notFound(), "\n"); got != step.want && (step.want == "" || !strings.HasPrefix(got, step.want)) {
 				t.Errorf("after %v: %q", step.at, got)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -24,10 +25,10 @@ func TestNamesOnce(t *testing.T) {
 		}
 		return nil
 	}})
-	o, log := options(t, readinessConfig, r.FakeURL, r.NATSURL)
+	o, log := options(t, readinessConfig, r.FakeURL, r.NATSURL, health.All)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	const told = `msg="the stream could not be read`
+	const told = `reason=refused`
 	o.Started = func(ctx context.Context, _ feeder.Running) {
 		defer cancel()
 		for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() == nil && !strings.Contains(log.String(), told); {
@@ -41,11 +42,11 @@ func TestNamesOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := regexp.MustCompile(`.*` + told + `.*`).FindString(log.String())
-	if !strings.Contains(line, `err="refused: AWS does not know the access key`) || strings.Count(line, "cam-2") != 1 {
+	if !strings.Contains(line, `="refused: AWS does not know the access key`) || strings.Count(line, "cam-2") != 1 {
 		t.Errorf("the log says %q in\n%s", line, log)
 	}
 
-	all, _ := options(t, strings.Replace(readinessConfig, "  - {name: cam-1, interval: 200ms, outputs: [small]}\n", "", 1), r.FakeURL, r.NATSURL)
+	all, _ := options(t, strings.Replace(readinessConfig, "  - {name: cam-1, interval: 200ms, outputs: [small]}\n", "", 1), r.FakeURL, r.NATSURL, health.All)
 	err := feeder.New(all).Run(t.Context())
 	if err == nil || !strings.HasPrefix(err.Error(), "stream cam-2: refused: AWS does not know the access key") || strings.Count(err.Error(), "cam-2") != 1 {
 		t.Errorf("where all streams are refused: %v", err)

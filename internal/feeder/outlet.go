@@ -72,7 +72,7 @@ func newOutlet(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, l
 
 func stored(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, log *slog.Logger) *deliver.Stored {
 	return deliver.NewStored(b.conn, deliver.StoredOptions{
-		Stream: plan.Stream, Gaps: plan.Gaps, OnRetry: onRetry(m, log), OnForeign: onForeign(m, log), Now: now,
+		Stream: plan.Stream, Gaps: plan.Gaps, OnRetry: onRetry(m, &b.troubles, log), OnForeign: onForeign(m, log), Now: now,
 	})
 }
 
@@ -224,13 +224,14 @@ func lastOf(ctx context.Context, stored *deliver.Stored, s pipeline.Stream) (las
 // retryLogEvery is how often the log says that messages are published again.
 const retryLogEvery = 10 * time.Second
 
-// onRetry returns a function that counts and logs messages that are published again.
-func onRetry(m *metrics.Metrics, log *slog.Logger) func(reason string, err error) {
+// onRetry returns a function that counts, notes and logs messages that are published again.
+func onRetry(m *metrics.Metrics, to *troubles, log *slog.Logger) func(reason string, err error) {
 	m.PublishErrors.WithLabelValues(deliver.Conflict) // the series exists before the first conflict
 	var mu sync.Mutex
 	seldom := map[string]*pacing.Outage{}
 	return func(reason string, err error) {
 		m.PublishErrors.WithLabelValues(reason).Inc()
+		to.note(reason, err)
 		mu.Lock()
 		defer mu.Unlock()
 		if seldom[reason] == nil {

@@ -42,6 +42,7 @@ func (p *parts) sources() metrics.Sources {
 		BusyRatio:     p.pipeline.Busy,
 		Remakes:       p.broker.conn.Remakes,
 		Rollbacks:     p.broker.conn.Rollbacks,
+		NotReady:      p.watchdog.counts,
 		Now:           p.service.Now,
 		ClockOffset:   p.service.ClockOffset,
 	}
@@ -60,15 +61,6 @@ func metricsOf(states []pipeline.State) []metrics.Stream {
 	return all
 }
 
-// notReady returns what keeps frames from flowing, a line for each reason.
-func (p *parts) notReady() []string {
-	why := append(p.broker.notReady(), p.follower.Load().notReady()...)
-	if why == nil && !p.opened.Load() {
-		return []string{"NATS: the stream is not ready"}
-	}
-	return append(why, p.pipeline.NotReady()...)
-}
-
 // handler serves the status page, metrics and health.
 func (p *parts) handler(l net.Listener) http.Handler {
 	cfg := p.plan.Config
@@ -80,13 +72,13 @@ func (p *parts) handler(l net.Listener) http.Handler {
 	page := status.Handler(status.Options{
 		Version: Version(), Mode: string(cfg.Delivery.Mode), NATS: p.broker.url,
 		Streams: p.statuses, Waiting: p.waiting, Connections: p.broker.connections,
-		NotReady: p.notReady, Busy: p.pipeline.Busy, Now: p.service.Now, ClockOffset: p.service.ClockOffset,
+		Health: p.watchdog.now, Busy: p.pipeline.Busy, Now: p.service.Now, At: p.service.At, ClockOffset: p.service.ClockOffset,
 		Picture: func(ctx context.Context, stream, output string) (status.Picture, error) {
 			return picture(ctx, p.pipeline, views, stream, output)
 		},
 	})
 	return web.Handler(web.Options{
-		Metrics: p.metrics, NotReady: p.notReady, Status: page,
+		Metrics: p.metrics, Ready: p.watchdog.ready, Status: page,
 		Pprof: cfg.HTTP.Pprof, Token: cfg.HTTP.Token, Loopback: local,
 	})
 }
@@ -118,7 +110,6 @@ func (p *parts) statuses() []status.Stream {
 		st := status.Stream{
 			Stream:   metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail},
 			Interval: s.Grid.Interval(), Grace: s.Grace, To: s.To, History: history,
-			Problem: s.Problem, ProblemSince: p.since(s.ProblemSince), StalledSince: p.since(s.StalledSince),
 		}
 		for _, r := range s.Routes {
 			st.Outputs = append(st.Outputs, status.Output{Name: r.Output.Name, Subject: r.Subject, Spec: describe(r.Output)})
@@ -126,14 +117,6 @@ func (p *parts) statuses() []status.Stream {
 		all = append(all, st)
 	}
 	return all
-}
-
-// since returns the service's time at an instant of this process, zero for none.
-func (p *parts) since(t time.Time) time.Time {
-	if t.IsZero() {
-		return t
-	}
-	return p.service.At(t)
 }
 
 // describe returns an output in a few words: 640x640 letterbox, rgb float32 nchw.

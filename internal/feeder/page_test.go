@@ -17,6 +17,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/metrics/status"
@@ -190,9 +191,9 @@ func TestPageOfManyStreams(t *testing.T) {
 	page := status.Handler(status.Options{
 		Version: "test", Mode: "live", Streams: func() []status.Stream { return streams },
 		Connections: func() []metrics.Connection { return []metrics.Connection{{Name: "data", Connected: true}} },
-		NotReady:    func() []string { return nil },
+		Health:      func() health.Report { return health.Report{Ready: true} },
 	})
-	srv := httptest.NewServer(web.Handler(web.Options{Metrics: metrics.New(metrics.Build{}), NotReady: func() []string { return nil }, Status: page}))
+	srv := httptest.NewServer(web.Handler(web.Options{Metrics: metrics.New(metrics.Build{}), Ready: func() (bool, []string) { return true, nil }, Status: page}))
 	defer srv.Close()
 	b.do(chromedp.EmulateViewport(1280, 900), chromedp.Navigate(srv.URL))
 	const rows = `document.querySelectorAll("#streams > li").length`

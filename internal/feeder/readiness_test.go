@@ -12,13 +12,14 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
 const readinessConfig = `
 aws: {region: us-east-1, endpoint: %q}
 nats: {url: %q}
-http: {listen: "127.0.0.1:0", token: "not for the health checks"}
+http: {listen: "127.0.0.1:0", token: "not for the health checks", ready: %s}
 streams:
   - {name: cam-1, interval: 200ms, outputs: [small]}
   - {name: cam-2, interval: 200ms, outputs: [small]}
@@ -27,7 +28,7 @@ outputs:
 `
 
 // TestReadiness has NATS and a stream go away and come back. That a stream stalls is
-// tested where time can be made to pass: TestStalledStreamIsNotReady.
+// tested where time can be made to pass: in internal/health.
 func TestReadiness(t *testing.T) {
 	t.Parallel()
 	var refused atomic.Bool
@@ -39,7 +40,7 @@ func TestReadiness(t *testing.T) {
 	}})
 	proxy := feedertest.NewHole(t, r.NATSURL)
 	proxy.Stop() // it has its address now
-	o, log := options(t, readinessConfig, r.FakeURL, proxy.URL)
+	o, log := options(t, readinessConfig, r.FakeURL, proxy.URL, health.All)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	o.Started = func(ctx context.Context, run feeder.Running) {
@@ -49,11 +50,11 @@ func TestReadiness(t *testing.T) {
 			status int
 			body   string
 		}{
-			{func() {}, http.StatusServiceUnavailable, "NATS: connection data is not up"},
+			{func() {}, http.StatusServiceUnavailable, "\nnats_away: "},
 			{func() { _ = proxy.Start() }, http.StatusOK, "ready"},
-			{func() { refused.Store(true) }, http.StatusServiceUnavailable, "stream cam-2: "},
+			{func() { refused.Store(true) }, http.StatusServiceUnavailable, "\nrefused: stream cam-2: "},
 			{func() { refused.Store(false) }, http.StatusOK, "ready"},
-			{proxy.Stop, http.StatusServiceUnavailable, "NATS: connection data is not up"},
+			{proxy.Stop, http.StatusServiceUnavailable, "\nnats_away: "},
 			{func() { _ = proxy.Start() }, http.StatusOK, "ready"},
 		} {
 			step.do()
@@ -69,6 +70,12 @@ func TestReadiness(t *testing.T) {
 		t.Errorf("%v\n%s", err, log.String())
 	}
 	r.Messages()
+	// It was away at the start, and once more.
+	for reason, want := range map[string]int{"reason=nats_away": 4, "reason=refused stream=cam-2": 2} {
+		if n := strings.Count(log.String(), reason); n != want {
+			t.Errorf("%d lines with %s, want %d\n%s", n, reason, want, log.String())
+		}
+	}
 }
 
 // TestReadinessOfAPrefix: without an answer to which streams there are, nothing is ready.
@@ -82,12 +89,12 @@ func TestReadinessOfAPrefix(t *testing.T) {
 		}
 		return nil
 	}})
-	o, log := options(t, strings.Replace(readinessConfig, "name: cam-2", "prefix: cam-2", 1), r.FakeURL, r.NATSURL)
+	o, log := options(t, strings.Replace(readinessConfig, "name: cam-2", "prefix: cam-2", 1), r.FakeURL, r.NATSURL, health.Any)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	o.Started = func(ctx context.Context, run feeder.Running) {
 		defer cancel()
-		if last := untilAnswer(ctx, run.HTTP+"/readyz", http.StatusServiceUnavailable, "prefix cam-2: its streams could not be looked up: InvalidArgumentException: not today (ListStreams, HTTP 400"); last != "" {
+		if last := untilAnswer(ctx, run.HTTP+"/readyz", http.StatusServiceUnavailable, "\nprefix_unknown: "); last != "" {
 			t.Errorf("ready without the prefix: %s", last)
 		}
 		away.Store(false)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/cluster"
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -26,6 +27,8 @@ type sharing interface {
 	Find(name string) (pipeline.Stream, bool)
 	// counts returns how many replicas share how many streams.
 	counts() (members, streams int)
+	// part returns what this replica should run, nil where there is no group.
+	part() *health.Group
 	// weigh adjusts this replica's part of the streams, until ctx ends.
 	weigh(ctx context.Context, p *pipeline.Pipeline)
 }
@@ -37,6 +40,7 @@ func (alone) begin(streams []pipeline.Stream) []pipeline.Stream { return streams
 func (alone) follow(next followFunc) followFunc                 { return next }
 func (alone) Find(string) (pipeline.Stream, bool)               { return pipeline.Stream{}, false }
 func (alone) counts() (members, streams int)                    { return 1, 0 }
+func (alone) part() *health.Group                               { return nil }
 func (alone) weigh(context.Context, *pipeline.Pipeline)         {}
 
 // A group is the sharing of a replica that runs the streams it has the leases of.
@@ -59,6 +63,11 @@ func (g *group) follow(next followFunc) followFunc { return g.Follow(next) }
 func (g *group) counts() (members, streams int) {
 	members, streams, _ = g.Counts()
 	return members, streams
+}
+
+func (g *group) part() *health.Group {
+	p := g.Part()
+	return &health.Group{Streams: p.Streams, Mine: p.Mine, Missing: p.Missing, Known: p.Known}
 }
 
 // saveEvery returns how often the cursor of each stream is saved: the more streams the

@@ -25,6 +25,8 @@ type builder struct {
 	claim func(context.Context, pipeline.Stream) error
 	// last is that of the outlet.
 	last func(context.Context, pipeline.Stream) (source.Slot, bool, error)
+	// moved is told of the result of each look-up of a stream's endpoint.
+	moved func(stream, result string)
 	// spread is how far apart polls that are due at the same time are put.
 	spread func() time.Duration
 }
@@ -89,7 +91,10 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
 	began := time.Now()
 	stream := ClientOptions(c, func(code string, images int) { b.metrics.Requested(c.Name, code, images) })
-	stream.Located = b.metrics.EndpointLookup
+	stream.Located = func(result string) {
+		b.metrics.EndpointLookup(result)
+		b.moved(c.Name, result)
+	}
 	client := b.service.Stream(stream)
 	opts := PollOptions(c)
 	opts.To, opts.Spread, opts.Now, opts.Unsure = s.To, b.spread, b.service.Now, b.service.Unsure

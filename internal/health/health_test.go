@@ -338,10 +338,18 @@ func TestGaps(t *testing.T) {
 	r.cams[0] = flows
 	r.pass(30 * time.Second)
 	r.is(true, "cam-1 gaps")
-	if s := r.last.Streams["cam-1"]; s.State != SomeLost || s.Reasons[0].Detail != "undecodable" {
+	first := began.Add(time.Minute + time.Second)
+	if s := r.last.Streams["cam-1"]; s.State != SomeLost || s.Reasons[0].Detail != "undecodable" || !s.Reasons[0].Since.Equal(first) {
 		t.Errorf("%+v", s)
 	}
+	r.cams[0] = ends(source.Dropped) // before it is over
+	r.pass(time.Second)
+	r.cams[0] = flows
 	r.pass(time.Minute)
+	if s := r.last.Streams["cam-1"]; len(s.Reasons) != 1 || !s.Reasons[0].Since.Equal(first) {
+		t.Errorf("%+v", s)
+	}
+	r.pass(10 * time.Second)
 	r.is(true)
 }
 
@@ -408,6 +416,17 @@ func TestRules(t *testing.T) {
 		}
 		if !slices.Contains(States(), r.state) {
 			t.Errorf("%s: state %q", r.code, r.state)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 s", 1500 * time.Millisecond: "1.5 s", 42 * time.Second: "42 s", 10 * time.Minute: "10 min",
+		3 * time.Hour: "3 h", 150 * time.Minute: "2.5 h", 80 * time.Hour: "3 days",
+	} {
+		if got := Span(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}
 }

@@ -116,7 +116,7 @@ var rules = []rule{
 	{Undecodable, NoFrames, true, soon, false, "no picture is whole: check the camera's encoder and what is between Kinesis and here"},
 	{Stale, NoFrames, true, soon, false, "every frame is older than freshness before it is published: too few cores, or NATS or Kinesis is slow"},
 	{Dropped, NoFrames, true, soon, false, "NATS does not take the tensors: cvfeeder_publish_errors_total says why"},
-	{Gaps, SomeLost, false, 0, true, "slots were lost within the last minute: cvfeeder_gaps_total says why"},
+	{Gaps, SomeLost, false, 0, true, "slots were lost within the last minute: the newest outcome, or cvfeeder_gaps_total, says why"},
 	{FallingBehind, Late, false, later, false, "tensors come, but later and later: add cores or replicas, or make pictures smaller or interval longer"},
 	{CatchingUp, Late, false, soon, true, "tensors come, but are older than lag and grace explain: it is catching up, and nothing has to be done"},
 	{Starting, Beginning, true, 0, true, "waiting for the first frames"},

@@ -305,6 +305,7 @@ func TestMetricsExist(t *testing.T) {
 		Connections: func() []metrics.Connection { return nil }, InflightBytes: func() int64 { return 0 },
 		MatsOpen: func() int { return 0 }, BusyRatio: func() float64 { return 0 }, Group: func() (int, int) { return 0, 0 },
 		ClockOffset: func() time.Duration { return 0 }, Remakes: func() uint64 { return 0 }, Rollbacks: func() uint64 { return 0 },
+		NotReady: func() map[string]int { return nil },
 	})
 	known := map[string]bool{}
 	for _, f := range m.Families() {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -53,7 +52,7 @@ func (l *logbook) lines(t *testing.T) (count map[string]int, most int) {
 	return count, most
 }
 
-// TestStormIsSummedUp: many streams lose every frame, or cannot be read, for a time.
+// TestStormIsSummedUp: many streams lose every frame for a time.
 func TestStormIsSummedUp(t *testing.T) {
 	const streams, length = 40, 20 * time.Second
 	broken := errors.New("broken \"pipe\"\n\x00")
@@ -71,17 +70,6 @@ func TestStormIsSummedUp(t *testing.T) {
 		"undecodable": {
 			func(r *rig, _ []Stream) { r.bad = func(source.Slot) bool { return true } },
 			map[string]int{"slots without a tensor": logging.Most * 22, "more of the same, left out": 22},
-		},
-		"cannot be read": {
-			func(_ *rig, all []Stream) {
-				for i := range all {
-					all[i].fails(func() error { return broken })
-				}
-			},
-			map[string]int{
-				"the stream could not be read, trying again": logging.Most, "more of the same, left out": 40,
-				"slots without a tensor": 2 * logging.Most * 22,
-			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,34 +102,4 @@ func TestStormIsSummedUp(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestFlappingStream: one that fails every other time has a line in ten seconds.
-func TestFlappingStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var book logbook
-		log := logging.New(&book, logging.Options{JSON: true})
-		defer logging.End(log)
-		r := &rig{}
-		r.build(t, 1, 0, func(o *Options, all []Stream) {
-			n := 0
-			o.Log = log
-			all[0].fails(func() error {
-				if n++; n%2 == 0 {
-					return nil
-				}
-				return fmt.Errorf("failure %d", n)
-			})
-		})
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Minute, cancel)
-		if err := r.run(ctx); err != nil {
-			t.Fatal(err)
-		}
-		count, _ := book.lines(t)
-		failed, mended := count["the stream could not be read, trying again"], count["the stream can be read again"]
-		if failed < 3 || failed > 7 || mended < failed-1 || mended > failed {
-			t.Errorf("%d lines of failures, %d of their end", failed, mended)
-		}
-	})
 }

@@ -23,7 +23,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -134,9 +133,8 @@ func (p *Pipeline) Run(ctx context.Context, streams []Stream, follow func(contex
 	workers.Wait()
 	stopReports()
 	reports.Wait()
-	now := time.Now()
 	for _, s := range p.sorted() {
-		s.logLost(now)
+		s.logLost()
 	}
 	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTime)
 	defer cancelLast()
@@ -172,11 +170,10 @@ func (p *Pipeline) sorted() []*stream {
 
 // Streams returns the state of every stream, by name.
 func (p *Pipeline) Streams() []State {
-	now := time.Now()
 	streams := p.sorted()
 	all := make([]State, len(streams))
 	for i, s := range streams {
-		all[i] = s.state(now)
+		all[i] = s.state()
 	}
 	return all
 }
@@ -202,16 +199,4 @@ func (p *Pipeline) InflightBytes() int64 {
 		n += s.feed.State().HeldBytes
 	}
 	return n
-}
-
-// NotReady returns why not all streams are being read, a line for each that is not.
-func (p *Pipeline) NotReady() []string {
-	var why []string
-	now := time.Now()
-	for _, s := range p.Streams() {
-		if reason := s.notReady(now); reason != "" {
-			why = append(why, fmt.Sprintf("stream %s: %s", s.Name, reason))
-		}
-	}
-	return why
 }

@@ -242,14 +242,14 @@ func TestStreamsThatCannotBeRead(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		time.AfterFunc(5*time.Second, func() {
-			why := r.NotReady()
-			if len(why) != 2 || !strings.Contains(why[0], "cam-1: no such stream") || !strings.Contains(why[1], "cam-2: refused") {
-				t.Errorf("not ready: %q", why)
+			all := r.Streams()
+			if !errors.Is(all[0].Problem, source.ErrNoStream) || !errors.Is(all[1].Problem, source.ErrRefused) || all[2].Problem != nil {
+				t.Errorf("problems: %v, %v, %v", all[0].Problem, all[1].Problem, all[2].Problem)
 			}
 		})
 		time.AfterFunc(60*time.Second, func() {
-			if why := r.NotReady(); len(why) != 1 {
-				t.Errorf("not ready after cam-2 came: %q", why)
+			if why := r.Streams()[1].Problem; why != nil {
+				t.Errorf("not read after cam-2 came: %v", why)
 			}
 			cancel()
 		})
@@ -325,28 +325,6 @@ func TestRefusedAmongOthersIsNotFatal(t *testing.T) {
 	})
 }
 
-func TestStalledStreamIsNotReady(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := &rig{}
-		r.build(t, 2, 0, func(_ *Options, s []Stream) { s[1].isSilent() })
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(20*time.Second, func() {
-			if why := r.NotReady(); len(why) != 0 {
-				t.Errorf("within the grace: %q", why)
-			}
-		})
-		time.AfterFunc(time.Minute, func() {
-			if why := r.NotReady(); len(why) != 1 || !strings.Contains(why[0], "cam-2: stalled") {
-				t.Errorf("stalled: %q", why)
-			}
-			cancel()
-		})
-		if err := r.run(ctx); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
 func TestTroubleIsReportedAndCleared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
@@ -362,14 +340,14 @@ func TestTroubleIsReportedAndCleared(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Second, func() {
-			if why := r.NotReady(); len(why) != 1 || !strings.Contains(why[0], "connection reset") {
-				t.Errorf("not ready: %q", why)
+			if why := r.Streams()[0].Problem; why == nil || why.Error() != "connection reset" {
+				t.Errorf("not read: %v", why)
 			}
 			down.Store(false)
 		})
 		time.AfterFunc(60*time.Second, func() {
-			if why := r.NotReady(); len(why) != 0 {
-				t.Errorf("still not ready: %q", why)
+			if why := r.Streams()[0].Problem; why != nil {
+				t.Errorf("still not read: %v", why)
 			}
 			cancel()
 		})

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -27,8 +26,7 @@ type Stream struct {
 	Key string
 	// Backfill says that From is a time that the user chose, not now.
 	Backfill bool
-	// Grace is how long a missing slot may still turn up. A cursor that stands still for
-	// longer has stalled.
+	// Grace is how long a missing slot may still turn up.
 	Grace time.Duration
 	// Freshness is the age from which on frames end as [source.Stale]; 0 keeps all.
 	Freshness time.Duration
@@ -133,13 +131,11 @@ func (p *Pipeline) newStream(s Stream) *stream {
 		}
 	}
 	st := &stream{log: log, ends: ends{ended: make(chan struct{})}}
-	st.health.moved = time.Now()
-	st.health.outage = pacing.Outage{Every: logAgain, Apart: logSoon}
 	seen := func(first source.Slot) streamObservers { return p.observe(s, first) }
 	st.camera = open(s, s.From, seen, func(err error) {
 		if err == nil {
 			st.answered.Store(true)
-			st.readable()
+			st.health.read(nil)
 		}
 	})
 	st.health.last = st.ledger.Stats()
@@ -212,7 +208,7 @@ func (p *Pipeline) read(ctx context.Context, s *stream) error {
 				return fmt.Errorf("stream %s: %w", s.Name, err)
 			}
 			first = false
-			s.unreadable(err)
+			s.health.read(err)
 			continue
 		}
 		first = false

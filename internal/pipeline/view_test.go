@@ -164,7 +164,6 @@ func TestRecycle(t *testing.T) {
 func TestState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}
-		begin := time.Now()
 		r.build(t, 2, 0, func(_ *Options, s []Stream) {
 			s[1].fails(func() error { return errors.New("no permission") })
 		})
@@ -173,15 +172,11 @@ func TestState(t *testing.T) {
 		go func() {
 			time.Sleep(50 * time.Second)
 			all := r.Streams()
-			if s := all[0]; s.Name != "cam-1" || s.Problem != "" || !s.StalledSince.IsZero() || s.Routes[1].Subject != "cam-1.b" {
+			if s := all[0]; s.Name != "cam-1" || s.Problem != nil || s.Routes[1].Subject != "cam-1.b" {
 				t.Errorf("%+v", s)
 			}
-			s := all[1]
-			if s.Problem != "no permission" || s.ProblemSince.Sub(begin) > 5*time.Second || s.StalledSince.IsZero() {
-				t.Errorf("%q since %v, stalled since %v", s.Problem, s.ProblemSince.Sub(begin), s.StalledSince)
-			}
-			if why := r.NotReady(); len(why) != 1 || why[0] != "stream cam-2: no permission" {
-				t.Errorf("not ready: %v", why)
+			if s := all[1]; s.Problem == nil || s.Problem.Error() != "no permission" {
+				t.Errorf("%v", s.Problem)
 			}
 		}()
 		if err := r.run(ctx); err != nil {

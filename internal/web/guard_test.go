@@ -23,7 +23,7 @@ func guarded(t *testing.T, opts web.Options) *httptest.Server {
 	t.Helper()
 	opts.Status = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the page") })
 	opts.Metrics = metrics.New(metrics.Build{})
-	opts.NotReady = func() []string { return nil }
+	opts.Ready = func() (bool, []string) { return true, nil }
 	srv := httptest.NewServer(web.Handler(opts))
 	t.Cleanup(srv.Close)
 	return srv

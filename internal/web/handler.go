@@ -10,9 +10,9 @@ import (
 type Options struct {
 	// Metrics serves /metrics.
 	Metrics http.Handler
-	// NotReady returns what keeps frames from flowing, one reason each; nothing when
-	// they can.
-	NotReady func() []string
+	// Ready returns whether what is expected flows, and what does not, a line for each
+	// reason. There may be some although it is ready.
+	Ready func() (bool, []string)
 	// Status serves /, /static/ and /api/. Where it is nil, / lists the other paths.
 	Status http.Handler
 	// Pprof serves /debug/pprof/.
@@ -30,19 +30,20 @@ type Options struct {
 //
 //   - /metrics
 //   - /healthz: 200 while the process works
-//   - /readyz: 200 when NotReady returns nothing, otherwise 503 with its reasons, one
-//     to a line
+//   - /readyz: 200 and "ready" when Ready says so, otherwise 503 and "not ready"; then the
+//     reasons, one to a line
 //   - /, /static/ and /api/: the status page, where there is one
 //   - /debug/pprof/, where it is asked for
 func Handler(o Options) http.Handler {
 	health := http.NewServeMux()
 	health.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	health.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := o.NotReady(); len(why) > 0 {
-			text(w, http.StatusServiceUnavailable, why...)
+		ready, why := o.Ready()
+		if !ready {
+			text(w, http.StatusServiceUnavailable, append([]string{"not ready"}, why...)...)
 			return
 		}
-		text(w, http.StatusOK, "ready")
+		text(w, http.StatusOK, append([]string{"ready"}, why...)...)
 	})
 	health.Handle("/", o.guarded(o.pages()))
 	return secured(health)
@@ -52,7 +53,7 @@ func Handler(o Options) http.Handler {
 func (o Options) pages() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", o.Metrics)
-	index := []string{"cvfeeder", "", "/metrics  Prometheus metrics", "/healthz  the process works", "/readyz   frames can flow"}
+	index := []string{"cvfeeder", "", "/metrics  Prometheus metrics", "/healthz  the process works", "/readyz   what is expected flows"}
 	if o.Pprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

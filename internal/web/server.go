@@ -3,7 +3,7 @@
 //
 //	l, err := web.Listen("127.0.0.1:9177")
 //	...
-//	web.Serve(ctx, l, web.Handler(web.Options{Metrics: m, NotReady: notReady, Status: page}), log)
+//	web.Serve(ctx, l, web.Handler(web.Options{Metrics: m, Ready: ready, Status: page}), log)
 package web
 
 import (

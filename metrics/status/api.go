@@ -1,11 +1,13 @@
 package status
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -19,6 +21,10 @@ type overview struct {
 	Mode     string   `json:"mode"`
 	Ready    bool     `json:"ready"`
 	NotReady []string `json:"not_ready"`
+	// Reasons are those of the process, worst first, and Counts how many streams have each
+	// reason that there is.
+	Reasons []reason            `json:"reasons"`
+	Counts  map[health.Code]int `json:"reason_counts"`
 	// Busy is the share of the last ten seconds that the workers were busy.
 	Busy float64 `json:"workers_busy_ratio"`
 	// ClockOffset is how far the host's clock is ahead of the service's.
@@ -30,6 +36,13 @@ type overview struct {
 	Found   int   `json:"found"`
 	Offset  int   `json:"offset"`
 	Streams []row `json:"streams"`
+}
+
+// A reason is why the process or a stream is not well. Code is for programs.
+type reason struct {
+	Code  health.Code `json:"code"`
+	Text  string      `json:"text"`
+	Since string      `json:"since"`
 }
 
 type broker struct {
@@ -46,28 +59,31 @@ type connection struct {
 
 // totals are those of all streams, whatever the filters.
 type totals struct {
-	Streams  int               `json:"streams"`
-	States   map[state]int     `json:"states"`
-	Expected uint64            `json:"expected"`
-	Pending  uint64            `json:"pending"`
-	Outcomes map[string]uint64 `json:"outcomes"`
+	Streams  int                  `json:"streams"`
+	States   map[health.State]int `json:"states"`
+	Expected uint64               `json:"expected"`
+	Pending  uint64               `json:"pending"`
+	Outcomes map[string]uint64    `json:"outcomes"`
 }
 
 // A row is the state of one stream.
 type row struct {
-	Stream string `json:"stream"`
-	State  state  `json:"state"`
-	// Reason explains the state to people, "" where all is well; Since is when it began.
-	Reason    string  `json:"reason"`
-	Since     string  `json:"since,omitempty"`
-	Interval  float64 `json:"interval_seconds"`
-	Cursor    string  `json:"cursor,omitempty"`
-	Newest    string  `json:"newest,omitempty"`
-	Freshness float64 `json:"freshness_seconds"`
-	Latency   float64 `json:"latency_seconds"`
-	Lost      int     `json:"lost"`
-	Lag       float64 `json:"lag_seconds"`
-	Overlap   float64 `json:"overlap_seconds"`
+	Stream string       `json:"stream"`
+	State  health.State `json:"state"`
+	// Code and Reason explain the state to programs and people, "" where all is well; Since
+	// is when it began. Reasons are all of them, worst first.
+	Code      health.Code `json:"code"`
+	Reason    string      `json:"reason"`
+	Since     string      `json:"since,omitempty"`
+	Reasons   []reason    `json:"reasons"`
+	Interval  float64     `json:"interval_seconds"`
+	Cursor    string      `json:"cursor,omitempty"`
+	Newest    string      `json:"newest,omitempty"`
+	Freshness float64     `json:"freshness_seconds"`
+	Latency   float64     `json:"latency_seconds"`
+	Lost      int         `json:"lost"`
+	Lag       float64     `json:"lag_seconds"`
+	Overlap   float64     `json:"overlap_seconds"`
 	// Offset is how far the camera's clock is behind the service's.
 	Offset    float64           `json:"producer_offset_seconds"`
 	Expected  uint64            `json:"expected"`
@@ -109,12 +125,15 @@ func (h *handler) overview(now time.Time) (overview, []row) {
 	o := overview{
 		Time: stamp(now), Version: h.opts.Version, Uptime: round(time.Since(h.opts.Started).Seconds()),
 		Page: h.files.version, Mode: h.opts.Mode, NotReady: []string{},
-		Totals: totals{States: map[state]int{}, Outcomes: map[string]uint64{}},
+		Totals: totals{States: map[health.State]int{}, Outcomes: map[string]uint64{}},
 	}
-	if why := h.opts.NotReady(); len(why) > 0 {
-		o.NotReady = why
+	report := h.opts.Health()
+	if o.Ready = report.Ready; !o.Ready {
+		o.NotReady = append(o.NotReady, report.Lines()...)
 	}
-	o.Ready = len(o.NotReady) == 0
+	o.Reasons = h.reasons(report.Reasons)
+	o.Counts = report.Counts()
+	maps.DeleteFunc(o.Counts, func(_ health.Code, n int) bool { return n == 0 })
 	if h.opts.Busy != nil {
 		o.Busy = h.opts.Busy()
 	}
@@ -124,7 +143,7 @@ func (h *handler) overview(now time.Time) (overview, []row) {
 	o.NATS = h.broker()
 	var rows []row
 	for _, s := range h.opts.Streams() {
-		rows = append(rows, newRow(s, now, o.NATS.Connected))
+		rows = append(rows, h.row(s, now, report))
 		o.Totals.add(s)
 	}
 	if h.opts.Waiting != nil {
@@ -158,15 +177,29 @@ func (t *totals) add(s Stream) {
 	}
 }
 
-func newRow(s Stream, now time.Time, connected bool) row {
+// reasons returns reasons with their texts.
+func (h *handler) reasons(all []health.Reason) []reason {
+	out := make([]reason, len(all))
+	for i, r := range all {
+		out[i] = reason{r.Code, r.Text(), stamp(h.opts.At(r.Since))}
+	}
+	return out
+}
+
+// row returns the row of a stream. One that is not in the report has just begun.
+func (h *handler) row(s Stream, now time.Time, report health.Report) row {
+	is, known := report.Streams[s.Name]
+	if !known {
+		is.State = health.Beginning
+	}
+
 	end := source.SlotAt(s.Present(now))
 	if s.Cursor < end.Add(-timelineLength) || s.To != 0 {
 		end = min(end, s.Cursor)
 	}
 	recent := s.History.summary(end)
-	is := conditionOf(s, recent, now, connected)
 	r := row{
-		Stream: s.Name, State: is.state, Reason: is.reason, Since: stamp(is.since),
+		Stream: s.Name, State: is.State, Reasons: h.reasons(is.Reasons),
 		Interval: s.Interval.Seconds(), Cursor: s.Cursor.String(),
 		Freshness: round(s.Freshness(now).Seconds()), Latency: round(recent.latest), Lost: recent.lost,
 		Lag: round(s.Lag.Seconds()), Overlap: round(s.Overlap.Seconds()), Offset: round(s.Trail.Seconds()),
@@ -174,7 +207,10 @@ func newRow(s Stream, now time.Time, connected bool) row {
 		Timeline:  &timeline{recent.from.String(), cellTime.Seconds(), recent.cells},
 		Latencies: &points{recent.from.String(), perLatency * cellTime.Seconds(), recent.latency},
 		Gaps:      []gap{},
-		rank:      slices.Index(states(), is.state),
+		rank:      slices.Index(health.States(), is.State),
+	}
+	if len(r.Reasons) > 0 {
+		r.Code, r.Reason, r.Since = r.Reasons[0].Code, r.Reasons[0].Text, r.Reasons[0].Since
 	}
 	if s.Newest != 0 {
 		r.Newest = s.Newest.String()
@@ -194,8 +230,8 @@ func newRow(s Stream, now time.Time, connected bool) row {
 // waitingRow is the row of a stream that has not started.
 func waitingRow(name string) row {
 	return row{
-		Stream: name, State: stateWaiting, Reason: "NATS is not ready yet",
-		Outcomes: map[string]uint64{}, Outputs: []Output{}, Gaps: []gap{}, rank: slices.Index(states(), stateWaiting),
+		Stream: name, State: health.WaitingForNATS, Reason: "NATS is not ready yet", Reasons: []reason{},
+		Outcomes: map[string]uint64{}, Outputs: []Output{}, Gaps: []gap{}, rank: slices.Index(health.States(), health.WaitingForNATS),
 	}
 }
 

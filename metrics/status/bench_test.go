@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/metrics"
 )
 
@@ -27,7 +28,7 @@ func BenchmarkPageOf10k(b *testing.B) {
 	h := Handler(Options{
 		Streams:     func() []Stream { return streams },
 		Connections: func() []metrics.Connection { return nil },
-		NotReady:    func() []string { return nil },
+		Health:      func() health.Report { return health.Report{} },
 	})
 	r := httptest.NewRequest(http.MethodGet, "/api/streams?sort=state&limit=100", nil)
 	r.Header.Set("Accept-Encoding", "gzip")

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/health"
 )
 
 // Reasons why [Options.Picture] returns no picture.
@@ -46,6 +48,9 @@ func Handler(opts Options) http.Handler {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	if opts.At == nil {
+		opts.At = func(t time.Time) time.Time { return t }
+	}
 	h := &handler{opts: opts, files: newFiles()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", h.page)
@@ -78,19 +83,19 @@ func (h *handler) table(out http.ResponseWriter, now time.Time) {
 	}
 	_, _ = fmt.Fprintf(out, "cvfeeder %s, %s, %s\n\n", o.Version, o.Mode, ready)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(w, "STATE\tSTREAM\tNEWEST TENSOR\tLOST IN %s\tREASON\n", short(timelineLength))
+	_, _ = fmt.Fprintf(w, "STATE\tSTREAM\tNEWEST TENSOR\tLOST IN %s\tREASON\n", health.Span(timelineLength))
 	for _, r := range rows {
 		age, since := "none", ""
 		if r.Newest != "" {
-			age = short(time.Duration(r.Freshness*float64(time.Second))) + " old"
+			age = health.Span(time.Duration(r.Freshness*float64(time.Second))) + " old"
 		}
-		if r.Since != "" && r.State != stateOK {
+		if r.Since != "" && r.State != health.OK {
 			since = ", since " + r.Since
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s%s\n", r.State, r.Stream, age, r.Lost, r.Reason, since)
 	}
 	_ = w.Flush()
-	_, _ = fmt.Fprint(out, "\n/metrics  Prometheus metrics\n/healthz  the process works\n/readyz   frames can flow\n/api/streams  this table as JSON\n")
+	_, _ = fmt.Fprint(out, "\n/metrics  Prometheus metrics\n/healthz  the process works\n/readyz   what is expected flows\n/api/streams  this table as JSON\n")
 }
 
 // streams answers /api/streams.
@@ -114,12 +119,12 @@ func (h *handler) streams(w http.ResponseWriter, r *http.Request) {
 
 // stream answers /api/streams/{name}.
 func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
-	now := h.opts.Now()
+	now, report := h.opts.Now(), h.opts.Health()
 	for _, s := range h.opts.Streams() {
 		if s.Name != r.PathValue("name") {
 			continue
 		}
-		one := newRow(s, now, h.broker().Connected)
+		one := h.row(s, now, report)
 		from, cells := s.History.lastSlots()
 		one.Slots = &timeline{from.String(), s.Interval.Seconds(), cells}
 		writeJSON(w, r, one)

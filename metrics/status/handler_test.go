@@ -15,13 +15,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/metrics"
 )
 
 // testOptions are those of a page with four streams, one of which has not started.
 func testOptions(t *testing.T) Options {
 	streams := []Stream{example(t, "cam-1", "PPP"), example(t, "cam-2", "PPNNPP"), example(t, "door", "P")}
-	streams[2].Problem = "no permission"
 	return Options{
 		Version: "v1", Mode: "live", NATS: "nats://localhost",
 		Streams: func() []Stream { return streams },
@@ -29,8 +29,17 @@ func testOptions(t *testing.T) Options {
 		Connections: func() []metrics.Connection {
 			return []metrics.Connection{{Name: "data", Connected: true, Reconnects: 2}}
 		},
-		NotReady: func() []string { return []string{"stream door: no permission"} },
-		Busy:     func() float64 { return 0.97 },
+		Health: func() health.Report {
+			return health.Report{
+				Reasons: []health.Reason{{Code: health.ClockBehind, Since: at.Time(), Detail: "by 40 s"}},
+				Streams: map[string]health.StreamReport{
+					"cam-1": {State: health.OK, Flows: true},
+					"cam-2": {State: health.SomeLost, Reasons: []health.Reason{{Code: health.Gaps, Since: at.Add(2 * time.Second).Time(), Detail: "no_media"}}},
+					"door":  {State: health.CannotBeRead, Reasons: []health.Reason{{Code: health.Refused, Since: at.Time(), Detail: "no permission"}}},
+				},
+			}
+		},
+		Busy: func() float64 { return 0.97 },
 
 		ClockOffset: func() time.Duration { return -40120 * time.Millisecond },
 		Picture: func(_ context.Context, stream, output string) (Picture, error) {
@@ -100,8 +109,9 @@ func TestStreams(t *testing.T) {
 }
 
 const wantStream = `{
- "stream": "cam-2", "state": "gaps",
- "reason": "2 slots lost in the last 10 min: no media from the camera", "since": "2026-01-02T03:04:07.000Z",
+ "stream": "cam-2", "state": "gaps", "code": "gaps",
+ "reason": "GAPS (no_media)", "since": "2026-01-02T03:04:07.000Z",
+ "reasons": [{"code": "gaps", "text": "GAPS (no_media)", "since": "2026-01-02T03:04:07.000Z"}],
  "interval_seconds": 1, "cursor": "2026-01-02T03:04:11.000Z", "newest": "2026-01-02T03:04:10.000Z",
  "freshness_seconds": 3, "latency_seconds": 2, "lost": 2, "lag_seconds": 2, "overlap_seconds": 0, "producer_offset_seconds": 0,
  "expected": 9, "pending": 3,
@@ -118,7 +128,7 @@ func TestStreamIsStable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(at.Add(8 * time.Second).Time()))
 		w := ask(t, Handler(testOptions(t)), "/api/streams/cam-2")
-		text := strings.NewReplacer("CELLS", strings.Repeat("-", cellCount-2)+"NP", "POINTS", strings.Repeat("0,", 59)+"2").Replace(wantStream)
+		text := strings.NewReplacer("GAPS", health.Gaps.Means(), "CELLS", strings.Repeat("-", cellCount-2)+"NP", "POINTS", strings.Repeat("0,", 59)+"2").Replace(wantStream)
 		var got, want any
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 			t.Fatal(err)
@@ -139,7 +149,8 @@ func TestOverview(t *testing.T) {
 	}
 	w = ask(t, Handler(testOptions(t)), "/api/streams?limit=1")
 	for _, want := range []string{
-		`"version":"v1"`, `"mode":"live"`, `"ready":false`, `"not_ready":["stream door: no permission"]`, `"workers_busy_ratio":0.97`,
+		`"version":"v1"`, `"mode":"live"`, `"ready":false`, `"not_ready":["clock_behind: `, `"refused: stream door: `, `"reasons":[{"code":"clock_behind","text":"`, `(by 40 s)","since":"2026-01-02T03:04:05.000Z"}]`,
+		`"reason_counts":{"clock_behind":1,"gaps":1,"refused":1}`, `"workers_busy_ratio":0.97`,
 		`"clock_offset_seconds":-40.12`,
 		`"nats":{"url":"nats://localhost","connected":true,"connections":[{"name":"data","connected":true,"reconnects":2}]}`,
 		`"streams":4`, `"published":8`,
@@ -167,7 +178,7 @@ func TestPictures(t *testing.T) {
 
 func TestPageAndText(t *testing.T) {
 	h := Handler(testOptions(t))
-	if w := ask(t, h, "/"); !regexp.MustCompile(`(?m)^cannot_be_read +door .* no permission$`).MatchString(w.Body.String()) {
+	if w := ask(t, h, "/"); !regexp.MustCompile(`(?m)^cannot_be_read +door .* \(no permission\), since 2026-01-02T03:04:05.000Z$`).MatchString(w.Body.String()) {
 		t.Errorf("text: %s", w.Body)
 	}
 	page := ask(t, h, "/", "Accept", "text/html,*/*").Body.String()

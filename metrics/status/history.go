@@ -19,7 +19,6 @@ const (
 	keptGaps  = 8
 
 	cellSlots  = source.Slot(cellTime / time.Millisecond) // a cell in the slots' unit
-	calm       = time.Minute                              // without a lost slot, after which gaps are over
 	perLatency = 2                                        // cells for each point of the latency
 )
 
@@ -59,9 +58,7 @@ type History struct {
 	next  source.Slot // after the newest slot
 	n     int         // slots so far, at most keptSlots
 
-	gaps   []source.Gap // the newest, oldest first
-	since  source.Slot  // the first slot that was lost after a calm time
-	lostAt source.Slot  // when the newest loss was noted
+	gaps []source.Gap // the newest, oldest first
 }
 
 // NewHistory returns a history of the slots from start on.
@@ -95,7 +92,7 @@ func (h *History) Add(from source.Slot, n int, o source.Outcome, at time.Time) {
 		h.addCell(c, from, o, at)
 	}
 	if o != source.Published {
-		h.addGap(source.Gap{From: from, To: h.grid.Step(h.next, -1), Slots: n, Reason: o}, source.SlotAt(at))
+		h.addGap(source.Gap{From: from, To: h.grid.Step(h.next, -1), Slots: n, Reason: o})
 	}
 }
 
@@ -117,11 +114,7 @@ func (h *History) addCell(c, from source.Slot, o source.Outcome, at time.Time) {
 }
 
 // addGap notes slots without a tensor.
-func (h *History) addGap(g source.Gap, at source.Slot) {
-	if at.Sub(h.lostAt) > calm {
-		h.since = g.From
-	}
-	h.lostAt = at
+func (h *History) addGap(g source.Gap) {
 	if last := len(h.gaps) - 1; last >= 0 && h.gaps[last].Reason == g.Reason && h.grid.Step(h.gaps[last].To, 1) == g.From {
 		h.gaps[last].To = g.To
 		h.gaps[last].Slots += g.Slots
@@ -139,15 +132,12 @@ func (h *History) index(s source.Slot) int {
 
 // A summary is what a history holds up to one instant.
 type summary struct {
-	from     source.Slot // the start of the first cell
-	cells    string      // one letter for each
-	lost     int         // slots in the cells
-	latest   float64     // the newest latency in seconds, 0 for none
-	latency  []float64   // in seconds, one for each perLatency cells; 0 for none
-	gaps     []source.Gap
-	since    source.Slot
-	lostAt   source.Slot
-	newestAt source.Slot // the newest slot that ended, 0 for none
+	from    source.Slot // the start of the first cell
+	cells   string      // one letter for each
+	lost    int         // slots in the cells
+	latest  float64     // the newest latency in seconds, 0 for none
+	latency []float64   // in seconds, one for each perLatency cells; 0 for none
+	gaps    []source.Gap
 }
 
 // summary returns what the history holds up to the cell with the slot end.
@@ -157,10 +147,7 @@ func (h *History) summary(end source.Slot) summary {
 	begin := end/cellSlots - cellCount + 1
 	s := summary{
 		from: begin * cellSlots, latency: make([]float64, cellCount/perLatency),
-		gaps: append([]source.Gap(nil), h.gaps...), since: h.since, lostAt: h.lostAt,
-	}
-	if h.n > 0 {
-		s.newestAt = h.grid.Step(h.next, -1)
+		gaps: append([]source.Gap(nil), h.gaps...),
 	}
 	var cells strings.Builder
 	for k := range cellCount {

@@ -100,16 +100,6 @@ func TestSlowSlotsLast(t *testing.T) {
 	}
 }
 
-func TestSinceIsAfterACalmTime(t *testing.T) {
-	h := NewHistory(grid(t, time.Second), at)
-	next := fill(t, h, at, "N"+strings.Repeat("P", 90))
-	again := next
-	next = fill(t, h, next, "NP"+strings.Repeat("PN", 5))
-	if p := h.summary(next); p.since != again {
-		t.Errorf("since %v, want %v", p.since, again)
-	}
-}
-
 // TestHistoryOfRuns adds the same slots in runs and one by one.
 func TestHistoryOfRuns(t *testing.T) {
 	for seed := range uint64(12) {

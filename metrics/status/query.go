@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/cvfeeder/cvfeeder/internal/health"
 )
 
 // A query is the parameters of /api/streams.
@@ -56,8 +58,8 @@ func (q *query) setStates(value string) error {
 	}
 	q.states = strings.Split(value, ",")
 	for _, s := range q.states {
-		if !slices.Contains(states(), state(s)) {
-			return fmt.Errorf("state %.40q is none of %v", s, states())
+		if !slices.Contains(health.States(), health.State(s)) {
+			return fmt.Errorf("state %.40q is none of %v", s, health.States())
 		}
 	}
 	return nil

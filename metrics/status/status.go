@@ -5,7 +5,7 @@
 //		Version: "v1.2.3", Mode: "live",
 //		Streams:     pipeline.Status,
 //		Connections: connections,
-//		NotReady:    notReady,
+//		Health:      watchdog.Report,
 //		Picture:     picture,
 //	})
 //	http.Handle("/", page)
@@ -19,6 +19,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/source"
 )
@@ -40,14 +41,16 @@ type Options struct {
 	// Connections returns the connections to NATS. Those for tensors have names that begin
 	// with "data".
 	Connections func() []metrics.Connection
-	// NotReady returns why the process is not ready.
-	NotReady func() []string
+	// Health returns how well the process and its streams are, and why not.
+	Health func() health.Report
 	// Busy returns the share of the last ten seconds that the workers were busy. Default:
 	// 0.
 	Busy func() float64
-	// Now returns the present by the clock of the slots, and ClockOffset how far the host's
-	// clock is ahead of that. Default: the host's clock.
+	// Now returns the present by the clock of the slots, At the time by that clock at an
+	// instant that time.Now has given, and ClockOffset how far the host's clock is ahead of
+	// it. Default: the host's clock.
 	Now         func() time.Time
+	At          func(time.Time) time.Time
 	ClockOffset func() time.Duration
 	// Picture waits for the next frame of a stream, and returns the frame and the output's
 	// tensor as pictures. Its errors may wrap [ErrNotFound], [ErrBusy] or [ErrNoFrame].
@@ -60,16 +63,9 @@ type Stream struct {
 	metrics.Stream
 	Interval, Grace time.Duration
 	// To is the slot at which the stream ends, 0 for never.
-	To source.Slot
-	// Problem is why the stream cannot be read at present, and ProblemSince since when,
-	// by the clock of the slots; "" where it can.
-	Problem      string
-	ProblemSince time.Time
-	// StalledSince is when the last slot ended, by that clock, if the stream has stalled;
-	// otherwise zero.
-	StalledSince time.Time
-	Outputs      []Output
-	History      *History
+	To      source.Slot
+	Outputs []Output
+	History *History
 }
 
 // An Output is one of the outputs of a stream.

@@ -1,0 +1,154 @@
+package feeder
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/health"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/source/kinesis"
+)
+
+// watchEvery is how often the watchdog looks.
+const watchEvery = time.Second
+
+// A watchdog looks at everything once a second, and has package health say how well it is.
+// Whoever wants to know reads its report.
+type watchdog struct {
+	machine  *health.Machine
+	snapshot func() health.Snapshot
+	log      *slog.Logger
+	report   atomic.Pointer[health.Report]
+}
+
+// newWatchdog returns a watchdog whose first report is that of now.
+func newWatchdog(n health.Need, snapshot func() health.Snapshot, log *slog.Logger) *watchdog {
+	w := &watchdog{machine: health.New(n), snapshot: snapshot, log: log}
+	w.look()
+	return w
+}
+
+// watch looks until ctx ends.
+func (w *watchdog) watch(ctx context.Context) {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			w.look()
+		}
+	}
+}
+
+// look makes a report, and logs what has changed: a line when a reason begins, and one when
+// it is over.
+func (w *watchdog) look() {
+	report, changes := w.machine.Observe(w.snapshot())
+	w.report.Store(&report)
+	for _, c := range changes {
+		args := []any{"reason", string(c.Code)}
+		if c.Stream != "" {
+			args = append(args, "stream", c.Stream)
+		}
+		if c.Over {
+			w.log.Info("well again", append(args, "lasted", report.At.Sub(c.Since).Round(watchEvery))...)
+			continue
+		}
+		if c.Detail != "" {
+			args = append(args, "err", c.Detail)
+		}
+		w.log.Warn(c.Code.Means(), args...)
+	}
+}
+
+// now returns the report as it is to be believed now.
+func (w *watchdog) now() health.Report { return w.report.Load().Read(time.Now()) }
+
+// counts returns how many streams have each reason.
+func (w *watchdog) counts() map[string]int {
+	all := map[string]int{}
+	for code, n := range w.now().Counts() {
+		all[string(code)] = n
+	}
+	return all
+}
+
+// ready returns whether the process is ready, and all reasons, a line for each.
+func (w *watchdog) ready() (bool, []string) {
+	r := w.now()
+	return r.Ready, r.Lines()
+}
+
+// snapshot returns what is known now.
+func (p *parts) snapshot() health.Snapshot {
+	s := health.Snapshot{
+		At: time.Now(), Now: p.service.Now(), Opened: p.opened.Load(), Stopping: p.stopping.Load(),
+		Waiting: p.broker.conn.Waiting(), Remade: p.broker.conn.Remakes(), Troubles: p.broker.troubles.all(),
+		Unfound: p.follower.Load().notFound(), Group: p.outlet.sharing.part(), ClockOffset: p.service.ClockOffset(),
+	}
+	s.Down, s.Deaf = p.broker.down()
+	for _, st := range p.pipeline.Streams() {
+		s.Streams = append(s.Streams, health.Stream{
+			Name: st.Name, Stats: st.Stats, Feed: st.Feed, Interval: st.Grid.Interval(), Grace: st.Grace, To: st.To,
+			Problem: st.Problem, Moved: p.moves.of(st.Name),
+		})
+	}
+	return s
+}
+
+// troubles are the last failures to publish, by reason.
+type troubles struct {
+	mu sync.Mutex
+	by map[health.Code]health.Trouble
+}
+
+// note takes note of a failure, after which the message is published again.
+func (t *troubles) note(reason string, err error) {
+	code := health.NotStored
+	switch {
+	case reason == publish.DropFull:
+		code = health.StreamFull
+	case reason == publish.DropDisconnected, reason == deliver.Conflict:
+		return // the connections tell, or it is harmless
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.by == nil {
+		t.by = map[health.Code]health.Trouble{}
+	}
+	t.by[code] = health.Trouble{Code: code, At: time.Now(), Detail: err.Error()}
+}
+
+func (t *troubles) all() []health.Trouble {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]health.Trouble, 0, len(t.by))
+	for _, one := range t.by {
+		all = append(all, one)
+	}
+	return all
+}
+
+// moves are when the endpoints of the streams have last moved, by name.
+type moves struct{ at sync.Map }
+
+// located is told of the result of a look-up of a stream's endpoint.
+func (m *moves) located(stream, result string) {
+	if result == kinesis.LookupMoved {
+		m.at.Store(stream, time.Now())
+	}
+}
+
+func (m *moves) of(stream string) time.Time {
+	at, some := m.at.Load(stream)
+	if !some {
+		return time.Time{}
+	}
+	return at.(time.Time)
+}
