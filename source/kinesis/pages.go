@@ -22,15 +22,17 @@ import (
 // do not come without end.
 const entrySize = 1 << 10
 
-// pageAgain is how often a page is asked for again if its answer breaks off. The window
-// would cost more, and with many small pages hardly one would come to its end.
+// pageAgain is how often a page is asked for again if its answer breaks off, or its token is
+// refused: the service sometimes refuses a good one. The window would cost more, and with many
+// small pages hardly one would come to its end.
 const pageAgain = 3
 
 // pages asks for one page after the other until there are no more, or yield returns false.
 // A page may hold any number of images, even none: tokens are followed as long as they
-// lead on. The caller's ctx bounds the time, and the size of the window the bytes. got
-// keeps what the last page tells of the endpoint.
-func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, w poll.Window, got *reply, yield func(page.Image) bool) error {
+// lead on. The time bounds how long no page with an image comes, and the size of the window
+// how many do, and the bytes: however small the pages are, and however slowly they come, a
+// window comes to its end. got keeps what the last page tells of the endpoint.
+func (s *Stream) pages(ctx context.Context, time *timeout, in *media.GetImagesInput, w poll.Window, got *reply, yield func(page.Image) bool) error {
 	left := w.Slots() // images that are still to come
 	bytes, most, again := 0, w.Slots()*limits.MaxContent, 0
 	for {
@@ -45,7 +47,7 @@ func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, w poll.Win
 			return bytes <= most && yield(img)
 		})
 		switch {
-		case err != nil && in.NextToken != nil && again < pageAgain && code(err) == noAnswer && ctx.Err() == nil:
+		case err != nil && in.NextToken != nil && again < pageAgain && (code(err) == noAnswer || isRefusal(err)) && ctx.Err() == nil:
 			again++
 			continue
 		case err != nil:
@@ -59,7 +61,9 @@ func (s *Stream) pages(ctx context.Context, in *media.GetImagesInput, w poll.Win
 		}
 		again = 0
 		s.sizes.add(images)
-		left = max(left-images, 0)
+		if left = max(left-images, 0); images > 0 && left > 0 {
+			time.renew()
+		}
 		in.NextToken = &token
 	}
 }

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// requestTime bounds how long the service may take for a window, with retries.
+	// requestTime bounds how long the service may take for a page with images, with retries.
 	requestTime = time.Minute
 	// learnAgain is how often a stream's retention is looked up again, and the least time
 	// between two attempts, unless an answer contradicts it. So long a stream is assumed to
@@ -213,7 +213,7 @@ func (s *Stream) ask(ctx context.Context, in media.GetImagesInput, w poll.Window
 	defer s.client.inFlight.Release(1)
 	ctx, timeout := withTimeout(ctx, requestTime)
 	defer timeout.stop()
-	err := s.pages(ctx, &in, w, &got, func(img page.Image) bool {
+	err := s.pages(ctx, timeout, &in, w, &got, func(img page.Image) bool {
 		if img.Time.IsZero() {
 			return true
 		}

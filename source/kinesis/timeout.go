@@ -13,6 +13,7 @@ import (
 type timeout struct {
 	timer   *time.Timer
 	started time.Time
+	limit   time.Duration
 	left    time.Duration
 	explain func(error) error // adds that the time was over, if it was
 	stop    func()
@@ -23,7 +24,7 @@ type timeout struct {
 func withTimeout(ctx context.Context, limit time.Duration) (context.Context, *timeout) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	slow := fmt.Errorf("the service took longer than %v: %w", limit, context.DeadlineExceeded)
-	t := &timeout{started: time.Now(), left: limit}
+	t := &timeout{started: time.Now(), limit: limit, left: limit}
 	t.timer = time.AfterFunc(limit, func() { cancel(slow) })
 	t.stop = func() {
 		t.timer.Stop()
@@ -49,4 +50,12 @@ func (t *timeout) pause() {
 func (t *timeout) resume() {
 	t.started = time.Now()
 	t.timer.Reset(max(t.left, 0))
+}
+
+// renew gives the service as much time as in the beginning, unless the time is over.
+func (t *timeout) renew() {
+	if t.timer.Stop() {
+		t.left = t.limit
+		t.resume()
+	}
 }
