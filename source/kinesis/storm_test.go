@@ -90,11 +90,6 @@ var storms = []storm{
 // slot by slot, what the fake had with what arrived.
 func TestStorm(t *testing.T) {
 	storms := storms
-	if *seeds == 1 {
-		// With four images a page, a stream sometimes falls behind for hours, and the test
-		// takes as long.
-		storms = slices.DeleteFunc(slices.Clone(storms), func(w storm) bool { return w.page == 4 })
-	}
 	if testing.Short() || raceDetector {
 		storms = storms[1:3] // 2 hours of streams instead of 14
 	}

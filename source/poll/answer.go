@@ -12,7 +12,9 @@ import (
 type answer struct {
 	Window
 	asked source.Slot // when
-	live  bool        // reaches the newest slot worth asking for
+	// seen is when the page with the newest media may have been asked for, at the latest.
+	seen source.Slot
+	live bool // reaches the newest slot worth asking for
 	// aligned says that it also ends where a fragment should.
 	aligned bool
 	// first is the first slot that was wanted, 0 for none.
@@ -31,7 +33,7 @@ type answer struct {
 func newAnswer(w Window, asked source.Slot) *answer {
 	n := w.Slots()
 	return &answer{
-		Window: w, asked: asked,
+		Window: w, asked: asked, seen: asked,
 		media: make([]bool, n), broken: make([]bool, n), open: make([]bool, n), times: make([]source.Slot, n),
 	}
 }
@@ -79,6 +81,11 @@ func (p *Poller) fetch(ctx context.Context, a *answer, yield func(source.Frame, 
 			continue
 		}
 		a.times[i] = source.SlotAt(img.Time)
+		if newest, ok := a.newest(); !ok || a.slot(i) >= newest {
+			if a.seen = a.asked; i >= p.page() {
+				a.seen = p.now()
+			}
+		}
 		if img.Err != nil {
 			// The picture may still come in this answer.
 			a.media[i], a.broken[i] = true, !a.media[i] || a.broken[i]

@@ -46,6 +46,7 @@ type estimate struct {
 	high     time.Duration             // the longest delay of late
 	highAt   source.Slot               // when that was
 	missedAt source.Slot               // when a poll last found nothing since the last advance
+	polledAt source.Slot               // when the poll before this one was
 	later    [growSample]time.Duration // what the delays of the last edges were above
 }
 
@@ -54,13 +55,24 @@ type estimate struct {
 func (e *estimate) advance(begin, edge, asked source.Slot) {
 	// Where slots are further apart than fragments are long, media can begin after the
 	// newest slot: its length is not known then.
-	e.note(edge.Sub(max(e.edge, begin.Add(-e.interval))))
+	before := begin.Add(-e.interval)
+	length := edge.Sub(max(e.edge, before))
+	_, known := e.fragment()
+	if known && before > e.edge && length < e.shortest() {
+		// It became visible between two pages of the answer, which came too early.
+		e.edge = edge
+		e.tooEarly()
+		return
+	}
+	if e.single(length, asked) {
+		e.note(length)
+	}
 	e.edge = edge
 	defer e.remember(asked)
 	if e.grow(edge) {
 		return
 	}
-	_, known := e.fragment()
+	_, known = e.fragment()
 	// Media may have become visible while the answer was under way.
 	switch age := max(asked.Sub(edge), time.Millisecond); {
 	case e.delay == 0 && age > MaxWindow:
@@ -76,6 +88,14 @@ func (e *estimate) advance(begin, edge, asked source.Slot) {
 		e.move(false)
 	}
 	e.delay = max(e.delay, e.least)
+}
+
+// single tells whether media of a length that became visible since the last poll may be a
+// single fragment. It is as long as the time since then if it is several. To a poller that
+// has fallen behind all would seem to be such long ones, so its windows would overlap by more
+// and more, and it would never catch up.
+func (e *estimate) single(length time.Duration, asked source.Slot) bool {
+	return len(e.advances) == 0 || e.polledAt == 0 || asked.Sub(e.polledAt) <= length*3/4 || length <= e.shortest()+e.interval+e.slack
 }
 
 // note takes note of the length of media that became visible, unless it is impossible.

@@ -309,7 +309,7 @@ func (p *Poller) learnListed(l list, listed source.Slot) {
 	grid := p.ledger.Grid()
 	seen := p.newest > p.estimate.edge && p.clues[grid.Step(p.newest, 1)].after == p.newest
 	if !seen && p.listed.varies {
-		p.polled()
+		p.polled(listed)
 		return
 	}
 	begin := p.newest

@@ -11,13 +11,9 @@ const firstOverlap = 2 * time.Second
 
 // need returns what the next window has to take into account.
 func (p *Poller) need(from, to source.Slot) need {
-	n := need{from: from, horizon: to, fragment: MaxFragment, overlap: p.overlapFor(from), page: p.page()}
+	n := need{from: from, horizon: to, fragment: MaxFragment, overlap: p.overlapFor(from)}
 	if f, ok := p.estimate.fragment(); ok {
 		n.fragment = f
-	}
-	if p.failing {
-		// Continuation tokens sometimes fail: a single page needs none.
-		n.fragment, n.single = 0, true
 	}
 	return n
 }

@@ -27,11 +27,22 @@ const (
 const (
 	// newPerOverlap is how many new slots a long window has for each that overlaps.
 	newPerOverlap = 4
-	// maxSlots is how many slots a long window has at most, and maxPages how many pages:
-	// what follows a page that fails has to be asked for again.
+	// maxSlots is how many slots a long window has at most, unless a fragment or the overlap is
+	// longer than that: all frames of a window may have to wait for a slot of an earlier one.
 	maxSlots = 4 * PageSlots
-	maxPages = 16
 )
+
+// What bounds the work of a stream, however small pages and however long fragments are:
+//
+//   - One window is under way at a time. It has maxSlots slots at most, or as many as a
+//     fragment or twice the overlap.
+//   - So half of a window is new, or all but the slot before it if it begins where a fragment
+//     does: if images come twice as fast as slots pass, and a little more for what is asked
+//     for again, a backlog becomes shorter.
+//   - The overlap is no longer than fragments may be, and a poller that is behind does not take
+//     all that is new to it for one: see [estimate.single] and [Poller.suffices].
+//   - A cycle asks for a range again maxRepeats times at most, and earlyRetry passes before
+//     the next one: that is all where nothing new comes.
 
 // A need says what the next window has to take into account.
 type need struct {
@@ -45,10 +56,6 @@ type need struct {
 	// fragment is the expected length of a fragment, 0 where unknown. After a window
 	// that ends inside of a fragment, the next one has to overlap it.
 	fragment time.Duration
-	// page is how many images a page usually holds, and single tells to ask for no more
-	// than one page, if at all possible.
-	page   int
-	single bool
 }
 
 // plan returns the next window to ask for, and false where nothing is wanted.
@@ -92,18 +99,13 @@ func plan(l *source.Ledger, n need) (Window, bool) {
 // ends inside of a fragment overlaps it by a fragment, and that overlap should be at most
 // a fifth of the window. It is never beyond the longest range.
 //
-// A window of a single page still makes progress: it has at least as many new slots as
-// overlapping ones, or it would cost more and more.
+// How many images a page holds does not matter: what comes before a page that fails stands,
+// and the window after it overlaps as much as one after a window that ended there. A window
+// has at least as many new slots as overlapping ones, or it would cost more and more.
 func lastSlot(grid source.Grid, start, first source.Slot, n need) source.Slot {
 	longest := grid.Floor(start.Add(MaxWindow))
-	if n.single && n.page < PageSlots {
-		return min(max(grid.Step(start, n.page-1), first.Add(first.Sub(start)), grid.Ceil(start.Add(minWindow))), longest)
-	}
 	short := grid.Step(start, PageSlots-1)
 	cheap := grid.Floor(first.Add(newPerOverlap * max(first.Sub(start), n.fragment)))
-	most := max(grid.Step(start, min(maxSlots, maxPages*n.page)-1), grid.Step(first, PageSlots), first.Add(first.Sub(start)))
-	if n.fragment > MaxFragment {
-		most = max(most, first.Add(n.fragment)) // a fragment that is asked for in parts costs an overlap each
-	}
+	most := max(grid.Step(start, maxSlots-1), first.Add(first.Sub(start)), first.Add(n.fragment))
 	return min(max(short, cheap), most, longest)
 }

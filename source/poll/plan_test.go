@@ -27,22 +27,6 @@ func TestPlan(t *testing.T) {
 			start: -200, end: 99*200 - 200,
 		},
 		{
-			name: "with small pages, of sixteen", need: need{horizon: 60 * sec, fragment: 8 * time.Second, page: 4},
-			start: -200, end: 63*200 - 200,
-		},
-		{
-			name: "with pages of one image, as for a whole page", need: need{horizon: 60 * sec, fragment: 8 * time.Second, page: 1},
-			start: -200, end: 5000,
-		},
-		{
-			name: "a single small page, but a second", need: need{horizon: 60 * sec, page: 4, single: true},
-			start: -200, end: 800,
-		},
-		{
-			name: "a single small page, as long as the overlap", need: need{horizon: 60 * sec, overlap: 2 * time.Second, page: 4, single: true},
-			start: -2 * sec, end: 2 * sec,
-		},
-		{
 			name: "not beyond the horizon", ended: [][2]source.Slot{{0, 50 * sec}},
 			need: need{horizon: 53*sec + 199}, start: 50*sec - 200, end: 53 * sec,
 		},
@@ -82,9 +66,6 @@ func TestPlan(t *testing.T) {
 			grid, err := source.NewGrid(tc.interval)
 			if err != nil {
 				t.Fatal(err)
-			}
-			if tc.need.page == 0 {
-				tc.need.page = PageSlots
 			}
 			l := source.NewLedger(grid, 0)
 			l.Extend(60 * sec)

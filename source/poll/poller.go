@@ -144,7 +144,6 @@ type Poller struct {
 	held      []source.Frame       // arrived, but after a slot that may still turn up; in slot order
 	polls     int                  // of the live edge
 	misses    int                  // consecutive polls of the live edge that found nothing new
-	failing   bool                 // the last request failed
 	retry     pacing.Backoff       // of failed requests
 
 	listed    listedEdge
@@ -234,7 +233,6 @@ func (p *Poller) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
 			case ctx.Err() != nil || !more || p.done():
 				return
 			case err != nil:
-				p.failing = true
 				if !yield(source.Frame{}, err) || p.opts.Sleep(ctx, p.retry.Next()) != nil {
 					return
 				}
@@ -263,7 +261,6 @@ func (p *Poller) past() bool { return p.opts.To != 0 && p.serviceNow().Sub(p.opt
 // answered takes note that the service answers: what failed before is no reason for a
 // long pause after the next failure.
 func (p *Poller) answered() {
-	p.failing = false
 	p.retry.Reset()
 }
 

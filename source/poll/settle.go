@@ -26,6 +26,7 @@ const (
 type clue struct {
 	overlap time.Duration // to try next, because the last answer proved nothing; 0 for the usual
 	after   source.Slot   // its fragment starts after this slot; 0 where unknown
+	early   bool          // its fragment may not have been visible yet when that was told
 	broken  source.Slot   // when an answer first had an error of it; 0 for never
 	proofs  int           // answers after the grace that proved that it has no media
 	sure    bool          // an answer after the grace had media up to after and none right after it
@@ -72,9 +73,9 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 			p.vain = 0
 		}
 		if media && s == a.first && a.widened == 0 && s.Sub(a.Start) >= p.usualOverlap() {
-			p.longer = max(p.longer-1, 0)
+			p.suffices()
 		}
-		if c := p.clues[s]; media && c.after == grid.Step(s, -1) && c.broken == 0 {
+		if c := p.clues[s]; media && c.after == grid.Step(s, -1) && c.broken == 0 && !c.early {
 			p.wentOn(a.Start < c.after)
 		}
 		if wanted, ok := p.ledger.Wanted(s); ok && wanted == s {
@@ -105,6 +106,16 @@ func (p *Poller) tooShort(wide time.Duration) {
 	}
 }
 
+// suffices takes note that the usual overlap was long enough. A guess that is longer than
+// all fragments seen lately becomes shorter with each, until one is too short: long overlaps
+// cost the most where pages are small.
+func (p *Poller) suffices() {
+	p.longer = max(p.longer-1, 0)
+	if longest := max(p.estimate.maxAdvance, firstOverlap); p.estimate.settled() && p.guess > longest {
+		p.guess -= (p.guess - longest) / 8
+	}
+}
+
 // wentOn takes note of media after what should have been the last slot of a fragment,
 // which windows from that slot on did not have. If only longer windows find such media, it
 // is of the same fragments, and their length is learned again.
@@ -129,6 +140,8 @@ func (p *Poller) miss(a *answer, s, before source.Slot, known *clue) (again bool
 	if known.after > c.after || known.after == c.after && known.sure {
 		c.after, c.sure = known.after, known.sure
 	}
+	usual, _ := p.estimate.visibleAfter()
+	c.early = c.after != 0 && a.asked.Sub(s) < usual*5/4
 	c.sure = c.sure && expired
 	*known = c
 	switch {
@@ -242,20 +255,20 @@ func (p *Poller) learn(a *answer) {
 	newest, ok := a.newest()
 	if p.learnTrailing(a) {
 		p.misses = 0
-		p.polled()
+		p.polled(a.asked)
 		return
 	}
 	if ok && newest == a.End && !a.aligned {
-		p.estimate.tooLate(a.asked.Sub(a.End))
+		p.estimate.tooLate(a.seen.Sub(a.End))
 		p.misses = 0
-		p.polled()
+		p.polled(a.asked)
 		return
 	}
 	begin := p.begin(a, newest)
 	if !ok {
 		newest, begin = a.earlier, a.earlierBegin
 	}
-	p.learnEdge(begin, newest, a.End, a.asked, a.aligned)
+	p.learnEdge(begin, newest, a.End, a.seen, a.aligned)
 }
 
 // learnEdge takes note of the newest visible slot, 0 where there is none. The media from
@@ -283,11 +296,12 @@ func (p *Poller) learnEdge(begin, newest, end, asked source.Slot, aligned bool) 
 		}
 		p.misses++
 	}
-	p.polled()
+	p.polled(asked)
 }
 
-func (p *Poller) polled() {
+func (p *Poller) polled(asked source.Slot) {
 	p.polls++
+	p.estimate.polledAt = asked
 	p.longest.Store(int64(p.longestFragment()))
 	if p.opts.Lag == Auto {
 		p.lag.Store(int64(p.estimate.delay))
