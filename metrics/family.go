@@ -59,3 +59,25 @@ func (f *families) counterFunc(name, help string, value func() float64) {
 func (f *families) gaugeFunc(name, help string, value func() float64) {
 	f.add(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value), dto.MetricType_GAUGE, name, help, nil)
 }
+
+// readGauges adds gauges with one label, all of whose values are read at every scrape.
+func (f *families) readGauges(name, help, label string, values func() map[string]float64) {
+	labels := []string{label}
+	f.add(&gauges{prometheus.NewDesc(name, help, labels, nil), values}, dto.MetricType_GAUGE, name, help, labels)
+}
+
+// gauges is a metric with one value for each value of its label.
+type gauges struct {
+	desc *prometheus.Desc
+	read func() map[string]float64
+}
+
+// Describe implements prometheus.Collector.
+func (g *gauges) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
+
+// Collect implements prometheus.Collector.
+func (g *gauges) Collect(ch chan<- prometheus.Metric) {
+	for value, v := range g.read() {
+		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, v, value)
+	}
+}

@@ -64,6 +64,17 @@ type Connection struct {
 	Reconnects uint64
 }
 
+// Cores are the cores that the process may use, and the shares of the work of the last ten
+// seconds that could have been done and was not, from 0 to 1.
+type Cores struct {
+	// Limit is how many cores there are: a quota may be a fraction.
+	Limit float64
+	// Quota is the share of the periods of the CPU quota in which that was used up; Machine
+	// that of the time in which threads waited for a core, and Process that in which
+	// goroutines waited for a thread.
+	Quota, Machine, Process float64
+}
+
 // Sources are the functions that are called at every scrape. Metrics whose source is nil
 // are left out.
 type Sources struct {
@@ -76,6 +87,8 @@ type Sources struct {
 	InflightBytes func() int64
 	// MatsOpen returns the number of open OpenCV matrices.
 	MatsOpen func() int
+	// Cores returns how many cores the process may use, and what it lacks.
+	Cores func() Cores
 	// BusyRatio returns the share of the last ten seconds that the workers were busy.
 	BusyRatio func() float64
 	// Now returns the present by the clock of the slots, and ClockOffset how far the host's
@@ -181,6 +194,16 @@ func (f *families) addSources(src Sources) {
 	if src.BusyRatio != nil {
 		f.gaugeFunc("cvfeeder_workers_busy_ratio",
 			"Share of the last ten seconds that the workers were busy. Near 1 there are too few cores, and frames will be late soon.", src.BusyRatio)
+	}
+	if src.Cores != nil {
+		f.gaugeFunc("cvfeeder_cpu_limit_cores", "Cores that the process may use: those of the machine, or fewer by affinity or by the CPU quota of its cgroup.",
+			func() float64 { return src.Cores().Limit })
+		f.readGauges("cvfeeder_cpu_lacking_ratio", "Share of the last ten seconds in which work could have been done and was not, by what was in its way: `quota`, the share of the periods of the CPU quota in which it was used up; "+
+			"`machine`, the share of their time that threads waited for a core; `process`, the share that goroutines waited for a thread.", "cause",
+			func() map[string]float64 {
+				c := src.Cores()
+				return map[string]float64{"quota": c.Quota, "machine": c.Machine, "process": c.Process}
+			})
 	}
 	if src.Remakes != nil {
 		f.counterFunc("cvfeeder_nats_remade_total", "Streams and buckets in NATS that were gone while they were in use, and that were made again, empty.",

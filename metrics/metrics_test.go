@@ -43,6 +43,7 @@ func sources(t *testing.T) metrics.Sources {
 		InflightBytes: func() int64 { return 4711 },
 		MatsOpen:      func() int { return 2 },
 		BusyRatio:     func() float64 { return .5 },
+		Cores:         func() metrics.Cores { return metrics.Cores{Limit: .5, Quota: .25} },
 		ClockOffset:   func() time.Duration { return 1500 * time.Millisecond },
 		Group:         func() (int, int) { return 2, 3 },
 		NotReady:      func() map[string]int { return map[string]int{"stream_full": 1, "camera_silent": 0} },
@@ -162,6 +163,8 @@ var contract = map[string]string{
 	"cvfeeder_build_info":               "gauge go,opencv,version",
 
 	"cvfeeder_clock_offset_seconds": "gauge ",
+	"cvfeeder_cpu_lacking_ratio":    "gauge cause",
+	"cvfeeder_cpu_limit_cores":      "gauge ",
 	"cvfeeder_workers_busy_ratio":   "gauge ",
 	"cvfeeder_cluster_members":      "gauge ",
 	"cvfeeder_cluster_streams":      "gauge ",

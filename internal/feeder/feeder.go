@@ -15,12 +15,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/cores"
 	"github.com/cvfeeder/cvfeeder/internal/observe"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/internal/web"
@@ -127,7 +127,7 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 		return errors.Join(err, closeListener(listener))
 	}
 	p := &parts{
-		plan: plan, service: service, traces: traces, limit: limit, broker: b, metrics: m, outlet: out, log: f.Log,
+		plan: plan, service: service, traces: traces, cores: cores.New(os.DirFS("/")), limit: limit, broker: b, metrics: m, outlet: out, log: f.Log,
 		histories: &observe.Histories{Now: service.Now},
 	}
 	p.pipeline = f.pipeline(p, switches)
@@ -154,6 +154,7 @@ type parts struct {
 	plan      Plan
 	service   *kinesis.Client
 	traces    *traces
+	cores     *cores.Watch
 	limit     *payloadLimit
 	broker    *broker
 	metrics   *metrics.Metrics
@@ -198,7 +199,7 @@ func (f *Feeder) pipeline(p *parts, switches Switches) *pipeline.Pipeline {
 	decoder := switches.Decoder()
 	decoder.Buffers = new(transform.Buffers)
 	return pipeline.New(pipeline.Options{
-		Workers:   runtime.GOMAXPROCS(0),
+		Workers:   p.cores.Workers(),
 		NewWorker: func() pipeline.Worker { return opencv.NewWorker(decoder) },
 		Delivery:  p.outlet.delivery,
 		// Garbage that has not been collected yet counts against the budget, too.
@@ -227,6 +228,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 		handler := p.handler(l)
 		defer background(side, func(ctx context.Context) { web.Serve(ctx, l, handler, f.Log) })()
 	}
+	defer background(side, p.watchCores)()
 	defer func() { err = errors.Join(err, p.outlet.close()) }()
 	defer background(side, func(ctx context.Context) {
 		if err := p.broker.check(ctx, p.plan.Needs); err != nil {
@@ -244,18 +246,32 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	}
 	// The weight is no longer adjusted once ctx has ended: the replica then hands over its
 	// streams by setting its weight to zero, which a new weight would undo.
-	defer background(ctx, func(ctx context.Context) { p.outlet.sharing.weigh(ctx, p.pipeline) })()
+	defer background(ctx, func(ctx context.Context) { p.outlet.sharing.weigh(ctx, p.pipeline, p.cores.Workers()) })()
 	defer background(side, p.answer)()
 	if f.Started != nil {
 		defer background(side, func(ctx context.Context) { f.Started(ctx, r) })()
 	}
-	f.Log.Info("running", "version", Version(), "streams", len(f.Config.Streams), "http", r.HTTP, "nats", p.broker.url)
+	f.Log.Info("running", "version", Version(), "streams", len(f.Config.Streams), "cores", p.cores.Limit(), "http", r.HTTP, "nats", p.broker.url)
 	p.opened.Store(true)
 	if err := p.pipeline.Run(ctx, streams, follow); err != nil {
 		return Refused(err)
 	}
 	f.Log.Info("stopped")
 	return nil
+}
+
+// watchCores looks at the cores every second until ctx ends.
+func (p *parts) watchCores(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		p.cores.Look()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
 }
 
 // open waits until the broker is ready, and returns the streams that run here from the

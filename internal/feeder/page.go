@@ -40,6 +40,7 @@ func (p *parts) sources() metrics.Sources {
 		InflightBytes: p.pipeline.InflightBytes,
 		MatsOpen:      opencv.OpenMats,
 		BusyRatio:     p.pipeline.Busy,
+		Cores:         p.lacks,
 		Remakes:       p.broker.conn.Remakes,
 		Rollbacks:     p.broker.conn.Rollbacks,
 		NotReady:      p.watchdog.counts,
@@ -50,6 +51,12 @@ func (p *parts) sources() metrics.Sources {
 		s.Group = p.outlet.sharing.counts
 	}
 	return s
+}
+
+// lacks returns what the process lacks in cores.
+func (p *parts) lacks() metrics.Cores {
+	l := p.cores.Lack()
+	return metrics.Cores{Limit: l.Cores, Quota: l.Quota, Machine: l.Machine, Process: l.Process}
 }
 
 // metricsOf returns the states of streams as the metrics show them.

@@ -2,7 +2,6 @@ package feeder
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/cluster"
@@ -30,7 +29,7 @@ type sharing interface {
 	// part returns what this replica should run, nil where there is no group.
 	part() *health.Group
 	// weigh adjusts this replica's part of the streams, until ctx ends.
-	weigh(ctx context.Context, p *pipeline.Pipeline)
+	weigh(ctx context.Context, p *pipeline.Pipeline, workers int)
 }
 
 // alone is the sharing of a process that has all streams to itself.
@@ -41,7 +40,7 @@ func (alone) follow(next followFunc) followFunc                 { return next }
 func (alone) Find(string) (pipeline.Stream, bool)               { return pipeline.Stream{}, false }
 func (alone) counts() (members, streams int)                    { return 1, 0 }
 func (alone) part() *health.Group                               { return nil }
-func (alone) weigh(context.Context, *pipeline.Pipeline)         {}
+func (alone) weigh(context.Context, *pipeline.Pipeline, int)    {}
 
 // A group is the sharing of a replica that runs the streams it has the leases of.
 type group struct {
@@ -81,10 +80,10 @@ func (g *group) saveEvery() time.Duration {
 const weighEvery = 30 * time.Second
 
 // weigh gives this replica the part of the streams that it can decode, until ctx ends.
-func (g *group) weigh(ctx context.Context, p *pipeline.Pipeline) {
+func (g *group) weigh(ctx context.Context, p *pipeline.Pipeline, workers int) {
 	t := time.NewTicker(weighEvery)
 	defer t.Stop()
-	scale := cluster.NewScale(runtime.GOMAXPROCS(0))
+	scale := cluster.NewScale(workers)
 	for {
 		select {
 		case <-ctx.Done():

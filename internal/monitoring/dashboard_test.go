@@ -306,6 +306,7 @@ func TestMetricsExist(t *testing.T) {
 		MatsOpen: func() int { return 0 }, BusyRatio: func() float64 { return 0 }, Group: func() (int, int) { return 0, 0 },
 		ClockOffset: func() time.Duration { return 0 }, Remakes: func() uint64 { return 0 }, Rollbacks: func() uint64 { return 0 },
 		NotReady: func() map[string]int { return nil },
+		Cores:    func() metrics.Cores { return metrics.Cores{} },
 	})
 	known := map[string]bool{}
 	for _, f := range m.Families() {

@@ -210,9 +210,12 @@ func fleetKinesis() []panel {
 func fleetMachines() []panel {
 	return []panel{
 		chart(panel{
-			title: "Workers busy", description: "Share of the time that the workers were busy. Near 100% there are too few cores.", unit: "percentunit", width: 6, max: 1,
+			title: "Workers busy", description: "Share of the time that the workers were busy, and shares in which work waited for a core, by cause: quota, machine or process. Near 100% there are too few cores.", unit: "percentunit", width: 6, max: 1,
 			thresholds: []step{{nil, "transparent"}, {.9, "red"}},
-			queries:    []query{{expr: `cvfeeder_workers_busy_ratio{instance=~"$instance"}`, legend: "{{instance}}"}},
+			queries: []query{
+				{expr: `cvfeeder_workers_busy_ratio{instance=~"$instance"}`, legend: "{{instance}}"},
+				{expr: `cvfeeder_cpu_lacking_ratio{instance=~"$instance"}`, legend: "{{instance}} waits: {{cause}}"},
+			},
 		}),
 		chart(panel{
 			title: "Duration of a stage", description: "99th percentile: fetch of a window; decode, transform and publish of a frame.", unit: "s", width: 6,

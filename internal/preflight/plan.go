@@ -7,13 +7,14 @@ import (
 	"image"
 	"io"
 	"maps"
-	"runtime"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/cores"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -67,8 +68,9 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	c.printPolling(line, l)
 	c.printCost(line, l)
 	c.printQuota(line, l)
-	line("CPU", "%s of %d cores of this machine: decoding a frame and making its tensors takes %s", strconv.FormatFloat(l.cores, 'f', 2, 64), runtime.GOMAXPROCS(0), costText(costs))
-	workers := int64(runtime.GOMAXPROCS(0))
+	host := cores.New(os.DirFS("/"))
+	line("CPU", "%s of %s cores of this machine: decoding a frame and making its tensors takes %s", strconv.FormatFloat(l.cores, 'f', 2, 64), number(host.Limit()), costText(costs))
+	workers := int64(host.Workers())
 	line("memory", "about %s: %s in flight (delivery.inflight), %d workers, %s",
 		bytesText(float64(baseMemory+int64(c.cfg.Delivery.Inflight)+workers*l.largest+int64(l.streams)*streamMemory)),
 		bytesText(float64(c.cfg.Delivery.Inflight)), workers, count(l.streams, "stream"))
