@@ -13,6 +13,9 @@ import (
 // has about 200 bytes.
 const maxGapBytes = 64 << 10
 
+// shortest is the least distance of two slots.
+const shortest = source.Slot(source.MinInterval / time.Millisecond)
+
 // A Gap is a run of slots of one stream that all ended without a tensor, for the same
 // reason.
 type Gap struct {
@@ -80,21 +83,22 @@ func (g Gap) validate() error {
 		return fmt.Errorf("%d slots", g.Slots)
 	case g.To < g.From:
 		return fmt.Errorf("it ends at %v, before its start at %v", g.To, g.From)
+	case int64(g.Slots)-1 > int64((g.To-g.From)/shortest):
+		return fmt.Errorf("%d slots do not fit between %v and %v", g.Slots, g.From, g.To)
 	}
 	return nil
 }
 
 func parseSlot(s string) (source.Slot, error) {
-	t, err := parseTime(s)
-	return source.SlotAt(t), err
+	return source.ParseSlot(s)
 }
 
 // parseTime reads a time in RFC 3339. Its error quotes and cuts the text, which anybody
 // may have sent.
 func parseTime(s string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%.40q is not a time like 2026-01-02T03:04:05.200Z", s)
+	if _, err := source.ParseSlot(s); err != nil {
+		return time.Time{}, err
 	}
-	return t.UTC(), nil
+	t, err := time.Parse(time.RFC3339Nano, s) // which may be more exact
+	return t.UTC(), err
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 func TestGapMessage(t *testing.T) {
@@ -48,6 +49,41 @@ func TestParseGapErrors(t *testing.T) {
 			t.Errorf("%q: error %v does not say %q", tt.to, err, tt.want)
 		}
 	}
+}
+
+// TestGapsThatAreNone: what a gap says of itself has to make sense, whoever sent it.
+func TestGapsThatAreNone(t *testing.T) {
+	for _, text := range []string{
+		`{"stream":"a","from":"2026-01-02T03:04:05.200Z","to":"2026-01-02T03:04:05.800Z","slots":5,"reason":"no_media"}`,
+		`{"stream":"a","from":"2026-01-02T03:04:05.200Z","to":"2026-01-02T03:04:05.200Z","slots":2000000000,"reason":"no_media"}`,
+		`{"stream":"a","from":"0001-01-01T00:00:00Z","to":"2026-01-02T03:04:05.800Z","slots":4,"reason":"no_media"}`,
+		`{"stream":"a","from":"2026-01-02T03:04:05.200Z","to":"9999-12-31T23:59:59-12:00","slots":4,"reason":"no_media"}`,
+	} {
+		if g, err := publish.ParseGap([]byte(text)); err == nil {
+			t.Errorf("%s was taken for %+v", text, g)
+		}
+	}
+}
+
+func FuzzParsePosition(f *testing.F) {
+	f.Add("2026-01-02T03:04:05.200Z", "", "", "")
+	f.Add("2026-01-02T03:04:05.200Z", "no_media", "2026-01-02T03:04:05.800Z", "")
+	f.Add("9999-12-31T23:59:59-12:00", "", "", "2/5")
+	f.Fuzz(func(t *testing.T, at, gap, to, chunk string) {
+		h := map[string][]string{publish.HeaderVersion: {publish.Version}, publish.HeaderTime: {at}}
+		for name, value := range map[string]string{publish.HeaderGap: gap, publish.HeaderGapTo: to, publish.HeaderChunk: chunk} {
+			if value != "" {
+				h[name] = []string{value}
+			}
+		}
+		p, err := publish.ParsePosition(h)
+		if err != nil {
+			return
+		}
+		if source.CheckTime(p.First.Time()) != nil || source.CheckTime(p.Last.Time()) != nil || p.Last.Sub(p.First) < 0 || p.Part < 1 || p.Part > p.Parts {
+			t.Errorf("%+v", p)
+		}
+	})
 }
 
 func FuzzParseGap(f *testing.F) {

@@ -23,6 +23,40 @@ func SlotAt(t time.Time) Slot { return Slot(t.UnixMilli()) }
 // Time returns the instant of the slot, in UTC.
 func (s Slot) Time() time.Time { return time.UnixMilli(int64(s)).UTC() }
 
+// The slots that anything from outside may name: cursors, messages, requests, answers. Any
+// two of them are less than a [time.Duration] apart.
+const (
+	minSlot Slot = 0                 // 1970
+	maxSlot Slot = 7_258_118_400_000 // 2200
+	// maxTimeText is how long the text of an instant may be.
+	maxTimeText = 64
+)
+
+// CheckTime returns an error for an instant that is no slot's: before 1970, or from 2200 on.
+// Whoever gets an instant from outside checks it before doing anything with it.
+func CheckTime(t time.Time) error {
+	if t.Before(minSlot.Time()) || !t.Before(maxSlot.Time()) {
+		return fmt.Errorf("the year %d is out of range: from 1970 to 2199", t.UTC().Year())
+	}
+	return nil
+}
+
+// ParseSlot reads a slot that comes from outside: an instant in RFC 3339 that passes
+// [CheckTime]. The error quotes little of the text, which may be anything.
+func ParseSlot(text string) (Slot, error) {
+	if len(text) > maxTimeText {
+		return 0, fmt.Errorf("%.40q is too long for a time like 2026-01-02T03:04:05.200Z", text)
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return 0, fmt.Errorf("%.40q is not a time like 2026-01-02T03:04:05.200Z", text)
+	}
+	if err := CheckTime(t); err != nil {
+		return 0, fmt.Errorf("%.40q: %w", text, err)
+	}
+	return SlotAt(t), nil
+}
+
 // Add returns the instant d later, truncated to whole milliseconds.
 func (s Slot) Add(d time.Duration) Slot { return s + Slot(d.Milliseconds()) }
 

@@ -68,7 +68,7 @@ func Open(dir string) (*Store, error) {
 
 // acquire opens the lock file and locks it for this process, until it is closed.
 func acquire(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := openRegular(path, os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func acquire(path string) (*os.File, error) {
 // read loads the file. It sets a damaged one aside.
 func (s *Store) read() error {
 	path := filepath.Join(s.dir, fileName)
-	f, err := os.Open(path)
+	f, err := openRegular(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -1,10 +1,14 @@
 package checkpoint
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/sourcetest"
@@ -118,6 +122,92 @@ func TestDamagedFileIsSetAside(t *testing.T) {
 	if err != nil || len(aside) != 1 {
 		t.Errorf("set aside: %v, %v", aside, err)
 	}
+}
+
+// TestNoFiles: what only looks like a file is refused at once, and not touched.
+func TestNoFiles(t *testing.T) {
+	for kind, place := range map[string]func(path string) error{
+		"a pipe":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"a device":    func(path string) error { return os.Symlink("/dev/zero", path) },
+	} {
+		for _, name := range []string{fileName, lockName} {
+			dir := t.TempDir()
+			path := filepath.Join(dir, name)
+			if err := place(path); err != nil {
+				t.Fatal(err)
+			}
+			opened := background(func() error {
+				s, err := Open(dir)
+				if err == nil {
+					_ = s.Close()
+				}
+				return err
+			})
+			select {
+			case err := <-opened:
+				if err == nil || !strings.Contains(err.Error(), path) {
+					t.Errorf("%s as %s: %v", kind, name, err)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("%s as %s: it hangs", kind, name)
+			}
+			if _, err := os.Lstat(path); err != nil {
+				t.Errorf("%s as %s was touched: %v", kind, name, err)
+			}
+		}
+	}
+}
+
+// background calls f in a goroutine, because it may hang.
+func background(f func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	return done
+}
+
+// TestCursorsOutOfRange: a file with a cursor that cannot be one is set aside.
+func TestCursorsOutOfRange(t *testing.T) {
+	for _, cursor := range []string{"9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00Z", "2200-01-01T00:00:00Z", "x"} {
+		dir := t.TempDir()
+		raw := `{"a":"` + cursor + `"}`
+		text := fmt.Sprintf(`{"version":1,"sum":%q,"cursors":%s}`, sum([]byte(raw)), raw)
+		if err := os.WriteFile(filepath.Join(dir, fileName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir)
+		if got, ok := s.Load("a"); ok || s.Damaged() == "" {
+			t.Errorf("%s was taken for %v", cursor, got)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	good, err := encode(map[string]source.Slot{"a": 1767322445200})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good, true)
+	f.Add([]byte(`{"a":"9999-12-31T23:59:59-12:00","b":1}`), false)
+	f.Fuzz(func(t *testing.T, data []byte, whole bool) {
+		if !whole { // only the cursors, with the right sum
+			data = fmt.Appendf(nil, `{"version":1,"sum":%q,"cursors":%s}`, sum(data), data)
+		}
+		cursors, err := decode(data)
+		if err != nil {
+			return
+		}
+		again, err := encode(cursors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := decode(again); err != nil || !maps.Equal(back, cursors) {
+			t.Errorf("%v, and again %v, %v", cursors, back, err)
+		}
+	})
 }
 
 func TestUnwritableDirectory(t *testing.T) {

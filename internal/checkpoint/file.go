@@ -7,7 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
-	"time"
+	"syscall"
 
 	"github.com/cvfeeder/cvfeeder/source"
 )
@@ -39,13 +39,17 @@ func decode(data []byte) (map[string]source.Slot, error) {
 	if f.Sum != sum(f.Cursors) {
 		return nil, errors.New("wrong checksum")
 	}
-	var times map[string]time.Time
+	var times map[string]string
 	if err := json.Unmarshal(f.Cursors, &times); err != nil {
 		return nil, err
 	}
 	cursors := make(map[string]source.Slot, len(times))
 	for key, t := range times {
-		cursors[key] = source.SlotAt(t)
+		slot, err := source.ParseSlot(t)
+		if err != nil {
+			return nil, fmt.Errorf("the cursor of %.80q: %w", key, err)
+		}
+		cursors[key] = slot
 	}
 	return cursors, nil
 }
@@ -61,6 +65,24 @@ func encode(cursors map[string]source.Slot) ([]byte, error) {
 		return nil, err
 	}
 	return json.Marshal(file{Version: version, Sum: sum(raw), Cursors: raw})
+}
+
+// openRegular opens a file, and refuses what only looks like one: to read a pipe may take
+// for ever, and a device may have no end.
+func openRegular(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, flag|syscall.O_NONBLOCK, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file (%v): remove it", path, info.Mode().Type())
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func sum(data []byte) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE(data)) }

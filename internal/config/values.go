@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
+	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -125,6 +126,9 @@ func (s *Start) UnmarshalText(text []byte) error {
 	if err != nil {
 		return fmt.Errorf("%q is not a starting point; resume, now, or a time such as 2026-01-02T03:04:05Z", text)
 	}
+	if err := source.CheckTime(t); err != nil {
+		return err
+	}
 	*s = Start{StartAt, t.UTC()}
 	return nil
 }
@@ -141,6 +145,9 @@ func (e *End) UnmarshalText(text []byte) error {
 	t, err := time.Parse(time.RFC3339, string(text))
 	if err != nil {
 		return fmt.Errorf(`%q is not a time; for example 2026-01-02T03:04:05Z, or "" for no end`, text)
+	}
+	if err := source.CheckTime(t); err != nil {
+		return err
 	}
 	e.Time = t.UTC()
 	return nil

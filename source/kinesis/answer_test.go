@@ -215,3 +215,27 @@ func dripping(ctx context.Context, path string, status int) http.Handler {
 		}
 	})
 }
+
+// TestNumbersOutOfRange: numbers that cannot be true do no harm.
+func TestNumbersOutOfRange(t *testing.T) {
+	for _, hours := range []string{"2147483647", "2562048", "876001"} { // the second overflows a time.Duration
+		client := &http.Client{Transport: transport(func(*http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			_, _ = io.WriteString(w, `{"StreamInfo":{"Status":"ACTIVE","DataRetentionInHours":`+hours+`}}`)
+			return w.Result(), nil
+		})}
+		s := connect(t, "http://control.example", client, nil)
+		if err := s.Check(t.Context()); err != nil || s.Retention() != 100*365*24*time.Hour {
+			t.Errorf("%s hours: %v, %v", hours, s.Retention(), err)
+		}
+	}
+	srv := loopback(t, &raw{answer: func(w http.ResponseWriter, _ int) {
+		_, _ = io.WriteString(w, `{"Images":[{"TimeStamp":1e300,"ImageContent":"AAAA"},{"TimeStamp":-1e300,"ImageContent":"AAAA"},`+
+			`{"TimeStamp":9223372036854775,"ImageContent":"AAAA"},{"TimeStamp":-62135596800,"ImageContent":"AAAA"}]}`)
+	}})
+	for img, err := range connect(t, srv.URL, srv.Client(), nil).Images(t.Context(), past(4)) {
+		if err != nil || source.CheckTime(img.Time) != nil {
+			t.Errorf("an image at %v, %v", img.Time, err)
+		}
+	}
+}

@@ -59,7 +59,8 @@ func (s *Stream) Trail(ctx context.Context, from, to source.Slot) (time.Duration
 	}
 	least, ok := time.Duration(0), false
 	for _, f := range fragments {
-		if f.ServerTimestamp == nil || f.ProducerTimestamp == nil {
+		if f.ServerTimestamp == nil || f.ProducerTimestamp == nil ||
+			source.CheckTime(*f.ServerTimestamp) != nil || source.CheckTime(*f.ProducerTimestamp) != nil {
 			continue
 		}
 		if trail := f.ServerTimestamp.Sub(*f.ProducerTimestamp).Round(time.Millisecond); !ok || trail < least {
@@ -162,7 +163,7 @@ func (s *Stream) span(f types.Fragment) (poll.Span, bool) {
 		begin = f.ProducerTimestamp
 	}
 	length := f.FragmentLengthInMilliseconds
-	if begin == nil || length <= 0 || length > poll.MaxWindow.Milliseconds() {
+	if begin == nil || source.CheckTime(*begin) != nil || length <= 0 || length > poll.MaxWindow.Milliseconds() {
 		return poll.Span{}, false
 	}
 	start := source.SlotAt(begin.Round(time.Millisecond))

@@ -29,6 +29,9 @@ const (
 	learnAgain = 5 * time.Minute
 	// knownFor is how long a retention is known after it was looked up.
 	knownFor = learnAgain + time.Minute
+	// mostRetention is for how many hours a stream is taken to keep its media, at most: a
+	// hundred years.
+	mostRetention = 100 * 365 * 24
 )
 
 // StreamOptions say which stream to read, and which images to ask for.
@@ -115,7 +118,8 @@ func (s *Stream) describe(ctx context.Context) error {
 	case aws.ToInt32(info.DataRetentionInHours) <= 0:
 		return errNoRetention
 	}
-	s.keep(aws.ToTime(info.CreationTime), time.Duration(aws.ToInt32(info.DataRetentionInHours))*time.Hour)
+	hours := min(aws.ToInt32(info.DataRetentionInHours), mostRetention)
+	s.keep(aws.ToTime(info.CreationTime), time.Duration(hours)*time.Hour)
 	return nil
 }
 
@@ -214,7 +218,7 @@ func (s *Stream) ask(ctx context.Context, in media.GetImagesInput, w poll.Window
 	ctx, timeout := withTimeout(ctx, requestTime)
 	defer timeout.stop()
 	err := s.pages(ctx, timeout, &in, w, &got, func(img page.Image) bool {
-		if img.Time.IsZero() {
+		if img.Time.IsZero() || source.CheckTime(img.Time) != nil {
 			return true
 		}
 		timeout.pause()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
@@ -152,11 +151,11 @@ func (c *Cursors) load(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	at, err := time.Parse(time.RFC3339, string(v.Value()))
+	slot, err := source.ParseSlot(string(v.Value()))
 	if err != nil {
-		return fmt.Errorf("%.40q is not a cursor: delete it with: nats kv del %s %s", v.Value(), CursorBucket, key)
+		return fmt.Errorf("%.40q is not a cursor: %w: delete it with: nats kv del %s %.200s", v.Value(), err, CursorBucket, key)
 	}
-	c.note(key, source.SlotAt(at), v.Revision())
+	c.note(key, slot, v.Revision())
 	return nil
 }
 

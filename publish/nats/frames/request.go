@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // Codes of an [Error], which are those of HTTP.
@@ -69,11 +71,11 @@ func parseFrameRequest(data []byte) (Request, error) {
 			return Request{}, badRequest("%s is missing: a request is like %s", field.name, frameExample)
 		}
 	}
-	at, err := time.Parse(time.RFC3339, r.Time)
+	at, err := source.ParseSlot(r.Time)
 	if err != nil {
-		return Request{}, badRequest("time %q is not in RFC 3339, like 2026-01-02T03:04:05.200Z", r.Time)
+		return Request{}, badRequest("time: %v", err)
 	}
-	return Request{Stream: r.Stream, Time: at, Output: r.Output}, nil
+	return Request{Stream: r.Stream, Time: at.Time(), Output: r.Output}, nil
 }
 
 // parseRequest reads a request, which is one JSON object.

@@ -25,11 +25,14 @@ type lease struct {
 	at       time.Time // when it was written, by the server's clock
 }
 
-// leaseText is the JSON of a lease in the bucket.
+// leaseText is the JSON of a lease in the bucket. The cursor is in RFC 3339.
 type leaseText struct {
-	Owner  string    `json:"owner"`
-	Cursor time.Time `json:"cursor"`
+	Owner  string `json:"owner"`
+	Cursor string `json:"cursor"`
 }
+
+// maxName is how long the name of a member may be.
+const maxName = 1 << 10
 
 // A Claim says which stream to acquire, and how.
 type Claim struct {
@@ -221,11 +224,25 @@ func (l *Leases) get(ctx context.Context, key string) (lease, error) {
 	if err != nil {
 		return lease{}, err
 	}
-	var text leaseText
-	if err := json.Unmarshal(v.Value(), &text); err != nil {
-		return lease{}, fmt.Errorf("%.80q is not a lease: delete it with: nats kv del %s %s", v.Value(), Bucket, v.Key())
+	is, err := decodeLease(v.Value())
+	if err != nil {
+		return lease{}, fmt.Errorf("%.80q is not a lease: %w: delete it with: nats kv del %s %.200s", v.Value(), err, Bucket, v.Key())
 	}
-	return lease{Owner: text.Owner, Cursor: source.SlotAt(text.Cursor), revision: v.Revision(), at: v.Created()}, nil
+	is.revision, is.at = v.Revision(), v.Created()
+	return is, nil
+}
+
+// decodeLease reads a value of the bucket, which anybody may have written who is allowed to.
+func decodeLease(value []byte) (lease, error) {
+	var text leaseText
+	if err := json.Unmarshal(value, &text); err != nil {
+		return lease{}, err
+	}
+	if len(text.Owner) > maxName {
+		return lease{}, fmt.Errorf("the name of its owner has %d bytes", len(text.Owner))
+	}
+	cursor, err := source.ParseSlot(text.Cursor)
+	return lease{Owner: text.Owner, Cursor: cursor}, err
 }
 
 // put writes a lease, unless somebody else has written it since its revision.
@@ -234,10 +251,7 @@ func (l *Leases) put(ctx context.Context, key string, e lease) (uint64, error) {
 }
 
 func (e lease) encode() []byte {
-	data, err := json.Marshal(leaseText{e.Owner, e.Cursor.Time().UTC()})
-	if err != nil {
-		panic(err) // a text and a time
-	}
+	data, _ := json.Marshal(leaseText{e.Owner, e.Cursor.String()}) // two texts: it cannot fail
 	return data
 }
 

@@ -401,3 +401,28 @@ func TestFlushTellsOfALostStream(t *testing.T) {
 		t.Errorf("the cursor of the other one is %v", got)
 	}
 }
+
+// TestAValueOfOthers: a value that no member writes keeps its own stream from being
+// acquired, with an error that says what to do, and hurts nothing else.
+func TestAValueOfOthers(t *testing.T) {
+	url, _, js := conntest.Store(t)
+	a := join(t, url, "a")
+	acquire(t, a, claim("cam-1"))
+	kv, err := js.KeyValue(t.Context(), lease.Bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, cursor := range []string{"9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00Z"} {
+		key := fmt.Sprint("cam-", i+2)
+		if _, err := kv.Put(t.Context(), dial.EncodeKey("yard 1")+".s."+key, []byte(`{"owner":"","cursor":"`+cursor+`"}`)); err != nil {
+			t.Fatal(err)
+		}
+		h, err := a.Acquire(t.Context(), claim(key))
+		if err == nil || h.Held || !strings.Contains(err.Error(), "nats kv del "+lease.Bucket) {
+			t.Errorf("%s: %+v, %v", cursor, h, err)
+		}
+	}
+	if !a.Holds("cam-1") {
+		t.Error("the other stream is lost")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -32,6 +33,29 @@ type memberText struct {
 
 // maxHints is how many keys of released streams are kept until somebody asks for them.
 const maxHints = 100_000
+
+// What a member may say of itself, and how many there may be. Far beyond what any group has,
+// these keep one bad value from taking all streams, or from never expiring.
+const (
+	maxMembers = 1000
+	maxWeight  = 1e9
+	maxLease   = time.Hour
+)
+
+// decodeMember reads a value of the bucket, which anybody may have written who is allowed to.
+func decodeMember(value []byte) (memberText, error) {
+	var text memberText
+	if err := json.Unmarshal(value, &text); err != nil {
+		return memberText{}, err
+	}
+	switch {
+	case text.Weight < 0 || text.Weight > maxWeight:
+		return memberText{}, fmt.Errorf("the weight %v is out of range", text.Weight)
+	case text.Lease < MinDuration.Seconds() || text.Lease > maxLease.Seconds():
+		return memberText{}, fmt.Errorf("a lease of %v s is out of range", text.Lease)
+	}
+	return text, nil
+}
 
 // members are the members of a group, as the bucket has reported them.
 type members struct {
@@ -125,8 +149,10 @@ func (m *members) apply(c change, now time.Time) bool {
 	}
 	before, known := m.all[c.name]
 	var text memberText
-	if !c.gone && json.Unmarshal(c.value, &text) != nil {
-		c.gone = true // not written by a member
+	if !c.gone {
+		var err error
+		text, err = decodeMember(c.value)
+		c.gone = err != nil || !known && len(m.all) >= maxMembers // not written by a member
 	}
 	if c.gone {
 		delete(m.all, c.name)
@@ -135,7 +161,7 @@ func (m *members) apply(c change, now time.Time) bool {
 	if c.name == m.self {
 		m.own = now
 	} else if len(m.hints) < maxHints {
-		m.hints = append(m.hints, text.Released...)
+		m.hints = append(m.hints, text.Released[:min(len(text.Released), maxHints-len(m.hints))]...)
 	}
 	s := seen{Member: Member{c.name, text.Weight}, lease: time.Duration(text.Lease * float64(time.Second)), at: c.at}
 	m.all[c.name] = s
