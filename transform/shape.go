@@ -1,5 +1,7 @@
 package transform
 
+import "image"
+
 // Value returns the element that a pixel of a channel becomes in a tensor of a
 // float type: (pixel*Scale - Mean[channel]) / Std[channel], in float64.
 func (s *Spec) Value(channel int, pixel uint8) float64 {
@@ -20,4 +22,17 @@ func (s *Spec) Shape(g Geometry) []int {
 func (s *Spec) Bytes() (n int, known bool) {
 	n = s.Width * s.Height * s.Color.Channels() * s.DType.Size()
 	return n, n > 0
+}
+
+// BytesOf returns the size of the data of the tensor of a picture of the given size. The
+// error is that of [Spec.Geometry].
+func (s *Spec) BytesOf(picture image.Point) (int, error) {
+	if n, known := s.Bytes(); known {
+		return n, nil
+	}
+	g, err := s.Geometry(picture)
+	if err != nil {
+		return 0, err
+	}
+	return g.Size.X * g.Size.Y * s.Color.Channels() * s.DType.Size(), nil
 }

@@ -40,6 +40,7 @@ func (w *someDecode) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	return &transform.Tensor{Stream: w.frame.Stream, Slot: w.frame.Slot, Output: o, Shape: []int{1, 1, 1, 2}, Data: []byte("xx")}, nil
 }
 
+func (*someDecode) Rest()  {}
 func (*someDecode) Close() {}
 
 // someDelivered is a delivery that drops the slots of kind 2.

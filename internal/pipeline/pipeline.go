@@ -12,8 +12,9 @@
 // Besides what the streams publish, [Pipeline.Frame] makes a single tensor of any slot,
 // and [Pipeline.View] shows the next frame of a stream.
 //
-// The bytes between feeds and delivery are bounded by a budget: a stream that finds it
-// used up stops reading. When ctx ends nothing more is read, and what is in flight is
+// The bytes between feeds and delivery, the workers' included, are bounded by a budget: a
+// stream that finds it used up stops reading. The workers' time is shared out among the
+// streams alike, whatever a single frame takes. When ctx ends nothing more is read, and what is in flight is
 // finished within [Options.Drain].
 //
 // The package is larger than most packages because the whole way of a frame is in it,
@@ -48,7 +49,11 @@ type Options struct {
 	Workers   int
 	NewWorker func() Worker
 	Delivery  publish.Delivery
-	// Inflight bounds the bytes of frames and tensors between feeds and delivery.
+	// Measure tells what a frame will take. By default only what is known without its
+	// picture counts against Inflight.
+	Measure Measure
+	// Inflight bounds the bytes of frames and tensors between feeds and delivery, and of
+	// what the workers take. A frame that takes more than that has to be the only one.
 	Inflight int64
 	// Drain is how long what is in flight may take to finish at the end. Default:
 	// [DefaultDrain].
@@ -75,8 +80,7 @@ type Options struct {
 // after it runs.
 type Pipeline struct {
 	opts     Options
-	jobs     chan *job
-	budget   *budget
+	turns    *turns
 	load     load
 	requests requests
 
@@ -96,7 +100,7 @@ func New(opts Options) *Pipeline {
 		opts.Now = time.Now
 	}
 	return &Pipeline{
-		opts: opts, jobs: make(chan *job), budget: newBudget(opts.Inflight), streams: map[string]*stream{},
+		opts: opts, turns: newTurns(opts.Inflight), streams: map[string]*stream{},
 	}
 }
 
@@ -129,7 +133,7 @@ func (p *Pipeline) Run(ctx context.Context, streams []Stream, follow func(contex
 	}
 	r.loops.Wait()
 	p.requests.close()
-	close(p.jobs)
+	p.turns.end()
 	workers.Wait()
 	stopReports()
 	reports.Wait()
@@ -194,7 +198,7 @@ func (p *Pipeline) Names() []string {
 
 // InflightBytes returns the bytes of frames and tensors between feeds and delivery.
 func (p *Pipeline) InflightBytes() int64 {
-	n := p.budget.used.Load()
+	n := p.turns.used.Load()
 	for _, s := range p.sorted() {
 		n += s.feed.State().HeldBytes
 	}

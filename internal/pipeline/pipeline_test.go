@@ -53,9 +53,7 @@ func TestOrderIsKept(t *testing.T) {
 func TestBudgetBoundsWhatIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{decode: func(source.Slot) time.Duration { return 50 * time.Millisecond }}
-		// A frame has 12 bytes, and so has each of its two tensors. Their size is not
-		// known beforehand, and taken for that of the frame before.
-		const job = 3 * 12
+		const job = 3 * 24 // a frame, which is a slot's name, and its two tensors
 		r.build(t, 4, 20*time.Second, func(o *Options, _ []Stream) { o.Inflight = 2*job + 3 })
 		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)

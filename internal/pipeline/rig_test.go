@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"log/slog"
 	"slices"
 	"sync"
@@ -58,7 +59,14 @@ func (w *worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	}, nil
 }
 
+func (w *worker) Rest() {}
+
 func (w *worker) Close() { w.closed = true }
+
+// measure tells the size that makes a tensor as large as the frame, and no more memory.
+func measure(f source.Frame, _ []*transform.Output) (image.Point, int64) {
+	return image.Pt(len(f.Data)/3, 1), 0
+}
 
 // rig is a pipeline of feeds, deliveries and cursors in memory.
 type rig struct {
@@ -93,7 +101,7 @@ func (r *rig) Publish(ctx context.Context, m publish.Message) error {
 		}
 	}
 	r.mu.Lock()
-	r.inflight = max(r.inflight, r.budget.used.Load())
+	r.inflight = max(r.inflight, r.turns.used.Load())
 	r.mu.Unlock()
 	return r.out.Publish(ctx, m)
 }
@@ -151,7 +159,7 @@ func (r *rig) build(t *testing.T, n int, length time.Duration, change func(*Opti
 		streams[i].fails(nil)
 	}
 	opts := Options{
-		Workers: 3, Delivery: r, Inflight: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		Workers: 3, Delivery: r, Measure: measure, Inflight: 1 << 20, Log: slog.New(slog.DiscardHandler),
 		NewWorker: func() Worker {
 			r.mu.Lock()
 			defer r.mu.Unlock()

@@ -52,12 +52,8 @@ type camera struct {
 	reopen  func()              // opens another feed at the ledger's cursor
 	outputs []*transform.Output // of all routes
 	seen    streamObservers
-	// unsized is the bytes of the last tensor whose size its spec does not tell.
-	unsized atomic.Int64
+	share   share // of the workers' time, guarded by turns
 }
-
-// firstUnsized is taken for the bytes of such a tensor before the first one.
-const firstUnsized = 8 << 20
 
 // A feed is that of a stream. Another one takes its place when the stream goes back.
 type feed struct{ current atomic.Pointer[source.Feed] }
@@ -76,7 +72,6 @@ func (f *feed) State() source.FeedState { return f.get().State() }
 // request.
 func open(s Stream, from source.Slot, seen func(first source.Slot) streamObservers, answered func(error)) *camera {
 	c := &camera{Stream: s, ledger: source.NewLedger(s.Grid, from), outputs: outputs(s.Routes)}
-	c.unsized.Store(firstUnsized)
 	if seen != nil {
 		c.seen = seen(c.ledger.Stats().Start)
 		c.ledger.Watch(func(from source.Slot, n int, o source.Outcome) {

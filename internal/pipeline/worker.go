@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"image"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/publish"
@@ -16,8 +17,16 @@ type Worker interface {
 	Decode(f source.Frame, outs []*transform.Output) error
 	// Tensor makes an output's tensor of the decoded frame.
 	Tensor(o *transform.Output) (*transform.Tensor, error)
+	// Rest is called when the decoded frame is no longer needed. The worker gives back the
+	// memory that it does not keep for the next one.
+	Rest()
 	Close()
 }
+
+// Measure reads the header of a frame's picture. It returns the picture's size in pixels,
+// and how many bytes of memory a worker takes to decode it and to make the outputs, besides
+// the frame and the tensors. A picture that cannot be decoded takes none.
+type Measure func(f source.Frame, outs []*transform.Output) (size image.Point, work int64)
 
 var errStale = errors.New("older than the freshness limit")
 
@@ -28,7 +37,7 @@ type job struct {
 	routes []publish.Route // the outputs to make: all of the stream's, or the requested one
 	views  *views          // who may want to look at it; nil for a requested frame
 	seen   frameObservers
-	cost   int64 // of the budget, from admit to release
+	turn   turn
 
 	// result belongs to the worker until done is closed, and then to whoever waited for
 	// that.
@@ -45,12 +54,12 @@ type result struct {
 
 // newJob returns the job of a frame that the feed yielded.
 func newJob(c *camera, f source.Frame, v *views) *job {
-	return &job{camera: c, frame: f, routes: c.Routes, views: v, seen: c.seen.frame(f, false), done: make(chan struct{})}
+	return &job{camera: c, frame: f, routes: c.Routes, views: v, seen: c.seen.frame(f, false), turn: newTurn(), done: make(chan struct{})}
 }
 
 // newRequest returns the job of a frame that somebody asked for, of one output.
 func newRequest(c *camera, f source.Frame, r publish.Route) *job {
-	return &job{camera: c, frame: f, routes: []publish.Route{r}, seen: c.seen.frame(f, true), done: make(chan struct{})}
+	return &job{camera: c, frame: f, routes: []publish.Route{r}, seen: c.seen.frame(f, true), turn: newTurn(), done: make(chan struct{})}
 }
 
 // requested tells whether somebody asked for the frame: then it is made however old it
@@ -72,15 +81,31 @@ func (j *job) recycle() {
 	j.frame.Data, j.frame.Recycle = nil, nil
 }
 
-// bytes returns how many bytes the job holds at most. Tensors as large as the picture
-// are taken to be as large as those of the frame before.
-func (j *job) bytes() int64 {
+// measure works out how many bytes the job will hold: the frame, its tensors, and what the
+// worker takes meanwhile.
+func (j *job) measure(measure Measure) int64 {
+	var size image.Point
 	n := int64(len(j.frame.Data))
+	if measure != nil {
+		var work int64
+		size, work = measure(j.frame, j.camera.outputs)
+		n += work
+	}
 	for _, r := range j.routes {
-		if size, known := r.Output.Spec.Bytes(); known {
-			n += int64(size)
-		} else {
-			n += j.camera.unsized.Load()
+		bytes, err := r.Output.Spec.BytesOf(size)
+		if err == nil { // otherwise there will be no tensor
+			n += int64(bytes)
+		}
+	}
+	return n
+}
+
+// held returns how many bytes a job holds that no worker has any more.
+func (j *job) held() int64 {
+	n := int64(len(j.frame.Data))
+	for _, t := range j.result.tensors {
+		if t != nil {
+			n += int64(len(t.Data))
 		}
 	}
 	return n
@@ -95,13 +120,20 @@ func (j *job) stale(now time.Time) bool {
 // work transforms jobs until there are no more.
 func (p *Pipeline) work(w Worker) {
 	defer w.Close()
-	for j := range p.jobs {
+	for {
+		j := p.turns.next()
+		if j == nil {
+			return
+		}
 		begin := time.Now()
 		j.result = p.transform(w, j)
-		p.load.worked(time.Since(begin))
+		w.Rest()
+		took := time.Since(begin)
+		p.load.worked(took)
 		if j.result.viewers == nil {
 			j.recycle()
 		}
+		p.turns.worked(j, took)
 		close(j.done)
 	}
 }
@@ -139,9 +171,6 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 			return r
 		}
 		r.tensors[i] = t
-		if _, known := route.Output.Spec.Bytes(); !known {
-			j.camera.unsized.Store(int64(len(t.Data)))
-		}
 	}
 	return r
 }

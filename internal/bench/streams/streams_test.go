@@ -47,6 +47,7 @@ func (w *worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	}, nil
 }
 
+func (*worker) Rest()  {}
 func (*worker) Close() {}
 
 type broker struct{ published atomic.Int64 }

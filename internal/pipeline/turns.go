@@ -1,0 +1,176 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// turns gives the workers to the streams, and the budget of bytes to their frames. The
+// next worker is for the stream that has had the least of the workers' time, so a stream
+// whose frames take long waits for the others, not the others for it. When that
+// stream's frame does not fit into the budget yet, all wait: otherwise small frames could
+// keep out a large one for ever.
+type turns struct {
+	limit int64
+	used  atomic.Int64 // of the limit; changed with mu held
+	begun time.Time
+
+	mu      sync.Mutex
+	changed *sync.Cond // a worker may find something to do, or the end
+	waiting []*job     // in the order in which they came
+	ended   bool
+	// floor is how much time the stream of the last turn had had by then. Streams that come
+	// later are taken to have had as much: they do not save up turns while they have nothing
+	// to do.
+	floor time.Duration
+}
+
+// A share is how much of the workers' time a stream has had.
+type share struct {
+	spent   time.Duration // on frames that are done
+	running int           // frames that are being worked on
+	since   time.Duration // the sum of when these were begun
+}
+
+// at returns how much time the stream has had by now.
+func (s *share) at(now time.Duration) time.Duration {
+	return s.spent + time.Duration(s.running)*now - s.since
+}
+
+// A turn is a job's: its part of the budget, and when a worker took it.
+type turn struct {
+	cost  int64
+	taken chan struct{} // closed by the worker
+	begun time.Duration
+}
+
+func newTurn() turn { return turn{taken: make(chan struct{})} }
+
+func newTurns(limit int64) *turns {
+	t := &turns{limit: max(limit, 1), begun: time.Now()} // with 0, frames would cost nothing
+	t.changed = sync.NewCond(&t.mu)
+	return t
+}
+
+// wait returns true once a worker has taken the job, whose cost is set, and false when ctx
+// ended first. A job that costs more than the whole budget has to be the only one.
+func (t *turns) wait(ctx context.Context, j *job) bool {
+	t.mu.Lock()
+	j.turn.cost = min(j.turn.cost, t.limit)
+	s := &j.camera.share
+	s.spent += max(0, t.floor-s.at(time.Since(t.begun)))
+	t.waiting = append(t.waiting, j)
+	t.mu.Unlock()
+	t.changed.Signal()
+	select {
+	case <-j.turn.taken:
+		return true
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.Index(t.waiting, j)
+	if i < 0 {
+		return true
+	}
+	t.waiting = slices.Delete(t.waiting, i, i+1)
+	t.changed.Signal() // others may have waited behind it
+	return false
+}
+
+// next waits for the next job, and returns nil after the end.
+func (t *turns) next() *job {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for {
+		now := time.Since(t.begun)
+		if i := t.first(now); i >= 0 && t.used.Load()+t.waiting[i].turn.cost <= t.limit {
+			j := t.waiting[i]
+			t.waiting = slices.Delete(t.waiting, i, i+1)
+			t.begin(j, now)
+			return j
+		}
+		if t.ended {
+			return nil
+		}
+		t.changed.Wait()
+	}
+}
+
+// first returns the index of the job whose turn it is, -1 where none waits.
+func (t *turns) first(now time.Duration) int {
+	first, least := -1, time.Duration(0)
+	for i, j := range t.waiting {
+		if had := j.camera.share.at(now); first < 0 || had < least {
+			first, least = i, had
+		}
+	}
+	return first
+}
+
+func (t *turns) begin(j *job, now time.Duration) {
+	s := &j.camera.share
+	t.floor = max(t.floor, s.at(now))
+	s.running++
+	s.since += now
+	j.turn.begun = now
+	t.used.Add(j.turn.cost)
+	close(j.turn.taken)
+	if len(t.waiting) > 0 {
+		t.changed.Signal() // there may be room for another
+	}
+}
+
+// worked notes that a worker is done with a job, and gives back what only it needed.
+func (t *turns) worked(j *job, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := &j.camera.share
+	s.running--
+	s.since -= j.turn.begun
+	s.spent += took
+	t.reduce(j, j.held())
+}
+
+// give gives back all that a job holds of the budget.
+func (t *turns) give(j *job) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reduce(j, 0)
+}
+
+func (t *turns) reduce(j *job, cost int64) {
+	if less := j.turn.cost - cost; less > 0 {
+		j.turn.cost = cost
+		t.used.Add(-less)
+		t.changed.Signal()
+	}
+}
+
+// end lets the workers go. By then no job is waiting.
+func (t *turns) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	t.changed.Broadcast()
+}
+
+// admit passes a job to a worker once it is its turn and the budget has room for it. It
+// returns false when ctx ends first.
+func (p *Pipeline) admit(ctx context.Context, j *job) bool {
+	j.turn.cost = j.measure(p.opts.Measure)
+	return p.turns.wait(ctx, j)
+}
+
+// release gives back what a job holds.
+func (p *Pipeline) release(j *job) {
+	for _, t := range j.result.tensors {
+		if t != nil {
+			t.Release()
+		}
+	}
+	p.turns.give(j)
+}
