@@ -19,6 +19,8 @@ const (
 	ReasonTruncated Reason = "truncated"
 	// ReasonCorrupt: the decoder found an error in the picture.
 	ReasonCorrupt Reason = "corrupt"
+	// ReasonCost: the picture would take too long to decode.
+	ReasonCost Reason = "cost"
 	// ReasonUnfit: the picture is whole, but it does not suit the output: see
 	// [Spec.Geometry].
 	ReasonUnfit Reason = "unfit"

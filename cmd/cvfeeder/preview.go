@@ -42,7 +42,7 @@ picture's pixels.`,
 		Example: "  cvfeeder preview -c cvfeeder.yaml --output detector --image frame.jpg -o seen.png",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			output, err := p.find()
+			output, decoder, err := p.find()
 			if err != nil {
 				return feeder.Usage(err)
 			}
@@ -50,7 +50,7 @@ picture's pixels.`,
 			if err != nil {
 				return feeder.Usage(err)
 			}
-			return p.show(cmd.OutOrStdout(), output, data)
+			return p.show(cmd.OutOrStdout(), output, decoder, data)
 		},
 	}
 	flags := cmd.Flags()
@@ -61,15 +61,19 @@ picture's pixels.`,
 	return cmd
 }
 
-// find returns the output of the config file.
-func (p *preview) find() (*transform.Output, error) {
+// find returns the output of the config file, and how pictures are decoded.
+func (p *preview) find() (*transform.Output, opencv.Options, error) {
 	cfg, err := loadConfig(p.config)
 	if err != nil {
-		return nil, err
+		return nil, opencv.Options{}, err
 	}
 	plan, err := feeder.NewPlan(cfg)
 	if err != nil {
-		return nil, err
+		return nil, opencv.Options{}, err
+	}
+	switches, err := feeder.ReadSwitches(os.Getenv)
+	if err != nil {
+		return nil, opencv.Options{}, err
 	}
 	outputs := plan.Outputs
 	o := outputs[p.output]
@@ -78,9 +82,9 @@ func (p *preview) find() (*transform.Output, error) {
 		if p.output == "" {
 			why = "no output: name it with --output NAME"
 		}
-		return nil, fmt.Errorf("%s; there are: %s", why, strings.Join(slices.Sorted(maps.Keys(outputs)), ", "))
+		return nil, opencv.Options{}, fmt.Errorf("%s; there are: %s", why, strings.Join(slices.Sorted(maps.Keys(outputs)), ", "))
 	}
-	return o, nil
+	return o, feeder.Decoder(switches, cfg), nil
 }
 
 // read returns the bytes of the picture. It fails if writing the PNG would overwrite
@@ -106,12 +110,8 @@ func (p *preview) read() ([]byte, error) {
 }
 
 // show makes the tensor, writes the PNG, and prints the rest.
-func (p *preview) show(w io.Writer, o *transform.Output, data []byte) error {
-	switches, err := feeder.ReadSwitches(os.Getenv)
-	if err != nil {
-		return err
-	}
-	worker := opencv.NewWorker(switches.Decoder())
+func (p *preview) show(w io.Writer, o *transform.Output, decoder opencv.Options, data []byte) error {
+	worker := opencv.NewWorker(decoder)
 	defer worker.Close()
 	frame := source.Frame{Stream: "preview", Data: data}
 	if err := worker.Decode(frame, []*transform.Output{o}); err != nil {

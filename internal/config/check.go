@@ -12,6 +12,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // A checker reports problems that the type of a key cannot rule out: those of references,
@@ -32,6 +33,9 @@ func (d checker) check(c *Config) {
 	}
 	if c.Delivery.Inflight == 0 {
 		d.Report("delivery.inflight", "no frame fits into 0 bytes; for example 64MiB")
+	}
+	if c.Decoder.MaxSize == (Size{}) {
+		d.Report("decoder.max_size", "no picture fits into no size; for example %dx%d", poll.MaxWidth, poll.MaxHeight)
 	}
 	if c.HTTP.Listen != "" {
 		if err := checkAddress(c.HTTP.Listen); err != nil {

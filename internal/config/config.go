@@ -20,6 +20,9 @@
 // that cannot work are errors, and all of them are reported at once. Package strictyaml
 // reads the YAML, with ${VAR} for environment variables; this package has the keys, their
 // defaults and meanings, and the checks that need more than one of them.
+//
+// The package is larger than most packages because all keys are in it: a key is a few lines
+// in several of its files, and what a key allows often depends on another one.
 package config
 
 import (
@@ -41,6 +44,8 @@ type Config struct {
 	NATS NATS `yaml:"nats"`
 	// Delivery is how messages are delivered, and with which guarantees.
 	Delivery Delivery `yaml:"delivery"`
+	// Decoder is the limits of decoding pictures.
+	Decoder Decoder `yaml:"decoder"`
 	// State is the directory for cursors, from which streams resume after a restart,
 	// unless NATS keeps them, and for what the embedded server stores; empty keeps
 	// nothing.
@@ -122,8 +127,16 @@ type Delivery struct {
 	// reject (an error at the start) or chunk (several messages, each with a part).
 	Oversize Oversize `yaml:"oversize" jsonschema:"enum=reject,enum=chunk"`
 	// Inflight is the limit on the memory of pictures and tensors between fetching and
-	// delivery: their bytes, plus two fifths for the garbage collector.
+	// delivery: their bytes and what decoding them takes, plus two fifths for the garbage
+	// collector. A picture that takes more than that is decoded while there is no other.
 	Inflight Bytes `yaml:"inflight"`
+}
+
+// Decoder is the limits of decoding pictures.
+type Decoder struct {
+	// MaxSize is the width and height in pixels of the largest pictures that are decoded;
+	// larger ones are undecodable. Large pictures take much memory: see delivery.inflight.
+	MaxSize Size `yaml:"max_size"`
 }
 
 // JetStream describes the stream that tensors are stored in.

@@ -29,6 +29,7 @@ func defaults() *Config {
 			Oversize: OversizeReject,
 			Inflight: 64 << 20,
 		},
+		Decoder: Decoder{MaxSize: Size{poll.MaxWidth, poll.MaxHeight}},
 		HTTP:    HTTP{Listen: DefaultListen, Ready: health.Any},
 		Log:     Log{Level: LevelInfo, Format: LogText},
 		Cluster: Cluster{Lease: lease.DefaultDuration},

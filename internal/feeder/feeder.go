@@ -196,11 +196,12 @@ func checkCredentials(ctx context.Context, client *kinesis.Client, log *slog.Log
 }
 
 func (f *Feeder) pipeline(p *parts, switches Switches) *pipeline.Pipeline {
-	decoder := switches.Decoder()
+	decoder := Decoder(switches, f.Config)
 	decoder.Buffers = new(transform.Buffers)
 	return pipeline.New(pipeline.Options{
 		Workers:   p.cores.Workers(),
 		NewWorker: func() pipeline.Worker { return opencv.NewWorker(decoder) },
+		Measure:   opencv.NewMeter(decoder).Measure,
 		Delivery:  p.outlet.delivery,
 		// Garbage that has not been collected yet counts against the budget, too.
 		Inflight:  int64(f.Config.Delivery.Inflight) * 100 / (100 + GCPercent),

@@ -3,6 +3,7 @@ package feeder
 import (
 	"fmt"
 
+	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/transform/opencv"
 )
 
@@ -44,8 +45,11 @@ func isOn(getenv func(string) string, variable string) (bool, error) {
 	}
 }
 
-// Decoder returns the options of a worker that decodes as the switches say.
-func (s Switches) Decoder() opencv.Options { return opencv.Options{NoRowDecoder: !s.RowDecoder} }
+// Decoder returns the options of a worker that decodes as the switches and the config say.
+func Decoder(s Switches, cfg *config.Config) opencv.Options {
+	limit := cfg.Decoder.MaxSize
+	return opencv.Options{NoRowDecoder: !s.RowDecoder, MaxWidth: limit.Width, MaxHeight: limit.Height}
+}
 
 // logSwitches logs which of the parts are not used.
 func (f *Feeder) logSwitches(s Switches) {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
 )
 
 // TestSwitches: only "on" and "off" are understood, everything is on by default, and the
@@ -39,7 +41,7 @@ func TestSwitches(t *testing.T) {
 		if err != nil || got != tt.want {
 			t.Errorf("%s=%s: %+v, %v", tt.name, tt.value, got, err)
 		}
-		if got.Decoder().NoRowDecoder == got.RowDecoder {
+		if Decoder(got, new(config.Config)).NoRowDecoder == got.RowDecoder {
 			t.Errorf("%s=%s: the decoder does something else", tt.name, tt.value)
 		}
 		var log bytes.Buffer

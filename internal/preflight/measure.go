@@ -43,7 +43,7 @@ func (c *checker) measure(s checked, size image.Point) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	worker := opencv.NewWorker(switches.Decoder())
+	worker := opencv.NewWorker(feeder.Decoder(switches, c.cfg))
 	defer worker.Close()
 	var took []time.Duration
 	for begin := time.Now(); len(took) < measureFrames || time.Since(begin) < measureTime; {

@@ -36,10 +36,10 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 	if err != nil {
 		return picture{}, err
 	}
-	if err := w.checkSize(h.size); err != nil {
+	if err := w.meter.checkSize(h.size); err != nil {
 		return picture{}, err
 	}
-	if w.resizesRows(h, outs) {
+	if w.meter.resizesRows(h, outs) {
 		return w.decodeRows(data, h, outs[0])
 	}
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
@@ -61,15 +61,6 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 		convertCMYK(dst, p.view)
 	}
 	return p, nil
-}
-
-// checkSize checks a picture's size against the worker's limits.
-func (w *Worker) checkSize(size image.Point) error {
-	if size.X < 1 || size.Y < 1 || size.X > w.limit.X || size.Y > w.limit.Y {
-		return undecodable(transform.ReasonSize, "%dx%d pixels: 1x1 to %dx%d are accepted",
-			size.X, size.Y, w.limit.X, w.limit.Y)
-	}
-	return nil
 }
 
 // undecodable returns a DecodeError.

@@ -16,10 +16,10 @@ func TestRowDecoderIsOn(t *testing.T) {
 	on, off := NewWorker(Options{}), NewWorker(Options{NoRowDecoder: true})
 	defer on.Close()
 	defer off.Close()
-	if !on.rows || on.internals.decode_mcu == nil {
+	if !on.meter.rows || on.internals.decode_mcu == nil {
 		t.Error("off by default")
 	}
-	if off.rows || off.internals != new(Worker).internals {
+	if off.meter.rows || off.internals != new(Worker).internals {
 		t.Error("on although it is turned off")
 	}
 }

@@ -3,7 +3,23 @@
 #include "huffman.h"
 #include "idct.h"
 
-static size_t align(size_t n) { return (n + 63) / 64 * 64; }
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+static size_t align(size_t n) { return round_up(n, 64); }
+
+// What libjpeg allocates. Of a JPEG with several scans it keeps all coefficients; all else is
+// rows: of each component two rows of blocks and more, upsampled rows, and tables.
+static size_t library_bytes(j_decompress_ptr info) {
+	size_t bytes = 1 << 17;
+	int several = jpeg_has_multiple_scans(info);
+	for (int c = 0; c < info->num_components; c++) {
+		const jpeg_component_info *component = &info->comp_info[c];
+		size_t w = round_up(component->width_in_blocks, component->h_samp_factor);
+		size_t h = round_up(component->height_in_blocks, component->v_samp_factor);
+		if (several) bytes += w * h * sizeof(JBLOCK);
+		bytes += w * DCTSIZE * component->v_samp_factor * DCTSIZE * 4;
+	}
+	return bytes + (size_t)info->image_width * info->num_components * info->max_v_samp_factor * 4;
+}
 
 static void read_header(cvf_session *s, void *job) {
 	j_decompress_ptr info = &s->info;
@@ -23,6 +39,7 @@ static void read_header(cvf_session *s, void *job) {
 	default:
 		cvf_session_fail(s, "Unknown color space of %d components", info->num_components);
 	}
+	header->library = library_bytes(info);
 	header->w = (int)info->image_width;
 	header->h = (int)info->image_height;
 }
@@ -119,6 +136,7 @@ static void decode(cvf_session *s, void *p) {
 	attempt *a = p;
 	cvf_jpeg_job *job = a->job;
 	j_decompress_ptr info = &s->info;
+	cvf_session_limit(s, job->seconds);
 	jpeg_read_header(info, TRUE);
 	a->own = job->internals.decode_mcu && cvf_huffman_suits(info);
 	if (!a->own && !job->lax) cvf_session_check_codes(s);

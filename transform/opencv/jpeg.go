@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"image"
 	"strings"
+	"time"
 
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -15,7 +16,8 @@ import (
 // A jpegHeader is what a JPEG says about itself.
 type jpegHeader struct {
 	size     image.Point
-	channels int // that its pixels are decoded to: 3 for BGR, 4 for CMYK
+	channels int   // that its pixels are decoded to: 3 for BGR, 4 for CMYK
+	library  int64 // bytes that libjpeg itself takes to decode it
 }
 
 type (
@@ -33,7 +35,7 @@ func readJPEGHeader(data []byte) (jpegHeader, error) {
 	if !hasTables(data) {
 		return jpegHeader{}, undecodable(transform.ReasonCorrupt, "JPEG without tables of its own, as in abbreviated streams")
 	}
-	return jpegHeader{size: image.Pt(int(header.w), int(header.h)), channels: int(header.channels)}, nil
+	return jpegHeader{size: image.Pt(int(header.w), int(header.h)), channels: int(header.channels), library: int64(header.library)}, nil
 }
 
 // wholeJPEG returns the job of decoding a JPEG at n/8 into dst, which has the header's
@@ -50,6 +52,7 @@ func (w *Worker) runJPEG(job *jpegJob, data []byte) error {
 	if err := w.scratch.reserve(int(C.cvf_jpeg_scratch(job))); err != nil {
 		return err
 	}
+	job.seconds = C.double(w.patience.Seconds() * max(1, float64(job.w*job.h)/(defaultMaxWidth*defaultMaxHeight)))
 	var message jpegMessage
 	failed := C.cvf_jpeg_decode(job, (*C.uint8_t)(&data[0]), C.size_t(len(data)), w.scratch.p, &message[0]) != 0
 	if failed {
@@ -61,11 +64,18 @@ func (w *Worker) runJPEG(job *jpegJob, data []byte) error {
 // jpegFailure returns the error for data that libjpeg refuses with a message.
 func jpegFailure(message *jpegMessage, data []byte) error {
 	text := C.GoString(&message[0])
+	if strings.HasPrefix(text, "Too costly") {
+		return undecodable(transform.ReasonCost, "JPEG: %s", text)
+	}
 	if strings.Contains(text, "Premature end") || endsInHeader(data) {
 		return undecodable(transform.ReasonTruncated, "JPEG: %s", text)
 	}
 	return undecodable(transform.ReasonCorrupt, "JPEG: %s", text)
 }
+
+// decodeTime is how much processor time libjpeg may take for a JPEG of up to 3840x2160
+// pixels. Larger ones have more in proportion.
+const decodeTime = 2 * time.Second
 
 // The JPEG markers that the code below looks for.
 const (

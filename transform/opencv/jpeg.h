@@ -10,7 +10,8 @@
 
 typedef struct {
 	int w, h;
-	int channels; // that the pixels are to be decoded to: 3, or 4 for CMYK
+	int channels;   // that the pixels are to be decoded to: 3, or 4 for CMYK
+	size_t library; // bytes that libjpeg allocates to decode it, at most
 } cvf_jpeg_header;
 
 // cvf_jpeg_read_header reads the header of a JPEG, and allocates nothing for the
@@ -22,6 +23,7 @@ typedef struct {
 	int eighths;             // the picture is decoded at n/8
 	int w, h;                // its size then
 	int channels;            // as in the header
+	double seconds;          // of processor time that it may take; 0 for any
 	int lax;                 // codes that do not exist are no error: for benchmarks
 	cvf_internals internals; // all zero: libjpeg is used by its public functions alone
 	int used;                // set to whether the internals have decoded the picture

@@ -16,9 +16,12 @@ const (
 	memoryAlign = 64
 	// Kernels may read memorySlack bytes behind the pixels, and do not use them.
 	memorySlack = 64
-	// memoryKept is the most that a worker keeps of a buffer that was once needed for
-	// a much larger picture.
+	// memoryKept is the most that a worker keeps from one picture to the next: enough for
+	// the whole picture of 3840x2160.
 	memoryKept = 32 << 20
+	// restsKept is after how many rests a memory is given back that is twice as large as
+	// what was needed since.
+	restsKept = 64
 )
 
 // A memory is a block of C memory that is reused, and grows as needed. Unlike with Go
@@ -26,12 +29,16 @@ const (
 type memory struct {
 	p   unsafe.Pointer
 	cap int
+
+	most  int // the most that was needed since the last check
+	rests int // since then
 }
 
 // reserve makes room for n bytes. The memory's content may be lost, and views of it are
 // no longer valid.
 func (m *memory) reserve(n int) error {
-	if n <= m.cap && (m.cap <= memoryKept || n >= m.cap/4) {
+	m.most = max(m.most, n)
+	if n <= m.cap {
 		return nil
 	}
 	m.free()
@@ -42,6 +49,17 @@ func (m *memory) reserve(n int) error {
 	}
 	m.p, m.cap = p, n
 	return nil
+}
+
+// rest is called after each picture. It frees memory that only an outlier needed.
+func (m *memory) rest() {
+	if m.rests++; m.rests < restsKept {
+		return
+	}
+	if m.most < m.cap/2 {
+		m.free()
+	}
+	m.most, m.rests = 0, 0
 }
 
 // free gives the memory back to the system.

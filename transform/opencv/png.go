@@ -23,7 +23,7 @@ func (w *Worker) decodePNG(data []byte) (picture, error) {
 	if err != nil {
 		return picture{}, err
 	}
-	if err := w.checkSize(size); err != nil {
+	if err := w.meter.checkSize(size); err != nil {
 		return picture{}, err
 	}
 	f, err := parsePNG(data)

@@ -47,12 +47,8 @@ func (w *Worker) resize(s *transform.Spec, g transform.Geometry) (view, error) {
 		return w.resizeOpenCV(src, g, gocv.InterpolationCubic)
 	case transform.OpenCVArea:
 		return w.resizeOpenCV(src, g, gocv.InterpolationArea)
-	case transform.PillowBilinear:
-		return w.resizePillow(src, g, C.CVF_BILINEAR)
-	case transform.PillowBicubic:
-		return w.resizePillow(src, g, C.CVF_BICUBIC)
-	case transform.PillowLanczos:
-		return w.resizePillow(src, g, C.CVF_LANCZOS)
+	case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos:
+		return w.resizePillow(src, g, pillowFilter(s.Resize))
 	}
 	return view{}, fmt.Errorf("unknown resize %q", s.Resize)
 }
@@ -123,20 +119,39 @@ func (w *Worker) resizeFloatCubic(src view, g transform.Geometry) (view, error) 
 	return dst.sub(g.Visible()), err
 }
 
-// resizePillow computes only the visible part.
-func (w *Worker) resizePillow(src view, g transform.Geometry, filter C.int) (view, error) {
-	part := g.Visible()
-	dst, err := w.resized.picture(part.Size(), src.channels)
-	if err != nil {
-		return view{}, err
+// pillowFilter returns the filter of one of Pillow's ways to resize.
+func pillowFilter(r transform.Resize) C.int {
+	switch r {
+	case transform.PillowBicubic:
+		return C.CVF_BICUBIC
+	case transform.PillowLanczos:
+		return C.CVF_LANCZOS
+	default:
+		return C.CVF_BILINEAR
 	}
-	job := C.cvf_pillow_job{
-		src: (*C.uint8_t)(src.p), stride: C.ptrdiff_t(src.stride), channels: C.int(src.channels),
-		src_w: C.int(src.size.X), src_h: C.int(src.size.Y),
+}
+
+// pillowJob returns the job of resizing a picture of a size. It is not told where its pixels
+// are.
+func pillowJob(from image.Point, channels int, g transform.Geometry, filter C.int) C.cvf_pillow_job {
+	part := g.Visible()
+	return C.cvf_pillow_job{
+		channels: C.int(channels),
+		src_w:    C.int(from.X), src_h: C.int(from.Y),
 		full_w: C.int(g.Resized.X), full_h: C.int(g.Resized.Y),
 		x: C.int(part.Min.X), y: C.int(part.Min.Y), w: C.int(part.Dx()), h: C.int(part.Dy()),
 		filter: filter,
 	}
+}
+
+// resizePillow computes only the visible part.
+func (w *Worker) resizePillow(src view, g transform.Geometry, filter C.int) (view, error) {
+	dst, err := w.resized.picture(g.Visible().Size(), src.channels)
+	if err != nil {
+		return view{}, err
+	}
+	job := pillowJob(src.size, src.channels, g, filter)
+	job.src, job.stride = (*C.uint8_t)(src.p), C.ptrdiff_t(src.stride)
 	if err := w.scratch.reserve(int(C.cvf_pillow_scratch(&job))); err != nil {
 		return view{}, err
 	}

@@ -1,15 +1,20 @@
+#define _POSIX_C_SOURCE 200809L // clock_gettime
 #include "session.h"
 
 #include <stdarg.h>
 #include <string.h>
+#include <time.h>
 
 #include <jerror.h>
 
 _Static_assert(CVF_MESSAGE >= JMSG_LENGTH_MAX, "libjpeg's messages are longer");
 
-// As many scans as TurboJPEG accepts with TJFLAG_LIMITSCANS: a small file with
-// thousands of them takes minutes.
-#define MAX_SCANS 500
+// Encoders make up to a dozen scans of a picture. Each takes time in proportion to the
+// picture's size, however few bytes it has.
+#define MAX_SCANS 50
+
+// The clock is read once in so many rows, because it is a system call.
+#define ROWS_PER_LOOK 64
 
 // libjpeg's fastest loop needs this many bytes for each block of an MCU.
 #define FAST_BYTES 512
@@ -33,9 +38,22 @@ static void warn(j_common_ptr info, int level) {
 	if (level < 0) fail(info);
 }
 
-static void count_scans(j_common_ptr info) {
-	if (((j_decompress_ptr)info)->input_scan_number > MAX_SCANS)
-		cvf_session_fail((cvf_session *)info, "Progressive JPEG image has more than %d scans", MAX_SCANS);
+static double now(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void cvf_session_limit(cvf_session *s, double seconds) { s->deadline = seconds > 0 ? now() + seconds : 0; }
+
+// libjpeg calls it with each row of blocks of each scan of several, and with each row of
+// pixels.
+static void check_cost(j_common_ptr info) {
+	cvf_session *s = (cvf_session *)info;
+	if (s->info.input_scan_number > MAX_SCANS)
+		cvf_session_fail(s, "Too costly: more than %d scans", MAX_SCANS);
+	if (s->deadline > 0 && ++s->calls % ROWS_PER_LOOK == 0 && now() > s->deadline)
+		cvf_session_fail(s, "Too costly: it takes too long to decode");
 }
 
 static void do_nothing(j_decompress_ptr info) { (void)info; }
@@ -72,7 +90,7 @@ int cvf_session_run(cvf_session *s, const uint8_t *data, size_t size, char messa
 	s->info.err = jpeg_std_error(&s->errors);
 	s->errors.error_exit = fail;
 	s->errors.emit_message = warn;
-	s->progress.progress_monitor = count_scans;
+	s->progress.progress_monitor = check_cost;
 	s->source = (struct jpeg_source_mgr){
 	    .init_source = do_nothing,
 	    .fill_input_buffer = next_piece,

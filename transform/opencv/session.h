@@ -20,6 +20,8 @@ typedef struct {
 	struct jpeg_progress_mgr progress;
 	const uint8_t *next, *end; // the data that libjpeg has not been given yet
 	size_t piece;              // how much of it libjpeg is given at a time
+	double deadline;           // of the thread's processor time, in seconds; 0: none
+	unsigned calls;            // of the progress monitor
 	char *message;
 	jmp_buf back;
 } cvf_session;
@@ -32,6 +34,10 @@ int cvf_session_run(cvf_session *s, const uint8_t *data, size_t size, char messa
 
 // cvf_session_fail ends the session with a message.
 __attribute__((noreturn, format(printf, 2, 3))) void cvf_session_fail(cvf_session *s, const char *format, ...);
+
+// cvf_session_limit ends the session when it has taken that many more seconds of the
+// processor's time; 0 is no limit.
+void cvf_session_limit(cvf_session *s, double seconds);
 
 // cvf_session_check_codes has libjpeg report Huffman codes that do not exist: it is
 // given the rest of the data in pieces that are too small for its fastest loop, which

@@ -68,7 +68,8 @@ func TestUndecodable(t *testing.T) {
 		{"JPEG without anything", []byte("\xff\xd8\xff\xd9"), transform.ReasonTruncated},
 		{"JPEG of zeros", append([]byte("\xff\xd8\xff"), make([]byte, 500)...), transform.ReasonTruncated},
 		{"JPEG of 65500x65500", withJPEGSize(t, whole, 65500, 65500), transform.ReasonSize},
-		{"JPEG of 8193x1", withJPEGSize(t, whole, 8193, 1), transform.ReasonSize},
+		{"JPEG of 3841x1", withJPEGSize(t, whole, 3841, 1), transform.ReasonSize},
+		{"JPEG of 1x2161", withJPEGSize(t, whole, 1, 2161), transform.ReasonSize},
 		{"JPEG of 0x0", withJPEGSize(t, whole, 0, 0), transform.ReasonCorrupt},
 		{"PNG of 65500x65500", png(65500, 65500, 8, 2, 0, nil), transform.ReasonSize},
 		{"PNG of 4 billion", png(1<<32-1, 1, 8, 2, 0, nil), transform.ReasonSize},
@@ -78,6 +79,9 @@ func TestUndecodable(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := NewWorker(Options{})
 			defer w.Close()
+			if size, work := w.meter.Measure(source.Frame{Data: tt.data}, nil); size != (image.Point{}) || work != 0 {
+				t.Errorf("measured as %v, with %d bytes", size, work)
+			}
 			if got := decodeReason(t, w, tt.data); got != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
 			}

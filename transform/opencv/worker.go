@@ -4,10 +4,10 @@ package opencv
 import "C"
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"image"
+	"time"
 
 	"gocv.io/x/gocv"
 
@@ -18,7 +18,7 @@ import (
 // Options are the options of a worker.
 type Options struct {
 	// MaxWidth and MaxHeight limit the pictures that are decoded, in pixels. They
-	// are checked before memory is allocated. Default 8192.
+	// are checked before memory is allocated. Default: 3840 and 2160.
 	MaxWidth, MaxHeight int
 	// Buffers is where tensors get their memory. Workers may share it. By default
 	// each has its own.
@@ -31,10 +31,10 @@ type Options struct {
 // A Worker decodes frames and makes tensors of them. Only one goroutine may use it at a
 // time. The tensors do not depend on it: they outlive its next frame and its end.
 type Worker struct {
-	limit     image.Point
+	meter     Meter
 	buffers   *transform.Buffers
-	rows      bool            // JPEGs may be resized row by row
 	internals C.cvf_internals // of libjpeg, to decode JPEGs with; zero: none
+	patience  time.Duration   // see decodeTime
 	closed    bool
 
 	frame   source.Frame // without its data
@@ -69,15 +69,12 @@ func (p *picture) geometry(s *transform.Spec) (transform.Geometry, error) {
 func NewWorker(o Options) *Worker {
 	// This is for the whole process. Its parallelism comes from having several workers.
 	gocv.SetNumThreads(1)
-	w := &Worker{
-		limit:   image.Pt(cmp.Or(o.MaxWidth, 8192), cmp.Or(o.MaxHeight, 8192)),
-		buffers: o.Buffers,
-	}
+	w := &Worker{meter: newMeter(o), buffers: o.Buffers, patience: decodeTime}
 	if w.buffers == nil {
 		w.buffers = new(transform.Buffers)
 	}
 	if !o.NoRowDecoder {
-		w.rows = w.findInternals(probeBaseline, probeProgressive) == nil
+		w.meter.rows = w.findInternals(probeBaseline, probeProgressive) == nil
 	}
 	return w
 }
@@ -130,9 +127,29 @@ func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	return t, nil
 }
 
+// Rest forgets the picture that was decoded last, and gives back memory that is not worth
+// keeping for the next one. Without it, a worker keeps what its largest picture needed.
+func (w *Worker) Rest() {
+	w.picture = picture{}
+	kept := 0
+	for _, m := range w.memories() {
+		if m.rest(); kept+m.cap > memoryKept {
+			m.free()
+		}
+		kept += m.cap
+	}
+	if cap(w.png) > memoryKept {
+		w.png = nil
+	}
+}
+
+func (w *Worker) memories() []*memory {
+	return []*memory{&w.table, &w.pixels, &w.resized, &w.scratch, &w.gray, &w.cmyk}
+}
+
 // Close frees the worker's memory. Tensors stay valid. A second call does nothing.
 func (w *Worker) Close() {
-	for _, m := range []*memory{&w.pixels, &w.cmyk, &w.gray, &w.resized, &w.scratch, &w.table} {
+	for _, m := range w.memories() {
 		m.free()
 	}
 	w.picture, w.png, w.closed = picture{}, nil, true

@@ -119,25 +119,52 @@ func TestMemoryIsReused(t *testing.T) {
 	}
 }
 
+// TestMemoryShrinks: what a worker took for an outlier it gives back at once where it is
+// much, and otherwise when the pictures after it do not need it.
 func TestMemoryShrinks(t *testing.T) {
-	var m memory
-	defer m.free()
-	for _, step := range []struct{ reserve, want int }{
-		{1000, 1000},
-		{10, 1000},
-		{4 * memoryKept, 4 * memoryKept},
-		{memoryKept, 4 * memoryKept},
-		{1000, 1000},
-	} {
-		if err := m.reserve(step.reserve); err != nil {
+	w := NewWorker(Options{NoRowDecoder: true})
+	defer w.Close()
+	held := func() (n int) {
+		for _, m := range w.memories() {
+			n += m.cap
+		}
+		return n
+	}
+	reserve := func(m *memory, n int) {
+		t.Helper()
+		if err := m.reserve(n); err != nil {
 			t.Fatal(err)
 		}
-		if m.cap != step.want {
-			t.Errorf("%d bytes after %d were asked for, want %d", m.cap, step.reserve, step.want)
+	}
+	for _, m := range w.memories() {
+		reserve(m, 1000)
+		reserve(m, 10)
+		if m.cap != 1000 {
+			t.Errorf("%d bytes, and 1000 were there already", m.cap)
 		}
 	}
-	if err := m.reserve(math.MaxInt / 2); err == nil || !strings.Contains(err.Error(), "out of memory") {
-		t.Errorf("more than there is: %v", err)
+	reserve(&w.scratch, 8*memoryKept)
+	reserve(&w.pixels, memoryKept/2)
+	w.Rest()
+	if w.scratch.cap != 0 || w.pixels.cap != memoryKept/2 {
+		t.Errorf("%d and %d bytes are kept", w.scratch.cap, w.pixels.cap)
+	}
+	for _, m := range w.memories() {
+		reserve(m, memoryKept/2)
+	}
+	w.Rest()
+	if n := held(); n > memoryKept {
+		t.Errorf("%d bytes are kept", n)
+	}
+	for range 2 * restsKept {
+		reserve(&w.pixels, 1000)
+		w.Rest()
+	}
+	if n := held(); n > 2000 {
+		t.Errorf("%d bytes are kept where 1000 are needed", n)
+	}
+	if err := w.scratch.reserve(math.MaxInt / 2); err == nil || !strings.Contains(err.Error(), "out of memory") {
+		t.Errorf("%v", err)
 	}
 }
 
