@@ -51,7 +51,7 @@ var layers = map[string][]string{
 	"publish/nats/deliver":   {"source", "transform", "publish", "publish/nats/dial"},
 	"publish/nats/lease":     {"source", "publish/nats/dial"},
 	"publish/nats/preflight": {"publish", "publish/consume", "publish/nats/dial", "publish/nats/deliver", "publish/nats/lease"},
-	"publish/nats/frames":    {"publish", "publish/nats/dial", "publish/nats/preflight"},
+	"publish/nats/frames":    {"source", "publish", "publish/nats/dial", "publish/nats/preflight"},
 	"publish/nats/embedded":  {"publish", "publish/nats/dial"},
 
 	// What tests share.
