@@ -33,6 +33,8 @@ const (
 	// toldOffset up to which it is said to be right again.
 	tellOffset = time.Second
 	toldOffset = time.Second / 2
+	// tellBlank is after how many answers without a Date that is said, if none has had one.
+	tellBlank = 10
 	// futureBy is how far ahead what certainly has not been yet is.
 	futureBy = 10 * time.Second
 )
@@ -58,6 +60,7 @@ type clock struct {
 	former bounds        // what was known before
 	doubt  bounds        // what answers say that do not agree with what is known
 	trust  int           // how many more answers have agreed than not
+	blank  int           // answers in a row without a Date, as long as there was none with it
 	told   time.Duration // the last difference that was logged, 0 if it is over
 }
 
@@ -113,6 +116,9 @@ func (c *clock) observe(stack *middleware.Stack) error {
 // answered takes note of the Date of an answer. One that cannot be true says nothing.
 func (c *clock) answered(sent, received time.Time, date string) {
 	at, err := http.ParseTime(date)
+	if date == "" {
+		c.withoutDate()
+	}
 	if err != nil || at.Year() < firstYear || at.Year() > lastYear {
 		return
 	}
@@ -123,6 +129,18 @@ func (c *clock) answered(sent, received time.Time, date string) {
 	c.mu.Unlock()
 	if !c.unsure() {
 		c.tell()
+	}
+}
+
+// withoutDate takes note of an answer that does not tell the time, and warns if that is usual:
+// something on the way, such as a proxy, may take the header away.
+func (c *clock) withoutDate() {
+	c.mu.Lock()
+	c.blank++
+	tell := c.known.answers == 0 && c.blank == tellBlank && c.log != nil
+	c.mu.Unlock()
+	if tell {
+		c.log.Warn("the answers of the service have no Date, so frames are asked for by the host's clock: if it is wrong, they come late or are given up", "answers", tellBlank)
 	}
 }
 
@@ -235,6 +253,9 @@ func (c *Client) ClockOffset() time.Duration {
 	}
 	return c.clock.ahead()
 }
+
+// TimeTold tells whether any answer has told the service's time.
+func (c *Client) TimeTold() bool { return c.clock.answers() > 0 }
 
 // TimeKnown tells whether the service's time is known for certain: by answers that agree.
 func (c *Client) TimeKnown() bool { return c.clock.answers() > 1 }

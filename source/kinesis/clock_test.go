@@ -232,3 +232,24 @@ func TestClockOfAbsurdDates(t *testing.T) {
 		})
 	}
 }
+
+// TestClockWithoutDate: answers that do not tell the time are told of once, unless others do.
+func TestClockWithoutDate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		blank := func(r *clockRig, n int) {
+			for range n {
+				r.answered(time.Now(), time.Now(), "")
+			}
+		}
+		r := newClockRig(0, 0)
+		blank(r, 9)
+		r.logged(t, 0, 0)
+		blank(r, 50)
+		r.logged(t, 1, 0)
+		r = newClockRig(0, 0)
+		r.answer(0)
+		blank(r, 50)
+		r.logged(t, 0, 0)
+		r.near(t, 200*time.Millisecond, "after one answer that tells the time")
+	})
+}

@@ -71,6 +71,9 @@ func (s *Stream) Page(ctx context.Context, r PageRequest) (Page, error) {
 	return got, nil
 }
 
+// IsEmpty tells whether an error of [Stream.Page] says that there is no media in the window.
+func IsEmpty(err error) bool { return err != nil && isEmpty(err) }
+
 // ListPage sends one request for the names of all streams that begin with prefix, and
 // returns how many names the answer has and whether more follow. most is the number of
 // names that is asked for, 0 for none. Like [Stream.Page], it is for finding out how the

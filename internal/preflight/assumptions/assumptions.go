@@ -114,6 +114,7 @@ func questions() []question {
 			"25, and then a token", usualLimit, askPage,
 		},
 		{"order", "do images come in the order of their time?", "yes", usualLimit, askOrder},
+		{"twice", "does each image come once?", "yes", usualLimit, askTwice},
 		{"off-grid", "do images have the timestamps that were asked for?", "yes, to the millisecond", usualLimit, askGrid},
 		{
 			"slow-camera", "does each instant have a picture of its own, five times a second?",

@@ -86,6 +86,7 @@ var variants = map[string]func(*kinesistest.Options){
 	"running-fragment": func(o *kinesistest.Options) { o.Faults.FindRunning = true },
 	"page":             func(o *kinesistest.Options) { o.Faults.PageSize = 12 },
 	"order":            func(o *kinesistest.Options) { o.Faults.Unordered = 1 },
+	"twice":            func(o *kinesistest.Options) { o.Faults.Duplicates = 0.1 },
 	"off-grid":         func(o *kinesistest.Options) { o.Faults.OffGrid = 40 * time.Millisecond },
 	"empty-window":     func(o *kinesistest.Options) { o.Faults.EmptyEntries = true },
 	"slow-camera":      func(o *kinesistest.Options) { o.Scene = slow{} },
@@ -161,6 +162,35 @@ func TestOtherStreams(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestEmptyRefused: where windows without media are refused, that is the only difference.
+func TestEmptyRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := usual()
+		fake.Faults.EmptyRefused = true
+		report, _ := ask(t, fake, assumptions.Options{})
+		for _, f := range report.Findings {
+			if (f.Verdict != assumptions.Same) != (f.ID == "empty-window") {
+				t.Errorf("%+v", f)
+			}
+		}
+	})
+}
+
+// TestNoDate: what the host's clock differs by cannot be told if the service does not tell
+// the time.
+func TestNoDate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := usual()
+		fake.Faults.NoDate = 1
+		report, _ := ask(t, fake, assumptions.Options{})
+		for _, f := range report.Findings {
+			if f.ID == "clock" && (f.Verdict != assumptions.Unknown || !strings.Contains(f.Why, "no Date")) {
+				t.Errorf("%+v", f)
+			}
+		}
+	})
 }
 
 // TestSlowCameras: whichever way the service takes with cameras that have fewer frames than

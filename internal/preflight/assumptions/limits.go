@@ -25,6 +25,9 @@ func askClock(ctx context.Context, s *subject) (string, bool, error) {
 	if err := s.stream.Check(ctx); err != nil {
 		return "", false, err
 	}
+	if !s.opts.Client.TimeTold() {
+		return "", false, untoldf("the answers do not tell the time: they have no Date")
+	}
 	off := s.opts.Client.ClockOffset()
 	way := "ahead"
 	if off < 0 {

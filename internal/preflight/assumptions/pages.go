@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
@@ -57,6 +58,32 @@ func askOrder(ctx context.Context, s *subject) (string, bool, error) {
 		return "yes", true, nil
 	}
 	return fmt.Sprintf("no: %d of %d came after a later one", wrong, all), false, nil
+}
+
+// askTwice looks for pictures that come more than once in an answer.
+func askTwice(ctx context.Context, s *subject) (string, bool, error) {
+	a, err := s.closely(ctx, enough)
+	if err != nil {
+		return "", false, err
+	}
+	twice, all := 0, 0
+	seen := map[source.Slot]bool{}
+	for _, p := range a.pages {
+		for _, img := range p.Images {
+			at, ok := a.slot(img)
+			if !ok || len(img.Data) == 0 {
+				continue
+			}
+			if all++; seen[at] {
+				twice++
+			}
+			seen[at] = true
+		}
+	}
+	if twice == 0 {
+		return "yes", true, nil
+	}
+	return fmt.Sprintf("no: %d of %d had come before", twice, all), false, nil
 }
 
 // askGrid compares timestamps with the instants that were asked for.

@@ -130,7 +130,7 @@ func (s *subject) askSized(ctx context.Context, w poll.Window, most int, size im
 func (s *subject) read(ctx context.Context, r kinesis.PageRequest, a *answer) error {
 	for {
 		p, err := s.page(ctx, r)
-		if err != nil && kinesis.Label(err) == notFound {
+		if err != nil && kinesis.IsEmpty(err) {
 			return nil
 		}
 		if err != nil {

@@ -73,6 +73,9 @@ type Faults struct {
 	// Unordered is the share of pages whose entries are in random order, and Duplicates
 	// the share of entries that come twice.
 	Unordered, Duplicates float64
+	// NoPicture is the share of pictures that an answer does not have, by chance: the image is
+	// a MEDIA_ERROR, or has neither content nor error, or an empty content.
+	NoPicture float64
 	// ErrorFirst is the share of pictures that come after a MEDIA_ERROR of their instant.
 	ErrorFirst float64
 	// OffGrid is how far the timestamps of images are off, at most. At most 40ms.
@@ -136,6 +139,9 @@ type Faults struct {
 	// count as expired, in stretches of length Stretch. It has no effect on a single
 	// stream.
 	ExpiredCredentials float64
+	// NoDate is the share of answers without the header Date. It is the account's: of a
+	// stream's own faults it does not count.
+	NoDate float64
 	// NoImages is the share of GetImages requests that are answered with a 200 without
 	// Images.
 	NoImages float64

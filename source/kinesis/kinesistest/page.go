@@ -99,7 +99,7 @@ func (p *pager) entry(slot source.Slot) entry {
 	}
 	e.shown = shown
 	e.stamp, e.error = p.stamp(e, 0), "MEDIA_ERROR"
-	if p.early(f, &e) {
+	if p.early(f, &e) || p.lacking(&e) {
 		return e
 	}
 	if !p.stream.media.broken(f) {
@@ -121,6 +121,21 @@ func (p *pager) early(f fragment, e *entry) bool {
 	case earlyBare:
 		e.error = ""
 	case earlyEmpty:
+		e.error, e.rest = "", emptyContent
+	}
+	return true
+}
+
+// lacking makes the entry one without a picture, if this answer happens to have none.
+func (p *pager) lacking(e *entry) bool {
+	of := p.rng.derive(ofNoPicture, uint64(e.slot))
+	if !of.chance(p.stream.faults.NoPicture) {
+		return false
+	}
+	switch of.derive(1).below(3) {
+	case 0:
+		e.error = ""
+	case 1:
 		e.error, e.rest = "", emptyContent
 	}
 	return true

@@ -62,6 +62,8 @@ const (
 	ofListTwice
 	ofListLag
 	ofListEnds
+	ofNoDate
+	ofNoPicture
 )
 
 // derive returns the rng for a part of what this one decides. The mixing is that of

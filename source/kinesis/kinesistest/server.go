@@ -83,6 +83,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, record: &Request{Client: appID(r.UserAgent()), Time: s.Now(), Status: http.StatusOK}}
 	w.Header().Set("Date", c.record.Time.UTC().Format(http.TimeFormat))
 	reply, err := s.handle(w, c)
+	if c.rng.derive(ofNoDate).chance(s.opts.Faults.NoDate) {
+		w.Header()["Date"] = nil // or net/http would add one
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Amzn-Requestid", rand.Text())
 
