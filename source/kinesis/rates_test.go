@@ -157,6 +157,26 @@ func TestPollSlowCameras(t *testing.T) {
 	}
 }
 
+// TestPollPicturesThatFail: a picture that an answer happens not to have is asked for again
+// with its fragment, and found long before the grace is over.
+func TestPollPicturesThatFail(t *testing.T) {
+	for _, deny := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			p := pace{
+				camera: kinesistest.Stream{
+					Fragment: 2 * time.Second, Delay: time.Second,
+					Faults: &kinesistest.Faults{NoPicture: 0.01, DenyListFragments: deny},
+				},
+				interval: 200 * time.Millisecond, opts: poll.Options{Lag: poll.Auto, Overlap: poll.Auto},
+			}
+			p.run(t)
+			if p.age > 2700*time.Millisecond || p.made > 1.15 {
+				t.Errorf("frames are %v old, and %.2f images were made for each slot", p.age, p.made)
+			}
+		})
+	}
+}
+
 // TestPollLag: a configured lag costs no more than a learned one, and nothing younger is
 // asked for.
 func TestPollLag(t *testing.T) {

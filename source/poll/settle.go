@@ -55,8 +55,13 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 	var begin source.Slot // of the media without a hole up to s
 	for i, media := range a.media {
 		s := a.slot(i)
-		if p.endsAt(grid.Step(s, -1)) {
+		switch {
+		case a.open[i]:
+			known = clue{} // whether there is a picture is open, and whether a fragment begins with it
+		case p.endsAt(grid.Step(s, -1)):
 			known = clue{after: grid.Step(s, -1)}
+		case a.broken[i]:
+			known = clue{}
 		}
 		if grid.Step(s, -1) == p.gone {
 			known = clue{after: p.gone, sure: true}
@@ -269,6 +274,9 @@ func (p *Poller) learn(a *answer) {
 		newest, begin = a.earlier, a.earlierBegin
 	}
 	p.learnEdge(begin, newest, a.End, a.seen, a.aligned)
+	if i, ok := a.index(newest.Add(a.Interval).Time()); ok && a.open[i] {
+		p.estimate.whole = false // the fragment may go on
+	}
 }
 
 // learnEdge takes note of the newest visible slot, 0 where there is none. The media from
