@@ -47,8 +47,8 @@ type Stream struct {
 // Present returns the instant by the clock of the slots that is now by the service's.
 func (s Stream) Present(now time.Time) time.Time { return now.Add(-s.Trail) }
 
-// Freshness returns the age of the newest published slot, or the time since the start if
-// nothing has been published yet.
+// Freshness returns the age of the newest slot whose frame came, or the time since the start
+// if none has come yet.
 func (s Stream) Freshness(now time.Time) time.Duration {
 	newest := s.Newest
 	if newest == 0 {

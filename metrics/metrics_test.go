@@ -29,7 +29,7 @@ func sources(t *testing.T) metrics.Sources {
 	l.Extend(grid.Step(start, 10))
 	for i, o := range []source.Outcome{
 		source.Published, source.NoMedia, source.NoMedia, source.Published, source.Undecodable,
-		source.Stale, source.Dropped, source.MediaError,
+		source.Stale, source.Dropped, source.MediaError, source.Unwatched,
 	} {
 		l.Resolve(grid.Step(start, i), o)
 	}
@@ -100,8 +100,8 @@ cvfeeder_slots_expected_total{stream="cam"} 10
 cvfeeder_slots_late_total{stream="cam"} 0
 # HELP cvfeeder_slots_pending Slots that have not ended yet.
 # TYPE cvfeeder_slots_pending gauge
-cvfeeder_slots_pending{stream="cam"} 2
-# HELP cvfeeder_slots_total Slots that have ended, by outcome: 'published', or without a tensor as 'no_media', 'media_error', 'undecodable', 'stale' or 'dropped'.
+cvfeeder_slots_pending{stream="cam"} 1
+# HELP cvfeeder_slots_total Slots that have ended, by outcome: 'published'; 'unwatched', if nobody listened in the mode 'live'; or without a tensor as 'no_media', 'media_error', 'undecodable', 'stale' or 'dropped'.
 # TYPE cvfeeder_slots_total counter
 cvfeeder_slots_total{outcome="dropped",stream="cam"} 1
 cvfeeder_slots_total{outcome="media_error",stream="cam"} 1
@@ -109,6 +109,7 @@ cvfeeder_slots_total{outcome="no_media",stream="cam"} 2
 cvfeeder_slots_total{outcome="published",stream="cam"} 2
 cvfeeder_slots_total{outcome="stale",stream="cam"} 1
 cvfeeder_slots_total{outcome="undecodable",stream="cam"} 1
+cvfeeder_slots_total{outcome="unwatched",stream="cam"} 1
 # HELP cvfeeder_stream_owned 1 for each stream that this process runs.
 # TYPE cvfeeder_stream_owned gauge
 cvfeeder_stream_owned{stream="cam"} 1

@@ -44,7 +44,7 @@ var streamFamilies = []streamFamily{
 	{
 		Family{
 			"cvfeeder_freshness_seconds",
-			"Age of the newest published slot when scraped, by the service's clock, or the time since the start if there is none. It grows while a stream stalls or is absent.",
+			"Age of the newest slot that was published, or that nobody listened to, when scraped, by the service's clock, or the time since the start if there is none. It grows while a stream stalls or is absent.",
 			dto.MetricType_GAUGE,
 			[]string{"stream"},
 		},
@@ -97,7 +97,7 @@ var streamFamilies = []streamFamily{
 		dto.MetricType_COUNTER, func(s *Stream) float64 { return float64(s.Late) }),
 	each("cvfeeder_slots_pending", "Slots that have not ended yet.",
 		dto.MetricType_GAUGE, func(s *Stream) float64 { return float64(s.Pending) }),
-	byOutcome("cvfeeder_slots_total", "Slots that have ended, by outcome: `published`, or without a tensor as `no_media`, `media_error`, `undecodable`, `stale` or `dropped`.",
+	byOutcome("cvfeeder_slots_total", "Slots that have ended, by outcome: `published`; `unwatched`, if nobody listened in the mode `live`; or without a tensor as `no_media`, `media_error`, `undecodable`, `stale` or `dropped`.",
 		"outcome", source.Outcomes(), func(s *Stream, o source.Outcome) float64 { return float64(s.Ended[o]) }),
 	each("cvfeeder_stream_owned", "1 for each stream that this process runs.",
 		dto.MetricType_GAUGE, func(*Stream) float64 { return 1 }),
@@ -114,7 +114,7 @@ func each(name, help string, kind dto.MetricType, value func(*Stream) float64) s
 
 // byReason returns a counter with one value for each stream and reason of a gap.
 func byReason(name, help string, value func(*Stream, source.Outcome) float64) streamFamily {
-	return byOutcome(name, help, "reason", slices.DeleteFunc(source.Outcomes(), func(o source.Outcome) bool { return o == source.Published }), value)
+	return byOutcome(name, help, "reason", slices.DeleteFunc(source.Outcomes(), func(o source.Outcome) bool { return !o.Lost() }), value)
 }
 
 // byOutcome returns a counter with one value for each stream and outcome. Its series start

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -11,6 +12,9 @@ type Route struct {
 	Output  *transform.Output
 	Subject string
 }
+
+// ErrUnwatched says that a message reached the broker, and nobody listened to it there.
+var ErrUnwatched = errors.New("nobody listens")
 
 // A Delivery brings messages to a broker in one of the delivery modes. Its methods
 // are safe for concurrent use. Calls that follow each other on one subject arrive in
@@ -22,18 +26,19 @@ type Delivery interface {
 	// acknowledgements, when the broker has acknowledged it. m.Data is not used after
 	// Publish returns.
 	//
-	// The error is a [*DropError] if the message was given up, and ctx's error if ctx
-	// ended first. It is a [*LostError] if messages are lost that were acknowledged before:
-	// m is not published. After any other error there is no point in publishing more.
+	// The error is [ErrUnwatched] if nobody listens to the subject, a [*DropError] if the
+	// message was given up, and ctx's error if ctx ended first. It is a [*LostError] if
+	// messages are lost that were acknowledged before: m is not published. After any other
+	// error there is no point in publishing more.
 	Publish(ctx context.Context, m Message) error
 	// Gap announces g to consumers, after everything that was published before it on
 	// the routes of its stream. It does nothing if the delivery announces no gaps.
-	// Its errors are those of Publish.
+	// Its errors are those of Publish but for ErrUnwatched.
 	Gap(ctx context.Context, g Gap, routes []Route) error
 	// Confirm returns nil when everything that Publish and Gap returned nil for has
 	// reached the broker. Only then may cursors be saved.
 	Confirm(ctx context.Context) error
-	// Watched returns false only if nobody is known to listen to the subject. Messages
-	// for it then need not be made.
+	// Watched returns false only if nobody is known to listen to the subject, and a message
+	// could be delivered if somebody did. Messages for it then need not be made.
 	Watched(subject string) bool
 }

@@ -14,7 +14,7 @@ const taken = outcomes
 
 // A Ledger knows the outcome of every slot of one stream. At every instant
 //
-//	expected = published + no_media + media_error + undecodable + stale + dropped + pending
+//	expected = published + unwatched + no_media + media_error + undecodable + stale + dropped + pending
 //
 // It has no clock and does no I/O: [Ledger.Extend] or [Ledger.Follow] tells it how far
 // time has come. It keeps runs of slots rather than slots, so that its memory, and the time that each
@@ -33,7 +33,7 @@ type Ledger struct {
 	runs     []run
 	expected uint64
 	ended    [outcomes]uint64
-	newest   Slot // the newest published slot, 0 before the first
+	newest   Slot // the newest slot whose frame came, 0 before the first
 
 	rewound   time.Duration
 	rewinds   uint64
@@ -65,7 +65,7 @@ type Stats struct {
 	Expected, Pending uint64
 	// Ended counts the slots by outcome; the entry of Pending is 0.
 	Ended [outcomes]uint64
-	// Gaps counts runs of slots that ended in the same outcome other than Published,
+	// Gaps counts runs of slots that were lost, see [Outcome.Lost], with the same outcome,
 	// and GapTime is how long they were.
 	Gaps    [outcomes]uint64
 	GapTime [outcomes]time.Duration
@@ -74,7 +74,7 @@ type Stats struct {
 	// Told is the first slot that has not ended, or belongs to a gap that has not been
 	// announced: see [Ledger.Told].
 	Told Slot
-	// Newest is the newest published slot, 0 before the first.
+	// Newest is the newest slot that was published or unwatched, 0 before the first.
 	Newest Slot
 	// Rewound is by how much [Ledger.Follow] and [Ledger.Begin] have taken the ledger back,
 	// in all.
@@ -264,7 +264,7 @@ func (l *Ledger) finish(i int, from, to Slot, o Outcome) {
 	}
 	l.set(i, from, to, o)
 	l.ended[o] += uint64(l.grid.Count(from, to))
-	if o == Published {
+	if !o.Lost() {
 		l.newest = max(l.newest, l.grid.Step(to, -1))
 	}
 }
@@ -302,7 +302,7 @@ func (l *Ledger) pass(from, to Slot, o Outcome) {
 	if l.passed != nil {
 		l.passed(from, n, o)
 	}
-	if o == Published {
+	if !o.Lost() {
 		l.open = Pending
 		return
 	}

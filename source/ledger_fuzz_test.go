@@ -72,7 +72,7 @@ func (m *slotwise) gap(s, end Slot) Gap {
 	return g
 }
 
-func (m *slotwise) untold(s Slot) bool { return m.states[s] != Published && !m.told[s] }
+func (m *slotwise) untold(s Slot) bool { return m.states[s].Lost() && !m.told[s] }
 
 func (m *slotwise) nextGap() (Gap, bool) {
 	for s := m.start; s < m.cursor; s = m.grid.Step(s, 1) {
@@ -99,10 +99,10 @@ func (m *slotwise) stats() Stats {
 		}
 		o := m.states[s]
 		st.Ended[o]++
-		if o == Published {
+		if !o.Lost() {
 			st.Newest = s
 		}
-		if s >= m.cursor || o == Published {
+		if s >= m.cursor || !o.Lost() {
 			continue
 		}
 		st.GapTime[o] += m.grid.Interval()
@@ -159,7 +159,7 @@ func FuzzLedger(f *testing.F) {
 				same(t, "GiveUpBefore", l.GiveUpBefore(s, o), m.giveUpBefore(s, o))
 			case 6:
 				// The gap is as it was some steps ago, and may have grown since.
-				if g, ok := m.nextGap(); ok && o != Published {
+				if g, ok := m.nextGap(); ok && o.Lost() {
 					telling = g
 				} else {
 					l.Told(telling)

@@ -33,6 +33,8 @@ const (
 	Pending Outcome = iota
 	// Published: delivered; in the modes with acks, acknowledged.
 	Published
+	// Unwatched: the frame came, and nobody listens to what it would have been turned into.
+	Unwatched
 	// NoMedia: there was still no media when the grace was over.
 	NoMedia
 	// MediaError: the service cannot make a picture of the media.
@@ -48,7 +50,7 @@ const (
 )
 
 var outcomeNames = [outcomes]string{
-	"pending", "published", "no_media", "media_error", "undecodable", "stale", "dropped",
+	"pending", "published", "unwatched", "no_media", "media_error", "undecodable", "stale", "dropped",
 }
 
 // String returns the outcome's name as in metrics and messages: "no_media".
@@ -59,7 +61,11 @@ func (o Outcome) String() string {
 	return outcomeNames[o]
 }
 
+// Lost tells whether somebody lacks the tensors of a slot that ended so: all but Pending,
+// Published and Unwatched.
+func (o Outcome) Lost() bool { return o > Unwatched && o < outcomes }
+
 // Outcomes returns all outcomes that a slot can end in: all but [Pending].
 func Outcomes() []Outcome {
-	return []Outcome{Published, NoMedia, MediaError, Undecodable, Stale, Dropped}
+	return []Outcome{Published, Unwatched, NoMedia, MediaError, Undecodable, Stale, Dropped}
 }

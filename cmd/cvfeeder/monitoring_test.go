@@ -146,7 +146,8 @@ func eventually(limit time.Duration, holds func() bool) bool {
 	return true
 }
 
-// startDemo runs a demo until the test ends, and returns the address of its metrics.
+// startDemo runs a demo until the test ends, with somebody who listens to its tensors, and
+// returns the address of its metrics.
 func startDemo(t *testing.T, o demoOptions) string {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -163,9 +164,12 @@ func startDemo(t *testing.T, o demoOptions) string {
 			t.Error(err)
 		}
 	})
-	address := make(chan string, 1)
+	address, nats := make(chan string, 1), make(chan string, 1)
 	go func() {
 		for lines := bufio.NewScanner(r); lines.Scan(); {
+			if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[0] == "NATS" {
+				nats <- fields[1]
+			}
 			if _, rest, ok := strings.Cut(lines.Text(), "http://"); ok && strings.Contains(rest, "/metrics") {
 				a, _, _ := strings.Cut(rest, "/")
 				address <- a
@@ -174,6 +178,14 @@ func startDemo(t *testing.T, o demoOptions) string {
 	}()
 	select {
 	case a := <-address:
+		listener := feedertest.Subscribe(t, <-nats, "cvf.t.>")
+		go func() {
+			for {
+				if _, err := listener.Next(t.Context()); err != nil {
+					return
+				}
+			}
+		}()
 		return a
 	case <-time.After(patience):
 		t.Fatal("the demo did not start")

@@ -77,7 +77,7 @@ func (p *progress) show(ctx context.Context, r feeder.Running) {
 
 func (p *progress) line(now time.Time, streams []metrics.Stream) string {
 	all := total(streams)
-	p.counts = append(p.counts, all.Ended[source.Published])
+	p.counts = append(p.counts, all.Ended[source.Published]+all.Ended[source.Unwatched])
 	if len(p.counts) > rateSeconds+1 {
 		p.counts = p.counts[1:]
 	}
@@ -89,9 +89,9 @@ func (p *progress) line(now time.Time, streams []metrics.Stream) string {
 	for _, s := range streams {
 		age = max(age, s.Freshness(now))
 	}
-	return fmt.Sprintf("%4ds  streams %d  frames/s %.1f  published %d  gaps %d  newest frame %.1fs old",
+	return fmt.Sprintf("%4ds  streams %d  frames/s %.1f  published %d  unwatched %d  gaps %d  newest frame %.1fs old",
 		int(now.Sub(p.start).Round(time.Second).Seconds()), len(streams), rate,
-		all.Ended[source.Published], gaps(all), age.Seconds())
+		all.Ended[source.Published], all.Ended[source.Unwatched], gaps(all), age.Seconds())
 }
 
 // total returns the sums over all streams.

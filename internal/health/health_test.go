@@ -367,6 +367,23 @@ func TestMovedEndpoint(t *testing.T) {
 	r.is(true)
 }
 
+// TestNoListener: frames come, and nobody listens: that is told, and the process is ready.
+func TestNoListener(t *testing.T) {
+	r := newRun(t, All, 1)
+	r.cams[0] = ends(source.Unwatched)
+	r.pass(5 * time.Minute)
+	r.is(true, "cam-1 no_listener")
+	if s := r.last.Streams["cam-1"].State; s != Unheard {
+		t.Errorf("%s", s)
+	}
+	r.cams[0] = flows
+	r.pass(10 * time.Second)
+	r.is(true)
+	if want := []string{"cam-1 no_listener begins", "cam-1 no_listener ends"}; !slices.Equal(r.log, want) {
+		t.Errorf("%q, want %q", r.log, want)
+	}
+}
+
 // TestOldReport: one that is not renewed is not believed.
 func TestOldReport(t *testing.T) {
 	r := newRun(t, Any, 1)

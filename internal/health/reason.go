@@ -40,6 +40,7 @@ const (
 	Gaps            Code = "gaps"
 	FallingBehind   Code = "falling_behind"
 	CatchingUp      Code = "catching_up"
+	NoListener      Code = "no_listener"
 	Starting        Code = "starting"
 	EndpointMoved   Code = "endpoint_moved"
 )
@@ -55,6 +56,7 @@ const (
 	NoFrames       State = "no_frames" // slots end, but all without a tensor
 	SomeLost       State = "gaps"
 	Late           State = "catching_up" // tensors come, but older than lag and grace explain
+	Unheard        State = "unwatched"   // frames come, and nobody listens
 	Beginning      State = "starting"    // nothing is due yet
 	OK             State = "ok"
 	Done           State = "done" // its range has ended
@@ -62,7 +64,7 @@ const (
 
 // States returns all states, worst first.
 func States() []State {
-	return []State{CannotBeRead, WaitingForNATS, NoSlotEnds, NoFrames, SomeLost, Late, Beginning, OK, Done}
+	return []State{CannotBeRead, WaitingForNATS, NoSlotEnds, NoFrames, SomeLost, Late, Unheard, Beginning, OK, Done}
 }
 
 // A rule is what a code stands for.
@@ -119,6 +121,7 @@ var rules = []rule{
 	{Gaps, SomeLost, false, 0, true, "slots were lost within the last minute: the newest outcome, or cvfeeder_gaps_total, says why"},
 	{FallingBehind, Late, false, later, false, "tensors come, but later and later: add cores or replicas, or make pictures smaller or interval longer"},
 	{CatchingUp, Late, false, soon, true, "tensors come, but are older than lag and grace explain: it is catching up, and nothing has to be done"},
+	{NoListener, Unheard, false, 0, false, "frames come, and nobody listens: start a consumer, or check its subject; slots end as unwatched"},
 	{Starting, Beginning, true, 0, true, "waiting for the first frames"},
 	{EndpointMoved, OK, false, 0, true, "the data endpoint has moved, and the new one is asked: nothing has to be done"},
 }

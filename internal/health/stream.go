@@ -21,6 +21,8 @@ const (
 	slack = 10 * time.Second
 	// compare is how often it is looked whether a stream that is behind catches up.
 	compare = time.Minute
+	// unheardFor is how long frames have to come without a listener until there is none.
+	unheardFor = 10 * time.Second
 	// movedFor is how long it is told that an endpoint has moved.
 	movedFor = time.Minute
 )
@@ -36,6 +38,8 @@ type memory struct {
 	// flowed is when a frame last came, zero for never, and newest where the cursor was then.
 	flowed time.Time
 	newest source.Slot
+	// heard is when a slot was last published.
+	heard time.Time
 	// lost is when a slot was last lost, zero for never, and as what.
 	lost time.Time
 	as   source.Outcome
@@ -50,7 +54,7 @@ type memory struct {
 func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport, []Change) {
 	mem := m.streams[s.Name]
 	if mem == nil || s.Stats.Start != mem.last.Start && s.Stats.Rewound == mem.last.Rewound {
-		fresh := &memory{first: all.At, moved: all.At, newest: s.Stats.Cursor}
+		fresh := &memory{first: all.At, moved: all.At, heard: all.At, newest: s.Stats.Cursor}
 		fresh.last = source.Stats{Start: s.Stats.Start, Cursor: s.Stats.Cursor, Rewound: s.Stats.Rewound}
 		if mem != nil {
 			fresh.latches = mem.latches
@@ -102,6 +106,9 @@ func (mem *memory) observe(s *Stream, at time.Time) {
 		case n == 0:
 		case came(o):
 			mem.flowed, mem.newest = at, st.Cursor
+			if o == source.Published {
+				mem.heard = at
+			}
 		case n > most:
 			mem.lost, mem.as, most = at, o, n
 		}
@@ -111,7 +118,7 @@ func (mem *memory) observe(s *Stream, at time.Time) {
 
 // came tells whether a slot that ended so had a frame that was delivered, or could have
 // been.
-func came(o source.Outcome) bool { return o == source.Published }
+func came(o source.Outcome) bool { return !o.Lost() }
 
 // reasons returns what is so of a stream that has not ended.
 func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
@@ -143,6 +150,9 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 	}
 	if !blocked && mem.flowed.IsZero() {
 		add(Starting, mem.first, "")
+	}
+	if !mem.flowed.IsZero() && mem.flowed.Sub(mem.heard) > unheardFor+2*s.Interval {
+		add(NoListener, time.Time{}, "")
 	}
 	if !s.Moved.IsZero() && all.At.Sub(s.Moved) < movedFor {
 		add(EndpointMoved, s.Moved, "")

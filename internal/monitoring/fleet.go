@@ -85,7 +85,7 @@ func fleetNow() []panel {
 
 // gapShare is the query for the share of slots that ended without a tensor.
 func gapShare(by, over string) string {
-	return `sum ` + by + `(rate(cvfeeder_slots_total{` + chosenStreams + `, outcome!="published"}[` + over + `])) / sum ` + by + `(rate(cvfeeder_slots_total{` + chosenStreams + `}[` + over + `]))`
+	return `sum ` + by + `(rate(cvfeeder_slots_total{` + chosenStreams + `, outcome!~"published|unwatched"}[` + over + `])) / sum ` + by + `(rate(cvfeeder_slots_total{` + chosenStreams + `}[` + over + `]))`
 }
 
 // throttled is the query for the share of requests that were throttled.

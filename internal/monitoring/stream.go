@@ -35,7 +35,7 @@ func streamNow() []panel {
 			title: "Slots without a tensor", description: "Share of the slots in the time range that ended without a tensor. The alert fires at 5%.",
 			unit: "percentunit", decimals: 2, thresholds: shareSteps(.01, .05),
 			queries: []query{{
-				expr:   `sum(rate(cvfeeder_slots_total{` + chosenStream + `, outcome!="published"}[$__range])) / sum(rate(cvfeeder_slots_total{` + chosenStream + `}[$__range]))`,
+				expr:   `sum(rate(cvfeeder_slots_total{` + chosenStream + `, outcome!~"published|unwatched"}[$__range])) / sum(rate(cvfeeder_slots_total{` + chosenStream + `}[$__range]))`,
 				legend: "share", instant: true,
 			}},
 		}),

@@ -116,7 +116,7 @@ func (m *meteredFrame) Ended(o source.Outcome, why error) {
 	if m.transform > 0 && why == nil {
 		m.observeStage("transform", m.transform)
 	}
-	if o == source.Published || o == source.Dropped { // also where nobody listens
+	if o == source.Published || o == source.Dropped {
 		m.observeStage("publish", m.publish)
 	}
 }

@@ -33,7 +33,7 @@ func (p *Pipeline) deliver(ctx context.Context, s *stream, j *job, on bool) (fat
 }
 
 // finish publishes a job's tensors and ends its slot. A slot is published when all of
-// its tensors are; one whose publishing was cut short by the end stays pending.
+// its tensors are that anybody listens to; one whose publishing was cut short by the end stays pending.
 func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome source.Outcome, fatal error) {
 	switch err := j.result.err; {
 	case errors.Is(err, errStale) || err == nil && j.stale(p.opts.Now()):
@@ -54,10 +54,10 @@ func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome sourc
 	return outcome, nil
 }
 
-// publishAll delivers the tensors of a slot. The outcome is pending where ctx ended
-// first.
+// publishAll delivers the tensors of a slot. The outcome is pending where ctx ended first,
+// and unwatched where nobody listens to any of them.
 func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Outcome, error) {
-	outcome := source.Published
+	outcome := source.Unwatched
 	for i, t := range j.result.tensors {
 		if t == nil {
 			continue
@@ -73,7 +73,9 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 		err := p.opts.Delivery.Publish(ctx, m)
 		j.seen.published(t.Output.Name, m, time.Since(begin), err)
 		switch {
-		case err == nil:
+		case err == nil && outcome != source.Dropped:
+			outcome = source.Published
+		case err == nil, errors.Is(err, publish.ErrUnwatched):
 		case dropped(err):
 			outcome = source.Dropped
 			s.health.lose(err)

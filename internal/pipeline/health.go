@@ -49,7 +49,7 @@ func (s *stream) logLost() {
 	}
 	for _, o := range source.Outcomes() {
 		n := st.Ended[o] - h.last.Ended[o]
-		if n == 0 || o == source.Published {
+		if n == 0 || !o.Lost() {
 			continue
 		}
 		args := []any{"outcome", o.String(), "slots", n}

@@ -11,7 +11,7 @@ import (
 )
 
 // TestNobodyListens: outputs that nobody listens to are not made, and a frame of
-// which none is wanted is not even decoded; its slot counts as published.
+// which none is wanted is not even decoded; its slot is unwatched.
 func TestNobodyListens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var decoded atomic.Int64
@@ -29,9 +29,9 @@ func TestNobodyListens(t *testing.T) {
 		if n := decoded.Load(); n != 100 {
 			t.Errorf("%d frames were decoded", n)
 		}
-		for _, s := range r.Streams() {
-			if s.Stats.Ended[source.Published] != 100 {
-				t.Errorf("%+v", s)
+		for i, want := range []source.Outcome{source.Published, source.Unwatched} {
+			if st := r.Streams()[i].Stats; st.Ended[want] != 100 || st.Gaps != [len(st.Gaps)]uint64{} || st.Newest == 0 {
+				t.Errorf("%+v", st)
 			}
 		}
 	})

@@ -105,7 +105,7 @@ func (f *frame) Ended(outcome source.Outcome, why error) {
 	switch {
 	case why != nil:
 		fail(f.root, why)
-	case outcome != source.Published && outcome != source.Pending:
+	case outcome.Lost():
 		f.root.SetStatus(codes.Error, outcome.String())
 	}
 	f.root.End()

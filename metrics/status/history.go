@@ -32,12 +32,12 @@ const (
 // rank is shown.
 var (
 	letters = [...]byte{
-		source.Pending: letterPending, source.Published: 'P', source.NoMedia: 'N', source.MediaError: 'M',
+		source.Pending: letterPending, source.Published: 'P', source.Unwatched: 'W', source.NoMedia: 'N', source.MediaError: 'M',
 		source.Undecodable: 'U', source.Stale: 'S', source.Dropped: 'D',
 	}
 	rank = [...]int{
-		source.Pending: 0, source.Published: 1, source.NoMedia: 2, source.Stale: 3,
-		source.Dropped: 4, source.MediaError: 5, source.Undecodable: 6,
+		source.Pending: 0, source.Published: 1, source.Unwatched: 2, source.NoMedia: 3, source.Stale: 4,
+		source.Dropped: 5, source.MediaError: 6, source.Undecodable: 7,
 	}
 )
 
@@ -91,7 +91,7 @@ func (h *History) Add(from source.Slot, n int, o source.Outcome, at time.Time) {
 	for c := max(from/cellSlots, last-cellCount+1); c <= last; c++ {
 		h.addCell(c, from, o, at)
 	}
-	if o != source.Published {
+	if o.Lost() {
 		h.addGap(source.Gap{From: from, To: h.grid.Step(h.next, -1), Slots: n, Reason: o})
 	}
 }
@@ -108,7 +108,7 @@ func (h *History) addCell(c, from source.Slot, o source.Outcome, at time.Time) {
 	case n == 0: // an earlier slot lasts until here
 	case o == source.Published:
 		h.latency[i] = max(h.latency[i], float32(at.Sub(first.Time()).Seconds()))
-	default:
+	case o.Lost():
 		h.lost[i] += uint16(n)
 	}
 }

@@ -82,9 +82,9 @@ function showHeader(all) {
   set($("mode"), all.mode);
   set($("uptime"), span(all.uptime_seconds));
   set($("version"), all.version);
-  const { published: done = 0, ...lost } = all.totals.outcomes;
+  const { published: done = 0, unwatched = 0, ...lost } = all.totals.outcomes;
   const sum = Object.values(lost).reduce((a, b) => a + b, 0);
-  set($("lost"), sum ? `${count(sum)} of ${count(sum + done)}` : "none");
+  set($("lost"), sum ? `${count(sum)} of ${count(sum + done + unwatched)}` : "none");
   const now = Date.parse(all.time) / 1000;
   if (published.length && done < published.at(-1)[1]) published.length = 0; // restarted
   published.push([now, done]);
@@ -241,7 +241,7 @@ function theme(next) {
 function legend() {
   const entries = Object.entries(outcomes).filter(([l]) => l !== "-");
   $("legend").append(...entries.map(([l, [, words]]) => {
-    const low = l === "P" || l === "_";
+    const low = "PW_".includes(l);
     const rect = svg("rect", { class: l, width: 1, height: low ? 0.7 : 1, y: low ? 0.3 : 0 });
     return make("li", {}, svg("svg", { viewBox: "0 0 1 1", "aria-hidden": "true" }, rect), words);
   }));

@@ -3,6 +3,7 @@
 // By letter of a timeline: the name in the API, and what is shown.
 export const outcomes = {
   P: ["published", "published"],
+  W: ["unwatched", "nobody listened"],
   N: ["no_media", "no media"],
   M: ["media_error", "media error"],
   U: ["undecodable", "undecodable"],
@@ -20,6 +21,7 @@ export const states = {
   no_frames: ["No frames", "✕", "bad"],
   gaps: ["Gaps", "▲", "warn"],
   catching_up: ["Catching up", "»", "calm"],
+  unwatched: ["Nobody listens", "○", "calm"],
   starting: ["Starting", "○", "calm"],
   ok: ["OK", "●", "good"],
   done: ["Done", "✓", "good"],

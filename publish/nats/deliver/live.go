@@ -57,7 +57,7 @@ type Live struct {
 // for a server.
 func NewLive(conn *dial.Conn, gaps publish.GapMode) *Live {
 	l := &Live{conn: conn, subscribers: newSubscribers(conn.Data())}
-	l.gaps = announcer{mode: gaps, control: conn.Control(), publish: l.Publish}
+	l.gaps = announcer{mode: gaps, control: conn.Control(), publish: l.heardOrNot}
 	return l
 }
 
@@ -65,7 +65,16 @@ func NewLive(conn *dial.Conn, gaps publish.GapMode) *Live {
 // nobody listens to the subject. Even then it returns true once a second, so that the
 // next message shows whether that has changed: a new subscriber waits for at most a
 // second.
-func (l *Live) Watched(subject string) bool { return l.subscribers.of(subject).wanted(time.Now()) }
+//
+// It returns true while the connection is down: that a message cannot be delivered matters
+// more than that nobody may listen.
+func (l *Live) Watched(name string) bool {
+	s := l.subscribers.of(name)
+	if on := s.on.Load(); on != nil && !on.Connected() {
+		return true
+	}
+	return s.wanted(time.Now())
+}
 
 // Confirm implements [publish.Delivery]. It flushes all connections. If the server has
 // denied something, the error is a [*dial.PermissionError].
@@ -78,11 +87,41 @@ func (l *Live) Gap(ctx context.Context, g publish.Gap, routes []publish.Route) e
 }
 
 // Publish implements [publish.Delivery]. It returns when m is written to the connection,
-// after at most twice [dial.Options.WriteTimeout]. An error that is neither a
+// after at most twice [dial.Options.WriteTimeout]. As long as nobody is known to listen to
+// the subject, it waits until the server has said whether anybody does. An error that is neither a
 // [*publish.DropError] nor ctx's says that the message can never be sent, for example
 // because of its subject.
 func (l *Live) Publish(ctx context.Context, m publish.Message) error {
-	on := l.conn.DataFor(m)
+	on, subject := l.conn.DataFor(m), l.subscribers.of(m.Subject)
+	subject.on.Store(on)
+	heard := subject.heard.Load()
+	if err := l.write(ctx, on, subject, m); err != nil || heard {
+		return err
+	}
+	// The answer that nobody listens comes before that to a ping.
+	if err := on.Answered(ctx); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return drop(publish.DropDisconnected, err)
+	}
+	if subject.nobody.Load() {
+		return publish.ErrUnwatched
+	}
+	subject.heard.Store(true)
+	return nil
+}
+
+// heardOrNot publishes a gap, which is told whether anybody listens or not.
+func (l *Live) heardOrNot(ctx context.Context, m publish.Message) error {
+	if err := l.Publish(ctx, m); !errors.Is(err, publish.ErrUnwatched) {
+		return err
+	}
+	return nil
+}
+
+// write writes a message to a connection when its turn has come.
+func (l *Live) write(ctx context.Context, on *dial.DataConnection, subject *subject, m publish.Message) error {
 	if err := on.Acquire(ctx); err != nil {
 		return err
 	}
@@ -97,7 +136,6 @@ func (l *Live) Publish(ctx context.Context, m publish.Message) error {
 	if err != nil {
 		return err
 	}
-	subject := l.subscribers.of(m.Subject)
 	subject.nobody.Store(false) // until the server says so
 	for _, part := range parts {
 		if err := on.Publish(part, subject.reply); err != nil {

@@ -31,7 +31,9 @@ type subscribers struct {
 // A subject is a subject that messages were published on.
 type subject struct {
 	reply  string
-	nobody atomic.Bool
+	nobody atomic.Bool // listens, as the server has said
+	heard  atomic.Bool // somebody listened to the last message that was asked about
+	on     atomic.Pointer[dial.DataConnection]
 	next   atomic.Int64 // when to try again, in nanoseconds since the Unix epoch
 }
 
@@ -57,6 +59,7 @@ func (s *subscribers) answered(m *nats.Msg) {
 	}
 	on := s.numbered[n]
 	on.next.Store(time.Now().Add(askAgain).UnixNano())
+	on.heard.Store(false)
 	on.nobody.Store(true)
 }
 

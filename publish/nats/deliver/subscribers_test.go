@@ -1,6 +1,7 @@
 package deliver_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // TestInterest: what nobody listens to is not asked for, but for a trial a second;
@@ -50,18 +52,21 @@ func TestInterest(t *testing.T) {
 			if !live.Watched(subject) {
 				t.Error("nothing is known, and nobody is taken to listen")
 			}
-			conntest.Send(t, live, conntest.Numbered(0, 100))
-			natstest.Eventually(t, "the server tells that nobody listens", func() bool { return !live.Watched(subject) })
-			natstest.Eventually(t, "a trial comes", func() bool { return live.Watched(subject) })
-			conntest.Send(t, live, conntest.Numbered(1, 100))
-			natstest.Eventually(t, "nobody listens still", func() bool { return !live.Watched(subject) })
+			for i := range 2 {
+				natstest.Eventually(t, "a trial comes", func() bool { return live.Watched(subject) })
+				if err := live.Publish(t.Context(), conntest.Numbered(i, 100)); !errors.Is(err, publish.ErrUnwatched) {
+					t.Errorf("nobody listens, and Publish returns %v", err)
+				}
+				if live.Watched(subject) {
+					t.Error("nobody listens, and another message is wanted at once")
+				}
+			}
 
 			sub := conntest.Subscribe(t, there, "cvf.t.>")
 			conntest.WaitConnected(t, sub)
 			n := 2
 			natstest.Eventually(t, "the listener is found", func() bool {
-				if live.Watched(subject) {
-					conntest.Send(t, live, conntest.Numbered(n, 100))
+				if live.Watched(subject) && live.Publish(t.Context(), conntest.Numbered(n, 100)) == nil {
 					n++
 				}
 				return n > 10
@@ -71,6 +76,38 @@ func TestInterest(t *testing.T) {
 				t.Error("a subject that was never used is taken to be idle")
 			}
 		})
+	}
+}
+
+// TestAwayWins: while the broker is away, that nobody listened does not matter: messages
+// are wanted, and dropped.
+func TestAwayWins(t *testing.T) {
+	srv := natstest.Serve(t, embedded.Options{})
+	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL()})
+	live := deliver.NewLive(conn, publish.GapEvents)
+	conntest.WaitConnected(t, conn)
+	if err := live.Publish(t.Context(), conntest.Numbered(0, 100)); !errors.Is(err, publish.ErrUnwatched) {
+		t.Fatalf("nobody listens, and Publish returns %v", err)
+	}
+	srv.Shutdown()
+	var drop *publish.DropError
+	for i := 1; i < 10; i++ {
+		natstest.Eventually(t, "the message is wanted", func() bool { return live.Watched(subject) })
+		if err := live.Publish(t.Context(), conntest.Numbered(i, 100)); !errors.As(err, &drop) {
+			t.Errorf("the broker is away, and Publish returns %v", err)
+		}
+	}
+}
+
+// TestInlineGapWithoutListener is told all the same: it must not hold up the cursor.
+func TestInlineGapWithoutListener(t *testing.T) {
+	srv := natstest.Serve(t, embedded.Options{})
+	conn := conntest.Dial(t, dial.Options{URL: srv.ClientURL()})
+	live := deliver.NewLive(conn, publish.InlineGaps)
+	conntest.WaitConnected(t, conn)
+	routes := []publish.Route{{Output: &transform.Output{Name: "detector"}, Subject: subject}}
+	if err := live.Gap(t.Context(), publish.Gap{Stream: "front-door", From: 1000, To: 2000, Slots: 2, Reason: "no_media"}, routes); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -288,6 +288,26 @@ func (c *Connection) Flush(ctx context.Context) error {
 	return c.deny(c.nc.LastError())
 }
 
+// Answered waits until the server has answered everything that was sent before, and the
+// subscriptions of the connection have handled the answers.
+func (c *Connection) Answered(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	if err := c.Flush(ctx); err != nil {
+		return err
+	}
+	handled := make(chan struct{})
+	if err := c.nc.Barrier(func() { close(handled) }); err != nil {
+		return fmt.Errorf("connection %s: %w", c.name, err)
+	}
+	select {
+	case <-handled:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // abandon discards what is being written, so that Close does not wait for a peer that
 // stalls.
 func (c *Connection) abandon() {
