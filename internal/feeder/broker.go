@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
@@ -24,15 +27,19 @@ type broker struct {
 	shutdown   func()
 	// troubles are what has kept messages from being stored.
 	troubles troubles
+	// granted says that the server has allowed all that is needed, at some time. denied gets
+	// a value when it does not any more.
+	granted atomic.Bool
+	denied  chan struct{}
 }
 
 // connect starts to connect to NATS; it does not wait for the server. stop ends the run
 // where the server refuses what the plan needs.
 func (f *Feeder) connect(plan Plan, switches Switches, limit *payloadLimit, stop func(error)) (*broker, error) {
 	opts := plan.Dial()
-	opts.Logger, opts.OnConnect, opts.OnDenied = f.Log, limit.connected, stop
+	b := &broker{log: f.Log, url: dial.Redact(opts.URL), shutdown: func() {}, denied: make(chan struct{}, 1)}
+	opts.Logger, opts.OnConnect, opts.OnDenied = f.Log, limit.connected, func(err error) { b.refused(err, stop) }
 	opts.NoDirectWrites = !switches.DirectWrites
-	b := &broker{log: f.Log, url: dial.Redact(opts.URL), shutdown: func() {}}
 	if opts.URL == config.Embedded {
 		server, err := embedded.Start(embedded.Options{Listen: f.Listen, StoreDir: plan.StoreDir, Logger: f.Log})
 		if err != nil {
@@ -58,7 +65,7 @@ func (b *broker) close(ctx context.Context) error {
 	defer cancel()
 	defer b.shutdown()
 	err := b.conn.Close(closing)
-	if denied := b.conn.Denied(); denied != nil {
+	if denied := b.conn.Denied(); denied != nil && !b.granted.Load() {
 		return Refused(denied)
 	}
 	if err != nil {
@@ -67,8 +74,59 @@ func (b *broker) close(ctx context.Context) error {
 	return nil
 }
 
-// check waits for the connection and checks the permissions of its user. It returns an
-// error only where something is refused: the connection recovers from other trouble.
+// refused is told what the server denies. That ends the run, unless the server had allowed
+// it before.
+func (b *broker) refused(err error, stop func(error)) {
+	if !b.granted.Load() {
+		stop(err)
+		return
+	}
+	select {
+	case b.denied <- struct{}{}:
+	default:
+	}
+}
+
+// askAgain is how often the permissions are asked for while one is missing.
+const askAgain = 2 * time.Second
+
+// follow looks at the permissions again whenever something is denied that the server had
+// allowed, until that is allowed again or ctx ends.
+func (b *broker) follow(ctx context.Context, needs preflight.Needs) {
+	if !b.allowed(ctx, needs) {
+		return // the server does not tell
+	}
+	b.granted.Store(true)
+	b.conn.Granted()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.denied:
+		}
+		if b.conn.Denied() == nil {
+			continue // it is over already
+		}
+		b.log.Error("NATS denies what it had allowed: nothing that needs it is published until it is allowed again", "err", b.conn.Denied())
+		for !b.allowed(ctx, needs) {
+			if pacing.Sleep(ctx, askAgain) != nil {
+				return
+			}
+		}
+		b.conn.Granted()
+		b.log.Info("NATS allows again what it had denied")
+	}
+}
+
+// allowed tells whether the server says that all is allowed.
+func (b *broker) allowed(ctx context.Context, needs preflight.Needs) bool {
+	user, err := preflight.AskUser(ctx, b.conn.Control())
+	return err == nil && user.Check(needs) == nil
+}
+
+// check waits for the connection and checks the permissions of its user, and follows them
+// until ctx ends. It returns an error only where something is refused at the start: the
+// connection recovers from other trouble.
 func (b *broker) check(ctx context.Context, needs preflight.Needs) error {
 	err := b.conn.WaitConnected(ctx)
 	if err == nil {
@@ -79,6 +137,8 @@ func (b *broker) check(ctx context.Context, needs preflight.Needs) error {
 		return Refused(err)
 	case err != nil && ctx.Err() == nil:
 		b.log.Warn("the NATS permissions are not checked", "err", err)
+	case err == nil:
+		b.follow(ctx, needs)
 	}
 	return nil
 }

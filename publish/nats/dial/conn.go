@@ -21,6 +21,7 @@ type Conn struct {
 	options            Options // for the connections of Open
 	closed             atomic.Bool
 	waiting            atomic.Pointer[string]
+	granted            atomic.Bool
 	remakes, rollbacks atomic.Uint64
 }
 
@@ -123,7 +124,7 @@ func (c *Conn) States() []State {
 	return states
 }
 
-// Denied returns the first permission that the server has denied, as a
+// Denied returns the first permission that the server has denied since [Conn.Granted], as a
 // [*PermissionError], or nil. It does not change after Close.
 func (c *Conn) Denied() error {
 	for _, each := range c.connections() {
@@ -132,6 +133,16 @@ func (c *Conn) Denied() error {
 		}
 	}
 	return nil
+}
+
+// Granted says that the server allows all that is needed now, whatever it has denied
+// before. If it denies something later, that may change again: [Options.OnDenied] is called
+// again, and nothing is published on the connection until the next call of Granted.
+func (c *Conn) Granted() {
+	c.granted.Store(true)
+	for _, each := range c.connections() {
+		each.grant()
+	}
 }
 
 // Remade logs and counts that a JetStream stream or a key-value bucket was gone while it was

@@ -38,6 +38,7 @@ type Connection struct {
 	buffered   atomic.Bool            // the client may have buffered a message
 	failed     atomic.Pointer[error]  // an attempt to connect
 	denied     atomic.Pointer[PermissionError]
+	allowed    atomic.Pointer[error] // the last error when all was allowed; see [Conn.Granted]
 	onConnect  func(maxPayload int)
 	onDenied   func(error)
 	lenient    bool // what is denied is only logged
@@ -147,7 +148,7 @@ func (c *Connection) options(o Options, servers []string) nats.Options {
 	}
 	opts.ReconnectErrCB = func(_ *nats.Conn, err error) { c.failed.Store(&err); outage.began(err) }
 	opts.ClosedCB = func(*nats.Conn) { c.setDown(); close(c.closed) }
-	opts.AsyncErrorCB = c.asyncError()
+	opts.AsyncErrorCB = c.asyncError(outage)
 	opts.LameDuckModeHandler = func(*nats.Conn) { c.log.Info("the NATS server is about to stop") }
 	opts.DiscoveredServersCB = func(*nats.Conn) { c.log.Debug("more NATS servers are known") }
 	return opts
@@ -155,13 +156,17 @@ func (c *Connection) options(o Options, servers []string) nats.Options {
 
 // asyncError returns the handler of errors that belong to no call, such as a denied
 // permission. There can be one for every message, so at most one a second is logged.
-func (c *Connection) asyncError() nats.ErrHandler {
+func (c *Connection) asyncError(outage *outage) nats.ErrHandler {
 	limit := pacing.Outage{Every: time.Second}
 	return func(_ *nats.Conn, sub *nats.Subscription, err error) {
 		if p, ok := ParseViolation(err); ok && p.OfRequests() {
 			return
 		}
 		c.errors.Add(1)
+		if refusal(err) != nil { // as in each attempt to connect
+			outage.began(err)
+			return
+		}
 		if c.deny(err) != nil && c.onDenied != nil {
 			return
 		}
@@ -177,8 +182,11 @@ func (c *Connection) asyncError() nats.ErrHandler {
 }
 
 // deny returns err as a PermissionError if it says that a message or a subscription was
-// denied, and otherwise nil. It keeps and reports the first one.
+// denied, and otherwise nil. It keeps and reports the first one since all was allowed.
 func (c *Connection) deny(err error) error {
+	if before := c.allowed.Load(); before != nil && *before == err { //nolint:errorlint // that very error
+		return nil
+	}
 	p, ok := ParseViolation(err)
 	if !ok || p.OfRequests() || c.lenient {
 		return nil
@@ -188,6 +196,13 @@ func (c *Connection) deny(err error) error {
 		c.onDenied(denied)
 	}
 	return denied
+}
+
+// grant forgets what was denied.
+func (c *Connection) grant() {
+	last := c.nc.LastError()
+	c.allowed.Store(&last)
+	c.denied.Store(nil)
 }
 
 func (c *Connection) setUp(nc *nats.Conn) {

@@ -95,7 +95,8 @@ type Options struct {
 	// delay other events of the connection. Default: none.
 	OnConnect func(maxPayload int)
 	// OnDenied is called with a [*PermissionError], once for each connection, when the
-	// server refuses a message or a subscription. Default: it is logged.
+	// server refuses a message or a subscription, and again once after each
+	// [Conn.Granted]. Default: it is logged.
 	OnDenied func(error)
 
 	// NoDirectWrites publishes all messages through the client (nats.go), which copies

@@ -22,6 +22,11 @@ func (c *Connection) Ready() error {
 	case !c.connected.Load():
 		return drop(publish.DropDisconnected, ErrNotConnected)
 	}
+	if c.allowed.Load() != nil {
+		if denied := c.denied.Load(); denied != nil {
+			return drop(publish.DropRefused, denied)
+		}
+	}
 	return nil
 }
 

@@ -47,7 +47,7 @@ func (c *Conn) Retry(ctx context.Context, what string, f func(context.Context) e
 				c.control.log.Info("NATS has answered the request", "what", what)
 			}
 			return nil
-		case denied != nil:
+		case denied != nil && !c.granted.Load():
 			return denied
 		case ctx.Err() != nil, !Transient(err) || errors.Is(err, ErrStream), isJetStreamOff(err) && time.Since(begin) >= noJetStream:
 			return err
@@ -63,10 +63,14 @@ func (c *Conn) Retry(ctx context.Context, what string, f func(context.Context) e
 	}
 }
 
-// Waiting returns what [Conn.Retry] is waiting for, and why, or "".
+// Waiting returns what [Conn.Retry] is waiting for, and why; or which permission that there
+// was is missing; or "".
 func (c *Conn) Waiting() string {
 	if why := c.waiting.Load(); why != nil {
 		return *why
+	}
+	if denied := c.Denied(); denied != nil && c.granted.Load() {
+		return denied.Error()
 	}
 	return ""
 }
