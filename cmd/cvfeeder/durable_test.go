@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -49,14 +49,14 @@ type process struct {
 	args []string
 	env  []string // besides that of the test
 	cmd  *exec.Cmd
-	out  *bytes.Buffer
+	out  *natstest.Log
 	done chan struct{} // closed when it has ended
 	err  error
 }
 
 func (p *process) start() {
 	p.t.Helper()
-	p.out, p.done = new(bytes.Buffer), make(chan struct{})
+	p.out, p.done = new(natstest.Log), make(chan struct{})
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	p.cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+kinesistest.AccessKey, "AWS_SECRET_ACCESS_KEY="+kinesistest.SecretKey)
