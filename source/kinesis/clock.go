@@ -33,7 +33,8 @@ const (
 	// toldOffset up to which it is said to be right again.
 	tellOffset = time.Second
 	toldOffset = time.Second / 2
-	// tellBlank is after how many answers without a Date that is said, if none has had one.
+	// tellBlank is after how many answers without a Date the host's clock counts, which is
+	// said, if none has had one.
 	tellBlank = 10
 	// futureBy is how far ahead what certainly has not been yet is.
 	futureBy = 10 * time.Second
@@ -92,11 +93,12 @@ func (c *clock) answers() int {
 	return c.known.answers
 }
 
-// unsure tells whether some of the last answers have another time.
+// unsure tells whether some of the last answers have another time, or none has told it yet.
+// If that goes on, the host's clock has to do.
 func (c *clock) unsure() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.doubt.answers > 0
+	return c.doubt.answers > 0 || c.known.answers == 0 && c.blank < tellBlank
 }
 
 // observe has the clock learn from the answer to each attempt of a request.
@@ -240,8 +242,8 @@ func (c *Client) Now() time.Time { return c.clock.at(time.Now()) }
 // At returns the service's time at an instant that this process has got from time.Now.
 func (c *Client) At(t time.Time) time.Time { return c.clock.at(t) }
 
-// Unsure tells whether some of the service's last answers disagree with [Client.Now]: its
-// clock may have jumped. That lasts for a minute at most, unless they disagree with one
+// Unsure tells whether [Client.Now] may be wrong: no answer has told the time yet, or some of
+// the service's last answers disagree with it, as its clock may have jumped. That lasts for a minute at most, unless they disagree with one
 // another as well.
 func (c *Client) Unsure() bool { return c.clock.unsure() }
 

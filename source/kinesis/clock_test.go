@@ -244,7 +244,13 @@ func TestClockWithoutDate(t *testing.T) {
 		r := newClockRig(0, 0)
 		blank(r, 9)
 		r.logged(t, 0, 0)
+		if !r.unsure() {
+			t.Error("the time is certain before an answer has told it")
+		}
 		blank(r, 50)
+		if r.unsure() {
+			t.Error("where no answer tells the time, it never is certain")
+		}
 		r.logged(t, 1, 0)
 		r = newClockRig(0, 0)
 		r.answer(0)

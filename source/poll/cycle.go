@@ -113,6 +113,9 @@ func (p *Poller) extend(now source.Slot) {
 	}
 	p.present = now
 	p.ledger.Follow(now, p.opts.To)
+	if p.unsure() { // by a clock that is ahead, all would be too old
+		return
+	}
 	if p.opts.Freshness > 0 {
 		p.ledger.GiveUpBefore(now.Add(-p.opts.Freshness), source.Stale)
 	}

@@ -499,3 +499,34 @@ func TestPollerStops(t *testing.T) {
 		}
 	})
 }
+
+// TestNothingIsGivenUpByADoubtfulClock: while the time is in doubt, no slot is given up for
+// being older than the retention or the freshness: a clock that is ahead would have it so.
+func TestNothingIsGivenUpByADoubtfulClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := source.SlotAt(time.Now())
+		grid := testGrid(t)
+		l := source.NewLedger(grid, grid.Ceil(now.Add(-10*time.Minute)))
+		c := &camera{fragment: 2 * time.Second, delay: func(source.Slot) time.Duration { return time.Second }}
+		opts := Options{
+			Stream: "cam-1", Lag: Auto, Overlap: Auto, To: now, Retention: func() time.Duration { return 15 * time.Minute }, Freshness: 20 * time.Minute,
+			// The clock is an hour ahead until the third answer.
+			Now: func() time.Time {
+				if c.requests < 3 {
+					return time.Now().Add(time.Hour)
+				}
+				return time.Now()
+			},
+			Unsure: func() bool { return c.requests < 3 },
+		}
+		for f, err := range New(c, l, opts).Frames(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Resolve(f.Slot, source.Published)
+		}
+		if st := l.Stats(); st.Ended[source.Published] != 3000 || st.Pending != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
