@@ -58,14 +58,17 @@ func (e *estimate) advance(begin, edge, asked source.Slot) {
 	before := begin.Add(-e.interval)
 	length := edge.Sub(max(e.edge, before))
 	_, known := e.fragment()
-	if known && before > e.edge && length < e.shortest() {
+	if known && e.least == 0 && before > e.edge && length < e.shortest() {
 		// It became visible between two pages of the answer, which came too early.
 		e.edge = edge
 		e.tooEarly()
 		return
 	}
-	if e.single(length, asked) {
+	switch {
+	case e.single(length, asked):
 		e.note(length)
+	case !known: // probably several of the only length that is known
+		e.note(e.shortest())
 	}
 	e.edge = edge
 	defer e.remember(asked)

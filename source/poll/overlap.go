@@ -13,7 +13,7 @@ const firstOverlap = 2 * time.Second
 func (p *Poller) need(from, to source.Slot) need {
 	n := need{from: from, horizon: to, fragment: MaxFragment, overlap: p.overlapFor(from)}
 	if f, ok := p.estimate.fragment(); ok {
-		n.fragment = f
+		n.fragment, n.known = f, true
 	}
 	return n
 }

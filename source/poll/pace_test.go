@@ -130,7 +130,11 @@ func catchUp(t *testing.T, c *paged) {
 	if c.most > 2*int(max(MaxFragment, 2*c.fragment)/step)+2 || c.requests > int(length/time.Second) {
 		t.Errorf("%d windows, of %d images at most", c.requests, c.most)
 	}
-	if limit := 5*c.fragment/2 + 20*time.Second; oldest > limit {
+	limit := 3*c.fragment + 25*time.Second
+	if c.fragment >= MaxFragment {
+		limit = 6 * time.Minute // a window of images takes as long as a third of a fragment
+	}
+	if oldest > limit {
 		t.Errorf("in the end frames were %v old, want at most %v", oldest, limit)
 	}
 }

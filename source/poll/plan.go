@@ -53,9 +53,10 @@ type need struct {
 	// overlap is how long before the first wanted slot the window has to start, so
 	// that the fragment holding that slot starts within the window.
 	overlap time.Duration
-	// fragment is the expected length of a fragment, 0 where unknown. After a window
-	// that ends inside of a fragment, the next one has to overlap it.
+	// fragment is the expected length of a fragment, and known tells whether it was learned.
+	// After a window that ends inside of a fragment, the next one has to overlap it.
 	fragment time.Duration
+	known    bool
 }
 
 // plan returns the next window to ask for, and false where nothing is wanted.
@@ -106,6 +107,9 @@ func lastSlot(grid source.Grid, start, first source.Slot, n need) source.Slot {
 	longest := grid.Floor(start.Add(MaxWindow))
 	short := grid.Step(start, PageSlots-1)
 	cheap := grid.Floor(first.Add(newPerOverlap * max(first.Sub(start), n.fragment)))
-	most := max(grid.Step(start, maxSlots-1), first.Add(first.Sub(start)), first.Add(n.fragment))
+	most := max(grid.Step(start, maxSlots-1), first.Add(first.Sub(start)))
+	if n.known { // a fragment that is asked for in parts costs an overlap each
+		most = max(most, first.Add(n.fragment))
+	}
 	return min(max(short, cheap), most, longest)
 }
