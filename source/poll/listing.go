@@ -133,18 +133,36 @@ func (p *Poller) lists() bool { return p.lister != nil && p.now() >= p.listAgain
 // listFragments lists the fragments that may hold slots from one up to another. It returns
 // false if they cannot be listed.
 func (p *Poller) listFragments(ctx context.Context, from, to source.Slot) (list, bool) {
-	now := p.now()
-	spans, err := p.lister.Fragments(ctx, from.Add(-p.longestFragment()), to)
-	switch {
-	case errors.Is(err, source.ErrRefused):
-		p.lister = nil
-		return list{}, false
-	case err != nil:
-		p.listAgain = p.now().Add(p.listRetry.Next())
-		return list{}, false
+	for {
+		now, longest := p.now(), p.longestFragment()
+		spans, err := p.lister.Fragments(ctx, from.Add(-longest), to)
+		switch {
+		case errors.Is(err, source.ErrRefused):
+			p.lister = nil
+			return list{}, false
+		case err != nil:
+			p.listAgain = p.now().Add(p.listRetry.Next())
+			return list{}, false
+		}
+		p.listRetry.Reset()
+		l := newList(spans, max(listHole, p.ledger.Grid().Interval()), max(longest, MaxFragment), now)
+		p.listed.longest = max(p.listed.longest, l.longest())
+		if p.longestFragment() <= longest {
+			return l, true
+		}
+		// The fragment that holds the first slot may have begun earlier.
 	}
-	p.listRetry.Reset()
-	return newList(spans, max(listHole, p.ledger.Grid().Interval()), max(p.longestFragment(), MaxFragment), now), true
+}
+
+// longest returns the length of the longest fragment that another one follows, as only that
+// tells where it ends; at most half of the longest window.
+func (l list) longest() (longest time.Duration) {
+	for i := 1; i < len(l.spans); i++ {
+		if before := l.spans[i-1]; before.End == l.spans[i].Start {
+			longest = max(longest, before.End.Sub(before.Start))
+		}
+	}
+	return min(longest, MaxWindow/2)
 }
 
 // fetchListed asks for the images of a range, or of its beginning if it is long, and takes

@@ -95,6 +95,10 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 			// What comes right after it may be missing on another page only. A page has half
 			// as many slots as images if each comes twice.
 			before, known = s, clue{after: s, sure: i+1 < p.page()/2}
+			if p.cadence.slow() {
+				// Its own fragment, which starts within the window, may go on.
+				known = clue{after: a.Start}
+			}
 		}
 	}
 	p.forgetClues()

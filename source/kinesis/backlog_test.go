@@ -1,0 +1,64 @@
+package kinesis_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/poll"
+)
+
+// TestPollBacklog: of media that has long been visible nothing is lost, however long its
+// fragments are, and however few frames the camera has.
+func TestPollBacklog(t *testing.T) {
+	const ms, sec = time.Millisecond, time.Second
+	for name, tc := range map[string]struct {
+		fragment, longest time.Duration
+		faults            kinesistest.Faults
+	}{
+		"fragments of 12 to 40 s":             {12 * sec, 40 * sec, kinesistest.Faults{}},
+		"of 20 to 60 s":                       {20 * sec, 60 * sec, kinesistest.Faults{}},
+		"a frame in 0.9 s":                    {2 * sec, 9 * sec, kinesistest.Faults{FrameEvery: 909 * ms, FrameGaps: true, DenyListFragments: true}},
+		"a frame in 0.9 s, by its own time":   {2 * sec, 9 * sec, kinesistest.Faults{FrameEvery: 909 * ms, FrameGaps: true, FrameTimes: true, DenyListFragments: true}},
+		"a frame in 0.9 s, and lists of them": {2 * sec, 9 * sec, kinesistest.Faults{FrameEvery: 909 * ms, FrameGaps: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				now := time.Now()
+				begin, end := now.Add(-25*time.Minute), now.Add(-5*time.Minute)
+				camera := kinesistest.Stream{Name: "cam-1", Fragment: tc.fragment, FragmentMax: tc.longest, Faults: &tc.faults}
+				s := serve(t, kinesistest.Options{Streams: []kinesistest.Stream{camera}}, kinesis.Options{})
+				grid, err := source.NewGrid(source.MinInterval)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ledger := source.NewLedger(grid, source.SlotAt(begin))
+				poller := poll.New(s.stream("cam-1"), ledger, poll.Options{Lag: poll.Auto, Overlap: poll.Auto, To: source.SlotAt(end)})
+				arrived := map[source.Slot]bool{}
+				for f, err := range poller.Frames(t.Context()) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					arrived[f.Slot] = true
+					ledger.Resolve(f.Slot, source.Published)
+				}
+				truth, err := s.Media("cam-1", begin, end, grid.Interval())
+				if err != nil {
+					t.Fatal(err)
+				}
+				missing := 0
+				for _, at := range truth[:len(truth)-1] { // the service may give the last frame for the slot after it
+					if at.Exists && !arrived[source.SlotAt(at.Time)] {
+						if missing++; missing <= 3 {
+							t.Errorf("%v of the fragment %v to %v did not arrive", at.Time.Sub(begin), at.Start.Sub(begin), at.End.Sub(begin))
+						}
+					}
+				}
+				t.Logf("%d arrived, %d are missing, after %v", len(arrived), missing, time.Since(now))
+			})
+		})
+	}
+}
