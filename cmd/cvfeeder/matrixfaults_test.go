@@ -131,7 +131,7 @@ func storeFaults() []fault {
 			})
 		}},
 		{
-			name: "account limits", title: "account limits reached", without: needsStream, prepare: accounts("{max_mem: 128MB, max_file: 128MB}"),
+			name: "account limits", title: "account limits reached", without: needsStream, breaks: always, prepare: accounts("{max_mem: 128MB, max_file: 128MB}"),
 			hold: 8 * time.Second, strike: func(y *yard) { y.fill() },
 			heal: func(y *yard) {
 				y.js("deleting what fills the account", func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteStream(ctx, "filler") })
