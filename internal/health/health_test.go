@@ -447,3 +447,20 @@ func TestSpan(t *testing.T) {
 		}
 	}
 }
+
+// TestNotStoredIsTold: a stream that waits for NATS to store a tensor waits for no picture, so
+// it stands still for less long before it counts as not flowing.
+func TestNotStoredIsTold(t *testing.T) {
+	r := newRun(t, Any, 1)
+	r.pass(time.Minute)
+	r.is(true)
+	r.cams[0] = func(s *Stream) {
+		stands(s)
+		s.Feed.Wait = 2 * time.Minute
+		r.now.Troubles = []Trouble{{NotStored, r.now.At, "no response from stream"}}
+	}
+	r.pass(patience + 10*time.Second)
+	if r.last.Ready {
+		t.Errorf("it is ready: %q", r.last.Lines())
+	}
+}

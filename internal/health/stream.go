@@ -74,7 +74,7 @@ func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport
 		r.State = Done
 		return r, changes
 	}
-	r.Flows = !mem.flowed.IsZero() && all.At.Sub(mem.flowed) <= s.window()
+	r.Flows = !mem.flowed.IsZero() && all.At.Sub(mem.flowed) <= s.mayStand(cause)
 	for i, reason := range r.Reasons {
 		rule := reason.Code.rule()
 		if i == 0 {
@@ -91,6 +91,15 @@ func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport
 // window is how long a stream may stand still: as long as a missing slot is waited for,
 // and some more.
 func (s *Stream) window() time.Duration { return max(s.Grace, s.Feed.Wait) + patience + s.Interval }
+
+// mayStand is how long a stream may stand still for that cause: if NATS does not store what
+// there is, no picture is waited for.
+func (s *Stream) mayStand(cause []Reason) time.Duration {
+	if slices.ContainsFunc(cause, func(r Reason) bool { return r.Code == NotStored }) {
+		return min(patience, s.window())
+	}
+	return s.window()
+}
 
 // observe takes note of what has happened since the snapshot before.
 func (mem *memory) observe(s *Stream, at time.Time) {
@@ -128,7 +137,7 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 		is = append(is, Reason{c, since, detail})
 		blocked = blocked || c.rule().blocks
 	}
-	standing := all.At.Sub(mem.moved) > s.window()
+	standing := all.At.Sub(mem.moved) > s.mayStand(cause)
 	if s.Problem != nil {
 		add(codeOf(s.Problem), time.Time{}, withoutName(s.Problem.Error(), s.Name))
 	}
