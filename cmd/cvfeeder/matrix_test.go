@@ -140,7 +140,7 @@ func (y *yard) suffer() string {
 		said += ", " + reason
 	}
 	y.t.Logf("%s; logged: %v", said, lines)
-	y.checkLog(lines, reason)
+	y.checkLog(lines, reason, time.Since(struck))
 	return said
 }
 
