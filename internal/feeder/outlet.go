@@ -232,6 +232,9 @@ func onRetry(m *metrics.Metrics, to *troubles, log *slog.Logger) func(reason str
 	return func(reason string, err error) {
 		m.PublishErrors.WithLabelValues(reason).Inc()
 		to.note(reason, err)
+		if reason == publish.DropFull {
+			return // the watchdog tells
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		if seldom[reason] == nil {
@@ -260,8 +263,6 @@ const foreign = "foreign"
 
 func retryText(reason string) string {
 	switch reason {
-	case publish.DropFull:
-		return "the JetStream stream is full: waiting until it has room"
 	case deliver.Conflict:
 		return "somebody else publishes the same tensors, which is harmless, and double work"
 	default:

@@ -172,6 +172,11 @@ func TestFullIsToldAtOnce(t *testing.T) {
 	if lines := r.last.Lines(); len(lines) != 1 || !strings.HasPrefix(lines[0], "stream_full: ") || !strings.HasSuffix(lines[0], "(maximum bytes exceeded)") {
 		t.Errorf("%q", lines)
 	}
+	r.pass(8 * time.Second)
+	r.is(false, "stream_full", "cam-1 stream_full", "cam-2 stream_full")
+	if s := r.last.Streams["cam-1"].State; s != NoSlotEnds {
+		t.Errorf("%s", s)
+	}
 }
 
 // TestProcessReasons: each alone makes the process not ready, except those that keep

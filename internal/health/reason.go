@@ -77,7 +77,8 @@ type rule struct {
 	blocks bool
 	// raise is for how long it has to be so before it is told.
 	raise time.Duration
-	// silent says that the log does not need it: it comes and goes in the normal course.
+	// silent says that the log does not need it: it comes and goes in the normal course, or
+	// has been logged by those who found it.
 	silent bool
 	// means is a sentence for people: what is so, and what to do.
 	means string
@@ -103,8 +104,8 @@ var rules = []rule{
 	{PrefixUnknown, Beginning, true, soon, false, "the streams of a prefix could not be looked up yet, so nobody knows which to run: check the permission kinesisvideo:ListStreams and the network"},
 	{NoStreams, Beginning, true, soon, false, "there is no stream to read: check the prefix and the region"},
 	{NoOwner, Beginning, false, later, false, "streams of the group that this replica should run do not run: look at the bucket cvf_lease, and at what the log says of leases"},
-	{ClockAhead, OK, false, later, false, "the host's clock is ahead of that of Kinesis, by which frames are asked for: set it, for example with NTP"},
-	{ClockBehind, OK, false, later, false, "the host's clock is behind that of Kinesis, by which frames are asked for: set it, for example with NTP"},
+	{ClockAhead, OK, false, later, true, "the host's clock is ahead of that of Kinesis, by which frames are asked for: set it, for example with NTP"},
+	{ClockBehind, OK, false, later, true, "the host's clock is behind that of Kinesis, by which frames are asked for: set it, for example with NTP"},
 
 	{Refused, CannotBeRead, true, soon, false, "Kinesis refuses the credentials or lacks a permission: check both"},
 	{StreamGone, CannotBeRead, true, soon, false, "Kinesis has no such stream, or it keeps no media: check its name, its region and its retention"},

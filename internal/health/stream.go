@@ -23,6 +23,8 @@ const (
 	compare = time.Minute
 	// unheardFor is how long frames have to come without a listener until there is none.
 	unheardFor = 10 * time.Second
+	// fullFor is how long a stream has to stand still until that is because NATS is full.
+	fullFor = 5 * time.Second
 	// movedFor is how long it is told that an endpoint has moved.
 	movedFor = time.Minute
 )
@@ -144,6 +146,8 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 	switch {
 	case all.Deaf:
 		add(NATSAway, time.Time{}, "")
+	case has(cause, StreamFull) && all.At.Sub(mem.moved) > fullFor+s.Interval:
+		add(StreamFull, mem.moved, "")
 	case standing:
 		c := mem.why(s, cause)
 		if c != Stalled || s.Problem == nil {
@@ -171,8 +175,8 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 
 // why returns why a stream stands still.
 func (mem *memory) why(s *Stream, cause []Reason) Code {
-	for _, c := range []Code{StreamFull, StoreLost, NotStored, NATSNotReady} {
-		if slices.ContainsFunc(cause, func(r Reason) bool { return r.Code == c }) {
+	for _, c := range []Code{StoreLost, NotStored, NATSNotReady} {
+		if has(cause, c) {
 			return c
 		}
 	}
@@ -180,6 +184,10 @@ func (mem *memory) why(s *Stream, cause []Reason) Code {
 		return CameraClock
 	}
 	return Stalled
+}
+
+func has(all []Reason, c Code) bool {
+	return slices.ContainsFunc(all, func(r Reason) bool { return r.Code == c })
 }
 
 // pace returns whether a stream is late, and then whether it catches up, and how far it is

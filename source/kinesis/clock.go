@@ -228,9 +228,9 @@ func (c *clock) tell() {
 	case now == 0:
 		c.log.Info("the host's clock agrees with the service's again")
 	case now > 0:
-		c.log.Warn("the host's clock is ahead of the service's, by whose time frames are asked for: set it, for example with NTP", "ahead", now.Round(dateStep/10))
+		c.log.Warn("the host's clock is ahead of the service's, by whose time frames are asked for: set it, for example with NTP", "reason", "clock_ahead", "ahead", now.Round(dateStep/10))
 	default:
-		c.log.Warn("the host's clock is behind the service's, by whose time frames are asked for: set it, for example with NTP", "behind", -now.Round(dateStep/10))
+		c.log.Warn("the host's clock is behind the service's, by whose time frames are asked for: set it, for example with NTP", "reason", "clock_behind", "behind", -now.Round(dateStep/10))
 	}
 }
 

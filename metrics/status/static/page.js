@@ -91,12 +91,11 @@ function showHeader(all) {
   while (published.length > 2 && now - published[0][0] > 12) published.shift();
   const [t0, n0] = published[0];
   set($("rate"), now > t0 ? ((done - n0) / (now - t0)).toFixed(1) : "–");
-  const first = all.not_ready.slice(0, 3).map((w) => (w.length > 160 ? `${w.slice(0, 150)} …` : w));
-  if (all.not_ready.length > 3) first.push(`and ${count(all.not_ready.length - 3)} more`);
+  const why = all.ready ? all.reasons.map((r) => r.text) : all.not_ready;
+  const first = why.slice(0, 3).map((w) => (w.length > 160 ? `${w.slice(0, 150)} …` : w));
+  if (why.length > 3) first.push(`and ${count(why.length - 3)} more`);
   const few = all.workers_busy_ratio >= 0.95 ? "Too few cores: the workers have been busy for ten seconds without a pause, and frames will be late." : "";
-  const off = all.clock_offset_seconds;
-  const clock = Math.abs(off) > 1 ? `The host's clock is ${span(Math.abs(off))} ${off > 0 ? "ahead of" : "behind"} that of Kinesis Video Streams, by which frames are asked for: set it.` : "";
-  const notes = [first.length ? `Not ready: ${first.join("\n")}` : few, clock].filter(Boolean).join("\n");
+  const notes = [all.ready ? "" : "Not ready:", ...first, few].filter(Boolean).join("\n");
   set($("notready"), notes);
   $("notready").hidden = !notes;
   const ill = Object.entries(all.totals.states).filter(([s]) => ["bad", "warn"].includes(states[s][2])).reduce((n, [, k]) => n + k, 0);
