@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// patience is how much longer than a missing slot is waited for a stream may stand still.
-	patience = 20 * time.Second
+	// patience is how much longer than a missing slot is waited for a stream may stand still:
+	// that there is no media is believed only when several looks have said so.
+	patience = time.Minute
 	// darkFor is how much of the slots has to end without a tensor until there are no frames.
 	darkFor = 10 * time.Second
 	// calm is how long no slot must be lost until gaps are over.
