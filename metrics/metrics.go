@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -254,6 +255,14 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 // Requested counts a GetImages request for so many images of a stream. code is the
 // service's answer.
 func (m *Metrics) Requested(stream, code string, images int) { m.requests.add(stream, code, images) }
+
+// InTime is how soon after its instant a slot has to be delivered to be in time. Media is
+// visible some seconds after the end of its fragment, which is usually 2 to 10 seconds long.
+const InTime = 20 * time.Second
+
+// SlotsInTime returns the count of the slots that a stream delivered in time. A stream for
+// which it is not called is not expected to be in time.
+func (m *Metrics) SlotsInTime(stream string) *atomic.Uint64 { return m.requests.inTime(stream) }
 
 // Output creates the series of an output before its first tensor.
 func (m *Metrics) Output(name string) {

@@ -139,6 +139,7 @@ var contract = map[string]string{
 	"cvfeeder_slots_total":              "counter outcome,stream",
 	"cvfeeder_slots_expected_total":     "counter stream",
 	"cvfeeder_slots_late_total":         "counter stream",
+	"cvfeeder_slots_in_time_total":      "counter stream",
 	"cvfeeder_slots_pending":            "gauge stream",
 	"cvfeeder_gaps_total":               "counter reason,stream",
 	"cvfeeder_gap_seconds_total":        "counter reason,stream",
@@ -178,6 +179,7 @@ var contract = map[string]string{
 func TestContract(t *testing.T) {
 	m := read(metrics.New(metrics.Build{}), sources(t))
 	m.Output("detector")
+	m.SlotsInTime("cam").Add(1)
 	gathered, err := m.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -4,13 +4,15 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // alwaysCodes are the answers of GetImages that have a series from the start, so that a
 // rate includes the first of them.
 var alwaysCodes = []string{"OK", "ClientLimitExceededException"}
 
-// requests counts the GetImages requests of each stream.
+// requests counts the GetImages requests of each stream, and the slots that it delivered in
+// time.
 type requests struct {
 	mu      sync.Mutex
 	streams map[string]*requested
@@ -19,11 +21,11 @@ type requests struct {
 type requested struct {
 	images uint64
 	codes  map[string]uint64
+	inTime *atomic.Uint64 // nil if the stream is not expected to be in time
 }
 
-func (r *requests) add(stream, code string, images int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// of returns the counts of a stream. Its caller holds the lock.
+func (r *requests) of(stream string) *requested {
 	s := r.streams[stream]
 	if s == nil {
 		s = &requested{codes: map[string]uint64{}}
@@ -32,8 +34,39 @@ func (r *requests) add(stream, code string, images int) {
 		}
 		r.streams[stream] = s
 	}
+	return s
+}
+
+func (r *requests) add(stream, code string, images int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.of(stream)
 	s.images += uint64(max(images, 0))
 	s.codes[code]++
+}
+
+// inTime returns the count of the slots that a stream delivered in time.
+func (r *requests) inTime(stream string) *atomic.Uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.of(stream)
+	if s.inTime == nil {
+		s.inTime = new(atomic.Uint64)
+	}
+	return s.inTime
+}
+
+// readInTime returns these counts of the streams, by index, nil for those without.
+func (r *requests) readInTime(streams []Stream) []*atomic.Uint64 {
+	all := make([]*atomic.Uint64, len(streams))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range streams {
+		if s := r.streams[streams[i].Name]; s != nil {
+			all[i] = s.inTime
+		}
+	}
+	return all
 }
 
 func (r *requests) forget(stream string) {

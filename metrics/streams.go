@@ -1,9 +1,11 @@
 package metrics
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -17,6 +19,7 @@ type snapshot struct {
 	streams []Stream
 	images  []uint64            // by stream
 	codes   map[string][]uint64 // by code and stream; 0 where a stream never got the code
+	inTime  []*atomic.Uint64    // by stream; nil where none is expected
 }
 
 func (m *Metrics) snapshot() *snapshot {
@@ -25,6 +28,7 @@ func (m *Metrics) snapshot() *snapshot {
 		s.streams = m.streams()
 	}
 	s.images, s.codes = m.requests.read(s.streams)
+	s.inTime = m.requests.readInTime(s.streams)
 	return s
 }
 
@@ -93,6 +97,21 @@ var streamFamilies = []streamFamily{
 		dto.MetricType_GAUGE, func(s *Stream) float64 { return s.Trail.Seconds() }),
 	each("cvfeeder_slots_expected_total", "Slots from the start until now: the sum of `cvfeeder_slots_total` and `cvfeeder_slots_pending`.",
 		dto.MetricType_COUNTER, func(s *Stream) float64 { return float64(s.Expected) }),
+	{
+		Family{
+			"cvfeeder_slots_in_time_total",
+			fmt.Sprintf("Slots that were delivered within %.0f seconds, by the service's clock. Streams that begin at a time in the past (`from: TIME`) have none.", InTime.Seconds()),
+			dto.MetricType_COUNTER,
+			[]string{"stream"},
+		},
+		func(s *snapshot, emit func(string, int, float64)) {
+			for i, n := range s.inTime {
+				if n != nil {
+					emit("", i, float64(n.Load()))
+				}
+			}
+		},
+	},
 	each("cvfeeder_slots_late_total", "Slots that had ended as `no_media` when their picture turned up, within `late` of the stream. They still count as `no_media`.",
 		dto.MetricType_COUNTER, func(s *Stream) float64 { return float64(s.Late) }),
 	each("cvfeeder_slots_pending", "Slots that have not ended yet.",

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
@@ -34,21 +35,30 @@ func (m metered) Stream(s pipeline.Stream, _ source.Slot) pipeline.StreamObserve
 	for _, r := range s.Routes {
 		m.Output(r.Output.Name)
 	}
-	return meteredStream{metered: m, name: s.Name}
+	seen := meteredStream{metered: m, name: s.Name}
+	if !s.Backfill { // whose slots are late before they are asked for
+		seen.inTime = m.SlotsInTime(s.Name)
+	}
+	return seen
 }
 
 type meteredStream struct {
 	pipeline.IgnoreStream
 	metered
-	name string
+	name   string
+	inTime *atomic.Uint64 // nil if none is expected
 }
 
 // Fetched implements [pipeline.StreamObserver].
 func (m meteredStream) Fetched(took time.Duration, _ error) { m.observeStage("fetch", took) }
 
 // Frame implements [pipeline.StreamObserver].
-func (m meteredStream) Frame(f source.Frame, _ bool) pipeline.FrameObserver {
-	return &meteredFrame{metered: m.metered, at: f.Slot.Time().Add(f.Trail)}
+func (m meteredStream) Frame(f source.Frame, requested bool) pipeline.FrameObserver {
+	seen := &meteredFrame{metered: m.metered, at: f.Slot.Time().Add(f.Trail)}
+	if !requested && !f.Late { // late ones have ended as no_media
+		seen.inTime = m.inTime
+	}
+	return seen
 }
 
 // GapTold implements [pipeline.StreamObserver].
@@ -82,7 +92,8 @@ func (m metered) countDrop(err error) {
 // once a frame.
 type meteredFrame struct {
 	metered
-	at                 time.Time // of the slot, by the service's clock
+	at                 time.Time      // of the slot, by the service's clock
+	inTime             *atomic.Uint64 // nil if the frame does not count
 	transform, publish time.Duration
 }
 
@@ -113,6 +124,9 @@ func (m *meteredFrame) Published(output string, msg publish.Message, took time.D
 
 // Ended implements [pipeline.FrameObserver].
 func (m *meteredFrame) Ended(o source.Outcome, why error) {
+	if m.inTime != nil && o == source.Published && m.now().Sub(m.at) <= metrics.InTime {
+		m.inTime.Add(1)
+	}
 	if m.transform > 0 && why == nil {
 		m.observeStage("transform", m.transform)
 	}

@@ -105,6 +105,36 @@ func TestObservers(t *testing.T) {
 	}
 }
 
+// TestInTime: what is delivered within the limit counts, by the service's clock; what is
+// late, lost, asked for or from the past does not.
+func TestInTime(t *testing.T) {
+	m, now := metrics.New(metrics.Build{}), time.Now()
+	seen := Metrics(m, func() time.Time { return now })
+	live := seen.Stream(pipeline.Stream{Name: "live"}, 0)
+	frame := func(age, trail time.Duration) source.Frame {
+		return source.Frame{Slot: source.SlotAt(now.Add(-age - trail)), Trail: trail}
+	}
+	late := frame(time.Second, 0)
+	late.Late = true
+	live.Frame(frame(metrics.InTime-time.Second, 0), false).Ended(source.Published, nil)
+	live.Frame(frame(time.Second, time.Hour), false).Ended(source.Published, nil)
+	live.Frame(frame(metrics.InTime+time.Second, 0), false).Ended(source.Published, nil)
+	live.Frame(frame(time.Second, 0), false).Ended(source.Dropped, nil)
+	live.Frame(frame(time.Second, 0), true).Ended(source.Published, nil)
+	live.Frame(late, false).Ended(source.Published, nil)
+	if n := m.SlotsInTime("live").Load(); n != 2 {
+		t.Errorf("%d slots in time, want 2", n)
+	}
+	past := seen.Stream(pipeline.Stream{Name: "past", Backfill: true}, 0)
+	past.Frame(frame(time.Second, 0), false).Ended(source.Published, nil)
+	live.Removed()
+	for _, name := range []string{"live", "past"} {
+		if n := m.SlotsInTime(name).Load(); n != 0 {
+			t.Errorf("%s: %d slots in time", name, n)
+		}
+	}
+}
+
 // stages returns how often each stage was observed.
 func stages(t *testing.T, m *metrics.Metrics) map[string]uint64 {
 	t.Helper()
