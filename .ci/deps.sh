@@ -28,6 +28,7 @@ package() {
 	libpng) echo libpng-dev ;;
 	dpkg-source) echo dpkg-dev ;;
 	venv) echo python3-venv ;;
+	djpeg) echo libjpeg-turbo-progs ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -35,7 +36,7 @@ package() {
 needs=(make g++ pkg-config opencv libjpeg)
 case ${1-} in
 build) ;;
-test) needs+=(ffmpeg chromium venv prometheus) ;;
+test) needs+=(ffmpeg chromium venv prometheus djpeg) ;;
 lint) needs+=(shellcheck) ;;
 opencv) needs=(make g++ pkg-config cmake dpkg-source libjpeg libpng) ;;
 *)
@@ -62,6 +63,7 @@ explain() {
 	libjpeg) echo "libjpeg: libjpeg-turbo's headers, found by pkg-config libjpeg" ;;
 	libpng) echo "libpng: with its headers, found by pkg-config libpng" ;;
 	venv) echo "venv: Python 3 with its modules venv and ensurepip" ;;
+	djpeg) echo "djpeg: the program djpeg of libjpeg-turbo" ;;
 	prometheus) echo "prometheus: the programs prometheus and promtool" ;;
 	*) echo "$1" ;;
 	esac

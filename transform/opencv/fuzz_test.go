@@ -69,7 +69,9 @@ func repairPNG(data []byte) []byte {
 // FuzzRows compares the ways from a JPEG to a tensor.
 func FuzzRows(f *testing.F) {
 	addSeeds(f, ".jpg", jpegMarkers)
-	f.Add(readBroken(f, "no-luma.jpg"))
+	for _, name := range []string{"no-luma.jpg", "worst.jpg", "worst-good.jpg"} {
+		f.Add(readBroken(f, name))
+	}
 	rng := rand.New(rand.NewPCG(5, 6))
 	var outputs []*transform.Output
 	for range 4 {
@@ -84,13 +86,17 @@ func FuzzRows(f *testing.F) {
 }
 
 // fuzzDecode fuzzes the decoders of the files with the extension. All workers have to
-// refuse the same inputs for the same reason, and to make the same tensors of the others.
+// refuse the same inputs for the same reason, and to make the same tensors of the others. The
+// libraries have to keep off standard error.
 func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair func([]byte) []byte, workers ...*Worker) {
 	addSeeds(f, extension, marks)
 	outputs := fuzzOutputs(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		data = repair(data)
-		want := decodeReason(t, workers[0], data)
+		var want transform.Reason
+		if written := stderrOf(t, func() { want = decodeReason(t, workers[0], data) }); written != "" {
+			t.Errorf("on standard error: %q", written)
+		}
 		for _, w := range workers[1:] {
 			if got := decodeReason(t, w, data); got != want {
 				t.Fatalf("%q and %q", got, want)

@@ -32,9 +32,6 @@ func readJPEGHeader(data []byte) (jpegHeader, error) {
 	if C.cvf_jpeg_read_header((*C.uint8_t)(&data[0]), C.size_t(len(data)), &header, &message[0]) != 0 {
 		return jpegHeader{}, jpegFailure(&message, data)
 	}
-	if !hasTables(data) {
-		return jpegHeader{}, undecodable(transform.ReasonCorrupt, "JPEG without tables of its own, as in abbreviated streams")
-	}
 	return jpegHeader{size: image.Pt(int(header.w), int(header.h)), channels: int(header.channels), library: int64(header.library)}, nil
 }
 
@@ -77,34 +74,8 @@ func jpegFailure(message *jpegMessage, data []byte) error {
 // pixels. Larger ones have more in proportion.
 const decodeTime = 2 * time.Second
 
-// The JPEG markers that the code below looks for.
-const (
-	defineHuffman      = 0xc4
-	defineQuantization = 0xdb
-	startOfScan        = 0xda
-)
-
-// hasTables tells whether a JPEG has quantization and Huffman tables before its first
-// scan. Where Huffman tables are missing, libjpeg takes those of the standard, which may
-// not be the ones that the JPEG was made with.
-func hasTables(data []byte) bool {
-	quantization, huffman := false, false
-	for rest := data[2:]; len(rest) >= 4 && rest[0] == 0xff; {
-		switch marker := rest[1]; {
-		case marker == 0xff: // a fill byte
-			rest = rest[1:]
-			continue
-		case marker == startOfScan:
-			return quantization && huffman
-		case marker == defineQuantization:
-			quantization = true
-		case marker == defineHuffman, 0xc9 <= marker && marker <= 0xcf: // arithmetic coding needs none
-			huffman = true
-		}
-		rest = rest[min(2+int(binary.BigEndian.Uint16(rest[2:])), len(rest)):]
-	}
-	return true // libjpeg will say what is wrong
-}
+// startOfScan is the marker that a scan's header begins with.
+const startOfScan = 0xda
 
 // endsInHeader tells whether a JPEG ends before its first scan: libjpeg has many
 // messages for that.

@@ -24,8 +24,9 @@
 // IMREAD_IGNORE_ORIENTATION; Kinesis Video sets none. Gray is cv2's COLOR_BGR2GRAY,
 // computed before resizing.
 //
-// Only whole pictures are accepted: an error or a warning of a library makes the picture
-// undecodable, and so does a missing scan.
+// Only whole pictures are accepted: an error of a library makes the picture undecodable, a
+// warning that says anything about its pixels, and a missing scan. Where a baseline JPEG
+// has no Huffman tables, those of the standard are used, as by the libraries.
 //
 // # The row decoder
 //

@@ -245,13 +245,40 @@ func (f *pngFile) passes() []image.Point {
 	return sizes
 }
 
-// appendCritical appends a PNG that has only the chunks which make up the pixels.
+// appendCritical appends a PNG that has only the chunks which make up the pixels, in a form
+// in which libpng has nothing to remark about them: OpenCV lets it write that to standard
+// error. A palette has as many colors as the pixels can name, black where the PNG has none.
+// The window of the compressed data is the largest, whatever its header says.
 func (f *pngFile) appendCritical(b []byte) []byte {
 	b = append(b, pngMagic...)
 	b = append(b, f.header...)
-	b = append(b, f.palette...)
-	for _, chunk := range f.data {
-		b = append(b, chunk...)
+	if f.header[8+9] == 3 {
+		colors := make([]byte, 3<<f.bits)
+		copy(colors, f.palette[8:len(f.palette)-4])
+		b = appendChunk(b, "PLTE", colors)
 	}
+	parts := make([][]byte, len(f.data))
+	for i, chunk := range f.data {
+		parts[i] = chunk[8 : len(chunk)-4]
+	}
+	at := len(b) + 8
+	b = appendChunk(b, "IDAT", parts...)
+	b[at], b[at+1] = 0x78, 0x01 // deflate with 32 KiB; a check that makes it a multiple of 31
+	b = binary.BigEndian.AppendUint32(b[:len(b)-4], crc32.ChecksumIEEE(b[at-4:len(b)-4]))
 	return append(b, "\x00\x00\x00\x00IEND\xae\x42\x60\x82"...)
+}
+
+// appendChunk appends a chunk of a PNG, with the data in parts.
+func appendChunk(b []byte, name string, parts ...[]byte) []byte {
+	n := 0
+	for _, part := range parts {
+		n += len(part)
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(n))
+	at := len(b)
+	b = append(b, name...)
+	for _, part := range parts {
+		b = append(b, part...)
+	}
+	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[at:]))
 }

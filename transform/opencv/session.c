@@ -33,9 +33,18 @@ static void fail(j_common_ptr info) {
 	longjmp(s->back, 1);
 }
 
+// Tells whether a warning says nothing about the pixels. The parameters of a sequential
+// scan have only one sense, and cameras send others; a later JFIF is one of the fields
+// that libjpeg does not use; and with a color transform that it does not know, libjpeg
+// takes the one that there is for so many components.
+static int harmless(const struct jpeg_error_mgr *errors) {
+	return errors->msg_code == JWRN_NOT_SEQUENTIAL || errors->msg_code == JWRN_JFIF_MAJOR ||
+	       errors->msg_code == JWRN_ADOBE_XFORM;
+}
+
 // The level is negative for a warning.
 static void warn(j_common_ptr info, int level) {
-	if (level < 0) fail(info);
+	if (level < 0 && !harmless(info->err)) fail(info);
 }
 
 static double now(void) {

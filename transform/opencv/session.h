@@ -11,8 +11,9 @@
 // The room that a message needs, the zero at its end included.
 #define CVF_MESSAGE 200
 
-// A session is one use of libjpeg on one JPEG in memory. Every error and every
-// warning ends it: libjpeg warns where it goes on with pixels that it made up.
+// A session is one use of libjpeg on one JPEG in memory. Every error ends it, and every
+// warning but those that say nothing about the pixels: libjpeg warns where it goes on with
+// pixels that it made up.
 typedef struct {
 	struct jpeg_decompress_struct info; // first: libjpeg hands callbacks its address
 	struct jpeg_error_mgr errors;

@@ -120,6 +120,12 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// The markers of tables.
+const (
+	defineHuffman      = 0xc4
+	defineQuantization = 0xdb
+)
+
 // without returns a JPEG without the segments of a kind before its first scan, except for
 // the first few.
 func without(t *testing.T, data []byte, marker byte, but int) []byte {
@@ -143,17 +149,16 @@ func without(t *testing.T, data []byte, marker byte, but int) []byte {
 	}
 }
 
-// TestTablesOfAnotherPicture: a JPEG without tables is refused, whatever picture came
-// before it, and however it would be decoded.
-func TestTablesOfAnotherPicture(t *testing.T) {
-	outs := map[string][]*transform.Output{
-		"whole": nil,
-		"rows":  {newOutput(t, "yolo", nil)},
-		"fast":  {newOutput(t, "imagenet", func(s *transform.Spec) { s.Decode = transform.DecodeFast })},
-		"gray":  {newOutput(t, "yolo", func(s *transform.Spec) { s.Color = transform.Gray })},
+// TestMissingTables: a JPEG without quantization is refused, and one without Huffman tables
+// has those of the standard, whatever picture came before it, and however it is decoded.
+func TestMissingTables(t *testing.T) {
+	outs := map[string]*transform.Output{
+		"rows": newOutput(t, "yolo", nil),
+		"fast": newOutput(t, "imagenet", func(s *transform.Spec) { s.Decode = transform.DecodeFast }),
+		"gray": newOutput(t, "yolo", func(s *transform.Spec) { s.Color = transform.Gray }),
 	}
 	for _, name := range []string{"large.jpg", "420.jpg", "444.jpg", "gray.jpg", "cmyk.jpg", "progressive.jpg"} {
-		full := readPicture(t, name)
+		full, other := readPicture(t, name), flatJPEG(64, 3, true)
 		stripped := map[string][]byte{
 			"quantization": without(t, full, defineQuantization, 0),
 			"Huffman":      without(t, full, defineHuffman, 0),
@@ -163,22 +168,36 @@ func TestTablesOfAnotherPicture(t *testing.T) {
 		}
 		for table, stripped := range stripped {
 			for way, o := range outs {
-				for _, before := range [][]byte{nil, full} {
-					w := NewWorker(Options{})
-					if before != nil {
-						if err := w.Decode(source.Frame{Data: before}, o); err != nil {
-							t.Fatal(err)
-						}
-					}
-					var d *transform.DecodeError
-					err := w.Decode(source.Frame{Data: stripped}, o)
-					if !errors.As(err, &d) || d.Reason != transform.ReasonCorrupt {
-						t.Errorf("%s without %s table, %s, after another: %v: %v", name, table, way, before != nil, err)
-					}
-					w.Close()
+				for _, before := range [][]byte{nil, full, other} {
+					checkMissing(t, name+" without "+table+", "+way, stripped, before, full, o, table == "Huffman" && name != "progressive.jpg")
 				}
 			}
 		}
+	}
+}
+
+// checkMissing decodes a picture that lacks tables, after another one. If it is accepted it
+// has to have the pixels of the full one.
+func checkMissing(t *testing.T, name string, stripped, before, full []byte, o *transform.Output, accepted bool) {
+	t.Helper()
+	w := NewWorker(Options{})
+	defer w.Close()
+	outs := []*transform.Output{o}
+	if before != nil {
+		if err := w.Decode(source.Frame{Data: before}, outs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if accepted {
+		got, want := makeTensor(t, w, stripped, o.Spec), makeTensor(t, w, full, o.Spec)
+		if !bytes.Equal(got.Data, want.Data) {
+			t.Errorf("%s: other pixels", name)
+		}
+		return
+	}
+	var d *transform.DecodeError
+	if err := w.Decode(source.Frame{Data: stripped}, outs); !errors.As(err, &d) || d.Reason != transform.ReasonCorrupt {
+		t.Errorf("%s: %v", name, err)
 	}
 }
 
