@@ -170,7 +170,7 @@ func TestPollPicturesThatFail(t *testing.T) {
 				interval: 200 * time.Millisecond, opts: poll.Options{Lag: poll.Auto, Overlap: poll.Auto},
 			}
 			p.run(t)
-			if p.age > 2700*time.Millisecond || p.made > 1.15 {
+			if p.age > 3100*time.Millisecond || p.made > 1.15 {
 				t.Errorf("frames are %v old, and %.2f images were made for each slot", p.age, p.made)
 			}
 		})
