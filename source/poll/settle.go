@@ -69,16 +69,8 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 		if media && before != grid.Step(s, -1) {
 			begin = s
 		}
-		// Media that a shorter window missed is of a longer fragment, if there is as much
-		// of it.
-		if media && s == a.widened {
-			if wide := s.Sub(a.Start); p.cadence.slow() || s.Sub(begin) >= wide/2 {
-				p.tooShort(wide)
-			}
-			p.vain = 0
-		}
-		if media && s == a.first && a.widened == 0 && s.Sub(a.Start) >= p.usualOverlap() {
-			p.suffices()
+		if media {
+			p.learnOverlap(a, s, begin)
 		}
 		if c := p.clues[s]; media && c.after == grid.Step(s, -1) && c.broken == 0 && !c.early {
 			p.wentOn(a.Start < c.after)
@@ -104,6 +96,21 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 	p.forgetClues()
 	p.learn(a)
 	return next
+}
+
+// learnOverlap takes note of media of a slot, which has no hole from begin on. Media that a
+// shorter window missed is of a longer fragment, if there is as much of it.
+func (p *Poller) learnOverlap(a *answer, s, begin source.Slot) {
+	wide := s.Sub(a.Start)
+	switch {
+	case s == a.widened:
+		if p.cadence.slow() || s.Sub(begin) >= wide/2 {
+			p.tooShort(wide)
+		}
+		p.vain = 0
+	case s == a.first && a.widened == 0 && wide >= p.usualOverlap():
+		p.suffices()
+	}
 }
 
 // tooShort takes note of an overlap that sufficed after the usual one did not. An answer may
