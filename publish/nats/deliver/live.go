@@ -25,6 +25,9 @@
 //
 // [Cursors] keep how far streams were delivered in a key-value bucket.
 //
+// The package is larger than most packages because what a slot's message may have become
+// in the stream is decided in one place: stored, stored by another, lost again, or unheard.
+//
 // Importers can rely on [NewLive], [NewStored], [NewCursors], their options and their
 // methods. What describes the JetStream stream ([StreamOptions.Config], [Compare],
 // [StreamError]) is for publish/nats/preflight and changes with it.
