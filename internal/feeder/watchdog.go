@@ -90,7 +90,7 @@ func (p *parts) snapshot() health.Snapshot {
 	s := health.Snapshot{
 		At: time.Now(), Now: p.service.Now(), Opened: p.opened.Load(), Stopping: p.stopping.Load(),
 		Waiting: p.broker.conn.Waiting(), Remade: p.broker.conn.Remakes(), Troubles: p.broker.troubles.all(),
-		Unfound: p.follower.Load().notFound(), Group: p.outlet.sharing.part(), ClockOffset: p.service.ClockOffset(),
+		Unfound: p.follower.Load().notFound(), Group: p.outlet.sharing.part(), ClockOffset: p.service.ClockOffset(), Cores: p.cores.Lack().Text(),
 	}
 	s.Down, s.Deaf = p.broker.down()
 	for _, st := range p.pipeline.Streams() {

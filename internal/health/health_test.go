@@ -469,3 +469,38 @@ func TestNotStoredIsTold(t *testing.T) {
 		t.Errorf("it is ready: %q", r.last.Lines())
 	}
 }
+
+// TestTooFewCores: a stream that falls behind because there are too few cores says so; one
+// that catches up uses them all, too, and does not.
+func TestTooFewCores(t *testing.T) {
+	const cores = "too few cores: the CPU quota of 0.12 cores is used up"
+	for name, tc := range map[string]struct {
+		ahead int // slots that end each second, of one that is due
+		code  Code
+		says  bool
+	}{
+		"falls behind": {0, FallingBehind, true},
+		"catches up":   {2, CatchingUp, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRun(t, Any, 1)
+			r.pass(time.Minute)
+			r.now.Now = r.now.Now.Add(10 * time.Minute) // it is behind
+			r.now.Cores = cores
+			seconds := 0
+			r.cams[0] = func(s *Stream) {
+				if seconds++; tc.ahead == 0 && seconds%4 != 0 {
+					return
+				}
+				for range max(tc.ahead, 1) {
+					flows(s)
+				}
+			}
+			r.pass(3 * time.Minute)
+			reason, _ := r.last.Streams["cam-1"].Reason()
+			if reason.Code != tc.code || strings.Contains(reason.Detail, cores) != tc.says {
+				t.Errorf("%s: %q", reason.Code, reason.Detail)
+			}
+		})
+	}
+}

@@ -26,6 +26,9 @@ type Snapshot struct {
 	Unfound []string
 	// Group is what this replica should run, nil where there is no group.
 	Group *Group
+	// Cores says in a sentence that there are too few cores, "" if there are enough. A process
+	// that catches up uses all that there are, too.
+	Cores string
 	// ClockOffset is how far the host's clock is ahead of that of the slots.
 	ClockOffset time.Duration
 	Streams     []Stream

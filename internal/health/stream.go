@@ -160,7 +160,11 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 		add(Gaps, time.Time{}, mem.as.String())
 	}
 	if c, behind := mem.pace(s, all); c != "" && !blocked && !blocks(cause) {
-		add(c, time.Time{}, "at "+clock(s.Stats.Cursor.Time(), all.Now)+", "+Span(behind)+" behind")
+		detail := "at " + clock(s.Stats.Cursor.Time(), all.Now) + ", " + Span(behind) + " behind"
+		if c == FallingBehind && all.Cores != "" {
+			detail = all.Cores + "; " + detail
+		}
+		add(c, time.Time{}, detail)
 	}
 	if !blocked && mem.flowed.IsZero() {
 		add(Starting, mem.first, "")
