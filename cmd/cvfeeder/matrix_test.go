@@ -50,10 +50,9 @@ func modes() []mode {
 
 // small are the cells of "make test".
 var small = map[string][]string{
-	"store wiped":       {"ring", "group of three"},
+	"store wiped":       {"group of three"},
 	"store rolled back": {"durable, workqueue", "durable, limits"},
 	"permissions taken": {"durable, limits"},
-	"max_payload":       {"live"},
 }
 
 // TestMatrix lets each fault happen in each mode, with real processes. While a fault lasts
