@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 )
 
 func main() {
@@ -55,7 +56,7 @@ func run(ctx context.Context, cmd *cobra.Command) int {
 		return 0
 	}
 	for line := range strings.Lines(strings.TrimSpace(err.Error())) {
-		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "cvfeeder: %s\n", strings.TrimSuffix(line, "\n"))
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "cvfeeder: %s\n", sanitize.Text(strings.TrimSuffix(line, "\n")))
 	}
 	return feeder.ExitCode(err)
 }

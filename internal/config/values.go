@@ -122,14 +122,11 @@ func (s *Start) UnmarshalText(text []byte) error {
 		*s = Start{Kind: kind}
 		return nil
 	}
-	t, err := time.Parse(time.RFC3339, string(text))
+	t, err := source.ParseSlot(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is not a starting point; resume, now, or a time such as 2026-01-02T03:04:05Z", text)
+		return fmt.Errorf("%.40q is not a starting point; resume, now, or a time such as 2026-01-02T03:04:05Z", text)
 	}
-	if err := source.CheckTime(t); err != nil {
-		return err
-	}
-	*s = Start{StartAt, t.UTC()}
+	*s = Start{StartAt, t.Time()}
 	return nil
 }
 
@@ -142,13 +139,10 @@ func (e *End) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		return nil
 	}
-	t, err := time.Parse(time.RFC3339, string(text))
+	t, err := source.ParseSlot(string(text))
 	if err != nil {
-		return fmt.Errorf(`%q is not a time; for example 2026-01-02T03:04:05Z, or "" for no end`, text)
+		return fmt.Errorf(`%.40q is not a time; for example 2026-01-02T03:04:05Z, or "" for no end`, text)
 	}
-	if err := source.CheckTime(t); err != nil {
-		return err
-	}
-	e.Time = t.UTC()
+	e.Time = t.Time()
 	return nil
 }

@@ -23,22 +23,23 @@ import (
 
 const module = "github.com/cvfeeder/cvfeeder"
 
-// common is what all packages of the module may import.
-const common = "internal/pacing"
+// common are the packages that all packages of the module may import.
+var common = []string{"internal/pacing", "internal/sanitize"}
 
 // layers says which packages of the module each of its trees may import, apart
 // from those in the tree itself and the common one. What is not listed, in cmd and
 // internal, may import all of it but the adapters.
 var layers = map[string][]string{
-	common:             {},
-	"source":           {},
-	"source/poll":      {"source"},
-	"source/kinesis":   {"source", "source/poll"},
-	"transform":        {"source"},
-	"transform/opencv": {"source", "transform"},
-	"publish":          {"source", "transform"},
-	"publish/tensor":   {"source", "transform", "publish"},
-	"metrics":          {"source", "transform", "publish", "internal/health"},
+	"internal/pacing":   {},
+	"internal/sanitize": {},
+	"source":            {},
+	"source/poll":       {"source"},
+	"source/kinesis":    {"source", "source/poll"},
+	"transform":         {"source"},
+	"transform/opencv":  {"source", "transform"},
+	"publish":           {"source", "transform"},
+	"publish/tensor":    {"source", "transform", "publish"},
+	"metrics":           {"source", "transform", "publish", "internal/health"},
 
 	// It judges what others tell it.
 	"internal/health": {"source"},
@@ -68,7 +69,7 @@ var layers = map[string][]string{
 
 // pure are the packages that import nothing but the standard library and the
 // module.
-var pure = []string{common, "internal/health", "source", "source/poll", "transform", "publish", "publish/tensor"}
+var pure = []string{"internal/pacing", "internal/sanitize", "internal/health", "source", "source/poll", "transform", "publish", "publish/tensor"}
 
 // owners are the only importers of a dependency, with the packages below them.
 var owners = map[string][]string{
@@ -223,7 +224,7 @@ func direction(name string, p listed) []string {
 // does not import the adapters below it.
 func mayImport(tree, target string) bool {
 	targetTree, _ := treeOf(target)
-	return targetTree == tree || target == common || slices.Contains(layers[tree], target)
+	return targetTree == tree || slices.Contains(common, target) || slices.Contains(layers[tree], target)
 }
 
 // ownership checks that a dependency is imported by its owners only.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 )
@@ -173,7 +174,7 @@ func (f *follower) find(ctx context.Context, prefix string) {
 		f.found[prefix] = names
 		delete(f.unfound, prefix)
 	case never:
-		f.unfound[prefix] = err.Error()
+		f.unfound[prefix] = sanitize.Text(err.Error())
 	}
 	if err != nil {
 		f.log.Warn("streams could not be looked up, trying again", "prefix", prefix, "err", err)

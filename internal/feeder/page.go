@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
@@ -166,7 +167,7 @@ func render(v pipeline.View, output string) (status.Picture, error) {
 		Capture: v.Frame.Capture.UTC().Format(publish.TimeFormat), Outcome: v.Outcome.String(),
 	}
 	if v.Err != nil {
-		pic.Reason = v.Err.Error()
+		pic.Reason = sanitize.Text(v.Err.Error())
 	}
 	if v.Tensor == nil {
 		return pic, nil

@@ -6,14 +6,17 @@
 // A burst of errors does not fill the disk: at most [Most] lines with the same level and
 // message are written in a second. Then one line says how many more there were, and of
 // how many streams. Lines below [slog.LevelInfo] are not limited. Users, passwords and
-// tokens in URLs are masked.
+// tokens in URLs are masked, and text is cut and cleaned, wherever it came from.
 package logging
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"regexp"
 	"strings"
+
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 )
 
 // Options configure the logger of [New].
@@ -26,7 +29,7 @@ type Options struct {
 
 // New returns a logger that writes to w.
 func New(w io.Writer, o Options) *slog.Logger {
-	options := &slog.HandlerOptions{Level: o.Level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { return withoutSecrets(a) }}
+	options := &slog.HandlerOptions{Level: o.Level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { return shown(a) }}
 	var h slog.Handler = slog.NewTextHandler(w, options)
 	if o.JSON {
 		h = slog.NewJSONHandler(w, options)
@@ -46,23 +49,30 @@ func End(log *slog.Logger) {
 // userOfURL matches the scheme, user and password of a URL.
 var userOfURL = regexp.MustCompile(`([a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@"']+@`)
 
-// withoutSecrets masks the user and the password of every URL in an attribute.
-func withoutSecrets(a slog.Attr) slog.Attr {
+// shown returns an attribute that is fit to be shown, without the users and the passwords of
+// URLs.
+func shown(a slog.Attr) slog.Attr {
 	var text string
 	switch v := a.Value.Resolve(); v.Kind() {
 	case slog.KindString:
 		text = v.String()
 	case slog.KindAny:
-		err, ok := v.Any().(error)
-		if !ok {
+		switch v := v.Any().(type) {
+		case error:
+			text = v.Error()
+		case fmt.Stringer:
+			text = v.String()
+		case []string:
+			text = fmt.Sprint(v)
+		default:
 			return a
 		}
-		text = err.Error()
 	default:
 		return a
 	}
-	if !strings.Contains(text, "://") || !strings.Contains(text, "@") {
-		return a
+	text = sanitize.Text(text)
+	if strings.Contains(text, "://") && strings.Contains(text, "@") {
+		text = userOfURL.ReplaceAllString(text, "${1}xxxxx@")
 	}
-	return slog.String(a.Key, userOfURL.ReplaceAllString(text, "${1}xxxxx@"))
+	return slog.String(a.Key, text)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -166,6 +167,20 @@ func TestNoSecrets(t *testing.T) {
 		text := out.text.String()
 		if strings.Contains(text, "s3cret") || !strings.Contains(text, "nats://xxxxx@host:4222") || !strings.Contains(text, "https://host/a@b") {
 			t.Error(text)
+		}
+	}
+}
+
+// TestTextFromOutside: whatever an error, a name or a list says, it is one short line.
+func TestTextFromOutside(t *testing.T) {
+	bad := "\x1b[2J\r\nfake=line\x00" + strings.Repeat("x", 4<<20)
+	for _, asJSON := range []bool{false, true} {
+		var out bytes.Buffer
+		log := logging.New(&out, logging.Options{JSON: asJSON})
+		log.With("stream", bad).WithGroup("g").Warn("failed", "err", errors.New(bad), "owner", bad, "list", []string{bad, bad}, "url", &url.URL{Path: bad})
+		if text := out.String(); len(text) > 16<<10 || strings.ContainsAny(text, "\x1b\r\x00") || strings.Count(text, "\n") != 1 || !strings.Contains(text, "fake=line") ||
+			strings.Contains(text, `\u001b`) || strings.Contains(text, `\x1b`) {
+			t.Errorf("JSON %v: %d bytes: %.300q", asJSON, len(text), text)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -31,7 +32,7 @@ func (h *health) read(err error) {
 func (h *health) lose(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.lost = err.Error()
+	h.lost = sanitize.Text(err.Error())
 }
 
 // logLost logs the slots that got no tensor since the last call.

@@ -20,6 +20,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/forecast"
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -114,7 +115,7 @@ func (c *checker) fail(what string, err error) {
 	c.failed = append(c.failed, err)
 	for line := range strings.Lines(err.Error()) {
 		c.lines++
-		c.line("FAIL", what, "%s", strings.TrimSpace(line))
+		c.line("FAIL", what, "%s", sanitize.Text(strings.TrimSpace(line)))
 	}
 }
 

@@ -73,7 +73,7 @@ func (a *answers) body(resp *smithyhttp.Response, operation string) io.ReadClose
 	switch operation {
 	case "GetImages":
 		b.bytes, b.memory = mostImageBytes, nil
-	case "ListStreams", "ListFragments":
+	case "ListStreams":
 		b.bytes, b.values = mostListBytes, mostListValues
 	}
 	return b

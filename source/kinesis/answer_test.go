@@ -37,7 +37,7 @@ var operations = map[string]struct {
 		_, err := c.List(ctx, "cam")
 		return err
 	}},
-	"ListFragments": {"/listFragments", 16 << 20, func(ctx context.Context, c *kinesis.Client) error {
+	"ListFragments": {"/listFragments", 1 << 20, func(ctx context.Context, c *kinesis.Client) error {
 		w := past(11)
 		_, err := cam(c).Fragments(ctx, w.Start, w.End)
 		return err

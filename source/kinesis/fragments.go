@@ -128,6 +128,9 @@ func (s *Stream) listFragments(ctx context.Context, in *media.ListFragmentsInput
 			useEndpoint(o, endpoint)
 			o.APIOptions = append(o.APIOptions, observe(s.budget.answered), patience{listingTime, s.client.warn}.deadline)
 		})
+		if err == nil && len(out.Fragments) > 10*fragmentsPage {
+			err = fmt.Errorf("%s answered ListFragments with %d fragments, and %d were asked for", endpoint, len(out.Fragments), fragmentsPage)
+		}
 		if err == nil && out.Fragments == nil {
 			err = fmt.Errorf("%s answered ListFragments without Fragments: it is not this stream's data endpoint", endpoint)
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 )
 
 // The service speaks the protocol of the package micro of nats.go, but does not use its
@@ -115,7 +117,7 @@ func (s *microService) serve(e *endpoint, m *nats.Msg) {
 	e.stats.ProcessingTime += time.Since(begin)
 	if err != nil {
 		e.stats.NumErrors++
-		e.stats.LastError = err.Error()
+		e.stats.LastError = sanitize.Text(err.Error())
 	}
 }
 

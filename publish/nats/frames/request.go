@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -51,7 +52,7 @@ func serviceError(err error) *Error {
 	if errors.As(err, &own) {
 		*e = *own
 	}
-	e.Text = strings.Join(strings.Fields(e.Text), " ")
+	e.Text = sanitize.Text(strings.Join(strings.Fields(e.Text), " "))
 	return e
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/preflight"
@@ -229,7 +230,7 @@ func (s *service) begin(ctx context.Context, request []byte, reply string, answe
 				return
 			}
 			st.Failed++
-			st.LastError = err.Error()
+			st.LastError = sanitize.Text(err.Error())
 		})
 	}()
 	return nil
