@@ -23,10 +23,18 @@ var login string
 var loginStyle = regexp.MustCompile(`(?s)<style>(.*)</style>`)
 
 // maxLogin (bytes) and loginTime limit the login form that is read.
-const (
-	maxLogin  = 4 << 10
-	loginTime = 5 * time.Second
-)
+// patient bounds the body of a request, in time and in length. Without that, a request that
+// announces a body and does not send it holds its connection, also after its answer.
+func patient(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
 
 // secured sets the headers that keep pages of other sites from using these.
 func secured(next http.Handler) http.Handler {
@@ -125,9 +133,6 @@ func equal(a, b string) bool {
 
 // login sets the cookie for somebody who enters the token.
 func (g *guard) login(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxLogin)
-	// Somebody without the token must not hold a connection open for long.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(loginTime))
 	if !equal(strings.TrimSpace(r.PostFormValue("token")), g.token) {
 		g.ask(w, r, "This is not the token.")
 		return

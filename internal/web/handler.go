@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"slices"
+	"strings"
+
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 )
 
 // Options say what is served.
@@ -31,22 +35,26 @@ type Options struct {
 //   - /metrics
 //   - /healthz: 200 while the process works
 //   - /readyz: 200 and "ready" when Ready says so, otherwise 503 and "not ready"; then the
-//     reasons, one to a line
+//     reasons, one to a line; for who does not show the token only of what kind they are
 //   - /, /static/ and /api/: the status page, where there is one
 //   - /debug/pprof/, where it is asked for
 func Handler(o Options) http.Handler {
+	pages, knows := o.guarded(o.pages())
 	health := http.NewServeMux()
 	health.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
-	health.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	health.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ready, why := o.Ready()
+		if !knows(r) {
+			why = codes(why)
+		}
 		if !ready {
 			text(w, http.StatusServiceUnavailable, append([]string{"not ready"}, why...)...)
 			return
 		}
 		text(w, http.StatusOK, append([]string{"ready"}, why...)...)
 	})
-	health.Handle("/", o.guarded(o.pages()))
-	return secured(health)
+	health.Handle("/", pages)
+	return patient(secured(health))
 }
 
 // pages serves everything but the health checks.
@@ -72,15 +80,31 @@ func (o Options) pages() http.Handler {
 	return mux
 }
 
-// guarded refuses requests from those who may not see the pages.
-func (o Options) guarded(next http.Handler) http.Handler {
+// guarded refuses requests from those who may not see the pages. knows tells whether somebody
+// may see what the pages say.
+func (o Options) guarded(next http.Handler) (pages http.Handler, knows func(*http.Request) bool) {
+	anybody := func(*http.Request) bool { return true }
 	switch {
 	case o.Token != "":
-		return newGuard(o.Token, next)
+		g := newGuard(o.Token, next)
+		return g, g.knows
 	case o.Loopback:
-		return local(next)
+		return local(next), anybody
 	}
-	return next
+	return next, anybody
+}
+
+// codes returns the kinds of reasons, each once: "stream" of "stream front-door: …". What
+// follows has names, and what AWS and NATS say, which may have account numbers.
+func codes(reasons []string) []string {
+	var kinds []string
+	for _, reason := range reasons {
+		kind := strings.ToLower(strings.TrimRight(strings.SplitN(reason, " ", 2)[0], ":"))
+		if !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
 }
 
 func text(w http.ResponseWriter, status int, lines ...string) {
@@ -88,6 +112,6 @@ func text(w http.ResponseWriter, status int, lines ...string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	for _, l := range lines {
-		_, _ = fmt.Fprintln(w, l)
+		_, _ = fmt.Fprintln(w, sanitize.Text(l))
 	}
 }

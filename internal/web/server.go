@@ -21,10 +21,17 @@ import (
 // seconds, and the page waits for the next frame of a stream.
 const (
 	headerTime = 5 * time.Second
+	bodyTime   = 5 * time.Second
 	writeTime  = 2 * time.Minute
 	idleTime   = 2 * time.Minute
 	// closeTime is how long requests may go on after the server was told to stop.
 	closeTime = 5 * time.Second
+)
+
+// What a request may have, in bytes: only the login has a body.
+const (
+	maxHeader = 16 << 10
+	maxBody   = 4 << 10
 )
 
 // Listen opens the listener at a host:port.
@@ -45,7 +52,9 @@ func IsLoopback(l net.Listener) bool {
 // Serve answers requests until ctx ends, and then gives those that are running a few
 // seconds. It closes the listener.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) {
+	open := connections{all: map[net.Conn]*connection{}}
 	srv := &http.Server{
+		ConnState: open.changed, MaxHeaderBytes: maxHeader,
 		Handler: h, ReadHeaderTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
