@@ -74,7 +74,7 @@ func parseFrameRequest(data []byte) (Request, error) {
 	}
 	at, err := source.ParseSlot(r.Time)
 	if err != nil {
-		return Request{}, badRequest("time: %v", err)
+		return Request{}, badRequest("time %.40q is not in RFC 3339, like 2026-01-02T03:04:05.200Z, or not between 1970 and 2199", r.Time)
 	}
 	return Request{Stream: r.Stream, Time: at.Time(), Output: r.Output}, nil
 }
