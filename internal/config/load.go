@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 )
@@ -20,7 +19,7 @@ func Load(path string, env func(string) (string, bool)) (*Config, error) {
 }
 
 func readFile(path string) ([]byte, error) {
-	data, err := os.ReadFile(path)
+	data, err := strictyaml.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("config file %s: there is no such file; name it with -c FILE", path)

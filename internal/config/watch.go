@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"os"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 )
 
 // PollInterval is how often a watched file should be checked with [File.Changed]. A file
@@ -47,7 +49,7 @@ func (f *File) Path() string { return f.path }
 // Read returns the contents now, without waiting for a second check. [File.Changed]
 // does not report them again.
 func (f *File) Read() ([]byte, error) {
-	text, err := os.ReadFile(f.path)
+	text, err := strictyaml.ReadFile(f.path)
 	if err == nil {
 		f.current, f.pending = sha256.Sum256(text), false
 	}
@@ -63,7 +65,7 @@ func (f *File) Changed() ([]byte, bool) {
 		info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size() {
 		return nil, false
 	}
-	text, err := os.ReadFile(f.path)
+	text, err := strictyaml.ReadFile(f.path)
 	if err != nil {
 		return nil, false
 	}

@@ -24,6 +24,7 @@ type decoder struct {
 	*Document
 	env     func(string) (string, bool)
 	anchors map[string]ast.Node
+	spent   *int // values that were read
 }
 
 // A path is the path of a key in the file, as in "routes[0].port".
@@ -45,7 +46,7 @@ func (d *decoder) report(n ast.Node, at path, format string, args ...any) {
 
 // decode fills v from n, as far as n has no problem.
 func (d *decoder) decode(n ast.Node, at path, v reflect.Value, tag reflect.StructTag) {
-	if n == nil {
+	if n == nil || !d.spend(1) {
 		return
 	}
 	d.positions[string(at)] = position(n)
@@ -148,7 +149,7 @@ func (d *decoder) element(n ast.Node, at path, t reflect.Type) reflect.Value {
 // peek returns the value of a key in a mapping, or "" if it is missing or broken. It
 // reports nothing: a broken value is reported when it is decoded.
 func (d *decoder) peek(n ast.Node, key string) string {
-	silent := &decoder{Document: newDocument(d.name), env: d.env, anchors: d.anchors}
+	silent := &decoder{Document: newDocument(d.name), env: d.env, anchors: d.anchors, spent: d.spent}
 	n = silent.resolve(n, "")
 	if n == nil {
 		return ""

@@ -84,6 +84,9 @@ func (d *decoder) merged(n ast.Node, at path, depth int) []entry {
 		d.report(n, at, "more than %d merges in a row; do they merge each other?", maxAliases)
 		return nil
 	}
+	if !d.spend(len(mapping.Values)) {
+		return nil
+	}
 	var own []entry
 	var base ast.Node
 	seen := map[string]*token.Position{}
@@ -91,6 +94,10 @@ func (d *decoder) merged(n ast.Node, at path, depth int) []entry {
 		key, pos := keyOf(pair)
 		if first := seen[key]; first != nil {
 			d.reportAt(pos, string(at.key(key)), "duplicate key; it is already on line %d", first.Line)
+			continue
+		}
+		if len(key) > maxKey {
+			d.reportAt(pos, string(at), "a key of %d bytes; at most %d", len(key), maxKey)
 			continue
 		}
 		seen[key] = pos
@@ -103,7 +110,9 @@ func (d *decoder) merged(n ast.Node, at path, depth int) []entry {
 	if base = d.resolve(base, at); base == nil {
 		return own
 	}
-	for _, e := range d.merged(base, at, depth-1) {
+	merged := d.merged(base, at, depth-1)
+	d.spend(len(merged))
+	for _, e := range merged {
 		if seen[e.key] == nil {
 			own = append(own, e)
 		}
@@ -144,7 +153,7 @@ func (d *decoder) text(n ast.Node, at path) (text string, ok bool) {
 		d.report(n, at, "%s is not a single value", describe(n))
 		return "", false
 	}
-	text, err := expand(text, d.env)
+	text, err := d.hide(text, string(at))
 	if err != nil {
 		d.report(n, at, "%v", err)
 		return "", false

@@ -3,11 +3,13 @@ package strictyaml
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // root returns the only document of the file. It returns nil if there is none, or
@@ -17,7 +19,16 @@ func (d *decoder) root(data []byte) ast.Node {
 		d.reportAt(nil, "", "not text in UTF-8; save the file as UTF-8")
 		return nil
 	}
-	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	wrong := checkText(data)
+	var all token.Tokens
+	if wrong == "" {
+		all, wrong = tokens(data)
+	}
+	if wrong != "" {
+		d.reportAt(nil, "", "%s", wrong)
+		return nil
+	}
+	file, err := parser.Parse(all, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		d.reportSyntax(err, data)
 		return nil
@@ -51,5 +62,5 @@ func (d *decoder) reportSyntax(err error, data []byte) {
 	if n := pos.Line - 1; n >= 0 && n < len(lines) && bytes.Contains(lines[n], []byte("${")) {
 		hint = `; inside { } and [ ] a variable needs quotes, as in "${VAR}"`
 	}
-	d.reportAt(pos, "", "not valid YAML: %s%s", syntax.GetMessage(), hint)
+	d.reportAt(pos, "", "not valid YAML: %s%s", strings.ReplaceAll(syntax.GetMessage(), "\t", `\t`), hint)
 }

@@ -19,16 +19,25 @@ func (d *decoder) decodeScalar(n ast.Node, at path, v reflect.Value, tag reflect
 	if !ok {
 		return
 	}
-	value := reflect.New(v.Type()).Elem()
-	if err := parse(value, text); err != nil {
-		d.report(n, at, "%v", err)
-		return
+	value, err := scalar(v.Type(), text, tag)
+	if h, ok := d.hidden[string(at)]; ok && err != nil {
+		err = h.err(v.Type(), tag)
 	}
-	if err := checkRules(value, tag); err != nil {
+	if err != nil {
 		d.report(n, at, "%v", err)
 		return
 	}
 	v.Set(value)
+}
+
+// scalar returns the value of a text, which the tag has to allow.
+func scalar(t reflect.Type, text string, tag reflect.StructTag) (reflect.Value, error) {
+	value := reflect.New(t).Elem()
+	err := parse(value, text)
+	if err == nil {
+		err = checkRules(value, tag)
+	}
+	return value, err
 }
 
 // parse fills v from text.

@@ -19,8 +19,9 @@
 //
 // ${NAME} in a value stands for an environment variable, and $${ for a literal ${.
 // Variables are expanded after the YAML is parsed, so that the content of a variable
-// stays one value. Keys are not expanded. Anchors, aliases and merge keys (<<: *base)
-// work; tags (!!str) and a second document are problems.
+// stays one value, and is shown in no problem. Keys are not expanded. Anchors, aliases and merge keys (<<: *base)
+// work; tags (!!str) and a second document are problems. Size, depth and aliases are bounded
+// before the YAML is parsed.
 package strictyaml
 
 import (
@@ -30,6 +31,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 )
 
 // A Document is a file that was decoded: which keys are in it, where they stand, and
@@ -42,21 +45,33 @@ type Document struct {
 	// failed holds the paths that have a problem.
 	failed   map[string]bool
 	problems Errors
+	more     int // problems that are not kept
+	// hidden holds the texts with variables by their paths, and values the names of variables
+	// by their values.
+	hidden map[string]hidden
+	values map[string]string
 }
 
 func newDocument(name string) *Document {
-	return &Document{name: name, positions: map[string]*token.Position{}, failed: map[string]bool{}}
+	return &Document{
+		name: name, positions: map[string]*token.Position{}, failed: map[string]bool{},
+		hidden: map[string]hidden{}, values: map[string]string{},
+	}
 }
 
 // Decode reads data into v, a pointer to a struct that holds the defaults. The name is
 // that of the file in problems. Variables are looked up with env, as by [os.LookupEnv].
 // Keys that have a problem keep their defaults; [Document.Err] returns the problems.
 func Decode(name string, data []byte, env func(string) (string, bool), v any) *Document {
-	d := &decoder{Document: newDocument(name), env: env}
+	d := &decoder{Document: newDocument(name), env: env, spent: new(int)}
 	data = bytes.TrimPrefix(data, []byte("\ufeff")) // some editors write a byte order mark
 	if root := d.root(data); root != nil {
 		d.anchors = collectAnchors(root)
 		d.decode(root, "", reflect.ValueOf(v).Elem(), "")
+		if *d.spent > maxValues {
+			d.problems, d.failed[""] = nil, true
+			d.reportAt(nil, "", "with its aliases the file has more than %d values", maxValues)
+		}
 	}
 	return d.Document
 }
@@ -83,12 +98,16 @@ func (d *Document) Report(path, format string, args ...any) {
 
 // reportAt adds a problem at a position, or without one if pos is nil.
 func (d *Document) reportAt(pos *token.Position, path, format string, args ...any) {
-	p := Problem{File: d.name, Key: path, Text: fmt.Sprintf(format, args...)}
+	d.failed[path] = true
+	if len(d.problems) == maxProblems {
+		d.more++
+		return
+	}
+	p := Problem{File: d.name, Key: sanitize.Text(path), Text: sanitize.Text(fmt.Sprintf(format, d.masked(path, args)...))}
 	if pos != nil {
 		p.Line, p.Column = pos.Line, pos.Column
 	}
 	d.problems = append(d.problems, p)
-	d.failed[path] = true
 }
 
 // Err returns the problems as [Errors], in the order of the file, or nil if there are
@@ -97,5 +116,9 @@ func (d *Document) Err() error {
 	if len(d.problems) == 0 {
 		return nil
 	}
-	return d.problems.sorted()
+	all := d.problems.sorted()
+	if d.more > 0 {
+		all = append(all, Problem{File: d.name, Text: fmt.Sprintf("%d more problems", d.more)})
+	}
+	return all
 }

@@ -10,6 +10,9 @@ func suggest(word string, allowed []string) string {
 	list := strings.Join(allowed, ", ")
 	best, distance := "", 1+len(word)/3
 	for _, a := range allowed {
+		if len(word) > 2*len(a)+1 {
+			continue // which is not similar, however long it is
+		}
 		if n := editDistance(word, a); n <= distance {
 			best, distance = a, n-1
 		}
