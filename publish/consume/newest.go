@@ -8,8 +8,31 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// newestBytes is how many bytes may wait for the reader of a [SubscribeNewest].
-const newestBytes = 256 << 20
+// newestBytes and newestMessages are how much may wait for the reader of a
+// [SubscribeNewest].
+const (
+	newestBytes    = 256 << 20
+	newestMessages = 1 << 14
+)
+
+// What a message takes besides its payload and its header, in bytes, at most.
+const (
+	messageCost = 1 << 10
+	valueCost   = 128 // of each value in the header
+)
+
+// smallMessage is how many bytes a message has that makes hardly any room.
+const smallMessage = 4 << 10
+
+// cost returns how many bytes of memory a message takes, at most. Whoever may publish
+// chooses what is in it, so all of it counts.
+func cost(m publish.Message) int {
+	n := messageCost + len(m.Subject) + publish.Size(m)
+	for _, values := range m.Header {
+		n += valueCost * (1 + len(values))
+	}
+	return n
+}
 
 // SubscribeNewest is like [Subscribe], for readers that need the newest frames rather than
 // every frame. Only the newest tensor of each subject is kept, put together if it came in
@@ -61,7 +84,7 @@ func (b *mailbox) put(m publish.Message) {
 	kind := whole.Kind()
 	p := boxKey{whole.Subject, kind == publish.KindInlineGap || kind == publish.KindGapEvent, len(whole.Header[publish.HeaderLate]) > 0}
 	if old, there := b.box[p]; there {
-		b.room += len(old.Data)
+		b.room += cost(old)
 		b.missed++
 	} else {
 		b.order = append(b.order, p)
@@ -70,15 +93,22 @@ func (b *mailbox) put(m publish.Message) {
 		b.box = make(map[boxKey]publish.Message)
 	}
 	b.box[p] = whole
-	b.room -= len(whole.Data)
+	b.room -= cost(whole)
 	b.makeRoom(p)
 	b.signal()
 }
 
-// makeRoom removes what has waited longest, but not the last addition.
+// makeRoom removes what has waited longest, but not the last addition. Small messages stay
+// as long as larger ones can make room.
 func (b *mailbox) makeRoom(last boxKey) {
-	for b.room < 0 {
-		i := slices.IndexFunc(b.order, func(p boxKey) bool { return p != last && len(b.box[p].Data) > 0 })
+	for b.room < 0 || len(b.order) > newestMessages {
+		i := -1
+		if len(b.order) <= newestMessages {
+			i = slices.IndexFunc(b.order, func(p boxKey) bool { return p != last && publish.Size(b.box[p]) > smallMessage })
+		}
+		if i < 0 {
+			i = slices.IndexFunc(b.order, func(p boxKey) bool { return p != last })
+		}
 		if i < 0 {
 			return
 		}
@@ -105,7 +135,7 @@ func (b *mailbox) remove(i int) publish.Message {
 	m := b.box[p]
 	b.order = slices.Delete(b.order, i, i+1)
 	delete(b.box, p)
-	b.room += len(m.Data)
+	b.room += cost(m)
 	return m
 }
 

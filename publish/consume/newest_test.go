@@ -2,6 +2,7 @@ package consume
 
 import (
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -12,9 +13,11 @@ import (
 
 func TestMailbox(t *testing.T) {
 	var incomplete atomic.Int64
-	b := &mailbox{room: 100, filled: make(chan struct{}, 1), joiner: countingJoiner(&incomplete)}
+	const unit = 16 << 10
+	const room = 100*unit + 8<<10 // with some for what is no payload
+	b := &mailbox{room: room, filled: make(chan struct{}, 1), joiner: countingJoiner(&incomplete)}
 	put := func(subject string, size int, gap bool) {
-		m := publish.Message{Subject: subject, Data: make([]byte, size)}
+		m := publish.Message{Subject: subject, Data: make([]byte, size*unit)}
 		if gap {
 			m.Header = map[string][]string{publish.HeaderGap: {"no_media"}}
 		}
@@ -32,16 +35,49 @@ func TestMailbox(t *testing.T) {
 	}
 	var got []string
 	for m, ok := b.take(); ok; m, ok = b.take() {
-		got = append(got, m.Subject+strconv.Itoa(len(m.Data)))
+		got = append(got, m.Subject+strconv.Itoa(len(m.Data)/unit))
 	}
 	if diff := cmp.Diff([]string{"b0", "d90"}, got); diff != "" {
 		t.Error(diff)
 	}
 	put("huge", 1000, false)
-	if m, ok := b.take(); !ok || len(m.Data) != 1000 {
+	if m, ok := b.take(); !ok || len(m.Data) != 1000*unit {
 		t.Error("what is larger than the room does not come through")
 	}
-	if b.room != 100 {
+	if b.room != room {
 		t.Errorf("room %d", b.room)
+	}
+}
+
+// TestMailboxIsBounded: what is kept is bounded, however much of it is no payload.
+func TestMailboxIsBounded(t *testing.T) {
+	large := map[string][]string{"X": {strings.Repeat("x", 200<<10)}}
+	small := map[string][]string{}
+	for i := range 2000 {
+		small[strconv.Itoa(i)] = []string{"", ""}
+	}
+	for name, header := range map[string]map[string][]string{"a large header": large, "many small headers": small, "none": nil} {
+		var incomplete atomic.Int64
+		const room = 32 << 20
+		b := &mailbox{room: room, filled: make(chan struct{}, 1), joiner: countingJoiner(&incomplete)}
+		puts := 1000
+		if header == nil {
+			puts = 20_000
+		}
+		for i := range puts {
+			b.put(publish.Message{Subject: "cvf.gap." + strconv.Itoa(i), Header: header})
+		}
+		kept := 0
+		for _, m := range b.box {
+			kept += publish.Size(m) + 64*2*len(m.Header)
+		}
+		if kept > room || len(b.box) > newestMessages || len(b.order) != len(b.box) || len(b.box)+b.lost() != puts {
+			t.Errorf("%s: %d MiB in %d messages, and %d are missed", name, kept>>20, len(b.box), b.lost())
+		}
+		for _, ok := b.take(); ok; _, ok = b.take() {
+		}
+		if b.room != room {
+			t.Errorf("%s: %d bytes are lost", name, room-b.room)
+		}
 	}
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,18 @@ if TYPE_CHECKING:
 
 MAX_PARTS = 1 << 16
 MAX_SUBJECTS = 1 << 14
+OVERHEAD = 2 << 10  # bytes that each message takes besides its payload and its headers
+HEADER_OVERHEAD = 256  # bytes that each header takes besides its text
 
 
-Identity = tuple[tuple[str, str], ...]
+Identity = bytes  # a digest
+
+
+def cost(msg: Msg) -> int:
+    """Return how many bytes a message takes: all of it counts, as its sender chooses it."""
+    headers = msg.headers or {}
+    text = sum(len(k) + len(v) for k, v in headers.items())
+    return OVERHEAD + len(msg.subject) + len(msg.data) + 2 * text + HEADER_OVERHEAD * len(headers)
 
 
 @dataclass(slots=True)
@@ -43,7 +53,8 @@ class _Assembly:
     total: int
     size: int  # announced, bytes
     parts: dict[int, Msg] = field(default_factory=dict)
-    have: int = 0  # bytes
+    have: int = 0  # bytes of payload
+    kept: int = 0  # bytes in all
     done: bool = False
     passed: bool = False  # something later has arrived on the subject
 
@@ -75,7 +86,7 @@ class Joiner:
     def add(self, msg: Msg) -> Whole | None:
         """Return the whole message that msg is or completes, None while parts are missing."""
         headers = msg.headers or {}
-        key: tuple[str, Identity] = (msg.subject, ())
+        key: tuple[str, Identity] = (msg.subject, b"")
         if "Cvf-Chunk" not in headers:
             self._pass(key)
             return Whole(headers, [msg])
@@ -96,7 +107,8 @@ class Joiner:
                 return None
             assembly.parts[number] = msg
             assembly.have += len(msg.data)
-            self._bytes += len(msg.data)
+            assembly.kept += cost(msg)
+            self._bytes += cost(msg)
             if assembly.have > assembly.size or assembly.size > self._limit:
                 raise InvalidMessage(
                     f"header Cvf-Chunk: more bytes than the {assembly.size} announced, or than"
@@ -121,16 +133,18 @@ class Joiner:
 
     def _complete(self, key: tuple[str, Identity], assembly: _Assembly) -> Whole:
         messages = [m for _, m in sorted(assembly.parts.items())]
-        self._bytes -= assembly.have
-        assembly.parts, assembly.have, assembly.done = {}, 0, True
+        self._bytes -= assembly.kept
+        whole = Whole(assembly.headers, messages)
+        assembly.parts, assembly.have, assembly.kept, assembly.done = {}, 0, 0, True
+        assembly.headers = {}
         if self._repeats:
             del self._assemblies[key]
-        return Whole(assembly.headers, messages)
+        return whole
 
     def _drop(self, key: tuple[str, Identity]) -> None:
         assembly = self._assemblies.pop(key, None)
         if assembly is not None and not assembly.done:
-            self._bytes -= assembly.have
+            self._bytes -= assembly.kept
             self.incomplete += 1
 
     def _shrink(self) -> None:
@@ -157,4 +171,5 @@ def _identity(whole: dict[str, str], total: int) -> Identity:
     that JetStream adds to each message.
     """
     ours = (kv for kv in whole.items() if kv[0].startswith("Cvf-") or kv[0] == "Nats-Msg-Id")
-    return (*sorted(ours), ("Cvf-Chunk", str(total)))
+    text = repr((*sorted(ours), ("Cvf-Chunk", str(total))))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import NotFoundError
 
+from ._chunks import cost
 from ._decoder import Decoder
 from ._mailbox import Mailbox
 from ._reader import Reader
@@ -99,7 +100,7 @@ class Pull(Reader[T]):
             )
 
     async def _receive(self, msg: Msg) -> None:
-        self._mailbox.put(msg, len(msg.data))
+        self._mailbox.put(msg, cost(msg))
 
     async def _ask(self) -> None:
         """Ask the server for a batch of messages."""
