@@ -29,12 +29,13 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	var over net.Conn
 	switch state {
 	case http.StateNew:
-		c.last++
-		c.all[conn] = &connection{number: c.last}
-		if len(c.all) > mostConnections {
+		// The new one, which has sent nothing yet, is not a candidate.
+		if len(c.all) >= mostConnections {
 			over = c.worst()
 			delete(c.all, over)
 		}
+		c.last++
+		c.all[conn] = &connection{number: c.last}
 	case http.StateClosed, http.StateHijacked:
 		delete(c.all, conn)
 	default:

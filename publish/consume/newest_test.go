@@ -74,7 +74,8 @@ func TestMailboxIsBounded(t *testing.T) {
 		if kept > room || len(b.box) > newestMessages || len(b.order) != len(b.box) || len(b.box)+b.lost() != puts {
 			t.Errorf("%s: %d MiB in %d messages, and %d are missed", name, kept>>20, len(b.box), b.lost())
 		}
-		for _, ok := b.take(); ok; _, ok = b.take() {
+		for more := true; more; {
+			_, more = b.take()
 		}
 		if b.room != room {
 			t.Errorf("%s: %d bytes are lost", name, room-b.room)

@@ -102,10 +102,15 @@ func (l *Live) Publish(ctx context.Context, m publish.Message) error {
 		return err
 	}
 	// The answer that nobody listens comes before that to a ping.
-	if err := on.Answered(ctx); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	switch err := on.Answered(ctx); {
+	case err == nil:
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, dial.ErrRefused):
+		return drop(publish.DropRefused, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return drop(publish.DropSlow, err)
+	default:
 		return drop(publish.DropDisconnected, err)
 	}
 	if subject.nobody.Load() {

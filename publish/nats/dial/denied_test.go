@@ -38,7 +38,9 @@ func TestDeniedMessagesAreTold(t *testing.T) {
 		t.Errorf("before anything was sent: %v", err)
 	}
 	for n := range 5 {
-		conntest.Send(t, live, conntest.Numbered(n, 10))
+		if reason := conntest.DropReason(t, live.Publish(t.Context(), conntest.Numbered(n, 10))); reason != publish.DropRefused {
+			t.Errorf("message %d was dropped as %q", n, reason)
+		}
 	}
 	if err := live.Gap(t.Context(), publish.Gap{Stream: "cam-1", Reason: "no_media", Slots: 1}, nil); err != nil {
 		t.Error(err)

@@ -22,7 +22,9 @@ import (
 // empty request is sent first, which the owner of the stream answers at once.
 
 const (
-	forwardQueue = 16 // forwarded requests that wait to be handled
+	// forwardQueue is how many forwarded requests may wait to be handled. The client drops
+	// what is more, without an answer. Those that it reads at once, up to 32 KiB, fit.
+	forwardQueue = 1024
 	namesRefresh = time.Second
 	ownerWait    = 3 * time.Second
 )
