@@ -71,7 +71,8 @@ async def test_a_late_tensor_replaces_no_newer_one() -> None:
     async with cvfeeder.subscribe("cvf.t.late.>", servers=NATS, newest=True) as tensors:
         await feed("late", 3, Slot=1767323045200)
         await feed("late", 5, Slot=1767323045200 - 3_600_000, Late=True)
-        await feed("late", 2, Slot=1767323045200 - 1_800_000, Late=True, Width=64, Height=64, Limit=10_000)
+        earlier = 1767323045200 - 1_800_000
+        await feed("late", 2, Slot=earlier, Late=True, Width=64, Height=64, Limit=10_000)
         await _until(lambda: tensors.skipped == 8)
         async with asyncio.timeout(10):
             newest, late = await tensors.get(), await tensors.get()
