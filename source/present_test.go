@@ -125,7 +125,7 @@ func TestBegin(t *testing.T) {
 			}
 			want := Stats{Start: l.grid.Ceil(start), Cursor: l.grid.Ceil(start), Told: l.grid.Ceil(start)}
 			if start < hour {
-				want.Rewound = time.Hour - step
+				want.Rewound, want.Rewinds = time.Hour-step, 1
 			}
 			if !tc.ok {
 				want = before

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -46,9 +47,9 @@ func newDemoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run everything in one process, without an account",
-		Long: "Demo runs a fake Kinesis Video service, a NATS server and the sidecar in one\n" +
-			"process, on loopback addresses. It prints a line every second, and a summary at the\n" +
-			"end.\n\n" +
+		Long: "Demo runs a fake Kinesis Video service, a NATS server, the sidecar, and a reader of\n" +
+			"the small tensors in one process, on loopback addresses. It prints a line every\n" +
+			"second, and a summary at the end.\n\n" +
 			"To see what it publishes, run this in another terminal:\n\n" +
 			"    cvfeeder tap --save /tmp/tensors --count 20",
 		Args: cobra.NoArgs,
@@ -116,19 +117,50 @@ func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 	log, endLog := beginLog(errOut, cfg.Log)
 	defer endLog()
 	p := newProgress(out)
+	var model *consume.Subscription
 	f := feeder.New(feeder.Options{
 		Config: cfg, Log: log,
 		AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
 		Listen: o.nats, Length: o.length,
-		Started: func(ctx context.Context, r feeder.Running) {
-			p.begin(endpoint.URL, r)
-			p.show(ctx, r)
+		Started: func(ctx context.Context, run feeder.Running) {
+			p.begin(endpoint.URL, run)
+			var err error
+			if model, err = classify(ctx, run.NATS); err != nil {
+				log.Warn("the demo cannot subscribe to its own tensors, so slots end as unwatched", "err", err)
+			}
+			p.show(ctx, run)
 		},
 	})
-	if err := f.Run(ctx); err != nil {
+	err = f.Run(ctx)
+	if model != nil {
+		model.Close()
+	}
+	if err != nil {
 		return err
 	}
 	return p.summary()
+}
+
+// classify reads the tensors of the classifier, as a model would, until the subscription is
+// closed. Those of the detector are eight times as large: a busy machine could not read them
+// as fast as they come, and the server would close the connection.
+func classify(ctx context.Context, url string) (*consume.Subscription, error) {
+	sub, err := consume.Subscribe(dial.Options{URL: url}, "cvf.t.*.classifier")
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			if _, err := sub.Next(context.Background()); err != nil {
+				return // it is closed
+			}
+		}
+	}()
+	if err := sub.WaitConnected(ctx); err != nil {
+		sub.Close()
+		return nil, err
+	}
+	return sub, nil
 }
 
 // config returns the demo's config, which is one that a user could write.

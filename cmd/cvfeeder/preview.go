@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -113,7 +114,8 @@ func (p *preview) read() ([]byte, error) {
 func (p *preview) show(w io.Writer, o *transform.Output, decoder opencv.Options, data []byte) error {
 	worker := opencv.NewWorker(decoder)
 	defer worker.Close()
-	frame := source.Frame{Stream: "preview", Data: data}
+	now := time.Now()
+	frame := source.Frame{Stream: "preview", Slot: source.SlotAt(now), Capture: now, Data: data}
 	if err := worker.Decode(frame, []*transform.Output{o}); err != nil {
 		return fmt.Errorf("%s: %w", p.image, err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -32,6 +35,7 @@ func TestMain(m *testing.M) {
 //
 //	fake            start the fake service and set FAKE to its URL
 //	nats [BYTES]    start a NATS server, with this max_payload, and set NATS
+//	listen          subscribe to all tensors of that server
 //	restricted SUBJECT…  the same, for a user who may publish to these only, and
 //	                read nothing but answers
 //	port NAME       set NAME to an address of loopback that nobody listens on
@@ -58,6 +62,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"fake":       startFake,
 			"nats":       startNATS,
+			"listen":     listen,
 			"restricted": startRestricted,
 			"port":       freePort,
 			"exits":      exits,
@@ -87,6 +92,16 @@ func startNATS(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(srv.Shutdown)
 	ts.Setenv("NATS", srv.ClientURL())
+}
+
+// listen subscribes to all tensors of the server that nats has started.
+func listen(ts *testscript.TestScript, _ bool, _ []string) {
+	sub, err := consume.Subscribe(dial.Options{URL: ts.Getenv("NATS")}, "cvf.t.>")
+	ts.Check(err)
+	ts.Defer(sub.Close)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ts.Check(sub.WaitConnected(ctx))
 }
 
 func startRestricted(ts *testscript.TestScript, _ bool, subjects []string) {

@@ -58,7 +58,7 @@ func TestOutageAlerts(t *testing.T) {
 
 	promtest.Until(t, patience, "both streams are fresh", func() bool {
 		fresh := p.Query(t, `cvfeeder_freshness_seconds{stream!="absent"} < 8`)
-		return len(fresh) == 2 && len(p.Query(t, `cvfeeder_slots_total{outcome="published"} > 0`)) == 2 && len(p.Query(t, `ALERTS{stream=~"cam-.*"}`)) == 0
+		return len(fresh) == 2 && len(p.Query(t, `cvfeeder_slots_total{outcome="unwatched"} > 0`)) == 2 && len(p.Query(t, `ALERTS{stream=~"cam-.*"}`)) == 0
 	})
 	begin := time.Now()
 	outage.Store(true)

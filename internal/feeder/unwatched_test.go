@@ -35,11 +35,11 @@ func TestNobodyListens(t *testing.T) {
 			return n
 		}
 		natstest.Eventually(t, "slots that nobody listens to", func() bool { return ended(source.Unwatched) > 20 })
-		if last := untilAnswer(ctx, run.HTTP+"/readyz", http.StatusOK, "\nno_listener: stream cam-1: "); last != "" {
+		if last := untilAnswer(ctx, run.HTTP+"/readyz", http.StatusOK, "\nno_listener"); last != "" {
 			t.Errorf("never said that nobody listens: %s", last)
 		}
 		proxy.Stop()
-		if last := untilAnswer(ctx, run.HTTP+"/readyz", http.StatusServiceUnavailable, "\nnats_away: "); last != "" {
+		if last := untilAnswer(ctx, run.HTTP+"/readyz", http.StatusServiceUnavailable, "\nnats_away"); last != "" {
 			t.Errorf("ready without NATS: %s", last)
 		}
 		before := ended(source.Unwatched)

@@ -226,8 +226,9 @@ func TestACutOffMember(t *testing.T) {
 	if keys := a.Unsure(); len(keys) != 1 {
 		t.Errorf("unsure of %q", keys)
 	}
-	if err := a.Release(t.Context(), a.Unsure()...); err != nil || !b.Holds("cam") || len(a.Unsure()) > 0 {
-		t.Errorf("released: %v; unsure of %q", err, a.Unsure())
+	natstest.Within(t, func() error { return a.Release(t.Context(), a.Unsure()...) }) // it may not be connected again
+	if !b.Holds("cam") || len(a.Unsure()) > 0 {
+		t.Errorf("released; unsure of %q", a.Unsure())
 	}
 	flush(t, b, "cam", conntest.Slot(6), has)
 }
