@@ -18,7 +18,13 @@ VENV := .cache/venv
 BASELINE := internal/bench/baseline/requirements.txt
 BENCH_VENV := .cache/bench-venv
 TESTDATA := transform/opencv/testdata
+PINNED := $(REQUIREMENTS) $(BASELINE) $(TESTDATA)/requirements.txt $(TESTDATA)/requirements-fidelity.txt
 REFERENCES := .cache/fidelity
+
+# Wheels only, and each must be one of those that the requirements name by hash, so that
+# nothing else is installed, and no setup.py runs.
+PIP_INSTALL := bin/pip install -q --disable-pip-version-check --require-hashes --only-binary :all:
+UV_COMPILE := $(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: --no-header --no-annotate
 
 # OpenCV with only the modules that are needed, if "make opencv" has built it; Debian's
 # otherwise.
@@ -30,7 +36,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo check test test-asan chaos matrix simulate soak soak-hour fidelity lint fmt docs bench opencv image image-test release clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo check test test-asan chaos matrix simulate soak soak-hour fidelity lint fmt docs requirements bench opencv image image-test release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,11 +101,11 @@ fidelity: deps $(REFERENCES)-venv/.done ## compare with the reference libraries;
 	CVFEEDER_FIDELITY="$(CURDIR)/$(REFERENCES)" go test -count=1 -v -tags $(TAGS) -run '^TestFidelity$$' ./transform/opencv
 	go test -count=1 -tags $(TAGS) ./transform/...
 
-$(REFERENCES)-venv/.done: $(TESTDATA)/requirements.txt $(TESTDATA)/requirements-fidelity.txt $(TESTDATA)/requirements-nodeps.txt | deps-test
+$(REFERENCES)-venv/.done: $(TESTDATA)/requirements-fidelity.txt $(TESTDATA)/requirements-nodeps.txt | deps-test
 	rm -rf $(@D)
 	python3 -m venv $(@D)
-	$(@D)/bin/pip install -q --disable-pip-version-check -r $(TESTDATA)/requirements-fidelity.txt
-	$(@D)/bin/pip install -q --disable-pip-version-check --no-deps -r $(TESTDATA)/requirements-nodeps.txt
+	$(@D)/$(PIP_INSTALL) -r $(TESTDATA)/requirements-fidelity.txt
+	$(@D)/$(PIP_INSTALL) --no-deps -r $(TESTDATA)/requirements-nodeps.txt
 	touch $@
 
 opencv: $(OPENCV)/lib/pkgconfig/opencv4.pc ## build a small static OpenCV into .cache, once, for the other targets to use
@@ -114,8 +120,13 @@ $(BENCH_VENV)/.done: $(BASELINE)
 $(VENV)/.done $(BENCH_VENV)/.done: | deps-test
 	rm -rf $(@D)
 	python3 -m venv $(@D)
-	$(@D)/bin/pip install -q --disable-pip-version-check -r $<
+	$(@D)/$(PIP_INSTALL) -r $<
 	touch $@
+
+requirements: $(VENV)/.done ## pin the Python packages again, with hashes, after a requirements*.in has changed
+	for in in $(PINNED:.txt=.in); do $(UV_COMPILE) "$$in" -o "$${in%.in}.txt"; done
+	$(UV_COMPILE) --no-deps $(TESTDATA)/requirements-nodeps.in -o $(TESTDATA)/requirements-nodeps.txt
+	$(UV_COMPILE) clients/python/pyproject.toml -o docker/consumer/requirements.txt
 
 lint: deps-lint $(GOLANGCI) $(VENV)/.done ## format check, linters, go.mod, shell scripts, Python types
 	$(GOLANGCI) run ./...

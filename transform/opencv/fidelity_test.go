@@ -234,7 +234,7 @@ func TestManualShowsFidelity(t *testing.T) {
 	if _, got, _ := cutTable(t); got != string(want) {
 		t.Error("docs/fidelity.md does not show testdata/fidelity.md as it is: run `make fidelity`")
 	}
-	for _, name := range []string{"requirements.txt", "requirements-fidelity.txt", "requirements-nodeps.txt"} {
+	for _, name := range []string{"requirements.in", "requirements-fidelity.in", "requirements-nodeps.in"} {
 		text, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
