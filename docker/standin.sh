@@ -2,13 +2,13 @@
 # Makes a stand-in for the official Go image, for machines that can reach Debian's
 # packages but no image registry:
 #
-#   docker/standin.sh [NAME]    default: docker.io/library/golang:1.26-bookworm
+#   docker/standin.sh NAME
 #
 # It is a Debian 12 made by debootstrap, with gcc, git and make as in the official image,
 # and this machine's Go toolchain and certificate authorities. Needs root, buildah and
 # debootstrap. STORAGE_DRIVER and CONTAINERS_STORAGE_CONF say where the image is stored.
 set -euo pipefail
-name=${1-docker.io/library/golang:1.26-bookworm}
+name=${1:?the name of the image to make}
 
 for program in buildah debootstrap go; do
 	command -v "$program" >/dev/null || {

@@ -19,9 +19,9 @@ export BUILDAH_ISOLATION=chroot BUILDER=buildah
 printf '[storage]\ndriver = "%s"\ngraphroot = "%s"\nrunroot = "%s"\n' \
 	"$STORAGE_DRIVER" "$work/storage" "$work/run" >"$CONTAINERS_STORAGE_CONF"
 
-base=docker.io/library/golang:1.26-bookworm
+base=localhost/cvfeeder-golang:bookworm
 buildah inspect --type image "$base" >/dev/null 2>&1 || docker/standin.sh "$base"
-docker/build.sh cvfeeder:test "$version" --pull-never
+docker/build.sh cvfeeder:test "$version" --pull-never --build-arg "GO_IMAGE=$base" --build-arg SNAPSHOT=
 
 container=$(buildah from --pull-never localhost/cvfeeder:test)
 trap 'buildah rm "$container" >/dev/null' EXIT

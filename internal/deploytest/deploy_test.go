@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -77,25 +76,6 @@ func TestComposeFollowsItsSpecification(t *testing.T) {
 	compose := filepath.Join(docker, "compose.yaml")
 	command(t, nil, python, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", compose)
 	checkConfig(t, "demo.yaml", read(t, "compose/demo.yaml"))
-}
-
-// TestImagesArePinned finds images whose content may be different tomorrow.
-func TestImagesArePinned(t *testing.T) {
-	var file struct {
-		Services map[string]struct {
-			Image string `yaml:"image"`
-			Build any    `yaml:"build"`
-		} `yaml:"services"`
-	}
-	if err := yaml.Unmarshal(read(t, "compose.yaml"), &file); err != nil {
-		t.Fatal(err)
-	}
-	for name, s := range file.Services {
-		_, tag, _ := strings.Cut(s.Image, ":")
-		if s.Build == nil && (tag == "" || tag == "latest") {
-			t.Errorf("service %s: the image %q has no version", name, s.Image)
-		}
-	}
 }
 
 func TestNATSAcceptsItsConfigs(t *testing.T) {
