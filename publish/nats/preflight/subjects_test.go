@@ -7,9 +7,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// FuzzSubjects compares the verdicts with those of the server, which decides in the
+// FuzzWithin compares the verdicts with those of the server, which decides in the
 // end.
-func FuzzSubjects(f *testing.F) {
+func FuzzWithin(f *testing.F) {
 	for _, pair := range [][2]string{
 		{"a.b", "a.b"},
 		{"a.b", "a.*"},
