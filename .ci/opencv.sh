@@ -84,6 +84,7 @@ Version: $version
 Cflags: -I\${pcfiledir}/../../include/opencv4
 Libs: -L\${pcfiledir}/.. -lopencv_imgcodecs -lopencv_imgproc -lopencv_core -ljpeg -lpng -lz -lstdc++ -lpthread -ldl -lm
 END
+dpkg-parsechangelog -l "${sources[0]}debian/changelog" -S Version >"$prefix/debian-version"
 # Last, because this file shows that the build is complete.
 mv "$work/opencv4.pc" "$prefix/lib/pkgconfig/opencv4.pc"
 cp "${sources[0]}LICENSE" "$prefix/LICENSE"

@@ -16,6 +16,7 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
 mkdir -p "$out"
 out=$(realpath "$out")
+distribution=$(sed -n 's/^ID=//p' /etc/os-release)-$(sed -n 's/^VERSION_ID="\(.*\)"/\1/p' /etc/os-release)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -50,6 +51,18 @@ extras() {
 	"$native" man "$1/man/man1"
 }
 
+# linked prints the Debian packages that are linked into the program, and their sources,
+# of which Debian counts the vulnerabilities: package, version, architecture.
+linked() {
+	local library package
+	for library in jpeg png z stdc++ gcc c m; do
+		package=$(dpkg-query -S "$(realpath "$("$gnu-gcc" -print-file-name="lib$library.a")")")
+		# shellcheck disable=SC2016 # the names are dpkg-query's
+		dpkg-query -W -f '${Package} ${Version} ${Architecture}\n${source:Package} ${source:Version} source\n' "${package%: *}"
+	done
+	echo "opencv $(<"$opencv/debian-version") source"
+}
+
 native=$work/cvfeeder
 files=()
 for arch in "$(go env GOHOSTARCH)" amd64 arm64; do
@@ -65,14 +78,13 @@ for arch in "$(go env GOHOSTARCH)" amd64 arm64; do
 		continue
 	fi
 	opencv=$PWD/.cache/release/opencv-$arch
-	[[ -e $opencv/lib/pkgconfig/opencv4.pc ]] || .ci/opencv.sh "$opencv" "$arch"
+	[[ -e $opencv/debian-version && -e $opencv/lib/pkgconfig/opencv4.pc ]] || .ci/opencv.sh "$opencv" "$arch"
 	mkdir "$work/$name"
 	.ci/static.sh "$arch" "$opencv" "$work/$name/cvfeeder" "$version"
 	[[ -e $native ]] || cp "$work/$name/cvfeeder" "$native"
 	extras "$work/$name"
-	go run ./internal/sbom "$work/$name/cvfeeder" "$version" "opencv=$(<"$opencv/lib/pkgconfig/opencv4.pc" sed -n 's/^Version: //p')" \
-		"libjpeg-turbo=$(pkg --modversion libjpeg)" "libpng=$(pkg --modversion libpng)" "zlib=$(pkg --modversion zlib)" \
-		>"$out/$name.cdx.json"
+	linked >"$work/linked"
+	go run ./internal/sbom "$work/$name/cvfeeder" "$version" "$distribution" <"$work/linked" >"$out/$name.cdx.json"
 	tar -C "$work" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
 		-cf - "$name" | gzip -9n >"$out/$name.tar.gz"
 	files+=("$name.tar.gz" "$name.cdx.json")

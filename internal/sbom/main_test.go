@@ -15,7 +15,11 @@ func TestBill(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := run([]string{program, "v1.2.3", "opencv=4.6.0"}, "1767323045", &out); err != nil {
+	packages := strings.NewReader(`libjpeg62-turbo-dev 1:2.1.5-2 amd64
+libpng1.6 1.6.39-2+deb12u4 source
+libpng1.6 1.6.39-2+deb12u4 source
+`)
+	if err := run([]string{program, "v1.2.3", "debian-12"}, "1767323045", packages, &out); err != nil {
 		t.Fatal(err)
 	}
 	var got bill
@@ -36,7 +40,12 @@ func TestBill(t *testing.T) {
 		}
 		refs[c.Ref] = true
 	}
-	for _, want := range []string{"pkg:golang/stdlib@1.", "pkg:generic/opencv@4.6.0"} {
+	for _, want := range []string{
+		"pkg:golang/stdlib@1.",
+		`"pkg:deb/debian/libjpeg62-turbo-dev@1:2.1.5-2?arch=amd64&distro=debian-12"`,
+		`"pkg:deb/debian/libpng1.6@1.6.39-2%2Bdeb12u4?arch=source&distro=debian-12"`,
+		`"version": "1.6.39-2+deb12u4"`,
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%s is missing", want)
 		}
@@ -50,15 +59,20 @@ func TestWrongArguments(t *testing.T) {
 	}
 	for name, args := range map[string][]string{
 		"none":       nil,
-		"no program": {"absent", "v1"},
-		"no Go":      {"main.go", "v1"},
-		"no version": {program, "v1", "opencv"},
+		"no program": {"absent", "v1", "debian-12"},
+		"no Go":      {"main.go", "v1", "debian-12"},
+		"no distro":  {program, "v1"},
 	} {
-		if err := run(args, "", &bytes.Buffer{}); err == nil {
+		if err := run(args, "", strings.NewReader("zlib 1 source"), &bytes.Buffer{}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if err := run([]string{program, "v1"}, "yesterday", &bytes.Buffer{}); err == nil {
+	if err := run([]string{program, "v1", "debian-12"}, "yesterday", strings.NewReader("zlib 1 source"), &bytes.Buffer{}); err == nil {
 		t.Error("a wrong time: no error")
+	}
+	for _, packages := range []string{"", "zlib 1", "zlib"} {
+		if err := run([]string{program, "v1", "debian-12"}, "", strings.NewReader(packages), &bytes.Buffer{}); err == nil {
+			t.Errorf("packages %q: no error", packages)
+		}
 	}
 }
