@@ -36,7 +36,7 @@ package() {
 needs=(make g++ pkg-config opencv libjpeg)
 case ${1-} in
 build) ;;
-test) needs+=(ffmpeg chromium venv prometheus djpeg) ;;
+test) needs+=(ffmpeg chromium venv prometheus djpeg minisign) ;;
 lint) needs+=(shellcheck) ;;
 opencv) needs=(make g++ pkg-config cmake dpkg-source libjpeg libpng) ;;
 *)
@@ -63,6 +63,7 @@ explain() {
 	libjpeg) echo "libjpeg: libjpeg-turbo's headers, found by pkg-config libjpeg" ;;
 	libpng) echo "libpng: with its headers, found by pkg-config libpng" ;;
 	venv) echo "venv: Python 3 with its modules venv and ensurepip" ;;
+	minisign) echo "minisign: the program that signs releases" ;;
 	djpeg) echo "djpeg: the program djpeg of libjpeg-turbo" ;;
 	prometheus) echo "prometheus: the programs prometheus and promtool" ;;
 	*) echo "$1" ;;

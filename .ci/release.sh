@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the files of a release: for each processor an archive with the statically linked
-# program, its manual pages and completions, and a bill of materials; and the checksums
-# of all files.
+# program, its manual pages and completions, and a bill of materials; and the provenance,
+# checksums and signature of all files, see .ci/seal.sh.
 #
 #   .ci/release.sh VERSION DIRECTORY
 #
@@ -90,4 +90,4 @@ for arch in "$(go env GOHOSTARCH)" amd64 arm64; do
 	files+=("$name.tar.gz" "$name.cdx.json")
 done
 [[ ${#files[@]} -gt 0 ]] || exit 1
-(cd "$out" && sha256sum "${files[@]}" | tee SHA256SUMS)
+.ci/seal.sh "$version" "$out" "${files[@]}"
