@@ -36,7 +36,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo check test test-asan chaos matrix simulate soak soak-hour fidelity lint fmt docs requirements bench opencv image image-test release clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo check test test-asan chaos matrix simulate soak soak-hour fidelity lint vuln fmt docs requirements bench opencv image image-test release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -135,6 +135,9 @@ lint: deps-lint $(GOLANGCI) $(VENV)/.done ## format check, linters, go.mod, shel
 	@go mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy" >&2; exit 1; }
 	shellcheck .ci/run .ci/*.sh docker/*.sh
 
+vuln: deps ## look for known vulnerabilities, with GOVULNDB, and with osv-scanner in the bills of dist
+	@.ci/vuln.sh $(TAGS)
+
 fmt: $(GOLANGCI) ## format the Go files
 	$(GOLANGCI) fmt ./...
 
@@ -160,7 +163,7 @@ image: ## build the container image with docker, podman or buildah
 image-test: ## build the image on a Debian made by debootstrap, and run it; takes half an hour, needs root
 	@docker/verify.sh "$(VERSION)"
 
-release: ## build archives, bills of materials and checksums into dist
+release: ## build archives, bills of materials, provenance and checksums into dist
 	@.ci/release.sh "$(VERSION)" dist
 
 clean: ## remove what the other targets made
