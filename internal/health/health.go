@@ -71,6 +71,9 @@ func (m *Machine) Observe(s Snapshot) (Report, []Change) {
 	if s.Remade != m.remade {
 		m.remade, m.lost = s.Remade, s.At
 	}
+	for i := range s.Streams {
+		m.remember(&s.Streams[i], s.At)
+	}
 	changes := m.process.settle(s.At, m.ofProcess(s))
 	r.Reasons = m.process.told()
 	for i := range s.Streams {
@@ -88,7 +91,9 @@ func (m *Machine) Observe(s Snapshot) (Report, []Change) {
 			delete(m.streams, name)
 		}
 	}
-	r.Ready = m.ready(s, r)
+	if r.Ready = m.ready(s, r); !r.Ready && !r.explained() {
+		m.explain(&r)
+	}
 	return r, slices.DeleteFunc(changes, func(c Change) bool { return c.Code.rule().silent })
 }
 
@@ -104,6 +109,9 @@ func (m *Machine) ofProcess(s Snapshot) []Reason {
 	is(!s.Opened && !s.Stopping, Starting, "")
 	is(len(s.Down) > 0, NATSAway, strings.Join(s.Down, ", "))
 	is(s.Waiting != "" && len(s.Down) == 0, NATSNotReady, s.Waiting)
+	if !s.Deaf && len(s.Down) == 0 {
+		all = append(all, m.held(s)...)
+	}
 	for _, t := range s.Troubles {
 		is(s.At.Sub(t.At) < troubleFor && !s.Deaf, t.Code, t.Detail)
 	}
@@ -115,6 +123,41 @@ func (m *Machine) ofProcess(s Snapshot) []Reason {
 	is(s.ClockOffset > clockOff, ClockAhead, "by "+Span(s.ClockOffset.Abs()))
 	is(s.ClockOffset < -clockOff, ClockBehind, "by "+Span(s.ClockOffset.Abs()))
 	return all
+}
+
+// held returns the reason that streams have something for NATS that it does not store,
+// whatever it answers. It is none while NATS is known to be full.
+func (m *Machine) held(s Snapshot) []Reason {
+	n, longest := 0, time.Duration(0)
+	for i := range s.Streams {
+		if mem := m.streams[s.Streams[i].Name]; mem.held >= heldFor {
+			n, longest = n+1, max(longest, mem.held)
+		}
+	}
+	full := slices.ContainsFunc(s.Troubles, func(t Trouble) bool { return t.Code == StreamFull && s.At.Sub(t.At) < troubleFor })
+	if n == 0 || full {
+		return nil
+	}
+	return []Reason{{NotStored, s.At.Add(-longest), "nothing of " + count(n) + " of " + count(len(s.Streams)) + " streams for " + Span(longest)}}
+}
+
+// explain adds to a report that the process is not ready the reasons that are so, but not for
+// long enough to be told.
+func (m *Machine) explain(r *Report) {
+	r.Reasons = m.process.all()
+	for name, one := range r.Streams {
+		one.Reasons = m.streams[name].all()
+		if len(one.Reasons) == 0 && !one.Flows && one.State != Done {
+			one.Reasons = []Reason{{Stalled, r.At, ""}}
+		}
+		if len(one.Reasons) > 0 {
+			one.State = one.Reasons[0].Code.rule().state
+		}
+		r.Streams[name] = one
+	}
+	if len(r.Streams) == 0 && !blocks(r.Reasons) && !has(r.Reasons, NoOwner) { // streams are about to begin
+		r.Reasons = append([]Reason{{Starting, r.At, ""}}, r.Reasons...)
+	}
 }
 
 // lacks tells whether streams that this replica should run do not run.

@@ -3,6 +3,7 @@ package health
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -227,7 +228,7 @@ func TestNothingIsReadyBeforeItFlows(t *testing.T) {
 	r.is(true)
 	r = newRun(t, Any, 0)
 	r.pass(time.Second)
-	r.is(false)
+	r.is(false, "no_streams")
 }
 
 // TestAnyAndAll: one camera that is off matters only where all are needed; all that are
@@ -453,54 +454,115 @@ func TestSpan(t *testing.T) {
 	}
 }
 
-// TestNotStoredIsTold: a stream that waits for NATS to store a tensor waits for no picture, so
-// it stands still for less long before it counts as not flowing.
-func TestNotStoredIsTold(t *testing.T) {
-	r := newRun(t, Any, 1)
-	r.pass(time.Minute)
-	r.is(true)
-	r.cams[0] = func(s *Stream) {
-		stands(s)
-		s.Feed.Wait = 2 * time.Minute
-		r.now.Troubles = []Trouble{{NotStored, r.now.At, "no response from stream"}}
-	}
-	r.pass(patience + 10*time.Second)
-	if r.last.Ready {
-		t.Errorf("it is ready: %q", r.last.Lines())
-	}
-}
+// waits is what happens to a stream whose tensor NATS does not store.
+func waits(s *Stream) { stands(s); s.Delivering = true }
 
-// TestTooFewCores: a stream that falls behind because there are too few cores says so; one
-// that catches up uses them all, too, and does not.
-func TestTooFewCores(t *testing.T) {
-	const cores = "too few cores: the CPU quota of 0.12 cores is used up"
-	for name, tc := range map[string]struct {
-		ahead int // slots that end each second, of one that is due
-		code  Code
-		says  bool
-	}{
-		"falls behind": {0, FallingBehind, true},
-		"catches up":   {2, CatchingUp, false},
+// TestNotStoredIsTold: a stream that waits for NATS to store a tensor does not flow, whatever
+// NATS answers, and even if nobody has heard an error. It waits for no picture, so that is said
+// long before it counts as standing still.
+func TestNotStoredIsTold(t *testing.T) {
+	for name, tell := range map[string]func(*Snapshot){
+		"refused":        func(s *Snapshot) { s.Troubles = []Trouble{{NotStored, s.At, "no response from stream"}} },
+		"no answer":      func(*Snapshot) {},
+		"no other error": func(s *Snapshot) { s.Troubles = []Trouble{{NotStored, began, "once, long ago"}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRun(t, Any, 1)
 			r.pass(time.Minute)
-			r.now.Now = r.now.Now.Add(10 * time.Minute) // it is behind
-			r.now.Cores = cores
-			seconds := 0
-			r.cams[0] = func(s *Stream) {
-				if seconds++; tc.ahead == 0 && seconds%4 != 0 {
-					return
-				}
-				for range max(tc.ahead, 1) {
-					flows(s)
-				}
+			r.is(true)
+			r.log = nil
+			r.cams[0] = func(s *Stream) { waits(s); tell(&r.now) }
+			r.pass(heldFor + time.Second)
+			for range 600 {
+				r.pass(time.Second)
+				r.is(false, "not_stored", "cam-1 not_stored")
 			}
-			r.pass(3 * time.Minute)
-			reason, _ := r.last.Streams["cam-1"].Reason()
-			if reason.Code != tc.code || strings.Contains(reason.Detail, cores) != tc.says {
-				t.Errorf("%s: %q", reason.Code, reason.Detail)
+			r.cams[0] = func(s *Stream) {
+				flows(s)
+				s.Delivering, s.Stats.Cursor, r.now.Troubles = true, source.SlotAt(r.now.Now), nil
+			}
+			if r.pass(time.Second); !r.last.Ready {
+				t.Errorf("not ready at once: %q", r.last.Lines())
+			}
+			r.pass(time.Minute)
+			r.is(true)
+			if want := []string{"not_stored begins", "not_stored ends"}; !slices.Equal(r.log, want) {
+				t.Errorf("%q, want %q", r.log, want)
 			}
 		})
+	}
+}
+
+// TestWhatIsStoredSlowlyFlows: also if NATS has something in hand at all times. A process that
+// was stopped has not waited for NATS.
+func TestWhatIsStoredSlowlyFlows(t *testing.T) {
+	r := newRun(t, Any, 1)
+	n := 0
+	r.cams[0] = func(s *Stream) {
+		if waits(s); n%8 == 0 {
+			ends(source.Published)(s)
+			s.Stats.Cursor = source.SlotAt(r.now.Now)
+		}
+		n++
+	}
+	for range 300 {
+		if r.pass(time.Second); !r.last.Ready || len(r.last.Lines()) > 0 {
+			t.Fatalf("ready %v: %q", r.last.Ready, r.last.Lines())
+		}
+	}
+	r.now.At, r.now.Now = r.now.At.Add(50*time.Second), r.now.Now.Add(50*time.Second)
+	if r.pass(time.Second); !r.last.Ready || len(r.last.Lines()) > 0 {
+		t.Errorf("ready %v: %q", r.last.Ready, r.last.Lines())
+	}
+}
+
+// TestOneHeldStream: the others flow, so that the process is ready, and says which is held.
+func TestOneHeldStream(t *testing.T) {
+	r := newRun(t, Any, 3)
+	r.pass(time.Minute)
+	r.cams[1] = waits
+	r.pass(30 * time.Second)
+	r.is(true, "not_stored", "cam-2 not_stored")
+	if lines := r.last.Lines(); len(lines) != 1 || !strings.Contains(lines[0], "(nothing of 1 of 3 streams for 30 s)") {
+		t.Errorf("%q", lines)
+	}
+}
+
+// TestNotReadyHasAReason: whatever happens, in whatever order, a process that is not ready says
+// why at once.
+func TestNotReadyHasAReason(t *testing.T) {
+	happenings := []func(*Stream){
+		flows, flows, stands, waits, ends(source.NoMedia), ends(source.Dropped), ends(source.Stale),
+		fails(source.ErrThrottled), func(s *Stream) { s.Stats.Pending = 0 }, func(s *Stream) { s.Feed.Unknown = !s.Feed.Unknown },
+	}
+	for seed := range uint64(10) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		one := func(n int) bool { return rng.IntN(n) == 0 }
+		r := newRun(t, []Need{Any, All}[seed%2], rng.IntN(3))
+		for range 60 {
+			s := &r.now
+			for i := range r.cams {
+				r.cams[i] = happenings[rng.IntN(len(happenings))]
+			}
+			if s.Group = nil; one(2) {
+				s.Group = &Group{Streams: rng.IntN(3), Mine: rng.IntN(3), Missing: rng.IntN(2), Known: one(2)}
+			}
+			if s.Down, s.Deaf = nil, false; one(4) {
+				s.Down, s.Deaf = []string{"data"}, one(2)
+			}
+			if s.Troubles = nil; one(3) {
+				s.Troubles = []Trouble{{[]Code{NotStored, StreamFull}[rng.IntN(2)], s.At, ""}}
+			}
+			s.Opened, s.Stopping = !one(8), one(8)
+			if s.ClockOffset = 0; one(3) {
+				s.ClockOffset = time.Minute
+			}
+			for range rng.IntN(100) {
+				r.pass(time.Second)
+				if !r.last.Ready && (len(r.last.Lines()) == 0 || !r.last.explained() && !has(r.last.Reasons, NoOwner)) {
+					t.Fatalf("seed %d: not ready, and no word why: %+v", seed, r.now)
+				}
+			}
+		}
 	}
 }

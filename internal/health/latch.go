@@ -59,10 +59,15 @@ func (l *latches) settle(at time.Time, now []Reason) []Change {
 }
 
 // told returns the reasons that are told, worst first.
-func (l latches) told() []Reason {
+func (l latches) told() []Reason { return l.reasons(func(has *latch) bool { return has.told }) }
+
+// all returns the reasons that may be told soon, too.
+func (l latches) all() []Reason { return l.reasons(func(*latch) bool { return true }) }
+
+func (l latches) reasons(which func(*latch) bool) []Reason {
 	var all []Reason
 	for _, has := range l {
-		if has.told {
+		if which(has) {
 			all = append(all, has.Reason)
 		}
 	}

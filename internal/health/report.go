@@ -54,6 +54,19 @@ func (r Report) Read(now time.Time) Report {
 	return r
 }
 
+// explained tells whether a reason that is told says why the process is not ready.
+func (r Report) explained() bool {
+	if blocks(r.Reasons) {
+		return true
+	}
+	for _, s := range r.Streams {
+		if !s.Flows && len(s.Reasons) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Counts returns how many streams have each reason. It is at least 1 for those of the
 // process, and 0 for those that nobody has.
 func (r Report) Counts() map[Code]int {
@@ -82,7 +95,7 @@ func (r Report) Lines() []string {
 	by := map[Code][]string{}
 	for name, s := range r.Streams {
 		for _, reason := range s.Reasons {
-			if !reason.Code.ofProcess() {
+			if !has(r.Reasons, reason.Code) {
 				by[reason.Code] = append(by[reason.Code], name)
 			}
 		}

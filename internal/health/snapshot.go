@@ -60,6 +60,9 @@ type Stream struct {
 	To source.Slot
 	// Problem is why it cannot be read at present, nil where it can.
 	Problem error
+	// Delivering says that NATS has been given something of it, and has not said yet that it
+	// is stored.
+	Delivering bool
 	// Moved is when its endpoint has last moved, zero for never.
 	Moved time.Time
 }

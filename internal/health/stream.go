@@ -24,6 +24,12 @@ const (
 	compare = time.Minute
 	// unheardFor is how long frames have to come without a listener until there is none.
 	unheardFor = 10 * time.Second
+	// heldFor is how long NATS may store nothing of what a stream has for it: as long as two
+	// attempts take.
+	heldFor = 10 * time.Second
+	// unseen is how much of the time between two snapshots counts at most: a process that was
+	// stopped has waited for nothing meanwhile.
+	unseen = 3 * time.Second
 	// fullFor is how long a stream has to stand still until that is because NATS is full.
 	fullFor = 5 * time.Second
 	// movedFor is how long it is told that an endpoint has moved.
@@ -36,6 +42,9 @@ type memory struct {
 
 	first time.Time    // when it was seen first
 	last  source.Stats // of the snapshot before
+	at    time.Time    // that of the snapshot before
+	// held is for how long NATS has had something of it in hand, and has stored nothing.
+	held time.Duration
 	// moved is when its cursor last moved, or nothing was pending.
 	moved time.Time
 	// flowed is when a frame last came, zero for never, and newest where the cursor was then.
@@ -52,12 +61,11 @@ type memory struct {
 	fell   bool // in the time before
 }
 
-// stream returns the report of a stream, and what has changed. cause are the reasons of
-// the process.
-func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport, []Change) {
+// remember takes note of a stream, before anything is said of it or of the process.
+func (m *Machine) remember(s *Stream, at time.Time) {
 	mem := m.streams[s.Name]
 	if mem == nil || s.Stats.Start != mem.last.Start && s.Stats.Rewound == mem.last.Rewound {
-		fresh := &memory{first: all.At, moved: all.At, heard: all.At, newest: s.Stats.Cursor}
+		fresh := &memory{first: at, at: at, moved: at, heard: at, newest: s.Stats.Cursor}
 		fresh.last = source.Stats{Start: s.Stats.Start, Cursor: s.Stats.Cursor, Rewound: s.Stats.Rewound}
 		if mem != nil {
 			fresh.latches = mem.latches
@@ -65,7 +73,13 @@ func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport
 		mem = fresh
 		m.streams[s.Name] = mem
 	}
-	mem.observe(s, all.At)
+	mem.observe(s, at)
+}
+
+// stream returns the report of a stream that was taken note of, and what has changed. cause
+// are the reasons of the process.
+func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport, []Change) {
+	mem := m.streams[s.Name]
 	done := s.To != 0 && s.Stats.Cursor >= s.To
 	var is []Reason
 	if !done {
@@ -77,7 +91,7 @@ func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport
 		r.State = Done
 		return r, changes
 	}
-	r.Flows = !mem.flowed.IsZero() && all.At.Sub(mem.flowed) <= s.mayStand(cause)
+	r.Flows = !mem.flowed.IsZero() && all.At.Sub(mem.flowed) <= s.window() && mem.held < heldFor
 	for i, reason := range r.Reasons {
 		rule := reason.Code.rule()
 		if i == 0 {
@@ -95,15 +109,6 @@ func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport
 // and some more.
 func (s *Stream) window() time.Duration { return max(s.Grace, s.Feed.Wait) + patience + s.Interval }
 
-// mayStand is how long a stream may stand still for that cause: if NATS does not store what
-// there is, no picture is waited for.
-func (s *Stream) mayStand(cause []Reason) time.Duration {
-	if slices.ContainsFunc(cause, func(r Reason) bool { return r.Code == NotStored }) {
-		return min(patience, s.window())
-	}
-	return s.window()
-}
-
 // observe takes note of what has happened since the snapshot before.
 func (mem *memory) observe(s *Stream, at time.Time) {
 	st := s.Stats
@@ -111,13 +116,17 @@ func (mem *memory) observe(s *Stream, at time.Time) {
 		mem.moved = at
 	}
 	mem.newest = min(mem.newest, st.Cursor)
+	mem.held += min(at.Sub(mem.at), unseen)
+	if mem.at = at; !s.Delivering {
+		mem.held = 0
+	}
 	most := uint64(0)
 	for _, o := range source.Outcomes() {
 		n := st.Ended[o] - mem.last.Ended[o]
 		switch {
 		case n == 0:
 		case came(o):
-			mem.flowed, mem.newest = at, st.Cursor
+			mem.flowed, mem.newest, mem.held = at, st.Cursor, 0
 			if o == source.Published {
 				mem.heard = at
 			}
@@ -140,7 +149,7 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 		is = append(is, Reason{c, since, detail})
 		blocked = blocked || c.rule().blocks
 	}
-	standing := all.At.Sub(mem.moved) > s.mayStand(cause)
+	standing := all.At.Sub(mem.moved) > s.window()
 	if s.Problem != nil {
 		add(codeOf(s.Problem), time.Time{}, withoutName(s.Problem.Error(), s.Name))
 	}
@@ -149,6 +158,9 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 		add(NATSAway, time.Time{}, "")
 	case has(cause, StreamFull) && all.At.Sub(mem.moved) > fullFor+s.Interval:
 		add(StreamFull, mem.moved, "")
+	case mem.held >= heldFor:
+		add(whyHeld(cause), all.At.Add(-mem.held), "")
+		blocked = true
 	case standing:
 		c := mem.why(s, cause)
 		if c != Stalled || s.Problem == nil {
@@ -189,6 +201,16 @@ func (mem *memory) why(s *Stream, cause []Reason) Code {
 		return CameraClock
 	}
 	return Stalled
+}
+
+// whyHeld returns why NATS does not store what a stream has for it.
+func whyHeld(cause []Reason) Code {
+	for _, c := range []Code{NATSAway, NATSNotReady, StreamFull} {
+		if has(cause, c) {
+			return c
+		}
+	}
+	return NotStored
 }
 
 func has(all []Reason, c Code) bool {

@@ -17,6 +17,8 @@ func (p *Pipeline) deliver(ctx context.Context, s *stream, j *job, on bool) (fat
 	if j != nil {
 		<-j.done // every slot before this one has ended by now
 	}
+	s.delivering.Store(true)
+	defer s.delivering.Store(false)
 	if on {
 		fatal = p.tellGaps(ctx, s)
 	}

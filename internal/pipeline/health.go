@@ -71,6 +71,9 @@ type State struct {
 	Feed source.FeedState
 	// Problem is why the stream cannot be read at present, nil where it can.
 	Problem error
+	// Delivering says that the delivery has something of the stream in hand that it has
+	// neither taken nor dropped yet.
+	Delivering bool
 }
 
 func (s *stream) state() State {
@@ -78,5 +81,5 @@ func (s *stream) state() State {
 	h.mu.Lock()
 	problem := h.problem
 	h.mu.Unlock()
-	return State{Stream: s.Stream, Stats: s.ledger.Stats(), Feed: s.feed.State(), Problem: problem}
+	return State{Stream: s.Stream, Stats: s.ledger.Stats(), Feed: s.feed.State(), Problem: problem, Delivering: s.delivering.Load()}
 }

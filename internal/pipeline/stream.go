@@ -99,8 +99,10 @@ type stream struct {
 	// answered: a request has succeeded, so that a later refusal is not one at the start.
 	answered atomic.Bool
 	queue    queue
-	views    views
-	saved    time.Time // when its cursor was last due to be saved; of report only
+	// delivering: see State.
+	delivering atomic.Bool
+	views      views
+	saved      time.Time // when its cursor was last due to be saved; of report only
 	// kept is the cursor that was last given to the Cursors, guarded by the pipeline's lock.
 	kept source.Slot
 	// rewinds is how often the ledger had been taken back then.
