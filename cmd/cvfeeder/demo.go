@@ -151,8 +151,8 @@ func classify(ctx context.Context, url string) (*consume.Subscription, error) {
 	}
 	go func() {
 		for {
-			if _, err := sub.Next(context.Background()); err != nil {
-				return // it is closed
+			if _, err := sub.Next(ctx); err != nil {
+				return
 			}
 		}
 	}()
