@@ -162,22 +162,22 @@ func unclaimed(context.Context, pipeline.Stream) error { return nil }
 // errRange says that the frames of a backfill (from: TIME) would come after newer ones.
 var errRange = errors.New("the range cannot come in order")
 
-// claim saves where a stream begins, so that it resumes there after a crash. For a
-// backfill (from: TIME) that has no cursor yet, it first makes sure that the range is
-// newer than everything its subjects hold: older slots would be taken for delivered
-// already. Once there is a cursor, the subjects may hold tensors of the range itself.
+// claim saves where a stream begins, so that it resumes there after a crash. A backfill
+// (from: TIME) that has no cursor yet begins where [rangeStart] says.
 func claim(ctx context.Context, conn *dial.Conn, stored *deliver.Stored, cursors source.Cursors, s pipeline.Stream) error {
 	if _, begun := cursors.Load(s.Key); begun || s.Key == "" {
 		return nil
 	}
+	start := s.From
 	if s.Backfill {
-		err := conn.Retry(ctx, "what is held for stream "+s.Name, func(ctx context.Context) error {
-			err := comesAfter(ctx, stored, s)
+		err := conn.Retry(ctx, "what is held for stream "+s.Name, func(ctx context.Context) (err error) {
+			start, err = rangeStart(ctx, conn, stored, s, deliver.CursorBucket)
 			if !errors.Is(err, errRange) {
 				return err
 			}
 			// Another feeder may have begun the same range since the cursors were read.
-			if _, begun, e := deliver.SavedCursor(ctx, conn, s.Key); e != nil || begun {
+			if cursor, begun, e := deliver.SavedCursor(ctx, conn, s.Key); e != nil || begun {
+				start = cursor
 				return e
 			}
 			return err
@@ -186,24 +186,45 @@ func claim(ctx context.Context, conn *dial.Conn, stored *deliver.Stored, cursors
 			return err
 		}
 	}
-	cursors.Set(s.Key, s.From)
+	cursors.Set(s.Key, start)
 	return conn.Retry(ctx, "cursor of stream "+s.Name, func(ctx context.Context) error { return cursors.Flush(ctx, s.Key) })
 }
 
-// comesAfter returns an error unless a backfill is newer than what its subjects hold.
-// The check reads one tensor of each subject.
-func comesAfter(ctx context.Context, stored *deliver.Stored, s pipeline.Stream) error {
+// rangeStart returns where a backfill begins that has no cursor: at its beginning, if all of it
+// is newer than what its subjects hold, as older slots would be taken for delivered already. If
+// they hold slots of this very range, its cursor was lost, and it goes on after the last one.
+// They do if they hold its first slot, or, as slots that were consumed may be gone, if the
+// bucket of the cursors was made after they had got the last one. The look reads two tensors
+// of each subject.
+func rangeStart(ctx context.Context, conn *dial.Conn, stored *deliver.Stored, s pipeline.Stream, bucket string) (source.Slot, error) {
+	made, err := deliver.BucketMade(ctx, conn, bucket)
+	if err != nil {
+		return 0, err
+	}
+	start, some := s.From, false
 	for _, r := range s.Routes {
-		last, some, err := stored.Last(ctx, s.Name, r)
+		held, holds, err := stored.Held(ctx, s.Name, r)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if some && last >= s.From {
-			return fmt.Errorf("%w: from is %v, and the subject %s holds tensors up to %v already: give the range a delivery.subject of its own, outside of the others, and a delivery.stream.name, or purge the subject",
-				errRange, s.From, r.Subject, last)
+		switch {
+		case holds && held.Last >= s.From:
+		case stored.Keeps(): // nothing of the range has got there
+			start, some = s.From, true
+			continue
+		default:
+			continue
+		}
+		own := held.First <= s.Grid.Ceil(s.From) || held.Stored.Before(made)
+		if !own || s.To != 0 && held.Last >= s.To {
+			return 0, fmt.Errorf("%w: from is %v, and the subject %s holds tensors up to %v already: give the range a delivery.subject of its own, outside of the others, and a delivery.stream.name, or purge the subject",
+				errRange, s.From, r.Subject, held.Last)
+		}
+		if next := held.Last + 1; !some || next < start {
+			start, some = next, true
 		}
 	}
-	return nil
+	return start, nil
 }
 
 // lastOf returns the last slot of a stream that all subjects with tensors hold, and false if

@@ -108,7 +108,7 @@ func firstOf(ctx context.Context, conn *dial.Conn, stored *deliver.Stored, s pip
 	case saved:
 		return cursor, nil
 	case s.Backfill:
-		return s.From, comesAfter(ctx, stored, s)
+		return rangeStart(ctx, conn, stored, s, lease.Bucket)
 	}
 	return s.From, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
@@ -157,6 +158,18 @@ func (c *Cursors) load(ctx context.Context, key string) error {
 	}
 	c.note(key, slot, v.Revision())
 	return nil
+}
+
+// BucketMade returns when a key-value bucket was made, zero if there is none.
+func BucketMade(ctx context.Context, conn *dial.Conn, bucket string) (time.Time, error) {
+	stream, err := conn.Control().JetStream().Stream(ctx, "KV_"+bucket)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return stream.CachedInfo().Created, nil
 }
 
 // SavedCursor returns the cursor that [Cursors] have saved for a key, and false if there

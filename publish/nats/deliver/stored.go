@@ -101,6 +101,7 @@ type lastMessage struct {
 	gap     bool      // it announces a gap
 	reached uint64    // the last sequence of the whole stream
 	created time.Time // when the stream was made
+	stored  time.Time // when it was stored
 	foreign bool      // it is not one of ours
 }
 
@@ -230,7 +231,7 @@ func (s *Stored) last(ctx context.Context, js jetstream.JetStream, subject strin
 	if err != nil {
 		return lastMessage{}, err
 	}
-	last.seq = m.Sequence
+	last.seq, last.stored = m.Sequence, m.Time
 	pos, err := publish.ParsePosition(m.Header)
 	if last.foreign = err != nil || pos.Last > latest || !of.Owns(m.Header, pos); !last.foreign {
 		last.pos, last.gap = pos, isGap(m.Header)
