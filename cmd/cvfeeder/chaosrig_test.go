@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 )
 
@@ -274,6 +277,40 @@ func (w *town) toServers(rng *rand.Rand) blow {
 	}
 }
 
+// toTheBucket returns one of the ways in which the bucket of the leases is lost.
+func (w *town) toTheBucket(rng *rand.Rand) blow {
+	what, lose := "the bucket is deleted", func(ctx context.Context, js jetstream.JetStream) error {
+		return js.DeleteStream(ctx, "KV_cvf_lease")
+	}
+	if rng.IntN(2) == 0 {
+		what, lose = "the keys of the bucket are deleted", func(ctx context.Context, js jetstream.JetStream) error {
+			stream, err := js.Stream(ctx, "KV_cvf_lease")
+			if err != nil {
+				return err
+			}
+			return stream.Purge(ctx)
+		}
+	}
+	return blow{what, func() {
+		nc, err := nats.Connect(strings.Join(w.urls, ","), nats.RetryOnFailedConnect(true))
+		if err != nil {
+			w.t.Error(err)
+			return
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			w.t.Error(err)
+			return
+		}
+		ctx, cancel := context.WithTimeout(w.t.Context(), chaosLease)
+		defer cancel()
+		if err := lose(ctx, js); err != nil {
+			w.t.Logf("%s: not this time: %v", what, err) // the servers may be away
+		}
+	}, func() {}}
+}
+
 func (w *town) toTheFake(rng *rand.Rand) blow {
 	if rng.IntN(2) == 0 {
 		return killed("the fake", w.fake)
@@ -308,6 +345,7 @@ func (w *town) rage(seed uint64, end time.Time) (blows map[string]int) {
 	}
 	suffer(100, 7*time.Second, 2*chaosLease, w.toServers)
 	suffer(101, 15*time.Second, chaosLease, w.toTheFake)
+	suffer(102, 25*time.Second, chaosLease, w.toTheBucket)
 	all.Wait()
 	return blows
 }

@@ -51,7 +51,12 @@ func TestReadiness(t *testing.T) {
 			body   string
 		}{
 			{func() {}, http.StatusServiceUnavailable, "\nnats_away"},
-			{func() { _ = proxy.Start() }, http.StatusOK, "ready"},
+			{func() {
+				for !strings.Contains(log.String(), "reason=nats_away") && ctx.Err() == nil {
+					<-time.After(50 * time.Millisecond) // it is logged once it has lasted
+				}
+				_ = proxy.Start()
+			}, http.StatusOK, "ready"},
 			{func() { refused.Store(true) }, http.StatusServiceUnavailable, "\nrefused"},
 			{func() { refused.Store(false) }, http.StatusOK, "ready"},
 			{proxy.Stop, http.StatusServiceUnavailable, "\nnats_away"},
