@@ -104,7 +104,8 @@ func TestStaleByTheServicesTime(t *testing.T) {
 			if err := r.run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if st := r.Streams()[0].Stats; st.Ended[want] != 50 {
+			// Whether the slot of the very beginning counts depends on which goroutine is first.
+			if st := r.Streams()[0].Stats; st.Ended[want] < 49 || st.Ended[want] > 50 {
 				t.Errorf("off by %v: %+v", off, st)
 			}
 			for _, m := range r.out.Received("cam-1.a") {
