@@ -195,7 +195,7 @@ func (f *feeder) tensors(ctx context.Context, r tensors) (any, error) {
 			}
 		}
 		for _, m := range parts {
-			if err := f.live.Publish(ctx, m); err != nil {
+			if err := f.send(ctx, m); err != nil {
 				return nil, err
 			}
 		}
@@ -217,7 +217,15 @@ func (f *feeder) inlineGap(ctx context.Context, g publish.Gap) (any, error) {
 	defer f.mu.Unlock()
 	output := &transform.Output{Name: "detector", Fingerprint: "3f2a"}
 	m := publish.NewInlineGap("cvf.t."+g.Stream+".detector", g, output)
-	return nil, errors.Join(f.live.Publish(ctx, m), f.conn.Flush(ctx))
+	return nil, errors.Join(f.send(ctx, m), f.conn.Flush(ctx))
+}
+
+// send publishes a message, whether or not anybody listens yet.
+func (f *feeder) send(ctx context.Context, m publish.Message) error {
+	if err := f.live.Publish(ctx, m); !errors.Is(err, publish.ErrUnwatched) {
+		return err
+	}
+	return nil
 }
 
 // restart stops the server and starts it again at the same address.
