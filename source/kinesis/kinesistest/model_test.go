@@ -345,8 +345,8 @@ func (c *client) everything(t *testing.T, stream string) {
 func TestAnswersKeepToTheModel(t *testing.T) {
 	c := loadModels(t)
 	// An empty content is beyond the model. Other services on this protocol answer it.
-	// With empty-entries, no window is answered with ResourceNotFoundException.
-	faults, err := kinesistest.ParseFaults("all,early-empty=0,empty-entries=false,recreate=10m,no-retention=15m,away-for=1m")
+	// With empty-entries or empty-refused, none is answered with ResourceNotFoundException.
+	faults, err := kinesistest.ParseFaults("all,early-empty=0,no-picture=0,empty-entries=false,empty-refused=false,recreate=10m,no-retention=15m,away-for=1m")
 	if err != nil {
 		t.Fatal(err)
 	}
