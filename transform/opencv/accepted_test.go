@@ -185,10 +185,10 @@ func pixelsHere(t *testing.T, k kindOfPicture, color transform.Color) []byte {
 func verdictOpenCV(t *testing.T, k kindOfPicture) string {
 	t.Helper()
 	m, err := gocv.IMDecode(k.data, gocv.IMReadColor|gocv.IMReadIgnoreOrientation)
+	defer func() { _ = m.Close() }() // also where it is empty
 	if err != nil || m.Empty() {
 		return refused
 	}
-	defer func() { _ = m.Close() }()
 	theirs, err := m.DataPtrUint8()
 	if err != nil {
 		t.Fatal(err)
