@@ -60,7 +60,7 @@ demo: build ## run everything in one process; make demo ARGS="--for 60s --stream
 	@bin/cvfeeder demo $(ARGS)
 
 # Most tests wait rather than compute, so more of them run at a time than there are cores.
-check: deps $(GOLANGCI) ## vet, lint what changed, run all tests but the long ones; up to 90 s, without the race detector
+check: deps $(GOLANGCI) ## vet, lint what changed, run all tests but the long ones, without the race detector; 2 min if all of them run again
 	go vet -tags $(TAGS) ./...
 	.ci/lint-changed.sh $(GOLANGCI)
 	go test -short -p 4 -parallel 8 -timeout 5m -tags $(TAGS) ./...
