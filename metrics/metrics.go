@@ -24,6 +24,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 )
@@ -103,7 +104,7 @@ type Sources struct {
 	Rollbacks func() uint64
 	// NotReady returns how many streams each reason keeps from being well, at least 1 for a
 	// reason of the process.
-	NotReady func() map[string]int
+	NotReady func() map[health.Code]int
 	// Group returns the numbers of replicas and streams in the group.
 	Group func() (members, streams int)
 }
@@ -173,7 +174,6 @@ func (m *Metrics) Read(src Sources) {
 	f := &families{registry: m.registry}
 	f.addSources(src)
 	f.addConnections(src.Connections)
-	f.addReasons(src.NotReady)
 	m.families = append(m.families, f.all...)
 	if src.Streams != nil {
 		m.streams = src.Streams
@@ -209,6 +209,16 @@ func (f *families) addSources(src Sources) {
 	if src.Remakes != nil {
 		f.counterFunc("cvfeeder_nats_remade_total", "Streams and buckets in NATS that were gone while they were in use, and that were made again, empty.",
 			func() float64 { return float64(src.Remakes()) })
+	}
+	if src.NotReady != nil {
+		f.readGauges("cvfeeder_not_ready", "How many streams are not well for this reason, and 1 if the process is not. The reasons are those of `/readyz`, all of them always there.", "reason",
+			func() map[string]float64 {
+				all := map[string]float64{}
+				for code, n := range src.NotReady() {
+					all[string(code)] = float64(n)
+				}
+				return all
+			})
 	}
 	if src.Rollbacks != nil {
 		f.counterFunc("cvfeeder_nats_rolled_back_total", "How often a stream in NATS had lost the newest messages that it had acknowledged. Their slots are published again as far as there still is media.",

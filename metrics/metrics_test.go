@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/source"
 )
@@ -46,7 +47,7 @@ func sources(t *testing.T) metrics.Sources {
 		Cores:         func() metrics.Cores { return metrics.Cores{Limit: .5, Quota: .25} },
 		ClockOffset:   func() time.Duration { return 1500 * time.Millisecond },
 		Group:         func() (int, int) { return 2, 3 },
-		NotReady:      func() map[string]int { return map[string]int{"stream_full": 1, "camera_silent": 0} },
+		NotReady:      func() map[health.Code]int { return map[health.Code]int{"stream_full": 1, "camera_silent": 0} },
 	}
 }
 

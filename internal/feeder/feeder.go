@@ -229,7 +229,6 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 		handler := p.handler(l)
 		defer background(side, func(ctx context.Context) { web.Serve(ctx, l, handler, f.Log) })()
 	}
-	defer background(side, p.watchCores)()
 	defer func() { err = errors.Join(err, p.outlet.close()) }()
 	defer background(side, func(ctx context.Context) {
 		if err := p.broker.check(ctx, p.plan.Needs); err != nil {
@@ -259,20 +258,6 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	}
 	f.Log.Info("stopped")
 	return nil
-}
-
-// watchCores looks at the cores every second until ctx ends.
-func (p *parts) watchCores(ctx context.Context) {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		p.cores.Look()
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
-	}
 }
 
 // open waits until the broker is ready, and returns the streams that run here from the

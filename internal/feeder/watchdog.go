@@ -71,13 +71,7 @@ func (w *watchdog) look() {
 func (w *watchdog) now() health.Report { return w.report.Load().Read(time.Now()) }
 
 // counts returns how many streams have each reason.
-func (w *watchdog) counts() map[string]int {
-	all := map[string]int{}
-	for code, n := range w.now().Counts() {
-		all[string(code)] = n
-	}
-	return all
-}
+func (w *watchdog) counts() map[health.Code]int { return w.now().Counts() }
 
 // ready returns whether the process is ready, and all reasons, a line for each.
 func (w *watchdog) ready() (bool, []string) {
@@ -85,8 +79,9 @@ func (w *watchdog) ready() (bool, []string) {
 	return r.Ready, r.Lines()
 }
 
-// snapshot returns what is known now.
+// snapshot returns what is known now. It looks at the cores, as it is called every second.
 func (p *parts) snapshot() health.Snapshot {
+	p.cores.Look()
 	s := health.Snapshot{
 		At: time.Now(), Now: p.service.Now(), Opened: p.opened.Load(), Stopping: p.stopping.Load(),
 		Waiting: p.broker.conn.Waiting(), Remade: p.broker.conn.Remakes(), Troubles: p.broker.troubles.all(),

@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/internal/monitoring"
 	"github.com/cvfeeder/cvfeeder/metrics"
 )
@@ -305,7 +306,7 @@ func TestMetricsExist(t *testing.T) {
 		Connections: func() []metrics.Connection { return nil }, InflightBytes: func() int64 { return 0 },
 		MatsOpen: func() int { return 0 }, BusyRatio: func() float64 { return 0 }, Group: func() (int, int) { return 0, 0 },
 		ClockOffset: func() time.Duration { return 0 }, Remakes: func() uint64 { return 0 }, Rollbacks: func() uint64 { return 0 },
-		NotReady: func() map[string]int { return nil },
+		NotReady: func() map[health.Code]int { return nil },
 		Cores:    func() metrics.Cores { return metrics.Cores{} },
 	})
 	known := map[string]bool{}
