@@ -19,6 +19,7 @@
 package health
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -138,7 +139,7 @@ func (m *Machine) held(s Snapshot) []Reason {
 	if n == 0 || full {
 		return nil
 	}
-	return []Reason{{NotStored, s.At.Add(-longest), "nothing of " + count(n) + " of " + count(len(s.Streams)) + " streams for " + Span(longest)}}
+	return []Reason{{NotStored, s.At.Add(-longest), fmt.Sprintf("nothing of %d of %d streams for %s", n, len(s.Streams), Span(longest))}}
 }
 
 // explain adds to a report that the process is not ready the reasons that are so, but not for
@@ -170,7 +171,7 @@ func (g *Group) detail() string {
 	case !g.Known:
 		return "this replica does not know the members of its group"
 	}
-	return count(g.Missing) + " of " + count(g.Mine) + " do not run"
+	return fmt.Sprintf("%d of %d do not run", g.Missing, g.Mine)
 }
 
 // ready applies the rule of readiness.

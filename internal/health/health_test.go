@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -564,5 +565,20 @@ func TestNotReadyHasAReason(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestDetailsFromOutside: what a reason quotes is one clean line of bounded length, whoever
+// reads it.
+func TestDetailsFromOutside(t *testing.T) {
+	r := newRun(t, Any, 1)
+	r.pass(time.Minute)
+	r.cams[0] = func(s *Stream) {
+		s.Problem = errors.New("no\x1b[2J\nroute " + strings.Repeat("x", 1<<20))
+	}
+	r.pass(10 * time.Second)
+	reason, _ := r.last.Streams["cam-1"].Reason()
+	if reason.Code != Unreadable || !strings.HasPrefix(reason.Detail, "no?[2J route xxx") || len(reason.Detail) > 2*sanitize.MaxText {
+		t.Errorf("%s: %d bytes: %.40q", reason.Code, len(reason.Detail), reason.Detail)
 	}
 }

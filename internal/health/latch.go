@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 )
 
 // latches are the reasons that were so lately, by code.
@@ -31,7 +33,7 @@ func (l *latches) settle(at time.Time, now []Reason) []Change {
 			has = &latch{Reason: Reason{Code: r.Code, Since: at}}
 			(*l)[r.Code] = has
 		}
-		has.Detail, has.seen = r.Detail, at
+		has.Detail, has.seen = sanitize.Text(r.Detail), at // it may quote what AWS and NATS say
 		if !r.Since.IsZero() {
 			has.Since = r.Since
 		}

@@ -3,8 +3,6 @@ package health
 import (
 	"errors"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
@@ -125,7 +123,7 @@ func (mem *memory) observe(s *Stream, at time.Time) {
 		n := st.Ended[o] - mem.last.Ended[o]
 		switch {
 		case n == 0:
-		case came(o):
+		case !o.Lost(): // a frame came
 			mem.flowed, mem.newest, mem.held = at, st.Cursor, 0
 			if o == source.Published {
 				mem.heard = at
@@ -137,10 +135,6 @@ func (mem *memory) observe(s *Stream, at time.Time) {
 	mem.last = st
 }
 
-// came tells whether a slot that ended so had a frame that was delivered, or could have
-// been.
-func came(o source.Outcome) bool { return !o.Lost() }
-
 // reasons returns what is so of a stream that has not ended.
 func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 	var is []Reason
@@ -151,7 +145,7 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 	}
 	standing := all.At.Sub(mem.moved) > s.window()
 	if s.Problem != nil {
-		add(codeOf(s.Problem), time.Time{}, withoutName(s.Problem.Error(), s.Name))
+		add(codeOf(s.Problem), time.Time{}, s.Problem.Error())
 	}
 	switch {
 	case all.Deaf:
@@ -274,18 +268,6 @@ func codeOfOutcome(o source.Outcome) Code {
 	return CameraSilent
 }
 
-// withoutName returns an error without the stream's name at its beginning, which stands
-// before it already.
-func withoutName(text, name string) string {
-	for {
-		rest, had := strings.CutPrefix(text, "stream "+name+": ")
-		if !had {
-			return text
-		}
-		text = rest
-	}
-}
-
 // clock returns the time of day in UTC, with the date unless that is today's.
 func clock(t, now time.Time) string {
 	if t.UTC().Format(time.DateOnly) == now.UTC().Format(time.DateOnly) {
@@ -293,5 +275,3 @@ func clock(t, now time.Time) string {
 	}
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
-
-func count(n int) string { return strconv.Itoa(n) }
