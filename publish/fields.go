@@ -53,7 +53,7 @@ func (f *fields) time(name string) time.Time {
 	if f.err != nil {
 		return time.Time{}
 	}
-	t, err := parseTime(s)
+	t, err := source.ParseTime(s)
 	if err != nil {
 		f.fail(name, "%v", err)
 	}

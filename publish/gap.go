@@ -61,8 +61,8 @@ func ParseGap(data []byte) (Gap, error) {
 	if err := json.Unmarshal(data, &j); err != nil {
 		return Gap{}, fmt.Errorf("gap event: %w", err)
 	}
-	from, errFrom := parseSlot(j.From)
-	to, errTo := parseSlot(j.To)
+	from, errFrom := source.ParseSlot(j.From)
+	to, errTo := source.ParseSlot(j.To)
 	if err := errors.Join(errFrom, errTo); err != nil {
 		return Gap{}, fmt.Errorf("gap event: %w", err)
 	}
@@ -87,18 +87,4 @@ func (g Gap) validate() error {
 		return fmt.Errorf("%d slots do not fit between %v and %v", g.Slots, g.From, g.To)
 	}
 	return nil
-}
-
-func parseSlot(s string) (source.Slot, error) {
-	return source.ParseSlot(s)
-}
-
-// parseTime reads a time in RFC 3339. Its error quotes and cuts the text, which anybody
-// may have sent.
-func parseTime(s string) (time.Time, error) {
-	if _, err := source.ParseSlot(s); err != nil {
-		return time.Time{}, err
-	}
-	t, err := time.Parse(time.RFC3339Nano, s) // which may be more exact
-	return t.UTC(), err
 }

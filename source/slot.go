@@ -41,18 +41,27 @@ func CheckTime(t time.Time) error {
 	return nil
 }
 
-// ParseSlot reads a slot that comes from outside: an instant in RFC 3339 that passes
-// [CheckTime]. The error quotes little of the text, which may be anything.
-func ParseSlot(text string) (Slot, error) {
+// ParseTime reads an instant that comes from outside: one in RFC 3339 that passes
+// [CheckTime], in UTC. The error quotes little of the text, which may be anything.
+func ParseTime(text string) (time.Time, error) {
 	if len(text) > maxTimeText {
-		return 0, fmt.Errorf("%.40q is too long for a time like 2026-01-02T03:04:05.200Z", text)
+		return time.Time{}, fmt.Errorf("%.40q is too long for a time like 2026-01-02T03:04:05.200Z", text)
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return 0, fmt.Errorf("%.40q is not a time like 2026-01-02T03:04:05.200Z", text)
+		return time.Time{}, fmt.Errorf("%.40q is not a time like 2026-01-02T03:04:05.200Z", text)
 	}
 	if err := CheckTime(t); err != nil {
-		return 0, fmt.Errorf("%.40q: %w", text, err)
+		return time.Time{}, fmt.Errorf("%.40q: %w", text, err)
+	}
+	return t.UTC(), nil
+}
+
+// ParseSlot is [ParseTime] for a slot.
+func ParseSlot(text string) (Slot, error) {
+	t, err := ParseTime(text)
+	if err != nil {
+		return 0, err
 	}
 	return SlotAt(t), nil
 }
