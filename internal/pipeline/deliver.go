@@ -34,8 +34,9 @@ func (p *Pipeline) deliver(ctx context.Context, s *stream, j *job, on bool) (fat
 	return fatal
 }
 
-// finish publishes a job's tensors and ends its slot. A slot is published when all of
-// its tensors are that anybody listens to; one whose publishing was cut short by the end stays pending.
+// finish publishes a job's tensors and ends its slot. A slot is published when all of its
+// tensors are that anybody listens to; one whose publishing was cut short by the end stays
+// pending.
 func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome source.Outcome, fatal error) {
 	switch err := j.result.err; {
 	case errors.Is(err, errStale) || err == nil && j.stale(p.opts.Now()):

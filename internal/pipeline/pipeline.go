@@ -14,8 +14,8 @@
 //
 // The bytes between feeds and delivery, the workers' included, are bounded by a budget: a
 // stream that finds it used up stops reading. The workers' time is shared out among the
-// streams alike, whatever a single frame takes. When ctx ends nothing more is read, and what is in flight is
-// finished within [Options.Drain].
+// streams alike, whatever a single frame takes. When ctx ends nothing more is read, and what
+// is in flight is finished within [Options.Drain].
 //
 // The package is larger than most packages because the whole way of a frame is in it,
 // and who may touch a frame at which point of that way is nobody else's business.

@@ -22,7 +22,6 @@ var login string
 // loginStyle finds the form's style sheet, whose hash the browser needs to allow it.
 var loginStyle = regexp.MustCompile(`(?s)<style>(.*)</style>`)
 
-// maxLogin (bytes) and loginTime limit the login form that is read.
 // patient bounds the body of a request, in time and in length. Without that, a request that
 // announces a body and does not send it holds its connection, also after its answer.
 func patient(next http.Handler) http.Handler {

@@ -94,8 +94,8 @@ func (o Options) guarded(next http.Handler) (pages http.Handler, knows func(*htt
 	return next, anybody
 }
 
-// codes returns the kinds of reasons, each once: "stream" of "stream front-door: …". What
-// follows has names, and what AWS and NATS say, which may have account numbers.
+// codes returns the codes of reasons, each once: "refused" of "refused: stream front-door: …".
+// What follows has names, and what AWS and NATS say, which may have account numbers.
 func codes(reasons []string) []string {
 	var kinds []string
 	for _, reason := range reasons {

@@ -243,8 +243,8 @@ func (c *Client) Now() time.Time { return c.clock.at(time.Now()) }
 func (c *Client) At(t time.Time) time.Time { return c.clock.at(t) }
 
 // Unsure tells whether [Client.Now] may be wrong: no answer has told the time yet, or some of
-// the service's last answers disagree with it, as its clock may have jumped. That lasts for a minute at most, unless they disagree with one
-// another as well.
+// the service's last answers disagree with it, as its clock may have jumped. That lasts for a
+// minute at most, unless they disagree with one another as well.
 func (c *Client) Unsure() bool { return c.clock.unsure() }
 
 // ClockOffset returns how far the host's clock is ahead of the service's; negative if it is

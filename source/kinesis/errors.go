@@ -121,9 +121,9 @@ func (s *Stream) explain(err error) error {
 var errNoRetention = fmt.Errorf("%w that keeps media: its DataRetentionInHours must be above 0", source.ErrNoStream)
 
 // temporary tells whether a failure to get credentials may pass: their provider throttles,
-// fails internally, answers without end, or cannot be reached. If no provider is configured, the SDK's last
-// resort is the metadata service of EC2; that this cannot be reached means that there are
-// no credentials.
+// fails internally, answers without end, or cannot be reached. If no provider is configured,
+// the SDK's last resort is the metadata service of EC2; that this cannot be reached means
+// that there are no credentials.
 func temporary(err error) bool {
 	var response *smithyhttp.ResponseError
 	if errors.As(err, &response) {

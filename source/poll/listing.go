@@ -155,14 +155,14 @@ func (p *Poller) listFragments(ctx context.Context, from, to source.Slot) (list,
 }
 
 // longest returns the length of the longest fragment that another one follows, as only that
-// tells where it ends; at most half of the longest window.
+// tells where it ends; [MaxOverlap] at most.
 func (l list) longest() (longest time.Duration) {
 	for i := 1; i < len(l.spans); i++ {
 		if before := l.spans[i-1]; before.End == l.spans[i].Start {
 			longest = max(longest, before.End.Sub(before.Start))
 		}
 	}
-	return min(longest, MaxWindow/2)
+	return min(longest, MaxOverlap)
 }
 
 // fetchListed asks for the images of a range, or of its beginning if it is long, and takes

@@ -91,9 +91,9 @@ func (l *Live) Gap(ctx context.Context, g publish.Gap, routes []publish.Route) e
 
 // Publish implements [publish.Delivery]. It returns when m is written to the connection,
 // after at most twice [dial.Options.WriteTimeout]. As long as nobody is known to listen to
-// the subject, it waits until the server has said whether anybody does. An error that is neither a
-// [*publish.DropError] nor ctx's says that the message can never be sent, for example
-// because of its subject.
+// the subject, it waits until the server has said whether anybody does. An error that is
+// neither a [*publish.DropError] nor ctx's says that the message can never be sent, for
+// example because of its subject.
 func (l *Live) Publish(ctx context.Context, m publish.Message) error {
 	on, subject := l.conn.DataFor(m), l.subscribers.of(m.Subject)
 	subject.on.Store(on)
@@ -102,16 +102,12 @@ func (l *Live) Publish(ctx context.Context, m publish.Message) error {
 		return err
 	}
 	// The answer that nobody listens comes before that to a ping.
-	switch err := on.Answered(ctx); {
-	case err == nil:
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, dial.ErrRefused):
-		return drop(publish.DropRefused, err)
-	case errors.Is(err, context.DeadlineExceeded):
-		return drop(publish.DropSlow, err)
-	default:
-		return drop(publish.DropDisconnected, err)
+	if err := on.Answered(ctx); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		reason, _ := reasonOf(err)
+		return drop(reason, err)
 	}
 	if subject.nobody.Load() {
 		return publish.ErrUnwatched

@@ -71,6 +71,8 @@ func reasonOf(err error) (reason string, final bool) {
 		return publish.DropTooLarge, false
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return publish.DropSlow, false
+	case errors.Is(err, dial.ErrRefused):
+		return publish.DropRefused, false
 	case dial.IsGone(err), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
 		return publish.DropRefused, false // NATS is there, and JetStream is not
 	case dial.IsConflict(err):
