@@ -56,16 +56,7 @@ func TestAGroupGoesOnAtTheCursor(t *testing.T) {
 // TestClaimBesideAnother: two feeders begin the same range. That one of them has
 // published some of it already is no reason for the other to refuse the range.
 func TestClaimBesideAnother(t *testing.T) {
-	srv, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Shutdown()
-	conn, err := dial.Dial(dial.Options{URL: srv.ClientURL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(t.Context()) }()
+	conn := storing(t)
 	stored := deliver.NewStored(conn, deliver.StoredOptions{Stream: deliver.StreamOptions{
 		Kind: deliver.Durable, Name: "yard", Subjects: []string{"cvf.t.>"}, MaxBytes: 1 << 20,
 	}})
@@ -95,6 +86,22 @@ func TestClaimBesideAnother(t *testing.T) {
 	}
 }
 
+// storing returns a connection to a server with JetStream, for the length of the test.
+func storing(t *testing.T) *dial.Conn {
+	t.Helper()
+	srv, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Shutdown)
+	conn, err := dial.Dial(dial.Options{URL: srv.ClientURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
 // grid returns one of a second.
 func grid(t *testing.T) source.Grid {
 	t.Helper()
@@ -109,16 +116,7 @@ func grid(t *testing.T) source.Grid {
 // lost, goes on after them, in a group as well. A range that lies before what the stream
 // holds is refused all the same.
 func TestLostCursorOfARange(t *testing.T) {
-	srv, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Shutdown()
-	conn, err := dial.Dial(dial.Options{URL: srv.ClientURL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(t.Context()) }()
+	conn := storing(t)
 	from := source.SlotAt(time.Now().Add(-time.Hour).Truncate(time.Second))
 	at := func(seconds int) source.Slot { return from.Add(time.Duration(seconds) * time.Second) }
 	for _, tc := range []struct {

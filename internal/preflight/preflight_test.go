@@ -126,24 +126,31 @@ func TestCheckJetStream(t *testing.T) {
 	wantCheck(t, out, err, feeder.ExitUsage, "nats stream rm yard")
 }
 
+// planOf returns what a check without connections says of a config.
+func planOf(t *testing.T, text string) string {
+	t.Helper()
+	cfg, err := config.Parse("test.yaml", []byte(text), feedertest.NoVariables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := Run(t.Context(), cfg, Options{File: "test.yaml"}, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
 // TestPlanFollowsThePoller: what polling takes depends on how a stream is polled.
 func TestPlanFollowsThePoller(t *testing.T) {
 	polling := func(keys string) string {
 		text := "streams: [{name: cam-1, interval: 500ms, request: {size: 32x32}, outputs: [small]" + keys + "}]\noutputs: {small: {size: 32x32}}"
-		cfg, err := config.Parse("test.yaml", []byte(text), feedertest.NoVariables)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var out bytes.Buffer
-		if err := Run(t.Context(), cfg, Options{File: "test.yaml"}, &out); err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(out.String()) {
+		out := planOf(t, text)
+		for line := range strings.Lines(out) {
 			if strings.HasPrefix(line, "  polling") {
 				return line
 			}
 		}
-		t.Fatalf("it does not say what polling takes:\n%s", &out)
+		t.Fatalf("it does not say what polling takes:\n%s", out)
 		return ""
 	}
 	seen := map[string]string{}
@@ -160,19 +167,12 @@ func TestPlanFollowsThePoller(t *testing.T) {
 func TestPlanForLate(t *testing.T) {
 	plan := func(keys string) (images float64, all string) {
 		text := "streams: [{name: cam-1, interval: 1s, request: {size: 32x32}, outputs: [small]" + keys + "}]\noutputs: {small: {size: 32x32}}"
-		cfg, err := config.Parse("test.yaml", []byte(text), feedertest.NoVariables)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var out bytes.Buffer
-		if err := Run(t.Context(), cfg, Options{File: "test.yaml"}, &out); err != nil {
-			t.Fatal(err)
-		}
+		out := planOf(t, text)
 		var made float64
-		if _, err := fmt.Sscanf(out.String()[strings.Index(out.String(), "  images"):], "  images %f to %f million", &made, &images); err != nil {
-			t.Fatalf("%v:\n%s", err, &out)
+		if _, err := fmt.Sscanf(out[strings.Index(out, "  images"):], "  images %f to %f million", &made, &images); err != nil {
+			t.Fatalf("%v:\n%s", err, out)
 		}
-		return images, out.String()
+		return images, out
 	}
 	without, text := plan("")
 	if strings.Contains(text, "(late)") {
