@@ -15,6 +15,8 @@ type answer struct {
 	// seen is when the page with the newest media may have been asked for, at the latest.
 	seen source.Slot
 	live bool // reaches the newest slot worth asking for
+	// again says that an answer to a shorter window reached as far.
+	again bool
 	// aligned says that it also ends where a fragment should.
 	aligned bool
 	// first is the first slot that was wanted, 0 for none.
@@ -52,6 +54,16 @@ func (a *answer) slot(i int) source.Slot { return a.Start.Add(time.Duration(i) *
 func (a *answer) newest() (source.Slot, bool) {
 	for i := len(a.media) - 1; i >= 0; i-- {
 		if a.media[i] {
+			return a.slot(i), true
+		}
+	}
+	return 0, false
+}
+
+// next returns the first slot after another one that has media, false where there is none.
+func (a *answer) next(s source.Slot) (source.Slot, bool) {
+	for i, media := range a.media {
+		if media && a.slot(i) > s {
 			return a.slot(i), true
 		}
 	}

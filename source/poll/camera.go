@@ -267,7 +267,7 @@ func (p *Poller) setTrail(trail time.Duration) {
 	c.measure, c.delay = p.serviceNow().Add(measureAgain), 0
 	p.setOffset(trail)
 	if ahead != 0 {
-		p.recheckAt, p.listAgain, p.misses = 0, 0, 0
+		p.recheckAt, p.listAgain, p.misses, p.shown = 0, 0, 0, shown{}
 	}
 	if first && p.opts.FromNow {
 		p.ledger.Begin(p.ledger.Stats().Start.Add(-trail))

@@ -52,7 +52,7 @@ func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool
 	}
 	if (now >= p.pollAt || p.askedTo > asked) && !p.full() {
 		live.from = max(live.from, p.decide+1)
-		if more, err := p.ask(ctx, live, yield); !more || err != nil {
+		if more, err := p.askLive(ctx, live, yield); !more || err != nil {
 			return more, err
 		}
 	}
@@ -60,6 +60,16 @@ func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool
 		return false, nil
 	}
 	return p.lookAgain(ctx, yield)
+}
+
+// askLive asks for what may be new.
+func (p *Poller) askLive(ctx context.Context, r slotRange, yield func(source.Frame, error) bool) (more bool, err error) {
+	if p.worthGlancing(r, p.now()) {
+		if there, err := p.glance(ctx, r); !there || err != nil {
+			return true, err
+		}
+	}
+	return p.ask(ctx, r, yield)
 }
 
 // firstLook returns the last slot to ask for of those that are to be decided. The first look
@@ -135,7 +145,7 @@ func (p *Poller) extend(now source.Slot) {
 func (p *Poller) goBack(now source.Slot) {
 	p.estimate = estimate{interval: p.estimate.interval, least: p.estimate.least}
 	p.cadence = cadence{interval: p.cadence.interval}
-	p.listed = listedEdge{}
+	p.listed, p.shown = listedEdge{}, shown{}
 	p.newest, p.trailed, p.recheckAt, p.pollAt, p.listAgain, p.decide = 0, 0, 0, 0, 0, 0
 	p.askedTo = min(p.askedTo, now)
 	clear(p.clues)
@@ -198,7 +208,15 @@ func (p *Poller) liveRange(now source.Slot) slotRange {
 		if known {
 			longest, _ := p.cadence.usual()
 			visible := max(p.estimate.delay-longest+grid.Interval(), 0)
-			r.to = min(now, grid.Step(now.Add(-visible*3/4), 1))
+			beyond := max(grid.Interval(), fragment/8)
+			if p.estimate.varies() { // a fragment that is cut costs more than images of none
+				beyond = max(beyond, time.Second)
+			}
+			beyond = min(beyond, visible/4)
+			if p.cut {
+				beyond = visible / 2
+			}
+			r.to = min(now, grid.Step(now.Add(beyond-visible), 1))
 			if p.probing() && longest > grid.Interval() {
 				r.to = min(r.to, now.Add(longest/2-p.estimate.delay))
 			}
@@ -253,10 +271,11 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 		w.Final = p.final(w)
 		a := newAnswer(w, p.now())
 		a.aligned = r.aligned
-		if a.first, _ = p.ledger.Wanted(w.Start); p.clues[a.first].overlap > 0 {
-			a.widened = a.first
+		a.first, _ = p.ledger.Wanted(w.Start)
+		if start, ok := p.shown.start(a.first); p.clues[a.first].overlap > 0 && !(ok && start == w.Start) {
+			a.widened = a.first // and not because it is known where the fragment starts
 		}
-		a.live = r.live && !again && w.End >= min(grid.Floor(r.to), grid.Step(p.ledger.End(), -1))
+		a.again, a.live = again, r.live && w.End >= min(grid.Floor(r.to), grid.Step(p.ledger.End(), -1))
 		p.noteWindow(w)
 		more, err := p.fetch(ctx, a, yield)
 		if !more || err != nil {

@@ -33,6 +33,7 @@ type estimate struct {
 	interval   time.Duration // of the slots
 	edge       source.Slot
 	whole      bool            // all slots of the edge's fragment are before it or have been asked for
+	jumped     bool            // it came to the edge by more than a fragment
 	slack      time.Duration   // by how much the end of the pictures may be off the end of a fragment
 	advances   []time.Duration // between successive edges, newest last
 	maxAdvance time.Duration   // the longest, of which a little is forgotten with each
@@ -70,9 +71,10 @@ func (e *estimate) advance(begin, edge, asked source.Slot) {
 	case !known: // probably several of the only length that is known
 		e.note(e.shortest())
 	}
-	e.edge = edge
+	e.edge, e.jumped = edge, length > e.shortest()+e.slack
 	defer e.remember(asked)
-	if e.grow(edge) {
+	least := e.leastDelay()
+	if e.grow(least) {
 		return
 	}
 	_, known = e.fragment()
@@ -82,6 +84,8 @@ func (e *estimate) advance(begin, edge, asked source.Slot) {
 		// The camera is off.
 	case e.delay == 0 || !e.bounded && age < e.delay || age < e.delay-e.interval:
 		e.delay = age
+	case known && e.varies():
+		e.narrow(least, age)
 	case known && !e.bounded:
 		// The first estimate is how old the media happened to be: try shorter ones until
 		// one is too short.
@@ -117,6 +121,16 @@ func (e *estimate) note(length time.Duration) {
 	}
 }
 
+// wentOn takes note of a fragment that starts after one slot, and went on from where it should
+// have ended to another slot. So those after it end later, too.
+func (e *estimate) wentOn(start, end, last source.Slot) {
+	length, off := last.Sub(start), last.Sub(end)
+	e.note(length)
+	if off < length {
+		e.edge, e.whole = e.edge.Add(off), false
+	}
+}
+
 // remember keeps the longest delay for a while: where the delay becomes shorter at once,
 // newer media is visible before older.
 func (e *estimate) remember(now source.Slot) {
@@ -129,14 +143,19 @@ func (e *estimate) remember(now source.Slot) {
 // has proved to be its least delay.
 func (e *estimate) missed(asked source.Slot) { e.missedAt = asked }
 
-// grow raises the delay to what the last edges all were above, and tells whether it did. A
-// single fragment may be late, but several in a row mean that media has become later.
-func (e *estimate) grow(edge source.Slot) bool {
-	least := time.Duration(0)
+// leastDelay returns what the delay of the newest edge was above, by the last poll that found
+// nothing before it came; 0 where unknown.
+func (e *estimate) leastDelay() (least time.Duration) {
 	if e.missedAt != 0 {
-		least = e.missedAt.Sub(edge)
+		least = e.missedAt.Sub(e.edge)
 	}
 	e.missedAt = 0
+	return least
+}
+
+// grow raises the delay to what the last edges all were above, and tells whether it did. A
+// single fragment may be late, but several in a row mean that media has become later.
+func (e *estimate) grow(least time.Duration) bool {
 	copy(e.later[:], e.later[1:])
 	e.later[growSample-1] = least
 	if least = slices.Min(e.later[:]); e.delay == 0 || least <= e.delay {
@@ -146,16 +165,29 @@ func (e *estimate) grow(edge source.Slot) bool {
 	return true
 }
 
+// narrow takes note of between which delays an edge became visible. Where fragments differ in
+// length, that a poll came too early tells nothing more.
+func (e *estimate) narrow(least, most time.Duration) {
+	e.bounded = e.bounded || least > 0
+	switch {
+	case least >= e.delay:
+		e.delay += ((least+most)/2 - e.delay) / 4
+	case most < e.delay:
+		e.delay -= (e.delay - most) / 2
+	}
+}
+
 // tooEarly takes note of a poll that found nothing new.
 func (e *estimate) tooEarly() {
 	if _, known := e.fragment(); !known {
 		return
 	}
-	if !e.bounded {
+	switch {
+	case !e.bounded:
 		e.delay, e.bounded = e.delay*4/3, true
-		return
+	case !e.varies():
+		e.move(true)
 	}
-	e.move(true)
 }
 
 // tooLate takes note of a poll that found media of this age, the youngest that it asked
@@ -223,7 +255,7 @@ func (e *estimate) shortest() time.Duration {
 func (e *estimate) longest() time.Duration {
 	switch {
 	case e.steady():
-		return min(2*slices.Max(e.advances), MaxWindow)
+		return min(max(2*slices.Max(e.advances), e.maxAdvance*5/4), MaxWindow)
 	case !e.settled():
 		return min(max(2*e.maxAdvance, MaxFragment), MaxWindow)
 	default:
@@ -262,6 +294,25 @@ func (e *estimate) steady() bool {
 		}
 	}
 	return true
+}
+
+// nextEnd returns when to look for the next fragment, if the newest ones tell how long it may
+// be. It returns false if it is longer than all of them.
+func (e *estimate) nextEnd(now source.Slot) (source.Slot, bool) {
+	waited := now.Sub(e.edge.Add(e.delay))
+	var sum time.Duration
+	waits := make([]time.Duration, 0, sampleSize)
+	for _, a := range e.advances {
+		if sum += a; a > waited {
+			waits = append(waits, a)
+		}
+	}
+	if len(waits) == 0 || e.delay == 0 {
+		return 0, false
+	}
+	slices.Sort(waits)
+	mean := sum / time.Duration(len(e.advances))
+	return e.edge.Add(e.delay + bestLook(waits, scale(mean, lookShare))), true
 }
 
 // due returns when new media should become visible, false while unknown.

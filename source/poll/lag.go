@@ -143,6 +143,25 @@ func (e *estimate) regular() bool {
 	return true
 }
 
+// varies tells whether fragments differ in length by more than the slots leave open, so that
+// nobody knows when the next one ends.
+func (e *estimate) varies() bool {
+	if len(e.advances) <= 2*minSample || e.regular() {
+		return false
+	}
+	fragment, _ := e.fragment()
+	if fragment >= 4*e.interval {
+		return true
+	}
+	longer, limit := 0, e.shortest()+e.interval+e.slack
+	for _, a := range e.advances {
+		if a > limit {
+			longer++
+		}
+	}
+	return longer > 1
+}
+
 // tolerance returns by how much regular fragments may be longer than estimated.
 func (e *estimate) tolerance() time.Duration {
 	if e.steady() {

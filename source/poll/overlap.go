@@ -56,7 +56,48 @@ func (p *Poller) overlapFor(from source.Slot) time.Duration {
 	if c.told(c.after, first <= p.decide) || c.broken != 0 && c.after == grid.Step(first, -1) {
 		return min(first.Sub(c.after), p.usualOverlap())
 	}
-	return p.usualOverlap()
+	return p.likelyOverlap(first)
+}
+
+// likelyOverlap returns how long before a slot a window has to start in order to have the
+// slot's fragment, as far as that is known.
+func (p *Poller) likelyOverlap(s source.Slot) time.Duration {
+	usual := p.usualOverlap()
+	if start, ok := p.shown.start(s); ok && s.Sub(start) <= max(usual, p.estimate.maxAdvance) {
+		return s.Sub(start)
+	}
+	return usual
+}
+
+// misled tells whether a window that had no media of a slot, nor any before it, may have begun
+// too late. That is so if it lacks media that was there. Where the slot's fragment should begin
+// by the length of fragments only, it is so if there is newer media already: the fragment before
+// is longer, rather than that of the slot late. If a whole fragment is missing, that is so only
+// when it is very late.
+func (p *Poller) misled(a *answer, c clue, s source.Slot) bool {
+	if !c.guessed || c.after < a.Start {
+		return p.shown.lacks(a.Start, s)
+	}
+	if p.newest <= s || !p.estimate.steady() || p.estimate.jumped {
+		return p.newest > s
+	}
+	fragment, _ := p.estimate.fragment()
+	usual, _ := p.estimate.visibleAfter()
+	next, ok := a.next(s)
+	return ok && next.Sub(c.after) <= fragment || a.asked.Sub(s) > usual+4*fragment
+}
+
+// sureOverlap returns an overlap to try for a slot if the usual one has misled: from where a
+// fragment is known to start, unless that is far back.
+func (p *Poller) sureOverlap(s source.Slot) time.Duration {
+	longest := max(p.longestFragment(), MaxFragment) * 5 / 4
+	if p.now().Sub(s) > 2*longest { // long windows do not help to catch up
+		longest = max(p.estimate.maxAdvance, MaxFragment)
+	}
+	if start, ok := p.shown.start(s); ok && s.Sub(start) <= longest {
+		return s.Sub(start)
+	}
+	return p.usualOverlap() + p.ledger.Grid().Interval()
 }
 
 // mayEndAt tells whether the first fragment that is not there yet should end at s. That is
@@ -75,14 +116,29 @@ func (p *Poller) usualOverlap() time.Duration {
 	return max(fragment, p.guess)
 }
 
-// widerOverlap returns the overlap to try after one that proved nothing. As long as the
-// media may merely be late, that is at most the length of a fragment. Otherwise it grows,
-// at once to what was tried last, so that a long gap is not asked for at every width again.
-func (p *Poller) widerOverlap(overlap time.Duration, expired bool) time.Duration {
+// widerOverlap returns the overlap to try for a slot after a window from start on proved
+// nothing. As long as the media may merely be late, that is at most the length of a fragment.
+// Otherwise it grows, at once to what was tried last, so that a long gap is not asked for at
+// every width again.
+func (p *Poller) widerOverlap(s, start source.Slot, expired bool) time.Duration {
 	if _, known := p.estimate.fragment(); known && !expired {
 		return p.usualOverlap()
 	}
-	return min(max(2*overlap, firstOverlap, p.vain), p.longestFragment())
+	return min(max(2*s.Sub(start), firstOverlap, p.vain), p.longestProof(start, s))
+}
+
+// longestProof returns how long before a slot without media a window from start on has to
+// start in order to prove that it has none. That is as long as a fragment may be. If there is
+// media between the two that the window did not have, its fragment is longer than that.
+func (p *Poller) longestProof(start, s source.Slot) time.Duration {
+	longest := p.longestFragment()
+	if !p.shown.lacks(start, s) {
+		return longest
+	}
+	if begin, ok := p.shown.start(s); ok {
+		return min(max(longest, s.Sub(begin)), MaxOverlap)
+	}
+	return max(longest, MaxFragment)
 }
 
 // longestFragment returns how long a fragment may be.

@@ -127,7 +127,7 @@ func catchUp(t *testing.T, c *paged) {
 	if got := l.Stats().Ended[source.Published]; got != uint64(length/step) {
 		t.Errorf("%d of %d slots arrived", got, length/step)
 	}
-	if c.most > 2*int(max(MaxFragment, 2*c.fragment)/step)+2 || c.requests > int(length/time.Second) {
+	if c.most > 5*int(max(MaxFragment, 2*c.fragment)/step)/2+2 || c.requests > int(length/time.Second) {
 		t.Errorf("%d windows, of %d images at most", c.requests, c.most)
 	}
 	limit := 3*c.fragment + 25*time.Second

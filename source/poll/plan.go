@@ -109,7 +109,7 @@ func lastSlot(grid source.Grid, start, first source.Slot, n need) source.Slot {
 	cheap := grid.Floor(first.Add(newPerOverlap * max(first.Sub(start), n.fragment)))
 	most := max(grid.Step(start, maxSlots-1), first.Add(first.Sub(start)))
 	if n.known { // a fragment that is asked for in parts costs an overlap each
-		most = max(most, first.Add(n.fragment))
+		most = max(most, first.Add(n.fragment*5/4))
 	}
 	return min(max(short, cheap), most, longest)
 }

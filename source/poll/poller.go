@@ -135,6 +135,7 @@ type Poller struct {
 	gone      source.Slot          // the last slot that was given up for want of media
 	mistakes  int                  // fragments in a row that went on after their end
 	clues     map[source.Slot]clue // what answers told of slots that they have no picture of
+	shown     shown                // what they told of the media around these
 	present   source.Slot          // of the last cycle
 	newest    source.Slot          // the newest slot known to have media
 	askedTo   source.Slot          // the newest slot that was asked for at least once
@@ -143,6 +144,7 @@ type Poller struct {
 	pollAt    source.Slot          // when to ask for what is new
 	held      []source.Frame       // arrived, but after a slot that may still turn up; in slot order
 	polls     int                  // of the live edge
+	cut       bool                 // the last one ended amid media
 	misses    int                  // consecutive polls of the live edge that found nothing new
 	retry     pacing.Backoff       // of failed requests
 

@@ -24,10 +24,12 @@ const (
 	longQuiet = 24
 	// Every probeEvery-th poll comes early, to notice that fragments have become shorter.
 	probeEvery = 16
+	// exploreEvery is that where fragments vary.
+	exploreEvery = 4
 )
 
 // quiet tells whether the camera may be off.
-func (p *Poller) quiet() bool { return p.misses >= quietPolls }
+func (p *Poller) quiet() bool { return p.misses >= quietPolls && !p.patient(p.now()) }
 
 // probing tells whether the next poll is to come early.
 func (p *Poller) probing() bool {
@@ -111,12 +113,17 @@ func (p *Poller) nextPoll(now source.Slot) source.Slot {
 	}
 	fragment, known := p.estimate.fragment()
 	due, ok := p.estimate.due()
-	if ok && p.probing() {
+	if ok && (p.probing() || p.estimate.varies()) {
 		due = due.Add(-fragment / 2)
+	}
+	if next, ok := p.estimate.nextEnd(now); ok && p.estimate.varies() && (p.misses > 0 || p.polls%exploreEvery != 0) {
+		return max(next, now.Add(earlyRetry))
 	}
 	switch {
 	case ok && due > now:
 		return due
+	case ok && p.patient(now):
+		return now.Add(max(fragment/10, now.Sub(due)/3, min(p.ledger.Grid().Interval()/2, fixedPolls), earlyRetry))
 	case known:
 		// The longer nothing comes, the longer the pauses: the camera may be off.
 		limit := min(max(fragment, time.Second)<<max(0, min(p.misses-quietPolls, 8)), max(fragment, maxUntilMedia))

@@ -3,6 +3,7 @@ package poll
 import (
 	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
@@ -26,6 +27,7 @@ const (
 type clue struct {
 	overlap time.Duration // to try next, because the last answer proved nothing; 0 for the usual
 	after   source.Slot   // its fragment starts after this slot; 0 where unknown
+	guessed bool          // that is so by the length of fragments only: no answer showed it
 	early   bool          // its fragment may not have been visible yet when that was told
 	broken  source.Slot   // when an answer first had an error of it; 0 for never
 	proofs  int           // answers after the grace that proved that it has no media
@@ -48,7 +50,13 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 	if newest, ok := a.newest(); ok {
 		p.newest = max(p.newest, newest)
 	}
+	p.learnEnds(a)
 	p.endBetween(a, false)
+	if p.cadence.slow() { // of what lies between two frames, nothing is known
+		p.shown = shown{}
+	} else {
+		p.shown.add(a, p.page())
+	}
 	// The last slot before s that has media in this answer, and what is known of the slot
 	// before s, as far as it goes for s, too.
 	before, known := source.Slot(0), clue{}
@@ -59,21 +67,18 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 		case a.open[i]:
 			known = clue{} // whether there is a picture is open, and whether a fragment begins with it
 		case p.endsAt(grid.Step(s, -1)):
-			known = clue{after: grid.Step(s, -1)}
+			known = clue{after: grid.Step(s, -1), guessed: !p.shown.startsAfter(grid.Step(s, -1))}
 		case a.broken[i]:
 			known = clue{}
 		}
 		if grid.Step(s, -1) == p.gone {
 			known = clue{after: p.gone, sure: true}
 		}
-		if media && before != grid.Step(s, -1) {
-			begin = s
-		}
 		if media {
+			if before != grid.Step(s, -1) {
+				begin = s
+			}
 			p.learnOverlap(a, s, begin)
-		}
-		if c := p.clues[s]; media && c.after == grid.Step(s, -1) && c.broken == 0 && !c.early {
-			p.wentOn(a.Start < c.after)
 		}
 		if wanted, ok := p.ledger.Wanted(s); ok && wanted == s {
 			switch {
@@ -132,9 +137,29 @@ func (p *Poller) suffices() {
 	}
 }
 
-// wentOn takes note of media after what should have been the last slot of a fragment,
-// which windows from that slot on did not have. If only longer windows find such media, it
-// is of the same fragments, and their length is learned again.
+// learnEnds takes note of media after what should have been the last slot of a fragment, which
+// windows from that slot on did not have.
+func (p *Poller) learnEnds(a *answer) {
+	first := slices.Index(a.media, true)
+	var end, last source.Slot
+	for i, media := range a.media {
+		s := a.slot(i)
+		c := p.clues[s]
+		switch {
+		case !media || c.broken != 0:
+		case c.guessed && c.overlap > 0 && a.Start < c.after:
+			end, last = c.after, s
+		case c.after == s.Add(-a.Interval) && !c.early:
+			p.wentOn(a.Start < c.after)
+		}
+	}
+	if first > 0 && last != 0 {
+		p.estimate.wentOn(a.slot(first-1), end, last)
+	}
+}
+
+// wentOn takes note of a fragment that seems to have gone on. If only longer windows find such
+// media, it is of the same fragments, and their length is learned again.
 func (p *Poller) wentOn(longer bool) {
 	if p.mistakes++; !longer {
 		p.mistakes = 0
@@ -153,16 +178,21 @@ func (p *Poller) wentOn(longer bool) {
 func (p *Poller) miss(a *answer, s, before source.Slot, known *clue) (again bool) {
 	c := p.clues[s]
 	overlap, expired := s.Sub(a.Start), s <= p.decide
-	if known.after > c.after || known.after == c.after && known.sure {
-		c.after, c.sure = known.after, known.sure
+	if known.after > c.after || known.after == c.after && (known.sure || !known.guessed) {
+		c.after, c.sure, c.guessed = known.after, known.sure, known.guessed
 	}
 	usual, _ := p.estimate.visibleAfter()
 	c.early = c.after != 0 && a.asked.Sub(s) < usual*5/4
 	c.sure = c.sure && expired
 	*known = c
 	switch {
-	case before != 0 || c.told(a.Start, expired) || overlap >= p.longestFragment():
+	case !expired && c.broken == 0 && before == 0 && p.misled(a, c, s) && overlap < p.sureOverlap(s):
+		c.overlap, again = p.sureOverlap(s), true
+	case before != 0 || c.told(a.Start, expired) || overlap >= p.longestProof(a.Start, s):
 		if !expired {
+			if before != 0 && c.after != 0 { // what a longer overlap was for
+				c.overlap = 0
+			}
 			break
 		}
 		if c.overlap = 0; c.after == 0 {
@@ -177,7 +207,7 @@ func (p *Poller) miss(a *answer, s, before source.Slot, known *clue) (again bool
 			p.vain = max(p.vain, overlap)
 		}
 		// Later slots need no longer overlap than the first one.
-		if wider := p.widerOverlap(a.first.Sub(a.Start), expired); wider > overlap {
+		if wider := p.widerOverlap(a.first, a.Start, expired); wider > overlap {
 			c.overlap, again = wider, true
 		}
 	}
@@ -269,6 +299,10 @@ func (p *Poller) learn(a *answer) {
 		return
 	}
 	newest, ok := a.newest()
+	if a.again && newest <= max(p.estimate.edge, p.trailed) {
+		return
+	}
+	p.cut = false
 	if p.learnTrailing(a) {
 		p.misses = 0
 		p.polled(a.asked)
@@ -277,11 +311,18 @@ func (p *Poller) learn(a *answer) {
 	if ok && newest == a.End && !a.aligned {
 		p.estimate.tooLate(a.seen.Sub(a.End))
 		p.misses = 0
+		if p.cut = p.estimate.varies(); p.cut {
+			p.pollAt = 0
+		}
 		p.polled(a.asked)
 		return
 	}
 	begin := p.begin(a, newest)
 	if !ok {
+		if p.shown.lacks(a.Start, a.End) { // it begins too late to tell
+			p.polled(a.asked)
+			return
+		}
 		newest, begin = a.earlier, a.earlierBegin
 	}
 	p.learnEdge(begin, newest, a.End, a.seen, a.aligned)
@@ -310,10 +351,14 @@ func (p *Poller) learnEdge(begin, newest, end, asked source.Slot, aligned bool) 
 		p.estimate.missed(asked)
 		// Only the poll that was due says something about the delay: those after it may
 		// be waiting for a camera that is off.
-		if p.misses == 0 && !p.probing() {
+		due, ok := p.estimate.due()
+		early := ok && asked < due && !p.estimate.varies()
+		if p.misses == 0 && !p.probing() && !early {
 			p.estimate.tooEarly()
 		}
-		p.misses++
+		if !early {
+			p.misses++
+		}
 	}
 	p.polled(asked)
 }
