@@ -268,27 +268,28 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 		case !ok:
 			return true, nil
 		}
-		w.Final = p.final(w)
+		last := w.End
+		p.finish(&w)
 		a := newAnswer(w, p.now())
 		a.aligned = r.aligned
 		a.first, _ = p.ledger.Wanted(w.Start)
 		if start, ok := p.shown.start(a.first); p.clues[a.first].overlap > 0 && !(ok && start == w.Start) {
 			a.widened = a.first // and not because it is known where the fragment starts
 		}
-		a.again, a.live = again, r.live && w.End >= min(grid.Floor(r.to), grid.Step(p.ledger.End(), -1))
+		a.again, a.live = again, r.live && last >= min(grid.Floor(r.to), grid.Step(p.ledger.End(), -1))
 		p.noteWindow(w)
 		more, err := p.fetch(ctx, a, yield)
 		if !more || err != nil {
 			return more, err
 		}
-		done = max(done, grid.Step(w.End, 1))
-		p.askedTo = max(p.askedTo, w.End)
+		done = max(done, grid.Step(last, 1))
+		p.askedTo = max(p.askedTo, last)
 		a.earlier, a.earlierBegin = newest, begin
 		from = p.settle(a)
 		if s, ok := a.newest(); ok && s > newest {
 			newest, begin = s, p.begin(a, s)
 		}
-		if next, ok := p.ledger.Wanted(from); from > w.End && (!ok || p.clues[next].overlap == 0) {
+		if next, ok := p.ledger.Wanted(from); from > last && (!ok || p.clues[next].overlap == 0) {
 			from = done
 		}
 		if !p.release(yield) {
@@ -297,10 +298,15 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 	}
 }
 
-// final tells whether the answer to a window may end slots.
-func (p *Poller) final(w Window) bool {
+// finish says of a window whether its answer may end slots. Then it must have all pictures that
+// stand for them: where these are between the slots, that of the last one may be of a fragment
+// that starts after it.
+func (p *Poller) finish(w *Window) {
 	first, ok := p.ledger.Wanted(w.Start)
-	return ok && first <= min(w.End, p.decide)
+	w.Final = ok && first <= min(w.End, p.decide)
+	if w.Final && p.cadence.between() && w.End.Add(w.Interval).Sub(w.Start) <= MaxWindow {
+		w.End = w.End.Add(w.Interval)
+	}
 }
 
 // noteWindow keeps how much a window overlaps.

@@ -262,14 +262,15 @@ func (p *Poller) fetchSpans(ctx context.Context, l list, r slotRange, between bo
 			}
 			r.from = before.to + 1
 		}
-		w.Final = p.final(w)
+		last := w.End
+		p.finish(&w)
 		a := newAnswer(w, p.now())
 		a.first, _ = p.ledger.Wanted(w.Start)
 		p.noteWindow(w)
 		if more, err := p.fetch(ctx, a, yield); !more || err != nil {
 			return more, err
 		}
-		p.askedTo = max(p.askedTo, w.End)
+		p.askedTo = max(p.askedTo, last)
 		if r.from = p.settle(a); !p.release(yield) {
 			return false, nil
 		}

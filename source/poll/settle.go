@@ -186,6 +186,8 @@ func (p *Poller) miss(a *answer, s, before source.Slot, known *clue) (again bool
 	c.sure = c.sure && expired
 	*known = c
 	switch {
+	case s == a.End && p.cadence.between():
+		// Its picture may be of a fragment that starts after the window.
 	case !expired && c.broken == 0 && before == 0 && p.misled(a, c, s) && overlap < p.sureOverlap(s):
 		c.overlap, again = p.sureOverlap(s), true
 	case before != 0 || c.told(a.Start, expired) || overlap >= p.longestProof(a.Start, s):
@@ -195,7 +197,12 @@ func (p *Poller) miss(a *answer, s, before source.Slot, known *clue) (again bool
 			}
 			break
 		}
+		needed := c.overlap
 		if c.overlap = 0; c.after == 0 {
+			if before == 0 && overlap < needed { // the same window, for slots after this one
+				c.overlap = needed
+				break
+			}
 			c.overlap = p.longestFragment()
 			if !p.estimate.settled() { // there may be longer ones than are expected
 				c.overlap = min(2*max(overlap, c.overlap), MaxWindow/5)
