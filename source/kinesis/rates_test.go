@@ -1,6 +1,7 @@
 package kinesis_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,6 +154,38 @@ func TestPollSlowCameras(t *testing.T) {
 					}
 				})
 			})
+		}
+	}
+}
+
+// TestPollSlowCamerasThatVary has fragments of 2 to 9 s, each with a few frames. Lists of them
+// make nothing worse.
+func TestPollSlowCamerasThatVary(t *testing.T) {
+	const ms, sec = time.Millisecond, time.Second
+	for name, tc := range map[string]struct{ every, interval time.Duration }{
+		"0.9s at 200ms": {909 * ms, 200 * ms},
+		"1.5s at 200ms": {1500 * ms, 200 * ms},
+		"2s at 1s":      {2 * sec, sec},
+		"1.5s at 1s":    {1500 * ms, sec},
+	} {
+		for how, set := range between {
+			for _, deny := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, %s, denied %v", name, how, deny), func(t *testing.T) {
+					sample(t)
+					synctest.Test(t, func(t *testing.T) {
+						f := kinesistest.Faults{FrameEvery: tc.every, DenyListFragments: deny}
+						set(&f)
+						p := pace{
+							camera: kinesistest.Stream{Fragment: 2 * sec, FragmentMax: 9 * sec, Faults: &f}, interval: tc.interval,
+							opts: poll.Options{Lag: poll.Auto, Overlap: poll.Auto},
+						}
+						p.run(t)
+						if p.age > 7*sec || p.latest > 25*sec || p.asked > 6.5 || p.made > 2 {
+							t.Errorf("%v old, %v late, %.2f images asked and %.2f made for each slot", p.age, p.latest, p.asked, p.made)
+						}
+					})
+				})
+			}
 		}
 	}
 }

@@ -126,10 +126,15 @@ func (c *cadence) shortest(n int) (time.Duration, bool) {
 // hidden returns how far apart two pictures are at least if a fragment between them is
 // hidden, and false while unknown.
 func (c *cadence) hidden() (time.Duration, bool) {
+	return c.apart(max(2, min(c.perFragment()+1, len(c.frames)-minSums)))
+}
+
+// apart returns how far apart pictures are at least of which one is the n-th after the other.
+func (c *cadence) apart(n int) (time.Duration, bool) {
 	if !c.slow() {
 		return 0, false
 	}
-	d, ok := c.shortest(max(2, min(c.perFragment()+1, len(c.frames)-minSums)))
+	d, ok := c.shortest(n)
 	if !ok {
 		return 0, false
 	}
@@ -198,18 +203,20 @@ func (p *Poller) endBetween(a *answer, whole bool) {
 	// The fragments after the edge start within the window.
 	known = known && (whole || a.Start <= p.ledger.Grid().Nearest(before) && p.endsAt(p.ledger.Grid().Nearest(before)))
 	done := 0
+	// If its fragment did not end there, the window lacks the rest of it, of any length.
+	limit, _ := p.cadence.apart(2)
 	for i, media := range a.media {
 		if !media {
 			continue
 		}
-		if known && a.times[i].Sub(before) < hidden {
+		if known && a.times[i].Sub(before) < limit {
 			for ; done < i; done++ {
 				if !a.open[done] {
 					p.ledger.GiveUp(a.slot(done), source.NoMedia)
 				}
 			}
 		}
-		before, known, done = a.times[i], true, i+1
+		before, known, done, limit = a.times[i], true, i+1, hidden
 	}
 }
 

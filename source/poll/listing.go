@@ -120,7 +120,7 @@ func (p *Poller) worthListing(r slotRange) bool {
 // from a slot on: if fragments vary, or much is missing that is to be decided, unless the
 // list is known.
 func (p *Poller) listsMissing(first source.Slot) bool {
-	if c := p.clues[first]; !p.lists() || c.proofs > 0 || c.broken != 0 {
+	if c := p.clues[first]; !p.lists() || p.cadence.slow() || c.proofs > 0 || c.broken != 0 {
 		return false
 	}
 	much := p.lastMissing(first).Sub(first) >= listMissing*p.ledger.Grid().Interval()

@@ -212,9 +212,10 @@ func (e *listedEdge) learnVaries(interval time.Duration) {
 	e.varies = long-sorted[0] > max(interval, mean/8)
 }
 
-// listsLiveEdge tells whether the live edge is looked for in lists: if fragments vary.
+// listsLiveEdge tells whether the live edge is looked for in lists: if fragments vary, and the
+// camera has a frame for each slot. Where a list ends says little about when the last frame was.
 func (p *Poller) listsLiveEdge() bool {
-	return p.listed.varies && p.opts.Lag == Auto && p.lists() && p.now() >= p.listed.again
+	return p.listed.varies && !p.cadence.slow() && p.opts.Lag == Auto && p.lists() && p.now() >= p.listed.again
 }
 
 // listsHistory tells whether to list the last fragments in order to see whether they vary.
@@ -223,7 +224,7 @@ func (p *Poller) listsHistory() bool {
 	if p.listed.mean() == 0 {
 		pause = listHistory / 4
 	}
-	return !p.listed.varies && p.opts.Lag == Auto && p.lists() && p.now() >= p.listed.looked.Add(pause)
+	return !p.listed.varies && !p.cadence.slow() && p.opts.Lag == Auto && p.lists() && p.now() >= p.listed.looked.Add(pause)
 }
 
 // nextLook returns when to look for new media in a list.
