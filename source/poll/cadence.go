@@ -204,14 +204,17 @@ func (p *Poller) endBetween(a *answer, whole bool) {
 	known = known && (whole || a.Start <= p.ledger.Grid().Nearest(before) && p.endsAt(p.ledger.Grid().Nearest(before)))
 	done := 0
 	// If its fragment did not end there, the window lacks the rest of it, of any length.
-	limit, _ := p.cadence.apart(2)
+	// What says neither that there is a picture nor that there is none may be one, but none of
+	// a camera that has none so soon.
+	one, _ := p.cadence.apart(2)
+	limit := one
 	for i, media := range a.media {
 		if !media {
 			continue
 		}
 		if known && a.times[i].Sub(before) < limit {
 			for ; done < i; done++ {
-				if !a.open[done] {
+				if !a.open[done] || a.times[i].Sub(before) < one {
 					p.ledger.GiveUp(a.slot(done), source.NoMedia)
 				}
 			}

@@ -64,7 +64,7 @@ func (p *Poller) settle(a *answer) (next source.Slot) {
 	for i, media := range a.media {
 		s := a.slot(i)
 		switch {
-		case a.open[i]:
+		case a.open[i] && !p.cadence.slow():
 			known = clue{} // whether there is a picture is open, and whether a fragment begins with it
 		case p.endsAt(grid.Step(s, -1)):
 			known = clue{after: grid.Step(s, -1), guessed: !p.shown.startsAfter(grid.Step(s, -1))}
@@ -333,7 +333,7 @@ func (p *Poller) learn(a *answer) {
 		newest, begin = a.earlier, a.earlierBegin
 	}
 	p.learnEdge(begin, newest, a.End, a.seen, a.aligned)
-	if i, ok := a.index(newest.Add(a.Interval).Time()); ok && a.open[i] {
+	if i, ok := a.index(newest.Add(a.Interval).Time()); ok && a.open[i] && !p.cadence.slow() {
 		p.estimate.whole = false // the fragment may go on
 	}
 }

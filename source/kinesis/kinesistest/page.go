@@ -56,6 +56,9 @@ func (p *pager) fill(ctx context.Context, slots []source.Slot) (entries []entry,
 			done++
 			continue
 		}
+		if faults.BareEntries && e.error == noMedia {
+			e.error = ""
+		}
 		if after && e.data != nil {
 			entries = append(entries, entry{slot: slot, stamp: e.stamp, error: "MEDIA_ERROR"})
 		}

@@ -13,6 +13,8 @@ type Variants struct {
 	// OmitMissing leaves instants without media out of the answer, which otherwise has
 	// NO_MEDIA for them.
 	OmitMissing bool
+	// BareEntries has entries of instants without media that have neither content nor error.
+	BareEntries bool
 	// KeepAspect has pictures keep their aspect when they are resized: they are made as
 	// large as fits into the size that was asked for.
 	KeepAspect bool
@@ -28,6 +30,7 @@ func (v *Variants) settings() []setting {
 		{"empty-entries", &v.EmptyEntries, "", 0, "windows without media are answered with NO_MEDIA for each instant"},
 		{"empty-refused", &v.EmptyRefused, "", 0, "windows without media are refused as invalid"},
 		{"omit-missing", &v.OmitMissing, "", 0, "instants without media are left out of the answer"},
+		{"bare-entries", &v.BareEntries, "", 0, "entries of instants without media have neither content nor error"},
 		{"keep-aspect", &v.KeepAspect, "", 0, "resized pictures keep their aspect"},
 		{"names-page", &v.NamesPage, "100", maxListed, "names on a page of ListStreams, whatever is asked for"},
 	}
