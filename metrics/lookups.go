@@ -4,7 +4,12 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // lookups count what was asked for besides images: what was looked up at the control plane,
 // and with which requests.
-type lookups struct{ endpoints, prefixes, requests *prometheus.CounterVec }
+type lookups struct{ endpoints, prefixes, requests, frames *prometheus.CounterVec }
+
+// frameOutcomes are those of requests for frames.
+var frameOutcomes = []string{
+	"made", "shared", "cached", "forwarded", "refused_rate", "refused_daily", "refused_busy", "bad_request", "misdirected", "failed",
+}
 
 func newLookups(f *families) *lookups {
 	l := &lookups{
@@ -13,6 +18,10 @@ func newLookups(f *families) *lookups {
 		prefixes: f.counter("cvfeeder_prefix_lookups_total", "Look-ups of the streams of a `prefix` by result: `ok`, `failed`.", "result"),
 		requests: f.counter("cvfeeder_kinesis_requests_total", "Requests other than GetImages (`DescribeStream`, `GetDataEndpoint`, `ListFragments`, `ListStreams`), "+
 			"retries included, by the service's answer: `OK`, an error code, `HTTP` and a status, `deadline` if the answer did not come in time, or `error` if there was none.", "operation", "code"),
+		frames: f.counter("cvfeeder_frame_requests_total", "Requests for frames over NATS by outcome: answered with a picture that was fetched for it (`made`), "+
+			"was already being fetched for another (`shared`) or had been fetched before (`cached`), or by the replica that has the stream (`forwarded`); "+
+			"refused because of `requests.rate` or `rate_per_asker` (`refused_rate`), of `requests.images_per_day` (`refused_daily`), or as too many frames are being made (`refused_busy`); "+
+			"`bad_request`; `misdirected`, when the answer is wanted on a subject that is no inbox; `failed`.", "outcome"),
 	}
 	// These series exist from the start, so that a rate includes their first count.
 	for _, result := range []string{"first", "same", "moved", "failed"} {
@@ -20,6 +29,9 @@ func newLookups(f *families) *lookups {
 	}
 	for _, result := range []string{"ok", "failed"} {
 		l.prefixes.WithLabelValues(result)
+	}
+	for _, outcome := range frameOutcomes {
+		l.frames.WithLabelValues(outcome)
 	}
 	for _, operation := range []string{"DescribeStream", "GetDataEndpoint", "ListFragments", "ListStreams"} {
 		for _, code := range []string{"OK", "ClientLimitExceededException", "AccessDeniedException", "deadline", "error"} {
@@ -40,6 +52,9 @@ func (m *Metrics) EndpointLookup(result string) {
 func (m *Metrics) KinesisRequest(operation, code string) {
 	m.lookups.requests.WithLabelValues(operation, code).Inc()
 }
+
+// FrameRequest counts a request for a frame, by its outcome.
+func (m *Metrics) FrameRequest(outcome string) { m.lookups.frames.WithLabelValues(outcome).Inc() }
 
 // PrefixLookup counts a look-up of the streams of a prefix, which has failed if err is not
 // nil.

@@ -46,6 +46,8 @@ type Config struct {
 	Delivery Delivery `yaml:"delivery"`
 	// Decoder is the limits of decoding pictures.
 	Decoder Decoder `yaml:"decoder"`
+	// Requests is the limits of requests for frames over NATS. Each process has its own.
+	Requests Requests `yaml:"requests"`
 	// State is the directory for cursors, from which streams resume after a restart,
 	// unless NATS keeps them, and for what the embedded server stores; empty keeps
 	// nothing.
@@ -137,6 +139,19 @@ type Decoder struct {
 	// MaxSize is the width and height in pixels of the largest pictures that are decoded;
 	// larger ones are undecodable. Large pictures take much memory: see delivery.inflight.
 	MaxSize Size `yaml:"max_size"`
+}
+
+// Requests is the limits of requests for frames over NATS.
+type Requests struct {
+	// Rate is how many requests for frames are answered in a second, from all askers
+	// together. A burst may have twice as many.
+	Rate int `yaml:"rate" jsonschema:"minimum=1,maximum=10000"`
+	// RatePerAsker is the same for each asker, that is, for each first two tokens of the
+	// subjects on which answers are wanted.
+	RatePerAsker int `yaml:"rate_per_asker" jsonschema:"minimum=1,maximum=10000"`
+	// ImagesPerDay is how many images of Kinesis Video, which bills them, are spent on
+	// requests in a day; a frame takes two. 0 spends none.
+	ImagesPerDay int `yaml:"images_per_day" jsonschema:"minimum=0,maximum=1000000000"`
 }
 
 // JetStream describes the stream that tensors are stored in.

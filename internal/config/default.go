@@ -5,6 +5,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/poll"
@@ -29,11 +30,12 @@ func defaults() *Config {
 			Oversize: OversizeReject,
 			Inflight: 64 << 20,
 		},
-		Decoder: Decoder{MaxSize: Size{poll.MaxWidth, poll.MaxHeight}},
-		HTTP:    HTTP{Listen: DefaultListen, Ready: health.Any},
-		Log:     Log{Level: LevelInfo, Format: LogText},
-		Cluster: Cluster{Lease: lease.DefaultDuration},
-		Price:   Price{PerMillionImages: 10},
+		Decoder:  Decoder{MaxSize: Size{poll.MaxWidth, poll.MaxHeight}},
+		Requests: Requests{Rate: frames.DefaultRate, RatePerAsker: frames.DefaultRatePerAsker, ImagesPerDay: 50_000},
+		HTTP:     HTTP{Listen: DefaultListen, Ready: health.Any},
+		Log:      Log{Level: LevelInfo, Format: LogText},
+		Cluster:  Cluster{Lease: lease.DefaultDuration},
+		Price:    Price{PerMillionImages: 10},
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/source/ondemand"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 	"github.com/cvfeeder/cvfeeder/transform/opencv"
@@ -237,8 +238,9 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	})()
 	b := &builder{
 		plan: p.plan, service: p.service, metrics: p.metrics, traces: p.traces, length: f.Length, claim: p.outlet.claim, last: p.outlet.last,
-		moved:  p.moves.located,
-		spread: func() time.Duration { return poll.SpreadOver(p.pipeline.Count()) },
+		requested: ondemand.New(ondemand.Options{ImagesPerDay: f.Config.Requests.ImagesPerDay}),
+		moved:     p.moves.located,
+		spread:    func() time.Duration { return poll.SpreadOver(p.pipeline.Count()) },
 	}
 	streams, follow, err := f.open(ctx, p, b)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/ondemand"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -20,12 +21,9 @@ import (
 func (p *parts) answer(ctx context.Context) {
 	err := frames.Serve(ctx, p.broker.conn, frames.Options{
 		Version: Version(), ReplyPrefix: p.plan.Config.NATS.ReplyPrefix,
-		Frame: func(ctx context.Context, req frames.Request, answer func(publish.Message) error) error {
-			err := p.pipeline.Frame(ctx, req.Stream, req.Time, req.Output, func(t *transform.Tensor) error {
-				return answer(publish.NewMessage("", t))
-			})
-			return serviceError(err)
-		},
+		Rate: p.plan.Config.Requests.Rate, RatePerAsker: p.plan.Config.Requests.RatePerAsker,
+		Frame:   p.frame,
+		Observe: func(o frames.Outcome) { p.metrics.FrameRequest(string(o)) },
 		Names:   p.pipeline.Names,
 		Streams: func(name string) (any, error) { return streamStates(p.pipeline.Streams(), name, p.service.Now()) },
 	})
@@ -38,6 +36,23 @@ func (p *parts) answer(ctx context.Context) {
 	}
 }
 
+// frame answers a request for a frame.
+func (p *parts) frame(ctx context.Context, req frames.Request, answer func(publish.Message) error) error {
+	ctx, origin := ondemand.Watch(ctx)
+	err := p.pipeline.Frame(ctx, req.Stream, req.Time, req.Output, func(t *transform.Tensor) error {
+		return answer(publish.NewMessage("", t))
+	})
+	switch {
+	case err == nil:
+		p.metrics.FrameRequest(string(origin()))
+	case errors.Is(err, ondemand.ErrSpent):
+		p.metrics.FrameRequest("refused_daily")
+	default:
+		p.metrics.FrameRequest("failed")
+	}
+	return serviceError(err)
+}
+
 // serviceError gives an error of the pipeline the code of the answer.
 func serviceError(err error) error {
 	var own *frames.Error
@@ -48,6 +63,8 @@ func serviceError(err error) error {
 		return err
 	case errors.Is(err, pipeline.ErrUnknown), errors.Is(err, source.ErrNoMedia):
 		code = frames.CodeNotFound
+	case errors.Is(err, ondemand.ErrSpent):
+		code = frames.CodeBusy
 	case errors.Is(err, pipeline.ErrNotRunning):
 		code = frames.CodeStopping
 	case errors.As(err, &undecodable):

@@ -11,6 +11,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/source/ondemand"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
@@ -21,6 +22,8 @@ type builder struct {
 	metrics *metrics.Metrics
 	traces  *traces
 	length  time.Duration // after which the streams end, unless 0
+	// requested are the frames on request.
+	requested *ondemand.Frames
 	// claim makes sure that a stream can be delivered, before it starts.
 	claim func(context.Context, pipeline.Stream) error
 	// last is that of the outlet.
@@ -98,14 +101,14 @@ func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
 	client := b.service.Stream(stream)
 	opts := PollOptions(c)
 	opts.To, opts.Spread, opts.Now, opts.Unsure = s.To, b.spread, b.service.Now, b.service.Unsure
-	opts.Retention = client.Retention
+	opts.Retention, opts.Spend = client.Retention, b.requested.Spend
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched
 		// Otherwise there is a cursor.
 		opts.FromNow = !s.Backfill && l.Stats().Start == s.Grid.Ceil(s.From)
 		opts.Check = func(ctx context.Context) error { return b.place(ctx, client, s, began, l) }
-		return poll.New(b.traces.fetcher(c.Name, client), l, opts)
+		return b.requested.Remember(poll.New(b.traces.fetcher(c.Name, client), l, opts), client)
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
+// frameImages is how many images a frame on request costs.
+const frameImages = 2
+
 // Frame fetches the picture of one slot, whether or not Frames has yielded it or is
 // running. The ledger, the grace and the freshness limit have no part in it. Each call
 // costs two images of the service. It is safe for concurrent use.
@@ -45,6 +48,11 @@ func (p *Poller) frame(s source.Slot, img Image) source.Frame {
 func (p *Poller) fetchOne(ctx context.Context, s source.Slot) (Image, error) {
 	back := max(MaxFragment, time.Duration(p.longest.Load()))
 	w := Window{Start: s.Add(-back), End: s, Interval: back, Final: true}
+	if p.opts.Spend != nil {
+		if err := p.opts.Spend(frameImages); err != nil {
+			return Image{}, err
+		}
+	}
 	for img, err := range p.fetcher.Images(ctx, w) {
 		switch {
 		case errors.Is(err, ErrEmptyWindow):

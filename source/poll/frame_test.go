@@ -34,6 +34,36 @@ func (c *canned) Images(_ context.Context, w Window) iter.Seq2[Image, error] {
 	}
 }
 
+// TestFrameIsPaidFor: what a frame costs is told before it is asked for, and a frame that
+// must not be paid for is not asked for.
+func TestFrameIsPaidFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := source.SlotAt(time.Now().Add(-time.Minute))
+		c := &canned{images: []Image{{Time: at.Time(), Data: []byte("picture")}}}
+		spent, broke := 0, errors.New("broke")
+		grid, err := source.NewGrid(source.MinInterval)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := New(c, source.NewLedger(grid, at), Options{Spend: func(images int) error {
+			if spent > 0 {
+				return broke
+			}
+			spent += images
+			return nil
+		}})
+		if _, err := p.Frame(t.Context(), at); err != nil || spent != 2 {
+			t.Errorf("%d images, %v", spent, err)
+		}
+		if _, err := p.Frame(t.Context(), at); !errors.Is(err, broke) {
+			t.Errorf("got %v", err)
+		}
+		if w := c.asked[0]; len(c.asked) != 1 || w.End.Sub(w.Start)/w.Interval+1 != 2 {
+			t.Errorf("asked for %+v", c.asked)
+		}
+	})
+}
+
 func TestFrame(t *testing.T) {
 	now := source.SlotAt(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) // synctest's
 	at := now.Add(-time.Minute)

@@ -110,6 +110,9 @@ type Options struct {
 	// timestamps are the camera's, see [Trailer], the ledger begins as much earlier or
 	// later as the camera's clock differs from the service's, once that is known.
 	FromNow bool
+	// Spend, if set, is called before [Poller.Frame] asks, with how many images that costs.
+	// Its error is the Poller's, which then does not ask.
+	Spend func(images int) error
 	// Late, if set, is told after each wait how much longer it took than planned.
 	Late func(time.Duration)
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when

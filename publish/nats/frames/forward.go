@@ -27,6 +27,9 @@ const (
 	forwardQueue = 1024
 	namesRefresh = time.Second
 	ownerWait    = 3 * time.Second
+
+	// askerHeader tells who asked the cvfeeder that forwards a request.
+	askerHeader = "Cvf-Asker"
 )
 
 var errNoOwner = errors.New("nobody has the stream")
@@ -125,7 +128,11 @@ func (s *service) forwarded(ctx context.Context, m *nats.Msg) error {
 	case len(m.Data) == 0:
 		return s.on.Publish(publish.Message{Subject: m.Reply}, "")
 	}
-	if err := s.begin(ctx, m.Data, m.Reply, s.makeHere); err != nil {
+	asker := askerOf(m.Reply)
+	if on := m.Header.Get(askerHeader); on != "" && len(on) <= maxAsker {
+		asker = on
+	}
+	if err := s.begin(ctx, m, asker, s.makeHere); err != nil {
 		return s.fail(m.Reply, err)
 	}
 	return nil
@@ -144,10 +151,16 @@ func (s *service) forward(ctx context.Context, r Request, answer func(publish.Me
 	if _, err := s.on.Client().RequestWithContext(asking, subject, nil); err != nil && ctx.Err() == nil {
 		return errNoOwner
 	}
-	m, err := s.on.Client().RequestWithContext(ctx, subject, request)
+	m, err := s.on.Client().RequestMsgWithContext(ctx, &nats.Msg{
+		Subject: subject, Data: request, Header: nats.Header{askerHeader: {r.asker}},
+	})
 	if err != nil {
+		if !errors.Is(err, nats.ErrNoResponders) {
+			s.opts.Observe(Failed)
+		}
 		return err
 	}
+	s.opts.Observe(Forwarded)
 	s.count(func(st *frameStats) { st.HandedOn++ })
 	if text := m.Header.Get(micro.ErrorHeader); text != "" {
 		return &Error{m.Header.Get(micro.ErrorCodeHeader), text}

@@ -19,7 +19,7 @@ const (
 	CodeNotFound    = "404" // unknown stream or output, or no media
 	CodeTooLarge    = "413" // for the server's max_payload
 	CodeUndecodable = "422"
-	CodeBusy        = "429"
+	CodeBusy        = "429" // also where a limit is met: the text tells which, and when to ask again
 	CodeInternal    = "500"
 	CodeUpstream    = "502" // the service that has the frames failed
 	CodeStopping    = "503"
@@ -42,6 +42,8 @@ type Request struct {
 	// Time is in the slot: the slot begins at or before it.
 	Time   time.Time
 	Output string
+
+	asker string // see askerOf
 }
 
 // serviceError returns err as an Error whose text is one line, because it is sent in a

@@ -63,6 +63,12 @@ type Options struct {
 	Concurrent int
 	// Timeout is how long a frame may take. Default: 15s.
 	Timeout time.Duration
+	// Rate is how many requests for frames are answered in a second, from all askers
+	// together, and RatePerAsker from each. A burst may have twice as many. Further
+	// requests are refused. Defaults: [DefaultRate] and [DefaultRatePerAsker].
+	Rate, RatePerAsker int
+	// Observe, if set, is told of each request for a frame that Frame was not called for.
+	Observe func(Outcome)
 	// ReplyPrefix is that of [publish.AllowsReply]: requests that want their answer elsewhere
 	// are ignored. Default: [publish.DefaultReplyPrefix].
 	ReplyPrefix string
@@ -84,7 +90,11 @@ func Serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultAnswerTime
 	}
+	o.Rate, o.RatePerAsker = cmp.Or(o.Rate, DefaultRate), cmp.Or(o.RatePerAsker, DefaultRatePerAsker)
 	o.ReplyPrefix = cmp.Or(o.ReplyPrefix, publish.DefaultReplyPrefix)
+	if o.Observe == nil {
+		o.Observe = func(Outcome) {}
+	}
 	on, err := conn.Open("service")
 	if err != nil {
 		return err
@@ -97,7 +107,10 @@ func Serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	if err != nil {
 		return err
 	}
-	s := &service{opts: o, on: on, slots: make(chan struct{}, o.Concurrent), misdirected: pacing.Outage{Every: time.Minute}}
+	s := &service{
+		opts: o, on: on, slots: make(chan struct{}, o.Concurrent), rates: newRates(o.Rate, o.RatePerAsker),
+		misdirected: pacing.Outage{Every: time.Minute},
+	}
 	if o.Names != nil {
 		s.local = &localStreams{names: o.Names, forward: mayForward, subs: map[string]*nats.Subscription{}}
 	}
@@ -134,6 +147,7 @@ type service struct {
 	opts        Options
 	on          *dial.DataConnection
 	slots       chan struct{} // holds a value for each frame that is being made
+	rates       *rates
 	local       *localStreams // nil if this process answers all requests
 	misdirected pacing.Outage // of which the log tells now and then
 
@@ -192,6 +206,7 @@ func (s *service) allows(reply string) bool {
 		return true
 	}
 	s.count(func(st *frameStats) { st.Misdirected++ })
+	s.opts.Observe(Misdirected)
 	if s.misdirected.Failed() {
 		s.on.Log().Warn("a request asks for its answer on a subject that is no inbox, which is refused: it may be an attack; "+
 			"nats.reply_prefix allows another", "reply", fmt.Sprintf("%.100q", reply))
@@ -201,7 +216,7 @@ func (s *service) allows(reply string) bool {
 
 // frame handles a request for a tensor that any cvfeeder may get.
 func (s *service) frame(ctx context.Context, m *nats.Msg) error {
-	err := s.begin(ctx, m.Data, m.Reply, s.make)
+	err := s.begin(ctx, m, askerOf(m.Reply), s.make)
 	if err != nil {
 		s.refuse(m.Reply, err)
 	}
@@ -210,15 +225,15 @@ func (s *service) frame(ctx context.Context, m *nats.Msg) error {
 
 // begin starts to answer a request, or refuses it. A goroutine does the work, so that the
 // next request can be refused without a wait.
-func (s *service) begin(ctx context.Context, request []byte, reply string, answer func(context.Context, Request, string) error) error {
-	r, err := parseFrameRequest(request)
-	if err == nil {
-		err = s.enter()
-	}
+func (s *service) begin(ctx context.Context, m *nats.Msg, asker string, answer func(context.Context, Request, string) error) error {
+	r, outcome, err := s.admit(m.Data, asker)
 	if err != nil {
 		s.count(func(st *frameStats) { st.Refused++ })
+		s.opts.Observe(outcome)
 		return err
 	}
+	r.asker = asker
+	reply := m.Reply
 	go func() {
 		defer s.leave()
 		begin := time.Now()
@@ -234,6 +249,18 @@ func (s *service) begin(ctx context.Context, request []byte, reply string, answe
 		})
 	}()
 	return nil
+}
+
+// admit reads a request and takes one of the slots, or returns why not.
+func (s *service) admit(request []byte, asker string) (Request, Outcome, error) {
+	if err := s.rates.take(asker); err != nil {
+		return Request{}, RefusedRate, err
+	}
+	r, err := parseFrameRequest(request)
+	if err != nil {
+		return Request{}, BadRequest, err
+	}
+	return r, RefusedBusy, s.enter()
 }
 
 // enter takes one of the slots, or refuses the request. The caller gives the slot back

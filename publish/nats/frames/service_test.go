@@ -212,6 +212,7 @@ func TestServiceIsBounded(t *testing.T) {
 	var making, most atomic.Int32
 	begun, finish := make(chan struct{}, 10), make(chan struct{})
 	nc, end := serve(t, embedded.Options{}, frames.Options{
+		Rate: 1000, RatePerAsker: 1000,
 		Frame: func(ctx context.Context, r frames.Request, answer func(publish.Message) error) error {
 			most.Store(max(most.Load(), making.Add(1)))
 			defer making.Add(-1)
@@ -398,4 +399,50 @@ func TestAnswersThatAreRefused(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// TestServiceKeepsToRates: an asker that asks too often is refused, others are not, and
+// what becomes of each request is told.
+func TestServiceKeepsToRates(t *testing.T) {
+	var mu sync.Mutex
+	outcomes := map[frames.Outcome]int{}
+	made := 0
+	nc, _ := serve(t, embedded.Options{}, frames.Options{
+		Rate: 30, RatePerAsker: 2, Concurrent: 100,
+		Frame: func(ctx context.Context, r frames.Request, answer func(publish.Message) error) error {
+			mu.Lock()
+			made++
+			mu.Unlock()
+			return frameOf(ctx, r, answer)
+		},
+		Observe: func(o frames.Outcome) {
+			mu.Lock()
+			defer mu.Unlock()
+			outcomes[o]++
+		},
+	})
+	refused := 0
+	for range 100 {
+		m := request(t, nc, frames.FrameSubject, goodRequest)
+		if m.Header.Get(micro.ErrorCodeHeader) == "429" && strings.Contains(m.Header.Get(micro.ErrorHeader), "requests.rate_per_asker") {
+			refused++
+		}
+	}
+	if refused < 80 {
+		t.Errorf("%d of 100 requests were refused", refused)
+	}
+	other := client(t, nc.ConnectedUrl())
+	if m := request(t, other, frames.FrameSubject, goodRequest); m.Header.Get(micro.ErrorCodeHeader) != "" {
+		t.Errorf("another asker: %v", m.Header)
+	}
+	request(t, other, frames.FrameSubject, "{")
+	if err := other.PublishRequest(frames.FrameSubject, "elsewhere", []byte(goodRequest)); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, "all requests are counted", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		want := map[frames.Outcome]int{frames.RefusedRate: refused, frames.BadRequest: 1, frames.Misdirected: 1}
+		return made == 101-refused && cmp.Equal(want, outcomes)
+	})
 }
