@@ -44,7 +44,7 @@ func SubscribeNewest(o dial.Options, subjects ...string) (*Subscription, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.newest = &mailbox{room: newestBytes, filled: make(chan struct{}, 1), joiner: countingJoiner(&s.incomplete)}
+	s.newest = &mailbox{room: newestBytes, filled: s.filled, joiner: countingJoiner(&s.incomplete)}
 	if err := s.addAll(subjects); err != nil {
 		return nil, err
 	}
@@ -139,12 +139,7 @@ func (b *mailbox) remove(i int) publish.Message {
 	return m
 }
 
-func (b *mailbox) signal() {
-	select {
-	case b.filled <- struct{}{}:
-	default:
-	}
-}
+func (b *mailbox) signal() { signal(b.filled) }
 
 func (b *mailbox) lost() int {
 	b.mu.Lock()

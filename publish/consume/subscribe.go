@@ -42,13 +42,6 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
-// How much may wait for Next, for each subject. The client's own limits are for small
-// messages.
-const (
-	pendingMessages = 1024
-	pendingBytes    = 64 << 20
-)
-
 // ErrClosed is returned by [Subscription.Next] after Close.
 var ErrClosed = errors.New("subscription closed")
 
@@ -57,11 +50,12 @@ var ErrClosed = errors.New("subscription closed")
 type Subscription struct {
 	conn *dial.Connection
 	subs []*nats.Subscription
-	out  chan publish.Message
 	done chan struct{}
 	ends sync.WaitGroup
 	once sync.Once
 
+	filled     chan struct{} // has a value while there may be something to take
+	queues     queues
 	newest     *mailbox // nil if all messages are kept
 	incomplete atomic.Int64
 }
@@ -84,7 +78,8 @@ func newSubscription(o dial.Options) (*Subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Subscription{conn: conn, out: make(chan publish.Message), done: make(chan struct{})}, nil
+	filled := make(chan struct{}, 1)
+	return &Subscription{conn: conn, done: make(chan struct{}), filled: filled, queues: queues{filled: filled}}, nil
 }
 
 func (s *Subscription) addAll(subjects []string) error {
@@ -98,8 +93,12 @@ func (s *Subscription) addAll(subjects []string) error {
 }
 
 func (s *Subscription) add(subject string) error {
+	put := s.queues.add()
+	if s.newest != nil {
+		put = s.newest.put
+	}
 	sub, err := s.conn.Client().Subscribe(subject, func(m *nats.Msg) {
-		s.receive(publish.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
+		put(publish.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
 	})
 	if err != nil {
 		return err
@@ -110,29 +109,16 @@ func (s *Subscription) add(subject string) error {
 	return sub.SetPendingLimits(pendingMessages, pendingBytes)
 }
 
-func (s *Subscription) receive(m publish.Message) {
-	if s.newest != nil {
-		s.newest.put(m)
-		return
-	}
-	select {
-	case s.out <- m:
-	case <-s.done:
-	}
-}
-
 // Next returns the next message as it arrived, or ctx's error, or [ErrClosed].
 func (s *Subscription) Next(ctx context.Context) (publish.Message, error) {
-	var filled chan struct{}
+	take := s.queues.take
 	if s.newest != nil {
-		filled = s.newest.filled
+		take = s.newest.take
 	}
 	for {
 		select {
-		case m := <-s.out:
-			return m, nil
-		case <-filled:
-			if m, ok := s.newest.take(); ok {
+		case <-s.filled:
+			if m, ok := take(); ok {
 				return m, nil
 			}
 		case <-ctx.Done():
@@ -155,7 +141,7 @@ func (s *Subscription) WaitConnected(ctx context.Context) error {
 // Missed returns how many messages were lost because they were not read in time. Each
 // part of a tensor counts.
 func (s *Subscription) Missed() int {
-	missed := 0
+	missed := s.queues.lost()
 	if s.newest != nil {
 		missed = s.newest.lost()
 	}
