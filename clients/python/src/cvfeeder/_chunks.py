@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,15 @@ class _Assembly:
     have: int = 0  # bytes of payload
     kept: int = 0  # bytes in all
     done: bool = False
-    passed: bool = False  # something later has arrived on the subject
+    begun: int = 0  # how often something else had arrived on the subject when this one began
+
+
+@dataclass(slots=True)
+class _Subject:
+    """A subject of which tensors are kept."""
+
+    kept: int = 0  # tensors
+    passes: int = 0  # how often something arrived that is not of the newest of them
 
 
 class Joiner:
@@ -81,7 +90,8 @@ class Joiner:
         self._repeats = repeats
         self._bytes = 0
         # By subject and, with repeats, by tensor.
-        self._assemblies: dict[tuple[str, Identity], _Assembly] = {}
+        self._assemblies: OrderedDict[tuple[str, Identity], _Assembly] = OrderedDict()
+        self._subjects: dict[str, _Subject] = {}
 
     def add(self, msg: Msg) -> Whole | None:
         """Return the whole message that msg is or completes, None while parts are missing."""
@@ -99,9 +109,9 @@ class Joiner:
             if assembly is None or assembly.tensor != tensor:
                 self._pass(key)
                 assembly = _Assembly(whole, tensor, total, announced_size(headers))
-                self._assemblies[key] = assembly
+                self._begin(key, assembly)
             if assembly.done or number in assembly.parts:
-                if assembly.passed:
+                if self._subjects[msg.subject].passes > assembly.begun:
                     self.given_up += assembly.parts.values()
                     self._drop(key)
                 return None
@@ -127,9 +137,24 @@ class Joiner:
         if not self._repeats:
             self._drop(key)
             return
-        for (subject, _), assembly in self._assemblies.items():
-            if subject == key[0]:
-                assembly.passed = True
+        subject = self._subjects.get(key[0])
+        if subject is not None:
+            subject.passes += 1
+
+    def _begin(self, key: tuple[str, Identity], assembly: _Assembly) -> None:
+        subject = self._subjects.setdefault(key[0], _Subject())
+        subject.kept += 1
+        assembly.begun = subject.passes
+        self._assemblies[key] = assembly
+
+    def _end(self, key: tuple[str, Identity]) -> _Assembly | None:
+        assembly = self._assemblies.pop(key, None)
+        if assembly is not None:
+            subject = self._subjects[key[0]]
+            subject.kept -= 1
+            if not subject.kept:
+                del self._subjects[key[0]]
+        return assembly
 
     def _complete(self, key: tuple[str, Identity], assembly: _Assembly) -> Whole:
         messages = [m for _, m in sorted(assembly.parts.items())]
@@ -138,11 +163,11 @@ class Joiner:
         assembly.parts, assembly.have, assembly.kept, assembly.done = {}, 0, 0, True
         assembly.headers = {}
         if self._repeats:
-            del self._assemblies[key]
+            self._end(key)
         return whole
 
     def _drop(self, key: tuple[str, Identity]) -> None:
-        assembly = self._assemblies.pop(key, None)
+        assembly = self._end(key)
         if assembly is not None and not assembly.done:
             self._bytes -= assembly.kept
             self.incomplete += 1
