@@ -1,6 +1,22 @@
 package opencv
 
-// #include <stdlib.h>
+/*
+#include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+// By itself, glibc raises the size from which memory comes from the system and goes back to
+// it, up to 32 MiB, as such memory is freed. What is smaller comes from arenas, of which
+// there are eight for each core, and each keeps what was freed behind something else.
+static int cvf_give_back(void) {
+#ifdef __GLIBC__
+	return mallopt(M_MMAP_THRESHOLD, 8 << 20) && mallopt(M_TRIM_THRESHOLD, 16 << 20);
+#else
+	return 0;
+#endif
+}
+*/
 import "C"
 
 import (
@@ -23,6 +39,11 @@ const (
 	// what was needed since.
 	restsKept = 64
 )
+
+// giveBack has the C library give large blocks back to the system once they are freed. Of a
+// progressive picture of 3840x2160, libjpeg allocates some of 16 MiB. This is for the whole
+// process.
+func giveBack() { C.cvf_give_back() }
 
 // A memory is a block of C memory that is reused, and grows as needed. Unlike with Go
 // memory, C code may keep pointers to it.

@@ -8,9 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -230,6 +232,53 @@ func decodeLarge(t *testing.T, file string) {
 		if after > memoryKept+slack {
 			t.Errorf("%s: %d MB are still resident", resize, after>>20)
 		}
+	}
+}
+
+// TestMemoryIsGivenBack: workers on many threads that decode large pictures one at a time
+// take the memory of one, not that of one for each thread. A process of its own does it, as
+// it is about what the C library keeps.
+func TestMemoryIsGivenBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("decodes large pictures for some seconds")
+	}
+	if os.Getenv("CVFEEDER_TEST_THREADS") == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMemoryIsGivenBack$", "-test.v")
+		cmd.Env = append(os.Environ(), "CVFEEDER_TEST_THREADS=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	out := newOutput(t, "yolo", nil)
+	outs, f := []*transform.Output{out}, source.Frame{Data: flatJPEG(2816, 4, true)}
+	o := Options{MaxWidth: 4096, MaxHeight: 4096}
+	_, work := NewMeter(o).Measure(f, outs)
+	turn := make(chan struct{}, 1)
+	var threads sync.WaitGroup
+	for range 8 {
+		threads.Go(func() {
+			runtime.LockOSThread()
+			w := NewWorker(o)
+			defer w.Close()
+			w.patience = time.Hour
+			for range 2 {
+				turn <- struct{}{}
+				if err := w.Decode(f, outs); err != nil {
+					t.Error(err)
+				}
+				w.Rest()
+				<-turn
+			}
+		})
+	}
+	threads.Wait()
+	took := peak(t)
+	t.Logf("%d MB measured, %d MB resident", work>>20, took>>20)
+	const itself, kept = 96 << 20, 8 * memoryKept
+	if int64(took) > work+itself+kept {
+		t.Errorf("%d MB were resident, and %d MB measured", took>>20, work>>20)
 	}
 }
 

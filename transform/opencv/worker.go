@@ -69,6 +69,7 @@ func (p *picture) geometry(s *transform.Spec) (transform.Geometry, error) {
 func NewWorker(o Options) *Worker {
 	// This is for the whole process. Its parallelism comes from having several workers.
 	gocv.SetNumThreads(1)
+	giveBack()
 	w := &Worker{meter: newMeter(o), buffers: o.Buffers, patience: decodeTime}
 	if w.buffers == nil {
 		w.buffers = new(transform.Buffers)
