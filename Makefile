@@ -36,7 +36,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo check test test-asan chaos matrix simulate soak soak-hour fidelity lint vuln fmt docs requirements bench opencv image image-test release clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo check test test-asan chaos matrix redteam simulate soak soak-hour fidelity lint vuln fmt docs requirements bench opencv image image-test release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ chaos: deps ## kill, stop and cut off three feeders and three NATS servers for h
 
 matrix: deps ## let each fault of docs/reliability.md happen in each mode; takes 15 minutes, and writes the table there
 	go test -count=1 -v -parallel 8 -timeout 90m -tags $(TAGS) -run '^TestMatrix$$' ./cmd/cvfeeder -args -matrix -matrix-table $(ARGS)
+
+redteam: deps ## attack real processes in all the ways of docs/security.md; takes 10 minutes, and writes the table there
+	go test -count=1 -v -timeout 60m -tags $(TAGS) -run '^TestRedTeam$$' ./cmd/cvfeeder -args -redteam -redteam-table $(ARGS)
 
 simulate: ## simulate 100,000 cameras on 200 replicas; ARGS="-cameras 1000000 -replicas 2000"
 	@go run ./internal/simulate $(ARGS)

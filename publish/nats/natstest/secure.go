@@ -109,12 +109,12 @@ func (a *Authority) write(t *testing.T, name, kind string, der []byte) string {
 	return WriteFile(t, filepath.Join(a.dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
-// Sign makes a certificate for 127.0.0.1, which clients may show as well, and
-// returns its file and its key's.
-func (a *Authority) Sign(t *testing.T, name string) (cert, key string) {
+// Sign makes a certificate for 127.0.0.1 and these hosts, which clients may show as well,
+// and returns its file and its key's.
+func (a *Authority) Sign(t *testing.T, name string, hosts ...string) (cert, key string) {
 	t.Helper()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: hosts,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
