@@ -46,11 +46,12 @@ const (
 type cameraClock struct {
 	trailer  Trailer // nil where it is the service's clock
 	received Fetcher
-	listing  bool // the trailer may be asked
-	found    bool // where the clock stands is known, or assumed
-	live     bool // media of that clock has been seen to arrive
-	empty    int  // looks in a row that found that the service receives nothing
-	off      bool // so many of them that the camera is off
+	listing  bool        // the trailer may be asked
+	found    bool        // where the clock stands is known, or assumed
+	live     bool        // media of that clock has been seen to arrive
+	empty    int         // looks in a row that found that the service receives nothing
+	off      bool        // so many of them that the camera is off
+	emptyAt  source.Slot // when the first of these was, by the service's clock
 
 	trail   time.Duration // how far the present is behind the service's, while media flows
 	edge    source.Slot   // the newest media
@@ -117,7 +118,13 @@ func (p *Poller) nothing(received bool) {
 	if c.empty++; received {
 		c.empty = 0
 	}
-	c.off = c.empty >= enoughProofs
+	now := p.serviceNow()
+	if c.empty == 1 {
+		c.emptyAt = now
+	}
+	// While the clock has never been known, taking the camera for off would be taking its clock
+	// for that of the service.
+	c.off = c.empty >= enoughProofs && (c.live || now.Sub(c.emptyAt) >= recently)
 }
 
 // usualDelay is how long after its end a fragment is visible, at most, by all experience.
