@@ -79,14 +79,13 @@ func (c *Cursors) open(ctx context.Context) error {
 
 // ensure returns the bucket, and whether it had to be created.
 func (c *Cursors) ensure(ctx context.Context, js jetstream.JetStream) (kv jetstream.KeyValue, created bool, err error) {
-	kv, err = js.KeyValue(ctx, CursorBucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		created = true
-		kv, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+	return dial.Ensure(ctx, func(ctx context.Context) (jetstream.KeyValue, error) {
+		return js.KeyValue(ctx, CursorBucket)
+	}, func(ctx context.Context) (jetstream.KeyValue, error) {
+		return js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: CursorBucket, Description: "cvfeeder: up to where streams were delivered", Replicas: c.replicas,
 		})
-	}
-	return kv, created, err
+	})
 }
 
 // bucket returns the bucket.

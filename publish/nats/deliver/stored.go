@@ -309,10 +309,7 @@ func (s *Stored) remake(ctx context.Context, js jetstream.JetStream) error {
 	if !s.doubtful.Load() {
 		return nil
 	}
-	stream, err := js.Stream(ctx, s.cfg.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, s.cfg)
-	}
+	stream, err := findOrCreate(ctx, js, s.cfg)
 	if err != nil {
 		return err
 	}

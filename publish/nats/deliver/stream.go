@@ -97,14 +97,20 @@ func (o StreamOptions) stream() jetstream.StreamConfig {
 
 // ensure returns the stream. It creates it if it does not exist, and checks it if it does.
 func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
-	stream, err := js.Stream(ctx, want.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, want)
-	}
+	stream, err := findOrCreate(ctx, js, want)
 	if err != nil {
 		return nil, err
 	}
 	return stream, Compare(stream.CachedInfo().Config, want)
+}
+
+func findOrCreate(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, _, err := dial.Ensure(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+		return js.Stream(ctx, want.Name)
+	}, func(ctx context.Context) (jetstream.Stream, error) {
+		return js.CreateStream(ctx, want)
+	})
+	return stream, err
 }
 
 // A difference is what makes an existing stream unfit.

@@ -20,7 +20,7 @@ func IsConflict(err error) bool {
 // IsGone tells whether a write failed because nothing stores what is written: the stream or
 // bucket was deleted, or JetStream is away.
 func IsGone(err error) bool {
-	return errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound)
+	return errors.Is(err, jetstream.ErrNoStreamResponse) || IsMissing(err)
 }
 
 // EncodeKey returns a key in the characters that a key-value bucket allows. Any other

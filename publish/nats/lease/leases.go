@@ -189,14 +189,19 @@ func bucketConfig(replicas int) jetstream.KeyValueConfig {
 	}
 }
 
+func findOrCreate(ctx context.Context, js jetstream.JetStream, cfg jetstream.KeyValueConfig) (jetstream.KeyValue, error) {
+	kv, _, err := dial.Ensure(ctx, func(ctx context.Context) (jetstream.KeyValue, error) {
+		return js.KeyValue(ctx, cfg.Bucket)
+	}, func(ctx context.Context) (jetstream.KeyValue, error) {
+		return js.CreateKeyValue(ctx, cfg)
+	})
+	return kv, err
+}
+
 // openBucket opens or creates the bucket. It tells whether the bucket was made in place of
 // one that members were using.
 func openBucket(ctx context.Context, js jetstream.JetStream, replicas int) (kv jetstream.KeyValue, remade bool, err error) {
-	kv, err = js.KeyValue(ctx, Bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		kv, err = js.CreateKeyValue(ctx, bucketConfig(replicas))
-	}
-	if err != nil {
+	if kv, err = findOrCreate(ctx, js, bucketConfig(replicas)); err != nil {
 		return nil, false, err
 	}
 	status, err := kv.Status(ctx)

@@ -33,12 +33,9 @@ func (l *Leases) remake(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	js := l.conn.Control().JetStream()
-	kv, err := js.KeyValue(ctx, Bucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		cfg := bucketConfig(l.opts.Replicas)
-		cfg.Metadata = map[string]string{remadeKey: "true"}
-		kv, err = js.CreateKeyValue(ctx, cfg)
-	}
+	cfg := bucketConfig(l.opts.Replicas)
+	cfg.Metadata = map[string]string{remadeKey: "true"}
+	kv, err := findOrCreate(ctx, js, cfg)
 	if err != nil {
 		return err
 	}
