@@ -107,8 +107,9 @@ func (c *clock) observe(stack *middleware.Stack) error {
 		func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (middleware.DeserializeOutput, middleware.Metadata, error) {
 			sent := time.Now()
 			out, meta, err := next.HandleDeserialize(ctx, in)
-			// An answer with an Age comes from a cache.
-			if resp, ok := out.RawResponse.(*smithyhttp.Response); ok && resp.Header.Get("Age") == "" {
+			// An answer with an Age comes from a cache. Where there was no answer, the SDK
+			// gives an empty one.
+			if resp, ok := out.RawResponse.(*smithyhttp.Response); ok && resp.StatusCode != 0 && resp.Header.Get("Age") == "" {
 				c.answered(sent, time.Now(), resp.Header.Get("Date"))
 			}
 			return out, meta, err

@@ -2,6 +2,8 @@ package kinesis
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -9,6 +11,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // A clockRig is a clock, the service that it listens to, and the host's clock. All times are
@@ -258,4 +263,33 @@ func TestClockWithoutDate(t *testing.T) {
 		r.logged(t, 0, 0)
 		r.near(t, 200*time.Millisecond, "after one answer that tells the time")
 	})
+}
+
+// TestClockWithoutAnswer: as long as nobody answers, nothing is known of the time, and nothing
+// is said of answers.
+func TestClockWithoutAnswer(t *testing.T) {
+	for status, sure := range map[int]bool{0: false, http.StatusServiceUnavailable: true} {
+		r := newClockRig(0, 0)
+		stack := middleware.NewStack("test", smithyhttp.NewStackRequest)
+		if err := r.observe(stack); err != nil {
+			t.Fatal(err)
+		}
+		send := middleware.HandlerFunc(func(context.Context, any) (any, middleware.Metadata, error) {
+			// As the SDK's transport does if the connection fails.
+			return &smithyhttp.Response{Response: &http.Response{StatusCode: status, Header: http.Header{}}}, middleware.Metadata{}, errors.New("failed")
+		})
+		for range 50 {
+			if _, _, err := stack.HandleMiddleware(t.Context(), nil, send); err == nil {
+				t.Fatal("the request does not fail")
+			}
+		}
+		if r.unsure() == sure {
+			t.Errorf("status %d: the time counts as certain: %v", status, !sure)
+		}
+		if sure {
+			r.logged(t, 1, 0)
+		} else {
+			r.logged(t, 0, 0)
+		}
+	}
 }
