@@ -92,27 +92,43 @@ func TestCursorGoesBack(t *testing.T) {
 // TestStaleByTheServicesTime: whether a frame is too old is a matter of the clock of the
 // slots, and so is for how long its message is of use.
 func TestStaleByTheServicesTime(t *testing.T) {
-	for off, want := range map[time.Duration]source.Outcome{
-		10 * time.Minute: source.Stale, -10 * time.Minute: source.Published,
+	for name, tt := range map[string]struct {
+		service time.Duration // from the host's time to the service's
+		media   time.Duration // from the host's time to that of the media
+		want    source.Outcome
+	}{
+		"by the host's clock it is new":        {10 * time.Minute, 0, source.Stale},
+		"by the host's clock it is too old":    {-10 * time.Minute, -10 * time.Minute, source.Published},
+		"by the host's clock it has yet to be": {10 * time.Minute, 10 * time.Minute, source.Published},
+		"by either clock it is new":            {0, 0, source.Published},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			r := &rig{}
-			r.build(t, 1, 10*time.Second, func(o *Options, streams []Stream) {
-				streams[0].Freshness = 5 * time.Second
-				o.Now = func() time.Time { return time.Now().Add(off) }
-			})
-			if err := r.run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			// Whether the slot of the very beginning counts depends on which goroutine is first.
-			if st := r.Streams()[0].Stats; st.Ended[want] < 49 || st.Ended[want] > 50 {
-				t.Errorf("off by %v: %+v", off, st)
-			}
-			for _, m := range r.out.Received("cam-1.a") {
-				if left := time.Until(m.Expires); left > 5*time.Second-off || left < -off-10*time.Second {
-					t.Errorf("off by %v: a message is of use for another %v", off, left)
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const length = 10 * time.Second
+				r := &rig{}
+				r.build(t, 1, 0, func(o *Options, streams []Stream) {
+					o.Now = func() time.Time { return time.Now().Add(tt.service) }
+					s := &streams[0]
+					s.Freshness, s.From = 5*time.Second, source.SlotAt(time.Now().Add(tt.media))
+					s.To = s.From.Add(length)
+					s.Open = func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
+						f := live(s.Name, s.To, nil)(l, fetched).(*sourcetest.Feed)
+						f.Now = func() time.Time { return time.Now().Add(tt.media) }
+						return f
+					}
+				})
+				if err := r.run(t.Context()); err != nil {
+					t.Fatal(err)
 				}
-			}
+				if st := r.Streams()[0].Stats; st.Ended[tt.want] != 50 || st.Expected != 50 || st.Rewinds != 0 {
+					t.Errorf("%+v", st)
+				}
+				for _, m := range r.out.Received("cam-1.a") {
+					if left := time.Until(m.Expires); left > 5*time.Second || left < -5*time.Second {
+						t.Errorf("a message is of use for another %v", left)
+					}
+				}
+			})
 		})
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // A Feed is a [source.Feed] in memory. The picture of a slot is there from the slot's
-// instant on, so testing/synctest drives it. All fields but To are required.
+// instant on, so testing/synctest drives it. All fields but To and Now are required.
 type Feed struct {
 	Ledger *source.Ledger
 	Stream string
@@ -22,13 +22,21 @@ type Feed struct {
 	// concurrently.
 	Picture func(source.Slot) ([]byte, error)
 	Fetched func(took time.Duration, err error) // called after each request of Frames
+	Now     func() time.Time                    // the clock of the slots; nil for the host's
+}
+
+func (f *Feed) now() time.Time {
+	if f.Now == nil {
+		return time.Now()
+	}
+	return f.Now()
 }
 
 // Frames implements [source.Feed].
 func (f *Feed) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
 	return func(yield func(source.Frame, error) bool) {
 		s, retry := f.Ledger.Stats().Cursor, pacing.Backoff{Min: time.Second, Max: 15 * time.Second}
-		for (f.To == 0 || s < f.To) && pacing.Sleep(ctx, time.Until(s.Time())) == nil {
+		for (f.To == 0 || s < f.To) && pacing.Sleep(ctx, s.Time().Sub(f.now())) == nil {
 			f.Ledger.Extend(s + 1)
 			frame, err := f.Frame(ctx, s)
 			if ctx.Err() != nil {
@@ -54,7 +62,7 @@ func (f *Feed) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
 
 // Frame implements [source.Feed].
 func (f *Feed) Frame(ctx context.Context, s source.Slot) (source.Frame, error) {
-	if ctx.Err() != nil || s.Time().After(time.Now()) {
+	if ctx.Err() != nil || s.Time().After(f.now()) {
 		return source.Frame{}, cmp.Or(ctx.Err(), source.ErrNoMedia)
 	}
 	data, err := f.Picture(s)
