@@ -8,8 +8,12 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// logAgain is how often a failure is logged again while it lasts.
-const logAgain = time.Minute
+const (
+	// logAgain is how often a failure is logged again while it lasts.
+	logAgain = time.Minute
+	// calm is for how long no slot may be lost until losses are over.
+	calm = 5 * time.Second
+)
 
 // health is what is known of how a stream is. What follows from that is decided elsewhere:
 // by internal/health.
@@ -18,7 +22,14 @@ type health struct {
 	problem error  // why it cannot be read at present
 	lost    string // why a slot last got no tensor
 
-	last source.Stats // at the last report
+	last   source.Stats // at the last report
+	losses map[source.Outcome]*loss
+}
+
+// A loss is a time in which slots got no tensor, with the same outcome.
+type loss struct {
+	began, seen, logged time.Time
+	slots, untold       uint64 // in all, and since the last line
 }
 
 // read notes whether a request could be made for the stream: nil if it was answered.
@@ -35,8 +46,9 @@ func (h *health) lose(err error) {
 	h.lost = sanitize.Text(err.Error())
 }
 
-// logLost logs the slots that got no tensor since the last call.
-func (s *stream) logLost() {
+// logLost logs the slots that got no tensor: a line when that begins, one a minute while it
+// goes on, and one when it is over, or the stream has ended.
+func (s *stream) logLost(ended bool) {
 	st := s.ledger.Stats()
 	h := &s.health
 	h.mu.Lock()
@@ -48,18 +60,49 @@ func (s *stream) logLost() {
 	if n := st.Late - h.last.Late; n > 0 {
 		s.log.Info("pictures have turned up of slots that had ended without media", "slots", n)
 	}
+	now := time.Now()
 	for _, o := range source.Outcomes() {
-		n := st.Ended[o] - h.last.Ended[o]
-		if n == 0 || !o.Lost() {
-			continue
+		if n := st.Ended[o] - h.last.Ended[o]; n != 0 && o.Lost() {
+			h.note(o, n, now)
 		}
-		args := []any{"outcome", o.String(), "slots", n}
-		if o == source.Undecodable || o == source.Dropped {
-			args = append(args, "err", h.lost)
+		if l := h.losses[o]; l != nil {
+			s.logLoss(o, l, now, ended)
 		}
-		s.log.Warn("slots without a tensor", args...)
 	}
 	h.last = st
+}
+
+// note takes note of slots that got no tensor.
+func (h *health) note(o source.Outcome, slots uint64, now time.Time) {
+	l := h.losses[o]
+	if l == nil {
+		if l = (&loss{began: now}); h.losses == nil {
+			h.losses = map[source.Outcome]*loss{}
+		}
+		h.losses[o] = l
+	}
+	l.seen, l.slots, l.untold = now, l.slots+slots, l.untold+slots
+}
+
+// logLoss logs what there is to tell of a loss. One that fits into a line has no other.
+func (s *stream) logLoss(o source.Outcome, l *loss, now time.Time, ended bool) {
+	args := []any{"outcome", o.String()}
+	over := now.Sub(l.seen) >= max(calm, 2*s.Grid.Interval())
+	if due := l.logged.IsZero() || ended || now.Sub(l.logged) >= logAgain; due && !over && l.untold > 0 {
+		args = append(args, "slots", l.untold)
+		if o == source.Undecodable || o == source.Dropped {
+			args = append(args, "err", s.health.lost)
+		}
+		s.log.Warn("slots without a tensor", args...)
+		l.logged, l.untold = now, 0
+	}
+	if !over {
+		return
+	}
+	if l.seen.After(l.began) {
+		s.log.Info("no more slots without a tensor", append(args, "slots", l.slots, "lasted", l.seen.Sub(l.began).Round(reportEvery))...)
+	}
+	delete(s.health.losses, o)
 }
 
 // A State is how a stream stands at one instant.

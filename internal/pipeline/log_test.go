@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,11 +68,11 @@ func TestStormIsSummedUp(t *testing.T) {
 			func(r *rig, _ []Stream) {
 				r.refuse = func(publish.Message) error { return &publish.DropError{Reason: publish.DropRefused, Err: broken} }
 			},
-			map[string]int{"slots without a tensor": logging.Most * 22, "more of the same, left out": 22},
+			map[string]int{"slots without a tensor": logging.Most * 4, "more of the same, left out": 4},
 		},
 		"undecodable": {
 			func(r *rig, _ []Stream) { r.bad = func(source.Slot) bool { return true } },
-			map[string]int{"slots without a tensor": logging.Most * 22, "more of the same, left out": 22},
+			map[string]int{"slots without a tensor": logging.Most * 4, "more of the same, left out": 4},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,6 +101,53 @@ func TestStormIsSummedUp(t *testing.T) {
 				}
 				if len(count) == 0 && len(tt.want) > 0 {
 					t.Error("nothing was logged")
+				}
+			})
+		})
+	}
+}
+
+// TestLossesBeginAndEnd: slots that get no tensor have a line in the log when that begins, one
+// a minute while it lasts, and one when it is over, which has the sum.
+func TestLossesBeginAndEnd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lasts time.Duration
+		want  []string
+	}{
+		"one slot":    {200 * time.Millisecond, []string{"WARN slots without a tensor undecodable 1"}},
+		"ten seconds": {10 * time.Second, []string{"WARN slots without a tensor undecodable 5", "INFO no more slots without a tensor undecodable 50"}},
+		"100 seconds": {100 * time.Second, []string{
+			"WARN slots without a tensor undecodable 5", "WARN slots without a tensor undecodable 300", "INFO no more slots without a tensor undecodable 500",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var book logbook
+				r := &rig{}
+				time.Sleep(50 * time.Millisecond) // so that no slot ends at the instant of a report
+				begin := source.SlotAt(time.Now()).Add(10 * time.Second)
+				r.bad = func(s source.Slot) bool { return s >= begin && s < begin.Add(tt.lasts) }
+				r.build(t, 1, 3*time.Minute, func(o *Options, _ []Stream) {
+					o.Log = slog.New(slog.NewJSONHandler(&book, nil))
+				})
+				if err := r.run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				var got []string
+				for line := range strings.Lines(book.text.String()) {
+					var one struct {
+						Level, Msg, Outcome string
+						Slots               int
+					}
+					if err := json.Unmarshal([]byte(line), &one); err != nil {
+						t.Fatal(err)
+					}
+					if one.Outcome != "" {
+						got = append(got, fmt.Sprintf("%s %s %s %d", one.Level, one.Msg, one.Outcome, one.Slots))
+					}
+				}
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("%q, want %q", got, tt.want)
 				}
 			})
 		})

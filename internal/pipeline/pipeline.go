@@ -138,7 +138,7 @@ func (p *Pipeline) Run(ctx context.Context, streams []Stream, follow func(contex
 	stopReports()
 	reports.Wait()
 	for _, s := range p.sorted() {
-		s.logLost()
+		s.logLost(true)
 	}
 	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), lastSaveTime)
 	defer cancelLast()

@@ -28,7 +28,7 @@ func (p *Pipeline) reports(ctx context.Context) {
 			for _, s := range streams {
 				s.expect(p.opts.Now())
 				s.logClock(p.opts.Now())
-				s.logLost()
+				s.logLost(false)
 				if _, some := s.ledger.NextGap(); some {
 					s.queue.wake()
 				}

@@ -190,7 +190,7 @@ func (s *stream) withdraw(err error) bool {
 		return false
 	}
 	n := s.ledger.Withdraw(lost.From)
-	s.log.Warn("what the broker had acknowledged is lost: it is published again, as far as there still is media", "from", lost.From.String(), "slots", n)
+	s.log.Info("what the broker had acknowledged is lost: it is published again, as far as there still is media", "from", lost.From.String(), "slots", n)
 	return true
 }
 
