@@ -207,7 +207,7 @@ func (f *families) addSources(src Sources) {
 			})
 	}
 	if src.Remakes != nil {
-		f.counterFunc("cvfeeder_nats_remade_total", "Streams and buckets in NATS that were gone while they were in use, and that were made again, empty.",
+		f.counterFunc("cvfeeder_nats_remade_total", "Streams, buckets and keys of buckets in NATS that were gone while they were in use, and that were made again.",
 			func() float64 { return float64(src.Remakes()) })
 	}
 	if src.NotReady != nil {

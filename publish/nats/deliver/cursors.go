@@ -278,6 +278,9 @@ func (c *Cursors) save(ctx context.Context, key string) error {
 			if revision, err = c.resolve(ctx, key, slot); revision == 0 && err == nil {
 				continue
 			}
+			if err == nil && saved != 0 {
+				c.conn.KeysLost(CursorBucket)
+			}
 		}
 		if err != nil {
 			return err

@@ -112,6 +112,47 @@ func TestCursorsAreMadeAgain(t *testing.T) {
 	}
 }
 
+// TestCursorsAreWrittenAgain: keys that somebody has deleted are written again, and it is told
+// once, however many there are.
+func TestCursorsAreWrittenAgain(t *testing.T) {
+	srv := natstest.StartBroker(t)
+	conn := conntest.Dial(t, dial.Options{URL: srv.URL(), WriteTimeout: time.Second})
+	cursors := deliver.NewCursors(conn, 1)
+	if err := cursors.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	keys := []string{"cam-0", "cam-1", "cam-2"}
+	flush := func(at int) {
+		for i, key := range keys {
+			cursors.Set(key, conntest.Slot(at+i))
+		}
+		if err := cursors.Flush(t.Context(), keys...); err != nil {
+			t.Fatal(err)
+		}
+		for i, key := range keys {
+			if got := saved(t, srv.URL(), key); got != conntest.Slot(at+i) {
+				t.Errorf("the bucket has %v for %s, not %v", got, key, conntest.Slot(at+i))
+			}
+		}
+	}
+	flush(0)
+	flush(10)
+	if n := conn.Remakes(); n != 0 {
+		t.Errorf("before anything was lost, that was told %d times", n)
+	}
+	stream, err := conntest.JetStream(t, srv.URL()).Stream(t.Context(), "KV_"+deliver.CursorBucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	flush(20)
+	if n := conn.Remakes(); n != 1 {
+		t.Errorf("that keys were lost was told %d times", n)
+	}
+}
+
 // saved returns what the bucket holds for a key, 0 if it holds nothing.
 func saved(t *testing.T, url, key string) source.Slot {
 	t.Helper()

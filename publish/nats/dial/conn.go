@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
@@ -23,6 +24,7 @@ type Conn struct {
 	waiting            atomic.Pointer[string]
 	granted            atomic.Bool
 	remakes, rollbacks atomic.Uint64
+	keysLost           pacing.Outage // limits what KeysLost tells
 }
 
 // Dial starts to connect, and returns without waiting for a server that is down: see
@@ -57,7 +59,7 @@ func Dial(o Options) (*Conn, error) {
 		}
 		return nil, err
 	}
-	c := &Conn{control: all[0], chunk: o.Chunk, options: o}
+	c := &Conn{control: all[0], chunk: o.Chunk, options: o, keysLost: pacing.Outage{Every: logAgain}}
 	for _, made := range all[1:] {
 		c.data = append(c.data, newDataConnection(made))
 	}
@@ -152,7 +154,17 @@ func (c *Conn) Remade(what string) {
 	c.remakes.Add(1)
 }
 
-// Remakes returns how often a stream or a bucket was gone and was made again.
+// KeysLost logs and counts that keys of a bucket were gone while they were in use, and are
+// written again. Of many keys it is called once for each, and tells once in a while.
+func (c *Conn) KeysLost(bucket string) {
+	if !c.keysLost.Failed() {
+		return
+	}
+	c.control.log.Error("NATS has lost keys that it stored, or somebody has deleted them: they are written again", "what", "key-value bucket "+bucket)
+	c.remakes.Add(1)
+}
+
+// Remakes returns how often a stream, a bucket or its keys were gone and were made again.
 func (c *Conn) Remakes() uint64 { return c.remakes.Load() }
 
 // RolledBack logs and counts that a JetStream stream has lost the newest of the messages that

@@ -373,6 +373,7 @@ func (l *Leases) contested(ctx context.Context, key string, r *record) error {
 		return err
 	}
 	if missing && l.Holds(key) {
+		l.tellOfKeys(ctx)
 		return l.recreate(ctx, key, r)
 	}
 	l.mu.Lock()

@@ -113,6 +113,18 @@ func (l *Leases) leftToOwners(r *record) bool {
 	return r.next == 0 && time.Now().Before(l.bucket.wait)
 }
 
+// tellOfKeys tells that keys are gone, unless the whole bucket is another one, which is told
+// when it is found.
+func (l *Leases) tellOfKeys(ctx context.Context) {
+	created, err := createdAt(ctx, l.kv)
+	l.mu.Lock()
+	same := err == nil && created.Equal(l.bucket.created)
+	l.mu.Unlock()
+	if same {
+		l.conn.KeysLost(Bucket)
+	}
+}
+
 // recreate writes the lease of a stream that this member holds and that is not in the
 // bucket any more.
 func (l *Leases) recreate(ctx context.Context, key string, r *record) error {

@@ -87,6 +87,38 @@ func TestNobodyTakesWhatIsNotYetWritten(t *testing.T) {
 	}
 }
 
+// TestKeysAreWrittenAgain: keys of streams that somebody has deleted are written again by their
+// owners, and it is told once, however many there are.
+func TestKeysAreWrittenAgain(t *testing.T) {
+	t.Parallel()
+	broker := natstest.StartBroker(t)
+	conn := conntest.Dial(t, dial.Options{URL: broker.URL(), WriteTimeout: time.Second})
+	a := lease.New(conn, lease.Options{Group: "yard 1", Member: "a", Lease: leaseTime})
+	if err := a.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	keys := []string{"cam-1", "cam-2"}
+	for _, key := range keys {
+		acquire(t, a, claim(key))
+		flush(t, a, key, conntest.Slot(7), bucketCursor(t, broker.URL(), key))
+	}
+	if n := conn.Remakes(); n != 0 {
+		t.Errorf("before anything was lost, that was told %d times", n)
+	}
+	deleteKeys(t, broker.URL())
+	for _, key := range keys {
+		a.Set(key, conntest.Slot(8))
+		natstest.Within(t, func() error { return a.Flush(t.Context(), key) })
+		if got := bucketCursor(t, broker.URL(), key)(); got != conntest.Slot(8) {
+			t.Errorf("the cursor of %s is %v", key, got)
+		}
+	}
+	if n := conn.Remakes(); n != 1 {
+		t.Errorf("that keys were lost was told %d times", n)
+	}
+}
+
 func deleteBucket(t *testing.T, url string) {
 	t.Helper()
 	if err := conntest.JetStream(t, url).DeleteKeyValue(t.Context(), lease.Bucket); err != nil {
