@@ -59,6 +59,7 @@ type follower struct {
 
 	mu      sync.Mutex
 	unfound map[string]string // prefixes that have never been looked up, and why not
+	sought  []string          // all prefixes
 }
 
 // changes are how a follower learns of another config, and what becomes of it.
@@ -89,8 +90,9 @@ func (f *follower) expect() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	before := f.unfound
-	f.unfound = map[string]string{}
+	f.unfound, f.sought = map[string]string{}, nil
 	for _, c := range f.cfg.Prefixes() {
+		f.sought = append(f.sought, c.Prefix)
 		if _, known := f.found[c.Prefix]; !known {
 			f.unfound[c.Prefix] = cmp.Or(before[c.Prefix], "not answered yet")
 		}
@@ -110,6 +112,16 @@ func (f *follower) notFound() []string {
 		why = append(why, fmt.Sprintf("prefix %s: %s", prefix, f.unfound[prefix]))
 	}
 	return why
+}
+
+// prefixes returns the config's.
+func (f *follower) prefixes() []string {
+	if f == nil {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sought
 }
 
 // idle reports whether nothing can change.

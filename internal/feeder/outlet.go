@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"sync"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/checkpoint"
@@ -242,27 +241,19 @@ func lastOf(ctx context.Context, stored *deliver.Stored, s pipeline.Stream) (las
 	return last, some, nil
 }
 
-// retryLogEvery is how often the log says that messages are published again.
-const retryLogEvery = 10 * time.Second
+// tellEvery is how often the log says what goes on and needs nobody at once.
+const tellEvery = 10 * time.Second
 
-// onRetry returns a function that counts, notes and logs messages that are published again.
+// onRetry returns a function that counts and notes messages that are published again. The
+// watchdog tells of them.
 func onRetry(m *metrics.Metrics, to *troubles, log *slog.Logger) func(reason string, err error) {
 	m.PublishErrors.WithLabelValues(deliver.Conflict) // the series exists before the first conflict
-	var mu sync.Mutex
-	seldom := map[string]*pacing.Outage{}
+	conflicts := &pacing.Outage{Every: tellEvery}
 	return func(reason string, err error) {
 		m.PublishErrors.WithLabelValues(reason).Inc()
 		to.note(reason, err)
-		if reason == publish.DropFull {
-			return // the watchdog tells
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if seldom[reason] == nil {
-			seldom[reason] = &pacing.Outage{Every: retryLogEvery}
-		}
-		if seldom[reason].Failed() {
-			log.Warn(retryText(reason), "err", err)
+		if reason == deliver.Conflict && conflicts.Failed() {
+			log.Warn("somebody else publishes the same tensors, which is harmless, and double work", "err", err)
 		}
 	}
 }
@@ -270,7 +261,7 @@ func onRetry(m *metrics.Metrics, to *troubles, log *slog.Logger) func(reason str
 // onForeign returns a function that counts and logs messages of somebody else.
 func onForeign(m *metrics.Metrics, log *slog.Logger) func(subject string) {
 	m.PublishErrors.WithLabelValues(foreign) // the series exists before the first message
-	seldom := &pacing.Outage{Every: retryLogEvery}
+	seldom := &pacing.Outage{Every: tellEvery}
 	return func(subject string) {
 		m.PublishErrors.WithLabelValues(foreign).Inc()
 		if seldom.Failed() {
@@ -281,15 +272,6 @@ func onForeign(m *metrics.Metrics, log *slog.Logger) func(subject string) {
 
 // foreign is the reason for which messages of somebody else are counted.
 const foreign = "foreign"
-
-func retryText(reason string) string {
-	switch reason {
-	case deliver.Conflict:
-		return "somebody else publishes the same tensors, which is harmless, and double work"
-	default:
-		return "a tensor was not stored, trying again"
-	}
-}
 
 // startError gives an error before the first frame its exit code: it is the config's
 // fault where trying again would not help.

@@ -3,6 +3,8 @@ package feeder
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +15,12 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 )
 
-// watchEvery is how often the watchdog looks.
-const watchEvery = time.Second
+const (
+	// watchEvery is how often the watchdog looks.
+	watchEvery = time.Second
+	// named is how many streams a line of the log names.
+	named = 3
+)
 
 // A watchdog looks at everything once a second, and has package health say how well it is.
 // Whoever wants to know reads its report.
@@ -47,24 +53,46 @@ func (w *watchdog) watch(ctx context.Context) {
 }
 
 // look makes a report, and logs what has changed: a line when a reason begins, and one when
-// it is over.
+// it is over. Streams for which the same changes at the same time share a line.
 func (w *watchdog) look() {
 	report, changes := w.machine.Observe(w.snapshot())
 	w.report.Store(&report)
-	for _, c := range changes {
-		args := []any{"reason", string(c.Code)}
-		if c.Stream != "" {
-			args = append(args, "stream", c.Stream)
-		}
-		if c.Over {
-			w.log.Info("well again", append(args, "lasted", report.At.Sub(c.Since).Round(watchEvery))...)
-			continue
-		}
-		if c.Detail != "" {
-			args = append(args, "err", c.Detail)
-		}
-		w.log.Warn(c.Code.Means(), args...)
+	for len(changes) > 0 {
+		first := changes[0]
+		var same []health.Change
+		changes = slices.DeleteFunc(changes, func(c health.Change) bool {
+			is := c.Code == first.Code && c.Over == first.Over && (c.Stream == "") == (first.Stream == "")
+			if is {
+				same = append(same, c)
+			}
+			return is
+		})
+		w.tell(same, report.At)
 	}
+}
+
+// tell logs a change, of one stream or of several.
+func (w *watchdog) tell(same []health.Change, at time.Time) {
+	c := same[0]
+	args := []any{"reason", string(c.Code)}
+	switch {
+	case len(same) > 1:
+		var names []string
+		for _, one := range same[:min(named, len(same))] {
+			names = append(names, one.Stream)
+		}
+		args = append(args, "streams", len(same), "names", strings.Join(names, ","))
+	case c.Stream != "":
+		args = append(args, "stream", c.Stream)
+	}
+	if c.Over {
+		w.log.Info("well again", append(args, "lasted", at.Sub(c.Since).Round(watchEvery))...)
+		return
+	}
+	if c.Detail != "" {
+		args = append(args, "err", c.Detail)
+	}
+	w.log.Warn(c.Code.Means(), args...)
 }
 
 // now returns the report as it is to be believed now.
@@ -84,8 +112,8 @@ func (p *parts) snapshot() health.Snapshot {
 	p.cores.Look()
 	s := health.Snapshot{
 		At: time.Now(), Now: p.service.Now(), Opened: p.opened.Load(), Stopping: p.stopping.Load(),
-		Waiting: p.broker.conn.Waiting(), Remade: p.broker.conn.Remakes(), Troubles: p.broker.troubles.all(),
-		Unfound: p.follower.Load().notFound(), Group: p.outlet.sharing.part(), ClockOffset: p.service.ClockOffset(), Cores: p.cores.Lack().Text(),
+		Waiting: p.broker.conn.Waiting(), Lost: p.broker.conn.Remakes() + p.broker.conn.Rollbacks(), Troubles: p.broker.troubles.all(),
+		Unfound: p.follower.Load().notFound(), Prefixes: p.follower.Load().prefixes(), Group: p.outlet.sharing.part(), ClockOffset: p.service.ClockOffset(), Cores: p.cores.Lack().Text(),
 	}
 	s.Down, s.Deaf = p.broker.down()
 	for _, st := range p.pipeline.Streams() {

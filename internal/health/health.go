@@ -49,8 +49,9 @@ type Machine struct {
 	need    Need
 	process latches
 	streams map[string]*memory
-	remade  uint64
-	lost    time.Time // when something was made again
+	losses  uint64    // of the last snapshot
+	lost    time.Time // when something was lost that NATS had stored
+	at      time.Time // that of the last snapshot
 }
 
 // New returns a machine.
@@ -69,13 +70,13 @@ type Change struct {
 // changed that the log should tell.
 func (m *Machine) Observe(s Snapshot) (Report, []Change) {
 	r := Report{At: s.At, Streams: make(map[string]StreamReport, len(s.Streams))}
-	if s.Remade != m.remade {
-		m.remade, m.lost = s.Remade, s.At
+	if s.Lost != m.losses {
+		m.losses, m.lost = s.Lost, s.At
 	}
 	for i := range s.Streams {
 		m.remember(&s.Streams[i], s.At)
 	}
-	changes := m.process.settle(s.At, m.ofProcess(s))
+	changes := append(m.paused(s.At), m.process.settle(s.At, m.ofProcess(s))...)
 	r.Reasons = m.process.told()
 	for i := range s.Streams {
 		one, changed := m.stream(&s.Streams[i], &s, r.Reasons)
@@ -96,6 +97,18 @@ func (m *Machine) Observe(s Snapshot) (Report, []Change) {
 		m.explain(&r)
 	}
 	return r, slices.DeleteFunc(changes, func(c Change) bool { return c.Code.rule().silent })
+}
+
+// paused returns that nobody has looked for a long time, until now: the process was stopped, or
+// hung. Meanwhile nobody could tell the log.
+func (m *Machine) paused(at time.Time) []Change {
+	last := m.at
+	m.at = at
+	if last.IsZero() || at.Sub(last) <= stuckAfter {
+		return nil
+	}
+	was := Reason{Code: Stuck, Since: last, Detail: "nothing has run for " + Span(at.Sub(last))}
+	return []Change{{Reason: was}, {Reason: was, Over: true}}
 }
 
 // ofProcess returns what is so of the process.
@@ -119,11 +132,19 @@ func (m *Machine) ofProcess(s Snapshot) []Reason {
 	is(!m.lost.IsZero() && s.At.Sub(m.lost) < remadeFor, StoreLost, "")
 	is(len(s.Unfound) > 0, PrefixUnknown, strings.Join(s.Unfound, "; "))
 	nothing := len(s.Streams) == 0 && (s.Group == nil || s.Group.Streams == 0)
-	is(s.Opened && !s.Stopping && nothing && len(s.Unfound) == 0, NoStreams, "")
+	is(s.Opened && !s.Stopping && nothing && len(s.Unfound) == 0, NoStreams, s.none())
 	is(s.Opened && !s.Stopping && s.Group.lacks(), NoOwner, s.Group.detail())
 	is(s.ClockOffset > clockOff, ClockAhead, "by "+Span(s.ClockOffset.Abs()))
 	is(s.ClockOffset < -clockOff, ClockBehind, "by "+Span(s.ClockOffset.Abs()))
 	return all
+}
+
+// none says that there is no stream.
+func (s *Snapshot) none() string {
+	if len(s.Prefixes) == 0 {
+		return ""
+	}
+	return "no name begins with " + strings.Join(s.Prefixes, ", ")
 }
 
 // held returns the reason that streams have something for NATS that it does not store,

@@ -202,7 +202,7 @@ func TestProcessReasons(t *testing.T) {
 		{Starting, false, 0, func(s *Snapshot) { s.Opened = false }},
 		{ClockAhead, true, 1, func(s *Snapshot) { s.ClockOffset = time.Minute }},
 		{ClockBehind, true, 1, func(s *Snapshot) { s.ClockOffset = -time.Minute }},
-		{StoreLost, true, 1, func(s *Snapshot) { s.Remade = 1 }},
+		{StoreLost, true, 1, func(s *Snapshot) { s.Lost = 1 }},
 		{"", true, 0, func(s *Snapshot) { s.Group = &Group{Streams: 5, Known: true} }}, // others run them
 	} {
 		t.Run(string(tc.code), func(t *testing.T) {
@@ -580,5 +580,34 @@ func TestDetailsFromOutside(t *testing.T) {
 	reason, _ := r.last.Streams["cam-1"].Reason()
 	if reason.Code != Unreadable || !strings.HasPrefix(reason.Detail, "no?[2J route xxx") || len(reason.Detail) > 2*sanitize.MaxText {
 		t.Errorf("%s: %d bytes: %.40q", reason.Code, len(reason.Detail), reason.Detail)
+	}
+}
+
+// TestPause: a process that was stopped says so when it runs again, once. What began and
+// was over before the pause has not lasted for as long as that.
+func TestPause(t *testing.T) {
+	r := newRun(t, Any, 1)
+	group := &Group{Streams: 1, Mine: 1, Known: true}
+	lost := &Group{Streams: 1, Mine: 1, Missing: 1, Known: true}
+	r.now.Group = group
+	r.pass(time.Minute)
+	r.now.Group = lost
+	r.pass(2 * time.Second)
+	r.now.Group = group
+	r.pass(time.Second)
+	pause := 2 * time.Minute
+	r.now.At, r.now.Now = r.now.At.Add(pause), r.now.Now.Add(pause)
+	r.now.Group = lost
+	r.pass(time.Second)
+	r.now.Group = group
+	r.pass(time.Minute)
+	if want := []string{"stuck begins", "stuck ends"}; !slices.Equal(r.log, want) {
+		t.Errorf("logged %q, want %q", r.log, want)
+	}
+	r.log = nil
+	r.now.At = r.now.At.Add(20 * time.Second)
+	r.pass(time.Minute)
+	if len(r.log) > 0 {
+		t.Errorf("a short pause is told: %q", r.log)
 	}
 }

@@ -29,7 +29,7 @@ func (l *latches) settle(at time.Time, now []Reason) []Change {
 	}
 	for _, r := range now {
 		has := (*l)[r.Code]
-		if has == nil {
+		if has == nil || !has.told && at.Sub(has.seen) >= over { // it was over, though nobody looked
 			has = &latch{Reason: Reason{Code: r.Code, Since: at}}
 			(*l)[r.Code] = has
 		}

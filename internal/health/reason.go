@@ -99,7 +99,7 @@ var rules = []rule{
 	{NATSAway, WaitingForNATS, true, soon, false, "a connection to NATS is down: see whether the server runs and can be reached; nothing has to be done here"},
 	{NATSNotReady, WaitingForNATS, true, soon, false, "NATS is connected, but does not answer a request that has to be answered first: look at JetStream"},
 	{StreamFull, NoSlotEnds, true, 0, false, "the JetStream stream is full, so nothing more is asked of the cameras: have its consumers catch up, or raise delivery.stream.max_bytes"},
-	{StoreLost, NoSlotEnds, false, 0, false, "NATS has lost a stream or bucket that was in use, and what it held: it is made again; give NATS a disk that lasts"},
+	{StoreLost, NoSlotEnds, false, 0, false, "NATS has lost what it had stored, a stream, a bucket, keys or the newest messages: it is made again, and the log says what; give NATS a disk that lasts"},
 	{NotStored, NoSlotEnds, false, soon, false, "NATS does not store tensors, and they are published again: the error says why"},
 	{PrefixUnknown, Beginning, true, soon, false, "the streams of a prefix could not be looked up yet, so nobody knows which to run: check the permission kinesisvideo:ListStreams and the network"},
 	{NoStreams, Beginning, true, soon, false, "there is no stream to read: check the prefix and the region"},

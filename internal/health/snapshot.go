@@ -20,10 +20,11 @@ type Snapshot struct {
 	Deaf bool
 	// Troubles are the last failures to publish, the newest of each code.
 	Troubles []Trouble
-	// Remade counts what NATS had lost and was made again.
-	Remade uint64
-	// Unfound are the prefixes whose streams have never been looked up, and why.
-	Unfound []string
+	// Lost counts how often NATS had lost what it had stored.
+	Lost uint64
+	// Prefixes are those by which streams are looked up. Unfound are those of them that have
+	// never been looked up, and why.
+	Prefixes, Unfound []string
 	// Group is what this replica should run, nil where there is no group.
 	Group *Group
 	// Cores says in a sentence that there are too few cores, "" if there are enough. A process

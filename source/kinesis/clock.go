@@ -227,12 +227,20 @@ func (c *clock) tell() {
 	switch {
 	case now == told:
 	case now == 0:
-		c.log.Info("the host's clock agrees with the service's again")
+		c.log.Info("the host's clock agrees with the service's again", "reason", clockReason(told))
 	case now > 0:
-		c.log.Warn("the host's clock is ahead of the service's, by whose time frames are asked for: set it, for example with NTP", "reason", "clock_ahead", "ahead", now.Round(dateStep/10))
+		c.log.Warn("the host's clock is ahead of the service's, by whose time frames are asked for: set it, for example with NTP", "reason", clockReason(now), "ahead", now.Round(dateStep/10))
 	default:
-		c.log.Warn("the host's clock is behind the service's, by whose time frames are asked for: set it, for example with NTP", "reason", "clock_behind", "behind", -now.Round(dateStep/10))
+		c.log.Warn("the host's clock is behind the service's, by whose time frames are asked for: set it, for example with NTP", "reason", clockReason(now), "behind", -now.Round(dateStep/10))
 	}
+}
+
+// clockReason is the name of the reason that the host's clock is ahead by so much.
+func clockReason(ahead time.Duration) string {
+	if ahead < 0 {
+		return "clock_behind"
+	}
+	return "clock_ahead"
 }
 
 // Now returns the present by the service's clock, as its answers tell it; before the first
