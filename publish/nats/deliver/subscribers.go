@@ -41,7 +41,7 @@ func newSubscribers(on []*dial.DataConnection) *subscribers {
 	s := &subscribers{inbox: nats.NewInbox() + ".", subjects: map[string]*subject{}}
 	for _, c := range on {
 		// This fails only on a closed connection, over which nothing is published.
-		_, _ = c.Client().Subscribe(s.inbox+"*", s.answered)
+		c.EachClient(func(nc *nats.Conn) { _, _ = nc.Subscribe(s.inbox+"*", s.answered) })
 	}
 	return s
 }

@@ -48,7 +48,9 @@ func Dial(o Options) (*Conn, error) {
 		if i > 1 {
 			name += fmt.Sprint("-", i)
 		}
-		wg.Go(func() { all[i], errs[i] = newConnection(o, name) })
+		data := o
+		data.reopens = true
+		wg.Go(func() { all[i], errs[i] = newConnection(data, name) })
 	}
 	wg.Wait()
 	if err := cmp.Or(errs...); err != nil {

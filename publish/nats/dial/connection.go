@@ -23,8 +23,10 @@ type Connection struct {
 	name    string
 	log     *slog.Logger
 	timeout time.Duration
-	nc      *nats.Conn
-	js      jetstream.JetStream
+	open    func() (*client, error)
+	reopens bool // see reopen
+	current atomic.Pointer[client]
+	opening sync.Mutex // held while current is made, and while closing is set
 	dialer  *dialer
 	closed  chan struct{} // closed by the last callback
 
@@ -44,8 +46,15 @@ type Connection struct {
 	lenient    bool // what is denied is only logged
 	direct     bool // large messages may be written past the client
 
-	mu sync.Mutex
-	up chan struct{} // closed while connected
+	mu       sync.Mutex
+	up       chan struct{} // closed while connected
+	reopened []func(*nats.Conn)
+}
+
+// A client is what the connection consists of until the client gives it up.
+type client struct {
+	nc *nats.Conn
+	js jetstream.JetStream
 }
 
 // Connect starts a single connection, for programs that need no more, such as
@@ -70,6 +79,7 @@ func newConnection(o Options, name string) (*Connection, error) {
 		onConnect: o.OnConnect,
 		onDenied:  o.OnDenied,
 		lenient:   o.lenient,
+		reopens:   o.reopens,
 		direct:    !o.NoDirectWrites,
 		up:        make(chan struct{}),
 	}
@@ -77,12 +87,19 @@ func newConnection(o Options, name string) (*Connection, error) {
 	if err := o.authenticate(&opts); err != nil {
 		return nil, err
 	}
-	if c.nc, err = opts.Connect(); err == nil {
-		c.js, err = jetstream.New(c.nc, jetstream.WithDefaultTimeout(c.timeout))
+	c.open = func() (*client, error) {
+		nc, err := opts.Connect()
+		if err != nil {
+			return nil, err
+		}
+		js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(c.timeout))
+		return &client{nc, js}, err
 	}
+	first, err := c.open()
 	if err != nil {
 		return nil, fmt.Errorf("NATS connection %s: %w", name, err)
 	}
+	c.current.Store(first)
 	return c, nil
 }
 
@@ -92,11 +109,11 @@ func (c *Connection) Name() string { return c.name }
 
 // Client returns the NATS client. Its methods block while a message is written.
 // Messages published through it are not ordered with those of [Connection.Publish].
-func (c *Connection) Client() *nats.Conn { return c.nc }
+func (c *Connection) Client() *nats.Conn { return c.current.Load().nc }
 
 // JetStream returns the JetStream client of the connection. Calls whose contexts have no
 // deadline wait for [Connection.WriteTimeout].
-func (c *Connection) JetStream() jetstream.JetStream { return c.js }
+func (c *Connection) JetStream() jetstream.JetStream { return c.current.Load().js }
 
 // Log returns the logger for events of the connection.
 func (c *Connection) Log() *slog.Logger { return c.log }
@@ -147,7 +164,15 @@ func (c *Connection) options(o Options, servers []string) nats.Options {
 		}
 	}
 	opts.ReconnectErrCB = func(_ *nats.Conn, err error) { c.failed.Store(&err); outage.began(err) }
-	opts.ClosedCB = func(*nats.Conn) { c.setDown(); close(c.closed) }
+	opts.ClosedCB = func(nc *nats.Conn) {
+		c.setDown()
+		if c.reopens && !c.closing.Load() {
+			c.log.Info("the client has given the NATS connection up, so it is made again", "err", nc.LastError())
+			go c.reopen()
+			return
+		}
+		close(c.closed)
+	}
 	opts.AsyncErrorCB = c.asyncError(outage)
 	opts.LameDuckModeHandler = func(*nats.Conn) { c.log.Info("the NATS server is about to stop") }
 	opts.DiscoveredServersCB = func(*nats.Conn) { c.log.Debug("more NATS servers are known") }
@@ -200,7 +225,7 @@ func (c *Connection) deny(err error) error {
 
 // grant forgets what was denied.
 func (c *Connection) grant() {
-	last := c.nc.LastError()
+	last := c.Client().LastError()
 	c.allowed.Store(&last)
 	c.denied.Store(nil)
 }
@@ -281,7 +306,7 @@ func (c *Connection) refused() error {
 			return err
 		}
 	}
-	return refusal(c.nc.LastError())
+	return refusal(c.Client().LastError())
 }
 
 // Flush returns nil when the server has processed everything that was published before.
@@ -296,11 +321,11 @@ func (c *Connection) Flush(ctx context.Context) error {
 	if !c.connected.Load() {
 		return fmt.Errorf("connection %s: %w", c.name, ErrNotConnected)
 	}
-	if err := c.nc.FlushWithContext(ctx); err != nil {
+	if err := c.Client().FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("connection %s: %w", c.name, err)
 	}
 	// The client knows by now what was refused, even if it has not called back.
-	return c.deny(c.nc.LastError())
+	return c.deny(c.Client().LastError())
 }
 
 // Answered waits until the server has answered everything that was sent before, and the
@@ -312,7 +337,7 @@ func (c *Connection) Answered(ctx context.Context) error {
 		return err
 	}
 	handled := make(chan struct{})
-	if err := c.nc.Barrier(func() { close(handled) }); err != nil {
+	if err := c.Client().Barrier(func() { close(handled) }); err != nil {
 		return fmt.Errorf("connection %s: %w", c.name, err)
 	}
 	select {
@@ -335,10 +360,61 @@ func (c *Connection) abandon() {
 // Close ends the connection and waits for its last callback. Messages that were not
 // flushed may be lost.
 func (c *Connection) Close() {
+	c.opening.Lock()
 	c.closing.Store(true)
-	c.nc.Close()
+	nc := c.Client()
+	c.opening.Unlock()
+	nc.Close()
 	<-c.closed
 }
+
+// reopenAfter is the pause before a client is made again.
+const reopenAfter = 250 * time.Millisecond
+
+// reopen makes the connection again after the client has given it up. It does so for good
+// at each error of the server that it does not know, such as a message that has become too
+// large because somebody has lowered max_payload.
+func (c *Connection) reopen() {
+	for {
+		<-time.After(reopenAfter)
+		c.opening.Lock()
+		if c.closing.Load() {
+			c.opening.Unlock()
+			close(c.closed)
+			return
+		}
+		made, err := c.open()
+		if err == nil {
+			c.current.Store(made)
+		}
+		c.opening.Unlock()
+		if err != nil {
+			c.log.Debug("the NATS connection cannot be made again, retrying", "err", err)
+			continue
+		}
+		c.reconnects.Add(1)
+		c.mu.Lock()
+		hooks := c.reopened
+		c.mu.Unlock()
+		for _, f := range hooks {
+			f(made.nc)
+		}
+		return
+	}
+}
+
+// EachClient calls f with the client, and with each that takes its place: its subscriptions
+// end with it.
+func (c *Connection) EachClient(f func(*nats.Conn)) {
+	c.mu.Lock()
+	c.reopened = append(c.reopened, f)
+	c.mu.Unlock()
+	f(c.Client())
+}
+
+// Closed returns a channel that is closed when the connection is, by Close or by an error
+// after which it is not made again.
+func (c *Connection) Closed() <-chan struct{} { return c.closed }
 
 // outage logs once that the connection was lost, and once that it is back.
 type outage struct {

@@ -127,7 +127,7 @@ func TestTheClientWritesTheSame(t *testing.T) {
 	for _, reply := range []string{"", "_INBOX.x.1"} {
 		c, r := connect(t, true)
 		for _, m := range messages() {
-			if err := c.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: m.Header, Data: m.Data}); err != nil {
+			if err := c.Client().PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: m.Header, Data: m.Data}); err != nil {
 				t.Fatalf("%q: %v", m.Subject, err)
 			}
 			if err := c.Flush(t.Context()); err != nil {
@@ -281,7 +281,7 @@ func TestTheClientRefusesTheSame(t *testing.T) {
 	c, _ := connect(t, false)
 	try := func(m publish.Message, reply string) {
 		t.Helper()
-		err := c.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: m.Header, Data: m.Data})
+		err := c.Client().PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: m.Header, Data: m.Data})
 		if isValid(m, reply, maxPayload) != (err == nil) {
 			t.Errorf("%.40q %.40q, reply %q: the client says: %v", m.Subject, m.Header, reply, err)
 		}

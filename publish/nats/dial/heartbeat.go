@@ -94,7 +94,7 @@ func (h *heartbeat) ping(ctx context.Context) {
 	// The client looks at the context only once it has its lock, which a stalled write
 	// may hold.
 	watch := time.AfterFunc(h.timeout, func() { _ = socket.abort(errUnconfirmed) })
-	err := h.conn.nc.FlushWithContext(timed)
+	err := h.conn.Client().FlushWithContext(timed)
 	watch.Stop()
 	switch {
 	case err == nil:

@@ -105,6 +105,7 @@ type Options struct {
 	NoDirectWrites bool
 
 	lenient bool // what the server denies is only logged
+	reopens bool // a connection that the client gives up is made again
 }
 
 // silent returns the options without OnConnect.

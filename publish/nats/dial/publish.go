@@ -43,7 +43,7 @@ func (c *Connection) Publish(m publish.Message, reply string) error {
 		return nil
 	case errors.Is(err, nats.ErrMaxPayload):
 		return drop(publish.DropTooLarge, &publish.SizeError{
-			Size: publish.Size(m), Limit: int(c.nc.MaxPayload()),
+			Size: publish.Size(m), Limit: int(c.Client().MaxPayload()),
 		})
 	case errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg), errors.Is(err, nats.ErrHeadersNotSupported):
 		return fmt.Errorf("message on subject %q: %w", m.Subject, err)
@@ -66,7 +66,7 @@ const largeMessage = 64 << 10
 func (c *Connection) write(m publish.Message, reply string) error {
 	s := c.plain.Load()
 	if s == nil || publish.Size(m) < largeMessage || !isValid(m, reply, c.MaxPayload()) || !c.flushClient() {
-		err := c.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: nats.Header(m.Header), Data: m.Data})
+		err := c.Client().PublishMsg(&nats.Msg{Subject: m.Subject, Reply: reply, Header: nats.Header(m.Header), Data: m.Data})
 		c.buffered.Store(true) // not before, or a flush between the two would clear it
 		return err
 	}
@@ -80,12 +80,12 @@ func (c *Connection) flushClient() bool {
 	if !c.buffered.Swap(false) {
 		return true
 	}
-	n, err := c.nc.Buffered()
+	n, err := c.Client().Buffered()
 	if err == nil && n > 0 {
 		ended, cancel := context.WithDeadline(context.Background(), time.Time{})
 		defer cancel()
-		_ = c.nc.FlushWithContext(ended) // writes everything and a ping, and does not wait for the answer
-		n, err = c.nc.Buffered()
+		_ = c.Client().FlushWithContext(ended) // writes everything and a ping, and does not wait for the answer
+		n, err = c.Client().Buffered()
 	}
 	flushed := err == nil && n == 0
 	if !flushed {

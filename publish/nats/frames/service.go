@@ -84,6 +84,16 @@ type Options struct {
 // Serve waits for the connection first. An error says that there is no service. It is a
 // [*dial.PermissionError] if the server does not allow one.
 func Serve(ctx context.Context, conn *dial.Conn, o Options) error {
+	for {
+		// It ends without an error when ctx ends, or with the connection.
+		if err := serve(ctx, conn, o); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// serve is Serve for as long as its connection lasts.
+func serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	if o.Concurrent <= 0 {
 		o.Concurrent = defaultConcurrent
 	}
@@ -118,9 +128,21 @@ func Serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	if err != nil {
 		return fmt.Errorf("NATS service: %w", err)
 	}
-	s.answerForwarded(ctx)
-	<-ctx.Done()
+	lasting, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-on.Closed():
+			stop()
+		case <-lasting.Done():
+		}
+	}()
+	s.answerForwarded(lasting)
+	<-lasting.Done()
 	s.end()
+	if ctx.Err() == nil {
+		return nil // the connection was closed, and its subscriptions with it
+	}
 	if err := added.stop(); err != nil {
 		return fmt.Errorf("NATS service: %w", err)
 	}
