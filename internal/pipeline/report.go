@@ -33,6 +33,9 @@ func (p *Pipeline) reports(ctx context.Context) {
 					s.queue.wake()
 				}
 			}
+			if len(streams) == 0 && outage.Recovered() {
+				p.opts.Log.Info("there are no cursors to save any more: the streams run elsewhere, or have ended")
+			}
 			due := p.due(streams, now)
 			if !p.save(ctx, due, &outage) {
 				for _, s := range due {

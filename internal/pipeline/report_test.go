@@ -52,6 +52,37 @@ func TestAnOutageIsLoggedSeldom(t *testing.T) {
 	}
 }
 
+// TestNothingToSaveEndsTheOutage: cursors that cannot be saved, and are then another replica's
+// to save, are told to be over.
+func TestNothingToSaveEndsTheOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		begin := time.Now()
+		r := &rig{follow: func(ctx context.Context, s Set) {
+			<-time.After(10 * time.Second)
+			s.Remove(ctx, "cam-1")
+			<-time.After(10 * time.Second)
+		}}
+		r.build(t, 1, time.Minute, func(o *Options, _ []Stream) {
+			o.Log = slog.New(slog.NewTextHandler(&log, nil))
+			o.Cursors = &sourcetest.Cursors{}
+		})
+		r.away = func() error {
+			if time.Since(begin) > 5*time.Second {
+				return errors.New("away")
+			}
+			return nil
+		}
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lost, over := strings.Count(log.String(), "could not be saved: after"), strings.Count(log.String(), "no cursors to save any more")
+		if lost != 1 || over != 1 {
+			t.Errorf("%d lines of trouble and %d of its end:\n%s", lost, over, log.String())
+		}
+	})
+}
+
 // TestSavingIsTriedAgainSoon: cursors that are saved seldom, and could not be, are not as
 // late again.
 func TestSavingIsTriedAgainSoon(t *testing.T) {
