@@ -37,7 +37,9 @@ const (
 	// atOnce bounds the streams that are acquired or released at the same time.
 	atOnce = 64
 	// logEvery is the least time between two lines about failures, which are retried.
-	logEvery = 10 * time.Second
+	logEvery = time.Minute
+	// problemFor is how long a failure is told as the reason that streams do not run.
+	problemFor = time.Minute
 )
 
 // Options configure a [Cluster].
@@ -67,6 +69,8 @@ type Cluster struct {
 	members   []lease.Member
 	placement Placement
 	moving    bool // streams are being given away
+	problem   error
+	failedAt  time.Time
 }
 
 // New returns a cluster without streams.
@@ -159,6 +163,8 @@ type Part struct {
 	Streams, Mine, Missing int
 	// Known says that the bucket tells the members of the group, and this replica is one.
 	Known bool
+	// Problem is why a call to the leases has failed within the last minute, nil if none has.
+	Problem error
 }
 
 // Part returns this replica's part of the group's streams.
@@ -168,6 +174,9 @@ func (c *Cluster) Part() Part {
 	p.Known = fresh && isMember(members, c.leases.Member())
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if time.Since(c.failedAt) < problemFor {
+		p.Problem = c.problem
+	}
 	for _, s := range c.streams {
 		if s.done {
 			continue
@@ -185,6 +194,9 @@ func (c *Cluster) Part() Part {
 
 // logFailure logs a failed call to the leases, unless another was logged lately.
 func (c *Cluster) logFailure(what string, err error, args ...any) {
+	c.mu.Lock()
+	c.problem, c.failedAt = err, time.Now()
+	c.mu.Unlock()
 	if c.failure.Failed() {
 		c.opts.Log.Warn(what, append(args, "err", err)...)
 	}

@@ -71,7 +71,7 @@ func newOutlet(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, l
 
 func stored(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, log *slog.Logger) *deliver.Stored {
 	return deliver.NewStored(b.conn, deliver.StoredOptions{
-		Stream: plan.Stream, Gaps: plan.Gaps, OnRetry: onRetry(m, &b.troubles, log), OnForeign: onForeign(m, log), Now: now,
+		Stream: plan.Stream, Gaps: plan.Gaps, OnRetry: onRetry(m, &b.troubles, plan.Stream.Name, log), OnForeign: onForeign(m, log), Now: now,
 	})
 }
 
@@ -246,12 +246,12 @@ const tellEvery = 10 * time.Second
 
 // onRetry returns a function that counts and notes messages that are published again. The
 // watchdog tells of them.
-func onRetry(m *metrics.Metrics, to *troubles, log *slog.Logger) func(reason string, err error) {
+func onRetry(m *metrics.Metrics, to *troubles, stream string, log *slog.Logger) func(reason string, err error) {
 	m.PublishErrors.WithLabelValues(deliver.Conflict) // the series exists before the first conflict
 	conflicts := &pacing.Outage{Every: tellEvery}
 	return func(reason string, err error) {
 		m.PublishErrors.WithLabelValues(reason).Inc()
-		to.note(reason, err)
+		to.note(reason, fmt.Errorf("stream %s: %w", stream, err))
 		if reason == deliver.Conflict && conflicts.Failed() {
 			log.Warn("somebody else publishes the same tensors, which is harmless, and double work", "err", err)
 		}

@@ -66,7 +66,11 @@ func (g *group) counts() (members, streams int) {
 
 func (g *group) part() *health.Group {
 	p := g.Part()
-	return &health.Group{Streams: p.Streams, Mine: p.Mine, Missing: p.Missing, Known: p.Known}
+	of := &health.Group{Streams: p.Streams, Mine: p.Mine, Missing: p.Missing, Known: p.Known}
+	if p.Problem != nil {
+		of.Problem = p.Problem.Error()
+	}
+	return of
 }
 
 // saveEvery returns how often the cursor of each stream is saved: the more streams the

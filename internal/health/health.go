@@ -186,13 +186,17 @@ func (m *Machine) explain(r *Report) {
 func (g *Group) lacks() bool { return g != nil && g.Streams > 0 && (g.Missing > 0 || !g.Known) }
 
 func (g *Group) detail() string {
-	switch {
-	case g == nil:
+	if g == nil {
 		return ""
-	case !g.Known:
-		return "this replica does not know the members of its group"
 	}
-	return fmt.Sprintf("%d of %d do not run", g.Missing, g.Mine)
+	text := fmt.Sprintf("%d of %d do not run", g.Missing, g.Mine)
+	if !g.Known {
+		text = "this replica does not know the members of its group"
+	}
+	if g.Problem != "" {
+		text += ": " + g.Problem
+	}
+	return text
 }
 
 // ready applies the rule of readiness.

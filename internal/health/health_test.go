@@ -193,7 +193,7 @@ func TestProcessReasons(t *testing.T) {
 		{NATSAway, false, 1, func(s *Snapshot) { s.Down = []string{"data-2"} }},
 		{NATSNotReady, false, 1, func(s *Snapshot) { s.Waiting = "JetStream stream cvfeeder: timeout" }},
 		{PrefixUnknown, false, 1, func(s *Snapshot) { s.Unfound = []string{"cam-: not answered yet"} }},
-		{NoStreams, false, 0, func(*Snapshot) {}},
+		{NoStreams, false, 0, func(s *Snapshot) { s.Prefixes = []string{"cam-"} }},
 		{NoStreams, false, 0, func(s *Snapshot) { s.Group = &Group{Known: true} }},
 		{NoOwner, false, 0, func(s *Snapshot) { s.Group = &Group{Streams: 5, Mine: 3, Missing: 3, Known: true} }},
 		{NoOwner, false, 0, func(s *Snapshot) { s.Group = &Group{Streams: 5} }},
@@ -609,5 +609,15 @@ func TestPause(t *testing.T) {
 	r.pass(time.Minute)
 	if len(r.log) > 0 {
 		t.Errorf("a short pause is told: %q", r.log)
+	}
+}
+
+// TestNoOwnerSaysWhy: the reason that streams of a group do not run has what the leases say.
+func TestNoOwnerSaysWhy(t *testing.T) {
+	r := newRun(t, Any, 1)
+	r.now.Group = &Group{Streams: 5, Mine: 2, Missing: 1, Known: true, Problem: "maximum bytes exceeded"}
+	r.pass(time.Minute)
+	if lines := r.last.Lines(); len(lines) != 1 || !strings.HasSuffix(lines[0], "(1 of 2 do not run: maximum bytes exceeded)") {
+		t.Errorf("%q", lines)
 	}
 }

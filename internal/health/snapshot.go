@@ -49,6 +49,8 @@ type Group struct {
 	Streams, Mine, Missing int
 	// Known says that the members of the group are known, and this replica is one of them.
 	Known bool
+	// Problem is why a stream could last not be acquired, "" if that is long ago.
+	Problem string
 }
 
 // A Stream is what is known of a stream.
