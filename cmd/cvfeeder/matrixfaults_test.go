@@ -33,6 +33,8 @@ type fault struct {
 	without func(mode) string
 	// breaks tells whether tensors cannot be delivered meanwhile.
 	breaks func(mode) bool
+	// quiet tells whether nothing is to be told, as nothing is affected.
+	quiet func(mode) bool
 	// loses says that what the server held is lost; repeats that consumers get again what
 	// they had got; unheard that nobody may be able to listen meanwhile.
 	loses, repeats, unheard bool
@@ -201,7 +203,7 @@ func serverFaults() []fault {
 			heal:   func(y *yard) { y.server["max_payload"] = "1MB"; y.restart(nil) },
 		},
 		{
-			name: "leaf cut", title: "leaf node cut from its hub", breaks: jetStream, hold: 6 * time.Second, unheard: true, prepare: prepareLeaf,
+			name: "leaf cut", title: "leaf node cut from its hub", breaks: jetStream, hold: 15 * time.Second, unheard: true, prepare: prepareLeaf,
 			strike: func(y *yard) { y.link.Stop() },
 			heal: func(y *yard) {
 				if err := y.link.Start(); err != nil {
@@ -209,7 +211,7 @@ func serverFaults() []fault {
 				}
 			},
 		},
-		{name: "busy", title: "NATS at 100% CPU: runs 2% of the time", hold: 10 * time.Second, strike: func(y *yard) {
+		{name: "busy", title: "NATS at 100% CPU: runs 2% of the time", hold: 10 * time.Second, quiet: always, strike: func(y *yard) {
 			done := make(chan struct{})
 			y.state = done
 			y.ended.Go(func() {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -359,45 +358,6 @@ func (y *yard) await(what string, limit time.Duration, check func() string) {
 		case <-time.After(100 * time.Millisecond):
 		case <-deadline:
 			y.t.Fatalf("%s: not within %v: %s", what, limit, why)
-		}
-	}
-}
-
-// mark notes where the logs end at present.
-func (y *yard) mark() {
-	for _, p := range y.feeders {
-		y.logged = append(y.logged, len(p.out.String()))
-	}
-}
-
-// loggedSince returns how often each warning was logged since mark, by each feeder, of each
-// stream and connection.
-func (y *yard) loggedSince() map[string]int {
-	lines := map[string]int{}
-	for i, p := range y.feeders {
-		for text := range strings.SplitSeq(p.out.String()[y.logged[i]:], "\n") {
-			var line struct {
-				Level, Msg, Stream, Connection, Outcome, What string
-			}
-			if json.Unmarshal([]byte(text), &line) == nil && line.Level != "INFO" {
-				lines[strings.Join([]string{fmt.Sprint("feeder-", i), line.Msg, line.Stream, line.Connection, line.Outcome, line.What}, " ")]++
-			}
-		}
-	}
-	return lines
-}
-
-// checkLog checks that a fault was logged, and not again and again. Of slots without
-// a tensor there is a line a second and stream. A connection may be lost when the fault
-// begins and when it ends.
-func (y *yard) checkLog(lines map[string]int, reason string, lasted time.Duration) {
-	if reason != "" && reason != noAnswer && len(lines) == 0 {
-		y.t.Error("nothing was logged")
-	}
-	for what, n := range lines {
-		most := 2 + int(lasted/(10*time.Second))
-		if n > most && !strings.Contains(what, "slots without a tensor") {
-			y.t.Errorf("logged %d times: %s", n, what)
 		}
 	}
 }
