@@ -234,7 +234,7 @@ func (f *families) addSources(src Sources) {
 			members, _ := src.Group()
 			return float64(members)
 		})
-		f.gaugeFunc("cvfeeder_cluster_streams", "Streams that the group shares, whichever replica runs them.", func() float64 {
+		f.gaugeFunc("cvfeeder_cluster_streams", "Streams that the group shares and that have not ended, whichever replica runs them, by the config of this one.", func() float64 {
 			_, streams := src.Group()
 			return float64(streams)
 		})

@@ -143,17 +143,20 @@ func (c *Cluster) Find(name string) (pipeline.Stream, bool) {
 	return pipeline.Stream{}, false
 }
 
-// Counts returns how many members the group has, how many streams it has, and how many
-// of these run here.
+// Counts returns how many members the group has, how many streams it has that have not
+// ended, and how many of these run here.
 func (c *Cluster) Counts() (members, streams, running int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.streams {
+		if !s.done {
+			streams++
+		}
 		if s.running {
 			running++
 		}
 	}
-	return len(c.members), len(c.streams), running
+	return len(c.members), streams, running
 }
 
 // A Part is a replica's part of the group's streams.
