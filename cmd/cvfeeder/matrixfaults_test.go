@@ -203,6 +203,11 @@ func serverFaults() []fault {
 			heal:   func(y *yard) { y.server["max_payload"] = "1MB"; y.restart(nil) },
 		},
 		{
+			name: "max_payload reloaded", title: "max_payload lowered, and raised, by a reload", breaks: always, hold: 5 * time.Second,
+			strike: func(y *yard) { y.server["max_payload"] = "3000"; y.reload() },
+			heal:   func(y *yard) { y.server["max_payload"] = "1MB"; y.reload() },
+		},
+		{
 			name: "leaf cut", title: "leaf node cut from its hub", breaks: jetStream, hold: 15 * time.Second, unheard: true, prepare: prepareLeaf,
 			strike: func(y *yard) { y.link.Stop() },
 			heal: func(y *yard) {

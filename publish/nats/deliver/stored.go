@@ -404,6 +404,9 @@ func (s *Stored) put(ctx context.Context, on *dial.DataConnection, m publish.Mes
 	ack, err := on.JetStream().PublishMsg(ctx, msg, opts...)
 	if err != nil {
 		s.doubtful.Store(true)
+		if errors.Is(err, nats.ErrMaxPayload) {
+			on.DoubtLimit()
+		}
 		return nil, s.tooLarge(err, m, int(on.Client().MaxPayload()))
 	}
 	return ack, nil

@@ -25,6 +25,7 @@ type Connection struct {
 	timeout time.Duration
 	open    func() (*client, error)
 	reopens bool // see reopen
+	limit   limitDoubt
 	current atomic.Pointer[client]
 	opening sync.Mutex // held while current is made, and while closing is set
 	dialer  *dialer
@@ -95,6 +96,7 @@ func newConnection(o Options, name string) (*Connection, error) {
 		js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(c.timeout))
 		return &client{nc, js}, err
 	}
+	c.limit = newLimitDoubt(opts, o)
 	first, err := c.open()
 	if err != nil {
 		return nil, fmt.Errorf("NATS connection %s: %w", name, err)
@@ -238,6 +240,7 @@ func (c *Connection) setUp(nc *nats.Conn) {
 	if !c.connected.Swap(true) {
 		close(c.up)
 	}
+	c.limit.met(nc.MaxPayload())
 	c.mu.Unlock()
 	if c.onConnect != nil {
 		c.onConnect(int(c.maxPayload.Load()))
@@ -366,6 +369,7 @@ func (c *Connection) Close() {
 	c.opening.Unlock()
 	nc.Close()
 	<-c.closed
+	c.limit.looking.Wait()
 }
 
 // reopenAfter is the pause before a client is made again.

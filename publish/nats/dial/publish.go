@@ -42,6 +42,7 @@ func (c *Connection) Publish(m publish.Message, reply string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, nats.ErrMaxPayload):
+		c.DoubtLimit()
 		return drop(publish.DropTooLarge, &publish.SizeError{
 			Size: publish.Size(m), Limit: int(c.Client().MaxPayload()),
 		})
