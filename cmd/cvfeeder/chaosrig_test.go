@@ -35,6 +35,7 @@ const serverConfig = `
 server_name: n%d
 listen: %q
 jetstream: {store_dir: %q}
+include %q
 cluster: {
   name: chaos, listen: %q, no_advertise: true, advertise: "127.0.0.1:1", routes: [%s]
 }
@@ -63,7 +64,10 @@ type town struct {
 	routes  [][]*toxiproxy.Proxy // by server, to the others; nil for itself
 	urls    []string             // of the servers themselves
 	log     string               // the fake's, of requests
+	access  string               // a file of the servers' config: who may do what
+	clocks  []string             // by feeder, files with how far its clock is ahead; none if it cannot be set
 	from    time.Time
+	calm    time.Time // of the last blow
 	to      time.Time
 }
 
@@ -73,7 +77,8 @@ func newTown(t *testing.T, length time.Duration) *town {
 	zerolog.SetGlobalLevel(zerolog.Disabled)
 	w := &town{t: t, dir: t.TempDir()}
 	w.from = time.Now().Truncate(time.Second).Add(time.Second)
-	w.to = w.from.Add(length)
+	w.calm = w.from.Add(length)
+	w.to = w.calm.Add(calmTime)
 	fakeAddress := lastingAddress(w.t)
 	w.log = filepath.Join(w.dir, "requests")
 	w.fake = w.process(nil, "cvfeeder", "fake", "--listen", fakeAddress, "--streams", fmt.Sprint(chaosStreams),
@@ -127,6 +132,8 @@ func (w *town) startServers() {
 	if out, err := build.CombinedOutput(); err != nil {
 		w.t.Fatalf("%v: %v\n%s", build, err, out)
 	}
+	w.access = filepath.Join(w.dir, "access.conf")
+	w.write(w.access, allAllowed)
 	var clients, routes []string
 	for range chaosServers {
 		clients, routes = append(clients, lastingAddress(w.t)), append(routes, lastingAddress(w.t))
@@ -141,9 +148,9 @@ func (w *town) startServers() {
 			}
 		}
 		w.routes = append(w.routes, others)
-		w.urls = append(w.urls, "nats://"+clients[i])
+		w.urls = append(w.urls, "nats://reader:pw@"+clients[i])
 		file := filepath.Join(w.dir, fmt.Sprintf("n%d.conf", i))
-		w.write(file, fmt.Sprintf(serverConfig, i, clients[i], filepath.Join(w.dir, fmt.Sprint("store", i)), routes[i], strings.Join(urls, ", ")))
+		w.write(file, fmt.Sprintf(serverConfig, i, clients[i], filepath.Join(w.dir, fmt.Sprint("store", i)), "access.conf", routes[i], strings.Join(urls, ", ")))
 		w.servers = append(w.servers, w.process(nil, program, "-c", file))
 	}
 }
@@ -152,8 +159,8 @@ func (w *town) addFeeder(i int, fake string) {
 	var proxies []*toxiproxy.Proxy
 	var urls []string
 	for _, url := range w.urls {
-		p := w.proxy(strings.TrimPrefix(url, "nats://"))
-		proxies, urls = append(proxies, p), append(urls, "nats://"+p.Listen)
+		p := w.proxy(strings.TrimPrefix(url, "nats://reader:pw@"))
+		proxies, urls = append(proxies, p), append(urls, "nats://feeder:pw@"+p.Listen)
 	}
 	w.toNATS = append(w.toNATS, proxies)
 	w.toFake = append(w.toFake, w.proxy(fake))
@@ -164,7 +171,13 @@ func (w *town) addFeeder(i int, fake string) {
 	}
 	file := filepath.Join(w.dir, fmt.Sprintf("feeder-%d.yaml", i))
 	w.write(file, fmt.Sprintf(chaosConfig, "http://"+w.toFake[i].Listen, strings.Join(urls, ","), chaosLease, streams.String()))
-	w.feeders = append(w.feeders, w.process([]string{fmt.Sprintf("AWS_SDK_UA_APP_ID=feeder-%d", i)}, "cvfeeder", "run", "-c", file))
+	env, program := []string{fmt.Sprintf("AWS_SDK_UA_APP_ID=feeder-%d", i)}, "cvfeeder"
+	if own := programWithClock(w.t); own != "" {
+		clock := filepath.Join(w.dir, fmt.Sprintf("clock-%d", i))
+		w.write(clock, "0")
+		w.clocks, env, program = append(w.clocks, clock), append(env, clockVariable+"="+clock), own
+	}
+	w.feeders = append(w.feeders, w.process(env, program, "run", "-c", file))
 }
 
 // chaosInterval returns that of a stream.
@@ -244,13 +257,15 @@ func (w *town) cut(name string, hole bool, links ...*toxiproxy.Proxy) blow {
 func (w *town) toFeeder(i int, rng *rand.Rand) blow {
 	name := fmt.Sprintf("feeder-%d", i)
 	hole := rng.IntN(2) == 0
-	switch rng.IntN(5) {
+	switch rng.IntN(6) {
 	case 0, 1:
 		return killed(name, w.feeders[i])
 	case 2:
 		return paused(name, w.feeders[i])
 	case 3:
 		return w.cut(name+" to NATS", hole, w.toNATS[i]...)
+	case 4:
+		return w.clockOff(name, i, rng)
 	default:
 		return w.cut(name+" to Kinesis", hole, w.toFake[i])
 	}
@@ -261,11 +276,13 @@ func (w *town) toServers(rng *rand.Rand) blow {
 	i := rng.IntN(len(w.servers))
 	name := fmt.Sprintf("n%d", i)
 	hole := rng.IntN(2) == 0
-	switch rng.IntN(3) {
+	switch rng.IntN(4) {
 	case 0:
 		return killed(name, w.servers[i])
 	case 1:
 		return paused(name, w.servers[i])
+	case 2:
+		return busy(name, w.servers[i])
 	default:
 		var links []*toxiproxy.Proxy
 		for j := range w.servers {
@@ -341,11 +358,15 @@ func (w *town) rage(seed uint64, end time.Time) (blows map[string]int) {
 		})
 	}
 	for i := range w.feeders {
-		suffer(uint64(i), 5*time.Second, 3*chaosLease, func(rng *rand.Rand) blow { return w.toFeeder(i, rng) })
+		suffer(uint64(i), 5*time.Second, 3*chaosLease, func(rng *rand.Rand) blow {
+			w.revive(w.feeders[i])
+			return w.toFeeder(i, rng)
+		})
 	}
 	suffer(100, 7*time.Second, 2*chaosLease, w.toServers)
 	suffer(101, 15*time.Second, chaosLease, w.toTheFake)
 	suffer(102, 25*time.Second, chaosLease, w.toTheBucket)
+	suffer(103, 40*time.Second, 2*chaosLease, w.toTheUser)
 	all.Wait()
 	return blows
 }

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +49,8 @@ type process struct {
 	t    *testing.T
 	args []string
 	env  []string // besides that of the test
+
+	mu   sync.Mutex // guards cmd
 	cmd  *exec.Cmd
 	out  *natstest.Log
 	done chan struct{} // closed when it has ended
@@ -56,6 +59,8 @@ type process struct {
 
 func (p *process) start() {
 	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.out, p.done = new(natstest.Log), make(chan struct{})
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
@@ -64,13 +69,18 @@ func (p *process) start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
+	go func(cmd *exec.Cmd, done chan struct{}) {
+		p.err = cmd.Wait()
+		close(done)
+	}(p.cmd, p.done)
 }
 
-func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) } // it may have ended
+// signal sends a signal to the process, which may have ended.
+func (p *process) signal(s syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.cmd.Process.Signal(s)
+}
 
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()

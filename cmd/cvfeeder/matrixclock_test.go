@@ -72,14 +72,22 @@ var clockBuild struct {
 	dir, program, cannot string
 }
 
+// clockVariable names the file with the seconds that a clock is ahead.
+const clockVariable = "CVFEEDER_TEST_CLOCK"
+
 // prepareClock has the feeders run with a clock of their own.
 func prepareClock(y *yard) {
-	clockBuild.Do(func() { clockBuild.program, clockBuild.cannot = buildWithClock(y.t) })
-	if y.cannot = clockBuild.cannot; y.cannot != "" {
+	if y.program = programWithClock(y.t); y.program == "" {
+		y.cannot = clockBuild.cannot
 		return
 	}
-	y.program = clockBuild.program
-	y.env = append(y.env, "CVFEEDER_TEST_CLOCK="+y.write("clock", "0"))
+	y.env = append(y.env, clockVariable+"="+y.write("clock", "0"))
+}
+
+// programWithClock returns the program with a clock of its own, or "".
+func programWithClock(t *testing.T) string {
+	clockBuild.Do(func() { clockBuild.program, clockBuild.cannot = buildWithClock(t) })
+	return clockBuild.program
 }
 
 // buildWithClock builds the program in a directory that stays until the tests have ended,
