@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"github.com/cvfeeder/cvfeeder/internal/cluster"
@@ -243,6 +245,9 @@ func TestTheEnd(t *testing.T) {
 	if len(y.running) > 0 {
 		t.Errorf("what has ended was started again: %v", slices.Collect(maps.Keys(y.running)))
 	}
+	if _, streams, _ := late.cluster.Counts(); streams != 0 {
+		t.Errorf("%d streams count that have ended", streams)
+	}
 }
 
 // A sink counts what it is given.
@@ -302,4 +307,30 @@ func TestNothingPassesWithoutALease(t *testing.T) {
 	if out != passed {
 		t.Errorf("without the lease: %+v passed", out)
 	}
+}
+
+// TestTheBucketIsFull: what the bucket of the leases answers is told as the reason that
+// streams do not run.
+func TestTheBucketIsFull(t *testing.T) {
+	y := newYard(t)
+	conn, err := dial.Dial(dial.Options{URL: y.url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if err := conn.Control().WaitConnected(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.Control().JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: lease.Bucket, LimitMarkerTTL: time.Minute, MaxBytes: 700})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := y.start("a", 10, 0)
+	y.within(func() error {
+		p := a.cluster.Part()
+		if p.Missing == 0 || p.Problem == nil || !strings.Contains(p.Problem.Error(), "maximum bytes exceeded") {
+			return fmt.Errorf("%+v", p)
+		}
+		return nil
+	})
 }
