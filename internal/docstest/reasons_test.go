@@ -31,6 +31,13 @@ func TestReasons(t *testing.T) {
 	for _, c := range health.Codes() {
 		want = append(want, string(c))
 	}
+	for _, m := range regexp.MustCompile(`cvfeeder_not_ready\{reason=~?"([^"]+)"\}`).FindAllStringSubmatch(alerts, -1) {
+		for code := range strings.SplitSeq(m[1], "|") {
+			if !slices.Contains(health.Codes(), health.Code(code)) {
+				t.Errorf("an alert is for %s, which is no reason", code)
+			}
+		}
+	}
 	slices.Sort(have)
 	slices.Sort(want)
 	if !slices.Equal(have, want) {
