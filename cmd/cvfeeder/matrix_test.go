@@ -15,9 +15,9 @@ import (
 )
 
 var (
-	matrixAll   = flag.Bool("matrix", false, "let TestMatrix run all cells, which takes half an hour, instead of a few")
+	matrixAll   = flag.Bool("matrix", false, "let TestMatrix run all cells, which takes ten minutes, instead of a few")
 	matrixTable = flag.Bool("matrix-table", false, "let TestMatrix write its table into docs/reliability.md")
-	matrixWidth = flag.Int("matrix-width", 6, "how many cells of TestMatrix run at the same time")
+	matrixWidth = flag.Int("matrix-width", 8, "how many cells of TestMatrix run at the same time")
 )
 
 // backWithin is how soon after a fault all is well again, and smallBackWithin the same in
