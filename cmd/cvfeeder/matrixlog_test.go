@@ -108,7 +108,8 @@ func (t *tale) note(l line, begins, over bool) {
 	}
 	for _, stream := range l.streams() {
 		t.process = stream == ""
-		t.twice = t.twice || t.open[stream] == begins
+		// What is over may have begun before the fault, or on a stream that was another replica's since.
+		t.twice = t.twice || begins && t.open[stream] || over && t.process && t.begins > 0 && !t.open[stream]
 		if t.open[stream] = true; over {
 			delete(t.open, stream)
 		}
