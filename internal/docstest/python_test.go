@@ -123,6 +123,11 @@ func TestPythonConsumer(t *testing.T) {
 		{tensorOf("b", transform.Float16, transform.NHWC), "cvf.t.cam-1.b 2026-01-02T03:04:05.200Z float16 (1, 2, 2, 3) 5.5"},
 		{tensorOf("c", transform.Uint8, transform.NHWC), "cvf.t.cam-1.c 2026-01-02T03:04:05.200Z uint8 (1, 2, 2, 3) 5.5"},
 	} {
+		gap := publish.Gap{Stream: "cam-1", From: 1767323045200, To: 1767323045200, Slots: 1, Reason: "no_media"}
+		inline := publish.NewInlineGap(tt.message.Subject, gap, &transform.Output{Name: "a", Fingerprint: "3f2a"})
+		if err := live.Publish(t.Context(), inline); err != nil && !errors.Is(err, publish.ErrUnwatched) {
+			t.Fatal(err) // nothing is shown of it, and the next tensors are
+		}
 		got := publishUntilShown(t, live, tt.message, lines)
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Error(diff)

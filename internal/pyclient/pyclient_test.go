@@ -46,7 +46,7 @@ func TestPythonClient(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider")
 	cmd.Dir = client
-	cmd.Env = append(os.Environ(), "CVFEEDER_NATS="+f.url, "CVFEEDER_FEEDER="+control.URL)
+	cmd.Env = append(os.Environ(), "CVFEEDER_NATS="+f.url, "CVFEEDER_FEEDER="+control.URL, "CVFEEDER_NATS_SERVER="+natsServer(ctx, t))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -54,6 +54,18 @@ func TestPythonClient(t *testing.T) {
 		return
 	}
 	t.Logf("%s", &out)
+}
+
+// natsServer builds the NATS server, for the tests that kill and stop its process, and
+// returns the path of the program.
+func natsServer(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "nats-server")
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/nats-io/nats-server/v2").CombinedOutput()
+	if err != nil {
+		t.Fatalf("building nats-server: %v\n%s", err, out)
+	}
+	return path
 }
 
 // watch makes "go test" run the test again when a Python file has changed. Otherwise it

@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nats.aio.client import Client
 
 NATS = os.environ.get("CVFEEDER_NATS", "")
 FEEDER = os.environ.get("CVFEEDER_FEEDER", "")
+NATS_SERVER = os.environ.get("CVFEEDER_NATS_SERVER", "")
 
 needs_server = pytest.mark.skipif(
     not NATS or not FEEDER,
@@ -101,3 +109,115 @@ async def feed(stream: str, count: int = 1, **changes: Any) -> Any:
         "Fingerprint": "3f2a",
     }
     return await ask("/tensors", **(request | changes))
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+    return port
+
+
+class Server:
+    """A nats-server in a process of its own, which can be killed, stopped and wiped."""
+
+    def __init__(self, directory: Path, config: str = "") -> None:
+        """Start it."""
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._store = directory / "store"
+        self._config = directory / "nats.conf"
+        self.configure(config)
+        self.start()
+
+    def configure(self, config: str) -> None:
+        """Set what the next start reads."""
+        jetstream = "" if "jetstream" in config else f'jetstream {{store_dir: "{self._store}"}}\n'
+        self._config.write_text(f"{jetstream}{config}\n")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = [NATS_SERVER, "-c", str(self._config), "-a", "127.0.0.1", "-p", str(self.port)]
+        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)  # noqa: S603
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            else:
+                return
+
+    def kill(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._process.wait()
+
+    def wipe(self) -> None:
+        """Kill it, and remove all that it has stored."""
+        self.kill()
+        shutil.rmtree(self._store, ignore_errors=True)
+
+    def stop(self) -> None:
+        """Make it answer nothing, with its connections open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End stop."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def shut_down(self) -> None:
+        """End it in an orderly way, as a rolling restart does."""
+        self._process.terminate()
+        self._process.wait()
+
+
+class Proxy:
+    """A proxy before a server that can drop all that it gets, as a firewall does."""
+
+    def __init__(self, port: int) -> None:
+        """Prepare a proxy for a port."""
+        self.dropping = False
+        self.connections = 0
+        self._port = port
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        """Start it."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop it."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        there = None
+        try:
+            back, there = await asyncio.open_connection("127.0.0.1", self._port)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._copy(reader, there))
+                group.create_task(self._copy(back, writer))
+        except (OSError, asyncio.CancelledError, ExceptionGroup):
+            pass
+        finally:
+            for w in (writer, there):
+                if w is not None:
+                    w.close()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            if not self.dropping:
+                writer.write(data)
+                await writer.drain()
+        raise ConnectionError

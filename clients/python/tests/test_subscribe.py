@@ -245,8 +245,8 @@ async def test_refused_credentials_are_an_error_at_once() -> None:
 
 async def test_waiting_for_a_server_can_be_cancelled() -> None:
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.3):
-            await cvfeeder.subscribe(servers="nats://127.0.0.1:1").get()
+        async with asyncio.timeout(0.3), cvfeeder.subscribe(servers="nats://127.0.0.1:1"):
+            pass
     assert not any(thread.name == "cvfeeder" for thread in threading.enumerate())
 
 

@@ -2,30 +2,42 @@
 
     import cvfeeder
 
-    async for t in cvfeeder.subscribe("cvf.t.>", servers="nats://127.0.0.1:4222", newest=True):
+    for t in cvfeeder.subscribe("cvf.t.>", servers="nats://127.0.0.1:4222", newest=True):
         boxes = model(t.normalize())            # or t.array, t.to_torch(), t.to_oip(...)
         print(t.stream, t.time, t.to_source(boxes))
 
-`subscribe` reads core NATS, `pull` reads a JetStream stream with acknowledgements, and
-`subscribe_gaps` reads the events that say which frames are missing, and why. The
-connection runs in its own thread, so a model may keep the event loop busy; it reconnects
-by itself. Headers and sizes are checked before a message is used.
+With asyncio it is ``async for``. `subscribe` reads core NATS, `pull` reads a JetStream stream
+with acknowledgements, and `subscribe_gaps` reads the events that say which frames are missing,
+and why. The connection runs in its own thread, so a model may keep the event loop busy, and
+it works in notebooks; it reconnects by itself. Headers and sizes are checked before a message
+is used.
+
+Every wait ends: with what it is for, with ReadTimeout if it was given a timeout, with Closed
+if the reader is closed meanwhile, or with the error in the way, a CvfeederError.
 """
 
 from ._decoder import parse
-from .errors import CvfeederError, InvalidMessage, SpecMismatch
+from ._options import ConnectOptions
+from .delivery import Sent
+from .errors import Closed, CvfeederError, InvalidMessage, ReadTimeout, SpecMismatch
 from .gap import Gap
 from .oip import InferRequest
 from .pulling import Pull, pull
 from .subscription import Subscription, subscribe, subscribe_gaps
 from .tensor import Tensor
 
+__version__ = "0.1.0"
+
 __all__ = [
+    "Closed",
+    "ConnectOptions",
     "CvfeederError",
     "Gap",
     "InferRequest",
     "InvalidMessage",
     "Pull",
+    "ReadTimeout",
+    "Sent",
     "SpecMismatch",
     "Subscription",
     "Tensor",

@@ -132,6 +132,10 @@ class Joiner:
         self._shrink()
         return None
 
+    def unfinished(self) -> list[Msg]:
+        """Return the parts of tensors that are not complete yet."""
+        return [m for a in self._assemblies.values() for m in a.parts.values()]
+
     def _pass(self, key: tuple[str, Identity]) -> None:
         """Note that something else has arrived on a subject."""
         if not self._repeats:

@@ -12,14 +12,15 @@ from ._chunks import Joiner
 from .errors import InvalidMessage, SpecMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from nats.aio.msg import Msg
 
+    from .delivery import Sent
     from .gap import Gap
     from .tensor import Tensor
 
-    Answer = Callable[[list[Msg], bytes], Awaitable[None]]
+    Answer = Callable[[list[str], bytes], Sent]
 
 log = logging.getLogger("cvfeeder")
 
@@ -93,4 +94,5 @@ class Decoder:
         answer = self._answer
         if answer is None:
             return item
-        return replace(item, _reply=lambda text: answer(messages, text))
+        inboxes = [m.reply for m in messages]
+        return replace(item, _reply=lambda text: answer(inboxes, text), _inboxes=inboxes)

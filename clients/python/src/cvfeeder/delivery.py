@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Generator, Sequence
+
+
+class Sent:
+    """An answer to JetStream that is on its way.
+
+    It needs no more attention. To be sure that it has left this process, ``await`` it, or
+    call `result` where nothing can be awaited.
+    """
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: Future[None] | None = None) -> None:
+        """Follow a future; without one the answer was sent already."""
+        if future is None:
+            future = Future()
+            future.set_result(None)
+        self._future = future
+
+    def __await__(self) -> Generator[object, None, None]:
+        """Wait until the answer was sent."""
+        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+
+    def result(self, timeout: float | None = 10) -> None:
+        """Block until the answer was sent, at most for some seconds; then raise TimeoutError."""
+        self._future.result(timeout)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -15,23 +42,24 @@ class Delivered:
 
     #: The NATS subject, for example ``cvf.t.front-door.detector``.
     subject: str
-    _reply: Callable[[bytes], Awaitable[None]] | None = field(default=None, repr=False)
+    _reply: Callable[[bytes], Sent] | None = field(default=None, repr=False)
+    _inboxes: Sequence[str] = field(default=(), repr=False)  # where JetStream expects answers
 
-    async def ack(self) -> None:
+    def ack(self) -> Sent:
         """Acknowledge this to JetStream, so that it is not delivered again.
 
-        Without JetStream this does nothing.
+        It works with and without ``await``; see `Sent`. If NATS is away, the answer is kept,
+        and sent when it is back. Without JetStream this does nothing.
         """
-        await self._answer(b"+ACK")
+        return self._answer(b"+ACK")
 
-    async def nak(self, delay: float = 0) -> None:
+    def nak(self, delay: float = 0) -> Sent:
         """Ask JetStream to deliver this again, after a delay in seconds."""
-        await self._answer(b'-NAK {"delay": %d}' % int(delay * 1e9) if delay > 0 else b"-NAK")
+        return self._answer(b'-NAK {"delay": %d}' % int(delay * 1e9) if delay > 0 else b"-NAK")
 
-    async def in_progress(self) -> None:
+    def in_progress(self) -> Sent:
         """Ask JetStream for more time: its wait for the acknowledgement starts again."""
-        await self._answer(b"+WPI")
+        return self._answer(b"+WPI")
 
-    async def _answer(self, answer: bytes) -> None:
-        if self._reply is not None:
-            await self._reply(answer)
+    def _answer(self, answer: bytes) -> Sent:
+        return Sent() if self._reply is None else self._reply(answer)

@@ -11,3 +11,11 @@ class InvalidMessage(CvfeederError, ValueError):  # noqa: N818 - it names what i
 
 class SpecMismatch(CvfeederError):  # noqa: N818 - it names what it is about
     """A tensor was made with other preprocessing than the consumer expects."""
+
+
+class ReadTimeout(CvfeederError, TimeoutError):  # noqa: N818 - as the built-in one does not say
+    """Nothing came within the time that was given. The next read may have more luck."""
+
+
+class Closed(CvfeederError):  # noqa: N818 - it names what it is about
+    """The reader was closed, perhaps by another task or thread."""

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
+import nats.errors
 from nats.js.api import AckPolicy, ConsumerConfig
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
 
 from ._chunks import cost
+from ._connection import RETRY, Source, flush
 from ._decoder import Decoder
 from ._mailbox import Mailbox
+from ._options import CONNECT_TIMEOUT, URL, ConnectOptions, check, overlap, servers_of, subjects_of
 from ._reader import Reader
-from .errors import CvfeederError, InvalidMessage
+from .errors import CvfeederError, InvalidMessage, SpecMismatch
 from .gap import Gap
-from .subscription import BUFFER, URL
+from .subscription import BUFFER
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine
+    from collections.abc import Collection, Sequence
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+    from nats.js.api import ConsumerInfo
 
+    from .delivery import Sent
     from .tensor import Tensor
 
 T = TypeVar("T", covariant=True)  # noqa: PLC0105 - T is the usual name
@@ -32,6 +42,8 @@ BATCH = 4  # messages
 BATCH_BYTES = 32 << 20
 EXPIRES = 10.0  # seconds that a request waits for messages
 HEARTBEAT = 2.0  # seconds between the server's heartbeats meanwhile
+OVERLAPS = (10099, 10100)  # JetStream's codes for a second consumer of a subject in a work queue
+ABSENT = (10039, 10076)  # for no JetStream
 
 log = logging.getLogger("cvfeeder")
 
@@ -45,65 +57,93 @@ class Pull(Reader[T]):
 
     def __init__(
         self,
+        subjects: tuple[str, ...],
+        servers: list[str],
+        settings: dict[str, Any],
+        options: ConnectOptions,
+    ) -> None:
+        """Prepare a consumer; see `pull`."""
+        self._subjects, self._settings = subjects, settings
+        super().__init__(servers, options)
+
+    def _new_source(self) -> Source:
+        patience = self._options.get("connect_timeout", CONNECT_TIMEOUT)
+        return _Pulled(self._subjects, patience=patience, **self._settings)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how another process makes the same consumer."""
+        return type(self), (self._subjects, self._servers, self._settings, self._options)
+
+
+class _Pulled(Source):
+    def __init__(
+        self,
+        subjects: tuple[str, ...],
+        *,
         stream: str,
         durable: str,
-        subject: str,
-        *,
         gaps: bool,
         expect_spec: str | Collection[str] | None,
         strict: bool,
         batch: int,
         batch_bytes: int,
-        options: dict[str, Any],
+        patience: float | None,
     ) -> None:
-        """Prepare a consumer; see `pull`."""
         decoder = Decoder(limit=BUFFER, expect_spec=expect_spec, strict=strict, answer=self._answer)
-        super().__init__(decoder, options)
-        self._stream, self._durable, self._subject = stream, durable, subject
-        self._gaps = gaps
-        self._batch, self._batch_bytes = batch, batch_bytes
-        self._mailbox: Mailbox[Msg] = Mailbox(BUFFER)
-        self._client: Client
+        # A batch is bounded, so the mailbox need not be.
+        super().__init__(subjects, Mailbox(sys.maxsize, self._want), decoder)
+        self._stream, self._durable, self._gaps = stream, durable, gaps
+        self._batch, self._batch_bytes, self._patience = batch, batch_bytes, patience
+        self._wanted = asyncio.Event()
+        self._received: asyncio.Queue[Msg] = asyncio.Queue()
+        self._refused: deque[str] = deque(maxlen=1000)  # where to answer for other specs
         self._inbox = ""
         self._request = 0  # the number of the last request
         self._open = 0  # messages that it may still bring
         self._asked = 0  # messages that it asked for
         self._single = False  # the next message is larger than batch_bytes
 
-    async def _subscribe(self, client: Client) -> None:
-        self._client = client
+    def _want(self) -> None:
+        self.connection.wake(self._wanted)
+
+    async def run(self, client: Client) -> None:
         self._inbox = client.new_inbox()
+        self._received = asyncio.Queue()
         self._open = 0
-        self._mailbox = Mailbox(BUFFER)  # what it held is delivered again
-        await client.subscribe(f"{self._inbox}.*", cb=self._receive)
-        js = client.jetstream()
-        try:
-            info = await js.consumer_info(self._stream, self._durable)
-        except NotFoundError:
-            config = ConsumerConfig(
-                durable_name=self._durable,
-                filter_subject=self._subject,
-                ack_policy=AckPolicy.EXPLICIT,
-            )
-            try:
-                info = await js.add_consumer(self._stream, config)
-            except NotFoundError:
-                raise CvfeederError(
-                    f"there is no JetStream stream {self._stream!r}: cvfeeder makes it in the"
-                    " delivery modes ring and durable"
-                ) from None
-        if info.config.filter_subject != self._subject:
-            raise CvfeederError(
-                f"the consumer {self._durable!r} is there already, for the subject"
-                f" {info.config.filter_subject!r} and not {self._subject!r}: choose another name,"
-                f" or remove it with: nats consumer rm {self._stream} {self._durable}"
-            )
+        self._subscription = await client.subscribe(f"{self._inbox}.*", cb=self._receive)
+        await flush(client)
+        await self._find_consumer(client.jetstream())
+        self.connection.set_ready()
+        self._wanted.set()  # what was asked for went with the connection before
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while not self._received.empty():
+                self._take(self._received.get_nowait())
+            if not len(self.mailbox):
+                await self._fetch(client)
+            if self.mailbox.awaited:
+                self._wanted.set()
 
     async def _receive(self, msg: Msg) -> None:
-        self._mailbox.put(msg, cost(msg))
+        self._received.put_nowait(msg)
 
-    async def _ask(self) -> None:
-        """Ask the server for a batch of messages."""
+    async def _fetch(self, client: Client) -> None:
+        """Ask for a batch and take what comes, until the request has ended or is lost."""
+        await self._ask(client)
+        while self._open > 0:
+            try:
+                async with asyncio.timeout(2 * HEARTBEAT + 1):
+                    msg = await self._received.get()
+            except TimeoutError:
+                log.debug("a request to JetStream was lost")
+                self._open = 0
+                await self._find_consumer(client.jetstream())
+                return
+            if (status := self._take(msg)) is not None:
+                await self._on_status(client, status, (msg.headers or {}).get("Description", ""))
+
+    async def _ask(self, client: Client) -> None:
         self._request += 1
         self._open = self._asked = 1 if self._single else self._batch
         request = {
@@ -115,75 +155,197 @@ class Pull(Reader[T]):
             request["max_bytes"] = self._batch_bytes
         self._single = False
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._durable}"
-        await self._client.publish(
-            subject, json.dumps(request).encode(), reply=f"{self._inbox}.{self._request}"
-        )
+        reply = f"{self._inbox}.{self._request}"
+        await client.publish(subject, json.dumps(request).encode(), reply=reply)
 
-    async def _message(self) -> Msg:
-        """Return the next message; ask for more if none is on its way."""
-        while True:
-            if self._open <= 0:
-                await self._run(self._ask())
+    def _take(self, msg: Msg) -> str | None:
+        """Put what a message carries into the mailbox, or return the status of the request."""
+        status = (msg.headers or {}).get("Status")
+        if status is not None and msg.subject.startswith(self._inbox):
+            return status if msg.subject == f"{self._inbox}.{self._request}" else None
+        self.heard = True
+        self._open -= 1
+        try:
+            item = self.decoder.decode(msg)
+        except InvalidMessage as err:
+            self._answer([msg.reply], b"+TERM")  # it would be just as invalid the next time
             try:
-                async with asyncio.timeout(2 * HEARTBEAT + 1):
-                    msg = await self._mailbox.get()
-            except TimeoutError:  # the request was lost, perhaps with the connection
-                self._open = 0
-                continue
-            status = (msg.headers or {}).get("Status")
-            if status is None or not msg.subject.startswith(self._inbox):
-                self._open -= 1
-                return msg
-            if msg.subject == f"{self._inbox}.{self._request}":
-                await self._on_status(status, (msg.headers or {}).get("Description", ""))
+                self.decoder.tolerate(msg.subject, err)
+            except InvalidMessage:
+                self.mailbox.put(err)
+            return None
+        except SpecMismatch as err:
+            self._refused.append(msg.reply)
+            self.mailbox.put(err)
+            return None
+        if given_up := self.decoder.joiner.given_up:
+            self.decoder.joiner.given_up = []
+            self._answer([m.reply for m in given_up], b"+TERM")
+        if isinstance(item, Gap) and not self._gaps:
+            item.ack()
+        elif item is not None:
+            self.mailbox.put(item, cost(msg))
+        return None
 
-    async def _on_status(self, status: str, text: str) -> None:
+    async def _on_status(self, client: Client, status: str, text: str) -> None:
         """Handle the server's status of the last request."""
         if status == "100":  # still waiting
             return
-        brought = self._asked - self._open
+        brought, lower = self._asked - self._open, text.lower()
         self._open = 0
-        if "exceeds maxbytes" in text.lower():
+        if "exceeds maxbytes" in lower:
             self._single = brought == 0
-        elif status == "503" or "leadership change" in text.lower():
-            await asyncio.sleep(0.5)  # JetStream is not available at the moment
-        elif status not in ("404", "408") and "batch completed" not in text.lower():
+        elif status == "503" or "server shutdown" in lower or "leadership change" in lower:
+            await asyncio.sleep(RETRY)
+            await self._find_consumer(client.jetstream())
+        elif "exceeded maxwaiting" in lower:
+            log.warning("%s: too many readers wait for it; trying again", self._name)
+            await asyncio.sleep(RETRY)
+        elif status not in ("404", "408") and "batch completed" not in lower:
+            raise CvfeederError(f"{self._name}: {status} {text}{_advice(lower)}")
+
+    @property
+    def _name(self) -> str:
+        return f"consumer {self._durable!r} of stream {self._stream!r}"
+
+    async def _find_consumer(self, js: JetStreamContext) -> None:
+        """Find or make the consumer. While NATS starts, and its streams come back, wait."""
+        began = time.monotonic()
+        while True:
+            try:
+                info = await self._consumer(js)
+            except (APIError, nats.errors.TimeoutError) as err:
+                problem = await self._explain(js, err)
+                waited = time.monotonic() - began
+                passing = self.mailbox.ready or _will_pass(err)
+                if not passing or (self._patience is not None and waited > self._patience):
+                    raise problem from err
+                if waited < RETRY:
+                    log.warning("%s; waiting for it", problem)
+                await asyncio.sleep(RETRY)
+            else:
+                self._check(info)
+                return
+
+    async def _consumer(self, js: JetStreamContext) -> ConsumerInfo:
+        try:
+            info: ConsumerInfo = await js.consumer_info(self._stream, self._durable)
+        except NotFoundError:
+            await self._check_subjects(js)
+            several = len(self.subjects) > 1
+            config = ConsumerConfig(
+                durable_name=self._durable,
+                filter_subject=None if several else self.subjects[0],
+                filter_subjects=list(self.subjects) if several else None,
+                ack_policy=AckPolicy.EXPLICIT,
+            )
+            info = await js.add_consumer(self._stream, config)
+        return info
+
+    async def _check_subjects(self, js: JetStreamContext) -> None:
+        """Check that the stream has the subjects: JetStream takes others, and sends nothing."""
+        try:
+            config = (await asyncio.wait_for(js.stream_info(self._stream), 2)).config
+        except TimeoutError:
+            return  # it is perhaps not allowed to ask for the stream, which reading does not need
+        there = config.subjects or []
+        for subject in self.subjects:
+            if there and not any(overlap(subject, one) for one in there):
+                raise CvfeederError(
+                    f"the stream {self._stream!r} has nothing on {subject}: it has"
+                    f" {', '.join(there)}"
+                )
+
+    async def _explain(self, js: JetStreamContext, err: Exception) -> CvfeederError:
+        """Return an error of JetStream as one that says what to do."""
+        code = getattr(err, "err_code", None)
+        text = getattr(err, "description", None) or str(err)
+        subjects = " and ".join(self.subjects)
+        if isinstance(err, NotFoundError):
+            text = (
+                f"there is no JetStream stream {self._stream!r}: cvfeeder makes it in the delivery"
+                " modes ring and durable; for the mode live, use cvfeeder.subscribe"
+            )
+        elif code in ABSENT or (isinstance(err, ServiceUnavailableError) and code is None):
+            text = (
+                "NATS has no JetStream: start it with `nats-server -js`, and cvfeeder in the"
+                " delivery mode ring or durable; for the mode live, use cvfeeder.subscribe"
+            )
+        elif code in OVERLAPS:
+            others = ""
+            with contextlib.suppress(Exception):
+                infos = await js.consumers_info(self._stream)
+                others = f" ({', '.join(f'{i.name}: {_filters(i)}' for i in infos)})"
+            text = (
+                f"{self._name} cannot have {subjects}: in a work queue each tensor goes to one"
+                f" consumer, and there is another one for them{others}. Use its name as durable"
+                " to share the tensors, or a subject that it does not have, or set"
+                " delivery.stream.retention: limits in cvfeeder's config"
+            )
+        elif isinstance(err, nats.errors.TimeoutError):
+            text = f"{self._name}: JetStream does not answer"
+        else:
+            text = f"{self._name}: {text}"
+        return CvfeederError(text)
+
+    def _check(self, info: ConsumerInfo) -> None:
+        """Check that a consumer that is there already can be used."""
+        config, remove = info.config, f"nats consumer rm {self._stream} {self._durable}"
+        wrong = ""
+        if sorted(_filters(info)) != sorted(self.subjects) and self.subjects != (">",):
+            there, wanted = " and ".join(_filters(info)), " and ".join(self.subjects)
+            wrong = f"for the subject {there!r} and not {wanted!r}"
+        elif config.deliver_subject:
+            wrong = f"as a push consumer, to {config.deliver_subject}"
+        elif config.ack_policy not in (None, AckPolicy.EXPLICIT):
+            wrong = f"with the ack policy {config.ack_policy!r} and not 'explicit'"
+        if wrong:
             raise CvfeederError(
-                f"consumer {self._durable!r} of stream {self._stream!r}: {status} {text}"
+                f"the consumer {self._durable!r} is there already, {wrong}: choose another name as"
+                f" durable, or remove it with: {remove}"
             )
 
-    async def _next(self) -> T:
-        while True:
-            msg = await self._message()
-            try:
-                item = self._decoder.decode(msg)
-            except InvalidMessage as err:
-                await self._answer([msg], b"+TERM")  # it would be just as invalid the next time
-                self._decoder.tolerate(msg.subject, err)
-                continue
-            if given_up := self._decoder.joiner.given_up:
-                self._decoder.joiner.given_up = []
-                await self._answer(given_up, b"+TERM")
-            if isinstance(item, Gap) and not self._gaps:
-                await item.ack()
-            elif item is not None:
-                return cast("T", item)
+    def _answer(self, inboxes: list[str], text: bytes) -> Sent:
+        return self.connection.send([(inbox, text) for inbox in inboxes])
 
-    async def _answer(self, messages: list[Msg], text: bytes) -> None:
-        async def publish() -> None:
-            for msg in messages:
-                await self._client.publish(msg.reply, text)
+    async def give_back(self, client: Client) -> None:
+        """Give back what was fetched and not read, in order, so that the next reader gets it."""
+        # After this, JetStream sends no more, and what it sent is here.
+        await self._subscription.drain()  # type: ignore[no-untyped-call]
+        replies = list(self._refused)
+        for item in self.mailbox.clear():
+            if not isinstance(item, CvfeederError):
+                replies += item._inboxes  # noqa: SLF001 - only the package sets it
+        replies += [m.reply for m in self.decoder.joiner.unfinished()]
+        while not self._received.empty():
+            replies.append(self._received.get_nowait().reply)
+        for reply in replies:
+            if reply:
+                await client.publish(reply, b"-NAK")
 
-        await self._run(publish())
 
-    async def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._session is None:
-            work.close()
-            raise CvfeederError("the consumer has been closed: JetStream will deliver this again")
-        await self._session.run(work)
+def _filters(info: ConsumerInfo) -> list[str]:
+    return info.config.filter_subjects or [info.config.filter_subject or ">"]
 
-    def _fail(self, error: Exception) -> None:
-        self._mailbox.fail(error)
+
+def _will_pass(err: Exception) -> bool:
+    """Return whether an error is that of a server which has just started."""
+    code = getattr(err, "err_code", None)
+    if isinstance(err, nats.errors.TimeoutError):
+        return True
+    return isinstance(err, ServiceUnavailableError) and code is not None and code not in ABSENT
+
+
+def _advice(text: str) -> str:
+    if "consumer deleted" in text:
+        return ": a reader that starts now makes it again, and begins with what the stream holds"
+    if "maxrequestbatch" in text:
+        return ": pass a smaller batch"
+    if "maxbytes" in text:
+        return ": pass smaller batch_bytes"
+    if "push based" in text:
+        return ": choose another name as durable"
+    return ""
 
 
 @overload
@@ -191,14 +353,14 @@ def pull(
     stream: str = ...,
     *,
     durable: str,
-    subject: str = ...,
-    servers: str | list[str] = ...,
+    subject: str | Sequence[str] = ...,
+    servers: str | Sequence[str] = ...,
     gaps: Literal[False] = ...,
     expect_spec: str | Collection[str] | None = ...,
     strict: bool = ...,
     batch: int = ...,
     batch_bytes: int = ...,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Pull[Tensor]: ...
 
 
@@ -207,14 +369,14 @@ def pull(
     stream: str = ...,
     *,
     durable: str,
-    subject: str = ...,
-    servers: str | list[str] = ...,
+    subject: str | Sequence[str] = ...,
+    servers: str | Sequence[str] = ...,
     gaps: bool,
     expect_spec: str | Collection[str] | None = ...,
     strict: bool = ...,
     batch: int = ...,
     batch_bytes: int = ...,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Pull[Tensor | Gap]: ...
 
 
@@ -222,35 +384,43 @@ def pull(
     stream: str = "cvfeeder",
     *,
     durable: str,
-    subject: str = "cvf.t.>",
-    servers: str | list[str] = URL,
+    subject: str | Sequence[str] = "cvf.t.>",
+    servers: str | Sequence[str] = URL,
     gaps: bool = False,
     expect_spec: str | Collection[str] | None = None,
     strict: bool = False,
     batch: int = BATCH,
     batch_bytes: int = BATCH_BYTES,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Pull[Any]:
     """Return the tensors of a JetStream stream, with a durable consumer of the given name.
+
+        for t in cvfeeder.pull(durable="detector", subject="cvf.t.*.detector"):
+            store(model(t.array))
+            t.ack()
 
     The consumer is created if it is missing, and remembers what was acknowledged: call
     `Tensor.ack` when done with a tensor. A tensor that is not acknowledged within the
     consumer's ack_wait (30 s by default) is delivered again, as is one that `Tensor.nak`
-    gives back. Several processes may share a consumer, unless tensors come in parts: each
-    process would get only some of the parts.
+    gives back. What was fetched and not read is given back at once when the reader is closed
+    or its loop left. Several processes may share a consumer, unless tensors come in parts:
+    each process would get only some of the parts.
+
+    If NATS loses the stream, for example because it was in memory, the reader waits for
+    cvfeeder to make it again, at most for connect_timeout seconds.
 
     A batch is at most batch messages and batch_bytes bytes; a larger message comes on its
     own. The other parameters are those of `subscribe`. Without gaps, inline gaps are
     acknowledged and skipped.
     """
-    return Pull(
-        stream,
-        durable,
-        subject,
-        gaps=gaps,
-        expect_spec=expect_spec,
-        strict=strict,
-        batch=batch,
-        batch_bytes=batch_bytes,
-        options={"servers": servers, **options},
-    )
+    own = {
+        "stream": stream,
+        "durable": durable,
+        "gaps": gaps,
+        "expect_spec": expect_spec,
+        "strict": strict,
+        "batch": batch,
+        "batch_bytes": batch_bytes,
+    }
+    check("pull", own, options)
+    return Pull(subjects_of("pull", subject), servers_of("pull", servers), own, options)

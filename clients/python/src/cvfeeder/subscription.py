@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
+from ._connection import Source, flush
 from ._decoder import Decoder
 from ._mailbox import Mailbox
+from ._options import URL, ConnectOptions, check, servers_of, subjects_of
 from ._reader import Reader
 from .errors import CvfeederError, InvalidMessage
 from .gap import Gap
 from .tensor import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable
+    from collections.abc import Collection, Hashable, Sequence
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
 T = TypeVar("T", covariant=True)  # noqa: PLC0105 - T is the usual name
 
-URL = "nats://127.0.0.1:4222"
 BUFFER = 256 << 20  # bytes
 
 
@@ -28,45 +30,64 @@ class Subscription(Reader[T]):
 
     def __init__(
         self,
-        subject: str,
-        decoder: Decoder,
-        *,
-        newest: bool,
-        gaps: bool,
-        buffer: int,
-        options: dict[str, Any],
+        subjects: tuple[str, ...],
+        servers: list[str],
+        settings: dict[str, Any],
+        options: ConnectOptions,
     ) -> None:
         """Prepare a subscription; see `subscribe`."""
-        super().__init__(decoder, options)
-        self._subject = subject
-        self._newest = newest
-        self._gaps = gaps
-        self._mailbox: Mailbox[Tensor | Gap | CvfeederError] = Mailbox(buffer)
+        self._subjects, self._settings = subjects, settings
+        super().__init__(servers, options)
 
     @property
     def skipped(self) -> int:
         """How many items were dropped because the consumer was too slow."""
-        return self._mailbox.skipped
+        return self._source.mailbox.skipped
 
-    async def _subscribe(self, client: Client) -> None:
-        await client.subscribe(self._subject, cb=self._receive)
-        # In nats-py 2.16, the PING of flush overtakes what is still queued, here the
-        # subscription. The PING of the second flush comes after it.
-        await client.flush()
-        await client.flush()
+    def _new_source(self) -> Source:
+        return _Subscribed(self._subjects, **self._settings)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how another process makes the same subscription."""
+        return type(self), (self._subjects, self._servers, self._settings, self._options)
+
+
+class _Subscribed(Source):
+    def __init__(
+        self,
+        subjects: tuple[str, ...],
+        *,
+        newest: bool,
+        gaps: bool,
+        queue: str,
+        expect_spec: str | Collection[str] | None,
+        strict: bool,
+        buffer: int,
+    ) -> None:
+        decoder = Decoder(limit=buffer, expect_spec=expect_spec, strict=strict)
+        super().__init__(subjects, Mailbox(buffer), decoder)
+        self._newest, self._gaps, self._queue = newest, gaps, queue
+
+    async def run(self, client: Client) -> None:
+        for subject in self.subjects:
+            await client.subscribe(subject, self._queue, cb=self._receive)
+        await flush(client)
+        self.connection.set_ready()
+        await asyncio.Event().wait()
 
     async def _receive(self, msg: Msg) -> None:
         """Take a message, on the connection's thread; errors are raised in the consumer."""
+        self.heard = True
         try:
-            item = self._decoder.decode(msg)
+            item = self.decoder.decode(msg)
         except InvalidMessage as err:
             try:
-                self._decoder.tolerate(msg.subject, err)
+                self.decoder.tolerate(msg.subject, err)
             except InvalidMessage:
-                self._mailbox.put(err)
+                self.mailbox.put(err)
             return
         except CvfeederError as err:
-            self._mailbox.put(err)
+            self.mailbox.put(err)
             return
         if item is None or (isinstance(item, Gap) and not self._gaps):
             return
@@ -74,58 +95,55 @@ class Subscription(Reader[T]):
         # A late tensor is older than those that come on time, and replaces none of them.
         late = isinstance(item, Tensor) and item.late
         key: Hashable | None = (item.subject, type(item), late) if self._newest else None
-        self._mailbox.put(item, size, key)
-
-    async def _next(self) -> T:
-        item = await self._mailbox.get()
-        if isinstance(item, CvfeederError):
-            raise item
-        return cast("T", item)
-
-    def _fail(self, error: Exception) -> None:
-        self._mailbox.fail(error)
+        self.mailbox.put(item, size, key)
 
 
 @overload
 def subscribe(
-    subject: str = ...,
+    subject: str | Sequence[str] = ...,
     *,
-    servers: str | list[str] = ...,
+    servers: str | Sequence[str] = ...,
     newest: bool = ...,
     gaps: Literal[False] = ...,
+    queue: str = ...,
     expect_spec: str | Collection[str] | None = ...,
     strict: bool = ...,
     buffer: int = ...,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Subscription[Tensor]: ...
 
 
 @overload
 def subscribe(
-    subject: str = ...,
+    subject: str | Sequence[str] = ...,
     *,
-    servers: str | list[str] = ...,
+    servers: str | Sequence[str] = ...,
     newest: bool = ...,
     gaps: bool,
+    queue: str = ...,
     expect_spec: str | Collection[str] | None = ...,
     strict: bool = ...,
     buffer: int = ...,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Subscription[Tensor | Gap]: ...
 
 
 def subscribe(
-    subject: str = "cvf.t.>",
+    subject: str | Sequence[str] = "cvf.t.>",
     *,
-    servers: str | list[str] = URL,
+    servers: str | Sequence[str] = URL,
     newest: bool = False,
     gaps: bool = False,
+    queue: str = "",
     expect_spec: str | Collection[str] | None = None,
     strict: bool = False,
     buffer: int = BUFFER,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Subscription[Any]:
-    """Return the tensors that are published on a subject from now on.
+    """Return the tensors that are published from now on, on a subject or several.
+
+        for t in cvfeeder.subscribe("cvf.t.*.detector", newest=True): ...
+        async for t in cvfeeder.subscribe(["cvf.t.cam-1.>", "cvf.t.cam-2.>"]): ...
 
     If a consumer is slower than its cameras, the oldest waiting tensors are dropped once
     more than buffer bytes wait. With newest, only the newest tensor of each subject waits, and
@@ -136,34 +154,46 @@ def subscribe(
     several, a tensor with any other raises SpecMismatch. An invalid message is counted,
     logged and skipped; with strict it raises InvalidMessage.
 
-    The other options are passed to nats.connect, for example user_credentials, nkeys_seed,
-    tls, user, password or token. Their callbacks run on the connection's own thread.
+    All subscriptions with the same queue share the tensors: each goes to one of them. That
+    does not work for tensors that come in parts.
+
+    servers is one URL, or several. The options say how to connect, see `ConnectOptions`: name,
+    user, password, token, user_credentials, nkeys_seed, nkeys_seed_str, tls, tls_hostname,
+    tls_handshake_first, inbox_prefix, ws_connection_headers and connect_timeout.
     """
+    own = {
+        "newest": newest,
+        "gaps": gaps,
+        "queue": queue,
+        "expect_spec": expect_spec,
+        "strict": strict,
+        "buffer": buffer,
+    }
+    check("subscribe", own, options)
     return Subscription(
-        subject,
-        Decoder(limit=buffer, expect_spec=expect_spec, strict=strict),
-        newest=newest,
-        gaps=gaps,
-        buffer=buffer,
-        options={"servers": servers, **options},
+        subjects_of("subscribe", subject), servers_of("subscribe", servers), own, options
     )
 
 
 def subscribe_gaps(
-    subject: str = "cvf.gap.>",
+    subject: str | Sequence[str] = "cvf.gap.>",
     *,
-    servers: str | list[str] = URL,
+    servers: str | Sequence[str] = URL,
     strict: bool = False,
-    **options: Any,
+    **options: Unpack[ConnectOptions],
 ) -> Subscription[Gap]:
     """Return the gap events that are published from now on, as `subscribe` does tensors."""
-    if not subject.startswith("cvf.gap."):
-        raise ValueError(f"{subject!r} is not a subject of gap events, which start with cvf.gap.")
-    return Subscription(
-        subject,
-        Decoder(limit=BUFFER, expect_spec=None, strict=strict),
-        newest=False,
-        gaps=True,
-        buffer=BUFFER,
-        options={"servers": servers, **options},
-    )
+    check("subscribe_gaps", {"strict": strict}, options)
+    subjects = subjects_of("subscribe_gaps", subject)
+    for one in subjects:
+        if not one.startswith("cvf.gap."):
+            raise ValueError(f"{one!r} is not a subject of gap events, which start with cvf.gap.")
+    settings = {
+        "newest": False,
+        "gaps": True,
+        "queue": "",
+        "expect_spec": None,
+        "strict": strict,
+        "buffer": BUFFER,
+    }
+    return Subscription(subjects, servers_of("subscribe_gaps", servers), settings, options)
