@@ -15,6 +15,7 @@ KUSTOMIZE_VERSION := v5.8.0
 KUSTOMIZE := .cache/bin/kustomize-$(KUSTOMIZE_VERSION)
 REQUIREMENTS := clients/python/requirements-test.txt
 VENV := .cache/venv
+PYTHONS := 3.12 3.13 3.14
 BASELINE := internal/bench/baseline/requirements.txt
 BENCH_VENV := .cache/bench-venv
 TESTDATA := transform/opencv/testdata
@@ -36,7 +37,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo check test test-asan chaos matrix redteam simulate soak soak-hour fidelity lint vuln fmt docs requirements bench opencv image image-test release clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo check test test-asan chaos matrix redteam simulate soak soak-hour fidelity pythons lint vuln fmt docs requirements bench opencv image image-test release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +71,14 @@ test: deps-test $(VENV)/.done $(KUSTOMIZE) ## vet and test everything, with the 
 	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" go test -race -parallel 4 -timeout 40m -tags $(TAGS) ./...
 	go test -timeout 20m -tags $(TAGS) ./source/kinesis # all of its simulations, which take too long with -race
 	go test -race -tags "$(TAGS) matprofile" ./transform/opencv/...
+
+pythons: $(VENV)/.done ## run the Python client's tests with each other supported Python that is installed
+	@for v in $(PYTHONS); do \
+		python=$$($(VENV)/bin/uv python find --no-python-downloads $$v 2>/dev/null) || { echo "python $$v is not installed"; continue; }; \
+		echo "python $$v"; venv=.cache/python-$$v; \
+		$$python -m venv --clear $$venv && $$venv/$(PIP_INSTALL) -r $(REQUIREMENTS) && \
+		CVFEEDER_PYTHON="$(CURDIR)/$$venv/bin/python" go test -count=1 -tags $(TAGS) ./internal/pyclient || exit; \
+	done
 
 # The tests look for leaks themselves, because OpenCV keeps some memory until the end. For
 # that, the sanitizer must hold back little freed memory: 8 MB still find its misuse.

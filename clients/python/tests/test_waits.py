@@ -151,7 +151,7 @@ async def test_a_timeout_of_the_caller_is_its_own() -> None:
         for _ in range(100):
             with pytest.raises(cvfeeder.ReadTimeout):
                 await reader.get(0.001)
-        assert not reader._source.mailbox.awaited  # noqa: SLF001 - they leave nothing
+        assert not reader._source.mailbox._waiting  # noqa: SLF001 - they leave nothing
 
 
 async def test_only_one_connection_is_opened() -> None:

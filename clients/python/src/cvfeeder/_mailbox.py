@@ -28,9 +28,10 @@ class Mailbox(Generic[T]):
     def __init__(self, limit: int, on_wait: Callable[[], None] = lambda: None) -> None:
         """Hold at most limit bytes, and always one item, however large.
 
-        on_wait is called whenever somebody begins to wait for an item; it must not block.
+        on_wait is called whenever somebody finds it empty; it must not block.
         """
         self.skipped = 0
+        self.hungry = False  # whether somebody has found it empty since the last put
         self._limit = limit
         self._on_wait = on_wait
         self._bytes = 0
@@ -40,19 +41,10 @@ class Mailbox(Generic[T]):
         self._waiting: list[Callable[[], object]] = []
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        """Return how many items there are."""
-        return len(self._items)
-
     @property
     def ready(self) -> bool:
         """Whether set_ready was called."""
         return self._ready
-
-    @property
-    def awaited(self) -> bool:
-        """Whether somebody waits."""
-        return bool(self._waiting)
 
     def put(self, item: T, size: int = 0, key: Hashable | None = None) -> None:
         """Add an item of size bytes, from any thread. Without a key it replaces no other."""
@@ -68,6 +60,7 @@ class Mailbox(Generic[T]):
             while self._bytes > self._limit and len(self._items) > 1:
                 self._bytes -= self._items.pop(next(iter(self._items)))[1]
                 self.skipped += 1
+            self.hungry = False
             self._wake()
 
     def set_ready(self) -> None:
@@ -81,6 +74,11 @@ class Mailbox(Generic[T]):
         with self._lock:
             self._error = self._error or error
             self._wake()
+
+    def forget_hunger(self) -> None:
+        """Make hungry False if nobody waits any more."""
+        with self._lock:
+            self.hungry = self.hungry and bool(self._waiting)
 
     def clear(self) -> list[T]:
         """Remove and return all items."""
@@ -116,6 +114,7 @@ class Mailbox(Generic[T]):
             return item
         if self._error:
             raise self._error
+        self.hungry = True
         self._on_wait()
         return None
 

@@ -120,10 +120,9 @@ class _Pulled(Source):
             self._wanted.clear()
             while not self._received.empty():
                 self._take(self._received.get_nowait())
-            if not len(self.mailbox):
+            while self.mailbox.hungry:
                 await self._fetch(client)
-            if self.mailbox.awaited:
-                self._wanted.set()
+                self.mailbox.forget_hunger()  # who does not wait any more will ask again
 
     async def _receive(self, msg: Msg) -> None:
         self._received.put_nowait(msg)
