@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import importlib
 import sys
+from typing import Any, cast
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -49,17 +52,80 @@ def test_what_is_normalized_stays() -> None:
     assert np.shares_memory(t.normalize(), t.array)
 
 
-def test_without_torch_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ImportError, match="pip install torch"):
-        tensor().to_torch()
+@pytest.mark.parametrize(
+    ("method", "module", "package"),
+    [
+        ("to_torch", "torch", "torch"),
+        ("to_jax", "jax.numpy", "jax"),
+        ("to_tf", "tensorflow", "tensorflow"),
+    ],
+)
+def test_what_is_missing_is_told(
+    monkeypatch: pytest.MonkeyPatch, method: str, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=f"pip install {package}"):
+        getattr(tensor(), method)()
+
+
+@pytest.mark.parametrize("kind", ["FP32", "FP16", "UINT8"])
+def test_others_get_the_same_elements(kind: str) -> None:
+    size = {"FP32": 4, "FP16": 2, "UINT8": 1}[kind]
+    t = tensor(Dtype=kind, Shape=f"1,3,{8 // size},4")
+    shared = np.from_dlpack(t)
+    np.testing.assert_array_equal(shared, t.array)
+    assert np.shares_memory(shared, t.array)
+    assert not shared.flags.writeable
+    if jax := _import_or_none("jax.numpy"):
+        np.testing.assert_array_equal(np.asarray(t.to_jax()), t.array)
+        assert t.to_jax().dtype == jax.dtype(t.array.dtype)
+    if _import_or_none("tensorflow"):
+        np.testing.assert_array_equal(t.to_tf().numpy(), t.array)
+
+
+def test_consumers_of_the_first_dlpack_get_a_copy() -> None:
+    """They would take read-only memory for writable."""
+
+    class First:
+        def __dlpack__(self) -> object:
+            return tensor().__dlpack__()
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return tensor().__dlpack_device__()
+
+    copied = np.from_dlpack(cast("Any", First()))
+    np.testing.assert_array_equal(copied, tensor().array)
 
 
 def test_torch() -> None:
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     t = tensor(Dtype="FP16", Shape="1,3,4,4")
     x = t.to_torch()
     assert tuple(x.shape) == t.shape
     assert x.numpy().tobytes() == t.payload
     x += 1  # it is the caller's own
     assert bytes(range(96)) == t.payload
+    assert torch.from_dlpack(t).numpy().tobytes() == t.payload
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("cpu", False), ("cuda:1", True)])
+def test_a_gpu_gets_it_from_pinned_memory(
+    monkeypatch: pytest.MonkeyPatch, *, device: str, pinned: bool
+) -> None:
+    """Without PyTorch and a GPU: with what they would be asked for."""
+    torch, elements = Mock(), np.zeros((1, 3, 2, 4), np.float32)
+    torch.empty.return_value.numpy.return_value = elements
+    torch.device = lambda name: Mock(type=name.partition(":")[0])
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    made = tensor().to_torch(device)
+    torch.empty.assert_called_once_with((1, 3, 2, 4), dtype=torch.float32, pin_memory=pinned)
+    torch.empty.return_value.to.assert_called_once_with(device, non_blocking=True)
+    assert made is torch.empty.return_value.to.return_value
+    np.testing.assert_array_equal(elements, tensor().array)
+
+
+def _import_or_none(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None

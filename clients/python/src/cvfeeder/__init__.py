@@ -8,9 +8,10 @@
 
 With asyncio it is ``async for``. `subscribe` reads core NATS, `pull` reads a JetStream stream
 with acknowledgements, and `subscribe_gaps` reads the events that say which frames are missing,
-and why. The connection runs in its own thread, so a model may keep the event loop busy, and
-it works in notebooks; it reconnects by itself. Headers and sizes are checked before a message
-is used.
+and why. `latest` returns one tensor, and `dataset` is for PyTorch's DataLoader.
+
+The connection runs in its own thread, so a model may keep the event loop busy, and it works
+in notebooks; it reconnects by itself. Headers and sizes are checked before a message is used.
 
 Every wait ends: with what it is for, with ReadTimeout if it was given a timeout, with Closed
 if the reader is closed meanwhile, or with the error in the way, a CvfeederError.
@@ -18,12 +19,13 @@ if the reader is closed meanwhile, or with the error in the way, a CvfeederError
 
 from ._decoder import parse
 from ._options import ConnectOptions
+from .dataset import Dataset, dataset
 from .delivery import Sent
 from .errors import Closed, CvfeederError, InvalidMessage, ReadTimeout, SpecMismatch
 from .gap import Gap
 from .oip import InferRequest
 from .pulling import Pull, pull
-from .subscription import Subscription, subscribe, subscribe_gaps
+from .subscription import Subscription, latest, subscribe, subscribe_gaps
 from .tensor import Tensor
 
 __version__ = "0.1.0"
@@ -32,6 +34,7 @@ __all__ = [
     "Closed",
     "ConnectOptions",
     "CvfeederError",
+    "Dataset",
     "Gap",
     "InferRequest",
     "InvalidMessage",
@@ -41,6 +44,8 @@ __all__ = [
     "SpecMismatch",
     "Subscription",
     "Tensor",
+    "dataset",
+    "latest",
     "parse",
     "pull",
     "subscribe",

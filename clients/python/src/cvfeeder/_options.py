@@ -23,30 +23,35 @@ CONNECT_TIMEOUT = 30.0  # seconds
 
 
 class ConnectOptions(TypedDict, total=False):
-    """How to reach NATS. All of it is optional."""
+    """How to reach NATS. All of it is optional.
 
-    #: What the server shows as the connection's name.
+    connect_timeout         seconds to wait for a server at first, 30 by default; None waits
+                            for ever; once connected, a reader connects again for as long as
+                            it is open
+    user, password, token   what they say
+    user_credentials        the path of a .creds file, read again for each new connection
+    nkeys_seed              the path of a file with the seed of an nkey, likewise
+    nkeys_seed_str          the seed itself
+    tls                     for example ssl.create_default_context(cafile="ca.pem")
+    tls_hostname            the name in the server's certificate, if not that in the URL
+    tls_handshake_first     start TLS first, as the server's handshake_first demands
+    name                    what the server shows as the connection's name
+    inbox_prefix            how subjects for answers begin, "_INBOX" by default
+    ws_connection_headers   HTTP headers, for ws:// and wss://
+    """
+
     name: str
     user: str
     password: str
     token: str
-    #: The path of a .creds file, which is read again for each new connection.
     user_credentials: str | os.PathLike[str]
-    #: The path of a file with the seed of an nkey.
     nkeys_seed: str | os.PathLike[str]
-    #: The seed of an nkey itself.
     nkeys_seed_str: str
-    #: For example ssl.create_default_context(cafile="ca.pem").
     tls: ssl.SSLContext
-    #: The name in the server's certificate, if it is not that in the URL.
     tls_hostname: str
-    #: Start TLS before the server has said anything, as its handshake_first demands.
     tls_handshake_first: bool
-    #: The beginning of the subjects for answers, "_INBOX" by default.
     inbox_prefix: str
     ws_connection_headers: dict[str, list[str]]
-    #: Seconds to wait for a server at first, 30 by default; None waits for ever. Once
-    #: connected, a reader connects again for as long as it is open.
     connect_timeout: float | None
 
 

@@ -19,19 +19,24 @@ MAX_EVENT = 64 << 10  # bytes; a real event has about 200
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Gap(Delivered):
-    """A run of slots of one stream that all ended in the same way, without a tensor."""
+    """A run of slots of one stream that all ended in the same way, without a tensor.
+
+    subject  the NATS subject
+    stream   the camera
+    output   the output whose subject it came on; "" for an event, which is about all outputs
+    start    the first slot of the run, an aware datetime in UTC
+    end      the last slot of the run, which is part of it
+    slots    how many slots the run has, at least 1
+    reason   no_media, media_error, undecodable, stale or dropped
+    spec     the fingerprint of the preprocessing; "" for an event
+    """
 
     stream: str
-    #: The output whose subject the gap came on; "" for an event, which is about all outputs.
     output: str = ""
-    #: The first and the last slot of the run, both inclusive, in UTC.
     start: datetime
     end: datetime
-    #: How many slots the run has, at least 1.
     slots: int
-    #: Why: no_media, media_error, undecodable, stale or dropped.
     reason: str
-    #: The fingerprint of the preprocessing; "" for an event.
     spec: str = ""
 
 

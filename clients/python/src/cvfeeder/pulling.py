@@ -66,6 +66,10 @@ class Pull(Reader[T]):
         self._subjects, self._settings = subjects, settings
         super().__init__(servers, options)
 
+    def sharing(self, queue: str) -> Pull[T]:  # noqa: ARG002 - the durable consumer does it
+        """Return this: all that have the name of its durable consumer share the tensors."""
+        return self
+
     def _new_source(self) -> Source:
         patience = self._options.get("connect_timeout", CONNECT_TIMEOUT)
         return _Pulled(self._subjects, patience=patience, **self._settings)

@@ -44,6 +44,11 @@ class Subscription(Reader[T]):
         """How many items were dropped because the consumer was too slow."""
         return self._source.mailbox.skipped
 
+    def sharing(self, queue: str) -> Subscription[T]:
+        """Return the same subscription as one of several that share the tensors."""
+        settings = {**self._settings, "queue": self._settings["queue"] or queue}
+        return Subscription(self._subjects, self._servers, settings, self._options)
+
     def _new_source(self) -> Source:
         return _Subscribed(self._subjects, **self._settings)
 
@@ -173,6 +178,29 @@ def subscribe(
     return Subscription(
         subjects_of("subscribe", subject), servers_of("subscribe", servers), own, options
     )
+
+
+def latest(
+    subject: str | Sequence[str] = "cvf.t.>",
+    *,
+    timeout: float = 10,
+    servers: str | Sequence[str] = URL,
+    expect_spec: str | Collection[str] | None = None,
+    **options: Unpack[ConnectOptions],
+) -> Tensor:
+    """Return one tensor now: block until the next one is published, and return it.
+
+        picture = cvfeeder.latest("cvf.t.front-door.detector").array
+
+    Raises ReadTimeout, which is a TimeoutError, if none comes within timeout seconds; they
+    should be more than the camera's interval. For more than one, `subscribe` is faster.
+    """
+    check("latest", {"timeout": timeout, "expect_spec": expect_spec}, options)
+    reader = subscribe(subject, servers=servers, expect_spec=expect_spec, **options)
+    try:
+        return reader.read(timeout)
+    finally:
+        reader.close()
 
 
 def subscribe_gaps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from .errors import InvalidMessage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import jax
+    import tensorflow as tf
     import torch
     from numpy.typing import ArrayLike, NDArray
 
@@ -29,47 +32,62 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Tensor(Delivered):
-    """One preprocessed picture of one camera, and what is known about it."""
+    """One preprocessed picture of one camera, and what is known about it.
+
+    Where it comes from:
+
+    subject      the NATS subject, for example ``cvf.t.front-door.detector``
+    stream       the camera
+    output       the output of cvfeeder's config
+    time         the slot: an aware datetime in UTC, exact to the millisecond
+    capture      the service's own timestamp of the picture, likewise
+    late         True if the slot was announced as a gap before: it comes after newer ones
+    id           the message's identity, the same on every attempt
+    traceparent  the W3C trace context of its publication, "" if it is not traced; use
+                 opentelemetry.propagate.extract({"traceparent": t.traceparent})
+
+    Its elements, of which `array` is a view:
+
+    datatype     FP32, FP16 or UINT8, as the Open Inference Protocol names them
+    layout       NCHW or NHWC
+    shape        (1, C, H, W) for NCHW, (1, H, W, C) for NHWC; H and W in pixels
+    color        RGB, BGR or GRAY: the order of the C channels, 3 or 1
+    payload      the bytes of the elements, little-endian, in C order
+
+    How they were made:
+
+    source       (width, height) in pixels of the picture before preprocessing
+    affine       (a, b, c, d, e, f): x_source = a*x + b*y + c, y_source = d*x + e*y + f, in
+                 pixels, with the origin at the top-left corner of the top-left pixel
+    scale        value = (pixel * scale - mean) / std, where a pixel is 0 to 255
+    mean, std    one value for each channel
+    normalized   False if the elements are the pixels, which the consumer has to normalize
+    spec         the fingerprint of the preprocessing, and of the libraries that did it
+    """
 
     stream: str
     output: str
-    #: The slot, an aware datetime in UTC, exact to the millisecond.
     time: datetime
-    #: The service's own timestamp of the picture.
     capture: datetime
-    #: The element type as the Open Inference Protocol names it: FP32, FP16 or UINT8.
     datatype: str
-    #: (1, C, H, W) for NCHW, (1, H, W, C) for NHWC.
     shape: tuple[int, ...]
     layout: str
-    #: RGB, BGR or GRAY, the order of the channels.
     color: str
-    #: Width and height in pixels of the picture before preprocessing.
     source: tuple[int, int]
-    #: a, b, c, d, e, f: x_src = a*x + b*y + c, y_src = d*x + e*y + f, in pixels, with
-    #: the origin at the top-left corner of the top-left pixel.
     affine: tuple[float, ...]
-    #: value = (pixel * scale - mean) / std, with one mean and std a channel.
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    #: False if the elements are pixels that the consumer has to normalize.
     normalized: bool
-    #: The fingerprint of the preprocessing and of the versions of the libraries that did it.
     spec: str
-    #: The message's identity, the same on every attempt.
     id: str
-    #: The elements, little-endian, in C order.
     payload: bytes = field(repr=False)
-    #: The trace context of the span that published it, "" if it is not traced. Use
-    #: opentelemetry.propagate.extract({"traceparent": t.traceparent}) as a span's context.
     traceparent: str = ""
-    #: True if the slot had been announced as a gap before: it comes after newer ones.
     late: bool = False
 
     @property
     def array(self) -> NDArray[Any]:
-        """The elements in their shape: a read-only view of the payload, not a copy."""
+        """The elements in their shape and type: a read-only view of the payload, not a copy."""
         return np.frombuffer(self.payload, _DTYPES[self.datatype]).reshape(self.shape)
 
     def age(self, now: datetime | None = None) -> float:
@@ -113,19 +131,43 @@ class Tensor(Delivered):
         normalized -= np.float32(mean / std)
         return normalized
 
-    def to_torch(self, *, copy: bool = True) -> torch.Tensor:
-        """Return the elements as a PyTorch tensor of the same shape and type, on the CPU.
+    def to_torch(self, device: str | torch.device = "cpu", *, copy: bool = True) -> torch.Tensor:
+        """Return the elements as a PyTorch tensor of the same shape and type, on a device.
 
-        Without a copy it shares the message's memory, which must not be written to. PyTorch
-        cannot enforce that, and warns about it.
+        For a CUDA device they are copied into pinned memory, and from there while the CPU
+        goes on. Without a copy, on the CPU, it shares the message's memory, which must not
+        be written to. PyTorch cannot enforce that, and warns about it.
+        """
+        torch = _imported("torch", "to_torch")
+        if not copy:
+            return torch.from_numpy(self.array).to(device)
+        kind = getattr(torch, self.array.dtype.name)
+        pinned = torch.device(device).type == "cuda"
+        elements = torch.empty(self.shape, dtype=kind, pin_memory=pinned)
+        elements.numpy()[...] = self.array
+        return elements.to(device, non_blocking=True)
+
+    def to_jax(self) -> jax.Array:
+        """Return the elements as a JAX array of the same shape and type, on the default device."""
+        return _imported("jax.numpy", "to_jax").array(self.array)
+
+    def to_tf(self) -> tf.Tensor:
+        """Return the elements as a TensorFlow tensor of the same shape and type."""
+        return _imported("tensorflow", "to_tf").convert_to_tensor(self.array)
+
+    def __dlpack__(self, *, stream: None = None, **options: Any) -> Any:  # noqa: ANN401 - NumPy's
+        """Return the elements by the DLPack protocol: ``torch.from_dlpack(t)`` and others.
+
+        They are copied for consumers that do not understand read-only memory.
         """
         try:
-            import torch  # noqa: PLC0415 - importing it takes seconds, and is optional
-        except ImportError as err:
-            raise ImportError(
-                "Tensor.to_torch needs PyTorch, which is not installed: pip install torch"
-            ) from err
-        return torch.from_numpy(self.array.copy() if copy else self.array)
+            return self.array.__dlpack__(stream=stream, **options)
+        except BufferError:
+            return self.array.copy().__dlpack__(stream=stream, **options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return that the elements are in the CPU's memory."""
+        return self.array.__dlpack_device__()
 
     def to_oip(
         self,
@@ -148,6 +190,18 @@ class Tensor(Delivered):
             model_version=model_version,
             request_id=request_id,
         )
+
+
+def _imported(module: str, method: str) -> Any:  # noqa: ANN401 - a module
+    """Import what is optional, and takes seconds."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as err:
+        package, _, _ = module.partition(".")
+        name = {"torch": "PyTorch", "jax": "JAX"}.get(package, "TensorFlow")
+        raise ImportError(
+            f"Tensor.{method} needs {name}, which is not installed: pip install {package}"
+        ) from err
 
 
 def parse_tensor(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Tensor:
