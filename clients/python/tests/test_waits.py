@@ -212,21 +212,53 @@ async def test_a_reader_goes_to_another_process(stored: Client, kind: str) -> No
         assert (await copy.get()).id == "a"
 
 
-def test_a_reader_of_another_process_is_an_error() -> None:
-    with make("subscribe") as reader:
+async def test_a_reader_of_another_process_is_an_error(stored: Client) -> None:
+    await send(stored, "a", "b")
+    with make("pull") as reader:
+        first = reader.read(10)
         context = multiprocessing.get_context("fork")
-        error = context.SimpleQueue()
+        errors = context.SimpleQueue()
 
         def child() -> None:
-            try:
-                reader.read(5)
-            except Exception as err:  # noqa: BLE001 - whatever it is
-                error.put(str(err))
+            for call in (lambda: reader.read(5), first.ack, reader.close):
+                try:
+                    call()
+                except Exception as err:  # noqa: BLE001 - whatever it is
+                    errors.put(str(err))
+            errors.put("closed")
 
         process = context.Process(target=child)
         process.start()
-        process.join(20)
-        assert "opened in another process" in error.get()
+        await asyncio.to_thread(process.join, 20)
+        assert "opened in another process" in errors.get()
+        assert "acknowledge a tensor in the process that has read it" in errors.get()
+        assert errors.get() == "closed"
+        assert reader.read(10).id == "b"  # it goes on here
+
+
+async def test_a_pull_that_nobody_reads_is_not_called_silent(
+    stored: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_connection, "QUIET", 0.1)
+    asked = asyncio.Event()
+
+    async def answer(_: Any) -> None:
+        asked.set()
+
+    await stored.subscribe("cvf.svc.streams", cb=answer)
+    await stored.flush()
+    with caplog.at_level(logging.WARNING, "cvfeeder"):
+        async with make("pull"):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asked.wait(), 0.5)
+        assert not caplog.records
+        async with make("pull") as reader, asyncio.timeout(10):
+            waiting = asyncio.create_task(reader.get())
+            await asked.wait()
+            while not caplog.records:
+                await asyncio.sleep(0.01)
+            waiting.cancel()
+    assert "nothing on cvf.t.waits.detector" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,11 @@ class Source(ABC):
         """Note the connection, before it is started."""
         self.connection = connection
 
+    @property
+    def silent(self) -> bool:
+        """Whether somebody waits for a first message."""
+        return not self.heard
+
     @abstractmethod
     async def run(self, client: Client) -> None:
         """Read until this is cancelled; called for each new connection.
@@ -120,6 +125,8 @@ class Connection:
 
     def stop(self) -> None:
         """Begin to close; readers get Closed. It does not block."""
+        if self.pid != os.getpid():
+            return  # the thread is in another process, and may have held a lock
         self._stopping = True
         self._mailbox.fail(Closed("the reader was closed"))
         self.wake(self._stop)
@@ -148,6 +155,8 @@ class Connection:
 
     def send(self, messages: Sequence[tuple[str, bytes]]) -> Sent:
         """Publish subjects and payloads, from any thread, if need be when NATS is back."""
+        if self.pid != os.getpid():
+            raise CvfeederError("acknowledge a tensor in the process that has read it")
         work = self._send(messages)
         with self._lock:
             if self._ended or self._stopping:
@@ -260,6 +269,8 @@ class Connection:
         finally:
             for task in (*tasks, quiet):
                 task.cancel()
+            if self._denied.done() and not self._denied.cancelled():
+                self._denied.exception()  # or it would be called unseen
             if self._stopping and not client.is_closed:
                 await self._finish(client)
             self._client, self._was_connected = None, time.monotonic()
@@ -343,7 +354,8 @@ class Connection:
         """Say what there is if nothing comes. A wrong subject is silent otherwise."""
         await asyncio.sleep(QUIET)
         source = self.source
-        if source.heard or not self._mailbox.ready or source.subjects[0].startswith("cvf.gap."):
+        of_gaps = all(s.startswith("cvf.gap.") for s in source.subjects)
+        if of_gaps or not source.silent or not self._mailbox.ready:
             return
         source.heard = True  # say it once
         known = await _published(client)

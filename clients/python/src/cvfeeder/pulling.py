@@ -110,6 +110,10 @@ class _Pulled(Source):
     def _want(self) -> None:
         self.connection.wake(self._wanted)
 
+    @property
+    def silent(self) -> bool:
+        return not self.heard and self.mailbox.hungry
+
     async def run(self, client: Client) -> None:
         self._inbox = client.new_inbox()
         self._received = asyncio.Queue()
