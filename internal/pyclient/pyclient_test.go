@@ -72,9 +72,11 @@ func natsServer(ctx context.Context, t *testing.T) string {
 // would keep the old result, because it knows only the files that the test itself opens.
 func watch(t *testing.T) {
 	t.Helper()
-	err := filepath.WalkDir(client, func(_ string, _ fs.DirEntry, err error) error { return err })
-	if err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{client, "../../clients/conformance"} {
+		err := filepath.WalkDir(dir, func(_ string, _ fs.DirEntry, err error) error { return err })
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

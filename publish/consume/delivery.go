@@ -65,7 +65,9 @@ func newDelivery(m publish.Message) (Delivery, error) {
 	case publish.KindGapEvent:
 		gap.Gap, err = publish.ParseGap(m.Data)
 	case publish.KindInlineGap:
-		gap, err = publish.ParseInlineGap(m.Header)
+		if gap, err = publish.ParseInlineGap(m.Header); err == nil && len(m.Data) > 0 {
+			err = fmt.Errorf("header %s: with a payload of %d bytes", publish.HeaderGap, len(m.Data))
+		}
 	default:
 		t, err := tensor.Parse(m)
 		if err != nil {

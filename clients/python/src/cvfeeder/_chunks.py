@@ -109,17 +109,12 @@ class Joiner:
             if assembly is None or assembly.tensor != tensor:
                 self._pass(key)
                 assembly = _Assembly(whole, tensor, total, announced_size(headers))
-                self._begin(key, assembly)
             if assembly.done or number in assembly.parts:
                 if self._subjects[msg.subject].passes > assembly.begun:
                     self.given_up += assembly.parts.values()
                     self._drop(key)
                 return None
-            assembly.parts[number] = msg
-            assembly.have += len(msg.data)
-            assembly.kept += cost(msg)
-            self._bytes += cost(msg)
-            if assembly.have > assembly.size or assembly.size > self._limit:
+            if assembly.have + len(msg.data) > assembly.size or assembly.size > self._limit:
                 raise InvalidMessage(
                     f"header Cvf-Chunk: more bytes than the {assembly.size} announced, or than"
                     f" the {self._limit} that are kept"
@@ -127,6 +122,12 @@ class Joiner:
         except InvalidMessage:
             self._drop(key)
             raise
+        if self._assemblies.get(key) is not assembly:
+            self._begin(key, assembly)
+        assembly.parts[number] = msg
+        assembly.have += len(msg.data)
+        assembly.kept += cost(msg)
+        self._bytes += cost(msg)
         if len(assembly.parts) == total:
             return self._complete(key, assembly)
         self._shrink()
@@ -185,7 +186,7 @@ class Joiner:
 def _read(headers: dict[str, str]) -> tuple[int, int, dict[str, str]]:
     """Return the number of a part, how many there are, and the headers of the whole."""
     number, total = Headers(headers).counts("Cvf-Chunk", "/", 2, MAX_PARTS)
-    if number > total:
+    if number > total or total == 1:
         raise InvalidMessage(f"header Cvf-Chunk: part {number} of {total}")
     whole = {k: v for k, v in headers.items() if k != "Cvf-Chunk"}
     if "Nats-Msg-Id" in whole:

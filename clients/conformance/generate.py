@@ -1,0 +1,465 @@
+"""Writes the cases: messages as files, and what clients have to make of them, by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+CASES = Path(__file__).parent / "cases"
+SUBJECT = "cvf.t.front-door.detector"
+HEADERS = {
+    "Cvf-Version": "1",
+    "Cvf-Stream": "front-door",
+    "Cvf-Output": "detector",
+    "Cvf-Time": "2026-01-02T03:04:05.200Z",
+    "Cvf-Capture": "2026-01-02T03:04:05.207Z",
+    "Cvf-Dtype": "FP32",
+    "Cvf-Shape": "1,3,1,2",
+    "Cvf-Layout": "NCHW",
+    "Cvf-Color": "RGB",
+    "Cvf-Source": "1920x1080",
+    "Cvf-Affine": "3,0,0,0,3,-420",
+    "Cvf-Scale": "0.00392156862745098",
+    "Cvf-Mean": "0.485,0.456,0.406",
+    "Cvf-Std": "0.229,0.224,0.225",
+    "Cvf-Spec": "3f2a",
+    "Nats-Msg-Id": "front-door/1767323045200/detector/3f2a",
+}
+FLOATS = [-2.0, -1.5, 0.0, 0.5, 1.25, 2.5]
+PAYLOAD = struct.pack("<6f", *FLOATS)
+TENSOR = {
+    "kind": "tensor",
+    "subject": SUBJECT,
+    "stream": "front-door",
+    "output": "detector",
+    "time": "2026-01-02T03:04:05.200Z",
+    "capture": "2026-01-02T03:04:05.207Z",
+    "datatype": "FP32",
+    "shape": [1, 3, 1, 2],
+    "layout": "NCHW",
+    "color": "RGB",
+    "source": [1920, 1080],
+    "affine": [3, 0, 0, 0, 3, -420],
+    "scale": 0.00392156862745098,
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+    "normalized": True,
+    "late": False,
+    "spec": "3f2a",
+    "traceparent": "",
+    "elements": FLOATS,
+    "values": FLOATS,
+}
+GAP_HEADERS = {
+    "Cvf-Version": "1",
+    "Cvf-Stream": "front-door",
+    "Cvf-Output": "detector",
+    "Cvf-Time": "2026-01-02T03:04:05.400Z",
+    "Cvf-Gap": "no_media",
+    "Cvf-Gap-To": "2026-01-02T03:04:06.000Z",
+    "Cvf-Gap-Slots": "4",
+    "Cvf-Spec": "3f2a",
+}
+GAP = {
+    "kind": "gap",
+    "subject": SUBJECT,
+    "stream": "front-door",
+    "output": "detector",
+    "start": "2026-01-02T03:04:05.400Z",
+    "end": "2026-01-02T03:04:06.000Z",
+    "slots": 4,
+    "reason": "no_media",
+}
+EVENT_SUBJECT = "cvf.gap.front-door"
+EVENT = {
+    "stream": "front-door",
+    "from": "2026-01-02T03:04:05.400Z",
+    "to": "2026-01-02T03:04:06Z",
+    "slots": 4,
+    "reason": "no_media",
+}
+INVALID = {"kind": "invalid"}
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+Message = tuple[str, dict[str, str], bytes]
+written: list[str] = []
+
+
+def message(changes: dict[str, str | None] | None = None, payload: bytes = PAYLOAD) -> Message:
+    """Return a tensor's message with other headers; None takes one away."""
+    headers = {**HEADERS, **(changes or {})}
+    return SUBJECT, {k: v for k, v in headers.items() if v is not None}, payload
+
+
+def part(number: object, total: object, payload: bytes, **changes: str) -> Message:
+    """Return a part of a tensor's message."""
+    named = {"Cvf-" + k: v for k, v in changes.items() if k != "traceparent"}
+    named |= {k: v for k, v in changes.items() if k == "traceparent"}
+    chunk = {
+        "Cvf-Chunk": f"{number}/{total}",
+        "Nats-Msg-Id": f"{HEADERS['Nats-Msg-Id']}/{number}/{total}",
+    }
+    return message({**named, **chunk}, payload)
+
+
+def case(
+    name: str, about: str, messages: list[Message], want: list[dict[str, Any]], incomplete: int = 0
+) -> None:
+    """Write one case."""
+    directory = CASES / name
+    directory.mkdir(parents=True)
+    listed = []
+    for i, (subject, headers, payload) in enumerate(messages, 1):
+        block = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
+        (directory / f"{i}.msg").write_bytes(f"NATS/1.0\r\n{block}\r\n".encode() + payload)
+        listed.append({"file": f"{i}.msg", "subject": subject})
+    text = {"about": about, "messages": listed, "want": want, "incomplete": incomplete}
+    (directory / "case.json").write_text(json.dumps(text, indent=1) + "\n")
+    written.append(name)
+
+
+def kinds() -> None:
+    """Write the kinds of tensors."""
+    case("fp32-nchw-rgb", "a tensor as most are", [message()], [TENSOR])
+    halves = [-2.0, -1.5, 0.0, 0.5, 6.103515625e-05, 65504.0]
+    case(
+        "fp16-nhwc-bgr",
+        "halves, one subnormal's neighbour and the largest",
+        [
+            message(
+                {
+                    "Cvf-Dtype": "FP16",
+                    "Cvf-Shape": "1,1,2,3",
+                    "Cvf-Layout": "NHWC",
+                    "Cvf-Color": "BGR",
+                },
+                struct.pack("<6e", *halves),
+            )
+        ],
+        [
+            TENSOR
+            | {
+                "datatype": "FP16",
+                "shape": [1, 1, 2, 3],
+                "layout": "NHWC",
+                "color": "BGR",
+                "elements": halves,
+                "values": halves,
+            }
+        ],
+    )
+    pixels = {
+        "Cvf-Dtype": "UINT8",
+        "Cvf-Normalized": "false",
+        "Cvf-Mean": "0.5,0.25,0",
+        "Cvf-Std": "0.5,1,2",
+        "Cvf-Scale": "0.1",
+    }
+    raw = {
+        "datatype": "UINT8",
+        "normalized": False,
+        "scale": 0.1,
+        "mean": [0.5, 0.25, 0],
+        "std": [0.5, 1, 2],
+        "elements": [0, 10, 20, 30, 40, 255],
+    }
+    case(
+        "uint8-nchw",
+        "pixels, which the consumer normalizes for each plane",
+        [message(pixels, bytes([0, 10, 20, 30, 40, 255]))],
+        [TENSOR | raw | {"values": [-1, 1, 1.75, 2.75, 2, 12.75]}],
+    )
+    case(
+        "uint8-nhwc",
+        "pixels, which the consumer normalizes for each channel",
+        [
+            message(
+                pixels | {"Cvf-Shape": "1,1,2,3", "Cvf-Layout": "NHWC"},
+                bytes([0, 10, 20, 30, 40, 255]),
+            )
+        ],
+        [
+            TENSOR
+            | raw
+            | {"shape": [1, 1, 2, 3], "layout": "NHWC", "values": [-1, 0.75, 1, 5, 3.75, 12.75]}
+        ],
+    )
+    case(
+        "gray",
+        "one channel",
+        [message({"Cvf-Color": "GRAY", "Cvf-Shape": "1,1,2,3", "Cvf-Mean": "0.5", "Cvf-Std": "2"})],
+        [TENSOR | {"color": "GRAY", "shape": [1, 1, 2, 3], "mean": [0.5], "std": [2]}],
+    )
+    case(
+        "late",
+        "a slot that had been announced as a gap",
+        [message({"Cvf-Late": "true"})],
+        [TENSOR | {"late": True}],
+    )
+    case(
+        "other-headers",
+        "what JetStream adds, and what nobody knows",
+        [message({"Nats-Expected-Stream": "cvfeeder", "Cvf-Future": "x", "X": ""})],
+        [TENSOR],
+    )
+    case(
+        "traces",
+        "a trace context, and ones that are none",
+        [
+            message({"traceparent": t})
+            for t in (TRACE, TRACE.upper(), TRACE[:-1], "00-" + "0" * 32 + TRACE[35:])
+        ],
+        [TENSOR | {"traceparent": TRACE}, *[TENSOR] * 3],
+    )
+
+
+def maps() -> None:
+    """Write the maps back to the camera's picture."""
+    case(
+        "letterbox",
+        "boxes map back and are clipped; those in the bars have no height",
+        [message()],
+        [
+            TENSOR
+            | {
+                "boxes": [
+                    [[100, 200, 300, 400], [300, 180, 900, 780]],
+                    [[0, 0, 640, 640], [0, 0, 1920, 1080]],
+                    [[10, 0, 20, 100], [30, 0, 60, 0]],
+                ]
+            }
+        ],
+    )
+    case(
+        "quarter-turn",
+        "a box stays upright",
+        [message({"Cvf-Affine": "0,-1,100,1,0,0"})],
+        [
+            TENSOR
+            | {"affine": [0, -1, 100, 1, 0, 0], "boxes": [[[10, 20, 30, 60], [40, 10, 80, 30]]]}
+        ],
+    )
+    case(
+        "fractions",
+        "numbers in all their forms",
+        [message({"Cvf-Affine": "1e0,-.5,+2.5E1,0.,1,-0", "Cvf-Source": "9x7"})],
+        [
+            TENSOR
+            | {
+                "affine": [1, -0.5, 25, 0, 1, 0],
+                "source": [9, 7],
+                "boxes": [[[0, 0, 2, 2], [9, 0, 9, 2]]],
+            }
+        ],
+    )
+
+
+def gaps() -> None:
+    """Write the gaps."""
+    inline: Message = (SUBJECT, GAP_HEADERS, b"")
+    case(
+        "inline-gap",
+        "in its place among the tensors",
+        [message(), inline, message()],
+        [TENSOR, GAP, TENSOR],
+    )
+    event: Message = (EVENT_SUBJECT, {}, json.dumps(EVENT).encode())
+    case(
+        "gap-event",
+        "on a subject of its own",
+        [event],
+        [GAP | {"subject": EVENT_SUBJECT, "output": ""}],
+    )
+    bad = [
+        json.dumps(EVENT | change).encode()
+        for change in (
+            {"slots": 0},
+            {"slots": 1.5},
+            {"stream": ""},
+            {"reason": 3},
+            {"to": "2026-01-02T03:04:05Z"},
+            {"from": "yesterday"},
+        )
+    ]
+    case(
+        "bad-gap-events",
+        "none of them is believed",
+        [
+            (EVENT_SUBJECT, {}, data)
+            for data in (*bad, b"", b"{", b"[1]", b'"x"', b"[" * 10_000, b" " * (65 << 10))
+        ],
+        [INVALID] * 12,
+    )
+    wrong = [
+        {"Cvf-Gap-Slots": "0"},
+        {"Cvf-Gap-To": "2026-01-02T03:04:05Z"},
+        {"Cvf-Time": "x"},
+        {"Cvf-Version": "2"},
+        {"Cvf-Stream": ""},
+    ]
+    case(
+        "bad-inline-gaps",
+        "none of them is believed, nor one with a payload",
+        [*((SUBJECT, GAP_HEADERS | w, b"") for w in wrong), (SUBJECT, GAP_HEADERS, b"x")],
+        [INVALID] * 6,
+    )
+
+
+def invalid() -> None:
+    """Write what is to be refused."""
+    nan = struct.pack("<6f", *[float("nan")] * 6)
+    wrong: dict[str, list[dict[str, str | None]]] = {
+        "version": [{"Cvf-Version": v} for v in (None, "", "2", "1.0")],
+        "missing": [{k: None} for k in HEADERS if k not in ("Cvf-Version", "Nats-Msg-Id")],
+        "dtype": [{"Cvf-Dtype": v} for v in ("FP64", "fp32", "INT8")],
+        "shape": [
+            {"Cvf-Shape": v}
+            for v in (
+                "1,3,1",
+                "2,3,1,1",
+                "1,1,3,2",
+                "1,3,0,2",
+                "1,3,-1,2",
+                "1,3,1,2,1",
+                "1, 3,1,2",
+                "1,3,65537,1",
+                "1,3,1,99999999999",
+            )
+        ],
+        "huge": [{"Cvf-Shape": "1,3,65536,65536"}],
+        "layout": [
+            {"Cvf-Layout": "NHWC"},
+            {"Cvf-Layout": "nchw"},
+            {"Cvf-Color": "GRAY", "Cvf-Mean": "0", "Cvf-Std": "1"},
+        ],
+        "source": [{"Cvf-Source": v} for v in ("1920", "0x1", "1920X1080", "-1x1", "1x1x1")],
+        "numbers": [
+            {"Cvf-Affine": v}
+            for v in (
+                "1,0,0,0,1",
+                "1,0,0,0,1,nan",
+                "1,0,0,0,1,inf",
+                "1,0,0,0,1,1e999",
+                "1,0,0,0,1,0x1",
+            )
+        ],
+        "factors": [
+            {"Cvf-Scale": "0"},
+            {"Cvf-Std": "1,0,1"},
+            {"Cvf-Mean": "0,0"},
+            {"Cvf-Std": "1"},
+        ],
+        "times": [
+            {"Cvf-Time": v}
+            for v in ("2026-01-02", "2026-13-02T03:04:05Z", "1767323045200", "2026-01-02T03:04:05")
+        ],
+        "normalized": [{"Cvf-Normalized": "maybe"}],
+        "long": [{"Cvf-Stream": "x" * 1025}],
+    }
+    for name, changes in wrong.items():
+        about = f"{name}: each message is refused, and the one after it is not"
+        case(
+            f"invalid-{name}",
+            about,
+            [*map(message, changes), message()],
+            [*[INVALID] * len(changes), TENSOR],
+        )
+    lengths = [message({}, data) for data in (b"", PAYLOAD[:-1], PAYLOAD + b"\0", 2 * PAYLOAD)]
+    case(
+        "invalid-length",
+        "the payload is not what the headers say",
+        [*lengths, (SUBJECT, {}, b"hello"), message()],
+        [*[INVALID] * 5, TENSOR],
+    )
+    case(
+        "not-a-number",
+        "elements are not judged",
+        [message({}, nan)],
+        [{k: v for k, v in TENSOR.items() if k not in ("elements", "values")}],
+    )
+
+
+def parts() -> None:
+    """Write tensors in parts."""
+    a, b, c = (PAYLOAD[i : i + 8] for i in (0, 8, 16))
+    one, two, three = (part(i, 3, data) for i, data in enumerate((a, b, c), 1))
+    case("parts", "a tensor in three parts", [one, two, three], [TENSOR])
+    case(
+        "parts-repeated",
+        "repeats are ignored, also of what is complete",
+        [one, one, two, three, two, one],
+        [TENSOR],
+    )
+    case("parts-in-any-order", "the number counts", [three, one, two], [TENSOR])
+    case(
+        "parts-missing",
+        "another message on the subject ends the wait",
+        [one, three, message()],
+        [TENSOR],
+        1,
+    )
+    case(
+        "parts-and-a-gap",
+        "so does a gap",
+        [one, (SUBJECT, GAP_HEADERS, b""), message()],
+        [GAP, TENSOR],
+        1,
+    )
+    later = {"Time": "2026-01-02T03:04:05.400Z"}
+    case(
+        "parts-of-another",
+        "and so does another tensor",
+        [one, part(1, 2, a + b, **later), part(2, 2, c, **later)],
+        [TENSOR | {"time": later["Time"]}],
+        1,
+    )
+    other = TRACE.replace("-00f", "-11f")
+    case(
+        "parts-of-two-attempts",
+        "their trace contexts differ, and the first one counts",
+        [part(1, 2, a + b, traceparent=TRACE), part(2, 2, c, traceparent=other)],
+        [TENSOR | {"traceparent": TRACE}],
+    )
+    numbers = [
+        ("0", "2"),
+        ("1", "1"),
+        ("3", "2"),
+        ("1", "x"),
+        ("-1", "2"),
+        ("1", "99999999"),
+        ("1", "2/3"),
+    ]
+    case(
+        "invalid-parts",
+        "numbers that are none",
+        [*(part(i, n, a) for i, n in numbers), message()],
+        [*[INVALID] * 7, TENSOR],
+    )
+    case(
+        "parts-too-long",
+        "more bytes than the tensor has",
+        [part(1, 2, PAYLOAD + b"x"), message()],
+        [INVALID, TENSOR],
+    )
+    case(
+        "parts-and-an-invalid-one",
+        "what had begun on the subject is given up, and so is what follows of it",
+        [part(1, 3, a), part(4, 3, b), part(2, 3, b), part(3, 3, c), message()],
+        [INVALID, TENSOR],
+        2,
+    )
+
+
+def main() -> None:
+    """Write all cases anew."""
+    shutil.rmtree(CASES, ignore_errors=True)
+    for write in (kinds, maps, gaps, invalid, parts):
+        write()
+    print(f"{len(written)} cases")
+
+
+if __name__ == "__main__":
+    main()
