@@ -352,10 +352,12 @@ class Connection:
 
     async def _tell_silence(self, client: Client) -> None:
         """Say what there is if nothing comes. A wrong subject is silent otherwise."""
+        with contextlib.suppress(CvfeederError):
+            await self._mailbox.opened()
         await asyncio.sleep(QUIET)
         source = self.source
         of_gaps = all(s.startswith("cvf.gap.") for s in source.subjects)
-        if of_gaps or not source.silent or not self._mailbox.ready:
+        if of_gaps or not source.silent:
             return
         source.heard = True  # say it once
         known = await _published(client)
