@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -406,6 +409,31 @@ async def test_an_nkey_is_enough(tmp_path: Path) -> None:
             await cvfeeder.subscribe(servers=server.url).get(10)
     finally:
         server.kill()
+
+
+async def test_tls_that_fails_is_an_error(server: Server, tmp_path: Path) -> None:
+    reader = cvfeeder.subscribe(servers=server.url.replace("nats:", "tls:"))
+    with pytest.raises(cvfeeder.CvfeederError, match=r"does not have TLS.*nats:// without"):
+        await reader.get(10)
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl, for a certificate")
+    cert, key, home = tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "tls"
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    run = [openssl, *command.split(), *files]
+    subprocess.run(run, check=True, capture_output=True)  # noqa: ASYNC221, S603
+    home.mkdir()
+    secure = Server(home, f'tls {{cert_file: "{cert}", key_file: "{key}"}}')
+    try:
+        with pytest.raises(cvfeeder.CvfeederError, match=r"TLS with NATS.*fails.*cafile="):
+            await cvfeeder.subscribe(servers=secure.url).get(10)
+        context = ssl.create_default_context(cafile=cert)
+        for url in (secure.url, secure.url.replace("nats:", "tls:")):
+            async with cvfeeder.subscribe(servers=url, tls=context):
+                pass
+    finally:
+        secure.kill()
 
 
 async def test_refused_credentials_are_an_error(

@@ -254,6 +254,7 @@ class Connection:
             closed_cb=self._on_closed,
             **{"name": "cvfeeder-python", **options, **credentials(self._options)},
         )
+        self._check_tls(client)
         self._client, self._last_error, self._said = client, None, set()
         await self.publish_unsent(client)
         tasks: set[asyncio.Future[None]] = {
@@ -274,6 +275,17 @@ class Connection:
             if self._stopping and not client.is_closed:
                 await self._finish(client)
             self._client, self._was_connected = None, time.monotonic()
+
+    def _check_tls(self, client: Client) -> None:
+        """Refuse a server without TLS if TLS is wanted; nats-py goes on without it."""
+        wanted = "tls" in self._options or any(s.startswith("tls:") for s in self._servers)
+        offered = client._server_info  # noqa: SLF001 - nothing else tells
+        secure = any(s.startswith("wss:") for s in self._servers)
+        if wanted and not secure and not offered.get("tls_required"):
+            raise CvfeederError(
+                f"NATS at {without_password(self._servers)} does not have TLS, which tls=… and"
+                " tls:// ask for: turn it on in the server, or use nats:// without tls=…"
+            )
 
     async def _finish(self, client: Client) -> None:
         with contextlib.suppress(Exception):
