@@ -8,11 +8,13 @@
 package tap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
@@ -42,7 +44,8 @@ type Options struct {
 	// Out gets the lines, and Err the errors and warnings. Both must be set.
 	Out, Err io.Writer
 
-	now func() time.Time // for the ages of tensors; default time.Now
+	now   func() time.Time // for the ages of tensors; default time.Now
+	quiet time.Duration    // after which it says what there is; default 5s
 }
 
 // Check returns what is wrong with the options. [Run] checks them as well.
@@ -87,7 +90,8 @@ func (s Summary) String() string {
 // error. It waits for a server that is not there yet. Broken messages are reported
 // to Err and counted. An error means that the options are wrong, that the server
 // refuses the credentials or the subject ([dial.ErrRefused]), or that a file or a line
-// cannot be written.
+// cannot be written. If nothing comes for five seconds, it tells Err once which subjects
+// there are.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	if err := o.Check(); err != nil {
 		return Summary{}, err
@@ -99,6 +103,7 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 	if o.Subject == "" {
 		o.Subject = DefaultSubject
 	}
+	o.quiet = cmp.Or(o.quiet, defaultQuiet)
 	if o.Save != "" {
 		files, err := openFolder(o.Save)
 		if err != nil {
@@ -150,7 +155,14 @@ func (t *tap) run(ctx context.Context, sub *consume.Subscription, o Options) err
 	if err == nil {
 		t.log.Info("reading", "subject", o.Subject)
 	}
+	came, first := make(chan struct{}), sync.Once{}
+	var telling sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	telling.Go(func() { t.tellSilence(ctx, o, came) })
+	defer telling.Wait()
+	defer cancel()
 	for d, err := range sub.Tensors(ctx) {
+		first.Do(func() { close(came) })
 		if err != nil {
 			t.broken(err)
 			continue

@@ -23,6 +23,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
+	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
 	"github.com/cvfeeder/cvfeeder/publish/tensor"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -93,6 +94,13 @@ type session struct {
 
 func start(t *testing.T, o Options) *session {
 	t.Helper()
+	return startWith(t, o, func(*dial.Conn, string) {})
+}
+
+// startWith is start, and calls before with a connection to the server before the tap
+// starts.
+func startWith(t *testing.T, o Options, before func(conn *dial.Conn, url string)) *session {
+	t.Helper()
 	server, err := embedded.Start(embedded.Options{Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +114,7 @@ func start(t *testing.T, o Options) *session {
 	if err := conn.WaitConnected(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	before(conn, server.ClientURL())
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &session{live: deliver.NewLive(conn, publish.GapEvents), out: newWatched(), err: newWatched(), stop: cancel, result: make(chan error, 1)}
 	o.URL, o.Out, o.Err = server.ClientURL(), s.out, s.err
@@ -205,6 +214,72 @@ func TestPartsAndInlineGaps(t *testing.T) {
 		"cvf.t.cam-1.detector gap no_media 4 slots 2026-01-02T03:04:05.200Z to 2026-01-02T03:04:05.800Z\n" + tensorText
 	if diff := cmp.Diff(want, s.out.String()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestSilence: a wrong subject is silent, so the tap says what there is.
+func TestSilence(t *testing.T) {
+	many := []string{"cvf.t.a.x", "cvf.t.b.x", "cvf.t.c.x", "cvf.t.d.x", "cvf.t.e.x", "cvf.t.f.x"}
+	for _, tt := range []struct {
+		name, subject, want string
+		published           []string
+	}{
+		{"nobody answers", "cvf.t.cam-2.>", "no cvfeeder answers on cvf.svc.streams", nil},
+		{"wrong subject", "cvf.t.cam-2.>", `published="cvf.t.a.x, cvf.t.b.x"`, many[:2]},
+		{"many", "cvf.t.cam-2.>", "cvf.t.e.x, …", many},
+		{"right subject", "cvf.t.a.*", `have no new frames" subject=cvf.t.a.* published=cvf.t.a.x`, many},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := startWith(t, Options{Subject: tt.subject, Count: 1, quiet: time.Millisecond}, func(conn *dial.Conn, url string) {
+				serveStreams(t, conn, url, tt.published)
+			})
+			s.err.waitFor(t, "nothing comes")
+			s.err.waitFor(t, tt.want)
+			m := message("cam-1")
+			m.Subject = strings.NewReplacer(">", "x", "*", "x").Replace(tt.subject)
+			s.publish(t, m) // it goes on
+			s.end(t, Summary{Tensors: 1})
+		})
+	}
+}
+
+// serveStreams answers as a cvfeeder with these subjects does; without any it does not.
+func serveStreams(t *testing.T, conn *dial.Conn, url string, subjects []string) {
+	t.Helper()
+	if len(subjects) == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() {
+		served <- frames.Serve(ctx, conn, frames.Options{Version: "1.0.0", Streams: func(string) (any, error) {
+			type output struct {
+				Subject string `json:"subject"`
+			}
+			type stream struct {
+				Outputs []output `json:"outputs"`
+			}
+			var all []stream
+			for _, s := range subjects {
+				all = append(all, stream{[]output{{s}}})
+			}
+			return all, nil
+		}})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	deadline := time.After(10 * time.Second)
+	for len(published(t.Context(), dial.Options{URL: url}, 100*time.Millisecond)) == 0 {
+		select {
+		case <-deadline:
+			t.Fatal("the service does not answer")
+		default:
+		}
 	}
 }
 
