@@ -17,7 +17,7 @@ from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType, StreamConf
 
 import cvfeeder
 from cvfeeder import _connection, pulling
-from support import HEADERS, NATS_SERVER, PAYLOAD, Proxy, Server
+from support import HEADERS, NATS_SERVER, PAYLOAD, Proxy, Server, free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -183,6 +183,40 @@ async def test_a_rolling_restart_is_survived(server: Server) -> None:
         await asyncio.to_thread(server.start)
         await send(server, "second", stream=True)
         assert (await waiting).id == "second"
+
+
+async def test_another_server_of_the_cluster_takes_over(tmp_path: Path) -> None:
+    """The reader knows only the one that is killed, and its login is in the URL."""
+    routes = [free_port(), free_port()]
+    servers = []
+    for i, route in enumerate(routes):
+        (tmp_path / str(i)).mkdir()
+        config = (
+            f"jetstream: false\nserver_name: n{i}\nauthorization {{user: u, password: pw}}\n"
+            f'cluster {{name: c, listen: "127.0.0.1:{route}",'
+            f' routes: ["nats://127.0.0.1:{routes[1 - i]}"]}}'
+        )
+        servers.append(Server(tmp_path / str(i), config))
+    one, two = servers
+    login = {"user": "u", "password": "pw"}
+    try:
+        async with asyncio.timeout(20):
+            client = await nats.connect(one.url, **login)
+            while not client.discovered_servers:  # until the cluster has formed
+                await client.close()
+                client = await nats.connect(one.url, **login)
+            await client.close()
+            url = one.url.replace("//", "//u:pw@")
+            async with cvfeeder.subscribe(servers=url) as tensors, connected(two, **login) as other:
+                one.kill()
+                got = None
+                while got is None:
+                    await other.publish(SUBJECT, PAYLOAD, headers=HEADERS)
+                    with contextlib.suppress(TimeoutError):
+                        got = await tensors.get(0.1)
+    finally:
+        for server in servers:
+            server.kill()
 
 
 async def test_a_stream_that_stays_away_is_an_error(server: Server) -> None:

@@ -21,6 +21,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from nats.aio.client import Client
 
@@ -98,6 +99,7 @@ class Connection:
         self.pid = os.getpid()
         self.source, self._mailbox = source, source.mailbox
         self._servers, self._options, self._after = list(servers), options, after
+        self._discovered: list[str] = []  # other servers of the cluster
         self._client: Client | None = None  # while it is connected
         self._lost = asyncio.Event()
         self._denied: asyncio.Future[None] | None = None
@@ -243,7 +245,7 @@ class Connection:
         self._denied = asyncio.get_running_loop().create_future()
         options = {k: v for k, v in self._options.items() if k not in _OURS}
         await client.connect(
-            servers=self._servers,
+            servers=[*self._servers, *self._discovered],
             allow_reconnect=False,
             max_reconnect_attempts=1,  # of each server
             reconnect_time_wait=0,
@@ -255,6 +257,7 @@ class Connection:
             **{"name": "cvfeeder-python", **options, **credentials(self._options)},
         )
         self._check_tls(client)
+        self._discover(client)
         self._client, self._last_error, self._said = client, None, set()
         await self.publish_unsent(client)
         tasks: set[asyncio.Future[None]] = {
@@ -286,6 +289,13 @@ class Connection:
                 f"NATS at {without_password(self._servers)} does not have TLS, which tls=… and"
                 " tls:// ask for: turn it on in the server, or use nats:// without tls=…"
             )
+
+    def _discover(self, client: Client) -> None:
+        """Note the other servers of the cluster, with the credentials in the URL given."""
+        first = urlsplit(self._servers[0])
+        login, at, _ = first.netloc.rpartition("@")
+        others = [f"{first.scheme}://{login}{at}{u.netloc}" for u in client.discovered_servers]
+        self._discovered = [url for url in others if url not in self._servers]
 
     async def _finish(self, client: Client) -> None:
         with contextlib.suppress(Exception):
