@@ -42,7 +42,7 @@ func TestPythonClient(t *testing.T) {
 	f := newFeeder(t)
 	control := httptest.NewServer(f.handler())
 	t.Cleanup(control.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider")
 	cmd.Dir = client
