@@ -244,7 +244,10 @@ async def test_acknowledgements_wait_for_the_server(server: Server) -> None:
 
 
 @pytest.mark.parametrize("left", ["closed", "async break", "break", "collected"])
-async def test_what_was_not_read_is_given_back_in_order(server: Server, left: str) -> None:
+async def test_what_was_not_read_is_given_back_in_order(
+    server: Server, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_connection, "CLOSE", 15)  # for a busy machine
     async with connected(server) as client:
         await make_stream(client)
         for n in range(6):
@@ -268,7 +271,7 @@ async def test_what_was_not_read_is_given_back_in_order(server: Server, left: st
     started = time.monotonic()
     async with cvfeeder.pull(durable="d", servers=server.url) as others:
         assert [(await others.get(10)).id for _ in range(5)] == ["1", "2", "3", "4", "5"]
-    assert time.monotonic() - started < 5  # not after the wait for an acknowledgement
+    assert time.monotonic() - started < 20  # not after the wait for an acknowledgement
 
 
 async def test_parts_that_were_not_read_are_given_back(server: Server) -> None:

@@ -317,8 +317,12 @@ class _Pulled(Source):
 
     async def give_back(self, client: Client) -> None:
         """Give back what was fetched and not read, in order, so that the next reader gets it."""
-        # After this, JetStream sends no more, and what it sent is here.
-        await self._subscription.drain()  # type: ignore[no-untyped-call]
+        # Drain of nats-py forgets the subscription before the server does: the PING of its
+        # flush overtakes the UNSUB, and what comes in between would be lost for 30 s.
+        await client._send_unsubscribe(self._subscription._id)  # noqa: SLF001
+        await flush(client)  # now JetStream sends no more
+        while self._subscription.pending_msgs:  # noqa: ASYNC110 - nothing tells of its end
+            await asyncio.sleep(0)
         replies = list(self._refused)
         for item in self.mailbox.clear():
             if not isinstance(item, CvfeederError):
