@@ -268,6 +268,9 @@ async def test_what_was_not_read_is_given_back_in_order(
     else:
         tensors.read(10).ack()
         del tensors
+    for thread in threading.enumerate():  # it closes in the background
+        if thread.name == "cvfeeder":
+            await asyncio.to_thread(thread.join, 20)
     started = time.monotonic()
     async with cvfeeder.pull(durable="d", servers=server.url) as others:
         assert [(await others.get(10)).id for _ in range(5)] == ["1", "2", "3", "4", "5"]

@@ -182,7 +182,7 @@ async def test_a_reader_that_nobody_holds_is_closed(stored: Client) -> None:
     del reader
     await asyncio.to_thread(thread.join, 5)
     assert not thread.is_alive()
-    assert (await make("pull").get(5)).id == "b"
+    assert (await make("pull").get(10)).id == "b"
 
 
 async def test_what_was_not_read_is_given_back_when_python_ends(stored: Client) -> None:
