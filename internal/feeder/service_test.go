@@ -93,8 +93,12 @@ func (a *asking) wantError(stream string, at time.Time, output, code, text strin
 func (a *asking) published(stream string) time.Time {
 	for tick := time.NewTicker(50 * time.Millisecond); ; <-tick.C {
 		var states []streamState
-		if err := json.Unmarshal(a.request(frames.StreamsSubject, fmt.Sprintf(`{"stream": %q}`, stream)).Data, &states); err != nil {
-			a.t.Error(err)
+		m := a.request(frames.StreamsSubject, fmt.Sprintf(`{"stream": %q}`, stream))
+		if m.Header.Get(micro.ErrorCodeHeader) == frames.CodeNotFound {
+			continue // the stream has not begun
+		}
+		if err := json.Unmarshal(m.Data, &states); err != nil {
+			a.t.Errorf("%v: %v", m.Header, err)
 			return time.Time{}
 		}
 		if states[0].Outcomes["published"] < 10 {
