@@ -39,7 +39,7 @@ func (p *pace) run(t *testing.T) {
 	begin := time.Now()
 	end := begin.Add(p.length)
 	s := serve(t, kinesistest.Options{Streams: []kinesistest.Stream{p.camera}, Seed: 1, Observe: func(r kinesistest.Request) {
-		if r.Operation == "GetImages" && r.End.After(r.Time.Add(-p.opts.Lag)) && p.opts.Lag != poll.Auto {
+		if r.Operation == "GetImages" && r.End.After(r.Time.Add(time.Millisecond-p.opts.Lag)) && p.opts.Lag != poll.Auto {
 			t.Errorf("at %v it asked for %v", r.Time.Sub(begin), r.End.Sub(begin))
 		}
 	}}, kinesis.Options{})

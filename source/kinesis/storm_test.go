@@ -89,6 +89,7 @@ func (w storm) vary(f *kinesistest.Faults, seed uint64) {
 	if f.EmptyEntries = half(); !f.EmptyEntries {
 		f.EmptyRefused = half()
 	}
+	f.ExcludeEnd = half()
 }
 
 // storms are streams with fragments of 2 s, at the promised cost, and with fragments of

@@ -325,11 +325,17 @@ func (s *Stream) notFound(ctx context.Context, err error) error {
 }
 
 func (s *Stream) input(w poll.Window) *media.GetImagesInput {
+	// The documents do not say whether a range includes its end. A millisecond more has the
+	// image of the last slot either way, and no other.
+	end := w.End
+	if end.Sub(w.Start) < poll.MaxWindow {
+		end++
+	}
 	in := &media.GetImagesInput{
 		StreamName:        s.name(),
 		StreamARN:         s.arn(),
 		StartTimestamp:    aws.Time(w.Start.Time()),
-		EndTimestamp:      aws.Time(w.End.Time()),
+		EndTimestamp:      aws.Time(end.Time()),
 		SamplingInterval:  aws.Int32(int32(w.Interval.Milliseconds())),
 		ImageSelectorType: types.ImageSelectorTypeServerTimestamp,
 		Format:            types.FormatJpeg,

@@ -19,6 +19,7 @@ func TestVariants(t *testing.T) {
 		"empty windows have entries":        {EmptyEntries: true},
 		"empty windows are refused":         {EmptyRefused: true},
 		"missing instants are left out":     {OmitMissing: true},
+		"windows exclude their end":         {ExcludeEnd: true},
 		"entries are bare":                  {BareEntries: true, EmptyEntries: true},
 		"all":                               {FindRunning: true, EmptyEntries: true, OmitMissing: true},
 	} {

@@ -20,6 +20,9 @@ func (s *Server) getImages(c *call) (answer, error) {
 		return nil, err
 	}
 	q.limit = min(q.limit, st.faults.PageSize)
+	if st.faults.ExcludeEnd && q.window.End > q.window.Start {
+		q.window.End--
+	}
 	if err := s.checkEndpoint(c, q.page()); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,8 @@ type Variants struct {
 	OmitMissing bool
 	// BareEntries has entries of instants without media that have neither content nor error.
 	BareEntries bool
+	// ExcludeEnd has windows without the image of the instant at which they end.
+	ExcludeEnd bool
 	// KeepAspect has pictures keep their aspect when they are resized: they are made as
 	// large as fits into the size that was asked for.
 	KeepAspect bool
@@ -31,6 +33,7 @@ func (v *Variants) settings() []setting {
 		{"empty-refused", &v.EmptyRefused, "", 0, "windows without media are refused as invalid"},
 		{"omit-missing", &v.OmitMissing, "", 0, "instants without media are left out of the answer"},
 		{"bare-entries", &v.BareEntries, "", 0, "entries of instants without media have neither content nor error"},
+		{"exclude-end", &v.ExcludeEnd, "", 0, "windows do not include the instant at which they end"},
 		{"keep-aspect", &v.KeepAspect, "", 0, "resized pictures keep their aspect"},
 		{"names-page", &v.NamesPage, "100", maxListed, "names on a page of ListStreams, whatever is asked for"},
 	}
