@@ -30,7 +30,7 @@ streams:
 `
 
 const (
-	failoverStreams = 6
+	failoverStreams = 12 // so many that each replica has some: of 6 one had none in 3% of the cases
 	failoverLease   = 3 * time.Second
 )
 
