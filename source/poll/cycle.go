@@ -64,8 +64,8 @@ func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool
 
 // askLive asks for what may be new.
 func (p *Poller) askLive(ctx context.Context, r slotRange, yield func(source.Frame, error) bool) (more bool, err error) {
-	if p.worthGlancing(r, p.now()) {
-		if there, err := p.glance(ctx, r); !there || err != nil {
+	if w, worth := p.worthGlancing(r, p.now()); worth {
+		if there, err := p.glance(ctx, r, w); !there || err != nil {
 			return true, err
 		}
 	}

@@ -11,20 +11,20 @@ import (
 // does not come.
 const glanceFurther = 4
 
-// worthGlancing tells whether to look first, at a few images, for whether there is anything
-// new in a range: where most looks find nothing, because fragments differ in length or one is
-// late, and the images of the whole range would cost more.
-func (p *Poller) worthGlancing(r slotRange, now source.Slot) bool {
+// worthGlancing returns the window of a first look at a few images for anything new in a range.
+// It returns false unless that costs less than the images of the whole range: where most looks
+// find nothing, because fragments differ in length or one is late.
+func (p *Poller) worthGlancing(r slotRange, now source.Slot) (w Window, worth bool) {
 	first, ok := p.ledger.Wanted(r.from)
 	if !ok || !p.endsAt(p.ledger.Grid().Step(first, -1)) || p.opts.Lag > 0 || p.listsLiveEdge() || p.cadence.slow() || p.quiet() {
-		return false
+		return Window{}, false
 	}
 	due, known := p.estimate.due()
 	if !known || !p.estimate.varies() && p.misses == 0 && now >= due {
-		return false
+		return Window{}, false
 	}
-	w := p.glanceAt(first, r.to)
-	return 3*w.Slots() <= int(r.to.Sub(w.Start)/p.ledger.Grid().Interval())+1 && w.End <= r.to
+	w = p.glanceAt(first, r.to)
+	return w, 3*w.Slots() <= int(r.to.Sub(w.Start)/p.ledger.Grid().Interval())+1 && w.End <= r.to
 }
 
 // glanceAt returns the window of a glance: at one instant of the next fragment, and now and
@@ -40,9 +40,8 @@ func (p *Poller) glanceAt(first, to source.Slot) Window {
 }
 
 // glance tells whether there is anything new in a range, by a few images of it.
-func (p *Poller) glance(ctx context.Context, r slotRange) (there bool, err error) {
+func (p *Poller) glance(ctx context.Context, r slotRange, w Window) (there bool, err error) {
 	first, _ := p.ledger.Wanted(r.from)
-	w := p.glanceAt(first, r.to)
 	for img, err := range p.images(ctx, w) {
 		if errors.Is(err, ErrEmptyWindow) {
 			break
