@@ -54,18 +54,25 @@ func TestTheBucketIsLost(t *testing.T) {
 	}
 }
 
+// joinOver returns a member a of its own connection.
+func joinOver(t *testing.T, url string) (*dial.Conn, *lease.Leases) {
+	t.Helper()
+	conn := conntest.Dial(t, dial.Options{URL: url, WriteTimeout: time.Second})
+	a := lease.New(conn, lease.Options{Group: "yard 1", Member: "a", Lease: leaseTime})
+	if err := a.Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	return conn, a
+}
+
 // TestNobodyTakesWhatIsNotYetWritten: after the bucket was made again, a stream that is
 // missing from it is left to its owner for the length of a lease, also by a member that
 // has joined only now.
 func TestNobodyTakesWhatIsNotYetWritten(t *testing.T) {
 	t.Parallel()
 	broker := natstest.StartBroker(t)
-	conn := conntest.Dial(t, dial.Options{URL: broker.URL(), WriteTimeout: time.Second})
-	a := lease.New(conn, lease.Options{Group: "yard 1", Member: "a", Lease: leaseTime})
-	if err := a.Join(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = a.Close() })
+	conn, a := joinOver(t, broker.URL())
 	acquire(t, a, claim("cam-1"))
 	a.Set("cam-1", conntest.Slot(7))
 	deleteBucket(t, broker.URL())
@@ -92,12 +99,7 @@ func TestNobodyTakesWhatIsNotYetWritten(t *testing.T) {
 func TestKeysAreWrittenAgain(t *testing.T) {
 	t.Parallel()
 	broker := natstest.StartBroker(t)
-	conn := conntest.Dial(t, dial.Options{URL: broker.URL(), WriteTimeout: time.Second})
-	a := lease.New(conn, lease.Options{Group: "yard 1", Member: "a", Lease: leaseTime})
-	if err := a.Join(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = a.Close() })
+	conn, a := joinOver(t, broker.URL())
 	keys := []string{"cam-1", "cam-2"}
 	for _, key := range keys {
 		acquire(t, a, claim(key))
