@@ -18,15 +18,7 @@ import (
 func TestFeed(t *testing.T) {
 	sourcetest.TestFeed(t, func(_ *testing.T, s sourcetest.Stream) source.OpenFeed {
 		return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
-			feed := &sourcetest.Feed{Stream: s.Name, Ledger: l, To: s.To, Fetched: fetched, Picture: func(slot source.Slot) ([]byte, error) {
-				switch {
-				case s.Failing():
-					return nil, errors.New("connection reset")
-				case s.Missing(slot):
-					return nil, source.ErrNoMedia
-				}
-				return []byte(slot.String()), nil
-			}}
+			feed := sourcetest.Open(s, l, fetched)
 			return ondemand.New(ondemand.Options{}).Remember(feed, feed)
 		}
 	})

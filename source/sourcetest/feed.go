@@ -25,6 +25,20 @@ type Feed struct {
 	Now     func() time.Time                    // the clock of the slots; nil for the host's
 }
 
+// Open returns the feed of a stream that a suite describes. Each picture says which slot it is
+// of.
+func Open(s Stream, l *source.Ledger, fetched func(time.Duration, error)) *Feed {
+	return &Feed{Stream: s.Name, Ledger: l, To: s.To, Fetched: fetched, Picture: func(slot source.Slot) ([]byte, error) {
+		switch {
+		case s.Failing():
+			return nil, errors.New("connection reset")
+		case s.Missing(slot):
+			return nil, source.ErrNoMedia
+		}
+		return []byte(slot.String()), nil
+	}}
+}
+
 func (f *Feed) now() time.Time {
 	if f.Now == nil {
 		return time.Now()

@@ -1,7 +1,6 @@
 package sourcetest_test
 
 import (
-	"errors"
 	"testing"
 	"time"
 
@@ -12,15 +11,7 @@ import (
 func TestFeed(t *testing.T) {
 	sourcetest.TestFeed(t, func(_ *testing.T, s sourcetest.Stream) source.OpenFeed {
 		return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
-			return &sourcetest.Feed{Stream: s.Name, Ledger: l, To: s.To, Fetched: fetched, Picture: func(slot source.Slot) ([]byte, error) {
-				switch {
-				case s.Failing():
-					return nil, errors.New("connection reset")
-				case s.Missing(slot):
-					return nil, source.ErrNoMedia
-				}
-				return []byte(slot.String()), nil
-			}}
+			return sourcetest.Open(s, l, fetched)
 		}
 	})
 }
