@@ -53,6 +53,8 @@ type Fragment struct {
 	First, Last source.Slot
 	// Hidden is when it was last asked for in vain, and Seen when it was found.
 	Hidden, Seen source.Slot
+
+	whole bool // it is one fragment, as far as can be told
 }
 
 // Length returns the length of the fragment.
@@ -78,41 +80,48 @@ func (s Scout) Edge(ctx context.Context) (source.Slot, error) {
 // Follow watches the live edge until n fragments have become visible or ctx ends, and
 // returns those that were seen whole. An error leaves what was seen before it.
 func (s Scout) Follow(ctx context.Context, n int) ([]Fragment, error) {
-	edge, err := s.exactEdge(ctx)
+	var last Fragment
 	var seen []Fragment
-	var usual time.Duration
-	for err == nil && len(seen) < n {
-		var f Fragment
-		f, err = s.next(ctx, edge, scoutStep/3, usual)
+	err := errLost // nothing is known of it yet
+	for len(seen) < n {
+		if errors.Is(err, errLost) {
+			last, err = s.exactEdge(ctx)
+		}
+		if err == nil {
+			last, err = s.next(ctx, last, scoutStep/3)
+		}
 		switch {
-		case errors.Is(err, errLost):
-			edge, err = s.exactEdge(ctx)
-		case err == nil:
-			seen = append(seen, f)
-			edge, usual = f.Last, f.Length()
+		case err == nil && last.whole:
+			seen = append(seen, last)
+		case err != nil && !errors.Is(err, errLost):
+			return seen, err
 		}
 	}
-	return seen, err
+	return seen, nil
 }
 
-// exactEdge returns the last slot of the newest fragment, by waiting for one.
-func (s Scout) exactEdge(ctx context.Context) (source.Slot, error) {
+// exactEdge returns what became visible last, whose last slot is the edge, by waiting for it.
+func (s Scout) exactEdge(ctx context.Context) (Fragment, error) {
 	edge, err := s.Edge(ctx)
 	if err != nil {
-		return 0, err
+		return Fragment{}, err
 	}
-	f, err := s.next(ctx, edge, scoutStep, 0)
-	return f.Last, err
+	return s.next(ctx, Fragment{Last: edge}, scoutStep)
 }
 
-// next waits until there is media after the edge, which is at most as far away as given,
-// and finds out how far it reaches. If the usual length of a fragment is known, it does not
-// look before one has passed.
-func (s Scout) next(ctx context.Context, edge source.Slot, within, usual time.Duration) (Fragment, error) {
+// next waits until there is media after the last fragment, which is at most as far away as
+// given, and finds out how far it reaches. If the usual length of a fragment is known, it does
+// not look before one has passed.
+func (s Scout) next(ctx context.Context, last Fragment, within time.Duration) (Fragment, error) {
+	edge, usual := last.Last, time.Duration(0)
+	if last.whole {
+		usual = last.Length()
+	}
 	f := Fragment{First: edge.Add(resolution)}
-	// The next fragment may begin right after the edge.
-	look := poll.Window{Start: edge + 1, End: edge.Add(within) + 1, Interval: time.Second}
-	if err := pacing.Sleep(ctx, usual-2*lookPause); err != nil {
+	// The next fragment may begin right after the edge, or up to a frame before it, and a
+	// window that begins after the fragment does not find it.
+	look := poll.Window{Start: edge.Add(-time.Second) + 1, End: edge.Add(within) + 1, Interval: time.Second}
+	if err := pacing.Sleep(ctx, last.Seen.Add(usual-2*lookPause).Sub(source.SlotAt(s.Now()))); err != nil {
 		return f, err
 	}
 	for {
@@ -121,7 +130,7 @@ func (s Scout) next(ctx context.Context, edge source.Slot, within, usual time.Du
 		if err != nil {
 			return f, err
 		}
-		if len(found) > 0 {
+		if len(found) > 0 && slices.Max(found) > edge {
 			f.Seen = now
 			break
 		}
@@ -136,36 +145,57 @@ func (s Scout) next(ctx context.Context, edge source.Slot, within, usual time.Du
 			return f, err
 		}
 	}
-	var err error
-	f.Last, err = s.last(ctx, f.First)
+	end, atOnce, err := s.last(ctx, f.First)
+	f.Last = end
+	// If it was not looked for as often as that, it may be two.
+	f.whole = atOnce && (f.Seen.Sub(f.Hidden) < f.Length() || f.Length() <= usual+resolution)
 	return f, err
 }
 
-// last returns the last slot that is visible now of the media that begins at from: first
-// roughly, on one page, and then by bisection.
-func (s Scout) last(ctx context.Context, from source.Slot) (source.Slot, error) {
-	// Windows of less than a second are sometimes rejected.
-	start := from.Add(-time.Second)
+// last returns the last slot that is visible now of the media that begins at from, and whether
+// that became visible at once: if more has become visible while it was looked for, that is
+// some of the next fragment, too.
+func (s Scout) last(ctx context.Context, from source.Slot) (last source.Slot, atOnce bool, err error) {
+	start := from.Add(-time.Second) // windows of less than a second are sometimes rejected
+	for atOnce = true; ; atOnce = false {
+		var more bool
+		last, more, err = s.bisect(ctx, start)
+		if err != nil || !more {
+			return last, atOnce, err
+		}
+	}
+}
+
+// bisect returns the last slot that is visible of the media after start, first roughly, on one
+// page, and then by bisection, and whether there is more by now.
+func (s Scout) bisect(ctx context.Context, start source.Slot) (last source.Slot, more bool, err error) {
 	now := source.SlotAt(s.Now())
 	step := (now.Sub(start)/(poll.PageSlots-1) + resolution).Truncate(resolution)
 	found, err := s.Ask(ctx, poll.Window{Start: start, End: now, Interval: step})
-	if err != nil {
-		return 0, err
+	switch {
+	case err != nil:
+		return 0, false, err
+	case len(found) == 0:
+		return 0, false, errors.New("media that was visible is no longer")
 	}
-	if len(found) == 0 {
-		return 0, errors.New("media that was visible is no longer")
+	last = slices.Max(found)
+	if step == resolution {
+		return last, false, nil // one answer shows the end
 	}
-	last := slices.Max(found)
+	visible := func(at source.Slot) (bool, error) {
+		found, err := s.Ask(ctx, poll.Window{Start: start, End: at, Interval: at.Sub(start)})
+		return slices.Contains(found, at), err
+	}
 	for step > resolution {
 		step = (step / 2).Round(resolution)
-		at := last.Add(step)
-		found, err := s.Ask(ctx, poll.Window{Start: start, End: at, Interval: at.Sub(start)})
+		there, err := visible(last.Add(step))
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
-		if slices.Contains(found, at) {
-			last = at
+		if there {
+			last = last.Add(step)
 		}
 	}
-	return last, nil
+	more, err = visible(last.Add(resolution))
+	return last, more, err
 }

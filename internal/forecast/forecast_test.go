@@ -246,3 +246,31 @@ func TestMeasureNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestFollowSlowAnswers: answers that take so long that media becomes visible between them do
+// not make the edge seem to lie amid a fragment, where no window that begins there finds it.
+func TestFollowSlowAnswers(t *testing.T) {
+	media := forecast.Media{Fragment: 2 * time.Second, Delay: 300 * time.Millisecond, Page: poll.PageSlots}
+	for offset := time.Duration(0); offset < 4*time.Second; offset += 173 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(offset)
+			_, stream := serve(t, media)
+			slow := func(ctx context.Context, w poll.Window) ([]source.Slot, error) {
+				found, err := forecast.Pictures(stream.Images(ctx, w), w)
+				time.Sleep(time.Duration(w.Slots()) * 40 * time.Millisecond)
+				return found, err
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			seen, err := forecast.Scout{Ask: slow, Now: time.Now}.Follow(ctx, 4)
+			if err != nil {
+				t.Errorf("after %v: %d fragments seen: %v", offset, len(seen), err)
+			}
+			for _, f := range seen {
+				if off := (f.Length() - media.Fragment).Abs(); off > 400*time.Millisecond {
+					t.Errorf("after %v: a fragment of %v", offset, f.Length())
+				}
+			}
+		})
+	}
+}

@@ -34,6 +34,8 @@ type Measured struct {
 	// Fragments is how many fragments were seen; with fewer than two, nothing was found
 	// out about them.
 	Fragments int
+	// Unseen says why no more of them were seen, nil where the time was up or it was enough.
+	Unseen error
 }
 
 // fragmentsSeen is how many fragments are looked at.
@@ -62,11 +64,14 @@ func Measure(ctx context.Context, from Source, s Stream, length time.Duration, a
 	r := &recorder{Source: from, purse: NewPurse(MostImages(s, length)), now: s.Options.Now, from: begin.Add(length / 2)}
 	scout := Scout{Ask: r.ask, Now: s.Options.Now}
 	var fragments []Fragment
-	var failed error
+	var failed, polling error
 	var all errgroup.Group
 	all.Go(func() error {
 		fragments, failed = scout.Follow(ctx, fragmentsSeen)
-		if errors.Is(failed, ErrNoMedia) {
+		switch {
+		case ctx.Err() != nil:
+			failed = nil // the time is up
+		case errors.Is(failed, ErrNoMedia):
 			cancel() // asking on would cost money in vain
 		}
 		return nil
@@ -75,7 +80,6 @@ func Measure(ctx context.Context, from Source, s Stream, length time.Duration, a
 	opts.Fetched = r.fetched
 	ledger := source.NewLedger(grid, begin)
 	var ages []time.Duration
-	var polling error
 	for frame, err := range poll.New(polled{r}, ledger, opts).Frames(ctx) {
 		if err != nil {
 			polling = err
@@ -101,7 +105,7 @@ func Measure(ctx context.Context, from Source, s Stream, length time.Duration, a
 	case len(ages) == 0:
 		return Measured{}, fmt.Errorf("no frame arrived within %v", length)
 	}
-	m := r.measured(assumed, fragments)
+	m := r.measured(assumed, fragments, failed)
 	m.Cost.Slots = grid.Count(grid.Ceil(r.from), grid.Ceil(source.SlotAt(opts.Now())))
 	m.Cost.Arrived, m.Cost.Age = len(ages), median(ages)
 	return m, nil
@@ -213,8 +217,8 @@ func (r *recorder) fetched(took time.Duration, err error) {
 }
 
 // measured puts together what was found out.
-func (r *recorder) measured(assumed Media, fragments []Fragment) Measured {
-	m := Measured{Media: assumed, Cost: r.cost, Spent: r.purse.Spent(), Fragments: len(fragments)}
+func (r *recorder) measured(assumed Media, fragments []Fragment, unseen error) Measured {
+	m := Measured{Media: assumed, Cost: r.cost, Spent: r.purse.Spent(), Fragments: len(fragments), Unseen: unseen}
 	m.Media.Page = r.PageSlots()
 	if len(r.took) > 0 {
 		m.Media.Latency = max(median(r.took).Round(time.Millisecond), time.Millisecond)

@@ -1,7 +1,9 @@
 package preflight
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -160,6 +162,9 @@ func (k *kind) basis(connected bool) string {
 // ratio formats a number for each slot.
 func ratio(v float64) string { return fmt.Sprintf("%.2f", v) }
 
+// errTooShort says that fewer than two fragments became visible while a stream was measured.
+var errTooShort = errors.New("fewer than two became visible in that time: try a longer one with --measure")
+
 // measureStreams polls some of the streams for a while, and plans with what it sees. What it is
 // about to cost is printed first.
 func (c *checker) measureStreams(ctx context.Context) {
@@ -200,7 +205,7 @@ func (c *checker) measureStreams(ctx context.Context) {
 		c.pass(what, "measured: for each slot %s pictures were made, in answers with %s entries; %s images asked for in all",
 			ratio(m.Cost.PerSlot(m.Cost.Made)), ratio(m.Cost.PerSlot(m.Cost.Answered)), grouped(float64(m.Spent)))
 		if m.Fragments < 2 {
-			c.note(what, "its fragments could not be measured: try a longer time with --measure")
+			c.note(what, "its fragments could not be measured: %v", cmp.Or(m.Unseen, errTooShort))
 			continue
 		}
 		s.media, s.mediaOf = m.Media, s.Name
