@@ -65,7 +65,8 @@ type Options struct {
 	Timeout time.Duration
 	// Rate is how many requests for frames are answered in a second, from all askers
 	// together, and RatePerAsker from each. A burst may have twice as many. Further
-	// requests are refused. Defaults: [DefaultRate] and [DefaultRatePerAsker].
+	// requests are refused. The same holds for requests for the state of the streams, which
+	// are counted apart. Defaults: [DefaultRate] and [DefaultRatePerAsker].
 	Rate, RatePerAsker int
 	// Observe, if set, is told of each request for a frame that Frame was not called for.
 	Observe func(Outcome)
@@ -118,7 +119,8 @@ func serve(ctx context.Context, conn *dial.Conn, o Options) error {
 		return err
 	}
 	s := &service{
-		opts: o, on: on, slots: make(chan struct{}, o.Concurrent), rates: newRates(o.Rate, o.RatePerAsker),
+		opts: o, on: on, slots: make(chan struct{}, o.Concurrent),
+		rates: newRates(o.Rate, o.RatePerAsker), questions: newRates(o.Rate, o.RatePerAsker),
 		misdirected: pacing.Outage{Every: time.Minute},
 	}
 	if o.Names != nil {
@@ -169,7 +171,8 @@ type service struct {
 	opts        Options
 	on          *dial.DataConnection
 	slots       chan struct{} // holds a value for each frame that is being made
-	rates       *rates
+	rates       *rates        // of requests for frames
+	questions   *rates        // of those for the state of the streams
 	local       *localStreams // nil if this process answers all requests
 	misdirected pacing.Outage // of which the log tells now and then
 
@@ -384,7 +387,11 @@ func (s *service) fail(reply string, err error) error {
 
 // streams handles a request for the state of the streams.
 func (s *service) streams(m *nats.Msg) error {
-	answer, err := s.state(m.Data)
+	err := s.questions.take(askerOf(m.Reply))
+	var answer []byte
+	if err == nil {
+		answer, err = s.state(m.Data)
+	}
 	if err != nil {
 		s.refuse(m.Reply, err)
 		return err

@@ -113,6 +113,25 @@ func TestServiceAnswers(t *testing.T) {
 	request(t, nc, frames.FrameSubject, goodRequest)
 }
 
+// TestStreamsAreRated: the state of thousands of streams is megabytes, so it is not told to
+// one asker without end. Frames have a rate of their own.
+func TestStreamsAreRated(t *testing.T) {
+	nc, _ := serve(t, embedded.Options{}, frames.Options{Frame: frameOf, Rate: 2, RatePerAsker: 1})
+	refused := 0
+	for range 20 {
+		m := request(t, nc, frames.StreamsSubject, "")
+		if m.Header.Get(micro.ErrorCodeHeader) == frames.CodeBusy && strings.Contains(m.Header.Get(micro.ErrorHeader), "requests.rate_per_asker") {
+			refused++
+		}
+	}
+	if refused < 10 {
+		t.Errorf("%d of 20 requests refused", refused)
+	}
+	if m := request(t, nc, frames.FrameSubject, goodRequest); m.Header.Get(micro.ErrorHeader) != "" {
+		t.Errorf("a frame: %v", m.Header)
+	}
+}
+
 func TestServiceIsMicro(t *testing.T) {
 	nc, _ := serve(t, embedded.Options{}, frames.Options{Frame: frameOf, Version: "v1.2.3-4-gabcdef0-dirty"})
 	request(t, nc, frames.FrameSubject, goodRequest)
