@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,7 +35,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs the program as a user does. Besides testscript's own commands
 // there are
 //
-//	fake            start the fake service and set FAKE to its URL
+//	fake [grey]     start the fake service and set FAKE to its URL; pictures cost nothing if all are grey
 //	nats [BYTES]    start a NATS server, with this max_payload, and set NATS
 //	listen          subscribe to all tensors of that server
 //	restricted SUBJECT…  the same, for a user who may publish to these only, and
@@ -72,13 +74,26 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-func startFake(ts *testscript.TestScript, _ bool, _ []string) {
-	srv, err := kinesistest.New(kinesistest.Options{})
+func startFake(ts *testscript.TestScript, _ bool, args []string) {
+	var o kinesistest.Options
+	if slices.Contains(args, "grey") {
+		o.Scene = greyScene{}
+	}
+	srv, err := kinesistest.New(o)
 	ts.Check(err)
 	endpoint, err := srv.Start("127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(func() { _ = endpoint.Close() })
 	ts.Setenv("FAKE", endpoint.URL)
+}
+
+// greyScene is always the same grey picture.
+type greyScene struct{}
+
+func (greyScene) Key(string, time.Time) string { return "" }
+
+func (greyScene) Picture(string, time.Time) (image.Image, error) {
+	return image.NewGray(image.Rect(0, 0, 1280, 720)), nil
 }
 
 func startNATS(ts *testscript.TestScript, _ bool, args []string) {
