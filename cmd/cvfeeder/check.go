@@ -17,6 +17,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/preflight"
 	"github.com/cvfeeder/cvfeeder/internal/preflight/assumptions"
+	"github.com/cvfeeder/cvfeeder/internal/usage"
 )
 
 // checkFlags are the flags of the check command.
@@ -29,7 +30,7 @@ type checkFlags struct {
 func newCheckCommand() *cobra.Command {
 	var f checkFlags
 	cmd := &cobra.Command{
-		Use:   "check -c FILE [--connect [--assumptions]]",
+		Use:   "check [-c] FILE [--connect [--assumptions]]",
 		Short: "Check a config file and estimate what it will cost",
 		Long: `Check lists everything that is wrong with a config file, and prints the plan: bytes
 and images, cost, the share of the service's quota, CPU and memory.
@@ -57,9 +58,10 @@ agrees in advance. --json prints a report without anything of the account in it.
 The exit code is 0 if all is well, 2 if the config is wrong, 3 if credentials or a
 permission are refused, and 1 for any other problem. With --assumptions it is 0 if
 all questions were asked, whatever the answers.`,
-		Example: "  cvfeeder check -c cvfeeder.yaml --connect --reader nats://hub.example:4222\n" +
+		Example: "  cvfeeder check -c cvfeeder.yaml\n" +
+			"  cvfeeder check -c cvfeeder.yaml --connect --reader nats://hub.example:4222\n" +
 			"  cvfeeder check -c cvfeeder.yaml --connect --assumptions --images 300 --yes --json > report.json",
-		Args: cobra.NoArgs,
+		Args: usage.File("config", &f.File),
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	flags := cmd.Flags()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/usage"
 	"github.com/cvfeeder/cvfeeder/publish/consume"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
@@ -52,14 +53,17 @@ func newDemoCommand() *cobra.Command {
 			"second, and a summary at the end.\n\n" +
 			"To see what it publishes, run this in another terminal:\n\n" +
 			"    cvfeeder tap --save /tmp/tensors --count 20",
-		Args: cobra.NoArgs,
+		Example: "  cvfeeder demo\n" +
+			"  cvfeeder demo --streams 8 --for 1m --faults outages=0.1,throttle\n" +
+			"  cvfeeder demo --video street.mp4",
+		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return demo(cmd.Context(), o, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.video, "video", "", "video `FILE` that the cameras show in a loop; needs ffmpeg (default: a drawn street)")
-	flags.IntVar(&o.streams, "streams", 4, "number of cameras")
+	flags.IntVar(&o.streams, "streams", 4, "`number` of cameras")
 	flags.DurationVar(&o.length, "for", 0, "stop after this time; 0 runs until Ctrl-C")
 	flags.StringVar(&o.http, "http", config.DefaultListen, "`ADDR` for metrics, health and the status page; \"\" turns them off")
 	flags.StringVar(&o.nats, "nats", dial.DefaultAddress, "`ADDR` that the NATS server listens on")

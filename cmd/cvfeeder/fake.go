@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/usage"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -43,16 +44,16 @@ are named cam-1, cam-2 and so on, and show a drawn street with the time in it, o
 video file in a loop.
 
 With --faults it misbehaves as the real service and the network may. The list names
-the faults, each with a value or, without one, at its usual value:
-
-    cvfeeder fake --faults throttle,late=0.1,rotate=1m
-    cvfeeder fake --faults all,resets=0 --seed 7
-
-"all" means every fault but deny-list-fragments and frame-every, at its usual value.
-The same seed makes the same random choices. Shares are numbers from 0 to 1.
+the faults, each with a value or, without one, at its usual value. "all" means every
+fault but deny-list-fragments and frame-every, at its usual value. The same seed makes
+the same random choices. Shares are numbers from 0 to 1.
 
 ` + kinesistest.FaultsHelp(),
-		Args: cobra.NoArgs,
+		Example: `  cvfeeder fake --streams 2
+  cvfeeder fake --video street.mp4 --size 1280x720
+  cvfeeder fake --faults throttle,late=0.1,rotate=1m
+  cvfeeder fake --faults all,resets=0 --seed 7`,
+		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runFake(cmd.Context(), f, cmd.OutOrStdout())
 		},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/usage"
 )
 
 const (
@@ -31,7 +32,9 @@ func newHealthCommand() *cobra.Command {
 		Long: "Health requests /healthz from a running cvfeeder, and fails unless the answer is\n" +
 			"200 OK. The HEALTHCHECK of the container image runs it. With --url and a path of\n" +
 			"/readyz it checks whether frames can flow, and says what prevents it.",
-		Args: cobra.NoArgs,
+		Example: "  cvfeeder health\n" +
+			"  cvfeeder health --url http://127.0.0.1:9177/readyz --timeout 1s",
+		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 				return feeder.Usage(fmt.Errorf("--url %q: give a URL such as %s", address, defaultHealthURL))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/sanitize"
+	"github.com/cvfeeder/cvfeeder/internal/usage"
 )
 
 func main() {
@@ -70,15 +71,17 @@ func newCommand() *cobra.Command {
 			"Try \"cvfeeder demo\": it needs no account.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          usageArgs(cobra.NoArgs),
+		Version:       feeder.Version(),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return feeder.Usage(fmt.Errorf("%w: see %q", err, cmd.CommandPath()+" --help"))
+		return feeder.Usage(usage.FlagError(cmd, err))
 	})
+	root.SetVersionTemplate(versionLine())
 	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newPreviewCommand(), newTapCommand(), newFakeCommand(),
 		newSchemaCommand(), newHealthCommand(), newManCommand(), newVersionCommand())
 	addCompletion(root)
+	root.Args = usageArgs(root.Args)
 	for _, c := range root.Commands() {
 		c.Args = usageArgs(c.Args)
 	}
@@ -91,6 +94,8 @@ func addCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
+			c.Example = "  source <(cvfeeder completion bash)   # for this shell\n" +
+				"  cvfeeder completion zsh > \"${fpath[1]}/_cvfeeder\""
 			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}
 	}
@@ -98,12 +103,10 @@ func addCompletion(root *cobra.Command) {
 
 // usageArgs returns check with its errors marked as wrong usage.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	check = usage.Arguments(check)
 	return func(cmd *cobra.Command, args []string) error {
-		if check == nil {
-			check = cobra.ArbitraryArgs
-		}
 		if err := check(cmd, args); err != nil {
-			return feeder.Usage(fmt.Errorf("%w: see %q", err, cmd.CommandPath()+" --help"))
+			return feeder.Usage(err)
 		}
 		return nil
 	}

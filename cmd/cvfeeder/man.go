@@ -14,11 +14,12 @@ import (
 // because users get the pages with the release.
 func newManCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    "man DIRECTORY",
-		Short:  "Write the manual pages of all commands",
-		Long:   "Man writes a manual page for each command. $SOURCE_DATE_EPOCH, if set, is their date.",
-		Hidden: true,
-		Args:   cobra.ExactArgs(1),
+		Use:     "man DIRECTORY",
+		Short:   "Write the manual pages of all commands",
+		Long:    "Man writes a manual page for each command. $SOURCE_DATE_EPOCH, if set, is their date.",
+		Example: "  cvfeeder man dist/man",
+		Hidden:  true,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o750); err != nil {
 				return err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
+	"github.com/cvfeeder/cvfeeder/internal/usage"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -34,14 +35,14 @@ type preview struct {
 func newPreviewCommand() *cobra.Command {
 	var p preview
 	cmd := &cobra.Command{
-		Use:   "preview -c FILE --output NAME --image FILE",
+		Use:   "preview [-c] FILE --output NAME --image FILE",
 		Short: "Show what a model will see of a picture",
 		Long: `Preview makes an output's tensor from a JPEG or PNG, as run does, and writes it as a
 PNG: denormalized, and with the bars of the letterbox. It prints the shape, the
 type, the range, the mean of each channel, and the affine transform back to the
 picture's pixels.`,
 		Example: "  cvfeeder preview -c cvfeeder.yaml --output detector --image frame.jpg -o seen.png",
-		Args:    cobra.NoArgs,
+		Args:    usage.File("config", &p.config),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			output, decoder, err := p.find()
 			if err != nil {

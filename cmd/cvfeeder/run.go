@@ -15,6 +15,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/logging"
 	"github.com/cvfeeder/cvfeeder/internal/tracing"
+	"github.com/cvfeeder/cvfeeder/internal/usage"
 )
 
 var errNoFile = errors.New("no config file: name it with -c FILE")
@@ -22,7 +23,7 @@ var errNoFile = errors.New("no config file: name it with -c FILE")
 func newRunCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use:   "run -c FILE",
+		Use:   "run [-c] FILE",
 		Short: "Run the sidecar with a config file",
 		Long: "Run polls the streams in the config file and publishes their tensors until it is\n" +
 			"stopped. The first SIGINT or SIGTERM stops polling and finishes what is in flight;\n" +
@@ -30,7 +31,9 @@ func newRunCommand() *cobra.Command {
 			"changes streams and outputs while the others continue. If every stream has an end\n" +
 			"(to), run exits when all are done, with a summary.\n\n" +
 			"docker/cvfeeder.yaml in the repository shows every key of the file.",
-		Args: cobra.NoArgs,
+		Example: "  cvfeeder run -c cvfeeder.yaml\n" +
+			"  kill -HUP $(pidof cvfeeder)   # read the file again now",
+		Args: usage.File("config", &file),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				return feeder.Usage(errNoFile)

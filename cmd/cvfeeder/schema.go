@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/usage"
 )
 
 func newSchemaCommand() *cobra.Command {
@@ -15,7 +16,7 @@ func newSchemaCommand() *cobra.Command {
 		Example: "  cvfeeder schema > cvfeeder.schema.json\n\n" +
 			"Then make this the first line of cvfeeder.yaml in the same directory:\n\n" +
 			"  # yaml-language-server: $schema=cvfeeder.schema.json",
-		Args: cobra.NoArgs,
+		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			text, err := config.Schema()
 			if err != nil {

@@ -8,6 +8,15 @@ import (
 // suggest says which words are allowed instead of an unknown one, the most similar first.
 func suggest(word string, allowed []string) string {
 	list := strings.Join(allowed, ", ")
+	if best := Closest(word, allowed); best != "" {
+		return fmt.Sprintf("did you mean %s? allowed: %s", best, list)
+	}
+	return "allowed: " + list
+}
+
+// Closest returns which of the allowed words is most similar to an unknown one, or "" if
+// none is similar.
+func Closest(word string, allowed []string) string {
 	best, distance := "", 1+len(word)/3
 	for _, a := range allowed {
 		if len(word) > 2*len(a)+1 {
@@ -17,10 +26,7 @@ func suggest(word string, allowed []string) string {
 			best, distance = a, n-1
 		}
 	}
-	if best == "" {
-		return "allowed: " + list
-	}
-	return fmt.Sprintf("did you mean %s? allowed: %s", best, list)
+	return best
 }
 
 // editDistance is the Levenshtein distance of two texts, in bytes.
