@@ -2,6 +2,9 @@ package config
 
 import (
 	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -25,6 +28,7 @@ type File struct {
 	current   [sha256.Size]byte
 	candidate [sha256.Size]byte
 	pending   bool // candidate has been seen once
+	missed    int  // checks in a row that could not read the file
 }
 
 // LoadWatched is like [Load], and also returns the file, with which later changes are
@@ -57,24 +61,41 @@ func (f *File) Read() ([]byte, error) {
 }
 
 // Changed checks the file, and returns its contents where they are new and were the
-// same at the previous check. A missing file has not changed: it is about to be
-// replaced.
-func (f *File) Changed() ([]byte, bool) {
+// same at the previous check. The error says that the file can no longer be read. It comes
+// once, at the second check in a row, as a file that is being replaced may be missing for
+// a moment. What can be read afterwards is new, even if it is as before.
+func (f *File) Changed() (text []byte, changed bool, err error) {
 	info, err := os.Stat(f.path)
-	if err != nil || !f.pending && f.info != nil && os.SameFile(info, f.info) &&
-		info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size() {
-		return nil, false
-	}
-	text, err := strictyaml.ReadFile(f.path)
 	if err != nil {
-		return nil, false
+		return nil, false, f.missing(err)
+	}
+	if !f.pending && f.info != nil && os.SameFile(info, f.info) &&
+		info.ModTime().Equal(f.info.ModTime()) && info.Size() == f.info.Size() {
+		return nil, false, nil
+	}
+	if text, err = strictyaml.ReadFile(f.path); err != nil {
+		return nil, false, f.missing(err)
 	}
 	sum := sha256.Sum256(text)
 	settled := f.pending && sum == f.candidate
-	f.info, f.candidate, f.pending = info, sum, sum != f.current && !settled
+	f.info, f.candidate, f.pending, f.missed = info, sum, sum != f.current && !settled, 0
 	if !settled || sum == f.current {
-		return nil, false
+		return nil, false, nil
 	}
 	f.current = sum
-	return text, true
+	return text, true, nil
+}
+
+// missing notes that a check could not read the file, and returns the error if it is to be
+// told.
+func (f *File) missing(err error) error {
+	f.info, f.pending = nil, false
+	if f.missed++; f.missed != 2 {
+		return nil
+	}
+	f.current = [sha256.Size]byte{}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("there is no such file any more")
+	}
+	return fmt.Errorf("config file %s: %w: all streams go on, but a restart would fail; put the file back", f.path, err)
 }

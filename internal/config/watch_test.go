@@ -20,9 +20,9 @@ func TestWatchedFile(t *testing.T) {
 	looks := func(what string, want ...string) {
 		t.Helper()
 		for i, text := range want {
-			got, changed := w.Changed()
-			if string(got) != text || changed != (text != "") {
-				t.Errorf("%s: look %d found %q, %v, want %q", what, i+1, got, changed, text)
+			got, changed, err := w.Changed()
+			if string(got) != text || changed != (text != "") || err != nil {
+				t.Errorf("%s: look %d found %q, %v, %v, want %q", what, i+1, got, changed, err, text)
 			}
 		}
 	}
@@ -46,9 +46,19 @@ func TestWatchedFile(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	looks("gone", "", "")
+	looks("gone for a moment", "")
 	write(path, "e")
 	looks("back", "", "")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for look, want := range []bool{false, true, false, false} {
+		if _, changed, err := w.Changed(); changed || (err != nil) != want {
+			t.Errorf("gone: look %d found %v, %v", look+1, changed, err)
+		}
+	}
+	write(path, "e")
+	looks("back after a while", "", "e", "")
 
 	write(path, "f")
 	if text, err := w.Read(); string(text) != "f" || err != nil {
@@ -82,12 +92,12 @@ func TestWatchedConfigMap(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := watch(path, []byte("a"))
-	if _, changed := w.Changed(); changed {
+	if _, changed, err := w.Changed(); changed || err != nil {
 		t.Error("changed at first")
 	}
 	version("..2", "b")
-	w.Changed()
-	if text, changed := w.Changed(); !changed || string(text) != "b" {
+	_, _, _ = w.Changed()
+	if text, changed, err := w.Changed(); !changed || string(text) != "b" || err != nil {
 		t.Errorf("after the swap: %q, %v", text, changed)
 	}
 }

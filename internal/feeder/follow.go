@@ -145,8 +145,8 @@ func (f *follower) follow(ctx context.Context, set pipeline.Set) {
 			if f.changes.file == nil {
 				continue
 			}
-			if text, changed := f.changes.file.Changed(); changed {
-				f.reload(ctx, set, text, nil)
+			if text, changed, err := f.changes.file.Changed(); changed || err != nil {
+				f.reload(ctx, set, text, err)
 			}
 		case <-f.changes.hangup:
 			text, err := f.changes.file.Read()

@@ -274,8 +274,9 @@ func TestReloadRefuses(t *testing.T) {
 	if err := os.Remove(r.file); err != nil {
 		t.Fatal(err)
 	}
+	r.says("there is no such file any more: all streams go on", 1)
 	r.hangup <- os.Interrupt
-	r.says("no such file", 1)
+	r.says("no such file or directory", 1)
 	r.comes("cvf.t.cam-1.other")
 	r.replace(good)
 	r.hangup <- os.Interrupt
