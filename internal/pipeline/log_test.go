@@ -17,6 +17,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/logging"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/sourcetest"
 )
 
 // A logbook is what has been logged.
@@ -148,6 +149,33 @@ func TestLossesBeginAndEnd(t *testing.T) {
 				}
 				if !slices.Equal(got, tt.want) {
 					t.Errorf("%q, want %q", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestResumingIsToldOnlyOfALaterPlace: a delivery that saves where a stream begins, before
+// its first frame, does not make the first start look like a second one.
+func TestResumingIsToldOnlyOfALaterPlace(t *testing.T) {
+	for name, tt := range map[string]struct {
+		later time.Duration
+		told  int
+	}{"the first start": {0, 0}, "another start": {time.Second, 1}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, book, cursors := &rig{}, &logbook{}, &sourcetest.Cursors{}
+				r.build(t, 1, 2*time.Second, func(o *Options, streams []Stream) {
+					streams[0].Key = "cam-1"
+					cursors.Set("cam-1", streams[0].From.Add(tt.later))
+					o.Log = logging.New(book, logging.Options{JSON: true})
+					o.Cursors = cursors
+				})
+				if err := r.run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if lines, _ := book.lines(t); lines["resuming at the saved cursor"] != tt.told {
+					t.Errorf("logged %v, want it %d times", lines, tt.told)
 				}
 			})
 		})

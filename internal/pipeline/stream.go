@@ -122,7 +122,8 @@ type ends struct {
 func (p *Pipeline) newStream(s Stream) *stream {
 	log := p.opts.Log.With("stream", s.Name)
 	if p.opts.Cursors != nil && s.Key != "" {
-		if cursor, ok := p.opts.Cursors.Load(s.Key); ok {
+		// At its first start, what is saved is where it begins.
+		if cursor, ok := p.opts.Cursors.Load(s.Key); ok && cursor != s.From {
 			s.From = cursor
 			log.Info("resuming at the saved cursor", "cursor", cursor.String())
 		}
