@@ -85,13 +85,30 @@ func (p *progress) line(now time.Time, streams []metrics.Stream) string {
 	if n := len(p.counts); n > 1 {
 		rate = float64(p.counts[n-1]-p.counts[0]) / float64(n-1)
 	}
-	var age time.Duration
-	for _, s := range streams {
-		age = max(age, s.Freshness(now))
-	}
-	return fmt.Sprintf("%4ds  streams %d  frames/s %.1f  published %d  unwatched %d  gaps %d  newest frame %.1fs old",
+	return fmt.Sprintf("%4ds  streams %d  frames/s %.1f  published %d  unwatched %d  gaps %d  %s",
 		int(now.Sub(p.start).Round(time.Second).Seconds()), len(streams), rate,
-		all.Ended[source.Published], all.Ended[source.Unwatched], gaps(all), age.Seconds())
+		all.Ended[source.Published], all.Ended[source.Unwatched], gaps(all), ages(now, streams))
+}
+
+// ages says how old the newest frame of all cameras is, and which camera's newest frame is
+// the oldest.
+func ages(now time.Time, streams []metrics.Stream) string {
+	var newest, oldest time.Duration
+	var last string
+	for i, s := range streams {
+		age := s.Freshness(now)
+		if i == 0 || age < newest {
+			newest = age
+		}
+		if age >= oldest {
+			oldest, last = age, s.Name
+		}
+	}
+	text := fmt.Sprintf("newest frame %.1fs old", newest.Seconds())
+	if len(streams) > 1 {
+		text += fmt.Sprintf(", of %s %.1fs", last, oldest.Seconds())
+	}
+	return text
 }
 
 // total returns the sums over all streams.
