@@ -27,13 +27,18 @@ type checkFlags struct {
 	images                 int
 }
 
+// maxAssumed limits what a typing error can plan for.
+const maxAssumed = 100_000
+
 func newCheckCommand() *cobra.Command {
 	var f checkFlags
 	cmd := &cobra.Command{
 		Use:   "check [-c] FILE [--connect [--assumptions]]",
 		Short: "Check a config file and estimate what it will cost",
 		Long: `Check lists everything that is wrong with a config file, and prints the plan: bytes
-and images, cost, the share of the service's quota, CPU and memory.
+and images, cost, the share of the service's quota, CPU and memory. Without --connect
+it needs neither a network nor the files of credentials that the config names, so it
+can run in CI; files that are there are checked.
 
 With --connect it also tries the AWS credentials, each stream with its permissions
 and retention, and NATS with its permissions and JetStream. It sends a message as
@@ -59,6 +64,7 @@ The exit code is 0 if all is well, 2 if the config is wrong, 3 if credentials or
 permission are refused, and 1 for any other problem. With --assumptions it is 0 if
 all questions were asked, whatever the answers.`,
 		Example: "  cvfeeder check -c cvfeeder.yaml\n" +
+			"  cvfeeder check -c cvfeeder.yaml --assume-streams 200\n" +
 			"  cvfeeder check -c cvfeeder.yaml --connect --reader nats://hub.example:4222\n" +
 			"  cvfeeder check -c cvfeeder.yaml --connect --assumptions --images 300 --yes --json > report.json",
 		Args: usage.File("config", &f.File),
@@ -68,6 +74,7 @@ all questions were asked, whatever the answers.`,
 	flags.StringVarP(&f.File, "config", "c", "", "config `FILE`")
 	flags.BoolVar(&f.Connect, "connect", false, "also try AWS and NATS")
 	flags.DurationVar(&f.Measure, "measure", time.Minute, "how long some of the streams are polled with --connect, to plan with what is seen; 0 for not at all")
+	flags.IntVar(&f.AssumeStreams, "assume-streams", 0, "plan with this `number` of streams for each prefix that is not looked up, or matches none")
 	flags.StringVar(&f.Reader, "reader", "", "`URL` of a NATS server that readers connect to (default: the config's)")
 	flags.StringVar(&f.ReaderCredentials, "reader-creds", "", "credentials `FILE` for --reader (default: the config's)")
 	flags.DurationVar(&f.Wait, "wait", 10*time.Second, "how long connecting to NATS may take; a test message may take twice as long")
@@ -101,6 +108,9 @@ func (f checkFlags) check(cmd *cobra.Command) error {
 		if cmd.Flags().Changed(name) && !f.assumptions {
 			return fmt.Errorf("--%s goes with --assumptions", name)
 		}
+	}
+	if f.AssumeStreams < 0 || f.AssumeStreams > maxAssumed {
+		return fmt.Errorf("--assume-streams %d: it must be from 1 to %d", f.AssumeStreams, maxAssumed)
 	}
 	if f.images < 1 {
 		return fmt.Errorf("--images %d: it must be 1 or more", f.images)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,9 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
+
+// currency matches what is taken for the name of a currency: USD, EUR, €.
+var currency = regexp.MustCompile(`^[\pL\p{Sc}]{1,8}$`)
 
 // A checker reports problems that the type of a key cannot rule out: those of references,
 // of limits, and of keys that do not go together.
@@ -41,6 +45,9 @@ func (d checker) check(c *Config) {
 		if err := checkAddress(c.HTTP.Listen); err != nil {
 			d.Report("http.listen", "%v", err)
 		}
+	}
+	if name := c.Price.Currency; !currency.MatchString(name) {
+		d.Report("price.currency", "%q is not a currency; for example USD or CNY", name)
 	}
 	d.checkCluster(c)
 	d.checkStreams(c)

@@ -204,6 +204,8 @@ type Cluster struct {
 type Price struct {
 	// PerMillionImages is the price of a million images in your region.
 	PerMillionImages float64 `yaml:"per_million_images" jsonschema:"minimum=0"`
+	// Currency is the currency of the price, which is shown with each sum.
+	Currency string `yaml:"currency"`
 }
 
 // Stream is one camera, or all those whose names share a prefix.

@@ -35,7 +35,7 @@ func defaults() *Config {
 		HTTP:     HTTP{Listen: DefaultListen, Ready: health.Any},
 		Log:      Log{Level: LevelInfo, Format: LogText},
 		Cluster:  Cluster{Lease: lease.DefaultDuration},
-		Price:    Price{PerMillionImages: 10},
+		Price:    Price{PerMillionImages: 10, Currency: "USD"},
 	}
 }
 

@@ -75,8 +75,9 @@ func Ask(ctx context.Context, cfg *config.Config, o AskOptions, out io.Writer) e
 
 // Price says what a number of images costs at the config's price.
 func Price(cfg *config.Config, images int) string {
-	price := cfg.Price.PerMillionImages
-	return fmt.Sprintf("%s at %s per million (price.per_million_images)", number(float64(images)*price/1e6), number(price))
+	p := cfg.Price
+	return fmt.Sprintf("%s at %s per million (price.per_million_images)",
+		money(float64(images)/1e6*p.PerMillionImages, p), money(p.PerMillionImages, p))
 }
 
 // readable returns how to read the first streams that can be asked.

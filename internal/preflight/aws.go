@@ -111,6 +111,11 @@ func (c *checker) findStreams(ctx context.Context) {
 			c.fail("prefix "+s.Prefix, err)
 			continue
 		}
+		if len(names) == 0 {
+			c.note("prefix "+s.Prefix, "matches no stream in this account and region: nothing will be read until there is one")
+			c.unmatched = append(c.unmatched, checked{Stream: s, media: forecast.Assumed})
+			continue
+		}
 		c.pass("prefix "+s.Prefix, "matches %s", count(len(names), "stream"))
 		for _, name := range names {
 			if token := publish.SubjectToken(name); !have[token] {

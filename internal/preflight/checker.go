@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -36,6 +38,10 @@ type Options struct {
 	// Reader is the URL of a NATS server that readers connect to, and ReaderCredentials
 	// the path of a credentials file for it. Default: those of the config.
 	Reader, ReaderCredentials string
+	// AssumeStreams is with how many streams the plan reckons for a prefix that was not looked
+	// up, or that matches none. Default: one for a prefix that was not looked up, and none
+	// for one that matches none.
+	AssumeStreams int
 	// Measure is how long some of the streams are polled, once connected, to plan with what
 	// is seen; 0 for not at all.
 	Measure time.Duration
@@ -52,8 +58,10 @@ type checker struct {
 
 	client  *kinesis.Client
 	streams []checked // that will be read; once connected, prefixes are replaced with streams
-	failed  []error
-	lines   int // of output about failures
+	// unmatched are the prefixes that match no stream, once connected.
+	unmatched []checked
+	failed    []error
+	lines     int // of output about failures
 }
 
 // A checked stream is one that will be read, with what is known about it.
@@ -93,6 +101,7 @@ func Run(ctx context.Context, cfg *config.Config, o Options, out io.Writer) erro
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	c.assumeStreams()
 	if err := c.writePlan(ctx, out); err != nil {
 		return err
 	}
@@ -145,7 +154,7 @@ func (c *checker) verdict() error {
 // offline checks what needs no network.
 func (c *checker) offline() {
 	if c.cfg.NATS.URL != config.Embedded {
-		if err := c.natsOptions().Check(); err != nil {
+		if err := c.present(c.natsOptions()).Check(); err != nil {
 			c.fail("nats", feeder.Usage(err))
 		}
 	}
@@ -166,6 +175,46 @@ func (c *checker) offline() {
 			c.fail("stream "+s.Name, feeder.Usage(fmt.Errorf("to is %s, which is in the past: set from to a time before it", to.Format(time.RFC3339))))
 		}
 	}
+}
+
+// present returns the options without the files that are not on this machine, unless it is
+// to connect. A config is often checked elsewhere than where it runs and has its secrets.
+func (c *checker) present(o dial.Options) dial.Options {
+	if c.opts.Connect {
+		return o
+	}
+	for _, file := range []struct {
+		key  string
+		path *string
+	}{{"credentials", &o.Credentials}, {"tls.ca", &o.TLS.CA}, {"tls.cert", &o.TLS.Cert}, {"tls.key", &o.TLS.Key}} {
+		if _, err := os.Stat(*file.path); *file.path != "" && errors.Is(err, fs.ErrNotExist) {
+			c.note("nats", "nats.%s names %s, which is not on this machine: where cvfeeder runs, it must be", file.key, *file.path)
+			*file.path = ""
+		}
+	}
+	if o.TLS.Cert == "" || o.TLS.Key == "" { // one without the other cannot be checked
+		o.TLS.Cert, o.TLS.Key = "", ""
+	}
+	return o
+}
+
+// assumeStreams plans each prefix that is not known to match streams like so many of them as
+// the options say.
+func (c *checker) assumeStreams() {
+	var all []checked
+	for _, s := range c.streams {
+		n := 1
+		if s.Prefix != "" {
+			n = max(c.opts.AssumeStreams, 1)
+		}
+		all = append(all, slices.Repeat([]checked{s}, n)...)
+	}
+	if c.opts.AssumeStreams > 0 {
+		for _, s := range c.unmatched {
+			all = append(all, slices.Repeat([]checked{s}, c.opts.AssumeStreams)...)
+		}
+	}
+	c.streams = all
 }
 
 // largest returns the size in bytes of the largest message, with everything that may be

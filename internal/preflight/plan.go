@@ -49,6 +49,10 @@ type load struct {
 
 // writePlan prints what the config will cost in bytes, images, money, CPU and memory.
 func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
+	if len(c.streams) == 0 {
+		_, err := fmt.Fprintln(out, "\nno plan: there is no stream to read; --assume-streams N plans for N streams of each prefix")
+		return err
+	}
 	l := load{sent: map[string]float64{}, kinds: map[string]*kind{}}
 	costs := map[string]time.Duration{}
 	for _, s := range c.streams {
@@ -69,15 +73,19 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	c.printCost(line, l)
 	c.printQuota(line, l)
 	host := cores.New(os.DirFS("/"))
-	line("CPU", "%s of %s cores of this machine: decoding a frame and making its tensors takes %s", strconv.FormatFloat(l.cores, 'f', 2, 64), number(host.Limit()), costText(costs))
+	line("CPU", "%s of %s cores of this machine: decoding a frame and making its tensors takes a CPU time of %s", strconv.FormatFloat(l.cores, 'f', 2, 64), number(host.Limit()), costText(costs))
 	workers := int64(host.Workers())
 	line("memory", "about %s: %s in flight (delivery.inflight), %d workers, %s",
 		bytesText(float64(baseMemory+int64(c.cfg.Delivery.Inflight)+workers*l.largest+int64(l.streams)*streamMemory)),
 		bytesText(float64(c.cfg.Delivery.Inflight)), workers, count(l.streams, "stream"))
+	told := map[string]int{}
 	for _, s := range c.streams {
 		if s.Prefix != "" {
-			line("note", "prefix %s counts as one stream: with --connect, the streams that it matches count", s.Prefix)
+			told[s.Prefix]++
 		}
+	}
+	for _, prefix := range slices.Sorted(maps.Keys(told)) {
+		line("note", "prefix %s is planned as %s: --connect counts those that it matches, and --assume-streams N plans for N", prefix, count(told[prefix], "stream"))
 	}
 	return w.Flush()
 }
@@ -173,8 +181,8 @@ func (c *checker) printCost(line func(key, format string, args ...any), l load) 
 			continue
 		}
 		line("images", "%s million%s", span(part.made/1e6, part.answered/1e6), part.when)
-		line("cost", "%s%s, at %s per million images (price.per_million_images)",
-			span(part.made*price, part.answered*price), part.when, number(c.cfg.Price.PerMillionImages))
+		line("cost", "%s %s%s, at %s per million images (price.per_million_images)",
+			span(part.made*price, part.answered*price), c.cfg.Price.Currency, part.when, money(c.cfg.Price.PerMillionImages, c.cfg.Price))
 	}
 	if l.month.answered > l.month.made || l.once.answered > l.once.made {
 		line("", "the lower figure if only pictures are billed, the higher one if entries without a picture are, too")

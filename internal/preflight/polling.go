@@ -176,8 +176,8 @@ func (c *checker) measureStreams(ctx context.Context) {
 	for _, i := range chosen {
 		most += forecast.MostImages(c.polled(i), c.opts.Measure)
 	}
-	c.line("...", "measure", "polling %s for %v, which costs at most %s images: %s, at %s per million (price.per_million_images); --measure 0 leaves it out",
-		count(len(chosen), "stream"), c.opts.Measure, grouped(float64(most)), c.money(most), number(c.cfg.Price.PerMillionImages))
+	c.line("...", "measure", "polling %s for %v, which costs at most %s images: %s; --measure 0 leaves it out",
+		count(len(chosen), "stream"), c.opts.Measure, grouped(float64(most)), Price(c.cfg, most))
 	_ = c.out.Flush() // the same error comes again at the end
 	var all errgroup.Group
 	results, errs := make([]forecast.Measured, len(chosen)), make([]error, len(chosen))
@@ -259,10 +259,8 @@ func (c *checker) generalize(good []int) {
 	}
 }
 
-// money formats what images cost.
-func (c *checker) money(images int) string {
-	return number(float64(images) * c.cfg.Price.PerMillionImages / 1e6)
-}
+// money formats an amount in the currency of the price.
+func money(amount float64, p config.Price) string { return number(amount) + " " + p.Currency }
 
 // span formats a range of numbers, or one number where both look the same.
 func span(from, to float64) string {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"image"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -222,5 +224,50 @@ func TestNumbersForPeople(t *testing.T) {
 		if tt.got != tt.want {
 			t.Errorf("%q, want %q", tt.got, tt.want)
 		}
+	}
+}
+
+// TestCPUTimeOnABusyMachine: what else the machine does is not in the plan.
+func TestCPUTimeOnABusyMachine(t *testing.T) {
+	cfg, err := config.Parse("test.yaml", []byte("streams: [{name: cam-1, request: {size: 1920x1080}, outputs: [a]}]\noutputs: {a: {size: 64x64}}"), feedertest.NoVariables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := feeder.NewPlan(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := image.Pt(1920, 1080)
+	picture, err := synthetic(size, cfg.Streams[0].Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &checker{cfg: cfg, plan: plan}
+	measured := func() time.Duration {
+		took, err := c.measure(checked{Stream: cfg.Streams[0], picture: picture}, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return took
+	}
+	alone := measured()
+	var busy sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 * runtime.GOMAXPROCS(0) {
+		busy.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	crowded := measured()
+	close(stop)
+	busy.Wait()
+	if crowded > 5*alone/2 {
+		t.Errorf("%v alone, %v on a busy machine", alone, crowded)
 	}
 }
