@@ -123,9 +123,7 @@ func (f checkFlags) check(cmd *cobra.Command) error {
 
 // ask asks the service what cvfeeder assumes of it.
 func (f checkFlags) ask(ctx context.Context, cmd *cobra.Command, cfg *config.Config) error {
-	in, isFile := cmd.InOrStdin().(*os.File)
-	terminal := isFile && term.IsTerminal(int(in.Fd()))
-	if !f.yes && !terminal {
+	if !f.yes && !isTerminal(cmd.InOrStdin()) {
 		return feeder.Usage(fmt.Errorf("--assumptions asks for up to %d images, which costs %s: without a terminal to ask whether to go on, agree with --yes",
 			f.images, preflight.Price(cfg, f.images)))
 	}
@@ -133,6 +131,12 @@ func (f checkFlags) ask(ctx context.Context, cmd *cobra.Command, cfg *config.Con
 		File: f.File, Images: f.images, JSON: f.json, Log: cmd.ErrOrStderr(),
 		Agree: func(what string) error { return agree(what, f.yes, cmd.InOrStdin(), cmd.ErrOrStderr()) },
 	}, cmd.OutOrStdout())
+}
+
+// isTerminal tells whether somebody can answer.
+func isTerminal(in io.Reader) bool {
+	file, ok := in.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 var errDisagreed = errors.New("nothing was asked, as you wished")

@@ -18,6 +18,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/usage"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest/scene"
 )
 
 // defaultFake is the default address of the fake service.
@@ -83,12 +84,12 @@ func runFake(ctx context.Context, f fakeFlags, out io.Writer) (err error) {
 		return feeder.Usage(err)
 	}
 	if f.requests != "" {
-		requests, err := newRequestLog(f.requests)
+		requests, err := kinesistest.NewRequestFile(f.requests)
 		if err != nil {
 			return feeder.Usage(fmt.Errorf("--requests: %w", err))
 		}
 		defer func() { err = errors.Join(err, requests.Close()) }()
-		opts.Observe = requests.add
+		opts.Observe = requests.Add
 	}
 	srv, err := kinesistest.New(opts)
 	if err != nil {
@@ -191,4 +192,16 @@ A config for cvfeeder run:
 
 Stop it with Ctrl-C.
 `, url, kinesistest.Region, kinesistest.AccessKey, kinesistest.SecretKey, names, wrong)
+}
+
+// newScene returns what the fake cameras show: the video file, or a drawn street if
+// video is "". The zero size means the video's own, or 1280x720.
+func newScene(ctx context.Context, video string, size image.Point) (scene.Scene, error) {
+	if video != "" {
+		return scene.NewVideo(ctx, video, size)
+	}
+	if size == (image.Point{}) {
+		size = image.Pt(1280, 720)
+	}
+	return scene.NewDrawn(size)
 }

@@ -78,7 +78,7 @@ func newCommand() *cobra.Command {
 		return feeder.Usage(usage.FlagError(cmd, err))
 	})
 	root.SetVersionTemplate(versionLine())
-	root.AddCommand(newRunCommand(), newCheckCommand(), newDemoCommand(), newPreviewCommand(), newTapCommand(), newFakeCommand(),
+	root.AddCommand(newInitCommand(), newRunCommand(), newCheckCommand(), newDemoCommand(), newPreviewCommand(), newTapCommand(), newFakeCommand(),
 		newSchemaCommand(), newHealthCommand(), newManCommand(), newVersionCommand())
 	addCompletion(root)
 	root.Args = usageArgs(root.Args)

@@ -111,8 +111,8 @@ func None(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// File returns the check of a command that takes one file, as an argument or by the flag
-// whose value is at file. An argument is stored there.
+// File returns the check of a command that takes one file, as an argument or by the flag,
+// if it has one, whose value is at file. An argument is stored there.
 func File(flag string, file *string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
@@ -120,7 +120,7 @@ func File(flag string, file *string) cobra.PositionalArgs {
 			return nil
 		case len(args) > 1:
 			return fmt.Errorf("unexpected argument %q: the command takes one file", args[1])
-		case cmd.Flags().Changed(flag):
+		case flag != "" && cmd.Flags().Changed(flag):
 			return fmt.Errorf("unexpected argument %q: --%s names the file already", args[0], flag)
 		}
 		*file = args[0]

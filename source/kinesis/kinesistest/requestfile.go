@@ -1,12 +1,10 @@
-package main
+package kinesistest
 
 import (
 	"encoding/json"
 	"os"
 	"sync"
 	"time"
-
-	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
 // A requestLine is the fake service's record of a request. Client is the value of
@@ -24,24 +22,25 @@ type requestLine struct {
 	Fault     string    `json:"fault,omitempty"`
 }
 
-// A requestLog writes request lines to a file. Each is written by one call, so that even
+// A RequestFile writes request lines to a file. Each is written by one call, so that even
 // if the process is killed, the file has no partial lines.
-type requestLog struct {
+type RequestFile struct {
 	mu   sync.Mutex
 	file *os.File
 	err  error // the first
 }
 
-// newRequestLog opens a file for appending.
-func newRequestLog(path string) (*requestLog, error) {
+// NewRequestFile opens a file for appending, and creates it if it is missing.
+func NewRequestFile(path string) (*RequestFile, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return &requestLog{file: f}, nil
+	return &RequestFile{file: f}, nil
 }
 
-func (l *requestLog) add(r kinesistest.Request) {
+// Add writes the line of a request. It may be the Observe of [Options].
+func (l *RequestFile) Add(r Request) {
 	line, err := json.Marshal(requestLine{
 		Time: r.Time, Client: r.Client, Operation: r.Operation, Stream: r.Stream, Start: r.Start, End: r.End,
 		Images: len(r.Images), Status: r.Status, Code: r.Code, Fault: r.Fault,
@@ -57,7 +56,7 @@ func (l *requestLog) add(r kinesistest.Request) {
 }
 
 // Close closes the file. It returns the first error of writing or closing.
-func (l *requestLog) Close() error {
+func (l *RequestFile) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.file.Close(); l.err == nil {
