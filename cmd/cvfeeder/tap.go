@@ -12,7 +12,7 @@ import (
 
 // newTapCommand returns the command that shows the messages on NATS.
 func newTapCommand() *cobra.Command {
-	o := tap.Options{Subject: tap.DefaultSubject}
+	var o tap.Options
 	cmd := &cobra.Command{
 		Use:   "tap [SUBJECT]",
 		Short: "Show the tensors on NATS as they arrive, one line each",
@@ -20,7 +20,8 @@ func newTapCommand() *cobra.Command {
 them.
 
 SUBJECT may contain wildcards: cvf.t.front-door.> matches all outputs of one stream.
-The default is ` + tap.DefaultSubject + `, all tensors.`,
+The default is ` + tap.DefaultSubject + `, all tensors. Then it also says which subjects there are.
+The age of a tensor is the time from its slot until it came.`,
 		Example: `  cvfeeder tap
   cvfeeder tap 'cvf.t.front-door.>' --save seen --count 10`,
 		Args: cobra.MaximumNArgs(1),

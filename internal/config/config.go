@@ -241,7 +241,9 @@ type Stream struct {
 	// To is the RFC 3339 time at which to end; empty never ends. The process exits when
 	// all streams have ended.
 	To End `yaml:"to"`
-	// Freshness is the age at which a slot is dropped as stale; 0 drops none.
+	// Freshness is the age at which a slot is dropped as stale; 0 drops none, so that a
+	// feeder that is short of cores, or catches up after an outage, delivers old tensors in
+	// every mode.
 	Freshness time.Duration `yaml:"freshness"`
 	// Request is what picture the service is asked for.
 	Request Request `yaml:"request"`

@@ -16,6 +16,9 @@ const (
 	defaultQuiet = 5 * time.Second
 	answerTime   = time.Second // each cvfeeder answers
 	namedAtMost  = 5           // subjects in the log
+	// old is the age from which tensors are not just of a long fragment that was made
+	// visible late.
+	old = 30 * time.Second
 )
 
 // tellSilence says what there is to see if nothing has come for a while. A wrong subject
@@ -45,6 +48,24 @@ func (t *tap) tellSilence(ctx context.Context, o Options, came <-chan struct{}) 
 	default:
 		t.log.Warn("nothing comes, and no cvfeeder answers on "+frames.StreamsSubject+", which would say what there is", "subject", o.Subject)
 	}
+}
+
+// tellPublished says which subjects there are, if a cvfeeder answers.
+func (t *tap) tellPublished(ctx context.Context, o Options) {
+	if known := published(ctx, o.nats(), answerTime); len(known) > 0 {
+		t.log.Info("published", "subjects", len(known), "names", some(known))
+	}
+}
+
+// tellAge says how old the first tensor was when it came. An old one shows that the feeder
+// is behind, which the lines of the tensors alone do not.
+func (t *tap) tellAge(age time.Duration) {
+	age = age.Round(100 * time.Millisecond)
+	if age < old {
+		t.log.Info("the first tensor has come", "age", age)
+		return
+	}
+	t.log.Warn("the first tensor is old: the feeder catches up, or is short of cores; freshness in its config drops what is older", "age", age)
 }
 
 // published returns the subjects on which the cvfeeders of this NATS publish, sorted, as

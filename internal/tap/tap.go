@@ -33,7 +33,8 @@ type Options struct {
 	Credentials string
 	TLS         dial.TLS
 	// Subject is the subject of the tensors, which may have wildcards. Gap events of the
-	// same streams are shown as well. Default: [DefaultSubject].
+	// same streams are shown as well. Default: [DefaultSubject], and Err is told which
+	// subjects there are.
 	Subject string
 	// Save is the directory to write PNG and npy files to. It is created if it is missing.
 	// Default: none are written.
@@ -46,6 +47,7 @@ type Options struct {
 
 	now   func() time.Time // for the ages of tensors; default time.Now
 	quiet time.Duration    // after which it says what there is; default 5s
+	all   bool             // no subject was given
 }
 
 // Check returns what is wrong with the options. [Run] checks them as well.
@@ -101,7 +103,7 @@ func Run(ctx context.Context, o Options) (Summary, error) {
 		t.now = time.Now
 	}
 	if o.Subject == "" {
-		o.Subject = DefaultSubject
+		o.Subject, o.all = DefaultSubject, true
 	}
 	o.quiet = cmp.Or(o.quiet, defaultQuiet)
 	if o.Save != "" {
@@ -159,6 +161,9 @@ func (t *tap) run(ctx context.Context, sub *consume.Subscription, o Options) err
 	var telling sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	telling.Go(func() { t.tellSilence(ctx, o, came) })
+	if o.all {
+		telling.Go(func() { t.tellPublished(ctx, o) })
+	}
 	defer telling.Wait()
 	defer cancel()
 	for d, err := range sub.Tensors(ctx) {
@@ -188,7 +193,10 @@ func (t *tap) show(d consume.Delivery) error {
 		t.broken(err)
 		return nil
 	}
-	t.seen.Tensors++
+	age := d.Age(t.now())
+	if t.seen.Tensors++; t.seen.Tensors == 1 {
+		t.tellAge(age)
+	}
 	if t.files != nil {
 		if err := t.files.save(d.Envelope, tensor); err != nil {
 			return err

@@ -118,7 +118,9 @@ func startWith(t *testing.T, o Options, before func(conn *dial.Conn, url string)
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &session{live: deliver.NewLive(conn, publish.GapEvents), out: newWatched(), err: newWatched(), stop: cancel, result: make(chan error, 1)}
 	o.URL, o.Out, o.Err = server.ClientURL(), s.out, s.err
-	o.now = func() time.Time { return slotTime.Add(1250 * time.Millisecond) }
+	if o.now == nil {
+		o.now = func() time.Time { return slotTime.Add(1250 * time.Millisecond) }
+	}
 	go func() {
 		var err error
 		s.summary, err = Run(ctx, o)
@@ -241,6 +243,32 @@ func TestSilence(t *testing.T) {
 			s.publish(t, m) // it goes on
 			s.end(t, Summary{Tensors: 1})
 		})
+	}
+}
+
+// TestWhatThereIs: without a subject, the subjects are told at once.
+func TestWhatThereIs(t *testing.T) {
+	s := startWith(t, Options{}, func(conn *dial.Conn, url string) {
+		serveStreams(t, conn, url, []string{"cvf.t.b.x", "cvf.t.a.x"})
+	})
+	s.err.waitFor(t, `msg=published subjects=2 names="cvf.t.a.x, cvf.t.b.x"`)
+	s.stop()
+	s.end(t, Summary{})
+}
+
+// TestAgeOfTheFirstTensor: an old one is a warning, and neither is told twice.
+func TestAgeOfTheFirstTensor(t *testing.T) {
+	s := start(t, Options{Count: 2, Subject: "cvf.t.>"})
+	s.publish(t, message("cam-1"), message("cam-1"))
+	s.end(t, Summary{Tensors: 2})
+	if text := s.err.String(); strings.Count(text, `level=INFO msg="the first tensor has come" age=1.3s`) != 1 {
+		t.Error(text)
+	}
+	s = start(t, Options{Count: 2, Subject: "cvf.t.>", now: func() time.Time { return slotTime.Add(232 * time.Second) }})
+	s.publish(t, message("cam-1"), message("cam-1"))
+	s.end(t, Summary{Tensors: 2})
+	if text := s.err.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, "age=3m52s") {
+		t.Error(text)
 	}
 }
 
