@@ -77,7 +77,7 @@ pythons: $(VENV)/.done ## run the Python client's tests with each other supporte
 		python=$$($(VENV)/bin/uv python find --no-python-downloads $$v 2>/dev/null) || { echo "python $$v is not installed"; continue; }; \
 		echo "python $$v"; venv=.cache/python-$$v; \
 		$$python -m venv --clear $$venv && $$venv/$(PIP_INSTALL) -r $(REQUIREMENTS) && \
-		CVFEEDER_PYTHON="$(CURDIR)/$$venv/bin/python" go test -count=1 -tags $(TAGS) ./internal/pyclient || exit; \
+		CVFEEDER_PYTHON="$(CURDIR)/$$venv/bin/python" go test -count=1 -tags $(TAGS) ./internal/clients || exit; \
 	done
 
 # The tests look for leaks themselves, because OpenCV keeps some memory until the end. For

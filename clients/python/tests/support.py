@@ -26,7 +26,7 @@ NATS_SERVER = os.environ.get("CVFEEDER_NATS_SERVER", "")
 
 needs_server = pytest.mark.skipif(
     not NATS or not FEEDER,
-    reason="needs the server and the feeder that `go test ./internal/pyclient` starts",
+    reason="needs the server and the feeder that `go test ./internal/clients` starts",
 )
 
 HEADERS = {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 pytestmark = pytest.mark.skipif(
-    not NATS_SERVER, reason="needs the nats-server that `go test ./internal/pyclient` builds"
+    not NATS_SERVER, reason="needs the nats-server that `go test ./internal/clients` builds"
 )
 SUBJECT = "cvf.t.cam-1.detector"
 

@@ -1,7 +1,6 @@
-package pyclient
+package clients
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,37 +22,22 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
+	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-const client = "../../clients/python"
-
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestPythonClient needs a Python with the packages in
-// clients/python/requirements-test.txt.
-func TestPythonClient(t *testing.T) {
-	python := os.Getenv("CVFEEDER_PYTHON")
-	if python == "" {
-		t.Skip("CVFEEDER_PYTHON does not name a Python with the client's requirements: `make test` makes one")
-	}
-	watch(t)
+// serve starts a NATS server and a feeder, builds the program nats-server, and returns the
+// environment in which a client's tests find all of them.
+func serve(ctx context.Context, t *testing.T) []string {
+	t.Helper()
 	f := newFeeder(t)
 	control := httptest.NewServer(f.handler())
 	t.Cleanup(control.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, python, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider")
-	cmd.Dir = client
-	cmd.Env = append(os.Environ(), "CVFEEDER_NATS="+f.url, "CVFEEDER_FEEDER="+control.URL, "CVFEEDER_NATS_SERVER="+natsServer(ctx, t))
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		t.Errorf("%v: %v\n%s", cmd, err, &out)
-		return
-	}
-	t.Logf("%s", &out)
+	f.serveFrames()
+	return append(os.Environ(), "CVFEEDER_NATS="+f.url, "CVFEEDER_FEEDER="+control.URL, "CVFEEDER_NATS_SERVER="+natsServer(ctx, t))
 }
 
 // natsServer builds the NATS server, for the tests that kill and stop its process, and
@@ -68,9 +52,9 @@ func natsServer(ctx context.Context, t *testing.T) string {
 	return path
 }
 
-// watch makes "go test" run the test again when a Python file has changed. Otherwise it
+// watch makes "go test" run the test again when a client's file has changed. Otherwise it
 // would keep the old result, because it knows only the files that the test itself opens.
-func watch(t *testing.T) {
+func watch(t *testing.T, client string) {
 	t.Helper()
 	for _, dir := range []string{client, "../../clients/conformance"} {
 		err := filepath.WalkDir(dir, func(_ string, _ fs.DirEntry, err error) error { return err })
@@ -80,7 +64,7 @@ func watch(t *testing.T) {
 	}
 }
 
-// A feeder publishes what the Python tests request over HTTP.
+// A feeder publishes what the clients' tests request over HTTP.
 type feeder struct {
 	t   *testing.T
 	url string
@@ -124,6 +108,41 @@ func (f *feeder) stop() {
 	f.server.Shutdown()
 }
 
+// serveFrames answers requests for frames of the stream cam-1 for the length of the test.
+func (f *feeder) serveFrames() {
+	f.t.Helper()
+	conn, err := dial.Dial(dial.Options{URL: f.url})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(f.t.Context()))
+	served := make(chan error, 1)
+	go func() {
+		served <- frames.Serve(ctx, conn, frames.Options{
+			Streams: func(string) (any, error) {
+				return []any{map[string]any{"outputs": []any{map[string]string{"subject": "cvf.t.cam-1.detector"}}}}, nil
+			},
+			Frame: func(_ context.Context, r frames.Request, answer func(publish.Message) error) error {
+				if r.Stream != "cam-1" {
+					return &frames.Error{Code: frames.CodeNotFound, Text: "unknown stream " + r.Stream}
+				}
+				ask := tensors{
+					Stream: r.Stream, Output: r.Output, Width: 4, Height: 2,
+					DType: transform.Float32, Layout: transform.NCHW, Color: transform.RGB,
+					Affine: transform.Affine{1, 0, 0, 0, 1, 0}, Std: [3]float64{1, 1, 1}, Fingerprint: "3f2a",
+				}
+				return answer(publish.NewMessage("cvf.t.cam-1."+r.Output, ask.tensor(source.Slot(r.Time.UnixMilli()))))
+			},
+		})
+	}()
+	f.t.Cleanup(func() {
+		stop()
+		if err := errors.Join(<-served, conn.Close(context.Background())); err != nil {
+			f.t.Error(err)
+		}
+	})
+}
+
 func (f *feeder) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /tensors", answer(f.tensors))
@@ -133,7 +152,7 @@ func (f *feeder) handler() http.Handler {
 	return mux
 }
 
-// answer decodes the request and calls handle. The Python test gets its reply or error.
+// answer decodes the request and calls handle. The client's test gets its reply or error.
 func answer[T any](handle func(context.Context, T) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var request T

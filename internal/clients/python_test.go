@@ -1,0 +1,34 @@
+package clients
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+const python = "../../clients/python"
+
+// TestPythonClient needs a Python with the packages in
+// clients/python/requirements-test.txt.
+func TestPythonClient(t *testing.T) {
+	program := os.Getenv("CVFEEDER_PYTHON")
+	if program == "" {
+		t.Skip("CVFEEDER_PYTHON does not name a Python with the client's requirements: `make test` makes one")
+	}
+	watch(t, python)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+	cmd.Dir = python
+	cmd.Env = serve(ctx, t)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v: %v\n%s", cmd, err, &out)
+		return
+	}
+	t.Logf("%s", &out)
+}
