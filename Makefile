@@ -15,6 +15,10 @@ KUSTOMIZE_VERSION := v5.8.0
 KUSTOMIZE := .cache/bin/kustomize-$(KUSTOMIZE_VERSION)
 REQUIREMENTS := clients/python/requirements-test.txt
 VENV := .cache/venv
+TYPESCRIPT := clients/typescript
+NODE := .cache/typescript
+# Where Node is missing, or too old, the TypeScript client is neither tested nor checked.
+NODE_MODULES := $(if $(shell node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null && npm --version 2>/dev/null),$(NODE)/node_modules)
 PYTHONS := 3.12 3.13 3.14
 BASELINE := internal/bench/baseline/requirements.txt
 BENCH_VENV := .cache/bench-venv
@@ -66,9 +70,10 @@ check: deps $(GOLANGCI) ## vet, lint what changed, run all tests but the long on
 	.ci/lint-changed.sh $(GOLANGCI)
 	go test -short -p 4 -parallel 8 -timeout 5m -tags $(TAGS) ./...
 
-test: deps-test $(VENV)/.done $(KUSTOMIZE) ## vet and test everything, with the race detector
+test: deps-test $(VENV)/.done $(if $(NODE_MODULES),$(NODE)/.done) $(KUSTOMIZE) ## vet and test everything, with the race detector
 	go vet -tags $(TAGS) ./...
-	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" go test -race -parallel 4 -timeout 40m -tags $(TAGS) ./...
+	$(if $(NODE_MODULES),,@echo "Node 20 and npm are missing: the TypeScript client is not tested")
+	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_NODE_MODULES="$(addprefix $(CURDIR)/,$(NODE_MODULES))" CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" go test -race -parallel 4 -timeout 40m -tags $(TAGS) ./...
 	go test -timeout 20m -tags $(TAGS) ./source/kinesis # all of its simulations, which take too long with -race
 	go test -race -tags "$(TAGS) matprofile" ./transform/opencv/...
 
@@ -77,7 +82,7 @@ pythons: $(VENV)/.done ## run the Python client's tests with each other supporte
 		python=$$($(VENV)/bin/uv python find --no-python-downloads $$v 2>/dev/null) || { echo "python $$v is not installed"; continue; }; \
 		echo "python $$v"; venv=.cache/python-$$v; \
 		$$python -m venv --clear $$venv && $$venv/$(PIP_INSTALL) -r $(REQUIREMENTS) && \
-		CVFEEDER_PYTHON="$(CURDIR)/$$venv/bin/python" go test -count=1 -tags $(TAGS) ./internal/clients || exit; \
+		CVFEEDER_PYTHON="$(CURDIR)/$$venv/bin/python" go test -count=1 -tags $(TAGS) -run '^TestPythonClient$$$$' ./internal/clients || exit; \
 	done
 
 # The tests look for leaks themselves, because OpenCV keeps some memory until the end. For
@@ -135,15 +140,24 @@ $(VENV)/.done $(BENCH_VENV)/.done: | deps-test
 	$(@D)/$(PIP_INSTALL) -r $<
 	touch $@
 
+# No script of a package runs. The link is for the compiler, and for editors.
+$(NODE)/.done: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
+	mkdir -p $(@D)
+	cp $^ $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
+	ln -sfn ../../$(NODE)/node_modules $(TYPESCRIPT)/node_modules
+	touch $@
+
 requirements: $(VENV)/.done ## pin the Python packages again, with hashes, after a requirements*.in has changed
 	for in in $(PINNED:.txt=.in); do $(UV_COMPILE) "$$in" -o "$${in%.in}.txt"; done
 	$(UV_COMPILE) --no-deps $(TESTDATA)/requirements-nodeps.in -o $(TESTDATA)/requirements-nodeps.txt
 	$(UV_COMPILE) clients/python/pyproject.toml -o docker/consumer/requirements.txt
 
-lint: deps-lint $(GOLANGCI) $(VENV)/.done ## format check, linters, go.mod, shell scripts, Python types
+lint: deps-lint $(GOLANGCI) $(VENV)/.done $(if $(NODE_MODULES),$(NODE)/.done) ## format check, linters, go.mod, shell scripts, types of Python and TypeScript
 	$(GOLANGCI) run ./...
 	cd clients/python && ../../$(VENV)/bin/ruff check --no-cache && ../../$(VENV)/bin/ruff format --no-cache --check -q
 	cd clients/python && ../../$(VENV)/bin/mypy --cache-dir ../../.cache/mypy
+	$(if $(NODE_MODULES),$(NODE_MODULES)/.bin/tsc --noEmit -p $(TYPESCRIPT),@echo "Node 20 and npm are missing: the TypeScript client is not checked")
 	@go mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy" >&2; exit 1; }
 	shellcheck .ci/run .ci/*.sh docker/*.sh
 

@@ -103,3 +103,14 @@ func StartLeaf(t testing.TB, address string, o *server.Options) *server.Server {
 	o.LeafNode.Remotes = []*server.RemoteLeafOpts{{URLs: []*url.URL{hub}}}
 	return Start(t, o)
 }
+
+// StartWebSocket starts a server that browsers can reach, with JetStream, and returns the URLs
+// for clients and for browsers.
+func StartWebSocket(t testing.TB) (client, browser string) {
+	t.Helper()
+	srv := Start(t, &server.Options{
+		JetStream: true, StoreDir: t.TempDir(),
+		Websocket: server.WebsocketOpts{Host: host, Port: server.RANDOM_PORT, NoTLS: true},
+	})
+	return srv.ClientURL(), srv.WebsocketURL()
+}

@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fromHalf, halvesToFloats, InvalidMessageError, parse, Tensor, type CanvasLike } from "cvfeeder";
+import { HEADERS, PAYLOAD, SUBJECT, parts } from "./support.js";
+
+/** The payload at an offset of a larger buffer, as it arrives. */
+function at(offset: number, data: Uint8Array): Uint8Array {
+  const buffer = new Uint8Array(offset + data.length);
+  buffer.set(data, offset);
+  return buffer.subarray(offset);
+}
+
+function tensor(changes: Record<string, string> = {}, data: Uint8Array = PAYLOAD): Tensor {
+  const item = parse(SUBJECT, { ...HEADERS, ...changes }, data);
+  assert.ok(item instanceof Tensor);
+  return item;
+}
+
+function halves(...bits: number[]): Uint8Array {
+  return new Uint8Array(Uint16Array.from(bits).buffer);
+}
+
+const GRAY = { "Cvf-Color": "GRAY", "Cvf-Mean": "0", "Cvf-Std": "1", "Cvf-Shape": "1,1,1,4" };
+
+test("a payload is a view where that may be, and a copy where not", () => {
+  const want = [...new Float32Array(PAYLOAD.slice().buffer)];
+  for (let offset = 0; offset < 8; offset++) {
+    const payload = at(offset, PAYLOAD);
+    const { array } = tensor({}, payload);
+    assert.ok(array instanceof Float32Array);
+    assert.deepEqual([...array], want);
+    assert.equal(array.buffer === payload.buffer, offset % 4 === 0, `at ${offset}`);
+  }
+});
+
+test("the payload of Node's Buffer is copied, too", () => {
+  const payload = Buffer.from(at(1, PAYLOAD).buffer, 1);
+  assert.equal(tensor({}, payload).array.length, 24);
+});
+
+test("half precision at any offset, with and without Float16Array", () => {
+  const bits = [0x3c00, 0xc000, 0x0001, 0x7bff];
+  const want = [1, -2, 2 ** -24, 65504];
+  const native = (globalThis as { Float16Array?: unknown }).Float16Array;
+  for (const offset of [0, 1, 2, 3]) {
+    const one = tensor({ ...GRAY, "Cvf-Dtype": "FP16" }, at(offset, halves(...bits)));
+    assert.deepEqual([...one.normalize()], want);
+    if (native === undefined) {
+      assert.deepEqual(one.array, Uint16Array.from(bits));
+    }
+  }
+  class Float16Array extends Float32Array {
+    constructor(buffer: ArrayBufferLike, offset: number, length: number) {
+      super(Array.from(new Uint16Array(buffer, offset, length), fromHalf));
+    }
+  }
+  Object.assign(globalThis, { Float16Array });
+  try {
+    const { array } = tensor({ ...GRAY, "Cvf-Dtype": "FP16" }, halves(...bits));
+    assert.ok(array instanceof Float16Array, "the engine's own type is used");
+  } finally {
+    Object.assign(globalThis, { Float16Array: native });
+  }
+});
+
+test("all halves", () => {
+  assert.deepEqual([fromHalf(0x7c00), fromHalf(0xfc00), fromHalf(0x7c01)], [Infinity, -Infinity, NaN]);
+  assert.ok(Object.is(fromHalf(0x8000), -0));
+  assert.equal(halvesToFloats(Uint16Array.of(0x03ff))[0], 1023 * 2 ** -24);
+  assert.equal(fromHalf(0x3555), 1365 / 4096);
+});
+
+test("points and boxes map back", () => {
+  const one = tensor({ "Cvf-Affine": "0,-2,100,3,0,7" });
+  assert.deepEqual(one.pointToSource([10, 20]), [60, 37]);
+  assert.deepEqual(one.boxToSource([10, 20, 30, 40]), [20, 37, 60, 97]);
+  assert.deepEqual(tensor().boxToSource([-10, 0, 10_000, 200], { clip: true }), [0, 0, 1920, 180]);
+});
+
+test("a picture is drawn with the normalization undone", () => {
+  const pixels = [0, 100, 200, 255, 50, 150];
+  const mean = [0.485, 0.456, 0.406];
+  const std = [0.229, 0.224, 0.225];
+  const planes = [0, 255, 100, 50, 200, 150]; // two pixels, NCHW
+  const normal = planes.map((pixel, i) => (pixel / 255 - (mean[i >> 1] ?? 0)) / (std[i >> 1] ?? 1));
+  const changes = { "Cvf-Shape": "1,3,1,2" };
+  const floats = at(1, new Uint8Array(Float32Array.from(normal).buffer));
+  const rgb = [0, 100, 200, 255, 255, 50, 150, 255];
+  assert.deepEqual(tensor(changes, floats).toRGBA(), { width: 2, height: 1, data: Uint8ClampedArray.from(rgb) });
+  const bgr = tensor({ ...changes, "Cvf-Color": "BGR" }, floats).toRGBA().data;
+  // The channels of mean and std are those of the tensor, whatever their colour.
+  assert.deepEqual([...bgr], [200, 100, 0, 255, 150, 50, 255, 255]);
+  const raw = { "Cvf-Shape": "1,1,2,3", "Cvf-Layout": "NHWC", "Cvf-Dtype": "UINT8", "Cvf-Normalized": "false" };
+  assert.deepEqual([...tensor(raw, Uint8Array.from(pixels)).toRGBA().data], rgb);
+  const gray = { ...GRAY, "Cvf-Shape": "1,1,1,2", "Cvf-Dtype": "UINT8" };
+  const shades = tensor({ ...gray, "Cvf-Scale": "1", "Cvf-Normalized": "false" }, Uint8Array.of(7, 9)).toRGBA();
+  assert.deepEqual([...shades.data], [7, 7, 7, 255, 9, 9, 9, 255]);
+});
+
+test("drawing sizes the canvas, and says where it cannot", () => {
+  const drawn: unknown[] = [];
+  const context = { putImageData: (image: never, x: number, y: number) => drawn.push(image, x, y) };
+  const canvas: CanvasLike = { width: 1, height: 1, getContext: () => context };
+  assert.throws(() => tensor().draw(canvas), /needs a canvas .* toRGBA\(\)/);
+  class ImageData {
+    constructor(readonly data: object, readonly width: number, readonly height: number) {}
+  }
+  Object.assign(globalThis, { ImageData });
+  try {
+    tensor().draw(canvas);
+  } finally {
+    Object.assign(globalThis, { ImageData: undefined });
+  }
+  assert.deepEqual([canvas.width, canvas.height, drawn.length], [4, 2, 3]);
+});
+
+test("a part, and a payload of another length, are refused", () => {
+  const [headers, data] = parts(2)[0] ?? [{}, PAYLOAD];
+  assert.throws(() => parse(SUBJECT, headers, data), InvalidMessageError);
+  assert.throws(() => tensor({}, PAYLOAD.slice(1)), /has 95 bytes, but 1,3,2,4 of FP32 needs 96/);
+  assert.throws(() => tensor({ "Cvf-Time": "2026-02-30T00:00:00Z" }), /is not a time/);
+});
+
+test("age", () => {
+  assert.equal(tensor().age(new Date("2026-01-02T03:04:06Z")), 800);
+});

@@ -1,0 +1,145 @@
+package clients
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const typescript = "../../clients/typescript"
+
+// TestTypeScriptClient needs Node and the packages in clients/typescript/package-lock.json.
+func TestTypeScriptClient(t *testing.T) {
+	dir := buildTypeScript(t)
+	t.Run("own tests", func(t *testing.T) { runTypeScriptTests(t, dir) })
+	t.Run("package", func(t *testing.T) { usePackage(t, dir) })
+	t.Run("browser", func(t *testing.T) { readInBrowser(t, dir) })
+}
+
+func runTypeScriptTests(t *testing.T, dir string) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	tests, err := filepath.Glob(filepath.Join(dir, "build", "test", "*.test.js"))
+	if err != nil || len(tests) == 0 {
+		t.Fatalf("%d tests: %v", len(tests), err)
+	}
+	conformance, err := filepath.Abs("../../clients/conformance/cases")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "node", append([]string{"--test", "--test-reporter=spec", "--test-timeout=60000"}, tests...)...)
+	cmd.Dir = dir
+	cmd.Env = append(serve(ctx, t), "CVFEEDER_CONFORMANCE="+conformance)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %v\n%s", cmd, err, out)
+	}
+}
+
+// usePackage packs the package as it would be published, and compiles the programs of its
+// README against it, with all checks and without Node's types.
+func usePackage(t *testing.T, dir string) {
+	var packed []struct {
+		Filename string
+		Files    []struct{ Path string }
+	}
+	if err := json.Unmarshal([]byte(node(t, dir, "npm", "pack", "--json", "--ignore-scripts")), &packed); err != nil || len(packed) != 1 {
+		t.Fatalf("%d packages: %v", len(packed), err)
+	}
+	var files []string
+	for _, f := range packed[0].Files {
+		files = append(files, f.Path)
+	}
+	for _, want := range []string{"LICENSE", "README.md", "CHANGELOG.md", "dist/index.js", "dist/index.d.ts", "dist/cvfeeder.browser.js"} {
+		if !slices.Contains(files, want) {
+			t.Errorf("the package has no %s: %v", want, files)
+		}
+	}
+	user := t.TempDir()
+	modules := filepath.Join(user, "node_modules")
+	if err := os.MkdirAll(filepath.Join(modules, "cvfeeder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	node(t, user, "tar", "-xzf", filepath.Join(dir, packed[0].Filename), "-C", filepath.Join(modules, "cvfeeder"), "--strip-components=1")
+	for _, name := range []string{"@nats-io", "tweetnacl"} {
+		if err := os.Symlink(filepath.Join(os.Getenv("CVFEEDER_NODE_MODULES"), name), filepath.Join(modules, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	readme, err := os.ReadFile(filepath.Join(typescript, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := regexp.MustCompile("(?s)```ts\n(.*?)```").FindAllSubmatch(readme, -1)
+	if len(programs) != 3 {
+		t.Fatalf("the README has %d programs in TypeScript, want 3", len(programs))
+	}
+	args := []string{"--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom,esnext.disposable", "--types", ""}
+	for i, p := range programs {
+		name := fmt.Sprintf("program%d.mts", i)
+		if err := os.WriteFile(filepath.Join(user, name), p[1], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, name)
+	}
+	node(t, user, filepath.Join(dir, "node_modules", ".bin", "tsc"), args...)
+	const load = `import("cvfeeder").then((m) => console.log(Object.keys(m).join()))`
+	if got := node(t, user, "node", "-e", load); !strings.Contains(got, "subscribe") {
+		t.Errorf("the package exports %s", got)
+	}
+}
+
+// buildTypeScript builds the package and its tests in a directory of its own, and returns that.
+func buildTypeScript(t *testing.T) string {
+	t.Helper()
+	modules := os.Getenv("CVFEEDER_NODE_MODULES")
+	if modules == "" {
+		t.Skip("CVFEEDER_NODE_MODULES does not name the folder of the client's npm packages: `make test` makes one, where Node is installed")
+	}
+	watch(t, typescript)
+	dir := t.TempDir()
+	for _, name := range []string{"src", "test"} {
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Join(typescript, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"package.json", "tsconfig.json", "tsconfig.build.json", "README.md", "CHANGELOG.md", "LICENSE"} {
+		data, err := os.ReadFile(filepath.Join(typescript, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	node(t, dir, "npm", "run", "--silent", "build")
+	node(t, dir, filepath.Join(modules, ".bin", "tsc"))
+	return dir
+}
+
+// node runs a program in a directory, and returns what it prints.
+func node(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s%s", cmd, err, out, &stderr)
+	}
+	return string(out)
+}
