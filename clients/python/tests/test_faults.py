@@ -402,6 +402,23 @@ async def test_a_denied_subscription_is_an_error(strict: Any) -> None:
         pass
 
 
+async def test_what_makes_the_log_better_may_be_denied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_connection, "QUIET", 0.1)
+    grants = 'publish: "x", subscribe: "cvf.t.>"'
+    users = f"[{{user: reader, password: pw, permissions: {{{grants}}}}}]"
+    server = Server(tmp_path, f"authorization {{users: {users}}}")
+    try:
+        async with cvfeeder.subscribe(servers=server.url, **ME) as reader, asyncio.timeout(10):
+            while "no cvfeeder answers" not in caplog.text:
+                await asyncio.sleep(0.01)
+            with pytest.raises(cvfeeder.ReadTimeout):
+                await reader.get(0.2)
+    finally:
+        server.kill()
+
+
 @pytest.mark.parametrize(
     ("granted", "denied"),
     [

@@ -111,6 +111,7 @@ class Connection:
         self._ended = False
         self._stopping = False
         self._stop = asyncio.Event()
+        self._optional = "cvf.svc."  # the inbox of the question what there is
         self._said: set[str] = set()  # errors that the log has since the last connection
         self._loop = asyncio.new_event_loop()
         source.attach(self)
@@ -360,7 +361,9 @@ class Connection:
         text = str(err)
         if "permissions violation" not in text:
             self._note(err)
-        elif not _OPTIONAL.search(text) and self._denied is not None and not self._denied.done():
+        elif _OPTIONAL.search(text) or self._optional in text:
+            return
+        elif self._denied is not None and not self._denied.done():
             self._denied.set_exception(
                 CvfeederError(
                     f"NATS at {without_password(self._servers)} denies what this needs:"
@@ -382,7 +385,9 @@ class Connection:
         if of_gaps or not source.silent:
             return
         source.heard = True  # say it once
-        known = await _published(client)
+        inbox = client.new_inbox()
+        self._optional = inbox.lower()  # as nats-py tells errors
+        known = await _published(client, inbox)
         mine = sorted(s for s in known if any(overlap(s, own) for own in source.subjects))
         log.warning(
             "nothing on %s within %g s: %s",
@@ -428,7 +433,7 @@ async def flush(client: Client) -> None:
         flushing.result()
 
 
-async def _published(client: Client) -> set[str]:
+async def _published(client: Client, inbox: str) -> set[str]:
     """Return the subjects on which the cvfeeders of this NATS publish, as far as they answer."""
     found: set[str] = set()
 
@@ -437,7 +442,6 @@ async def _published(client: Client) -> set[str]:
             found.update(str(o["subject"]) for s in json.loads(msg.data) for o in s["outputs"])
 
     with contextlib.suppress(Exception):
-        inbox = client.new_inbox()
         answers = await client.subscribe(inbox, cb=receive)
         await client.publish("cvf.svc.streams", reply=inbox)
         await asyncio.sleep(1)  # each cvfeeder answers
