@@ -46,7 +46,8 @@ export class Connection {
   readonly #said = new Set<string>(); // errors that the log has since the last connection
   #discovered: string[] = []; // other servers of the cluster
   #nc: NatsConnection | undefined; // while it is connected
-  #ready = false;
+  #ready = false; // whether the source has been reading at some time
+  #reading = false; // whether it does
   #setReady: () => void = () => undefined;
   #deny: (err: Error) => void = () => undefined;
   #lastError: unknown;
@@ -95,10 +96,14 @@ export class Connection {
     return this.#ready;
   }
 
-  /** Says that the source reads. */
+  /**
+   * Says that the source reads. What waited is sent now: a server that has just started loses
+   * acknowledgements until it has the consumer again.
+   */
   setReady(): void {
-    this.#ready = true;
+    this.#ready = this.#reading = true;
     this.#setReady();
+    this.#sendUnsent();
   }
 
   /** Says that a subject may be denied, since it only makes errors better. */
@@ -127,7 +132,9 @@ export class Connection {
   send(subject: string, text: string): void {
     this.#unsent.push([subject, text]);
     this.#unsent.splice(0, Math.max(0, this.#unsent.length - KEPT));
-    this.#sendUnsent();
+    if (this.#reading) {
+      this.#sendUnsent();
+    }
   }
 
   #sendUnsent(): void {
@@ -175,7 +182,6 @@ export class Connection {
     this.#nc = nc;
     this.#lastError = undefined;
     this.#said.clear();
-    this.#sendUnsent();
     const session = new AbortController();
     const lost = nc.closed().then((err) => {
       throw err instanceof Error ? err : new Error("the connection was lost");
@@ -186,6 +192,7 @@ export class Connection {
       await Promise.race([lost, denied, this.#source.run(nc, this, session.signal), this.#stopped]);
     } finally {
       session.abort();
+      this.#reading = false;
       if (stop.aborted && !nc.isClosed()) {
         await within(timing.close - 1000, this.#finish(nc)).catch(() => undefined);
       }
