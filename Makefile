@@ -23,8 +23,9 @@ PYTHONS := 3.12 3.13 3.14
 BASELINE := internal/bench/baseline/requirements.txt
 BENCH_VENV := .cache/bench-venv
 TESTDATA := transform/opencv/testdata
-PINNED := $(REQUIREMENTS) $(BASELINE) $(TESTDATA)/requirements.txt $(TESTDATA)/requirements-fidelity.txt
+PINNED := $(REQUIREMENTS) $(BASELINE) $(TESTDATA)/requirements.txt $(TESTDATA)/requirements-fidelity.txt examples/requirements.txt
 REFERENCES := .cache/fidelity
+EXAMPLES ?= .cache/examples
 
 # Wheels only, and each must be one of those that the requirements name by hash, so that
 # nothing else is installed, and no setup.py runs.
@@ -41,7 +42,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo check test test-asan chaos matrix redteam simulate soak soak-hour fidelity pythons lint vuln fmt docs requirements bench opencv image image-test release clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate soak soak-hour fidelity pythons lint vuln fmt docs requirements bench opencv image image-test release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +64,24 @@ build: deps ## build bin/cvfeeder
 
 demo: build ## run everything in one process; make demo ARGS="--for 60s --streams 4"
 	@bin/cvfeeder demo $(ARGS)
+
+NAME ?= detect
+
+example: build $(EXAMPLES)/.done ## run an example against the demo; make example NAME=detect|alert|notebook|triton
+	@CVFEEDER_EXAMPLES="$(abspath $(EXAMPLES))" examples/run.sh $(NAME) $(ARGS)
+
+examples: build $(EXAMPLES)/.done ## test that all examples run; half a minute
+	CVFEEDER_EXAMPLES="$(abspath $(EXAMPLES))" go test -count=1 -timeout 10m -tags $(TAGS) ./examples/...
+
+# The Python packages, and two videos: a photograph that moves up and down, from
+# scikit-image, and people in a street, from Debian's package of OpenCV's samples.
+$(EXAMPLES)/.done: examples/requirements.txt examples/requirements-nodeps.txt | deps-test
+	rm -rf $(@D)
+	python3 -m venv $(@D)/venv
+	$(@D)/venv/$(PIP_INSTALL) -r examples/requirements.txt
+	$(@D)/venv/$(PIP_INSTALL) --no-deps -r examples/requirements-nodeps.txt
+	.ci/footage.sh $(@D)
+	touch $@
 
 # Most tests wait rather than compute, so more of them run at a time than there are cores.
 check: deps $(GOLANGCI) ## vet, lint what changed, run all tests but the long ones, without the race detector; 2 min if all of them run again
@@ -150,16 +169,18 @@ $(NODE)/.done: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
 
 requirements: $(VENV)/.done ## pin the Python packages again, with hashes, after a requirements*.in has changed
 	for in in $(PINNED:.txt=.in); do $(UV_COMPILE) "$$in" -o "$${in%.in}.txt"; done
-	$(UV_COMPILE) --no-deps $(TESTDATA)/requirements-nodeps.in -o $(TESTDATA)/requirements-nodeps.txt
+	for dir in $(TESTDATA) examples; do $(UV_COMPILE) --no-deps $$dir/requirements-nodeps.in -o $$dir/requirements-nodeps.txt; done
 	$(UV_COMPILE) clients/python/pyproject.toml -o docker/consumer/requirements.txt
 
 lint: deps-lint $(GOLANGCI) $(VENV)/.done $(if $(NODE_MODULES),$(NODE)/.done) ## format check, linters, go.mod, shell scripts, types of Python and TypeScript
 	$(GOLANGCI) run ./...
 	cd clients/python && ../../$(VENV)/bin/ruff check --no-cache && ../../$(VENV)/bin/ruff format --no-cache --check -q
+	$(VENV)/bin/ruff check --no-cache --config clients/python/pyproject.toml examples/python examples/triton
+	$(VENV)/bin/ruff format --no-cache --config clients/python/pyproject.toml --check -q examples/python examples/triton
 	cd clients/python && ../../$(VENV)/bin/mypy --cache-dir ../../.cache/mypy
 	$(if $(NODE_MODULES),$(NODE_MODULES)/.bin/tsc --noEmit -p $(TYPESCRIPT),@echo "Node 20 and npm are missing: the TypeScript client is not checked")
 	@go mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy" >&2; exit 1; }
-	shellcheck .ci/run .ci/*.sh docker/*.sh
+	shellcheck .ci/run .ci/*.sh docker/*.sh examples/*.sh
 
 vuln: deps ## look for known vulnerabilities, with GOVULNDB, and with osv-scanner in the bills of dist
 	@.ci/vuln.sh $(TAGS)
