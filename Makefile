@@ -23,8 +23,10 @@ PYTHONS := 3.12 3.13 3.14
 BASELINE := internal/bench/baseline/requirements.txt
 BENCH_VENV := .cache/bench-venv
 TESTDATA := transform/opencv/testdata
-PINNED := $(REQUIREMENTS) $(BASELINE) $(TESTDATA)/requirements.txt $(TESTDATA)/requirements-fidelity.txt examples/requirements.txt
+PINNED := $(REQUIREMENTS) $(BASELINE) $(TESTDATA)/requirements.txt $(TESTDATA)/requirements-fidelity.txt examples/requirements.txt .ci/requirements-site.txt
 REFERENCES := .cache/fidelity
+SITE_VENV := .cache/site-venv
+SITE ?= .cache/site
 EXAMPLES ?= .cache/examples
 
 # Wheels only, and each must be one of those that the requirements name by hash, so that
@@ -42,7 +44,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate soak soak-hour fidelity pythons lint vuln fmt docs requirements bench opencv image image-test release clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate soak soak-hour fidelity pythons lint vuln fmt docs site requirements bench opencv image image-test release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -151,9 +153,10 @@ $(OPENCV)/lib/pkgconfig/opencv4.pc: | deps-opencv
 
 $(VENV)/.done: $(REQUIREMENTS)
 $(BENCH_VENV)/.done: $(BASELINE)
+$(SITE_VENV)/.done: .ci/requirements-site.txt
 
 # Made again whenever the requirements change.
-$(VENV)/.done $(BENCH_VENV)/.done: | deps-test
+$(VENV)/.done $(BENCH_VENV)/.done $(SITE_VENV)/.done: | deps-test
 	rm -rf $(@D)
 	python3 -m venv $(@D)
 	$(@D)/$(PIP_INSTALL) -r $<
@@ -172,11 +175,11 @@ requirements: $(VENV)/.done ## pin the Python packages again, with hashes, after
 	for dir in $(TESTDATA) examples; do $(UV_COMPILE) --no-deps $$dir/requirements-nodeps.in -o $$dir/requirements-nodeps.txt; done
 	$(UV_COMPILE) clients/python/pyproject.toml -o docker/consumer/requirements.txt
 
-lint: deps-lint $(GOLANGCI) $(VENV)/.done $(if $(NODE_MODULES),$(NODE)/.done) ## format check, linters, go.mod, shell scripts, types of Python and TypeScript
+lint: deps-lint $(GOLANGCI) $(VENV)/.done $(if $(NODE_MODULES),$(NODE)/.done) site ## format check, linters, go.mod, shell scripts, types of Python and TypeScript, the manual's site
 	$(GOLANGCI) run ./...
 	cd clients/python && ../../$(VENV)/bin/ruff check --no-cache && ../../$(VENV)/bin/ruff format --no-cache --check -q
-	$(VENV)/bin/ruff check --no-cache --config clients/python/pyproject.toml examples/python examples/triton
-	$(VENV)/bin/ruff format --no-cache --config clients/python/pyproject.toml --check -q examples/python examples/triton
+	$(VENV)/bin/ruff check --no-cache --config clients/python/pyproject.toml examples/python examples/triton .ci
+	$(VENV)/bin/ruff format --no-cache --config clients/python/pyproject.toml --check -q examples/python examples/triton .ci
 	cd clients/python && ../../$(VENV)/bin/mypy --cache-dir ../../.cache/mypy
 	$(if $(NODE_MODULES),$(NODE_MODULES)/.bin/tsc --noEmit -p $(TYPESCRIPT),@echo "Node 20 and npm are missing: the TypeScript client is not checked")
 	@go mod tidy -diff || { echo "go.mod or go.sum is not tidy: run go mod tidy" >&2; exit 1; }
@@ -192,6 +195,9 @@ docs: ## regenerate the tables in docs/configuration.md and README.md, and the d
 	go test -count=1 ./internal/config -run '^TestDocumentIsInStep$$' -update
 	go test -count=1 ./metrics -run '^TestREADME$$' -update
 	go test -count=1 ./internal/monitoring -run '^TestFilesAreInStep$$' -update
+
+site: $(SITE_VENV)/.done ## build the manual as a site, and check its links; then open .cache/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(SITE_VENV)/bin/mkdocs build -q -f .ci/mkdocs.yml -d "$(abspath $(SITE))"
 
 $(GOLANGCI):
 	GOBIN="$(CURDIR)/.cache/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

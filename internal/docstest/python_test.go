@@ -32,7 +32,12 @@ const (
 	consumers = "../../docs/consumers.md"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(programsDir())
+		os.Exit(code)
+	}))
+}
 
 func read(t *testing.T, path string) string {
 	t.Helper()
