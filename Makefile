@@ -196,7 +196,7 @@ docs: ## regenerate the tables in docs/configuration.md and README.md, and the d
 	go test -count=1 ./metrics -run '^TestREADME$$' -update
 	go test -count=1 ./internal/monitoring -run '^TestFilesAreInStep$$' -update
 
-site: $(SITE_VENV)/.done ## build the manual as a site, and check its links; then open .cache/site/index.html
+site: $(SITE_VENV)/.done ## build the manual as a site and check its links; python3 -m http.server -d .cache/site shows it
 	NO_MKDOCS_2_WARNING=1 $(SITE_VENV)/bin/mkdocs build -q -f .ci/mkdocs.yml -d "$(abspath $(SITE))"
 
 $(GOLANGCI):
