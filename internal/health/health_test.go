@@ -346,18 +346,57 @@ func TestGaps(t *testing.T) {
 	r.pass(30 * time.Second)
 	r.is(true, "cam-1 gaps")
 	first := began.Add(time.Minute + time.Second)
-	if s := r.last.Streams["cam-1"]; s.State != SomeLost || s.Reasons[0].Detail != "undecodable" || !s.Reasons[0].Since.Equal(first) {
+	if s := r.last.Streams["cam-1"]; s.State != SomeLost || s.Reasons[0].Detail != "3 undecodable" || !s.Reasons[0].Since.Equal(first) {
 		t.Errorf("%+v", s)
 	}
 	r.cams[0] = ends(source.Dropped) // before it is over
 	r.pass(time.Second)
 	r.cams[0] = flows
 	r.pass(time.Minute)
-	if s := r.last.Streams["cam-1"]; len(s.Reasons) != 1 || !s.Reasons[0].Since.Equal(first) {
+	if s := r.last.Streams["cam-1"]; len(s.Reasons) != 1 || !s.Reasons[0].Since.Equal(first) || s.Reasons[0].Text() != "slots lost: 3 undecodable, 1 dropped" {
 		t.Errorf("%+v", s)
 	}
 	r.pass(10 * time.Second)
 	r.is(true)
+	r.cams[0] = ends(source.NoMedia) // counted anew
+	r.pass(2 * time.Second)
+	r.cams[0] = flows
+	r.pass(time.Second)
+	if s := r.last.Streams["cam-1"]; len(s.Reasons) != 1 || s.Reasons[0].Detail != "2 no media" {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestEachLossIsCounted: of a camera that gives no frames for two reasons, both are told.
+func TestEachLossIsCounted(t *testing.T) {
+	r := newRun(t, Any, 1)
+	r.cams[0] = ends(source.Undecodable)
+	r.pass(time.Second)
+	r.cams[0] = flows
+	r.pass(time.Minute)
+	r.cams[0] = ends(source.NoMedia)
+	r.pass(85 * time.Second)
+	r.cams[0] = ends(source.MediaError)
+	r.pass(30 * time.Second)
+	reason, _ := r.last.Streams["cam-1"].Reason()
+	want := "lost since then: 85 no media, 30 media error; the newest tensor is of 2026-01-02T03:05:05.000Z"
+	if reason.Code != MediaError || reason.Detail != want {
+		t.Errorf("%s: %q, want %q", reason.Code, reason.Detail, want)
+	}
+}
+
+// TestTheCauseComesFirst: in words, and what was done when it happened comes last.
+func TestTheCauseComesFirst(t *testing.T) {
+	for want, err := range map[string]error{
+		"refused by AWS: the permission kinesisvideo:GetImages is missing: AccessDenied (GetImages, HTTP 403) (window 12: hints); check the credentials and their permissions": fmt.Errorf("window 12: hints: %w: the permission kinesisvideo:GetImages is missing: AccessDenied (GetImages, HTTP 403)", source.ErrRefused),
+		"throttled by AWS: ClientLimitExceeded; find out who else reads the stream, or make interval longer":                                                                   fmt.Errorf("%w: ClientLimitExceeded", source.ErrThrottled),
+		"requests to Kinesis fail: no answer: connection reset; they are tried again":                                                                                          errors.New("no answer: connection reset"),
+	} {
+		code, detail := codeOf(err)
+		if got := (Reason{Code: code, Detail: detail}).Text(); got != want {
+			t.Errorf("%q\nwant %q", got, want)
+		}
+	}
 }
 
 // TestMovedEndpoint is told, and harmless.
@@ -524,7 +563,7 @@ func TestOneHeldStream(t *testing.T) {
 	r.cams[1] = waits
 	r.pass(30 * time.Second)
 	r.is(true, "not_stored", "cam-2 not_stored")
-	if lines := r.last.Lines(); len(lines) != 1 || !strings.Contains(lines[0], "(nothing of 1 of 3 streams for 30 s)") {
+	if lines := r.last.Lines(); len(lines) != 1 || !strings.Contains(lines[0], "not stored by NATS: nothing of 1 of 3 streams for 30 s; ") {
 		t.Errorf("%q", lines)
 	}
 }

@@ -2,6 +2,7 @@ package health
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -80,6 +81,9 @@ type rule struct {
 	// silent says that the log does not need it: it comes and goes in the normal course, or
 	// has been logged by those who found it.
 	silent bool
+	// short is what the detail is the cause of, where that says more than means: it comes
+	// first then.
+	short string
 	// means is a sentence for people: what is so, and what to do.
 	means string
 }
@@ -94,37 +98,37 @@ const (
 
 // rules are those of all codes, worst first.
 var rules = []rule{
-	{Stuck, NoSlotEnds, true, 0, false, "the process does not look at its streams any more: restart it, and report this with the goroutines of /debug/pprof"},
-	{Stopping, Beginning, true, 0, true, "the process is stopping, and finishes what is in flight"},
-	{NATSAway, WaitingForNATS, true, soon, false, "a connection to NATS is down: see whether the server runs and can be reached; nothing has to be done here"},
-	{NATSNotReady, WaitingForNATS, true, soon, false, "NATS is connected, but does not answer a request that has to be answered first: look at JetStream"},
-	{StreamFull, NoSlotEnds, true, 0, false, "the JetStream stream is full, so nothing more is asked of the cameras: have its consumers catch up, or raise delivery.stream.max_bytes"},
-	{StoreLost, NoSlotEnds, false, 0, false, "NATS has lost what it had stored, a stream, a bucket, keys or the newest messages: it is made again, and the log says what; give NATS a disk that lasts"},
-	{NotStored, NoSlotEnds, false, soon, false, "NATS does not store tensors, and they are published again: the error says why"},
-	{PrefixUnknown, Beginning, true, soon, false, "the streams of a prefix could not be looked up yet, so nobody knows which to run: check the permission kinesisvideo:ListStreams and the network"},
-	{NoStreams, Beginning, true, soon, false, "there is no stream to read: check the prefix and the region"},
-	{NoOwner, Beginning, false, later, false, "streams of the group that this replica should run do not run: look at the bucket cvf_lease, and at what the log says of leases"},
-	{ClockAhead, OK, false, later, true, "the host's clock is ahead of that of Kinesis, by which frames are asked for: set it, for example with NTP"},
-	{ClockBehind, OK, false, later, true, "the host's clock is behind that of Kinesis, by which frames are asked for: set it, for example with NTP"},
+	{Stuck, NoSlotEnds, true, 0, false, "", "the process does not look at its streams any more: restart it, and report this with the goroutines of /debug/pprof"},
+	{Stopping, Beginning, true, 0, true, "", "the process is stopping, and finishes what is in flight"},
+	{NATSAway, WaitingForNATS, true, soon, false, "", "a connection to NATS is down: see whether the server runs and can be reached; nothing has to be done here"},
+	{NATSNotReady, WaitingForNATS, true, soon, false, "NATS is not ready", "NATS is connected, but does not answer a request that has to be answered first: look at JetStream"},
+	{StreamFull, NoSlotEnds, true, 0, false, "", "the JetStream stream is full, so nothing more is asked of the cameras: have its consumers catch up, or raise delivery.stream.max_bytes"},
+	{StoreLost, NoSlotEnds, false, 0, false, "", "NATS has lost what it had stored, a stream, a bucket, keys or the newest messages: it is made again, and the log says what; give NATS a disk that lasts"},
+	{NotStored, NoSlotEnds, false, soon, false, "not stored by NATS", "NATS does not store tensors, and they are published again: look at the server's log and the permissions"},
+	{PrefixUnknown, Beginning, true, soon, false, "streams cannot be looked up", "the streams of a prefix could not be looked up yet, so nobody knows which to run: check the permission kinesisvideo:ListStreams and the network"},
+	{NoStreams, Beginning, true, soon, false, "", "there is no stream to read: check the prefix and the region"},
+	{NoOwner, Beginning, false, later, false, "", "streams of the group that this replica should run do not run: look at the bucket cvf_lease, and at what the log says of leases"},
+	{ClockAhead, OK, false, later, true, "", "the host's clock is ahead of that of Kinesis, by which frames are asked for: set it, for example with NTP"},
+	{ClockBehind, OK, false, later, true, "", "the host's clock is behind that of Kinesis, by which frames are asked for: set it, for example with NTP"},
 
-	{Refused, CannotBeRead, true, soon, false, "Kinesis refuses the credentials or lacks a permission: check both"},
-	{StreamGone, CannotBeRead, true, soon, false, "Kinesis has no such stream, or it keeps no media: check its name, its region and its retention"},
-	{EndpointDoubted, CannotBeRead, true, soon, false, "no new media comes, and the data endpoint cannot be confirmed: check that GetDataEndpoint is allowed and can be reached"},
-	{Throttled, CannotBeRead, true, soon, false, "Kinesis throttles the requests: find out who else reads the stream, or make interval longer"},
-	{Unreadable, CannotBeRead, true, soon, false, "requests to Kinesis fail: the error says why"},
-	{CameraClock, NoSlotEnds, true, 0, false, "no media has the timestamps that the camera's clock should give: the camera is off, or its clock was set"},
-	{Stalled, NoSlotEnds, true, 0, false, "no slot ends, and nobody has said why: look at the log, and report it"},
-	{CameraSilent, NoFrames, true, soon, false, "no media comes from the camera: check the camera, its producer and its network"},
-	{MediaError, NoFrames, true, soon, false, "Kinesis cannot make pictures of the media: check the codec and the producer's settings"},
-	{Undecodable, NoFrames, true, soon, false, "no picture is whole: check the camera's encoder and what is between Kinesis and here"},
-	{Stale, NoFrames, true, soon, false, "every frame is older than freshness before it is published: too few cores, or NATS or Kinesis is slow"},
-	{Dropped, NoFrames, true, soon, false, "NATS does not take the tensors: cvfeeder_publish_errors_total says why"},
-	{Gaps, SomeLost, false, 0, true, "slots were lost within the last minute: the newest outcome, or cvfeeder_gaps_total, says why"},
-	{FallingBehind, Late, false, later, false, "tensors come, but later and later: add cores or replicas, or make pictures smaller or interval longer"},
-	{CatchingUp, Late, false, soon, true, "tensors come, but are older than lag and grace explain: it is catching up, and nothing has to be done"},
-	{NoListener, Unheard, false, 0, false, "frames come, and nobody listens: start a consumer, or check its subject; slots end as unwatched"},
-	{Starting, Beginning, true, 0, true, "waiting for the first frames"},
-	{EndpointMoved, OK, false, 0, true, "the data endpoint has moved, and the new one is asked: nothing has to be done"},
+	{Refused, CannotBeRead, true, soon, false, "refused by AWS", "Kinesis refuses the credentials, or they lack a permission: check the credentials and their permissions"},
+	{StreamGone, CannotBeRead, true, soon, false, "no such stream", "Kinesis has no such stream, or it keeps no media: check its name, its region and its retention"},
+	{EndpointDoubted, CannotBeRead, true, soon, false, "no new media, and the data endpoint cannot be confirmed", "no new media comes, and the data endpoint cannot be confirmed: check that GetDataEndpoint is allowed and can be reached"},
+	{Throttled, CannotBeRead, true, soon, false, "throttled by AWS", "Kinesis throttles the requests: find out who else reads the stream, or make interval longer"},
+	{Unreadable, CannotBeRead, true, soon, false, "requests to Kinesis fail", "requests to Kinesis fail: they are tried again"},
+	{CameraClock, NoSlotEnds, true, 0, false, "", "no media has the timestamps that the camera's clock should give: the camera is off, or its clock was set"},
+	{Stalled, NoSlotEnds, true, 0, false, "", "no slot ends, and nobody has said why: look at the log, and report it"},
+	{CameraSilent, NoFrames, true, soon, false, "", "no media comes from the camera: check the camera, its producer and its network"},
+	{MediaError, NoFrames, true, soon, false, "", "Kinesis cannot make pictures of the media: check the codec and the producer's settings"},
+	{Undecodable, NoFrames, true, soon, false, "", "no picture is whole: check the camera's encoder and what is between Kinesis and here"},
+	{Stale, NoFrames, true, soon, false, "", "every frame is older than freshness before it is published: too few cores, or NATS or Kinesis is slow"},
+	{Dropped, NoFrames, true, soon, false, "", "NATS does not take the tensors: cvfeeder_publish_errors_total says why"},
+	{Gaps, SomeLost, false, 0, true, "slots lost", "slots were lost within the last minute, and cvfeeder_gaps_total counts them by reason"},
+	{FallingBehind, Late, false, later, false, "", "tensors come, but later and later: add cores or replicas, or make pictures smaller or interval longer"},
+	{CatchingUp, Late, false, soon, true, "", "tensors come, but are older than lag and grace explain: it is catching up, and nothing has to be done"},
+	{NoListener, Unheard, false, 0, false, "", "frames come, and nobody listens: start a consumer, or check its subject; slots end as unwatched"},
+	{Starting, Beginning, true, 0, true, "", "waiting for the first frames"},
+	{EndpointMoved, OK, false, 0, true, "", "the data endpoint has moved, and the new one is asked: nothing has to be done"},
 }
 
 // Codes returns all codes, worst first.
@@ -160,10 +164,19 @@ type Reason struct {
 	Detail string
 }
 
-// Text returns the reason for people: what is so, what to do, and the detail.
+// Text returns the reason for people: what is so, what to do, and the detail. Where the
+// detail is the cause, it comes first.
 func (r Reason) Text() string {
+	rule := r.Code.rule()
 	if r.Detail == "" {
-		return r.Code.Means()
+		return rule.means
 	}
-	return r.Code.Means() + " (" + r.Detail + ")"
+	if rule.short == "" {
+		return rule.means + " (" + r.Detail + ")"
+	}
+	text := rule.short + ": " + r.Detail
+	if _, do, some := strings.Cut(rule.means, ": "); some {
+		text += "; " + do
+	}
+	return text
 }

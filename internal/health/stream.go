@@ -1,8 +1,11 @@
 package health
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
@@ -53,6 +56,9 @@ type memory struct {
 	// lost is when a slot was last lost, zero for never, and as what.
 	lost time.Time
 	as   source.Outcome
+	// gaps counts the slots that were lost since a minute without any, by outcome, and dark
+	// those since the last frame.
+	gaps, dark tally
 	// behind is how far it was behind at the time marked.
 	behind time.Duration
 	marked time.Time
@@ -107,6 +113,9 @@ func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport
 // and some more.
 func (s *Stream) window() time.Duration { return max(s.Grace, s.Feed.Wait) + patience + s.Interval }
 
+// calm is how long no slot of it must be lost until gaps are over.
+func (s *Stream) calm() time.Duration { return max(calm, 2*s.Interval) }
+
 // observe takes note of what has happened since the snapshot before.
 func (mem *memory) observe(s *Stream, at time.Time) {
 	st := s.Stats
@@ -118,18 +127,25 @@ func (mem *memory) observe(s *Stream, at time.Time) {
 	if mem.at = at; !s.Delivering {
 		mem.held = 0
 	}
+	if at.Sub(mem.lost) >= s.calm() {
+		mem.gaps = tally{}
+	}
 	most := uint64(0)
 	for _, o := range source.Outcomes() {
 		n := st.Ended[o] - mem.last.Ended[o]
 		switch {
 		case n == 0:
 		case !o.Lost(): // a frame came
-			mem.flowed, mem.newest, mem.held = at, st.Cursor, 0
+			mem.flowed, mem.newest, mem.held, mem.dark = at, st.Cursor, 0, tally{}
 			if o == source.Published {
 				mem.heard = at
 			}
-		case n > most:
-			mem.lost, mem.as, most = at, o, n
+		default:
+			mem.gaps[o] += n
+			mem.dark[o] += n
+			if n > most {
+				mem.lost, mem.as, most = at, o, n
+			}
 		}
 	}
 	mem.last = st
@@ -145,7 +161,8 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 	}
 	standing := all.At.Sub(mem.moved) > s.window()
 	if s.Problem != nil {
-		add(codeOf(s.Problem), time.Time{}, s.Problem.Error())
+		code, detail := codeOf(s.Problem)
+		add(code, time.Time{}, detail)
 	}
 	switch {
 	case all.Deaf:
@@ -162,8 +179,8 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 		}
 	case s.Stats.Cursor.Time().Sub(mem.newest.Time()) >= max(darkFor, 3*s.Interval) && !mem.lost.IsZero():
 		add(codeOfOutcome(mem.as), mem.flowed, mem.lastFrame(s))
-	case !mem.lost.IsZero() && all.At.Sub(mem.lost) < max(calm, 2*s.Interval):
-		add(Gaps, time.Time{}, mem.as.String())
+	case !mem.lost.IsZero() && all.At.Sub(mem.lost) < s.calm():
+		add(Gaps, time.Time{}, mem.gaps.text())
 	}
 	if c, behind := mem.pace(s, all); c != "" && !blocked && !blocks(cause) {
 		detail := "at " + clock(s.Stats.Cursor.Time(), all.Now) + ", " + Span(behind) + " behind"
@@ -232,26 +249,54 @@ func (mem *memory) pace(s *Stream, all *Snapshot) (Code, time.Duration) {
 	return CatchingUp, behind
 }
 
-// lastFrame says when the last frame was.
+// lastFrame says what became of the slots since the last frame, and when that was.
 func (mem *memory) lastFrame(s *Stream) string {
-	if s.Stats.Newest == 0 {
-		return ""
+	text := "lost since then: " + mem.dark.text()
+	if s.Stats.Newest != 0 {
+		text += "; the newest tensor is of " + s.Stats.Newest.String()
 	}
-	return "the newest tensor is of " + s.Stats.Newest.String()
+	return text
 }
 
-func codeOf(err error) Code {
-	switch {
-	case errors.Is(err, source.ErrRefused):
-		return Refused
-	case errors.Is(err, source.ErrNoStream):
-		return StreamGone
-	case errors.Is(err, source.ErrUnconfirmed):
-		return EndpointDoubted
-	case errors.Is(err, source.ErrThrottled):
-		return Throttled
+// A tally is how many slots were lost, by outcome.
+type tally [len(source.Stats{}.Ended)]uint64
+
+// text returns the outcomes in words, the most frequent one first.
+func (t tally) text() string {
+	all := slices.DeleteFunc(source.Outcomes(), func(o source.Outcome) bool { return t[o] == 0 })
+	slices.SortStableFunc(all, func(a, b source.Outcome) int { return cmp.Compare(t[b], t[a]) })
+	parts := make([]string, len(all))
+	for i, o := range all {
+		parts[i] = fmt.Sprintf("%d %s", t[o], strings.ReplaceAll(o.String(), "_", " "))
 	}
-	return Unreadable
+	return strings.Join(parts, ", ")
+}
+
+// codeOf returns the code of an error of a stream, and its cause: what precedes the error's
+// kind comes last.
+func codeOf(err error) (Code, string) {
+	for _, kind := range []struct {
+		is   error
+		code Code
+	}{
+		{source.ErrRefused, Refused},
+		{source.ErrNoStream, StreamGone},
+		{source.ErrUnconfirmed, EndpointDoubted},
+		{source.ErrThrottled, Throttled},
+	} {
+		if !errors.Is(err, kind.is) {
+			continue
+		}
+		before, cause, some := strings.Cut(err.Error(), kind.is.Error()+": ")
+		switch {
+		case !some:
+			return kind.code, strings.TrimPrefix(err.Error(), kind.is.Error())
+		case before == "":
+			return kind.code, cause
+		}
+		return kind.code, cause + " (" + strings.TrimSuffix(before, ": ") + ")"
+	}
+	return Unreadable, err.Error()
 }
 
 func codeOfOutcome(o source.Outcome) Code {
