@@ -168,6 +168,7 @@ type parts struct {
 	stopping atomic.Bool // the streams end
 	moves    moves
 	watchdog *watchdog
+	seen     atomic.Pointer[sighting]
 	follower atomic.Pointer[follower] // nil while there is none
 }
 

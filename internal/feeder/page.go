@@ -109,20 +109,27 @@ func (p *parts) waiting() []string {
 
 // statuses returns how every stream stands, by name, for the status page.
 func (p *parts) statuses() []status.Stream {
-	var all []status.Stream
-	for _, s := range p.pipeline.Streams() {
+	states := p.states()
+	all := make([]status.Stream, 0, len(states))
+	for _, s := range states {
 		history := p.histories.Of(s.Name)
 		if history == nil {
 			continue // it was removed this very moment
 		}
-		st := status.Stream{
+		all = append(all, status.Stream{
 			Stream:   metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail},
 			Interval: s.Grid.Interval(), Grace: s.Grace, To: s.To, History: history,
-		}
-		for _, r := range s.Routes {
-			st.Outputs = append(st.Outputs, status.Output{Name: r.Output.Name, Subject: r.Subject, Spec: describe(r.Output)})
-		}
-		all = append(all, st)
+			Outputs: func() []status.Output { return outputsOf(s.Routes) },
+		})
+	}
+	return all
+}
+
+// outputsOf returns outputs as the page shows them.
+func outputsOf(routes []publish.Route) []status.Output {
+	all := make([]status.Output, len(routes))
+	for i, r := range routes {
+		all[i] = status.Output{Name: r.Output.Name, Subject: r.Subject, Spec: describe(r.Output)}
 	}
 	return all
 }

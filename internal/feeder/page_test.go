@@ -240,7 +240,7 @@ func manyStreams(t *testing.T, n int) []status.Stream {
 		}
 		all[i] = status.Stream{Interval: time.Second, Grace: 10 * time.Second, History: h}
 		all[i].Name, all[i].Stats, all[i].Lag = fmt.Sprintf("camera-%d", i+1), ledger.Stats(), 3*time.Second
-		all[i].Outputs = []status.Output{{Name: "detector", Subject: "cvf.t.x.detector"}}
+		all[i].Outputs = func() []status.Output { return []status.Output{{Name: "detector", Subject: "cvf.t.x.detector"}} }
 	}
 	return all
 }

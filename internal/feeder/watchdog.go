@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/health"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
@@ -116,13 +117,31 @@ func (p *parts) snapshot() health.Snapshot {
 		Unfound: p.follower.Load().notFound(), Prefixes: p.follower.Load().prefixes(), Group: p.outlet.sharing.part(), ClockOffset: p.service.ClockOffset(), Cores: p.cores.Lack().Text(),
 	}
 	s.Down, s.Deaf = p.broker.down()
-	for _, st := range p.pipeline.Streams() {
+	seen := sighting{s.At, p.pipeline.Streams()}
+	p.seen.Store(&seen)
+	for _, st := range seen.states {
 		s.Streams = append(s.Streams, health.Stream{
 			Name: st.Name, Stats: st.Stats, Feed: st.Feed, Interval: st.Grid.Interval(), Grace: st.Grace, To: st.To,
 			Problem: st.Problem, Delivering: st.Delivering, Moved: p.moves.of(st.Name),
 		})
 	}
 	return s
+}
+
+// A sighting is how all streams stood when the watchdog looked.
+type sighting struct {
+	at     time.Time
+	states []pipeline.State
+}
+
+// states returns how every stream stands, by name, as the watchdog last saw it: whoever looks at
+// the page of thousands of streams costs no look at each of them. If the watchdog does not look
+// any more, it is as it is now.
+func (p *parts) states() []pipeline.State {
+	if seen := p.seen.Load(); seen != nil && time.Since(seen.at) < 2*watchEvery {
+		return seen.states
+	}
+	return p.pipeline.Streams()
 }
 
 // troubles are the last failures to publish, by reason.

@@ -1,7 +1,6 @@
 package status
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -32,10 +31,12 @@ type overview struct {
 
 	NATS   broker `json:"nats"`
 	Totals totals `json:"totals"`
-	// Found is how many streams match the filters; Streams are some of them.
+	// Found is how many streams match the filters; Streams are some of them. Others are those
+	// that were asked for in full, and are not among them.
 	Found   int   `json:"found"`
 	Offset  int   `json:"offset"`
 	Streams []row `json:"streams"`
+	Others  []row `json:"others,omitempty"`
 }
 
 // A reason is why the process or a stream is not well. Code is for programs.
@@ -66,7 +67,8 @@ type totals struct {
 	Outcomes map[string]uint64    `json:"outcomes"`
 }
 
-// A row is the state of one stream.
+// A row is the state of one stream. What comes after Overlap is left out of the rows that
+// were not asked for in full.
 type row struct {
 	Stream string       `json:"stream"`
 	State  health.State `json:"state"`
@@ -85,18 +87,16 @@ type row struct {
 	Lag       float64     `json:"lag_seconds"`
 	Overlap   float64     `json:"overlap_seconds"`
 	// Offset is how far the camera's clock is behind the service's.
-	Offset    float64           `json:"producer_offset_seconds"`
-	Expected  uint64            `json:"expected"`
-	Pending   uint64            `json:"pending"`
-	Outcomes  map[string]uint64 `json:"outcomes"`
-	Outputs   []Output          `json:"outputs"`
+	Offset    *float64          `json:"producer_offset_seconds,omitempty"`
+	Expected  *uint64           `json:"expected,omitempty"`
+	Pending   *uint64           `json:"pending,omitempty"`
+	Outcomes  map[string]uint64 `json:"outcomes,omitempty"`
+	Outputs   []Output          `json:"outputs,omitzero"`
 	Timeline  *timeline         `json:"timeline,omitempty"`
 	Latencies *points           `json:"latencies,omitempty"`
-	Gaps      []gap             `json:"gaps"`
+	Gaps      []gap             `json:"gaps,omitzero"`
 	// Slots are only in the answer to /api/streams/{name}.
 	Slots *timeline `json:"slots,omitempty"`
-
-	rank int // of the state, 0 for the worst
 }
 
 // A timeline has one letter for each cell of time.
@@ -120,20 +120,16 @@ type gap struct {
 	Reason string `json:"reason"`
 }
 
-// overview returns the state of the process, and that of all streams.
-func (h *handler) overview(now time.Time) (overview, []row) {
+// overview returns the state of the process, without streams.
+func (h *handler) overview(x *index, now time.Time) overview {
 	o := overview{
 		Time: stamp(now), Version: h.opts.Version, Uptime: round(time.Since(h.opts.Started).Seconds()),
 		Page: h.files.version, Mode: h.opts.Mode, NotReady: []string{},
-		Totals: totals{States: map[health.State]int{}, Outcomes: map[string]uint64{}},
+		Ready: x.report.Ready, Reasons: h.reasons(x.report.Reasons), Counts: x.counts, Totals: x.totals,
 	}
-	report := h.opts.Health()
-	if o.Ready = report.Ready; !o.Ready {
-		o.NotReady = append(o.NotReady, report.Lines()...)
+	if !o.Ready {
+		o.NotReady = append(o.NotReady, x.report.Lines()...)
 	}
-	o.Reasons = h.reasons(report.Reasons)
-	o.Counts = report.Counts()
-	maps.DeleteFunc(o.Counts, func(_ health.Code, n int) bool { return n == 0 })
 	if h.opts.Busy != nil {
 		o.Busy = h.opts.Busy()
 	}
@@ -141,21 +137,7 @@ func (h *handler) overview(now time.Time) (overview, []row) {
 		o.ClockOffset = round(h.opts.ClockOffset().Seconds())
 	}
 	o.NATS = h.broker()
-	var rows []row
-	for _, s := range h.opts.Streams() {
-		rows = append(rows, h.row(s, now, report))
-		o.Totals.add(s)
-	}
-	if h.opts.Waiting != nil {
-		for _, name := range h.opts.Waiting() {
-			rows = append(rows, waitingRow(name))
-		}
-	}
-	for _, r := range rows {
-		o.Totals.States[r.State]++
-	}
-	o.Totals.Streams = len(rows)
-	return o, rows
+	return o
 }
 
 func (h *handler) broker() broker {
@@ -169,14 +151,6 @@ func (h *handler) broker() broker {
 	return b
 }
 
-func (t *totals) add(s Stream) {
-	t.Expected += s.Expected
-	t.Pending += s.Pending
-	for _, o := range source.Outcomes() {
-		t.Outcomes[o.String()] += s.Ended[o]
-	}
-}
-
 // reasons returns reasons with their texts.
 func (h *handler) reasons(all []health.Reason) []reason {
 	out := make([]reason, len(all))
@@ -186,53 +160,50 @@ func (h *handler) reasons(all []health.Reason) []reason {
 	return out
 }
 
-// row returns the row of a stream. One that is not in the report has just begun.
-func (h *handler) row(s Stream, now time.Time, report health.Report) row {
-	is, known := report.Streams[s.Name]
-	if !known {
-		is.State = health.Beginning
+// brief returns what a list of streams needs to know of one.
+func (h *handler) brief(e *entry, now time.Time) row {
+	r := row{Stream: e.Name, State: e.is.State, Lost: e.lost, Latency: round(e.latency)}
+	if e.waiting {
+		r.Reason, r.Reasons, r.Outcomes, r.Outputs, r.Gaps = "NATS is not ready yet", []reason{}, map[string]uint64{}, []Output{}, []gap{}
+		r.Offset, r.Expected, r.Pending = new(float64), new(uint64), new(uint64)
+		return r
 	}
-
-	end := source.SlotAt(s.Present(now))
-	if s.Cursor < end.Add(-timelineLength) || s.To != 0 {
-		end = min(end, s.Cursor)
-	}
-	recent := s.History.summary(end)
-	r := row{
-		Stream: s.Name, State: is.State, Reasons: h.reasons(is.Reasons),
-		Interval: s.Interval.Seconds(), Cursor: s.Cursor.String(),
-		Freshness: round(s.Freshness(now).Seconds()), Latency: round(recent.latest), Lost: recent.lost,
-		Lag: round(s.Lag.Seconds()), Overlap: round(s.Overlap.Seconds()), Offset: round(s.Trail.Seconds()),
-		Expected: s.Expected, Pending: s.Pending, Outcomes: map[string]uint64{}, Outputs: s.Outputs,
-		Timeline:  &timeline{recent.from.String(), cellTime.Seconds(), recent.cells},
-		Latencies: &points{recent.from.String(), perLatency * cellTime.Seconds(), recent.latency},
-		Gaps:      []gap{},
-		rank:      slices.Index(health.States(), is.State),
-	}
+	r.Reasons, r.Interval, r.Cursor = h.reasons(e.is.Reasons), e.Interval.Seconds(), e.Cursor.String()
+	r.Freshness, r.Lag, r.Overlap = round(e.Freshness(now).Seconds()), round(e.Lag.Seconds()), round(e.Overlap.Seconds())
 	if len(r.Reasons) > 0 {
 		r.Code, r.Reason, r.Since = r.Reasons[0].Code, r.Reasons[0].Text, r.Reasons[0].Since
 	}
-	if s.Newest != 0 {
-		r.Newest = s.Newest.String()
+	if e.Newest != 0 {
+		r.Newest = e.Newest.String()
+	}
+	return r
+}
+
+// full returns all that there is to know of a stream, but its slots.
+func (h *handler) full(e *entry, now time.Time) row {
+	r := h.brief(e, now)
+	if e.waiting {
+		return r
+	}
+	recent := e.History.summary(e.end)
+	offset := round(e.Trail.Seconds())
+	r.Offset, r.Expected, r.Pending, r.Outcomes, r.Outputs = &offset, &e.Expected, &e.Pending, map[string]uint64{}, []Output{}
+	r.Latency, r.Lost, r.Gaps = round(recent.latest), recent.lost, []gap{}
+	r.Timeline = &timeline{recent.from.String(), cellTime.Seconds(), recent.cells}
+	r.Latencies = &points{recent.from.String(), perLatency * cellTime.Seconds(), recent.latency}
+	if e.Outputs != nil {
+		r.Outputs = append(r.Outputs, e.Outputs()...)
 	}
 	for i, l := range recent.latency {
 		recent.latency[i] = round(l)
 	}
 	for _, o := range source.Outcomes() {
-		r.Outcomes[o.String()] = s.Ended[o]
+		r.Outcomes[o.String()] = e.Ended[o]
 	}
 	for _, g := range slices.Backward(recent.gaps) {
 		r.Gaps = append(r.Gaps, gap{g.From.String(), g.To.String(), g.Slots, g.Reason.String()})
 	}
 	return r
-}
-
-// waitingRow is the row of a stream that has not started.
-func waitingRow(name string) row {
-	return row{
-		Stream: name, State: health.WaitingForNATS, Reason: "NATS is not ready yet", Reasons: []reason{},
-		Outcomes: map[string]uint64{}, Outputs: []Output{}, Gaps: []gap{}, rank: slices.Index(health.States(), health.WaitingForNATS),
-	}
 }
 
 // stamp returns a time as text, "" for none.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -26,8 +25,9 @@ var (
 )
 
 type handler struct {
-	opts  Options
-	files files
+	opts    Options
+	files   files
+	indexer indexer
 }
 
 // Handler serves
@@ -39,9 +39,14 @@ type handler struct {
 //   - /static/: the files of the page
 //
 // The parameters of /api/streams are name (a part of the name, in upper or lower case),
-// state (comma-separated), sort (name, state, age, gaps or latency), order (asc or desc),
-// limit and offset.
-func Handler(opts Options) http.Handler {
+// stream (the whole name), state (comma-separated), sort (name, state, age, gaps or latency),
+// order (asc or desc), limit and offset, and full (comma-separated names: only these streams
+// come with timelines, gaps and the like, also those that are not in the list).
+//
+// What the answers hold is at most a second old, and looked up once for all who ask meanwhile.
+func Handler(opts Options) http.Handler { return newHandler(opts).routes() }
+
+func newHandler(opts Options) *handler {
 	if opts.Started.IsZero() {
 		opts.Started = time.Now()
 	}
@@ -51,7 +56,10 @@ func Handler(opts Options) http.Handler {
 	if opts.At == nil {
 		opts.At = func(t time.Time) time.Time { return t }
 	}
-	h := &handler{opts: opts, files: newFiles()}
+	return &handler{opts: opts, files: newFiles()}
+}
+
+func (h *handler) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", h.page)
 	mux.HandleFunc("GET /static/{file}", h.files.serve)
@@ -75,8 +83,9 @@ func (h *handler) page(w http.ResponseWriter, r *http.Request) {
 
 // table writes the streams as plain text.
 func (h *handler) table(out http.ResponseWriter, now time.Time) {
-	o, rows := h.overview(now)
-	order(rows, "state", false)
+	x := h.index(now)
+	o, all := h.overview(x, now), x.matching(query{})
+	order(all, "state", false, now)
 	ready := "ready"
 	if !o.Ready {
 		ready = "not ready: " + strings.Join(o.NotReady, "; ")
@@ -84,7 +93,8 @@ func (h *handler) table(out http.ResponseWriter, now time.Time) {
 	_, _ = fmt.Fprintf(out, "cvfeeder %s, %s, %s\n\n", o.Version, o.Mode, ready)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(w, "STATE\tSTREAM\tNEWEST TENSOR\tLOST IN %s\tREASON\n", health.Span(timelineLength))
-	for _, r := range rows {
+	for _, e := range all {
+		r := h.brief(e, now)
 		age, since := "none", ""
 		if r.Newest != "" {
 			age = health.Span(time.Duration(r.Freshness*float64(time.Second))) + " old"
@@ -105,32 +115,56 @@ func (h *handler) streams(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	o, rows := h.overview(h.opts.Now())
-	rows = slices.DeleteFunc(rows, func(r row) bool { return !q.matches(r) })
-	order(rows, q.sort, q.reverse)
-	o.Found, o.Offset = len(rows), min(q.offset, len(rows))
-	rows = rows[o.Offset:]
-	if q.limit > 0 && q.limit < len(rows) {
-		rows = rows[:q.limit]
+	now := h.opts.Now()
+	x := h.index(now)
+	all := x.matching(q)
+	order(all, q.sort, q.reverse, now)
+	o := h.overview(x, now)
+	o.Found, o.Offset = len(all), min(q.offset, len(all))
+	all = all[o.Offset:]
+	if q.limit > 0 && q.limit < len(all) {
+		all = all[:q.limit]
 	}
-	o.Streams = append([]row{}, rows...)
+	o.Streams = make([]row, len(all))
+	for i, e := range all {
+		if q.full == nil || q.full[e.Name] {
+			o.Streams[i] = h.full(e, now)
+			delete(q.full, e.Name)
+		} else {
+			o.Streams[i] = h.brief(e, now)
+		}
+	}
+	for name := range q.full {
+		if e := x.byName[name]; e != nil {
+			o.Others = append(o.Others, h.full(e, now))
+		}
+	}
 	writeJSON(w, r, o)
+}
+
+// matching returns the entries that pass the filters.
+func (x *index) matching(q query) []*entry {
+	all := make([]*entry, 0, len(x.entries))
+	for i := range x.entries {
+		if q.matches(&x.entries[i]) {
+			all = append(all, &x.entries[i])
+		}
+	}
+	return all
 }
 
 // stream answers /api/streams/{name}.
 func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
-	now, report := h.opts.Now(), h.opts.Health()
-	for _, s := range h.opts.Streams() {
-		if s.Name != r.PathValue("name") {
-			continue
-		}
-		one := h.row(s, now, report)
-		from, cells := s.History.lastSlots()
-		one.Slots = &timeline{from.String(), s.Interval.Seconds(), cells}
-		writeJSON(w, r, one)
+	now := h.opts.Now()
+	e := h.index(now).byName[r.PathValue("name")]
+	if e == nil || e.waiting {
+		http.Error(w, fmt.Sprintf("there is no stream %q", r.PathValue("name")), http.StatusNotFound)
 		return
 	}
-	http.Error(w, fmt.Sprintf("there is no stream %q", r.PathValue("name")), http.StatusNotFound)
+	one := h.full(e, now)
+	from, cells := e.History.lastSlots()
+	one.Slots = &timeline{from.String(), e.Interval.Seconds(), cells}
+	writeJSON(w, r, one)
 }
 
 // picture answers /api/streams/{name}/picture.

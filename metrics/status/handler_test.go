@@ -86,6 +86,8 @@ func TestStreams(t *testing.T) {
 			{"?name=nothing", "", 0},
 			{"?offset=9", "", 4},
 			{"?state=gaps,cannot_be_read", "cam-2 door", 2},
+			{"?stream=cam-1", "cam-1", 1},
+			{"?stream=cam", "", 0},
 		} {
 			var o overview
 			w := ask(t, h, "/api/streams"+tc.query)
@@ -100,10 +102,49 @@ func TestStreams(t *testing.T) {
 				t.Errorf("%s: %d found, %q; want %d, %q", tc.query, o.Found, got, tc.found, tc.want)
 			}
 		}
-		for _, query := range []string{"?sort=size", "?state=bad", "?limit=-1", "?order=up", "?stream=a", "?offset=x"} {
+		for _, query := range []string{"?sort=size", "?state=bad", "?limit=-1", "?order=up", "?streams=a", "?offset=x"} {
 			if w := ask(t, h, "/api/streams"+query); w.Code != http.StatusBadRequest {
 				t.Errorf("%s: %d", query, w.Code)
 			}
+		}
+	})
+}
+
+// TestFullRows: only the streams that are asked for come with all that is known of them, also
+// those that the list does not have.
+func TestFullRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(at.Add(8 * time.Second).Time()))
+		var o overview
+		w := ask(t, Handler(testOptions(t)), "/api/streams?sort=state&limit=3&full=cam-2,cam-1,nobody")
+		if err := json.Unmarshal(w.Body.Bytes(), &o); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range append(o.Streams, o.Others...) {
+			got = append(got, fmt.Sprintf("%s %v %d", r.Stream, r.Timeline != nil, r.Lost))
+		}
+		if want := "door false 0, late false 0, cam-2 true 2, cam-1 true 0"; strings.Join(got, ", ") != want || len(o.Others) != 1 {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
+
+// TestViewersShareTheCost: whoever asks within a second of another sees the same.
+func TestViewersShareTheCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		opts := testOptions(t)
+		streams := opts.Streams
+		opts.Streams = func() []Stream { looks++; return streams() }
+		h := Handler(opts)
+		for range 20 {
+			ask(t, h, "/api/streams")
+			ask(t, h, "/api/streams/cam-1")
+			time.Sleep(100 * time.Millisecond)
+		}
+		if looks != 2 {
+			t.Errorf("%d looks in two seconds, want 2", looks)
 		}
 	})
 }

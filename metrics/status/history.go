@@ -172,6 +172,28 @@ func (h *History) summary(end source.Slot) summary {
 	return s
 }
 
+// brief returns of a summary how many slots were lost, and the newest latency.
+func (h *History) brief(end source.Slot) (lost int, latest float64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := min(end/cellSlots, h.cell)
+	first := max(end/cellSlots-cellCount+1, h.first, h.cell-cellCount+1)
+	if first > last {
+		return 0, 0
+	}
+	i := int(last % cellCount)
+	for range last - first + 1 {
+		lost += int(h.lost[i])
+		if latest == 0 {
+			latest = float64(h.latency[i])
+		}
+		if i--; i < 0 {
+			i = cellCount - 1
+		}
+	}
+	return lost, latest
+}
+
 // lastSlots returns a letter for each of the last slots, the first of which is from.
 func (h *History) lastSlots() (from source.Slot, cells string) {
 	h.mu.Lock()

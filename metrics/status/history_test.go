@@ -124,6 +124,10 @@ func TestHistoryOfRuns(t *testing.T) {
 				if d := cmp.Diff(single.summary(end), runs.summary(end), cmp.AllowUnexported(summary{})); d != "" {
 					t.Fatalf("seed %d (-one by one +in runs):\n%s", seed, d)
 				}
+				want := runs.summary(end)
+				if lost, latest := runs.brief(end); lost != want.lost || latest != want.latest {
+					t.Fatalf("seed %d: in brief %d lost, latency %v; want %d, %v", seed, lost, latest, want.lost, want.latest)
+				}
 			}
 			_, want := single.lastSlots()
 			if _, got := runs.lastSlots(); got != want {

@@ -4,28 +4,37 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 )
 
-// order sorts rows by a column, and those that are equal in it by name.
-func order(rows []row, by string, reverse bool) {
-	slices.SortStableFunc(rows, func(a, b row) int {
+// order sorts entries by a column, and those that are equal in it by name.
+func order(all []*entry, by string, reverse bool, now time.Time) {
+	slices.SortFunc(all, func(a, b *entry) int {
 		c := 0
 		switch by {
 		case "age":
-			c = cmp.Compare(b.Freshness, a.Freshness)
+			c = cmp.Compare(b.age(now), a.age(now))
 		case "gaps":
-			c = cmp.Compare(b.Lost, a.Lost)
+			c = cmp.Compare(b.lost, a.lost)
 		case "latency":
-			c = cmp.Compare(b.Latency, a.Latency)
+			c = cmp.Compare(b.latency, a.latency)
 		case "state":
-			c = cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.Lost, a.Lost))
+			c = cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.lost, a.lost))
 		}
-		c = cmp.Or(c, compareNames(a.Stream, b.Stream))
+		c = cmp.Or(c, cmp.Compare(a.natural, b.natural))
 		if reverse {
 			c = -c
 		}
 		return c
 	})
+}
+
+// age is that of the newest tensor, 0 for a stream that has not begun.
+func (e *entry) age(now time.Time) time.Duration {
+	if e.waiting {
+		return 0
+	}
+	return e.Freshness(now)
 }
 
 // compareNames compares names, and the numbers in them as numbers: cam-9 is before cam-10.

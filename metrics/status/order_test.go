@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/health"
+	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -24,16 +26,23 @@ func example(t testing.TB, name, all string) Stream {
 			s.Newest = at.Add(time.Duration(i) * time.Second)
 		}
 	}
-	s.Outputs = []Output{{Name: "detector", Subject: "cvf.t." + name + ".detector"}}
+	s.Outputs = func() []Output { return []Output{{Name: "detector", Subject: "cvf.t." + name + ".detector"}} }
 	return s
 }
 
 func TestNaturalOrder(t *testing.T) {
-	rows := []row{{Stream: "cam-10"}, {Stream: "cam-9"}, {Stream: "b"}, {Stream: "cam-9a"}, {Stream: "cam-09"}, {Stream: "cam"}}
-	order(rows, "name", false)
+	var all []*entry
+	x := &index{}
+	for _, name := range []string{"cam-10", "cam-9", "b", "cam-9a", "cam-09", "cam"} {
+		s := &Stream{Stream: metrics.Stream{Name: name}}
+		x.entries = append(x.entries, entry{Stream: s, waiting: true, is: health.StreamReport{State: health.OK}})
+	}
+	new(indexer).order(x)
+	all = x.matching(query{})
+	order(all, "name", false, time.Time{})
 	var got []string
-	for _, r := range rows {
-		got = append(got, r.Stream)
+	for _, e := range all {
+		got = append(got, e.Name)
 	}
 	if want := "b cam cam-09 cam-9 cam-9a cam-10"; strings.Join(got, " ") != want {
 		t.Errorf("%v, want %s", got, want)

@@ -12,7 +12,9 @@ import (
 // A query is the parameters of /api/streams.
 type query struct {
 	name          string // in lower case
+	stream        string // the whole name, "" for any
 	states        []string
+	full          map[string]bool // nil for all
 	sort          string
 	reverse       bool
 	limit, offset int
@@ -32,6 +34,13 @@ func (q *query) set(key, value string) error {
 	switch key {
 	case "name":
 		q.name = strings.ToLower(value)
+	case "stream":
+		q.stream = value
+	case "full":
+		q.full = map[string]bool{}
+		for name := range strings.SplitSeq(value, ",") {
+			q.full[name] = true
+		}
 	case "state":
 		return q.setStates(value)
 	case "sort":
@@ -47,7 +56,7 @@ func (q *query) set(key, value string) error {
 	case "offset":
 		return parseNumber(key, value, &q.offset)
 	default:
-		return fmt.Errorf("%.40q is none of name, state, sort, order, limit, offset", key)
+		return fmt.Errorf("%.40q is none of name, stream, state, sort, order, limit, offset, full", key)
 	}
 	return nil
 }
@@ -75,7 +84,8 @@ func parseNumber(key, value string, to *int) error {
 }
 
 // matches tells whether a stream passes the filters.
-func (q *query) matches(r row) bool {
-	return strings.Contains(strings.ToLower(r.Stream), q.name) &&
-		(q.states == nil || slices.Contains(q.states, string(r.State)))
+func (q *query) matches(e *entry) bool {
+	return (q.stream == "" || e.Name == q.stream) &&
+		(q.name == "" || strings.Contains(strings.ToLower(e.Name), q.name)) &&
+		(q.states == nil || slices.Contains(q.states, string(e.is.State)))
 }

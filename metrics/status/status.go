@@ -63,8 +63,9 @@ type Stream struct {
 	metrics.Stream
 	Interval, Grace time.Duration
 	// To is the slot at which the stream ends, 0 for never.
-	To      source.Slot
-	Outputs []Output
+	To source.Slot
+	// Outputs returns those of the stream. It is called for streams that are shown.
+	Outputs func() []Output
 	History *History
 }
 
