@@ -49,9 +49,19 @@ func (d checker) check(c *Config) {
 	if name := c.Price.Currency; !currency.MatchString(name) {
 		d.Report("price.currency", "%q is not a currency; for example USD or CNY", name)
 	}
+	d.checkLink("http.runbook", c.HTTP.Runbook)
+	d.checkLink("http.grafana", c.HTTP.Grafana)
 	d.checkCluster(c)
 	d.checkStreams(c)
 	d.checkOutputs(c)
+}
+
+// checkLink reports what is no address of a page. The page would run a javascript: address.
+func (d checker) checkLink(key, link string) {
+	u, err := url.Parse(link)
+	if link != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil) {
+		d.Report(key, "%q is not the address of a page, like https://grafana.example/d/cvfeeder-stream, without a user and password", link)
+	}
 }
 
 // maxLease is the longest cluster.lease: for so long, nobody reads the streams of a

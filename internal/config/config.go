@@ -180,6 +180,12 @@ type HTTP struct {
 	Ready health.Need `yaml:"ready" jsonschema:"enum=any,enum=all"`
 	// Pprof is whether /debug/pprof/ is served.
 	Pprof bool `yaml:"pprof"`
+	// Runbook is the address of a page that explains the reasons, to which the status page
+	// links with "#" and a reason; empty links to none.
+	Runbook string `yaml:"runbook"`
+	// Grafana is the address of a dashboard to which the status page links; {stream} in it
+	// stands for the name of a stream. Empty links to none.
+	Grafana string `yaml:"grafana"`
 }
 
 // Log is what is logged to standard error.

@@ -177,7 +177,7 @@ outputs:
 	want.AWS = AWS{Region: "eu-west-1", Endpoint: "http://127.0.0.1:4567"}
 	want.NATS.URL = "nats://a:4222, tls://b"
 	want.Delivery.Subject, want.Delivery.Gaps, want.Delivery.Inflight = "x.{output}.{stream}", "none", 3<<29
-	want.HTTP = HTTP{Ready: health.Any, Pprof: true}
+	want.HTTP = HTTP{Ready: health.Any, Pprof: true, Runbook: DefaultRunbook}
 	want.Decoder.MaxSize = Size{8192, 4320}
 	want.Requests = Requests{Rate: 7, RatePerAsker: 3}
 	yard := want.Streams[0]

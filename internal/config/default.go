@@ -15,6 +15,9 @@ import (
 // DefaultListen is the default of http.listen.
 const DefaultListen = "127.0.0.1:9177"
 
+// DefaultRunbook is the default of http.runbook.
+const DefaultRunbook = "https://github.com/cvfeeder/cvfeeder/blob/main/docs/reasons.md"
+
 // defaultPreset is the preset of an output that does not name one.
 const defaultPreset = "yolo"
 
@@ -32,7 +35,7 @@ func defaults() *Config {
 		},
 		Decoder:  Decoder{MaxSize: Size{poll.MaxWidth, poll.MaxHeight}},
 		Requests: Requests{Rate: frames.DefaultRate, RatePerAsker: frames.DefaultRatePerAsker, ImagesPerDay: 50_000},
-		HTTP:     HTTP{Listen: DefaultListen, Ready: health.Any},
+		HTTP:     HTTP{Listen: DefaultListen, Ready: health.Any, Runbook: DefaultRunbook},
 		Log:      Log{Level: LevelInfo, Format: LogText},
 		Cluster:  Cluster{Lease: lease.DefaultDuration},
 		Price:    Price{PerMillionImages: 10, Currency: "USD"},

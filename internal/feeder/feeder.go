@@ -25,6 +25,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/ondemand"
@@ -129,7 +130,7 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 	}
 	p := &parts{
 		plan: plan, service: service, traces: traces, cores: cores.New(os.DirFS("/")), limit: limit, broker: b, metrics: m, outlet: out, log: f.Log,
-		histories: &observe.Histories{Now: service.Now},
+		histories: &observe.Histories{Now: service.Now}, rates: frames.NewRates(f.Config.Requests.Rate, f.Config.Requests.RatePerAsker),
 	}
 	p.pipeline = f.pipeline(p, switches)
 	return f.run(ctx, p, listener, stop)
@@ -169,6 +170,8 @@ type parts struct {
 	moves    moves
 	watchdog *watchdog
 	seen     atomic.Pointer[sighting]
+	rates    *frames.Rates // of requests for frames, however they come
+	configs  configs
 	follower atomic.Pointer[follower] // nil while there is none
 }
 
@@ -241,6 +244,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 		plan: p.plan, service: p.service, metrics: p.metrics, traces: p.traces, length: f.Length, claim: p.outlet.claim, last: p.outlet.last,
 		requested: ondemand.New(ondemand.Options{ImagesPerDay: f.Config.Requests.ImagesPerDay}),
 		moved:     p.moves.located,
+		configs:   &p.configs,
 		spread:    func() time.Duration { return poll.SpreadOver(p.pipeline.Count()) },
 	}
 	streams, follow, err := f.open(ctx, p, b)

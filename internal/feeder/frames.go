@@ -21,7 +21,7 @@ import (
 func (p *parts) answer(ctx context.Context) {
 	err := frames.Serve(ctx, p.broker.conn, frames.Options{
 		Version: Version(), ReplyPrefix: p.plan.Config.NATS.ReplyPrefix,
-		Rate: p.plan.Config.Requests.Rate, RatePerAsker: p.plan.Config.Requests.RatePerAsker,
+		Rates:   p.rates,
 		Frame:   p.frame,
 		Observe: func(o frames.Outcome) { p.metrics.FrameRequest(string(o)) },
 		Names:   p.pipeline.Names,
@@ -38,10 +38,16 @@ func (p *parts) answer(ctx context.Context) {
 
 // frame answers a request for a frame.
 func (p *parts) frame(ctx context.Context, req frames.Request, answer func(publish.Message) error) error {
-	ctx, origin := ondemand.Watch(ctx)
-	err := p.pipeline.Frame(ctx, req.Stream, req.Time, req.Output, func(t *transform.Tensor) error {
+	return serviceError(p.look(ctx, req, func(_ source.Frame, t *transform.Tensor) error {
 		return answer(publish.NewMessage("", t))
-	})
+	}))
+}
+
+// look calls use with the frame that a request asks for, and its tensor, and counts what
+// became of the request.
+func (p *parts) look(ctx context.Context, req frames.Request, use func(source.Frame, *transform.Tensor) error) error {
+	ctx, origin := ondemand.Watch(ctx)
+	err := p.pipeline.Look(ctx, req.Stream, req.Time, req.Output, use)
 	switch {
 	case err == nil:
 		p.metrics.FrameRequest(string(origin()))
@@ -50,7 +56,7 @@ func (p *parts) frame(ctx context.Context, req frames.Request, answer func(publi
 	default:
 		p.metrics.FrameRequest("failed")
 	}
-	return serviceError(err)
+	return err
 }
 
 // serviceError gives an error of the pipeline the code of the answer.

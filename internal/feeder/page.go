@@ -1,36 +1,18 @@
 package feeder
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"image/jpeg"
 	"net"
 	"net/http"
-	"strings"
-	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
-	"github.com/cvfeeder/cvfeeder/internal/sanitize"
-	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/internal/web"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/metrics/status"
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
 	"github.com/cvfeeder/cvfeeder/transform/opencv"
-)
-
-// The limits of pictures for the status page.
-const (
-	maxViews    = 4 // requests that wait for a picture at the same time
-	viewTime    = 15 * time.Second
-	viewSide    = 1280 // pixels
-	viewQuality = 85
-	maxSource   = 16 << 20 // bytes
 )
 
 // sources returns what the metrics read at each scrape.
@@ -76,14 +58,14 @@ func (p *parts) handler(l net.Listener) http.Handler {
 	if !local && cfg.HTTP.Token == "" {
 		p.log.Warn("the status page, with pictures, and the metrics are open to everybody who can connect: set http.token, or listen on 127.0.0.1", "http", "http://"+l.Addr().String())
 	}
-	views := semaphore.NewWeighted(maxViews)
+	pictures := newPictures(p)
 	page := status.Handler(status.Options{
 		Version: Version(), Mode: string(cfg.Delivery.Mode), NATS: p.broker.url,
 		Streams: p.statuses, Waiting: p.waiting, Connections: p.broker.connections,
 		Health: p.watchdog.now, Busy: p.pipeline.Busy, Now: p.service.Now, At: p.service.At, ClockOffset: p.service.ClockOffset,
-		Picture: func(ctx context.Context, stream, output string) (status.Picture, error) {
-			return picture(ctx, p.pipeline, views, stream, output)
-		},
+		Picture: pictures.next, Frame: pictures.ofSlot,
+		FramePrice: status.FramePrice{Images: poll.FrameImages, Price: poll.FrameImages * cfg.Price.PerMillionImages / 1e6},
+		Config:     p.configs.of, Links: status.Links{Runbook: cfg.HTTP.Runbook, Grafana: cfg.HTTP.Grafana},
 	})
 	return web.Handler(web.Options{
 		Metrics: p.metrics, Ready: p.watchdog.ready, Status: page,
@@ -141,72 +123,4 @@ func describe(o *transform.Output) string {
 		size = fmt.Sprintf("%dx%d %s", o.Spec.Width, o.Spec.Height, o.Spec.Fit)
 	}
 	return fmt.Sprintf("%s, %s %s %s", size, o.Spec.Color, o.Spec.DType, o.Spec.Layout)
-}
-
-// picture waits for the next frame of a stream, and returns it with its tensor.
-func picture(ctx context.Context, p *pipeline.Pipeline, views *semaphore.Weighted, stream, output string) (status.Picture, error) {
-	if !views.TryAcquire(1) {
-		return status.Picture{}, fmt.Errorf("%w: %d pictures are being waited for; try again", status.ErrBusy, maxViews)
-	}
-	defer views.Release(1)
-	ctx, cancel := context.WithTimeoutCause(ctx, viewTime,
-		fmt.Errorf("%w of stream %s has come within %v", status.ErrNoFrame, stream, viewTime))
-	defer cancel()
-	v, err := p.View(ctx, stream, output)
-	switch {
-	case errors.Is(err, pipeline.ErrUnknown):
-		return status.Picture{}, fmt.Errorf("%w: %w", status.ErrNotFound, err)
-	case errors.Is(err, pipeline.ErrNotRunning):
-		return status.Picture{}, errors.New("the streams have not begun yet, or are ending")
-	case err != nil:
-		return status.Picture{}, err
-	}
-	if v.Tensor != nil {
-		defer v.Tensor.Release()
-	}
-	return render(v, output)
-}
-
-// render turns a frame and its tensor into pictures.
-func render(v pipeline.View, output string) (status.Picture, error) {
-	pic := status.Picture{
-		Stream: v.Frame.Stream, Output: output, Time: v.Frame.Slot.String(),
-		Capture: v.Frame.Capture.UTC().Format(publish.TimeFormat), Outcome: v.Outcome.String(),
-	}
-	if v.Err != nil {
-		pic.Reason = sanitize.Text(v.Err.Error())
-	}
-	if v.Tensor == nil {
-		return pic, nil
-	}
-	var err error
-	if pic.Tensor, err = tensorImage(v.Tensor); err != nil {
-		return status.Picture{}, err
-	}
-	pic.Affine = v.Tensor.Affine
-	pic.Shape = fmt.Sprintf("%s %s %s", strings.Trim(fmt.Sprint(v.Tensor.Shape), "[]"), v.Tensor.Output.Spec.DType, v.Tensor.Output.Spec.Color)
-	// The data has been decoded, so it is a valid picture.
-	if kind := http.DetectContentType(v.Frame.Data); len(v.Frame.Data) <= maxSource && (kind == "image/jpeg" || kind == "image/png") {
-		pic.Source = &status.Image{Width: v.Tensor.Source.X, Height: v.Tensor.Source.Y, Type: kind, Data: v.Frame.Data}
-	}
-	return pic, nil
-}
-
-// tensorImage returns a tensor as a picture, by way of the message, so that it shows
-// what a consumer gets.
-func tensorImage(t *transform.Tensor) (*status.Image, error) {
-	m := publish.NewMessage("", t)
-	envelope, err := publish.ParseEnvelope(m.Header)
-	if err != nil {
-		return nil, err
-	}
-	tensor, err := tensorimage.New(envelope, m.Data)
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	if err := jpeg.Encode(&out, tensor.Sampled(viewSide), &jpeg.Options{Quality: viewQuality}); err != nil {
-		return nil, err
-	}
-	return &status.Image{Width: envelope.Width(), Height: envelope.Height(), Type: "image/jpeg", Data: out.Bytes()}, nil
 }

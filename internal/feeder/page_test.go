@@ -47,7 +47,13 @@ type served struct {
 // serveFeeder starts a feeder with a page, which lasts no longer than the test.
 func serveFeeder(t *testing.T, r *feedertest.Rig, listen string) served {
 	t.Helper()
-	o, log := options(t, pageConfig, r.FakeURL, r.NATSURL, listen)
+	return serveWith(t, pageConfig, r, listen)
+}
+
+// serveWith starts a feeder with another config.
+func serveWith(t *testing.T, config string, r *feedertest.Rig, listen string) served {
+	t.Helper()
+	o, log := options(t, config, r.FakeURL, r.NATSURL, listen)
 	at := make(chan string, 1)
 	o.Started = func(_ context.Context, run feeder.Running) { at <- run.HTTP }
 	ctx, cancel := context.WithCancel(t.Context())

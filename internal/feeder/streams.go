@@ -3,6 +3,7 @@ package feeder
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
@@ -30,6 +31,8 @@ type builder struct {
 	last func(context.Context, pipeline.Stream) (source.Slot, bool, error)
 	// moved is told of the result of each look-up of a stream's endpoint.
 	moved func(stream, result string)
+	// configs has what the config says of each stream.
+	configs *configs
 	// spread is how far apart polls that are due at the same time are put.
 	spread func() time.Duration
 }
@@ -87,6 +90,7 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 		s.Routes = append(s.Routes, publish.Route{Output: b.plan.Outputs[name], Subject: b.plan.Subject.Subject(c.Name, name)})
 	}
 	s.Open = b.opener(c, s)
+	b.configs.note(c, b.plan.Config)
 	return s, nil
 }
 
@@ -118,4 +122,24 @@ func PollOptions(c config.Stream) poll.Options {
 		Stream: c.Name, Lag: time.Duration(c.Lag), Overlap: time.Duration(c.Overlap), Grace: c.Grace, Freshness: c.Freshness,
 		Again: c.Late,
 	}
+}
+
+// configs are what the config says of each stream that has run, by name.
+type configs struct{ by sync.Map }
+
+// note takes note of a stream, and of the config that it comes from.
+func (c *configs) note(s config.Stream, cfg *config.Config) {
+	if c != nil {
+		c.by.Store(s.Name, func() (string, error) { return cfg.Excerpt(s) })
+	}
+}
+
+// of returns what a config file says of a stream, false where there is none.
+func (c *configs) of(name string) (string, bool) {
+	excerpt, known := c.by.Load(name)
+	if !known {
+		return "", false
+	}
+	text, err := excerpt.(func() (string, error))()
+	return text, err == nil
 }

@@ -33,6 +33,12 @@ var (
 // or a [*transform.DecodeError]; they are ctx's where that ended first, and otherwise
 // the feed's or the worker's.
 func (p *Pipeline) Frame(ctx context.Context, stream string, at time.Time, output string, use func(*transform.Tensor) error) error {
+	return p.Look(ctx, stream, at, output, func(_ source.Frame, t *transform.Tensor) error { return use(t) })
+}
+
+// Look is [Pipeline.Frame] for who wants to see the frame, too, which belongs to use in the
+// same way.
+func (p *Pipeline) Look(ctx context.Context, stream string, at time.Time, output string, use func(source.Frame, *transform.Tensor) error) error {
 	ctx, leave, err := p.requests.enter(ctx)
 	if err != nil {
 		return err
@@ -44,7 +50,11 @@ func (p *Pipeline) Frame(ctx context.Context, stream string, at time.Time, outpu
 	}
 	f, err := c.feed.Frame(ctx, c.Grid.Floor(source.SlotAt(at)))
 	if err == nil {
-		err = p.answer(ctx, newRequest(c, f, route), use)
+		if f.Recycle != nil {
+			defer f.Recycle()
+		}
+		f.Recycle = nil // not when the worker is done, but when use is
+		err = p.answer(ctx, newRequest(c, f, route), func(t *transform.Tensor) error { return use(f, t) })
 	}
 	switch {
 	case err == nil:

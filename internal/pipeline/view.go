@@ -22,10 +22,10 @@ type View struct {
 	Err    error
 }
 
-// View waits for the next frame of a stream to end, and returns it with the tensor
-// of the output. Frames are kept for nobody else: while nobody waits, this costs one
+// View waits for the next frame of a stream to end whose slot is not before from (0 for
+// any), and returns it with the tensor of the output. Frames are kept for nobody else: while nobody waits, this costs one
 // atomic read a frame. Errors wrap [ErrUnknown] or [ErrNotRunning], or are ctx's.
-func (p *Pipeline) View(ctx context.Context, stream, output string) (View, error) {
+func (p *Pipeline) View(ctx context.Context, stream, output string, from source.Slot) (View, error) {
 	ctx, leave, err := p.requests.enter(ctx)
 	if err != nil {
 		return View{}, err
@@ -44,7 +44,7 @@ func (p *Pipeline) View(ctx context.Context, stream, output string) (View, error
 	if err != nil {
 		return View{}, err
 	}
-	v := &viewer{output: route.Output, seen: make(chan View, 1)}
+	v := &viewer{output: route.Output, from: from, seen: make(chan View, 1)}
 	s.views.add(v)
 	defer s.views.remove(v)
 	select {
@@ -58,6 +58,7 @@ func (p *Pipeline) View(ctx context.Context, stream, output string) (View, error
 // A viewer is somebody who waits for a frame.
 type viewer struct {
 	output *transform.Output
+	from   source.Slot
 	seen   chan View
 }
 
@@ -79,14 +80,14 @@ func (vs *views) remove(v *viewer) {
 	vs.takeFirst(func(w *viewer) bool { return w == v })
 }
 
-// take returns a viewer for each output of a frame: its tensor is given away.
-func (vs *views) take(routes []publish.Route) []*viewer {
+// take returns a viewer for each output of a frame of a slot: its tensor is given away.
+func (vs *views) take(of source.Slot, routes []publish.Route) []*viewer {
 	if vs.n.Load() == 0 {
 		return nil
 	}
 	var taken []*viewer
 	for _, r := range routes {
-		if v := vs.takeFirst(func(v *viewer) bool { return v.output == r.Output }); v != nil {
+		if v := vs.takeFirst(func(v *viewer) bool { return v.output == r.Output && v.from <= of }); v != nil {
 			taken = append(taken, v)
 		}
 	}

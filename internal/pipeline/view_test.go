@@ -30,7 +30,7 @@ func TestView(t *testing.T) {
 		both := make(chan View, 2)
 		for range 2 {
 			go func() {
-				v, err := r.View(t.Context(), "cam-1", "b")
+				v, err := r.View(t.Context(), "cam-1", "b", 0)
 				if err != nil {
 					t.Error(err)
 				}
@@ -43,16 +43,16 @@ func TestView(t *testing.T) {
 		}
 		soon, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		if _, err := r.View(soon, "cam-2", "a"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := r.View(soon, "cam-2", "a", 0); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a stream without frames: %v", err)
 		}
 		for _, name := range [][2]string{{"cam-3", "a"}, {"cam-1", "c"}} {
-			if _, err := r.View(t.Context(), name[0], name[1]); !errors.Is(err, ErrUnknown) {
+			if _, err := r.View(t.Context(), name[0], name[1], 0); !errors.Is(err, ErrUnknown) {
 				t.Errorf("%v: %v", name, err)
 			}
 		}
 		for {
-			v, err := r.View(t.Context(), "cam-1", "a")
+			v, err := r.View(t.Context(), "cam-1", "a", 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +73,7 @@ func TestView(t *testing.T) {
 		}
 		waiting := make(chan error, 1)
 		go func() {
-			_, err := r.View(t.Context(), "cam-2", "a")
+			_, err := r.View(t.Context(), "cam-2", "a", 0)
 			waiting <- err
 		}()
 		if err := <-ran; err != nil {
@@ -134,7 +134,7 @@ func TestRecycle(t *testing.T) {
 		seen := make(chan View, 2)
 		for _, output := range []string{"a", "b"} {
 			go func() {
-				v, err := r.View(t.Context(), "cam-1", output)
+				v, err := r.View(t.Context(), "cam-1", output, 0)
 				if err != nil {
 					t.Error(err)
 				}
@@ -189,7 +189,7 @@ func TestState(t *testing.T) {
 func BenchmarkViewIdle(b *testing.B) {
 	var vs views
 	for b.Loop() {
-		if vs.take(nil) != nil {
+		if vs.take(0, nil) != nil {
 			b.Fatal("somebody looks")
 		}
 	}

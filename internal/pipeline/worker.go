@@ -142,7 +142,7 @@ func (p *Pipeline) work(w Worker) {
 // stream's outputs are made.
 func (p *Pipeline) transform(w Worker, j *job) (r result) {
 	if !j.requested() {
-		r.viewers = j.views.take(j.routes)
+		r.viewers = j.views.take(j.frame.Slot, j.routes)
 	}
 	if j.stale(p.opts.Now()) {
 		r.err = errStale

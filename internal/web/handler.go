@@ -74,7 +74,7 @@ func (o Options) pages() http.Handler {
 		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, index...) })
 		return mux
 	}
-	for _, path := range []string{"GET /{$}", "GET /static/", "GET /api/"} {
+	for _, path := range []string{"GET /{$}", "GET /static/", "GET /api/", "POST /api/"} {
 		mux.Handle(path, o.Status)
 	}
 	return mux

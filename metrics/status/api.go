@@ -29,6 +29,10 @@ type overview struct {
 	// ClockOffset is how far the host's clock is ahead of the service's.
 	ClockOffset float64 `json:"clock_offset_seconds"`
 
+	// FrameRequest is what the picture of a slot that has passed costs, where there are any.
+	FrameRequest *FramePrice `json:"frame_request,omitempty"`
+	Links        Links       `json:"links"`
+
 	NATS   broker `json:"nats"`
 	Totals totals `json:"totals"`
 	// Found is how many streams match the filters; Streams are some of them. Others are those
@@ -135,6 +139,9 @@ func (h *handler) overview(x *index, now time.Time) overview {
 	}
 	if h.opts.ClockOffset != nil {
 		o.ClockOffset = round(h.opts.ClockOffset().Seconds())
+	}
+	if o.Links = h.opts.Links; h.opts.Frame != nil {
+		o.FrameRequest = &h.opts.FramePrice
 	}
 	o.NATS = h.broker()
 	return o

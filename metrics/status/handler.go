@@ -2,7 +2,6 @@ package status
 
 import (
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,12 +21,15 @@ var (
 	ErrBusy = errors.New("busy")
 	// ErrNoFrame: no frame came in time.
 	ErrNoFrame = errors.New("no frame")
+	// ErrTooMany: a limit of requests for frames is met.
+	ErrTooMany = errors.New("too many requests")
 )
 
 type handler struct {
 	opts    Options
 	files   files
 	indexer indexer
+	small   thumbnails
 }
 
 // Handler serves
@@ -35,7 +37,13 @@ type handler struct {
 //   - /: the page, or a plain text table for clients that do not accept HTML
 //   - /api/streams: the state of the streams, see below
 //   - /api/streams/{name}: that of one stream, with its last slots
-//   - /api/streams/{name}/picture?output=NAME: the next frame as the model sees it
+//   - /api/streams/{name}/picture?output=NAME: the next frame as the model sees it, or the
+//     first one from a time on (from); as files with as=npy and as=frame
+//   - /api/streams/{name}/thumbnail?output=NAME&show=tensor: a small picture for the wall,
+//     or show=frame, which those who look share
+//   - POST /api/streams/{name}/frame?output=NAME&time=T: the frame of a slot that has passed,
+//     asked for again, which the service bills; as=npy and as=frame as above
+//   - /api/streams/{name}/config: what the config file says of the stream
 //   - /static/: the files of the page
 //
 // The parameters of /api/streams are name (a part of the name, in upper or lower case),
@@ -56,7 +64,7 @@ func newHandler(opts Options) *handler {
 	if opts.At == nil {
 		opts.At = func(t time.Time) time.Time { return t }
 	}
-	return &handler{opts: opts, files: newFiles()}
+	return &handler{opts: opts, files: newFiles(), small: newThumbnails()}
 }
 
 func (h *handler) routes() http.Handler {
@@ -66,6 +74,10 @@ func (h *handler) routes() http.Handler {
 	mux.HandleFunc("GET /api/streams", h.streams)
 	mux.HandleFunc("GET /api/streams/{name}", h.stream)
 	mux.HandleFunc("GET /api/streams/{name}/picture", h.picture)
+	mux.HandleFunc("GET /api/streams/{name}/thumbnail", h.thumbnail)
+	mux.HandleFunc("GET /api/streams/{name}/config", h.config)
+	// A page of another site could have a browser spend images with a GET.
+	mux.Handle("POST /api/streams/{name}/frame", http.NewCrossOriginProtection().Handler(http.HandlerFunc(h.frame)))
 	return mux
 }
 
@@ -165,28 +177,6 @@ func (h *handler) stream(w http.ResponseWriter, r *http.Request) {
 	from, cells := e.History.lastSlots()
 	one.Slots = &timeline{from.String(), e.Interval.Seconds(), cells}
 	writeJSON(w, r, one)
-}
-
-// picture answers /api/streams/{name}/picture.
-func (h *handler) picture(w http.ResponseWriter, r *http.Request) {
-	if h.opts.Picture == nil {
-		http.Error(w, "there are no pictures", http.StatusNotFound)
-		return
-	}
-	p, err := h.opts.Picture(r.Context(), r.PathValue("name"), r.URL.Query().Get("output"))
-	switch {
-	case err == nil:
-		writeJSON(w, r, p)
-	case errors.Is(err, ErrNotFound):
-		http.Error(w, err.Error(), http.StatusNotFound)
-	case errors.Is(err, ErrBusy):
-		w.Header().Set("Retry-After", "1")
-		http.Error(w, err.Error(), http.StatusTooManyRequests)
-	case errors.Is(err, ErrNoFrame), errors.Is(err, context.DeadlineExceeded):
-		http.Error(w, err.Error(), http.StatusGatewayTimeout)
-	default:
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-	}
 }
 
 // writeJSON answers with v, compressed if the client accepts that: it may be a phone.

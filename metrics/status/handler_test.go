@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,24 +43,47 @@ func testOptions(t *testing.T) Options {
 		Busy: func() float64 { return 0.97 },
 
 		ClockOffset: func() time.Duration { return -40120 * time.Millisecond },
-		Picture: func(_ context.Context, stream, output string) (Picture, error) {
-			switch {
-			case stream != "cam-1":
-				return Picture{}, fmt.Errorf("%w: %s", ErrNotFound, stream)
-			case output == "busy":
-				return Picture{}, ErrBusy
-			case output == "dark":
-				return Picture{}, ErrNoFrame
+		Picture:     pictureOf,
+		Frame: func(ctx context.Context, from string, r PictureRequest) (Picture, error) {
+			if r.Output == "often" {
+				return Picture{}, fmt.Errorf("%w from %s", ErrTooMany, from)
 			}
-			return Picture{Stream: stream, Output: output, Tensor: &Image{Data: []byte("jpeg")}}, nil
+			return pictureOf(ctx, r)
 		},
+		FramePrice: FramePrice{Images: 2, Price: 0.00002},
+		Links:      Links{Runbook: "https://runbook.example/", Grafana: "https://grafana.example/{stream}"},
+		Config:     func(stream string) (string, bool) { return "streams:\n- name: " + stream + "\n", stream == "cam-1" },
 	}
+}
+
+// pictureOf makes pictures of the stream cam-1.
+func pictureOf(_ context.Context, r PictureRequest) (Picture, error) {
+	switch {
+	case r.Stream != "cam-1":
+		return Picture{}, fmt.Errorf("%w: %s", ErrNotFound, r.Stream)
+	case r.Output == "busy":
+		return Picture{}, ErrBusy
+	case r.Output == "dark":
+		return Picture{}, ErrNoFrame
+	}
+	p := Picture{
+		Stream: r.Stream, Output: r.Output, Time: r.Slot.String(), Outcome: "published",
+		Tensor: &Image{Data: []byte("jpeg")}, Source: &Image{Data: []byte("frame"), Type: "image/jpeg"},
+	}
+	if r.NPY {
+		p.NPY = []byte("npy")
+	}
+	return p, nil
 }
 
 // ask returns the answer to a request.
 func ask(t *testing.T, h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequest(http.MethodGet, path, nil)
+	method, path, some := strings.Cut(path, " ")
+	if !some {
+		method, path = http.MethodGet, method
+	}
+	r := httptest.NewRequest(method, path, nil)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -193,6 +217,7 @@ func TestOverview(t *testing.T) {
 		`"version":"v1"`, `"mode":"live"`, `"ready":false`, `"not_ready":["clock_behind: `, `"refused: stream door: `, `"reasons":[{"code":"clock_behind","text":"`, `(by 40 s)","since":"2026-01-02T03:04:05.000Z"}]`,
 		`"reason_counts":{"clock_behind":1,"gaps":1,"refused":1}`, `"workers_busy_ratio":0.97`,
 		`"clock_offset_seconds":-40.12`,
+		`"frame_request":{"images":2,"price":0.00002},"links":{"runbook":"https://runbook.example/","grafana":"https://grafana.example/{stream}"}`,
 		`"nats":{"url":"nats://localhost","connected":true,"connections":[{"name":"data","connected":true,"reconnects":2}]}`,
 		`"streams":4`, `"published":8`,
 	} {
@@ -204,17 +229,91 @@ func TestOverview(t *testing.T) {
 
 func TestPictures(t *testing.T) {
 	h := Handler(testOptions(t))
-	for path, want := range map[string]int{
-		"/api/streams/cam-1/picture?output=detector": 200,
-		"/api/streams/cam-1/picture?output=busy":     429,
-		"/api/streams/cam-1/picture?output=dark":     504,
-		"/api/streams/nobody/picture?output=a":       404,
-		"/api/streams/nobody":                        404,
+	const slot = "2026-01-02T03:04:05.000Z"
+	for path, want := range map[string]string{
+		"/api/streams/cam-1/picture?output=detector":                   `200 "outcome":"published"`,
+		"/api/streams/cam-1/picture?output=detector&from=" + slot:      `200 "time":"` + slot,
+		"/api/streams/cam-1/picture?output=detector&from=noon":         "400 RFC 3339",
+		"/api/streams/cam-1/picture?output=detector&as=bmp":            "400 json, npy, frame",
+		"/api/streams/cam-1/picture?output=detector&as=npy":            "200 npy",
+		"/api/streams/cam-1/picture?output=detector&as=frame":          "200 frame",
+		"/api/streams/cam-1/picture?output=busy":                       "429 busy",
+		"/api/streams/cam-1/picture?output=dark":                       "504 no frame",
+		"/api/streams/nobody/picture?output=a":                         "404 nobody",
+		"/api/streams/nobody":                                          "404 nobody",
+		"/api/streams/cam-1/config":                                    "200 - name: cam-1",
+		"/api/streams/nobody/config":                                   "404 nobody",
+		"/api/streams/cam-1/thumbnail?output=detector&show=tensor":     `200 "tensor":`,
+		"/api/streams/cam-1/thumbnail?output=detector":                 "400 neither tensor nor frame",
+		"POST /api/streams/cam-1/frame?output=detector&time=" + slot:   `200 "time":"` + slot,
+		"POST /api/streams/cam-1/frame?output=detector":                "400 time is missing",
+		"POST /api/streams/cam-1/frame?output=often&time=" + slot:      "429 from 192.0.2.1",
+		"POST /api/streams/cam-1/frame?output=a&as=npy&time=" + slot:   "200 npy",
+		"POST /api/streams/cam-1/frame?output=a&as=frame&time=" + slot: "200 frame",
+		"GET /api/streams/cam-1/frame?output=detector&time=" + slot:    "405 Method Not Allowed",
 	} {
-		if w := ask(t, h, path); w.Code != want {
-			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		w := ask(t, h, path)
+		code, body, _ := strings.Cut(want, " ")
+		if fmt.Sprint(w.Code) != code || !strings.Contains(w.Body.String(), body) {
+			t.Errorf("%s: %d %s, want %s", path, w.Code, w.Body, want)
 		}
 	}
+	w := ask(t, h, "/api/streams/cam-1/picture?output=a&as=npy&from="+slot)
+	if got, want := w.Header().Get("Content-Disposition"), "attachment; filename*=UTF-8''cam-1.a.2026-01-02T03:04:05.000Z.npy"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	// Another site cannot have a browser spend images.
+	if w := ask(t, h, "POST /api/streams/cam-1/frame?output=a&time="+slot, "Sec-Fetch-Site", "cross-site"); w.Code != http.StatusForbidden {
+		t.Errorf("from another site: %d", w.Code)
+	}
+}
+
+// TestWallIsBounded: who looks at the same picture shares it, no more than ten are made in a
+// second, and a large frame is not shown.
+func TestWallIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		made := 0
+		opts := testOptions(t)
+		opts.Picture = func(_ context.Context, r PictureRequest) (Picture, error) {
+			made++
+			time.Sleep(300 * time.Millisecond)
+			p := Picture{Tensor: &Image{Data: make([]byte, 10<<10)}, Source: &Image{Data: make([]byte, thumbnailFrame)}}
+			if r.Stream == "large" {
+				p.Source.Data = make([]byte, thumbnailFrame+1)
+			}
+			return p, nil
+		}
+		h := newHandler(opts)
+		wall := h.routes()
+		var looking sync.WaitGroup
+		for range 20 {
+			looking.Go(func() {
+				if w := ask(t, wall, "/api/streams/cam-1/thumbnail?output=a&show=frame"); w.Code != http.StatusOK {
+					t.Errorf("%d %s", w.Code, w.Body)
+				}
+			})
+		}
+		looking.Wait()
+		if made != 1 {
+			t.Errorf("%d pictures for 20 viewers", made)
+		}
+		if w := ask(t, wall, "/api/streams/large/thumbnail?output=a&show=frame"); !strings.Contains(w.Body.String(), "larger than the wall shows") {
+			t.Errorf("%.100s", w.Body)
+		}
+		made = 0
+		begin := time.Now()
+		for i := 0; time.Since(begin) < 10*time.Second; i++ {
+			looking.Go(func() { ask(t, wall, fmt.Sprintf("/api/streams/cam-%d/thumbnail?output=a&show=frame", i)) })
+			time.Sleep(10 * time.Millisecond)
+		}
+		looking.Wait()
+		if made > 11*thumbnailRate || made < 9*thumbnailRate {
+			t.Errorf("%d pictures in 10 s", made)
+		}
+		if h.small.bytes > thumbnailBytes || len(h.small.kept) > 20 {
+			t.Errorf("%d bytes of %d pictures are kept", h.small.bytes, len(h.small.kept))
+		}
+	})
 }
 
 func TestPageAndText(t *testing.T) {

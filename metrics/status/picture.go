@@ -1,5 +1,19 @@
 package status
 
+import "github.com/cvfeeder/cvfeeder/source"
+
+// A PictureRequest says what is to be seen.
+type PictureRequest struct {
+	Stream, Output string
+	// Slot is the one that is asked for, or the first one to wait for; 0 is the next one.
+	Slot source.Slot
+	// Small asks for a picture of the wall: no side of the tensor's picture is longer than
+	// 320 pixels, and there is no long wait.
+	Small bool
+	// NPY asks for the tensor as a file.
+	NPY bool
+}
+
 // A Picture is one frame: what the camera sent, and what the model sees of it.
 type Picture struct {
 	Stream string `json:"stream"`
@@ -17,6 +31,8 @@ type Picture struct {
 	Affine [6]float64 `json:"affine"`
 	// Shape is that of the tensor, such as "1 3 640 640 float32 rgb".
 	Shape string `json:"shape,omitempty"`
+	// NPY is the tensor as a file for numpy.load, where that was asked for.
+	NPY []byte `json:"-"`
 }
 
 // An Image is an encoded picture.

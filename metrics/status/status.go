@@ -52,10 +52,36 @@ type Options struct {
 	Now         func() time.Time
 	At          func(time.Time) time.Time
 	ClockOffset func() time.Duration
-	// Picture waits for the next frame of a stream, and returns the frame and the output's
-	// tensor as pictures. Its errors may wrap [ErrNotFound], [ErrBusy] or [ErrNoFrame].
-	// Default: there are no pictures.
-	Picture func(ctx context.Context, stream, output string) (Picture, error)
+	// Picture waits for a frame of a stream, and returns the frame and the output's tensor as
+	// pictures. Its errors may wrap [ErrNotFound], [ErrBusy] or [ErrNoFrame]. Default: there
+	// are no pictures.
+	Picture func(context.Context, PictureRequest) (Picture, error)
+	// Frame asks the service for the frame of a slot that has passed, for who asks from an
+	// address, which is billed. Its errors may wrap [ErrNotFound], [ErrBusy], [ErrNoFrame] or
+	// [ErrTooMany]. Default: there are none.
+	Frame func(ctx context.Context, from string, r PictureRequest) (Picture, error)
+	// FramePrice is what such a frame costs, where Frame is set.
+	FramePrice FramePrice
+	// Config returns what the config file says of a stream, false where that is not known.
+	// Default: it is not.
+	Config func(stream string) (string, bool)
+	// Links are those that the page shows.
+	Links Links
+}
+
+// A FramePrice is what a frame on request costs.
+type FramePrice struct {
+	// Images are those that the service bills, and Price what they cost in all.
+	Images int     `json:"images"`
+	Price  float64 `json:"price"`
+}
+
+// Links are the addresses of pages elsewhere, "" for none.
+type Links struct {
+	// Runbook explains the reasons: "#" and a code follow it.
+	Runbook string `json:"runbook"`
+	// Grafana is a dashboard. {stream} in it stands for a stream's name.
+	Grafana string `json:"grafana"`
 }
 
 // A Stream is the state of one stream at one instant.

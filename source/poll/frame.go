@@ -9,8 +9,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// frameImages is how many images a frame on request costs.
-const frameImages = 2
+// FrameImages is how many images a frame on request costs.
+const FrameImages = 2
 
 // Frame fetches the picture of one slot, whether or not Frames has yielded it or is
 // running. The ledger, the grace and the freshness limit have no part in it. Each call
@@ -49,7 +49,7 @@ func (p *Poller) fetchOne(ctx context.Context, s source.Slot) (Image, error) {
 	back := max(MaxFragment, time.Duration(p.longest.Load()))
 	w := Window{Start: s.Add(-back), End: s, Interval: back, Final: true}
 	if p.opts.Spend != nil {
-		if err := p.opts.Spend(frameImages); err != nil {
+		if err := p.opts.Spend(FrameImages); err != nil {
 			return Image{}, err
 		}
 	}

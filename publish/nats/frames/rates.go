@@ -53,8 +53,9 @@ func askerOf(reply string) string {
 	return asker[:min(len(asker), maxAsker)]
 }
 
-// rates are the limits on requests in a short time.
-type rates struct {
+// Rates are the limits on requests for frames in a short time. They may be shared with who
+// takes such requests in another way than over NATS.
+type Rates struct {
 	perAsker int
 	all      *rate.Limiter
 
@@ -63,14 +64,16 @@ type rates struct {
 	askers, before map[string]*rate.Limiter
 }
 
-func newRates(all, perAsker int) *rates {
-	return &rates{perAsker: perAsker, all: limiter(all), askers: map[string]*rate.Limiter{}}
+// NewRates returns limits on the requests a second from all askers together, and from each. A
+// burst may have twice as many.
+func NewRates(all, perAsker int) *Rates {
+	return &Rates{perAsker: perAsker, all: limiter(all), askers: map[string]*rate.Limiter{}}
 }
 
 func limiter(perSecond int) *rate.Limiter { return rate.NewLimiter(rate.Limit(perSecond), 2*perSecond) }
 
-// take counts a request, or returns which limit it goes beyond.
-func (r *rates) take(asker string) error {
+// Take counts a request, or returns which limit it goes beyond.
+func (r *Rates) Take(asker string) error {
 	now := time.Now()
 	r.mu.Lock()
 	own := r.of(asker)
@@ -90,7 +93,7 @@ func (r *rates) take(asker string) error {
 }
 
 // of returns the limiter of an asker. Its caller holds the lock.
-func (r *rates) of(asker string) *rate.Limiter {
+func (r *Rates) of(asker string) *rate.Limiter {
 	l := r.askers[asker]
 	if l != nil {
 		return l

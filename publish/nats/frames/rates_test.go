@@ -13,10 +13,10 @@ import (
 // whoever is refused learns which it was, and when to ask again.
 func TestRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRates(20, 5)
+		r := NewRates(20, 5)
 		asked := func(asker string, n int) (taken int, last error) {
 			for range n {
-				if err := r.take(asker); err != nil {
+				if err := r.Take(asker); err != nil {
 					last = err
 				} else {
 					taken++
@@ -59,20 +59,20 @@ func isBusy(err error, text string) bool {
 // and askers of late are still known.
 func TestAskersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRates(1_000_000, 1)
+		r := NewRates(1_000_000, 1)
 		for range 2 {
-			if err := r.take("_INBOX.late"); err != nil {
+			if err := r.Take("_INBOX.late"); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for i := range 100_000 {
-			if err := r.take(fmt.Sprint("_INBOX.", i)); err != nil {
+			if err := r.Take(fmt.Sprint("_INBOX.", i)); err != nil {
 				t.Fatal(err)
 			}
 			if n := len(r.askers) + len(r.before); n > 2*maxAskers {
 				t.Fatalf("%d askers are kept", n)
 			}
-			if i%(maxAskers/2) == 0 && r.take("_INBOX.late") == nil {
+			if i%(maxAskers/2) == 0 && r.Take("_INBOX.late") == nil {
 				t.Fatalf("after %d others the asker has a new burst", i)
 			}
 		}

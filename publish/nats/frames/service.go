@@ -68,6 +68,8 @@ type Options struct {
 	// requests are refused. The same holds for requests for the state of the streams, which
 	// are counted apart. Defaults: [DefaultRate] and [DefaultRatePerAsker].
 	Rate, RatePerAsker int
+	// Rates, if set, are used instead, and may be shared with others.
+	Rates *Rates
 	// Observe, if set, is told of each request for a frame that Frame was not called for.
 	Observe func(Outcome)
 	// ReplyPrefix is that of [publish.AllowsReply]: requests that want their answer elsewhere
@@ -102,6 +104,9 @@ func serve(ctx context.Context, conn *dial.Conn, o Options) error {
 		o.Timeout = defaultAnswerTime
 	}
 	o.Rate, o.RatePerAsker = cmp.Or(o.Rate, DefaultRate), cmp.Or(o.RatePerAsker, DefaultRatePerAsker)
+	if o.Rates == nil {
+		o.Rates = NewRates(o.Rate, o.RatePerAsker)
+	}
 	o.ReplyPrefix = cmp.Or(o.ReplyPrefix, publish.DefaultReplyPrefix)
 	if o.Observe == nil {
 		o.Observe = func(Outcome) {}
@@ -120,7 +125,7 @@ func serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	}
 	s := &service{
 		opts: o, on: on, slots: make(chan struct{}, o.Concurrent),
-		rates: newRates(o.Rate, o.RatePerAsker), questions: newRates(o.Rate, o.RatePerAsker),
+		rates: o.Rates, questions: NewRates(o.Rate, o.RatePerAsker),
 		misdirected: pacing.Outage{Every: time.Minute},
 	}
 	if o.Names != nil {
@@ -171,8 +176,8 @@ type service struct {
 	opts        Options
 	on          *dial.DataConnection
 	slots       chan struct{} // holds a value for each frame that is being made
-	rates       *rates        // of requests for frames
-	questions   *rates        // of those for the state of the streams
+	rates       *Rates        // of requests for frames
+	questions   *Rates        // of those for the state of the streams
 	local       *localStreams // nil if this process answers all requests
 	misdirected pacing.Outage // of which the log tells now and then
 
@@ -278,7 +283,7 @@ func (s *service) begin(ctx context.Context, m *nats.Msg, asker string, answer f
 
 // admit reads a request and takes one of the slots, or returns why not.
 func (s *service) admit(request []byte, asker string) (Request, Outcome, error) {
-	if err := s.rates.take(asker); err != nil {
+	if err := s.rates.Take(asker); err != nil {
 		return Request{}, RefusedRate, err
 	}
 	r, err := parseFrameRequest(request)
@@ -387,7 +392,7 @@ func (s *service) fail(reply string, err error) error {
 
 // streams handles a request for the state of the streams.
 func (s *service) streams(m *nats.Msg) error {
-	err := s.questions.take(askerOf(m.Reply))
+	err := s.questions.Take(askerOf(m.Reply))
 	var answer []byte
 	if err == nil {
 		answer, err = s.state(m.Data)

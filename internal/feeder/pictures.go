@@ -1,0 +1,170 @@
+package feeder
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image/jpeg"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/internal/sanitize"
+	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
+	"github.com/cvfeeder/cvfeeder/metrics/status"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/ondemand"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+// The limits of pictures for the status page.
+const (
+	maxViews    = 4 // requests that wait for a picture at the same time, and as many of the wall
+	viewTime    = 15 * time.Second
+	smallTime   = 5 * time.Second // of the wall
+	viewSide    = 1280            // pixels
+	smallSide   = 320
+	viewQuality = 85
+	maxSource   = 16 << 20 // bytes
+)
+
+// pictures are those that the status page shows.
+type pictures struct {
+	parts *parts
+	// views are the requests that wait for a picture, or make one, and small those of the wall.
+	views, small *semaphore.Weighted
+}
+
+func newPictures(p *parts) *pictures {
+	return &pictures{parts: p, views: semaphore.NewWeighted(maxViews), small: semaphore.NewWeighted(maxViews)}
+}
+
+// next waits for a frame of a stream, and returns it with its tensor.
+func (p *pictures) next(ctx context.Context, r status.PictureRequest) (status.Picture, error) {
+	views, wait := p.views, viewTime
+	if r.Small {
+		views, wait = p.small, smallTime
+	}
+	ctx, leave, err := enter(ctx, views, r.Stream, wait)
+	if err != nil {
+		return status.Picture{}, err
+	}
+	defer leave()
+	v, err := p.parts.pipeline.View(ctx, r.Stream, r.Output, r.Slot)
+	if err != nil {
+		return status.Picture{}, pictureError(err)
+	}
+	if v.Tensor != nil {
+		defer v.Tensor.Release()
+	}
+	return render(v, r)
+}
+
+// ofSlot asks for the frame of a slot that has passed. It counts like a request over NATS, so
+// that the page is no way around the limits of these.
+func (p *pictures) ofSlot(ctx context.Context, from string, r status.PictureRequest) (status.Picture, error) {
+	if err := p.parts.rates.Take("page " + from); err != nil {
+		p.parts.metrics.FrameRequest(string(frames.RefusedRate))
+		return status.Picture{}, fmt.Errorf("%w: %w", status.ErrTooMany, err)
+	}
+	ctx, leave, err := enter(ctx, p.views, r.Stream, viewTime)
+	if err != nil {
+		p.parts.metrics.FrameRequest(string(frames.RefusedBusy))
+		return status.Picture{}, err
+	}
+	defer leave()
+	var pic status.Picture
+	err = p.parts.look(ctx, frames.Request{Stream: r.Stream, Time: r.Slot.Time(), Output: r.Output}, func(f source.Frame, t *transform.Tensor) error {
+		pic, err = render(pipeline.View{Frame: f, Tensor: t}, r)
+		pic.Outcome = "requested"
+		return err
+	})
+	return pic, pictureError(err)
+}
+
+// enter returns the context of a request for a picture, which counts until leave is called.
+func enter(ctx context.Context, views *semaphore.Weighted, stream string, wait time.Duration) (_ context.Context, leave func(), err error) {
+	if !views.TryAcquire(1) {
+		return nil, nil, fmt.Errorf("%w: %d pictures are being waited for; try again", status.ErrBusy, maxViews)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, wait,
+		fmt.Errorf("%w of stream %s has come within %v", status.ErrNoFrame, stream, wait))
+	return ctx, func() { cancel(); views.Release(1) }, nil
+}
+
+// pictureError gives an error of the pipeline the kind that the page knows.
+func pictureError(err error) error {
+	kind := error(nil)
+	switch {
+	case errors.Is(err, pipeline.ErrNotRunning):
+		return errors.New("the streams have not begun yet, or are ending")
+	case errors.Is(err, pipeline.ErrUnknown):
+		kind = status.ErrNotFound
+	case errors.Is(err, ondemand.ErrSpent):
+		kind = status.ErrTooMany
+	case errors.Is(err, source.ErrNoMedia):
+		kind = status.ErrNoFrame
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %w", kind, err)
+}
+
+// render turns a frame and its tensor into pictures.
+func render(v pipeline.View, r status.PictureRequest) (status.Picture, error) {
+	pic := status.Picture{
+		Stream: v.Frame.Stream, Output: r.Output, Time: v.Frame.Slot.String(),
+		Capture: v.Frame.Capture.UTC().Format(publish.TimeFormat), Outcome: v.Outcome.String(),
+	}
+	if v.Err != nil {
+		pic.Reason = sanitize.Text(v.Err.Error())
+	}
+	if v.Tensor == nil {
+		return pic, nil
+	}
+	m := publish.NewMessage("", v.Tensor) // so that it shows what a consumer gets
+	envelope, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		return status.Picture{}, err
+	}
+	tensor, err := tensorimage.New(envelope, m.Data)
+	if err != nil {
+		return status.Picture{}, err
+	}
+	if pic.Tensor, err = imageOf(tensor, envelope, r.Small); err != nil {
+		return status.Picture{}, err
+	}
+	if r.NPY {
+		var file bytes.Buffer
+		if err := tensorimage.EncodeNPY(&file, tensor); err != nil {
+			return status.Picture{}, err
+		}
+		pic.NPY = file.Bytes()
+	}
+	pic.Affine = v.Tensor.Affine
+	pic.Shape = fmt.Sprintf("%s %s %s", strings.Trim(fmt.Sprint(v.Tensor.Shape), "[]"), v.Tensor.Output.Spec.DType, v.Tensor.Output.Spec.Color)
+	// The data has been decoded, so it is a valid picture.
+	if kind := http.DetectContentType(v.Frame.Data); len(v.Frame.Data) <= maxSource && (kind == "image/jpeg" || kind == "image/png") {
+		pic.Source = &status.Image{Width: v.Tensor.Source.X, Height: v.Tensor.Source.Y, Type: kind, Data: v.Frame.Data}
+	}
+	return pic, nil
+}
+
+// imageOf returns a tensor as a picture.
+func imageOf(t tensorimage.Tensor, e publish.Envelope, small bool) (*status.Image, error) {
+	side := viewSide
+	if small {
+		side = smallSide
+	}
+	var out bytes.Buffer
+	if err := jpeg.Encode(&out, t.Sampled(side), &jpeg.Options{Quality: viewQuality}); err != nil {
+		return nil, err
+	}
+	return &status.Image{Width: e.Width(), Height: e.Height(), Type: "image/jpeg", Data: out.Bytes()}, nil
+}
