@@ -30,14 +30,13 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // serve starts a NATS server and a feeder, builds the program nats-server, and returns the
-// environment in which a client's tests find all of them.
-func serve(ctx context.Context, t *testing.T) []string {
+// feeder and the environment in which a client's tests find all of them.
+func serve(ctx context.Context, t *testing.T) (*feeder, []string) {
 	t.Helper()
 	f := newFeeder(t)
 	control := httptest.NewServer(f.handler())
 	t.Cleanup(control.Close)
-	f.serveFrames()
-	return append(os.Environ(), "CVFEEDER_NATS="+f.url, "CVFEEDER_FEEDER="+control.URL, "CVFEEDER_NATS_SERVER="+natsServer(ctx, t))
+	return f, append(os.Environ(), "CVFEEDER_NATS="+f.url, "CVFEEDER_FEEDER="+control.URL, "CVFEEDER_NATS_SERVER="+natsServer(ctx, t))
 }
 
 // natsServer builds the NATS server, for the tests that kill and stop its process, and

@@ -23,7 +23,7 @@ func TestPythonClient(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider")
 	cmd.Dir = python
-	cmd.Env = serve(ctx, t)
+	_, cmd.Env = serve(ctx, t)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

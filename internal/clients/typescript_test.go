@@ -38,7 +38,9 @@ func runTypeScriptTests(t *testing.T, dir string) {
 	}
 	cmd := exec.CommandContext(ctx, "node", append([]string{"--test", "--test-reporter=spec", "--test-timeout=60000"}, tests...)...)
 	cmd.Dir = dir
-	cmd.Env = append(serve(ctx, t), "CVFEEDER_CONFORMANCE="+conformance)
+	f, env := serve(ctx, t)
+	f.serveFrames()
+	cmd.Env = append(env, "CVFEEDER_CONFORMANCE="+conformance)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %v\n%s", cmd, err, out)
 	}
