@@ -142,13 +142,13 @@ func TestStatusPage(t *testing.T) {
 func pictures(b *browser) {
 	b.t.Helper()
 	b.do(chromedp.Evaluate[chromedp.Void](rowOf("cam-1") + `.querySelector("h2 button").click()`))
-	b.until("the frame and the tensor appear", `[...document.querySelectorAll(".pictures img")].map((i) => i.naturalWidth).join() === "320,128"`)
+	b.until("the frame and the tensor appear", `[...document.querySelectorAll(".live img")].map((i) => i.naturalWidth).join() === "320,128"`)
 	// The picture of 16:9 has bars above and below of 28 pixels.
-	if got, want := eval[string](b, `["x", "y", "width", "height"].map((a) => document.querySelectorAll(".frame")[1].querySelector(".region").getAttribute(a)).join()`), "0,28,128,72"; got != want {
+	if got, want := eval[string](b, `["x", "y", "width", "height"].map((a) => document.querySelectorAll(".live .frame")[1].querySelector(".region").getAttribute(a)).join()`), "0,28,128,72"; got != want {
 		b.t.Errorf("the letterbox is drawn at %s, want %s", got, want)
 	}
 	b.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll(".outputs button")].find((b) => b.textContent === "crop").click()`))
-	b.until("the other output appears", `[...document.querySelectorAll(".pictures img")].map((i) => i.naturalWidth).join() === "320,64"`)
+	b.until("the other output appears", `[...document.querySelectorAll(".live img")].map((i) => i.naturalWidth).join() === "320,64"`)
 	b.until("a cell for each slot", `document.querySelectorAll(".slots rect").length > 5`)
 	was := eval[string](b, `document.querySelector(".say").textContent`)
 	b.until("a newer one follows", fmt.Sprintf(`document.querySelector(".say").textContent !== %q`, was))

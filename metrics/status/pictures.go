@@ -80,7 +80,13 @@ func (h *handler) thumbnail(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("show %.40q is neither tensor nor frame", show), http.StatusBadRequest)
 		return
 	}
-	p, err := h.small.get(r.Context(), thumbnailKey{r.PathValue("name"), q.Get("output"), show == "frame"}, h.opts.Picture)
+	output := q.Get("output")
+	if e := h.index(h.opts.Now()).byName[r.PathValue("name")]; output == "" && e != nil && e.Outputs != nil {
+		if all := e.Outputs(); len(all) > 0 {
+			output = all[0].Name
+		}
+	}
+	p, err := h.small.get(r.Context(), thumbnailKey{r.PathValue("name"), output, show == "frame"}, h.opts.Picture)
 	writePicture(w, r, p, err)
 }
 

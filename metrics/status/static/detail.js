@@ -1,29 +1,45 @@
-// The stream that is open: its slots, gaps, facts and pictures.
+// The stream that is open: its pictures, slots, gaps, facts, and where there is more of it.
 import { clock, count, make, outcomes, reason, set, span } from "./words.js";
-import { grid, svg } from "./draw.js";
+import { svg } from "./draw.js";
+import { runbookLink } from "./bar.js";
+import { Compare } from "./compare.js";
+import { dataURL, Figures } from "./figure.js";
+import { priceText, Slots } from "./slots.js";
 
 // A Detail loads pictures from when it is made until it is closed.
 export class Detail {
-  constructor(name, stream) {
+  // all is the answer about all streams, and names returns those that are listed.
+  constructor(name, stream, all, names) {
     this.name = name;
+    this.links = all.links;
+    this.price = all.frame_request;
     this.url = `/api/streams/${encodeURIComponent(name)}`;
     this.stop = new AbortController();
-    this.output = stream.outputs[0]?.output;
-    this.slots = svg("svg", { class: "slots", role: "img", preserveAspectRatio: "none" });
-    this.slotsTitle = make("h3");
+    this.output = stream.outputs?.[0]?.output;
+    this.slots = new Slots(this.price, (slot) => this.ask(slot));
     this.gaps = make("div");
     this.facts = make("dl", { class: "facts" });
+    this.why = make("p", { class: "whole" });
     this.outputs = make("div", { class: "outputs", role: "group", "aria-label": "Output" });
-    this.source = figure("The camera’s frame");
-    this.tensor = figure("What the model sees");
+    this.live = new Figures();
+    this.live.element.classList.add("live");
     this.say = make("p", { class: "say", role: "status" }, "Waiting for the next frame …");
+    this.asked = make("div", { class: "asked" });
+    this.compare = new Compare(() => ({ name, output: this.output }), names);
+    this.saveFrame = make("a", { class: "button", hidden: "" }, "Save this frame");
+    this.saveTensor = make("a", { class: "button", download: "" }, "Save the next tensor (.npy)");
+    this.config = make("pre", { hidden: "", tabindex: 0, "aria-label": "Config of the stream" });
+    this.said = make("span", { role: "status" });
+    const copy = make("button", { type: "button" }, "Copy its config");
+    copy.addEventListener("click", () => this.copyConfig());
+    const grafana = this.links.grafana && make("a", { class: "button", target: "_blank", rel: "noreferrer", href: this.links.grafana.replaceAll("{stream}", encodeURIComponent(name)) }, "Grafana");
     this.element = make("div", { class: "detail" },
-      make("section", { class: "wide" }, make("h3", {}, "Picture"), this.outputs,
-        make("div", { class: "pictures" }, this.source.element, this.tensor.element), this.say),
-      make("section", { class: "wide" }, this.slotsTitle, this.slots),
+      make("section", { class: "wide" }, this.why, make("h3", {}, "Picture"), this.outputs, this.live.element, this.say,
+        make("div", { class: "tools" }, this.saveFrame, this.saveTensor, copy, ...(grafana ? [grafana] : []), this.said), this.config, this.compare.element),
+      this.slots.element, this.asked,
       make("section", {}, make("h3", {}, "Latest gaps"), this.gaps),
       make("section", {}, make("h3", {}, "Facts"), this.facts));
-    for (const o of stream.outputs) {
+    for (const o of stream.outputs ?? []) {
       const b = make("button", { type: "button", "aria-pressed": o.output === this.output }, o.output);
       b.addEventListener("click", () => this.choose(o.output));
       this.outputs.append(b);
@@ -48,6 +64,7 @@ export class Detail {
   // loadPictures loads one picture after the other, while the page is visible.
   async loadPictures() {
     const { signal } = this.stop;
+    this.saveTensor.href = `${this.url}/picture?${new URLSearchParams({ output: this.output, as: "npy" })}`;
     while (!signal.aborted && this.output) {
       let pause = 1000;
       if (!document.hidden) {
@@ -69,28 +86,69 @@ export class Detail {
   show(p) {
     const when = `${clock(p.time, 3)}, ${p.outcome === "published" ? "published" : `ended as ${reason(p.outcome)}`}`;
     set(this.say, p.reason ? `${when}: ${p.reason}` : when);
-    if (!p.tensor) return;
-    const [a, , c, , e, f] = p.affine;
-    const t = p.tensor;
-    this.tensor.show(t, `${p.shape.replace(/^(\S+) (\S+) (\S+) (\S+)/, "$1×$2×$3×$4")}`);
-    // The part of the tensor that the picture fills; the rest is padding.
-    const size = p.source ?? { width: a * t.width, height: e * t.height };
-    const inTensor = clip(-c / a, -f / e, (size.width - c) / a, (size.height - f) / e, t.width, t.height);
-    this.tensor.mark(inTensor, t, false);
-    if (!p.source) return;
-    this.source.show(p.source, `${p.source.width}×${p.source.height}; the model sees the part inside the dashed line`);
-    this.source.mark(clip(c, f, a * t.width + c, e * t.height + f, p.source.width, p.source.height), p.source, true);
+    if (!p.tensor) return; // the last pictures stay
+    this.live.show(p);
+    this.saveFrame.hidden = !p.source;
+    if (p.source) {
+      this.saveFrame.href = dataURL(p.source);
+      this.saveFrame.download = `${p.stream}.${p.time}.${p.source.type === "image/png" ? "png" : "jpg"}`;
+    }
+  }
+
+  // ask asks the service for the picture of a slot that has passed, which it bills.
+  async ask(slot) {
+    const title = make("h3", {}, `Slot ${clock(slot, 3)}, asked for again`);
+    const say = make("p", { class: "say", role: "status" }, "Asking Kinesis …");
+    const figures = new Figures();
+    this.asked.className = "wide asked";
+    this.asked.replaceChildren(title, figures.element, say);
+    const query = (more) => `${this.url}/frame?${new URLSearchParams({ output: this.output, time: slot, ...more })}`;
+    try {
+      const r = await fetch(query({}), { method: "POST", signal: AbortSignal.timeout(20000) });
+      if (!r.ok) {
+        set(say, (await r.text()).trim());
+        return;
+      }
+      const p = await r.json();
+      figures.show(p);
+      set(say, `Kinesis billed ${priceText(this.price)} at most: what is asked for again within a minute costs nothing.`);
+      const save = (as, words) => make("form", { method: "post", action: query({ as }) }, make("button", {}, words));
+      this.asked.append(make("div", { class: "tools" }, save("frame", "Save this frame"), save("npy", "Save its tensor (.npy)")));
+    } catch (e) {
+      set(say, `Kinesis or cvfeeder does not answer: ${e.message}`);
+    }
+  }
+
+  // copyConfig shows what the config file says of the stream, and copies it where the browser
+  // allows that.
+  async copyConfig() {
+    try {
+      const r = await fetch(`${this.url}/config`);
+      const text = await r.text();
+      this.config.textContent = text;
+      this.config.hidden = !r.ok;
+      if (!r.ok) throw new Error(text.trim());
+      await navigator.clipboard.writeText(text);
+      set(this.said, "Copied.");
+    } catch (e) {
+      set(this.said, this.config.hidden ? e.message : "Select the text below to copy it.");
+    }
   }
 
   update(s) {
-    const line = s.slots;
-    grid(this.slots, line);
-    const lost = [...line.cells].filter((l) => l !== "P").length;
-    const length = span(line.cells.length * line.cell_seconds);
-    set(this.slotsTitle, `The last ${count(line.cells.length)} slots (${length}), one cell each: ${lost ? `${count(lost)} lost` : "none lost"}`);
-    this.slots.setAttribute("aria-label", this.slotsTitle.textContent);
+    this.slots.update(s.slots);
+    this.showReasons(s);
     this.showGaps(s);
     this.showFacts(s);
+  }
+
+  // showReasons shows all reasons in full, with links to the runbook.
+  showReasons(s) {
+    const key = JSON.stringify(s.reasons);
+    if (this.why.key === key) return;
+    this.why.key = key;
+    this.why.hidden = !s.reasons.length;
+    this.why.replaceChildren(...s.reasons.flatMap((r) => [runbookLink(r.code, this.links.runbook), make("b", {}, ` since ${clock(r.since)}: `), r.text, make("br")]));
   }
 
   showGaps(s) {
@@ -114,8 +172,8 @@ export class Detail {
   showFacts(s) {
     const facts = [
       ["sampled", `every ${span(s.interval_seconds)}`],
-      ["lag", `${span(s.lag_seconds)} behind now`],
-      ["overlap", `${span(s.overlap_seconds)} before the first wanted slot`],
+      ["lag", s.lag_seconds ? `${span(s.lag_seconds)} behind now` : "not learned yet"],
+      ["overlap", s.overlap_seconds ? `${span(s.overlap_seconds)} before the first wanted slot` : "none"],
       ["cursor", clock(s.cursor, 3)],
       ["slots", `${count(s.expected)} expected, ${count(s.pending)} pending`],
       ...Object.entries(s.outcomes).filter(([, n]) => n).map(([o, n]) => [reason(o), count(n)]),
@@ -128,41 +186,4 @@ export class Detail {
     this.facts.key = key;
     this.facts.replaceChildren(...facts.flatMap(([k, v]) => [make("dt", {}, k), make("dd", {}, v)]));
   }
-}
-
-const clip = (x0, y0, x1, y1, w, h) => ({
-  x: Math.max(x0, 0), y: Math.max(y0, 0),
-  width: Math.min(x1, w) - Math.max(x0, 0), height: Math.min(y1, h) - Math.max(y0, 0),
-});
-
-// figure shows a picture with a region marked in it.
-function figure(title) {
-  const img = make("img", { alt: title });
-  const marks = svg("svg", { preserveAspectRatio: "none", "aria-hidden": "true" });
-  const frame = make("div", { class: "frame" }, img, marks);
-  const caption = make("figcaption");
-  const element = make("figure", { hidden: "" }, frame, caption);
-  return {
-    element,
-    show(image, text) {
-      element.hidden = false;
-      // Two figures side by side have the same height.
-      const ratio = image.width / image.height;
-      element.style.flex = `${ratio} 1 ${Math.max(ratio * 11, 9)}rem`;
-      frame.style.aspectRatio = ratio;
-      img.src = `data:${image.type};base64,${image.data}`;
-      caption.replaceChildren(make("b", {}, title), ` ${text}`);
-    },
-    // mark outlines a region, and may shade what is outside of it.
-    mark(r, size, shade) {
-      marks.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
-      if (r.width >= size.width - 0.5 && r.height >= size.height - 0.5 && !shade) {
-        marks.replaceChildren();
-        return;
-      }
-      const hole = `M0 0H${size.width}V${size.height}H0ZM${r.x} ${r.y}v${r.height}h${r.width}v${-r.height}Z`;
-      marks.replaceChildren(...(shade ? [svg("path", { class: "shade", d: hole })] : []),
-        svg("rect", { class: "under", ...r }), svg("rect", { class: "region", ...r }));
-    },
-  };
 }

@@ -36,8 +36,8 @@ export function grid(el, line) {
   const rows = Math.max(Math.ceil((first + line.cells.length) / row), 1);
   el.line = line;
   el.geometry = { row, first, rows };
-  if (el.cells === line.from + line.cells) return;
-  el.cells = line.from + line.cells;
+  if (el.drawn === line.from + line.cells) return;
+  el.drawn = line.from + line.cells;
   el.setAttribute("viewBox", `0 0 ${row} ${rows * 1.25}`);
   el.style.height = `${rows * 16}px`;
   el.replaceChildren(...[...line.cells].map((letter, i) => {

@@ -1,19 +1,25 @@
-// The list of streams. It is loaded every two seconds, and only what has changed is redrawn.
+// The list of streams, and the wall of their pictures. What is shown is loaded every two
+// seconds, and only what has changed is redrawn.
 import { clock, count, make, outcomes, set, span, states } from "./words.js";
 import { spark, svg, timeline, tips } from "./draw.js";
+import { showHeader } from "./bar.js";
 import { Detail } from "./detail.js";
+import { Wall } from "./wall.js";
 
 const every = 2000; // ms
 const page = 100; // streams
 const $ = (id) => document.getElementById(id);
 
 const rows = new Map(); // by name
-const wanted = { name: "", sort: "state", state: "", limit: page };
+const inView = new Set(); // names of the rows that can be seen: only these are loaded in full
+// stream is the whole name of the only one that is listed; view is "" for the list.
+const wanted = { name: "", sort: "state", state: "", stream: "", limit: page };
+let view = "";
 let detail = null;
 let last = null; // the newest answer, and when it arrived
 let version = ""; // of the page's files
 let lostSince = null; // when the connection was lost
-const published = []; // [time, slots], for the rate
+let held = false; // the pointer is over the list, whose rows must not move then
 let timer = 0;
 let asking = null;
 
@@ -23,14 +29,14 @@ async function poll() {
   if (document.hidden) return; // visibilitychange calls poll again
   const mine = asking = new AbortController();
   const late = setTimeout(() => mine.abort("late"), 10000);
+  let all, one;
   try {
     const query = new URLSearchParams(Object.entries(wanted).filter(([, v]) => v));
+    if (view) query.set("full", "");
+    else if (rows.size) query.set("full", full());
     const requests = [ask(`/api/streams?${query}`, mine.signal)];
     if (detail) requests.push(ask(detail.url, mine.signal).catch((e) => { if (!e.gone) throw e; }));
-    const [all, one] = await Promise.all(requests);
-    connected();
-    show(all);
-    if (one && detail?.name === one.stream) detail.update(one);
+    [all, one] = await Promise.all(requests);
   } catch (e) {
     if (mine !== asking) return; // a later poll has taken over
     disconnected(e);
@@ -38,6 +44,17 @@ async function poll() {
     clearTimeout(late);
     if (mine === asking) timer = setTimeout(poll, every);
   }
+  if (!all || mine !== asking) return;
+  connected();
+  show(all);
+  if (one && detail?.name === one.stream) detail.update(one);
+}
+
+// full returns the names of the streams to load in full, no more than fit into a URL.
+function full() {
+  const names = [...new Set([detail?.name, wanted.stream, ...inView])].filter(Boolean);
+  let length = 0;
+  return names.filter((n) => (length += encodeURIComponent(n).length + 3) < 8000).join();
 }
 
 async function ask(url, signal) {
@@ -66,40 +83,14 @@ function disconnected(e) {
 function show(all) {
   if (version && version !== all.page) location.reload(); // the program was replaced
   version = all.page;
-  last = { ...all, at: performance.now() };
+  last = all;
+  all.at ??= performance.now();
   showHeader(all);
   showStates(all.totals);
-  showRows(all);
+  if (view) wall.update(all.streams);
+  else showRows(all);
+  showFound(all);
   tick();
-}
-
-function showHeader(all) {
-  set($("ready"), all.ready ? "ready" : "not ready");
-  $("ready").className = `pill ${all.ready ? "good" : "bad"}`;
-  set($("nats"), all.nats.connected ? "connected" : "disconnected");
-  $("nats").className = all.nats.connected ? "" : "bad";
-  $("nats").title = [all.nats.url, ...all.nats.connections.map((c) => `${c.name}: ${c.connected ? "connected" : "disconnected"}, ${c.reconnects} reconnects`)].join("\n");
-  set($("mode"), all.mode);
-  set($("uptime"), span(all.uptime_seconds));
-  set($("version"), all.version);
-  const { published: done = 0, unwatched = 0, ...lost } = all.totals.outcomes;
-  const sum = Object.values(lost).reduce((a, b) => a + b, 0);
-  set($("lost"), sum ? `${count(sum)} of ${count(sum + done + unwatched)}` : "none");
-  const now = Date.parse(all.time) / 1000;
-  if (published.length && done < published.at(-1)[1]) published.length = 0; // restarted
-  published.push([now, done]);
-  while (published.length > 2 && now - published[0][0] > 12) published.shift();
-  const [t0, n0] = published[0];
-  set($("rate"), now > t0 ? ((done - n0) / (now - t0)).toFixed(1) : "–");
-  const why = all.ready ? all.reasons.map((r) => r.text) : all.not_ready;
-  const first = why.slice(0, 3).map((w) => (w.length > 160 ? `${w.slice(0, 150)} …` : w));
-  if (why.length > 3) first.push(`and ${count(why.length - 3)} more`);
-  const few = all.workers_busy_ratio >= 0.95 ? "Too few cores: the workers have been busy for ten seconds without a pause, and frames will be late." : "";
-  const notes = [all.ready ? "" : "Not ready:", ...first, few].filter(Boolean).join("\n");
-  set($("notready"), notes);
-  $("notready").hidden = !notes;
-  const ill = Object.entries(all.totals.states).filter(([s]) => ["bad", "warn"].includes(states[s][2])).reduce((n, [, k]) => n + k, 0);
-  document.title = ill ? `(${ill}) cvfeeder` : "cvfeeder";
 }
 
 function showStates(totals) {
@@ -122,31 +113,94 @@ function showStates(totals) {
 function showRows(all) {
   const list = $("streams");
   const focused = document.activeElement;
-  const names = new Set(all.streams.map((s) => s.stream));
+  const pointed = held ? list.querySelector(":scope > li:hover") : null;
+  const was = pointed?.getBoundingClientRect().top;
+  const listed = new Set(all.streams.map((s) => s.stream));
+  const others = new Map((all.others ?? []).map((s) => [s.stream, s]));
+  let moved = 0; // rows that are not where they belong
   for (const [name, row] of rows) {
-    if (names.has(name)) continue;
-    if (detail?.name === name) close();
-    row.element.remove();
-    rows.delete(name);
+    if (listed.has(name)) continue;
+    const other = others.get(name);
+    if (other && (held || detail?.name === name)) {
+      row.show(other);
+      moved++;
+    } else if (!held) remove(name);
   }
   let at = list.firstElementChild;
   for (const s of all.streams) {
     let row = rows.get(s.stream);
-    if (!row) rows.set(s.stream, row = newRow(s.stream));
+    const fresh = !row;
+    if (fresh) {
+      rows.set(s.stream, row = newRow(s.stream));
+      visible.observe(row.element);
+    }
     row.show(s);
     if (row.element === at) at = at.nextElementSibling;
-    else list.insertBefore(row.element, at);
+    else if (!held) list.insertBefore(row.element, at);
+    else {
+      moved++;
+      if (fresh) list.append(row.element); // where it moves nothing
+      at = row.element.nextElementSibling;
+    }
   }
   if (focused !== document.activeElement && list.contains(focused)) focused.focus({ preventScroll: true });
+  if (pointed) scrollBy({ top: pointed.getBoundingClientRect().top - was, behavior: "instant" });
+  $("held").hidden = !(held && moved);
   set($("none"), all.totals.streams ? "No stream matches the filter." : "There are no streams yet.");
-  $("none").hidden = all.streams.length > 0;
+  $("none").hidden = all.streams.length > 0 || rows.size > 0;
+}
+
+function showFound(all) {
   const of = all.found === all.totals.streams ? "" : ` (${count(all.totals.streams)} in all)`;
   set($("found"), `${count(all.streams.length)} of ${count(all.found)} streams${of}`);
   $("more").hidden = all.streams.length >= all.found;
+  $("only").hidden = !wanted.stream;
+  set($("onlyname"), wanted.stream);
+}
+
+function remove(name) {
+  if (detail?.name === name) close();
+  const { element } = rows.get(name);
+  visible.unobserve(element);
+  inView.delete(name);
+  element.remove();
+  rows.delete(name);
+}
+
+// visible notes which rows can be seen, and loads those that have come into view.
+const visible = new IntersectionObserver((seen) => {
+  let news = false;
+  for (const { target, isIntersecting } of seen) {
+    const name = target.name;
+    if (!isIntersecting) inView.delete(name);
+    else {
+      inView.add(name);
+      news ||= rows.get(name)?.brief;
+    }
+  }
+  if (news) soon();
+}, { rootMargin: "300px" });
+
+// soon loads anew, unless it is called again within a moment.
+function soon() {
+  clearTimeout(timer);
+  timer = setTimeout(poll, 150);
+}
+
+// hold keeps the rows where they are, as long as the pointer is over the list. Their heights
+// stay as well.
+function hold(on) {
+  if (held === on) return;
+  held = on;
+  for (const { element } of rows.values()) {
+    element.style.height = on && !element.classList.contains("open") ? `${element.offsetHeight}px` : "";
+  }
+  $("held").hidden = true;
+  if (!on && last) show(last);
 }
 
 function newRow(name) {
-  const open = make("button", { type: "button", "aria-expanded": "false" }, name);
+  const open = make("button", { type: "button", "aria-expanded": "false", title: name }, name);
   const state = make("span", { class: "state" });
   const why = make("p", { class: "why" });
   const age = make("span", { class: "num age" });
@@ -161,10 +215,12 @@ function newRow(name) {
     make("div", { class: "cell-lost" }, lost),
     make("div", { class: "cell-lat lat" }, curve, latency));
   const element = make("li", {}, head);
+  element.name = name;
   head.addEventListener("click", () => { if (!getSelection().toString()) toggle(name); });
-  const row = { element, open, age, stream: null };
+  const row = { element, open, age, stream: null, brief: true };
   row.show = (s) => {
-    row.stream = s;
+    row.brief = !s.timeline && s.cursor;
+    row.stream = { ...row.stream, ...s };
     const [words, mark, kind] = states[s.state];
     element.className = `${kind}-state${detail?.name === name ? " open" : ""}`;
     element.dataset.state = s.state;
@@ -182,7 +238,9 @@ function newRow(name) {
     const text = now === "ok" || !reason ? "" : reason;
     const from = since && text ? `since ${clock(since)} ` : "";
     if (p.key === text + from) return;
+    if (held && p.hidden !== !text) return; // a line more or less would move the rows below
     p.key = text + from;
+    p.title = text;
     p.replaceChildren(...(from ? [make("b", {}, from)] : []), text);
     p.hidden = !text;
   };
@@ -202,17 +260,18 @@ function tick() {
 function toggle(name) {
   if (detail?.name === name) {
     close();
-    history.replaceState(null, "", location.pathname);
+    writeURL();
     return;
   }
   close();
   const row = rows.get(name);
-  if (!row.stream.timeline) return; // it has not started
-  detail = new Detail(name, row.stream);
+  if (!row?.stream.outputs?.length) return; // it has not started
+  detail = new Detail(name, row.stream, last, () => [...rows.keys()]);
+  row.element.style.height = "";
   row.element.append(detail.element);
   row.element.classList.add("open");
   row.open.setAttribute("aria-expanded", "true");
-  history.replaceState(null, "", `#${encodeURIComponent(name)}`);
+  writeURL();
   poll();
 }
 
@@ -224,9 +283,64 @@ function close() {
   detail = null;
 }
 
+// change changes what is listed.
 function change(to) {
-  Object.assign(wanted, { limit: page }, to);
+  hold(false);
+  Object.assign(wanted, { limit: page, stream: "" }, to);
+  writeURL();
   poll();
+}
+
+// The filters, the order and the view are in the URL, and the open stream behind its #.
+function writeURL() {
+  const query = new URLSearchParams();
+  for (const key of ["name", "state"]) if (wanted[key]) query.set(key, wanted[key]);
+  if (wanted.sort !== "state") query.set("sort", wanted.sort);
+  if (view) {
+    query.set("view", view);
+    if (wall.show !== "tensor") query.set("show", wall.show);
+  }
+  const search = query.size ? `?${query}` : "";
+  history.replaceState(null, "", `${location.pathname}${search}${detail ? `#${encodeURIComponent(detail.name)}` : ""}`);
+}
+
+function readURL() {
+  const query = new URLSearchParams(location.search);
+  $("name").value = wanted.name = query.get("name") ?? "";
+  if (query.get("state") in states) wanted.state = query.get("state");
+  if ([...$("sort").options].some((o) => o.value === query.get("sort"))) $("sort").value = wanted.sort = query.get("sort");
+  if (query.get("show") === "frame") wall.show = "frame";
+  if (query.get("view") === "wall") view = "wall";
+}
+
+// A link to #cam-1 opens that stream, and lists no other.
+async function follow() {
+  let linked = "";
+  try {
+    linked = decodeURIComponent(location.hash.slice(1));
+  } catch {
+    // The link is not one of this page's.
+  }
+  if (!linked || linked === "streams" || linked === detail?.name) return poll();
+  close();
+  wanted.stream = linked;
+  look("");
+  await poll();
+  if (rows.get(linked) && detail?.name !== linked) toggle(linked);
+}
+
+// look shows the list or the wall.
+function look(at) {
+  hold(false);
+  view = at;
+  if (view) close();
+  for (const b of document.querySelectorAll("#views button")) b.setAttribute("aria-pressed", b.dataset.view === view);
+  for (const b of document.querySelectorAll("#shows button")) b.setAttribute("aria-pressed", b.dataset.show === wall.show);
+  $("shows").hidden = !view;
+  $("wall").hidden = !view;
+  $("streams").hidden = document.querySelector(".row.head").hidden = Boolean(view);
+  if (view) wall.start();
+  else wall.close();
 }
 
 function theme(next) {
@@ -246,12 +360,23 @@ function legend() {
   }));
 }
 
+const wall = new Wall($("wall"));
 $("theme").addEventListener("click", () => theme(true));
 $("name").addEventListener("input", (e) => change({ name: e.target.value.trim() }));
 $("sort").addEventListener("change", (e) => change({ sort: e.target.value }));
 $("more").addEventListener("click", () => { wanted.limit += page; poll(); });
+$("all").addEventListener("click", () => change({}));
+for (const b of document.querySelectorAll("#views button")) {
+  b.addEventListener("click", () => { look(b.dataset.view); change({}); });
+}
+for (const b of document.querySelectorAll("#shows button")) {
+  b.addEventListener("click", () => { wall.shows(b.dataset.show); look("wall"); writeURL(); });
+}
+$("streams").addEventListener("pointermove", (e) => { if (e.pointerType === "mouse") hold(true); });
+$("streams").addEventListener("pointerleave", () => hold(false));
 $("controls").addEventListener("submit", (e) => e.preventDefault());
 document.addEventListener("visibilitychange", poll);
+addEventListener("hashchange", follow);
 document.addEventListener("keydown", (e) => {
   const typing = /^(INPUT|SELECT)$/.test(e.target.tagName);
   if (e.key === "/" && !typing) { e.preventDefault(); $("name").focus(); }
@@ -261,15 +386,6 @@ theme(false);
 legend();
 tips($("tip"));
 setInterval(tick, 1000);
-// A link to #cam-1 opens that stream.
-let linked = "";
-try {
-  linked = decodeURIComponent(location.hash.slice(1));
-} catch {
-  // The link is not one of this page's.
-}
-if (linked && linked !== "streams") {
-  $("name").value = wanted.name = linked;
-  await poll();
-  if (rows.has(linked)) toggle(linked);
-} else poll();
+readURL();
+look(view);
+await follow();
