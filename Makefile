@@ -23,11 +23,14 @@ PYTHONS := 3.12 3.13 3.14
 BASELINE := internal/bench/baseline/requirements.txt
 BENCH_VENV := .cache/bench-venv
 TESTDATA := transform/opencv/testdata
-PINNED := $(REQUIREMENTS) $(BASELINE) $(TESTDATA)/requirements.txt $(TESTDATA)/requirements-fidelity.txt examples/requirements.txt .ci/requirements-site.txt
+PINNED := $(REQUIREMENTS) $(BASELINE) $(TESTDATA)/requirements.txt $(TESTDATA)/requirements-fidelity.txt examples/requirements.txt examples/fake/requirements.txt .ci/requirements-site.txt
 REFERENCES := .cache/fidelity
 SITE_VENV := .cache/site-venv
 SITE ?= .cache/site
 EXAMPLES ?= .cache/examples
+# The AWS CLI and the AWS SDK for JavaScript, with which the fake service is tested.
+FAKE := examples/fake
+FAKE_CLIENTS := .cache/fake-clients
 
 # Wheels only, and each must be one of those that the requirements name by hash, so that
 # nothing else is installed, and no setup.py runs.
@@ -91,10 +94,12 @@ check: deps $(GOLANGCI) ## vet, lint what changed, run all tests but the long on
 	.ci/lint-changed.sh $(GOLANGCI)
 	go test -short -p 4 -parallel 8 -timeout 5m -tags $(TAGS) ./...
 
-test: deps-test $(VENV)/.done $(if $(NODE_MODULES),$(NODE)/.done) $(KUSTOMIZE) ## vet and test everything, with the race detector
+test: deps-test $(VENV)/.done $(FAKE_CLIENTS)/.done $(if $(NODE_MODULES),$(NODE)/.done) $(KUSTOMIZE) ## vet and test everything, with the race detector
 	go vet -tags $(TAGS) ./...
 	$(if $(NODE_MODULES),,@echo "Node 20 and npm are missing: the TypeScript client is not tested")
-	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_NODE_MODULES="$(addprefix $(CURDIR)/,$(NODE_MODULES))" CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" go test -race -parallel 4 -timeout 40m -tags $(TAGS) ./...
+	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_NODE_MODULES="$(addprefix $(CURDIR)/,$(NODE_MODULES))" \
+		CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" CVFEEDER_FAKE_CLIENTS="$(CURDIR)/$(FAKE_CLIENTS)" \
+		go test -race -parallel 4 -timeout 40m -tags $(TAGS) ./...
 	go test -timeout 20m -tags $(TAGS) ./source/kinesis # all of its simulations, which take too long with -race
 	go test -race -tags "$(TAGS) matprofile" ./transform/opencv/...
 
@@ -168,6 +173,15 @@ $(NODE)/.done: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
 	cp $^ $(@D)
 	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
 	ln -sfn ../../$(NODE)/node_modules $(TYPESCRIPT)/node_modules
+	touch $@
+
+# Without npm, the test of the JavaScript client is skipped.
+$(FAKE_CLIENTS)/.done: $(FAKE)/requirements.txt $(FAKE)/package-lock.json | deps-test
+	rm -rf $(@D)
+	python3 -m venv $(@D)
+	$(@D)/$(PIP_INSTALL) -r $<
+	cp $(FAKE)/package.json $(FAKE)/package-lock.json $(@D)
+	if command -v npm >/dev/null; then cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error; fi
 	touch $@
 
 requirements: $(VENV)/.done ## pin the Python packages again, with hashes, after a requirements*.in has changed

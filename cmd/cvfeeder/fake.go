@@ -175,8 +175,9 @@ func printFake(out io.Writer, url string, f fakeFlags, faults kinesistest.Faults
 	fmt.Fprintf(out, `Fake Kinesis Video service on %s
   region   %s
   keys     export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=%s
-  streams  %s
-%s
+  clients  export AWS_ENDPOINT_URL=%[1]s AWS_REGION=%[2]s AWS_DEFAULT_REGION=%[2]s
+  streams  %[5]s
+%[6]s
 A config for cvfeeder run:
 
   aws:
