@@ -25,7 +25,7 @@ func (l line) streams() []string { return strings.Split(l.Stream+l.Names, ",") }
 // that it is over.
 var pairs = map[string][]string{
 	"NATS is not reachable, retrying": {"NATS is connected"},
-	"NATS denies what it had allowed: nothing that needs it is published until it is allowed again": {"NATS allows again what it had denied"},
+	"NATS has revoked permissions: nothing that needs them is published until they are granted again": {"NATS has granted the permissions again"},
 	"the cursors could not be saved: after a restart, slots may be published again": {
 		"the cursors are saved again", "there are no cursors to save any more: the streams run elsewhere, or have ended",
 	},

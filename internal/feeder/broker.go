@@ -107,14 +107,14 @@ func (b *broker) follow(ctx context.Context, needs preflight.Needs) {
 		if b.conn.Denied() == nil {
 			continue // it is over already
 		}
-		b.log.Error("NATS denies what it had allowed: nothing that needs it is published until it is allowed again", "err", b.conn.Denied())
+		b.log.Error("NATS has revoked permissions: nothing that needs them is published until they are granted again", "err", b.conn.Denied())
 		for !b.allowed(ctx, needs) {
 			if pacing.Sleep(ctx, askAgain) != nil {
 				return
 			}
 		}
 		b.conn.Granted()
-		b.log.Info("NATS allows again what it had denied")
+		b.log.Info("NATS has granted the permissions again")
 	}
 }
 

@@ -253,7 +253,7 @@ func onRetry(m *metrics.Metrics, to *troubles, stream string, log *slog.Logger) 
 		m.PublishErrors.WithLabelValues(reason).Inc()
 		to.note(reason, fmt.Errorf("stream %s: %w", stream, err))
 		if reason == deliver.Conflict && conflicts.Failed() {
-			log.Warn("somebody else publishes the same tensors, which is harmless, and double work", "err", err)
+			log.Warn("somebody else publishes the same tensors: this is harmless, but the work is done twice", "err", err)
 		}
 	}
 }

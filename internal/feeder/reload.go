@@ -63,7 +63,7 @@ func replaceable(cfg *config.Config, diff config.Difference) error {
 	case len(diff.Restart) > 0:
 		return fmt.Errorf("needs a restart: %s", strings.Join(diff.Restart, ", "))
 	case cfg.Finite():
-		return errors.New("needs a restart: with all streams having an end (to), the process would have one")
+		return errors.New("needs a restart: if all streams have an end (to), so has the process")
 	}
 	return nil
 }

@@ -257,7 +257,7 @@ func TestReloadRefuses(t *testing.T) {
 		{"streams: [", "not valid YAML"},
 		{strings.Replace(good, "outputs: [other]", "outputs: [none]", 1), `there is no output \"none\"`},
 		{regexp.MustCompile(`url: [^}]*`).ReplaceAllString(good, "url: nats://127.0.0.1:1"), "needs a restart: nats.url"},
-		{strings.Replace(good, "outputs: [other]", "to: 2099-01-01T00:00:00Z, outputs: [other]", 1), "needs a restart: with all streams having an end"},
+		{strings.Replace(good, "outputs: [other]", "to: 2099-01-01T00:00:00Z, outputs: [other]", 1), "needs a restart: if all streams have an end"},
 		{strings.Replace(good, "size: 16x16, dtype: uint8", "size: 4096x4096", 1), "max_payload"},
 	} {
 		r.replace(tt.text)

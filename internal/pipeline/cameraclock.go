@@ -30,7 +30,7 @@ func (s *stream) logClock(now time.Time) {
 	}
 	newest := s.ledger.Stats().Newest
 	if present := s.present(now); change > 0 && newest > present {
-		s.log.Warn("the camera's clock was set back: what it records until it has caught up has the time of slots that have ended, and is not published",
+		s.log.Warn("the camera's clock was set back: until it has caught up, what it records falls into slots that have ended, and is not published",
 			"by", change.Round(time.Second/10), "until", newest.String())
 	}
 }

@@ -54,11 +54,11 @@ func (s *stream) logLost(ended bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if ahead := st.Rewound - h.last.Rewound; ahead > 0 {
-		s.log.Warn("the stream was ahead of the service's time: a clock was wrong, and the cursor has been put right",
+		s.log.Warn("the stream was ahead of the service's time: a clock was wrong, and the cursor has been corrected",
 			"ahead", ahead.Round(time.Second/10), "cursor", st.Cursor.String())
 	}
 	if n := st.Late - h.last.Late; n > 0 {
-		s.log.Info("pictures have turned up of slots that had ended without media", "slots", n)
+		s.log.Info("pictures have arrived for slots that had ended without media", "slots", n)
 	}
 	now := time.Now()
 	for _, o := range source.Outcomes() {

@@ -78,7 +78,7 @@ func TestTheBrokerLosesMessages(t *testing.T) {
 		if end := saved(cursors, "cam-1"); end != at(50) || back == 0 {
 			t.Errorf("the cursor was %v when it went back, and ends at %v", back, end)
 		}
-		if n := strings.Count(book.text.String(), "what the broker had acknowledged is lost"); n != 1 {
+		if n := strings.Count(book.text.String(), "messages that NATS had acknowledged are lost"); n != 1 {
 			t.Errorf("the loss was logged %d times:\n%s", n, book.text.String())
 		}
 	})

@@ -191,7 +191,7 @@ func (s *stream) withdraw(err error) bool {
 		return false
 	}
 	n := s.ledger.Withdraw(lost.From)
-	s.log.Info("what the broker had acknowledged is lost: it is published again, as far as there still is media", "from", lost.From.String(), "slots", n)
+	s.log.Info("messages that NATS had acknowledged are lost: they are published again where Kinesis still has the media", "from", lost.From.String(), "slots", n)
 	return true
 }
 

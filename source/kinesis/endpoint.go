@@ -164,7 +164,7 @@ func (s *Stream) moved(api control.APIName, before endpoint) {
 	}
 	s.mu.Unlock()
 	if !told {
-		s.client.log.Warn("the data endpoint of the stream has moved: the new one is asked",
+		s.client.log.Warn("the data endpoint of the stream has moved: using the new one",
 			"stream", s.String(), "last_media", before.newest.UTC())
 	}
 }

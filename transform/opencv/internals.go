@@ -75,7 +75,7 @@ func (w *Worker) compareInternals(found C.cvf_internals, data []byte, n int) err
 		return err
 	}
 	if job.used == 0 || !bytes.Equal(pixels, want) {
-		return errors.New("a known picture is not decoded as by its own functions")
+		return errors.New("a known picture is decoded differently than by libjpeg-turbo's own functions")
 	}
 	return nil
 }

@@ -152,7 +152,7 @@ func (c *Conn) Granted() {
 // Remade logs and counts that a JetStream stream or a key-value bucket was gone while it was
 // in use, and that it was made again. what names it, as in "stream cvfeeder".
 func (c *Conn) Remade(what string) {
-	c.control.log.Error("NATS has lost what it stored, so it was made again, empty", "what", what)
+	c.control.log.Error("NATS has lost what it stored: it was created again, empty", "what", what)
 	c.remakes.Add(1)
 }
 

@@ -169,7 +169,7 @@ func (c *Connection) options(o Options, servers []string) nats.Options {
 	opts.ClosedCB = func(nc *nats.Conn) {
 		c.setDown()
 		if c.reopens && !c.closing.Load() {
-			c.log.Info("the client has given the NATS connection up, so it is made again", "err", nc.LastError())
+			c.log.Info("the NATS client has stopped reconnecting: connecting anew", "err", nc.LastError())
 			go c.reopen()
 			return
 		}
@@ -393,7 +393,7 @@ func (c *Connection) reopen() {
 		}
 		c.opening.Unlock()
 		if err != nil {
-			c.log.Debug("the NATS connection cannot be made again, retrying", "err", err)
+			c.log.Debug("cannot reconnect to NATS, retrying", "err", err)
 			continue
 		}
 		c.reconnects.Add(1)

@@ -79,7 +79,7 @@ func (c *Connection) DoubtLimit() {
 		if again {
 			return
 		}
-		c.log.Info("the NATS server takes larger messages than before, so it is connected to anew", "max_payload", limit)
+		c.log.Info("the NATS server takes larger messages than before: connecting anew", "max_payload", limit)
 		_ = c.Flush(context.Background()) // so that little is on the way; it has a deadline of its own
 		_ = c.Client().ForceReconnect()   // fails only if the client has given the connection up
 	})

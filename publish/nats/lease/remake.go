@@ -60,7 +60,7 @@ func createdAt(ctx context.Context, kv jetstream.KeyValue) (time.Time, error) {
 	}
 	info, ok := status.(*jetstream.KeyValueBucketStatus)
 	if !ok {
-		return time.Time{}, fmt.Errorf("the client tells nothing of the stream of bucket %s", Bucket)
+		return time.Time{}, fmt.Errorf("the NATS client has no information about the stream of bucket %s", Bucket)
 	}
 	return info.StreamInfo().Created, nil
 }
