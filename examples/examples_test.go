@@ -86,11 +86,12 @@ func run(t *testing.T, environ []string, args ...string) (output, made string) {
 	cmd.Env = append(cmd.Env, environ...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("run.sh %s: %v\n%s", strings.Join(args, " "), err, out)
+	var out, problems bytes.Buffer // the latter has warnings, too, if the machine is busy
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("run.sh %s: %v\n%s%s", strings.Join(args, " "), err, &out, &problems)
 	}
-	return string(out), made
+	return out.String(), made
 }
 
 // hasPicture fails the test unless the file is a picture of this size.
