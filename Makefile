@@ -72,7 +72,7 @@ demo: build ## run everything in one process; make demo ARGS="--for 60s --stream
 
 NAME ?= detect
 
-example: build $(EXAMPLES)/.done ## run an example against the demo; make example NAME=detect|alert|notebook|triton
+example: build $(EXAMPLES)/.done ## run an example against the demo; make example NAME=detect|alert|search|notebook|triton
 	@CVFEEDER_EXAMPLES="$(abspath $(EXAMPLES))" examples/run.sh $(NAME) $(ARGS)
 
 examples: build $(EXAMPLES)/.done ## test that all examples run; half a minute

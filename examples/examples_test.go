@@ -173,6 +173,18 @@ func TestNoAlert(t *testing.T) {
 	}
 }
 
+// TestSearch: the video repeats itself every minute, so the frames that look most like a
+// given one are whole minutes older.
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	out, made := run(t, nil, "search")
+	alike := regexp.MustCompile(`(?m)^  (0\.99|1\.00)\d  \S+  (60|120|180|240|300)\.0 s before$`)
+	if got := len(alike.FindAllString(out, -1)); got != 3 {
+		t.Errorf("%d of the best 3 frames are whole minutes older:\n%s", got, out)
+	}
+	hasPicture(t, filepath.Join(made, "cam-1-alike.jpg"), image.Pt(4*640, 640))
+}
+
 // TestNotebook: all cells of the notebook run, and three of them show a picture.
 func TestNotebook(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs one of the Python examples against a demo of its own:
 #
-#   examples/run.sh detect|alert|notebook|triton [OPTIONS OF THE EXAMPLE]
+#   examples/run.sh detect|alert|search|notebook|triton [OPTIONS OF THE EXAMPLE]
 #
 # "make example NAME=detect" does the same, and installs what it needs first. The demo takes
 # free ports, so it is in nobody's way. What the example draws is in .cache/examples/out.
@@ -63,7 +63,7 @@ print(*(s.getsockname()[1] for s in free))')
 }
 
 video=$files/portrait.avi
-if [[ $name == alert ]]; then video=$files/street.avi; fi
+if [[ $name == alert || $name == search ]]; then video=$files/street.avi; fi
 "$program" demo --nats 127.0.0.1:0 --http "" --streams 1 --video "${CVFEEDER_VIDEO:-$video}" >"$scratch/demo.log" 2>&1 &
 started+=($!)
 await grep -q 'nats://' "$scratch/demo.log"
@@ -74,6 +74,10 @@ detect) "$python" python/detect.py --nats "$nats" --output "$out" "$@" ;;
 alert)
 	[[ $# -gt 0 ]] || set -- --alerts 1
 	"$python" python/alert.py --nats "$nats" --output "$out" "$@"
+	;;
+search)
+	[[ $# -gt 0 ]] || set -- cam-1 --last 5 --every 7.5
+	"$python" python/search.py --nats "$nats" --output "$out" "$@"
 	;;
 notebook) CVFEEDER_NATS=$nats "$files/venv/bin/jupyter-execute" --timeout=120 --output="$out/tensors.ipynb" python/tensors.ipynb "$@" ;;
 triton)

@@ -1,16 +1,21 @@
-# ruff: noqa: D103, S101
+# ruff: noqa: D102, D103, D107, S101
 """Tests what the examples share with no demo: reading outputs, and when an alert is raised."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import alert
 import detect
 import numpy as np
 import onnx
 import pytest
+import search
 from onnx import helper, numpy_helper
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -68,6 +73,29 @@ def test_an_alert_needs_two_of_three_frames_and_then_a_minute() -> None:
     assert not rings(3, person=True), "silent for a minute"
     assert not rings(61, person=False)
     assert rings(62.5, person=True)
+
+
+class Colours:
+    """A tensor of one colour, as far as an encoder looks at it."""
+
+    def __init__(self, *values: float) -> None:
+        self._values = np.array(values, np.float32)
+
+    def normalize(self) -> np.ndarray:
+        return np.broadcast_to(self._values[None, :, None, None], (1, 3, 8, 8)).copy()
+
+
+def test_an_image_encoder_describes_frames(tmp_path: Path) -> None:
+    image = helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, [1, 3, 8, 8])
+    output = helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, [1, 3])
+    mean = helper.make_node("ReduceMean", ["pixels"], ["embedding"], axes=[2, 3], keepdims=0)
+    graph = helper.make_graph([mean], "encoder", [image], [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "encoder.onnx")
+    describe = search.encoder(str(tmp_path / "encoder.onnx"))
+    red, dark_red, blue = Colours(1, 0, 0), Colours(0.3, 0, 0), Colours(0, 0, 1)
+    assert describe(red) @ describe(dark_red) == pytest.approx(1)
+    assert describe(red) @ describe(blue) == pytest.approx(0)
 
 
 def test_a_receiver_that_is_away_does_not_stop_the_others(
