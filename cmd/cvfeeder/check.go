@@ -82,6 +82,7 @@ all questions were asked, whatever the answers.`,
 	flags.IntVar(&f.images, "images", assumptions.DefaultImages, "`number` of images that --assumptions may ask for")
 	flags.BoolVar(&f.yes, "yes", false, "agree to what --assumptions costs")
 	flags.BoolVar(&f.json, "json", false, "print what --assumptions finds as JSON")
+	completeConfig(cmd)
 	return cmd
 }
 

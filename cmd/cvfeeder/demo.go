@@ -69,6 +69,7 @@ func newDemoCommand() *cobra.Command {
 	flags.StringVar(&o.nats, "nats", dial.DefaultAddress, "`ADDR` that the NATS server listens on")
 	flags.StringVar(&o.faults, "faults", "", "comma-separated `LIST` of faults of the service, such as outages=0.1,throttle or all; see \"cvfeeder fake --help\"")
 	flags.Uint64Var(&o.seed, "seed", 0, "`number` that seeds the random faults")
+	usage.Complete(cmd, "faults", usage.Names(kinesistest.FaultNames()...))
 	return cmd
 }
 

@@ -71,6 +71,7 @@ the same random choices. Shares are numbers from 0 to 1.
 	flags.StringVar(&f.faults, "faults", "", "comma-separated `list` of faults, see above")
 	flags.StringVar(&f.requests, "requests", "", "append a line of JSON for each request to this `file`")
 	flags.Uint64Var(&f.seed, "seed", 0, "`number` that seeds the random faults")
+	usage.Complete(cmd, "faults", usage.Names(kinesistest.FaultNames()...))
 	return cmd
 }
 

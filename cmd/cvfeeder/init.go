@@ -14,6 +14,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // initFlags are the flags of the init command.
@@ -50,6 +51,12 @@ needs. It overwrites no file without --force.`,
 	flags.StringVar(&f.Mode, "mode", "live", "delivery `mode`: live, ring or durable")
 	flags.BoolVar(&f.force, "force", false, "replace the file if it exists")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "ask nothing")
+	usage.Complete(cmd, "preset", usage.Names(transform.PresetNames()...))
+	usage.Complete(cmd, "mode", usage.Names(starter.Modes()...))
+	usage.Complete(cmd, "stream", func(ctx context.Context, _ []string) []string {
+		names, _ := listStreams(ctx, f.Region, f.Endpoint) // where they may not be listed, there are none
+		return names
+	})
 	return cmd
 }
 

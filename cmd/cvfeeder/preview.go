@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +60,15 @@ picture's pixels.`,
 	flags.StringVarP(&p.config, "config", "c", "", "config `FILE`")
 	flags.StringVar(&p.output, "output", "", "`NAME` of the output in the config")
 	flags.StringVar(&p.image, "image", "", "JPEG or PNG `FILE` to show")
+	completeConfig(cmd)
+	usage.CompleteFiles(cmd, "image", "jpg", "jpeg", "png")
+	usage.Complete(cmd, "output", func(_ context.Context, args []string) []string {
+		cfg, err := loadConfig(cmp.Or(p.config, strings.Join(args, "")))
+		if err != nil {
+			return nil
+		}
+		return slices.Sorted(maps.Keys(cfg.Outputs))
+	})
 	flags.StringVarP(&p.file, "out", "o", "", "PNG `FILE` to write (default: the output's name with .png)")
 	return cmd
 }

@@ -65,7 +65,14 @@ func newRunCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "config `FILE`")
+	completeConfig(cmd)
 	return cmd
+}
+
+// completeConfig has the shell complete the config file, with its flag and without.
+func completeConfig(cmd *cobra.Command) {
+	usage.CompleteFiles(cmd, "config", "yaml", "yml")
+	cmd.ValidArgsFunction = usage.Files("yaml", "yml")
 }
 
 // loadConfig reads the config file that a user named.

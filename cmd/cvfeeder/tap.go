@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/tap"
+	"github.com/cvfeeder/cvfeeder/internal/usage"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
@@ -48,6 +50,7 @@ The age of a tensor is the time from its slot until it came.`,
 	flags.StringVar(&o.TLS.Cert, "tls-cert", "", "PEM `FILE` of the client's certificate, for mutual TLS")
 	flags.StringVar(&o.TLS.Key, "tls-key", "", "PEM `FILE` of the certificate's key")
 	flags.StringVar(&o.Save, "save", "", "write each tensor to `DIR`, as an npy file and as a PNG that shows what the model sees")
+	cmd.ValidArgsFunction = usage.Values(func(ctx context.Context, _ []string) []string { return tap.Published(ctx, o) })
 	flags.IntVar(&o.Count, "count", 0, "stop after `N` tensors; 0 runs until interrupted")
 	return cmd
 }

@@ -68,6 +68,10 @@ func (t *tap) tellAge(age time.Duration) {
 	t.log.Warn("the first tensor is old: the feeder catches up, or is short of cores; freshness in its config drops what is older", "age", age)
 }
 
+// Published returns the subjects on which cvfeeders publish, as far as they answer before ctx
+// ends, and within a second.
+func Published(ctx context.Context, o Options) []string { return published(ctx, o.nats(), answerTime) }
+
 // published returns the subjects on which the cvfeeders of this NATS publish, sorted, as
 // far as they connect and answer in the given time.
 func published(ctx context.Context, o dial.Options, wait time.Duration) []string {

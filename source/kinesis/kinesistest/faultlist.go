@@ -262,6 +262,15 @@ func (f Faults) String() string {
 	return strings.Join(on, ",")
 }
 
+// FaultNames returns the names that [ParseFaults] reads.
+func FaultNames() []string {
+	all := []string{"all"}
+	for _, s := range new(Faults).settings() {
+		all = append(all, s.name)
+	}
+	return all
+}
+
 // FaultsHelp returns a line for each fault: its name, its usual value, and what it
 // does.
 func FaultsHelp() string {
