@@ -149,7 +149,7 @@ func TestFakePageShowsItsExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, language := range map[string]string{"images.py": "python", "images.mjs": "js", "images.sh": "sh", "test_camera.py": "python"} {
+	for file, language := range map[string]string{"images.py": "python", "images.mjs": "js", "images.sh": "bash", "test_camera.py": "python"} {
 		text, err := os.ReadFile(filepath.Join(fakeExamples, file))
 		if err != nil {
 			t.Fatal(err)

@@ -22,8 +22,8 @@ func newTapCommand() *cobra.Command {
 them.
 
 SUBJECT may contain wildcards: cvf.t.front-door.> matches all outputs of one stream.
-The default is ` + tap.DefaultSubject + `, all tensors. Then it also says which subjects there are.
-The age of a tensor is the time from its slot until it came.`,
+The default is ` + tap.DefaultSubject + `, all tensors; it then also says which subjects
+there are. The age of a tensor is the time from its slot until it came.`,
 		Example: `  cvfeeder tap
   cvfeeder tap 'cvf.t.front-door.>' --save seen --count 10`,
 		Args: cobra.MaximumNArgs(1),

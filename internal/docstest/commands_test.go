@@ -79,6 +79,7 @@ var manuals = []manual{
 		"--connect", "--connect --measure 0", // which takes a minute
 		"--count 10", "--count 3",
 	}, want: []string{`ok +stream cam-1`, `images +[0-9.]+ to [0-9.]+ million a month`, `cvf.t.cam-1.detector `}},
+	{files: []string{"docs/fake.md"}}, // cmd/cvfeeder runs its programs
 	{files: []string{"examples/README.md"}, replace: []string{
 		// The keys are set, and the state must not be that of another run.
 		"AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test bin/cvfeeder run -c examples/consume-durable/cvfeeder.yaml",
