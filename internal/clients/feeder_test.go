@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"image"
 	"io/fs"
 	"net/http"
@@ -12,12 +13,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/cvfeeder/cvfeeder/internal/conformance"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -28,6 +31,21 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var update = flag.Bool("update", false, "write the clients' columns in clients/conformance/README.md")
+
+const conformanceDir = "../../clients/conformance"
+
+// checkConformance compares the cases that a client has written to a file, one a line, with
+// the table of the cases.
+func checkConformance(t *testing.T, client, passed string) {
+	t.Helper()
+	names, err := os.ReadFile(passed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conformance.Check(t, conformanceDir, client, strings.Fields(string(names)), *update)
+}
 
 // serve starts a NATS server and a feeder, builds the program nats-server, and returns the
 // feeder and the environment in which a client's tests find all of them.
@@ -55,7 +73,7 @@ func natsServer(ctx context.Context, t *testing.T) string {
 // would keep the old result, because it knows only the files that the test itself opens.
 func watch(t *testing.T, client string) {
 	t.Helper()
-	for _, dir := range []string{client, "../../clients/conformance"} {
+	for _, dir := range []string{client, conformanceDir} {
 		err := filepath.WalkDir(dir, func(_ string, _ fs.DirEntry, err error) error { return err })
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -23,7 +24,9 @@ func TestPythonClient(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider")
 	cmd.Dir = python
-	_, cmd.Env = serve(ctx, t)
+	passed := filepath.Join(t.TempDir(), "passed")
+	_, env := serve(ctx, t)
+	cmd.Env = append(env, "CVFEEDER_PASSED="+passed)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -31,4 +34,5 @@ func TestPythonClient(t *testing.T) {
 		return
 	}
 	t.Logf("%s", &out)
+	checkConformance(t, "Python", passed)
 }

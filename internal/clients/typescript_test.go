@@ -32,18 +32,20 @@ func runTypeScriptTests(t *testing.T, dir string) {
 	if err != nil || len(tests) == 0 {
 		t.Fatalf("%d tests: %v", len(tests), err)
 	}
-	conformance, err := filepath.Abs("../../clients/conformance/cases")
+	cases, err := filepath.Abs(filepath.Join(conformanceDir, "cases"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, "node", append([]string{"--test", "--test-reporter=spec", "--test-timeout=60000"}, tests...)...)
 	cmd.Dir = dir
+	passed := filepath.Join(t.TempDir(), "passed")
 	f, env := serve(ctx, t)
 	f.serveFrames()
-	cmd.Env = append(env, "CVFEEDER_CONFORMANCE="+conformance)
+	cmd.Env = append(env, "CVFEEDER_CONFORMANCE="+cases, "CVFEEDER_PASSED="+passed)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v: %v\n%s", cmd, err, out)
+		t.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
+	checkConformance(t, "TypeScript", passed)
 }
 
 // usePackage packs the package as it would be published, and compiles the programs of its

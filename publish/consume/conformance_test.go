@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats.go"
 
+	"github.com/cvfeeder/cvfeeder/internal/conformance"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/consume"
 	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
@@ -28,10 +30,12 @@ import (
 )
 
 const (
-	conformance = "../../clients/conformance/cases"
-	endSubject  = "cvf.t.end.end"
-	endGaps     = "cvf.gap.end"
+	casesDir   = "../../clients/conformance/cases"
+	endSubject = "cvf.t.end.end"
+	endGaps    = "cvf.gap.end"
 )
+
+var update = flag.Bool("update", false, "write the column of Go in clients/conformance/README.md")
 
 // A conformanceCase is a case.json: see clients/conformance/README.md.
 type conformanceCase struct {
@@ -50,15 +54,19 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	dirs, err := os.ReadDir(conformance)
+	dirs, err := os.ReadDir(casesDir)
 	if err != nil || len(dirs) < 30 {
 		t.Fatalf("%d cases: %v", len(dirs), err)
 	}
+	var passed []string
 	for _, dir := range dirs {
-		t.Run(dir.Name(), func(t *testing.T) {
-			runConformance(t, nc, srv.ClientURL(), filepath.Join(conformance, dir.Name()))
-		})
+		if t.Run(dir.Name(), func(t *testing.T) {
+			runConformance(t, nc, srv.ClientURL(), filepath.Join(casesDir, dir.Name()))
+		}) {
+			passed = append(passed, dir.Name())
+		}
 	}
+	conformance.Check(t, filepath.Dir(casesDir), "Go", passed, *update)
 }
 
 func runConformance(t *testing.T, nc *nats.Conn, url, dir string) {

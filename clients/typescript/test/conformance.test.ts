@@ -1,7 +1,7 @@
 /** The cases that all clients run: ../conformance/README.md says what they mean. */
 import assert from "node:assert/strict";
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { appendFile, readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { test } from "node:test";
 import { connect } from "@nats-io/transport-node";
 import { Gap, InvalidMessageError, subscribe, Tensor, halvesToFloats } from "cvfeeder";
@@ -81,4 +81,5 @@ async function run(dir: string): Promise<void> {
   assert.equal(got.length, about.want.length, `${about.about}: ${got.join()}`);
   about.want.forEach((want, i) => check(want, got[i]));
   assert.equal(items.incomplete, about.incomplete);
+  await appendFile(process.env["CVFEEDER_PASSED"] ?? "", `${basename(dir)}\n`);
 }
