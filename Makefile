@@ -47,7 +47,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate soak soak-hour fidelity pythons lint vuln fmt docs site requirements bench opencv image image-test release clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +110,10 @@ pythons: $(VENV)/.done ## run the Python client's tests with each other supporte
 		$$python -m venv --clear $$venv && $$venv/$(PIP_INSTALL) -r $(REQUIREMENTS) && \
 		CVFEEDER_PYTHON="$(CURDIR)/$$venv/bin/python" go test -count=1 -tags $(TAGS) -run '^TestPythonClient$$$$' ./internal/clients || exit; \
 	done
+
+rust: deps ## test the consumer in Rust, where Rust is installed; the first run takes minutes
+	@command -v cargo >/dev/null || { echo "Rust is missing: https://rustup.rs" >&2; exit 1; }
+	CVFEEDER_RUST_TARGET="$(CURDIR)/.cache/rust" go test -count=1 -tags $(TAGS) -run '^TestRustExample$$' ./internal/clients
 
 # The tests look for leaks themselves, because OpenCV keeps some memory until the end. For
 # that, the sanitizer must hold back little freed memory: 8 MB still find its misuse.

@@ -14,6 +14,7 @@ works() {
 	opencv) pkg-config --exists 'opencv4 >= 4.6' ;;
 	libjpeg) pkg-config --exists libjpeg ;;
 	libpng) pkg-config --exists libpng ;;
+	libnats) pkg-config --exists libnats ;;
 	venv) python3 -c 'import ensurepip, venv' ;;
 	prometheus) command -v prometheus && command -v promtool ;;
 	*) command -v "$1" ;;
@@ -26,6 +27,7 @@ package() {
 	opencv) echo libopencv-dev ;;
 	libjpeg) echo libjpeg62-turbo-dev ;;
 	libpng) echo libpng-dev ;;
+	libnats) echo libnats-dev ;;
 	dpkg-source) echo dpkg-dev ;;
 	venv) echo python3-venv ;;
 	djpeg) echo libjpeg-turbo-progs ;;
@@ -36,7 +38,7 @@ package() {
 needs=(make g++ pkg-config opencv libjpeg)
 case ${1-} in
 build) ;;
-test) needs+=(ffmpeg chromium venv prometheus djpeg minisign) ;;
+test) needs+=(ffmpeg chromium venv prometheus djpeg minisign libnats) ;;
 lint) needs+=(shellcheck) ;;
 opencv) needs=(make g++ pkg-config cmake dpkg-source libjpeg libpng) ;;
 *)
@@ -62,6 +64,7 @@ explain() {
 	opencv) echo "opencv: OpenCV 4.6 or later with its headers, found by pkg-config opencv4" ;;
 	libjpeg) echo "libjpeg: libjpeg-turbo's headers, found by pkg-config libjpeg" ;;
 	libpng) echo "libpng: with its headers, found by pkg-config libpng" ;;
+	libnats) echo "libnats: NATS's library for C with its headers, found by pkg-config libnats" ;;
 	venv) echo "venv: Python 3 with its modules venv and ensurepip" ;;
 	minisign) echo "minisign: the program that signs releases" ;;
 	djpeg) echo "djpeg: the program djpeg of libjpeg-turbo" ;;

@@ -55,7 +55,7 @@ func usePackage(t *testing.T, dir string) {
 		Filename string
 		Files    []struct{ Path string }
 	}
-	if err := json.Unmarshal([]byte(node(t, dir, "npm", "pack", "--json", "--ignore-scripts")), &packed); err != nil || len(packed) != 1 {
+	if err := json.Unmarshal([]byte(run(t, dir, "npm", "pack", "--json", "--ignore-scripts")), &packed); err != nil || len(packed) != 1 {
 		t.Fatalf("%d packages: %v", len(packed), err)
 	}
 	var files []string
@@ -72,7 +72,7 @@ func usePackage(t *testing.T, dir string) {
 	if err := os.MkdirAll(filepath.Join(modules, "cvfeeder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	node(t, user, "tar", "-xzf", filepath.Join(dir, packed[0].Filename), "-C", filepath.Join(modules, "cvfeeder"), "--strip-components=1")
+	run(t, user, "tar", "-xzf", filepath.Join(dir, packed[0].Filename), "-C", filepath.Join(modules, "cvfeeder"), "--strip-components=1")
 	for _, name := range []string{"@nats-io", "tweetnacl"} {
 		if err := os.Symlink(filepath.Join(os.Getenv("CVFEEDER_NODE_MODULES"), name), filepath.Join(modules, name)); err != nil {
 			t.Fatal(err)
@@ -94,9 +94,9 @@ func usePackage(t *testing.T, dir string) {
 		}
 		args = append(args, name)
 	}
-	node(t, user, filepath.Join(dir, "node_modules", ".bin", "tsc"), args...)
+	run(t, user, filepath.Join(dir, "node_modules", ".bin", "tsc"), args...)
 	const load = `import("cvfeeder").then((m) => console.log(Object.keys(m).join()))`
-	if got := node(t, user, "node", "-e", load); !strings.Contains(got, "subscribe") {
+	if got := run(t, user, "node", "-e", load); !strings.Contains(got, "subscribe") {
 		t.Errorf("the package exports %s", got)
 	}
 }
@@ -127,13 +127,13 @@ func buildTypeScript(t *testing.T) string {
 	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	node(t, dir, "npm", "run", "--silent", "build")
-	node(t, dir, filepath.Join(modules, ".bin", "tsc"))
+	run(t, dir, "npm", "run", "--silent", "build")
+	run(t, dir, filepath.Join(modules, ".bin", "tsc"))
 	return dir
 }
 
-// node runs a program in a directory, and returns what it prints.
-func node(t *testing.T, dir, name string, args ...string) string {
+// run runs a program in a directory, and returns what it prints.
+func run(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
