@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -38,6 +39,9 @@ func runTypeScriptTests(t *testing.T, dir string) {
 	}
 	cmd := exec.CommandContext(ctx, "node", append([]string{"--test", "--test-reporter=spec", "--test-timeout=60000"}, tests...)...)
 	cmd.Dir = dir
+	// Node ends the processes of its tests only if it is asked to end itself.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
 	passed := filepath.Join(t.TempDir(), "passed")
 	f, env := serve(ctx, t)
 	f.serveFrames()

@@ -121,6 +121,11 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** The servers that run, which end with the tests, also when these are cut off. */
+const running = new Set<ChildProcess>();
+process.on("exit", () => running.forEach((server) => server.kill("SIGKILL")));
+process.on("SIGTERM", () => process.exit(1));
+
 /** A NATS server as a process, with JetStream unless its config has something else. */
 export class Server {
   #process: ChildProcess | undefined;
@@ -145,6 +150,7 @@ export class Server {
 
   async start(): Promise<void> {
     this.#process = spawn(NATS_SERVER, ["-c", join(this.dir, "nats.conf")], { stdio: "ignore" });
+    running.add(this.#process);
     await until("the server listens", () => canConnect(this.port));
   }
 
@@ -153,6 +159,7 @@ export class Server {
     if (process !== undefined && process.exitCode === null && process.signalCode === null) {
       process.kill(signal);
       await once(process, "exit");
+      running.delete(process);
     }
   }
 
