@@ -31,6 +31,7 @@ package() {
 	dpkg-source) echo dpkg-dev ;;
 	venv) echo python3-venv ;;
 	djpeg) echo libjpeg-turbo-progs ;;
+	ip) echo iproute2 ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -38,7 +39,7 @@ package() {
 needs=(make g++ pkg-config opencv libjpeg)
 case ${1-} in
 build) ;;
-test) needs+=(ffmpeg chromium venv prometheus djpeg minisign libnats) ;;
+test) needs+=(ffmpeg chromium venv prometheus djpeg minisign libnats ip curl) ;;
 lint) needs+=(shellcheck) ;;
 opencv) needs=(make g++ pkg-config cmake dpkg-source libjpeg libpng) ;;
 *)
@@ -68,6 +69,7 @@ explain() {
 	venv) echo "venv: Python 3 with its modules venv and ensurepip" ;;
 	minisign) echo "minisign: the program that signs releases" ;;
 	djpeg) echo "djpeg: the program djpeg of libjpeg-turbo" ;;
+	ip) echo "ip: the program ip of iproute2" ;;
 	prometheus) echo "prometheus: the programs prometheus and promtool" ;;
 	*) echo "$1" ;;
 	esac

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -197,8 +198,16 @@ func programsDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("docstest-%d", os.Getpid()))
 }
 
+// bin returns the directory of the programs. It looks at their sources, so that "go test"
+// runs the test again when one has changed.
 func bin(t *testing.T) string {
 	t.Helper()
+	for _, dir := range []string{"cmd", "internal", "metrics", "publish", "source", "transform", "examples"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(_ string, _ fs.DirEntry, err error) error { return err })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	dir, err := programs()
 	if err != nil {
 		t.Fatal(err)
