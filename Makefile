@@ -214,8 +214,9 @@ docs: ## regenerate the tables in docs/configuration.md and README.md, and the d
 	go test -count=1 ./metrics -run '^TestREADME$$' -update
 	go test -count=1 ./internal/monitoring -run '^TestFilesAreInStep$$' -update
 
+# With -q, MkDocs would not count the warnings that "strict" makes errors of.
 site: $(SITE_VENV)/.done ## build the manual as a site and check its links; python3 -m http.server -d .cache/site shows it
-	NO_MKDOCS_2_WARNING=1 $(SITE_VENV)/bin/mkdocs build -q -f .ci/mkdocs.yml -d "$(abspath $(SITE))"
+	NO_MKDOCS_2_WARNING=1 $(SITE_VENV)/bin/mkdocs build -f .ci/mkdocs.yml -d "$(abspath $(SITE))"
 
 $(GOLANGCI):
 	GOBIN="$(CURDIR)/.cache/bin" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
