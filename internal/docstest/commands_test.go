@@ -87,7 +87,7 @@ var manuals = []manual{
 		"front-door", "cam-1", "eu-west-1", "us-east-1", // the fake's streams and its region
 		"AKIA...", "test", "SECRET_ACCESS_KEY=...", "SECRET_ACCESS_KEY=test",
 		"--connect", "--connect --measure 0", // which takes a minute
-		"--count 10", "--count 3",
+		"--count 10", "--count 3", "init --yes", "init --yes --force", // there is one for the other documents
 	}, want: []string{`ok +stream cam-1`, `images +[0-9.]+ to [0-9.]+ million a month`, `cvf.t.cam-1.detector `}},
 	{files: []string{"docs/fake.md"}}, // cmd/cvfeeder runs its programs
 	{files: []string{"examples/README.md"}, replace: []string{
