@@ -71,6 +71,9 @@ type manual struct {
 	files []string
 	// demo says that they assume one that runs.
 	demo bool
+	// python is what its blocks in Python, which are programs that end, have to print; ""
+	// for none.
+	python string
 	// replace has what is different here from what its readers have: pairs of old and new.
 	replace []string
 	// skip has the commands that need something else, and why.
@@ -79,7 +82,7 @@ type manual struct {
 }
 
 var manuals = []manual{
-	{files: []string{"docs/tutorial.md"}, want: []string{
+	{files: []string{"docs/tutorial.md"}, python: `^cam-\d \d{4}-\d\d-\d\d .* \(1, 3, 640, 640\) \[\[`, want: []string{
 		`^cvf.t.cam-\d.(detector|classifier) `, `^cam-\d.(detector|classifier).*\.npy$`, `^ready$`, `cvfeeder_slots_total\{outcome="published",stream="cam-2"\} [1-9]`,
 		`to NATS`, `cvf.t.cam-3.classifier .* float32 1x3x224x224`, `cvf.t.cam-3.detector .* float16 `,
 	}},
@@ -152,6 +155,9 @@ func script(t *testing.T, m manual) string {
 	for _, block := range blocks(text) {
 		if name := saved.FindStringSubmatch(block.before); name != nil {
 			fmt.Fprintf(&b, "cat >%s <<'END'\n%sEND\n", name[1], block.text)
+		}
+		if python := os.Getenv("CVFEEDER_PYTHON"); block.language == "python" && m.python != "" && python != "" {
+			fmt.Fprintf(&b, "cat >block.py <<'END'\n%sEND\ntimeout 60 %s block.py\n", block.text, python)
 		}
 		if block.language != "sh" {
 			continue
@@ -246,13 +252,17 @@ func TestCommands(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for name, target := range map[string]string{"bin": dir, "examples": top + "/examples", "photo.jpg": photo(t)} {
+			for name, target := range map[string]string{"bin": dir, "examples": top + "/examples", "client": top + "/clients/python/src", "photo.jpg": photo(t)} {
 				if err := os.Symlink(target, filepath.Join(here, name)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			out := namespaced(t, here)
-			for _, want := range m.want {
+			wanted := m.want
+			if m.python != "" && os.Getenv("CVFEEDER_PYTHON") != "" {
+				wanted = append(wanted, m.python)
+			}
+			for _, want := range wanted {
 				if !regexp.MustCompile("(?m)" + want).MatchString(out) {
 					t.Errorf("nothing that was printed matches %q", want)
 				}
@@ -272,6 +282,7 @@ func namespaced(t *testing.T, dir string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "bash", "commands.sh")
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+filepath.Join(dir, "client"))
 	cmd.WaitDelay = 5 * time.Second
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
