@@ -100,7 +100,7 @@ func enter(ctx context.Context, views *semaphore.Weighted, stream string, wait t
 
 // pictureError gives an error of the pipeline the kind that the page knows.
 func pictureError(err error) error {
-	kind := error(nil)
+	var kind error
 	switch {
 	case errors.Is(err, pipeline.ErrNotRunning):
 		return errors.New("the streams have not begun yet, or are ending")
