@@ -93,7 +93,9 @@ func (p *parts) waiting() []string {
 func (p *parts) statuses() []status.Stream {
 	states := p.states()
 	all := make([]status.Stream, 0, len(states))
-	for _, s := range states {
+	for i := range states {
+		s := &states[i]
+		routes := s.Routes
 		history := p.histories.Of(s.Name)
 		if history == nil {
 			continue // it was removed this very moment
@@ -101,7 +103,7 @@ func (p *parts) statuses() []status.Stream {
 		all = append(all, status.Stream{
 			Stream:   metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail},
 			Interval: s.Grid.Interval(), Grace: s.Grace, To: s.To, History: history,
-			Outputs: func() []status.Output { return outputsOf(s.Routes) },
+			Outputs: func() []status.Output { return outputsOf(routes) },
 		})
 	}
 	return all
