@@ -18,7 +18,7 @@ func newLookups(f *families) *lookups {
 		prefixes: f.counter("cvfeeder_prefix_lookups_total", "Look-ups of the streams of a `prefix` by result: `ok`, `failed`.", "result"),
 		requests: f.counter("cvfeeder_kinesis_requests_total", "Requests other than GetImages (`DescribeStream`, `GetDataEndpoint`, `ListFragments`, `ListStreams`), "+
 			"retries included, by the service's answer: `OK`, an error code, `HTTP` and a status, `deadline` if the answer did not come in time, or `error` if there was none.", "operation", "code"),
-		frames: f.counter("cvfeeder_frame_requests_total", "Requests for frames over NATS by outcome: answered with a picture that was fetched for it (`made`), "+
+		frames: f.counter("cvfeeder_frame_requests_total", "Requests for frames, over NATS and from the status page, by outcome: answered with a picture that was fetched for it (`made`), "+
 			"was already being fetched for another (`shared`) or had been fetched before (`cached`), or by the replica that has the stream (`forwarded`); "+
 			"refused because of `requests.rate` or `rate_per_asker` (`refused_rate`), of `requests.images_per_day` (`refused_daily`), or as too many frames are being made (`refused_busy`); "+
 			"`bad_request`; `misdirected`, when the answer is wanted on a subject that is no inbox; `failed`.", "outcome"),

@@ -46,7 +46,8 @@ type Config struct {
 	Delivery Delivery `yaml:"delivery"`
 	// Decoder is the limits of decoding pictures.
 	Decoder Decoder `yaml:"decoder"`
-	// Requests is the limits of requests for frames over NATS. Each process has its own.
+	// Requests is the limits of requests for frames, over NATS and from the status page. Each
+	// process has its own.
 	Requests Requests `yaml:"requests"`
 	// State is the directory for cursors, from which streams resume after a restart,
 	// unless NATS keeps them, and for what the embedded server stores; empty keeps
@@ -141,7 +142,7 @@ type Decoder struct {
 	MaxSize Size `yaml:"max_size"`
 }
 
-// Requests is the limits of requests for frames over NATS.
+// Requests is the limits of requests for frames, over NATS and from the status page.
 type Requests struct {
 	// Rate is how many requests for frames are answered in a second, from all askers
 	// together. A burst may have twice as many.

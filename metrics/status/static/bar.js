@@ -40,7 +40,8 @@ function showBar(all) {
     const counts = Object.entries(all.reason_counts).filter(([code]) => !own.has(code)).sort(([, a], [, b]) => b - a);
     for (const [code, n] of counts.slice(0, 3)) {
       const one = all.not_ready.find((line) => line.startsWith(`${code}: stream `));
-      lines.push({ code, text: `${count(n)} of ${count(all.totals.streams)} streams${one ? `. ${one.slice(code.length + 2)}` : ""}` });
+      const like = one ? `, such as ${one.slice(`${code}: stream `.length)}` : "";
+      lines.push({ code, text: `${count(n)} of ${count(all.totals.streams)} streams${like}` });
     }
   }
   const bar = $("notready");

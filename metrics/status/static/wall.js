@@ -106,21 +106,25 @@ function tile(name) {
     const [words, mark, kind] = states[s.state];
     element.className = `${kind}-state`;
     element.dataset.state = s.state;
-    element.title = s.reason;
     set(state, `${mark} ${words}`);
     set(age, s.newest ? `${span(s.freshness_seconds)} old` : "");
-    img.classList.toggle("old", !flowing.includes(s.state));
+    if (!flowing.includes(s.state)) {
+      img.classList.add("old");
+      element.title = s.reason;
+    }
     if (!flowing.includes(s.state) && img.hidden) set(none, words);
   };
   t.picture = (image, why, show) => {
-    if (!image) {
-      if (why) set(none, why);
-      none.hidden = !img.hidden && !why;
+    element.title = why;
+    if (!image) { // the last picture stays, paler
+      set(none, why || "Waiting for a frame …");
+      img.classList.add("old");
       return;
     }
     img.src = dataURL(image);
     img.alt = show === "frame" ? "The camera’s frame" : "What the model sees";
     img.hidden = false;
+    img.classList.toggle("old", !flowing.includes(t.state));
     none.hidden = true;
   };
   return t;
