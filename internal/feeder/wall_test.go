@@ -194,7 +194,8 @@ func TestSlotIsAskedForOnPurpose(t *testing.T) {
 	b.check()
 }
 
-// TestWallLoadsWhatIsInView: pictures are made only of the cameras that can be seen.
+// TestWallLoadsWhatIsInView: pictures are made only of the cameras that can be seen, and a
+// hidden tab loads nothing at all.
 func TestWallLoadsWhatIsInView(t *testing.T) {
 	b := newBrowser(t)
 	s := showStreams(t, 90)
@@ -220,6 +221,15 @@ func TestWallLoadsWhatIsInView(t *testing.T) {
 	b.do(chromedp.EmulateViewport(1280, 800), chromedp.Click(chromedp.CSS(`#shows [data-show="frame"]`)))
 	b.until("or the camera's frame", `document.querySelector("#wall img[src]").alt === "The camera’s frame" && location.search === "?sort=name&view=wall&show=frame"`)
 	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector("#wall a").click()`))
-	b.until("a click opens the camera", names+` === "camera-1" && document.querySelector(".detail") !== null && document.querySelector("#wall").hidden`)
+	b.until("a click opens the camera", names+` === "camera-1" && document.querySelector(".live img[src]") !== null && document.querySelector("#wall").hidden`)
+	// As if the tab were hidden: two polls later, nothing more has been loaded.
+	const requests = `performance.getEntriesByType("resource").length`
+	b.do(chromedp.Evaluate[chromedp.Void](`(() => { Object.defineProperty(document, "hidden", { value: true }); document.dispatchEvent(new Event("visibilitychange")); window.hid = Date.now() })()`))
+	b.until("what was under way has arrived", `Date.now() - hid > 1000`)
+	before := eval[int](b, requests)
+	b.until("two polls later", `Date.now() - hid > 5500`)
+	if after := eval[int](b, requests); after != before {
+		t.Errorf("%d requests of a hidden tab", after-before)
+	}
 	b.check()
 }
