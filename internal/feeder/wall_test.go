@@ -208,6 +208,7 @@ func TestWallLoadsWhatIsInView(t *testing.T) {
 	b.named("the wall")
 	tiles := eval[int](b, `[...document.querySelectorAll("#wall li")].filter((l) => l.getBoundingClientRect().top < innerHeight + 50).length`)
 	b.until("all that can be seen, but that one", fmt.Sprintf("%s === %d", loaded, tiles-1))
+	b.until("they are loaded again", `performance.getEntriesByType("resource").filter((r) => r.name.includes("/camera-1/thumbnail")).length >= 2`)
 	s.mu.Lock()
 	looked := slices.Compact(slices.Sorted(slices.Values(s.looked)))
 	s.looked = nil
