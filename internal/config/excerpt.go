@@ -3,23 +3,27 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
 
-	"github.com/goccy/go-yaml"
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 )
 
 // Excerpt returns what a config file has to say to get a stream and its outputs, and nothing
-// else, in YAML. Keys that have their default values are left out, but the name of a stream
-// that a prefix found takes the place of the prefix.
+// else, in YAML. Keys that have their default values are left out. The name of a stream that a
+// prefix found takes the place of the prefix.
 func (c *Config) Excerpt(s Stream) (string, error) {
-	if s.Prefix != "" {
-		s.Prefix, s.ARN = "", ""
-	}
+	s.Prefix = ""
 	if s.ARN != "" {
 		s.Name = ""
 	}
+	var text strings.Builder
 	var plain Stream
 	plain.SetDefaults(nil)
-	outputs := yaml.MapSlice{}
+	text.WriteString("streams:\n")
+	writeChanged(&text, "- ", s, plain)
+	text.WriteString("outputs:\n")
 	for _, name := range s.Outputs {
 		o, is := c.Outputs[name]
 		if !is {
@@ -32,30 +36,40 @@ func (c *Config) Excerpt(s Stream) (string, error) {
 			}
 			return ""
 		})
-		keys := changed(o, plain)
-		outputs = append(outputs, yaml.MapItem{Key: name, Value: append(yaml.MapSlice{{Key: "preset", Value: o.Preset}}, keys...)})
+		plain.Preset = "" // it is always there
+		fmt.Fprintf(&text, "  %s:\n", name)
+		writeChanged(&text, "    ", o, plain)
 	}
-	text, err := yaml.Marshal(yaml.MapSlice{
-		{Key: "streams", Value: []yaml.MapSlice{changed(s, plain)}},
-		{Key: "outputs", Value: outputs},
-	})
-	return string(text), err
+	return text.String(), nil
 }
 
-// changed returns the keys of a struct whose values are not those of another.
-func changed[T any](of, from T) yaml.MapSlice {
-	var keys yaml.MapSlice
+// writeChanged writes the keys of a struct whose values are not those of another. The first
+// line begins with indent, and the others with as many spaces.
+func writeChanged(text *strings.Builder, indent string, of, from any) {
 	v, w := reflect.ValueOf(of), reflect.ValueOf(from)
 	for i := range v.NumField() {
-		key := v.Type().Field(i).Tag.Get("yaml")
-		if key == "-" || key == "preset" || key == "" || reflect.DeepEqual(v.Field(i).Interface(), w.Field(i).Interface()) {
+		key, value := v.Type().Field(i).Tag.Get("yaml"), v.Field(i)
+		if key == "-" || reflect.DeepEqual(value.Interface(), w.Field(i).Interface()) {
 			continue
 		}
-		var value any = v.Field(i).Interface()
-		if of, is := value.(Request); is {
-			value = changed(of, w.Field(i).Interface().(Request))
+		if r, is := value.Interface().(Request); is {
+			fmt.Fprintf(text, "%s%s:\n", indent, key)
+			indent = strings.Repeat(" ", len(indent))
+			writeChanged(text, indent+"  ", r, w.Field(i).Interface())
+			continue
 		}
-		keys = append(keys, yaml.MapItem{Key: key, Value: value})
+		fmt.Fprintf(text, "%s%s: %s\n", indent, key, written(value))
+		indent = strings.Repeat(" ", len(indent))
 	}
-	return keys
+}
+
+// bare are the texts that need no quotation marks.
+var bare = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./:-]*$`)
+
+func written(v reflect.Value) string {
+	text := strictyaml.Format(v.Interface())
+	if v.Kind() == reflect.String && !bare.MatchString(text) || text == "" {
+		return strconv.Quote(text)
+	}
+	return text
 }

@@ -64,7 +64,7 @@ func (p *parts) handler(l net.Listener) http.Handler {
 		Streams: p.statuses, Waiting: p.waiting, Connections: p.broker.connections,
 		Health: p.watchdog.now, Busy: p.pipeline.Busy, Now: p.service.Now, At: p.service.At, ClockOffset: p.service.ClockOffset,
 		Picture: pictures.next, Frame: pictures.ofSlot,
-		FramePrice: status.FramePrice{Images: poll.FrameImages, Price: poll.FrameImages * cfg.Price.PerMillionImages / 1e6},
+		FramePrice: status.FramePrice{Images: poll.FrameImages, Price: poll.FrameImages * cfg.Price.PerMillionImages / 1e6, Currency: cfg.Price.Currency},
 		Config:     p.configs.of, Links: status.Links{Runbook: cfg.HTTP.Runbook, Grafana: cfg.HTTP.Grafana},
 	})
 	return web.Handler(web.Options{

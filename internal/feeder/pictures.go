@@ -27,8 +27,8 @@ import (
 const (
 	maxViews    = 4 // requests that wait for a picture at the same time, and as many of the wall
 	viewTime    = 15 * time.Second
-	smallTime   = 5 * time.Second // of the wall
-	viewSide    = 1280            // pixels
+	smallTime   = 12 * time.Second // of the wall: fragments may be ten seconds long
+	viewSide    = 1280             // pixels
 	smallSide   = 320
 	viewQuality = 85
 	maxSource   = 16 << 20 // bytes

@@ -79,7 +79,7 @@ func showStreams(t *testing.T, n int) *shown {
 			s.asked.Add(1)
 			return picture(r), nil
 		},
-		FramePrice: status.FramePrice{Images: 2, Price: 0.00002},
+		FramePrice: status.FramePrice{Images: 2, Price: 0.00002, Currency: "USD"},
 		Links:      status.Links{Runbook: "https://runbook.example/reasons", Grafana: "https://grafana.example/?stream={stream}"},
 		Config:     func(name string) (string, bool) { return "streams:\n- name: " + name + "\n", true },
 	})
@@ -172,7 +172,7 @@ func TestSlotIsAskedForOnPurpose(t *testing.T) {
 	b.until("and the stream to Grafana", `document.querySelector('a[href="https://grafana.example/?stream=camera-1"]') !== null`)
 	b.do(chromedp.Evaluate[chromedp.Void](`(() => { const r = document.querySelectorAll(".slots rect")[30].getBoundingClientRect();
 		document.querySelector(".slider").dispatchEvent(new MouseEvent("click", { clientX: r.x + r.width / 2, clientY: r.y + r.height / 2, bubbles: true })) })()`))
-	b.until("a cell is chosen", `document.querySelector(".slider").ariaValueNow === "30" && document.querySelector(".pick button").textContent === "Ask Kinesis for its picture (2 images, $0.00002)"`)
+	b.until("a cell is chosen", `document.querySelector(".slider").ariaValueNow === "30" && document.querySelector(".pick button").textContent === "Ask Kinesis for its picture (2 images, 0.00002 USD)"`)
 	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector(".slider").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }))`))
 	b.until("or the next one", `document.querySelector(".slider").ariaValueNow === "31"`)
 	if n := s.asked.Load(); n != 0 {

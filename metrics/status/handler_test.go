@@ -50,7 +50,7 @@ func testOptions(t *testing.T) Options {
 			}
 			return pictureOf(ctx, r)
 		},
-		FramePrice: FramePrice{Images: 2, Price: 0.00002},
+		FramePrice: FramePrice{Images: 2, Price: 0.00002, Currency: "USD"},
 		Links:      Links{Runbook: "https://runbook.example/", Grafana: "https://grafana.example/{stream}"},
 		Config:     func(stream string) (string, bool) { return "streams:\n- name: " + stream + "\n", stream == "cam-1" },
 	}
@@ -217,7 +217,7 @@ func TestOverview(t *testing.T) {
 		`"version":"v1"`, `"mode":"live"`, `"ready":false`, `"not_ready":["clock_behind: `, `"refused: stream door: `, `"reasons":[{"code":"clock_behind","text":"`, `(by 40 s)","since":"2026-01-02T03:04:05.000Z"}]`,
 		`"reason_counts":{"clock_behind":1,"gaps":1,"refused":1}`, `"workers_busy_ratio":0.97`,
 		`"clock_offset_seconds":-40.12`,
-		`"frame_request":{"images":2,"price":0.00002},"links":{"runbook":"https://runbook.example/","grafana":"https://grafana.example/{stream}"}`,
+		`"frame_request":{"images":2,"price":0.00002,"currency":"USD"},"links":{"runbook":"https://runbook.example/","grafana":"https://grafana.example/{stream}"}`,
 		`"nats":{"url":"nats://localhost","connected":true,"connections":[{"name":"data","connected":true,"reconnects":2}]}`,
 		`"streams":4`, `"published":8`,
 	} {

@@ -72,8 +72,9 @@ type Options struct {
 // A FramePrice is what a frame on request costs.
 type FramePrice struct {
 	// Images are those that the service bills, and Price what they cost in all.
-	Images int     `json:"images"`
-	Price  float64 `json:"price"`
+	Images   int     `json:"images"`
+	Price    float64 `json:"price"`
+	Currency string  `json:"currency"`
 }
 
 // Links are the addresses of pages elsewhere, "" for none.

@@ -111,4 +111,4 @@ export class Slots {
 }
 
 // priceText says what the frame of a slot costs.
-export const priceText = (p) => `${p.images} images${p.price ? `, $${p.price.toFixed(8).replace(/0+$/, "")}` : ""}`;
+export const priceText = (p) => `${p.images} images${p.price ? `, ${p.price.toFixed(8).replace(/0+$/, "")} ${p.currency}` : ""}`;
