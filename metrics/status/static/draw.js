@@ -10,7 +10,7 @@ export function svg(tag, attributes = {}, ...children) {
 
 // Cells without a loss are low, the others fill the height: gaps show by their shape as
 // well as by their colour.
-const low = new Set(["P", "_"]);
+const low = new Set(["P", "W", "_"]);
 
 function cell(letter, x, y, width) {
   return low.has(letter)
@@ -79,7 +79,7 @@ function tipText(el, x, y) {
   if (!cells[i]) return "";
   const begin = Date.parse(from) + i * seconds * 1000;
   const time = el.geometry ? clock(begin, 3) : `${clock(begin)} to ${clock(begin + seconds * 1000)}`;
-  const worst = el.geometry || cells[i] === "P" || cells[i] === "_" || cells[i] === "-" ? "" : "slots lost: ";
+  const worst = el.geometry || "PW_-".includes(cells[i]) ? "" : "slots lost: ";
   return `${time}\n${worst}${outcomes[cells[i]][1]}`;
 }
 
