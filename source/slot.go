@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -69,9 +70,20 @@ func ParseSlot(text string) (Slot, error) {
 // Add returns the instant d later, truncated to whole milliseconds.
 func (s Slot) Add(d time.Duration) Slot { return s + Slot(d.Milliseconds()) }
 
-// Sub returns the time from other to s.
+// maxApart is the most that a [time.Duration] holds, 292 years.
+const maxApart = Slot(math.MaxInt64 / int64(time.Millisecond))
+
+// Sub returns the time from other to s. Like [time.Time.Sub], it returns the longest
+// duration, or its negative, if they are further apart than a duration can be.
 func (s Slot) Sub(other Slot) time.Duration {
-	return time.Duration(s-other) * time.Millisecond
+	apart := s - other
+	switch {
+	case s > other && (apart < 0 || apart > maxApart):
+		apart = maxApart
+	case s < other && (apart > 0 || apart < -maxApart):
+		apart = -maxApart
+	}
+	return time.Duration(apart) * time.Millisecond
 }
 
 // String returns the slot in RFC 3339 with milliseconds: 2026-01-02T03:04:05.200Z.

@@ -69,3 +69,25 @@ func FuzzParseSlot(f *testing.F) {
 		}
 	})
 }
+
+// TestSubIsBounded: slots that are further apart than a duration can be are not close
+// together, or in the wrong order.
+func TestSubIsBounded(t *testing.T) {
+	const most = time.Duration(math.MaxInt64/int64(time.Millisecond)) * time.Millisecond
+	for _, tc := range []struct {
+		s, other source.Slot
+		want     time.Duration
+	}{
+		{5, 3, 2 * time.Millisecond},
+		{3, 5, -2 * time.Millisecond},
+		{17_673_552_607_355, 1_767_355_200_000, most},
+		{1_767_355_200_000, 17_673_552_607_355, -most},
+		{math.MaxInt64, math.MinInt64, most},
+		{math.MinInt64, math.MaxInt64, -most},
+		{0, math.MinInt64, most},
+	} {
+		if got := tc.s.Sub(tc.other); got != tc.want {
+			t.Errorf("%d - %d: %v, want %v", tc.s, tc.other, got, tc.want)
+		}
+	}
+}

@@ -19,6 +19,7 @@ func FuzzParseImagesQuery(f *testing.F) {
 		`{"Format":"JPEG","ImageSelectorType":"SERVER_TIMESTAMP","StartTimestamp":1767355200,"EndTimestamp":1767355260.2,"SamplingInterval":200}`,
 		`{"Format":"PNG","ImageSelectorType":"PRODUCER_TIMESTAMP","StartTimestamp":-1e-3,"EndTimestamp":0,"WidthPixels":3840,"HeightPixels":1,"MaxResults":100}`,
 		`{"Format":"JPEG","FormatConfig":{"JPEGQuality":"x"},"StartTimestamp":1e308,"EndTimestamp":null}`,
+		`{"Format":"JPEG","ImageSelectorType":"SERVER_TIMESTAMP","StartTimestamp":1767355200,"EndTimestamp":17673552607.35522,"SamplingInterval":200}`,
 		`{"Format":[],"MaxResults":1e99}`, `[]`, `null`, ``, `{"`,
 	} {
 		f.Add([]byte(seed))
