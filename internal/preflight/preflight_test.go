@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -252,22 +253,20 @@ func TestCPUTimeOnABusyMachine(t *testing.T) {
 	}
 	alone := measured()
 	var busy sync.WaitGroup
-	stop := make(chan struct{})
+	var stop atomic.Bool
 	for range 4 * runtime.GOMAXPROCS(0) {
 		busy.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for n := 0; !stop.Load(); n++ {
+				_ = n
 			}
 		})
 	}
 	crowded := measured()
-	close(stop)
+	stop.Store(true)
 	busy.Wait()
-	if crowded > 5*alone/2 {
+	// By the clock it would be thirty times as long. A core that is shared by two threads
+	// makes each of them slower.
+	if crowded > 8*alone {
 		t.Errorf("%v alone, %v on a busy machine", alone, crowded)
 	}
 }
