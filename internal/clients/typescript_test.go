@@ -11,9 +11,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 const typescript = "../../clients/typescript"
@@ -23,6 +30,7 @@ func TestTypeScriptClient(t *testing.T) {
 	dir := buildTypeScript(t)
 	t.Run("own tests", func(t *testing.T) { runTypeScriptTests(t, dir) })
 	t.Run("package", func(t *testing.T) { usePackage(t, dir) })
+	t.Run("credentials", func(t *testing.T) { signIn(t, dir) })
 	t.Run("browser", func(t *testing.T) { readInBrowser(t, dir) })
 }
 
@@ -50,6 +58,46 @@ func runTypeScriptTests(t *testing.T, dir string) {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
 	checkConformance(t, "TypeScript", passed)
+}
+
+// signIn lets the client read as a user whose credentials are a JWT and a key, and who may
+// subscribe to tensors only.
+func signIn(t *testing.T, dir string) {
+	op := natstest.NewOperator(t)
+	creds := func(name string, limit func(*jwt.UserClaims)) string {
+		return natstest.WriteFile(t, filepath.Join(t.TempDir(), name+".creds"), op.Creds(t, name, limit))
+	}
+	nc, err := nats.Connect(op.URL, nats.UserCredentials(creds("feeder", func(*jwt.UserClaims) {})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	const program = `
+import { latest } from "cvfeeder";
+const [servers, credentialsFile] = process.argv.slice(2);
+const t = await latest("cvf.t.>", { servers, credentialsFile, timeout: 30000 });
+console.log(t.stream, t.shape.join());
+`
+	file := natstest.WriteFile(t, filepath.Join(dir, "signin.mjs"), []byte(program))
+	reader := creds("reader", func(c *jwt.UserClaims) { c.Sub.Allow.Add("cvf.t.>") })
+	m := example("cam-1", transform.Float32)
+	var publishing sync.WaitGroup
+	read := make(chan struct{})
+	defer publishing.Wait()
+	defer close(read)
+	publishing.Go(func() {
+		for {
+			select {
+			case <-read:
+				return
+			case <-time.After(100 * time.Millisecond):
+				_ = nc.PublishMsg(&nats.Msg{Subject: m.Subject, Header: nats.Header(m.Header), Data: m.Data})
+			}
+		}
+	})
+	if got := run(t, dir, "node", file, op.URL, reader); got != "cam-1 1,3,1,2\n" {
+		t.Errorf("the reader has %q", got)
+	}
 }
 
 // usePackage packs the package as it would be published, and compiles the programs of its
