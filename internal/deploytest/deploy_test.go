@@ -23,8 +23,8 @@ import (
 
 const docker = "../../docker"
 
-// drain is the time that cvfeeder needs to finish what is in flight, with a margin.
-const drain = 15 * time.Second
+// drain is within what cvfeeder ends, whatever hangs.
+const drain = 25 * time.Second
 
 // tool returns the path in an environment variable that "make test" sets.
 func tool(t *testing.T, variable string) string {
@@ -111,6 +111,18 @@ type object struct {
 	} `yaml:"metadata"`
 	Data map[string]string `yaml:"data"`
 	Spec struct {
+		Replicas  int    `yaml:"replicas"`
+		Unhealthy string `yaml:"unhealthyPodEvictionPolicy"`
+		Egress    []struct {
+			To []struct {
+				Block struct {
+					CIDR string `yaml:"cidr"`
+				} `yaml:"ipBlock"`
+			} `yaml:"to"`
+			Ports []struct {
+				Port int `yaml:"port"`
+			} `yaml:"ports"`
+		} `yaml:"egress"`
 		Selector struct {
 			MatchLabels map[string]string `yaml:"matchLabels"`
 		} `yaml:"selector"`
@@ -122,10 +134,14 @@ type object struct {
 				Labels map[string]string `yaml:"labels"`
 			} `yaml:"metadata"`
 			Spec struct {
-				ServiceAccountName string      `yaml:"serviceAccountName"`
-				Grace              int         `yaml:"terminationGracePeriodSeconds"`
-				InitContainers     []container `yaml:"initContainers"`
-				Containers         []container `yaml:"containers"`
+				ServiceAccountName string `yaml:"serviceAccountName"`
+				Grace              int    `yaml:"terminationGracePeriodSeconds"`
+				Spread             []struct {
+					Key    string `yaml:"topologyKey"`
+					Unless string `yaml:"whenUnsatisfiable"`
+				} `yaml:"topologySpreadConstraints"`
+				InitContainers []container `yaml:"initContainers"`
+				Containers     []container `yaml:"containers"`
 			} `yaml:"spec"`
 		} `yaml:"template"`
 	} `yaml:"spec"`
@@ -154,13 +170,41 @@ type container struct {
 	} `yaml:"resources"`
 }
 
+// withComponent returns a directory with an overlay and a component, as a user puts them
+// together.
+func withComponent(t *testing.T, overlay, component string) string {
+	t.Helper()
+	dir := t.TempDir()
+	path := func(name string) string {
+		abs, err := filepath.Abs(filepath.Join(docker, "kubernetes", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		relative, err := filepath.Rel(dir, abs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return relative
+	}
+	text := fmt.Sprintf("resources: [%s]\ncomponents: [%s]\n", path("overlays/"+overlay), path("components/"+component))
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // TestManifests builds each overlay and checks its objects against the schemas of two
-// versions of Kubernetes: the oldest that has sidecars, and the newest.
+// versions of Kubernetes: the oldest that has sidecars, and the newest. Without the component
+// for Prometheus, an overlay has only kinds that every cluster knows.
 func TestManifests(t *testing.T) {
 	kustomize, python := tool(t, "CVFEEDER_KUSTOMIZE"), tool(t, "CVFEEDER_PYTHON")
 	for _, overlay := range []string{"standalone", "sidecar", "leaf"} {
 		t.Run(overlay, func(t *testing.T) {
-			built := command(t, nil, kustomize, "build", filepath.Join(docker, "kubernetes/overlays", overlay))
+			plain := command(t, nil, kustomize, "build", filepath.Join(docker, "kubernetes/overlays", overlay))
+			if bytes.Contains(plain, []byte("monitoring.coreos.com")) {
+				t.Error("without the Prometheus operator, it cannot be applied")
+			}
+			built := command(t, nil, kustomize, "build", withComponent(t, overlay, "podmonitor"))
 			var objects []object
 			var files []string
 			for i, text := range bytes.Split(built, []byte("\n---\n")) {
@@ -225,6 +269,11 @@ func checkObjects(t *testing.T, objects []object) {
 	if got := time.Duration(pod.Spec.Grace) * time.Second; got < drain {
 		t.Errorf("the pod is killed after %v, before cvfeeder has finished", got)
 	}
+	if got := kinds["PodDisruptionBudget"].Spec.Unhealthy; got != "AlwaysAllow" {
+		t.Errorf("while NATS is away, no node can be drained: unhealthyPodEvictionPolicy is %q", got)
+	}
+	checkSpread(t, kinds["Deployment"])
+	checkEgress(t, kinds["NetworkPolicy"])
 	names := map[string]bool{}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		names[c.Name] = true
@@ -232,6 +281,38 @@ func checkObjects(t *testing.T, objects []object) {
 	}
 	if !names["cvfeeder"] {
 		t.Errorf("the pod has no cvfeeder, but %v", names)
+	}
+}
+
+// checkSpread checks that replicas do not share a node.
+func checkSpread(t *testing.T, deployment object) {
+	t.Helper()
+	if deployment.Spec.Replicas < 2 {
+		return
+	}
+	for _, c := range deployment.Spec.Template.Spec.Spread {
+		if c.Key == "kubernetes.io/hostname" && c.Unless == "DoNotSchedule" {
+			return
+		}
+	}
+	t.Errorf("%d replicas may share a node", deployment.Spec.Replicas)
+}
+
+// checkEgress checks that names can be resolved wherever that is done, and that the agent of
+// EKS Pod Identity can be reached.
+func checkEgress(t *testing.T, policy object) {
+	t.Helper()
+	names, identity := false, false
+	for _, rule := range policy.Spec.Egress {
+		for _, port := range rule.Ports {
+			names = names || port.Port == 53 && len(rule.To) == 0
+			for _, to := range rule.To {
+				identity = identity || port.Port == 80 && to.Block.CIDR == "169.254.170.23/32"
+			}
+		}
+	}
+	if !names || !identity {
+		t.Errorf("egress of names: %t, to EKS Pod Identity: %t", names, identity)
 	}
 }
 
