@@ -326,10 +326,11 @@ func (s *Stream) notFound(ctx context.Context, err error) error {
 
 func (s *Stream) input(w poll.Window) *media.GetImagesInput {
 	// The documents do not say whether a range includes its end. A millisecond more has the
-	// image of the last slot either way, and no other.
-	end := w.End
-	if end.Sub(w.Start) < poll.MaxWindow {
-		end++
+	// image of the last slot either way, and must not have another.
+	end, wider := w.End, w
+	wider.End++
+	if end.Sub(w.Start) < poll.MaxWindow && wider.Slots() == w.Slots() {
+		end = wider.End
 	}
 	in := &media.GetImagesInput{
 		StreamName:        s.name(),
