@@ -120,6 +120,7 @@ func (s Scout) next(ctx context.Context, last Fragment, within time.Duration) (F
 	f := Fragment{First: edge.Add(resolution)}
 	// The next fragment may begin right after the edge, or up to a frame before it, and a
 	// window that begins after the fragment does not find it.
+	// Nor does a window of less than a second, at times.
 	look := poll.Window{Start: edge.Add(-time.Second) + 1, End: edge.Add(within) + 1, Interval: time.Second}
 	if err := pacing.Sleep(ctx, last.Seen.Add(usual-2*lookPause).Sub(source.SlotAt(s.Now()))); err != nil {
 		return f, err
@@ -145,18 +146,17 @@ func (s Scout) next(ctx context.Context, last Fragment, within time.Duration) (F
 			return f, err
 		}
 	}
-	end, atOnce, err := s.last(ctx, f.First)
+	end, atOnce, err := s.last(ctx, look.Start)
 	f.Last = end
 	// If it was not looked for as often as that, it may be two.
 	f.whole = atOnce && (f.Seen.Sub(f.Hidden) < f.Length() || f.Length() <= usual+resolution)
 	return f, err
 }
 
-// last returns the last slot that is visible now of the media that begins at from, and whether
-// that became visible at once: if more has become visible while it was looked for, that is
-// some of the next fragment, too.
-func (s Scout) last(ctx context.Context, from source.Slot) (last source.Slot, atOnce bool, err error) {
-	start := from.Add(-time.Second) // windows of less than a second are sometimes rejected
+// last returns the last slot that is visible now of the media that begins after start, and
+// whether that became visible at once: if more has become visible while it was looked for, that
+// is some of the next fragment, too.
+func (s Scout) last(ctx context.Context, start source.Slot) (last source.Slot, atOnce bool, err error) {
 	for atOnce = true; ; atOnce = false {
 		var more bool
 		last, more, err = s.bisect(ctx, start)
