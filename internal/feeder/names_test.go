@@ -42,7 +42,7 @@ func TestNamesOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := regexp.MustCompile(`.*` + told + `.*`).FindString(log.String())
-	if !strings.Contains(line, `="refused: AWS does not know the access key`) || strings.Count(line, "cam-2") != 1 {
+	if !strings.Contains(line, `err="AWS does not know the access key`) || strings.Count(line, "cam-2") != 1 {
 		t.Errorf("the log says %q in\n%s", line, log)
 	}
 

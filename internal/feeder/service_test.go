@@ -94,8 +94,8 @@ func (a *asking) published(stream string) time.Time {
 	for tick := time.NewTicker(50 * time.Millisecond); ; <-tick.C {
 		var states []streamState
 		m := a.request(frames.StreamsSubject, fmt.Sprintf(`{"stream": %q}`, stream))
-		if m.Header.Get(micro.ErrorCodeHeader) == frames.CodeNotFound {
-			continue // the stream has not begun
+		if code := m.Header.Get(micro.ErrorCodeHeader); code == frames.CodeNotFound || code == frames.CodeBusy {
+			continue // the stream has not begun, or this asks too often
 		}
 		if err := json.Unmarshal(m.Data, &states); err != nil {
 			a.t.Errorf("%v: %v", m.Header, err)

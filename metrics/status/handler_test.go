@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -272,10 +273,10 @@ func TestPictures(t *testing.T) {
 // second, and a large frame is not shown.
 func TestWallIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		made := 0
+		var made atomic.Int64
 		opts := testOptions(t)
 		opts.Picture = func(_ context.Context, r PictureRequest) (Picture, error) {
-			made++
+			made.Add(1)
 			time.Sleep(300 * time.Millisecond)
 			p := Picture{Tensor: &Image{Data: make([]byte, 10<<10)}, Source: &Image{Data: make([]byte, thumbnailFrame)}}
 			if r.Stream == "large" {
@@ -294,21 +295,21 @@ func TestWallIsBounded(t *testing.T) {
 			})
 		}
 		looking.Wait()
-		if made != 1 {
-			t.Errorf("%d pictures for 20 viewers", made)
+		if n := made.Load(); n != 1 {
+			t.Errorf("%d pictures for 20 viewers", n)
 		}
 		if w := ask(t, wall, "/api/streams/large/thumbnail?output=a&show=frame"); !strings.Contains(w.Body.String(), "larger than the wall shows") {
 			t.Errorf("%.100s", w.Body)
 		}
-		made = 0
+		made.Store(0)
 		begin := time.Now()
 		for i := 0; time.Since(begin) < 10*time.Second; i++ {
 			looking.Go(func() { ask(t, wall, fmt.Sprintf("/api/streams/cam-%d/thumbnail?output=a&show=frame", i)) })
 			time.Sleep(10 * time.Millisecond)
 		}
 		looking.Wait()
-		if made > 11*thumbnailRate || made < 9*thumbnailRate {
-			t.Errorf("%d pictures in 10 s", made)
+		if n := made.Load(); n > 11*thumbnailRate || n < 9*thumbnailRate {
+			t.Errorf("%d pictures in 10 s", n)
 		}
 		if h.small.bytes > thumbnailBytes || len(h.small.kept) > 20 {
 			t.Errorf("%d bytes of %d pictures are kept", h.small.bytes, len(h.small.kept))
