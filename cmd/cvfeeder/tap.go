@@ -37,7 +37,7 @@ there are. The age of a tensor is the time from its slot until it came.`,
 			}
 			seen, err := tap.Run(cmd.Context(), o)
 			if err != nil {
-				return feeder.Refused(err)
+				return err
 			}
 			_, err = fmt.Fprintln(cmd.ErrOrStderr(), seen)
 			return err

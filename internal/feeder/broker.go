@@ -66,7 +66,7 @@ func (b *broker) close(ctx context.Context) error {
 	defer b.shutdown()
 	err := b.conn.Close(closing)
 	if denied := b.conn.Denied(); denied != nil && !b.granted.Load() {
-		return Refused(denied)
+		return denied
 	}
 	if err != nil {
 		b.log.Warn("the last messages may not have arrived", "err", err)
@@ -134,7 +134,7 @@ func (b *broker) check(ctx context.Context, needs preflight.Needs) error {
 	}
 	switch {
 	case errors.Is(err, dial.ErrRefused):
-		return Refused(err)
+		return err
 	case err != nil && ctx.Err() == nil:
 		b.log.Warn("the NATS permissions are not checked", "err", err)
 	case err == nil:

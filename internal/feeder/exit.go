@@ -29,16 +29,8 @@ func (e *ExitError) Unwrap() error { return e.Err }
 // Usage marks err as wrong usage or a wrong config.
 func Usage(err error) error { return &ExitError{ExitUsage, err} }
 
-// Refused marks err with [ExitRefused] where it says that AWS or NATS has refused the
-// credentials or a permission. It returns other errors as they are.
-func Refused(err error) error {
-	if errors.Is(err, source.ErrRefused) || errors.Is(err, dial.ErrRefused) {
-		return &ExitError{ExitRefused, err}
-	}
-	return err
-}
-
-// ExitCode returns the exit code that err leads to: 0 for nil.
+// ExitCode returns the exit code that err leads to: 0 for nil, and [ExitRefused] where it says
+// that AWS or NATS has refused the credentials or a permission, wherever that was noticed.
 func ExitCode(err error) int {
 	var exit *ExitError
 	switch {
@@ -46,6 +38,8 @@ func ExitCode(err error) int {
 		return 0
 	case errors.As(err, &exit):
 		return exit.Code
+	case errors.Is(err, source.ErrRefused), errors.Is(err, dial.ErrRefused):
+		return ExitRefused
 	}
 	return ExitFailed
 }

@@ -261,7 +261,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	f.Log.Info("running", "version", Version(), "streams", len(f.Config.Streams), "cores", p.cores.Limit(), "http", r.HTTP, "nats", p.broker.url)
 	p.opened.Store(true)
 	if err := p.pipeline.Run(ctx, streams, follow); err != nil {
-		return Refused(err)
+		return err
 	}
 	f.Log.Info("stopped")
 	return nil
@@ -271,7 +271,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 // beginning and what the pipeline is to follow.
 func (f *Feeder) open(ctx context.Context, p *parts, b *builder) ([]pipeline.Stream, followFunc, error) {
 	if err := checkCredentials(ctx, p.service, f.Log); err != nil {
-		return nil, nil, Refused(err)
+		return nil, nil, err
 	}
 	b.learnTime(ctx)
 	streams, err := b.named()
@@ -280,7 +280,7 @@ func (f *Feeder) open(ctx context.Context, p *parts, b *builder) ([]pipeline.Str
 	}
 	follow, err := f.follow(ctx, p, b)
 	if err != nil {
-		return nil, nil, Refused(err)
+		return nil, nil, err
 	}
 	if err := p.outlet.open(ctx); err != nil {
 		return nil, nil, startError(ctx, err)

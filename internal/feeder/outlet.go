@@ -282,5 +282,5 @@ func startError(ctx context.Context, err error) error {
 	case errors.Is(err, dial.ErrStream), errors.Is(err, errRange):
 		return Usage(err)
 	}
-	return Refused(err)
+	return err
 }

@@ -46,33 +46,29 @@ func TestPayloadLimit(t *testing.T) {
 	}
 }
 
-// TestStartError: what the config does not mend is no wrong usage.
+// TestStartError: what the config does not mend is no wrong usage, and where the run was ended
+// meanwhile, the cause of that decides.
 func TestStartError(t *testing.T) {
-	ended, end := context.WithCancelCause(t.Context())
-	cause := errors.New("the cause")
-	end(cause)
+	denied := &dial.PermissionError{Missing: []dial.Permission{{Verb: "publish", Subject: "x"}}}
 	for _, tt := range []struct {
-		err   error
-		ended bool
-		code  int
+		err, ended error
+		code       int
 	}{
-		{fmt.Errorf("x: %w", dial.ErrStream), false, ExitUsage},
-		{fmt.Errorf("x: %w", errRange), false, ExitUsage},
-		{&dial.PermissionError{Missing: []dial.Permission{{Verb: "publish", Subject: "x"}}}, false, ExitRefused},
-		{dial.ErrNotConnected, false, 0},
-		{dial.ErrStream, true, 0},
+		{fmt.Errorf("x: %w", dial.ErrStream), nil, ExitUsage},
+		{fmt.Errorf("x: %w", errRange), nil, ExitUsage},
+		{denied, nil, ExitRefused},
+		{dial.ErrNotConnected, nil, ExitFailed},
+		{dial.ErrStream, errors.New("the cause"), ExitFailed},
+		{dial.ErrStream, denied, ExitRefused},
 	} {
-		ctx := t.Context()
-		if tt.ended {
-			ctx = ended
+		ctx, end := context.WithCancelCause(t.Context())
+		if tt.ended != nil {
+			end(tt.ended)
 		}
 		err := startError(ctx, tt.err)
-		code := 0
-		if exit := (*ExitError)(nil); errors.As(err, &exit) {
-			code = exit.Code
-		}
-		if code != tt.code || tt.ended && !errors.Is(err, cause) {
-			t.Errorf("%v: %v with the code %d", tt.err, err, code)
+		end(nil)
+		if code := ExitCode(err); code != tt.code || tt.ended != nil && !errors.Is(err, tt.ended) {
+			t.Errorf("%v, ended by %v: %v with the code %d", tt.err, tt.ended, err, code)
 		}
 	}
 }
