@@ -226,14 +226,18 @@ func bin(t *testing.T) string {
 	return dir
 }
 
+// apart are the options of unshare for a network of one's own, and for processes that end with
+// the first of them.
+var apart = []string{"--map-root-user", "--net", "--pid", "--fork", "--kill-child"}
+
 // TestCommands runs the commands of the manual in their order, each document in a network
 // namespace of its own. So each does what it says with the ports that it names.
 func TestCommands(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a quarter of a minute")
 	}
-	if out, err := exec.Command("unshare", "--map-root-user", "--net", "ip", "link").CombinedOutput(); err != nil {
-		t.Skipf("there are no network namespaces for this user: %v %s", err, out)
+	if out, err := exec.Command("unshare", append(slices.Clone(apart), "ip", "link", "set", "lo", "up")...).CombinedOutput(); err != nil {
+		t.Skipf("there are no namespaces for this user: %v %s", err, out)
 	}
 	dir := bin(t)
 	top, err := filepath.Abs(root)
@@ -280,7 +284,7 @@ func namespaced(t *testing.T, dir string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "unshare", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "bash", "commands.sh")
+	cmd := exec.CommandContext(ctx, "unshare", append(slices.Clone(apart), "bash", "commands.sh")...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+filepath.Join(dir, "client"))
 	cmd.WaitDelay = 5 * time.Second
