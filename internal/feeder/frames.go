@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
-	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
@@ -120,7 +119,7 @@ func streamStates(states []pipeline.State, name string, now time.Time) ([]stream
 }
 
 func stateOf(s pipeline.State, now time.Time) streamState {
-	shown := metrics.Stream{Stats: s.Stats, Trail: s.Feed.Trail}
+	shown := metricOf(&s)
 	state := streamState{
 		Stream: s.Name, Interval: s.Grid.Interval().String(), Cursor: s.Stats.Cursor.String(),
 		Freshness: shown.Freshness(now).Seconds(), Lag: s.Feed.Lag.Seconds(), Overlap: s.Feed.Overlap.Seconds(),

@@ -45,10 +45,15 @@ func (p *parts) lacks() metrics.Cores {
 // metricsOf returns the states of streams as the metrics show them.
 func metricsOf(states []pipeline.State) []metrics.Stream {
 	all := make([]metrics.Stream, len(states))
-	for i, s := range states {
-		all[i] = metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail}
+	for i := range states {
+		all[i] = metricOf(&states[i])
 	}
 	return all
+}
+
+// metricOf returns the state of a stream as the metrics show it.
+func metricOf(s *pipeline.State) metrics.Stream {
+	return metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail}
 }
 
 // handler serves the status page, metrics and health.
@@ -101,7 +106,7 @@ func (p *parts) statuses() []status.Stream {
 			continue // it was removed this very moment
 		}
 		all = append(all, status.Stream{
-			Stream:   metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail},
+			Stream:   metricOf(s),
 			Interval: s.Grid.Interval(), Grace: s.Grace, To: s.To, History: history,
 			Outputs: func() []status.Output { return outputsOf(routes) },
 		})
