@@ -70,6 +70,9 @@ func NewRates(all, perAsker int) *Rates {
 	return &Rates{perAsker: perAsker, all: limiter(all), askers: map[string]*rate.Limiter{}}
 }
 
+// unused returns the same limits, of which nothing has been taken.
+func (r *Rates) unused() *Rates { return NewRates(int(r.all.Limit()), r.perAsker) }
+
 func limiter(perSecond int) *rate.Limiter { return rate.NewLimiter(rate.Limit(perSecond), 2*perSecond) }
 
 // Take counts a request, or returns which limit it goes beyond.

@@ -63,12 +63,9 @@ type Options struct {
 	Concurrent int
 	// Timeout is how long a frame may take. Default: 15s.
 	Timeout time.Duration
-	// Rate is how many requests for frames are answered in a second, from all askers
-	// together, and RatePerAsker from each. A burst may have twice as many. Further
-	// requests are refused. The same holds for requests for the state of the streams, which
-	// are counted apart. Defaults: [DefaultRate] and [DefaultRatePerAsker].
-	Rate, RatePerAsker int
-	// Rates, if set, are used instead, and may be shared with others.
+	// Rates are the limits on requests for frames, beyond which these are refused. The same
+	// limits hold for requests for the state of the streams, which are counted apart. Default:
+	// [DefaultRate] and [DefaultRatePerAsker].
 	Rates *Rates
 	// Observe, if set, is told of each request for a frame that Frame was not called for.
 	Observe func(Outcome)
@@ -103,9 +100,8 @@ func serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultAnswerTime
 	}
-	o.Rate, o.RatePerAsker = cmp.Or(o.Rate, DefaultRate), cmp.Or(o.RatePerAsker, DefaultRatePerAsker)
 	if o.Rates == nil {
-		o.Rates = NewRates(o.Rate, o.RatePerAsker)
+		o.Rates = NewRates(DefaultRate, DefaultRatePerAsker)
 	}
 	o.ReplyPrefix = cmp.Or(o.ReplyPrefix, publish.DefaultReplyPrefix)
 	if o.Observe == nil {
@@ -125,7 +121,7 @@ func serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	}
 	s := &service{
 		opts: o, on: on, slots: make(chan struct{}, o.Concurrent),
-		rates: o.Rates, questions: NewRates(o.Rate, o.RatePerAsker),
+		rates: o.Rates, questions: o.Rates.unused(),
 		misdirected: pacing.Outage{Every: time.Minute},
 	}
 	if o.Names != nil {

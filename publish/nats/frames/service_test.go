@@ -116,7 +116,7 @@ func TestServiceAnswers(t *testing.T) {
 // TestStreamsAreRated: the state of thousands of streams is megabytes, so it is not told to
 // one asker without end. Frames have a rate of their own.
 func TestStreamsAreRated(t *testing.T) {
-	nc, _ := serve(t, embedded.Options{}, frames.Options{Frame: frameOf, Rate: 2, RatePerAsker: 1})
+	nc, _ := serve(t, embedded.Options{}, frames.Options{Frame: frameOf, Rates: frames.NewRates(2, 1)})
 	refused := 0
 	for range 20 {
 		m := request(t, nc, frames.StreamsSubject, "")
@@ -231,7 +231,7 @@ func TestServiceIsBounded(t *testing.T) {
 	var making, most atomic.Int32
 	begun, finish := make(chan struct{}, 10), make(chan struct{})
 	nc, end := serve(t, embedded.Options{}, frames.Options{
-		Rate: 1000, RatePerAsker: 1000,
+		Rates: frames.NewRates(1000, 1000),
 		Frame: func(ctx context.Context, r frames.Request, answer func(publish.Message) error) error {
 			most.Store(max(most.Load(), making.Add(1)))
 			defer making.Add(-1)
@@ -427,7 +427,7 @@ func TestServiceKeepsToRates(t *testing.T) {
 	outcomes := map[frames.Outcome]int{}
 	made := 0
 	nc, _ := serve(t, embedded.Options{}, frames.Options{
-		Rate: 30, RatePerAsker: 2, Concurrent: 100,
+		Rates: frames.NewRates(30, 2), Concurrent: 100,
 		Frame: func(ctx context.Context, r frames.Request, answer func(publish.Message) error) error {
 			mu.Lock()
 			made++
