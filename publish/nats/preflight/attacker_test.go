@@ -176,7 +176,7 @@ func newHouse(t *testing.T, url func(string) string) *house {
 	service := conntest.Dial(t, dial.Options{URL: url("feeder")})
 	go func() {
 		done <- frames.Serve(ctx, service, frames.Options{
-			Rate: 10_000, RatePerAsker: 10_000, Names: func() []string { return []string{"cam-1"} },
+			Rates: frames.NewRates(10_000, 10_000), Names: func() []string { return []string{"cam-1"} },
 			Frame: func(_ context.Context, r frames.Request, answer func(publish.Message) error) error {
 				return answer(publish.Message{Header: map[string][]string{"Cvf-Stream": {r.Stream}}, Data: []byte("a picture")})
 			},
