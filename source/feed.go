@@ -52,6 +52,8 @@ type FeedState struct {
 	// Wait is how long after its instant a slot without a picture is waited for, at most:
 	// so long its stream may stand still without being stalled. 0 if that does not apply.
 	Wait time.Duration
+	// Resting says that nothing is read, because nobody wants the frames.
+	Resting bool
 }
 
 // An OpenFeed makes the feed of a stream, which claims its slots in l. The feed calls

@@ -33,7 +33,8 @@ const (
 	Pending Outcome = iota
 	// Published: delivered; in the modes with acks, acknowledged.
 	Published
-	// Unwatched: the frame came, and nobody listens to what it would have been turned into.
+	// Unwatched: nobody listens to what the frame would have been turned into. It may not
+	// have been asked for.
 	Unwatched
 	// NoMedia: there was still no media when the grace was over.
 	NoMedia

@@ -141,9 +141,9 @@ func (p *Pipeline) newStream(s Stream) *stream {
 }
 
 // expect keeps time going for a stream that cannot be read: its slots are expected all
-// the same. now is the service's time.
+// the same, unless nobody wants them. now is the service's time.
 func (s *stream) expect(now time.Time) {
-	if !s.feed.State().Unknown {
+	if state := s.feed.State(); !state.Unknown && !state.Resting {
 		s.ledger.Follow(s.present(now), s.To)
 	}
 }

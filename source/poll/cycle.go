@@ -20,9 +20,12 @@ type slotRange struct {
 
 // cycle asks once for everything that is wanted now: slots that have to be decided because
 // their grace is over, or that were never asked for; from time to time the first that is
-// missing; and what may be new, unless too much is open already. It returns false when the
-// caller wants no more frames.
+// missing; and what may be new, unless too much is open already. While nobody wants the
+// frames, it asks for nothing. It returns false when the caller wants no more frames.
 func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool) (more bool, err error) {
+	if p.rests(ctx) {
+		return p.rest(yield), nil
+	}
 	if ready, err := p.follow(ctx); !ready || err != nil {
 		return ctx.Err() == nil, err
 	}

@@ -115,6 +115,12 @@ type Options struct {
 	Spend func(images int) error
 	// Late, if set, is told after each wait how much longer it took than planned.
 	Late func(time.Duration)
+	// Wanted, if set, tells whether anybody wants the frames. It is called once a second.
+	// When nobody has wanted them for the time of Linger, and before anybody does, nothing is
+	// asked for, and slots older than Lookback end as [source.Unwatched]. When somebody comes,
+	// the frames begin there.
+	Wanted           func(context.Context) bool
+	Linger, Lookback time.Duration
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when
 	// all slots before it are settled.
 	To source.Slot
@@ -156,6 +162,8 @@ type Poller struct {
 	listAgain source.Slot    // fragments are not listed before this instant
 
 	second             second
+	audience           audience
+	resting            atomic.Bool // nobody wants the frames
 	camera             cameraClock
 	offset, clockTrail atomic.Int64 // how far the present is behind that of Options.Now, and the camera's clock
 	located            atomic.Bool  // the present is that of the camera's clock
@@ -196,6 +204,7 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 			pause: pacing.Backoff{Min: minLook, Max: maxLook},
 		}
 	}
+	p.resting.Store(opts.Wanted != nil) // until it is known that somebody does
 	p.longestWait()
 	p.longest.Store(int64(MaxFragment))
 	p.lag.Store(int64(max(opts.Lag, 0)))
@@ -215,6 +224,7 @@ func (p *Poller) State() source.FeedState {
 		Behind:    time.Duration(p.offset.Load()),
 		Unknown:   p.unknown(),
 		Wait:      time.Duration(p.wait.Load()),
+		Resting:   p.resting.Load(),
 	}
 }
 
@@ -275,7 +285,11 @@ func (p *Poller) pause(ctx context.Context) bool {
 	if p.camera.waiting {
 		d = min(max(p.camera.next.Sub(p.serviceNow()), 0), maxUntilMedia)
 	}
-	if p.opts.Spread != nil {
+	resting := p.resting.Load()
+	if resting {
+		d = p.untilAsked(p.serviceNow())
+	}
+	if p.opts.Spread != nil && !resting {
 		if spread := p.opts.Spread(); spread > 0 && d > 0 {
 			d += rand.N(spread)
 		}
