@@ -41,4 +41,8 @@ type Delivery interface {
 	// Watched returns false only if nobody is known to listen to the subject, and a message
 	// could be delivered if somebody did. Messages for it then need not be made.
 	Watched(subject string) bool
+	// Interest asks the broker whether a message on the subject would reach anybody: a
+	// subscriber or, in the modes that store messages, a consumer. It publishes none. The
+	// error says that the broker cannot tell: it is a [*DropError] if it cannot be reached.
+	Interest(ctx context.Context, subject string) (bool, error)
 }

@@ -265,6 +265,11 @@ func (s *sink) Confirm(context.Context) error { s.confirmed++; return nil }
 // Watched implements publish.Delivery.
 func (s *sink) Watched(subject string) bool { return subject == "cvf.t.cam-0.x" }
 
+// Interest implements publish.Delivery.
+func (s *sink) Interest(_ context.Context, subject string) (bool, error) {
+	return s.Watched(subject), nil
+}
+
 // TestNothingPassesWithoutALease: what a paused process wakes up with stays behind.
 func TestNothingPassesWithoutALease(t *testing.T) {
 	t.Parallel()

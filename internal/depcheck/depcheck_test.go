@@ -49,7 +49,8 @@ var layers = map[string][]string{
 
 	"publish/consume":        {"publish", "publish/tensor", "publish/nats/dial"},
 	"publish/nats/dial":      {"publish"},
-	"publish/nats/deliver":   {"source", "transform", "publish", "publish/nats/dial"},
+	"publish/nats/interest":  {"publish/nats/dial"},
+	"publish/nats/deliver":   {"source", "transform", "publish", "publish/nats/dial", "publish/nats/interest"},
 	"publish/nats/lease":     {"source", "publish/nats/dial"},
 	"publish/nats/preflight": {"publish", "publish/consume", "publish/nats/dial", "publish/nats/deliver", "publish/nats/lease"},
 	"publish/nats/frames":    {"source", "publish", "publish/nats/dial", "publish/nats/preflight"},
@@ -101,7 +102,7 @@ var adapters = map[string][]string{
 // serverFree are the packages that link no NATS server, whatever they import: it would
 // double the programs of those who import them.
 var serverFree = []string{
-	"publish/consume", "publish/nats/dial", "publish/nats/deliver", "publish/nats/lease", "publish/nats/frames", "publish/nats/preflight",
+	"publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/deliver", "publish/nats/lease", "publish/nats/frames", "publish/nats/preflight",
 }
 
 const natsServer = "github.com/nats-io/nats-server/"

@@ -56,6 +56,7 @@ func (someDelivered) Publish(_ context.Context, m publish.Message) error {
 func (someDelivered) Gap(context.Context, publish.Gap, []publish.Route) error { return nil }
 func (someDelivered) Confirm(context.Context) error                           { return nil }
 func (someDelivered) Watched(string) bool                                     { return true }
+func (someDelivered) Interest(context.Context, string) (bool, error)          { return true, nil }
 
 // TestObservers runs a pipeline in which slots end in different ways, and looks at what
 // metrics, traces and history tell of it.

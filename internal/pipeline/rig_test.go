@@ -122,6 +122,11 @@ func (r *rig) Confirm(context.Context) error {
 // Watched implements [publish.Delivery].
 func (r *rig) Watched(subject string) bool { return r.unheard == nil || !r.unheard(subject) }
 
+// Interest implements [publish.Delivery].
+func (r *rig) Interest(ctx context.Context, subject string) (bool, error) {
+	return r.Watched(subject), ctx.Err()
+}
+
 // gaps returns the gaps of a stream that were announced.
 func (r *rig) gaps(t *testing.T, stream string) []publish.Gap {
 	t.Helper()

@@ -51,6 +51,11 @@ func (d *Memory) Confirm(ctx context.Context) error { return ctx.Err() }
 // Watched implements [publish.Delivery].
 func (d *Memory) Watched(subject string) bool { return d.Unwatched == nil || !d.Unwatched(subject) }
 
+// Interest implements [publish.Delivery].
+func (d *Memory) Interest(ctx context.Context, subject string) (bool, error) {
+	return d.Watched(subject), ctx.Err()
+}
+
 // Received returns the messages that were delivered on a subject, in order.
 func (d *Memory) Received(subject string) []publish.Message {
 	d.mu.Lock()

@@ -56,6 +56,7 @@ func (b *broker) Publish(context.Context, publish.Message) error          { b.pu
 func (b *broker) Gap(context.Context, publish.Gap, []publish.Route) error { return nil }
 func (b *broker) Confirm(context.Context) error                           { return nil }
 func (b *broker) Watched(string) bool                                     { return true }
+func (b *broker) Interest(context.Context, string) (bool, error)          { return true, nil }
 
 // lateness collects how late polls begin, while it is on.
 type lateness struct {

@@ -40,6 +40,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/interest"
 )
 
 var (
@@ -54,12 +55,13 @@ type Live struct {
 	conn        *dial.Conn
 	subscribers *subscribers
 	gaps        announcer
+	asker       *interest.Asker
 }
 
 // NewLive returns a delivery that uses a connection and lasts as long. It does not wait
 // for a server.
 func NewLive(conn *dial.Conn, gaps publish.GapMode) *Live {
-	l := &Live{conn: conn, subscribers: newSubscribers(conn.Data())}
+	l := &Live{conn: conn, subscribers: newSubscribers(conn.Data()), asker: interest.New(conn.Control())}
 	l.gaps = announcer{mode: gaps, control: conn.Control(), publish: l.heardOrNot}
 	return l
 }
@@ -77,6 +79,20 @@ func (l *Live) Watched(name string) bool {
 		return true
 	}
 	return s.wanted(time.Now())
+}
+
+// Interest implements [publish.Delivery].
+func (l *Live) Interest(ctx context.Context, subject string) (bool, error) {
+	some, err := l.asker.Listeners(ctx, subject, "")
+	return some, unreached(err)
+}
+
+// unreached makes the error that there is no connection one of a delivery.
+func unreached(err error) error {
+	if errors.Is(err, interest.ErrDown) {
+		return drop(publish.DropDisconnected, err)
+	}
+	return err
 }
 
 // Confirm implements [publish.Delivery]. It flushes all connections. If the server has

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/interest"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -73,6 +74,9 @@ type Stored struct {
 	cfg     jetstream.StreamConfig
 	durable bool
 	gaps    announcer
+	// Who listens.
+	consumers *interest.Consumers
+	asker     *interest.Asker
 	// doubtful says that the stream may be gone: one in memory ends with its server.
 	doubtful atomic.Bool
 
@@ -127,6 +131,7 @@ func NewStored(conn *dial.Conn, o StoredOptions) *Stored {
 		o.Now = time.Now
 	}
 	s := &Stored{conn: conn, opts: o, cfg: o.Stream.Config(), durable: o.Stream.Kind == Durable, subjects: map[string]*subjectState{}}
+	s.consumers, s.asker = interest.NewConsumers(conn.Control(), s.cfg.Name), interest.New(conn.Control())
 	s.gaps = announcer{mode: o.Gaps, control: conn.Control(), publish: s.Publish}
 	return s
 }
@@ -150,6 +155,16 @@ func (s *Stored) Open(ctx context.Context) error {
 
 // Watched implements [publish.Delivery]. It returns true, because the stream listens.
 func (s *Stored) Watched(string) bool { return true }
+
+// Interest implements [publish.Delivery]. A consumer of the stream counts whether its reader
+// is there or not; so do those who subscribe to the subject without JetStream.
+func (s *Stored) Interest(ctx context.Context, subject string) (bool, error) {
+	some, err := s.consumers.Some(ctx, subject)
+	if err == nil && !some {
+		some, err = s.asker.Listeners(ctx, subject, s.cfg.Name)
+	}
+	return some, unreached(err)
+}
 
 // Confirm implements [publish.Delivery]. Tensors are confirmed when Publish returns, so it
 // only has to flush the events of gaps.
