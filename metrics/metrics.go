@@ -44,14 +44,19 @@ type Stream struct {
 	Lag, Overlap time.Duration
 	// Trail is how far the clock of the slots is behind that of the service.
 	Trail time.Duration
+	// Resting says that it is not read, because nobody wants the frames.
+	Resting bool
 }
 
 // Present returns the instant by the clock of the slots that is now by the service's.
 func (s Stream) Present(now time.Time) time.Time { return now.Add(-s.Trail) }
 
 // Freshness returns the age of the newest slot whose frame came, or the time since the start
-// if none has come yet.
+// if none has come yet. It is 0 while the stream rests: nobody waits for a frame.
 func (s Stream) Freshness(now time.Time) time.Duration {
+	if s.Resting {
+		return 0
+	}
 	newest := s.Newest
 	if newest == 0 {
 		newest = s.Start

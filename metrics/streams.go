@@ -48,7 +48,7 @@ var streamFamilies = []streamFamily{
 	{
 		Family{
 			"cvfeeder_freshness_seconds",
-			"Age of the newest slot that was published, or that nobody listened to, when scraped, by the service's clock, or the time since the start if there is none. It grows while a stream stalls or is absent.",
+			"Age of the newest slot that was published, or that nobody listened to, when scraped, by the service's clock, or the time since the start if there is none. It is 0 while the stream rests (`poll: subscribed` or `request`), and it grows while a stream stalls or is absent.",
 			dto.MetricType_GAUGE,
 			[]string{"stream"},
 		},

@@ -40,6 +40,7 @@ type demoOptions struct {
 	http    string
 	nats    string
 	faults  string
+	poll    string
 	seed    uint64
 }
 
@@ -69,6 +70,8 @@ func newDemoCommand() *cobra.Command {
 	flags.StringVar(&o.nats, "nats", dial.DefaultAddress, "`ADDR` that the NATS server listens on")
 	flags.StringVar(&o.faults, "faults", "", "comma-separated `LIST` of faults of the service, such as outages=0.1,throttle or all; see \"cvfeeder fake --help\"")
 	flags.Uint64Var(&o.seed, "seed", 0, "`number` that seeds the random faults")
+	flags.StringVar(&o.poll, "poll", string(config.PollAlways), "`WHEN` images are asked for: always, subscribed or request; the demo reads all cameras with always, and the first one otherwise")
+	usage.Complete(cmd, "poll", usage.Names(string(config.PollAlways), string(config.PollSubscribed), string(config.PollRequest)))
 	usage.Complete(cmd, "faults", usage.Names(kinesistest.FaultNames()...))
 	return cmd
 }
@@ -130,7 +133,7 @@ func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 		Started: func(ctx context.Context, run feeder.Running) {
 			p.begin(endpoint.URL, run)
 			var err error
-			if model, err = classify(ctx, run.NATS); err != nil {
+			if model, err = classify(ctx, run.NATS, o.reads()); err != nil {
 				log.Warn("the demo cannot subscribe to its own tensors, so slots end as unwatched", "err", err)
 			}
 			p.show(ctx, run)
@@ -149,8 +152,8 @@ func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 // classify reads the tensors of the classifier, as a model would, until the subscription is
 // closed. Those of the detector are eight times as large: a busy machine could not read them
 // as fast as they come, and the server would close the connection.
-func classify(ctx context.Context, url string) (*consume.Subscription, error) {
-	sub, err := consume.Subscribe(dial.Options{URL: url}, "cvf.t.*.classifier")
+func classify(ctx context.Context, url, subject string) (*consume.Subscription, error) {
+	sub, err := consume.Subscribe(dial.Options{URL: url}, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -168,11 +171,19 @@ func classify(ctx context.Context, url string) (*consume.Subscription, error) {
 	return sub, nil
 }
 
+// reads returns the subject that the demo reads.
+func (o demoOptions) reads() string {
+	if o.poll == string(config.PollAlways) {
+		return "cvf.t.*.classifier"
+	}
+	return "cvf.t.cam-1.classifier"
+}
+
 // config returns the demo's config, which is one that a user could write.
 func (o demoOptions) config(endpoint string, names []string) (*config.Config, error) {
 	streams := ""
 	for _, name := range names {
-		streams += fmt.Sprintf("\n  - {name: %s, interval: 200ms, outputs: [detector, classifier]}", name)
+		streams += fmt.Sprintf("\n  - {name: %s, interval: 200ms, poll: %s, outputs: [detector, classifier]}", name, o.poll)
 	}
 	text := fmt.Sprintf(demoConfig, kinesistest.Region, endpoint, o.http, streams)
 	return config.Parse("demo", []byte(text), noVariables)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -91,22 +93,17 @@ func (p *progress) line(now time.Time, streams []metrics.Stream) string {
 }
 
 // ages says how old the newest frame of all cameras is, and which camera's newest frame is
-// the oldest.
+// the oldest. Cameras that rest have none.
 func ages(now time.Time, streams []metrics.Stream) string {
-	var newest, oldest time.Duration
-	var last string
-	for i, s := range streams {
-		age := s.Freshness(now)
-		if i == 0 || age < newest {
-			newest = age
-		}
-		if age >= oldest {
-			oldest, last = age, s.Name
-		}
+	read := slices.DeleteFunc(slices.Clone(streams), func(s metrics.Stream) bool { return s.Resting })
+	if len(read) == 0 {
+		return "all rest"
 	}
-	text := fmt.Sprintf("newest frame %.1fs old", newest.Seconds())
-	if len(streams) > 1 {
-		text += fmt.Sprintf(", of %s %.1fs", last, oldest.Seconds())
+	byAge := func(a, b metrics.Stream) int { return cmp.Compare(a.Freshness(now), b.Freshness(now)) }
+	text := fmt.Sprintf("newest frame %.1fs old", slices.MinFunc(read, byAge).Freshness(now).Seconds())
+	if len(read) > 1 {
+		last := slices.MaxFunc(read, byAge)
+		text += fmt.Sprintf(", of %s %.1fs", last.Name, last.Freshness(now).Seconds())
 	}
 	return text
 }

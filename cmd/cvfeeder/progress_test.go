@@ -17,6 +17,14 @@ func TestAges(t *testing.T) {
 	if got, want := ages(now, all), "newest frame 1.5s old, of cam-2 42.9s"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
+	rests := stream("cam-4", time.Hour)
+	rests.Resting = true
+	if got, want := ages(now, append(all, rests)), "newest frame 1.5s old, of cam-2 42.9s"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got, want := ages(now, []metrics.Stream{rests}), "all rest"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 	if got, want := ages(now, all[:1]), "newest frame 3.0s old"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

@@ -24,6 +24,7 @@ func (d checker) checkStreams(c *Config) {
 		}
 		d.checkIdentity(s, c.AWS, path)
 		d.checkTimes(s, path)
+		d.checkPoll(s, path)
 		d.checkRequest(s.Request, path+".request")
 		d.checkReferences(s, c.Outputs, path+".outputs")
 		names[i] = s.Name
@@ -100,6 +101,31 @@ func (d checker) checkTimes(s *Stream, path string) {
 	}
 	if lag := time.Duration(s.Lag); s.Freshness > 0 && lag >= s.Freshness {
 		d.Report(path+".freshness", "with a lag of %v every slot would be stale; use more than the lag, or 0 to keep all", lag)
+	}
+}
+
+// maxLookback is how far back a stream can begin when somebody starts to listen, and
+// maxLinger how long it is read after the last one has gone.
+const (
+	maxLookback = 24 * time.Hour
+	maxLinger   = time.Hour
+)
+
+func (d checker) checkPoll(s *Stream, path string) {
+	if s.Lookback < 0 || s.Lookback > maxLookback {
+		d.Report(path+".lookback", "%v is out of range; from 0 to %v", s.Lookback, maxLookback)
+	}
+	if s.Linger < 0 || s.Linger > maxLinger {
+		d.Report(path+".linger", "%v is out of range; from 0 to %v", s.Linger, maxLinger)
+	}
+	if s.Poll != PollSubscribed && s.Lookback > 0 {
+		d.Report(path+".lookback", "this is for poll: subscribed, and poll is %s; remove it, or set poll", s.Poll)
+	}
+	if s.Freshness > 0 && s.Lookback >= s.Freshness {
+		d.Report(path+".lookback", "frames of %v ago would be stale, as freshness is %v; use less than that", s.Lookback, s.Freshness)
+	}
+	if s.Poll != PollAlways && s.From.Kind == StartAt {
+		d.Report(path+".poll", "a range, with from: TIME, is read whether anybody listens or not; remove poll, or use from: resume")
 	}
 }
 

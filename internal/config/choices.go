@@ -26,6 +26,16 @@ const (
 // Stored reports whether messages are stored in a JetStream stream.
 func (m Mode) Stored() bool { return m != ModeLive }
 
+// Poll says when images of a stream are requested.
+type Poll string
+
+// When images are requested.
+const (
+	PollAlways     Poll = "always"
+	PollSubscribed Poll = "subscribed" // while somebody listens to one of its outputs
+	PollRequest    Poll = "request"    // for requests only
+)
+
 // Gaps says how gaps are announced.
 type Gaps string
 

@@ -228,6 +228,16 @@ type Stream struct {
 	Prefix string `yaml:"prefix"`
 	// Interval is the time between samples, at least 200ms.
 	Interval time.Duration `yaml:"interval"`
+	// Poll is when images are requested: always, only while somebody listens to an output
+	// (subscribed; in ring and durable, while the stream has a consumer for it), or only on
+	// request.
+	Poll Poll `yaml:"poll" jsonschema:"enum=always,enum=subscribed,enum=request"`
+	// Lookback is how long ago the frames begin when somebody starts to listen, with poll:
+	// subscribed.
+	Lookback time.Duration `yaml:"lookback"`
+	// Linger is how long images are requested after the last listener has gone, with poll:
+	// subscribed.
+	Linger time.Duration `yaml:"linger"`
 	// Selector is whose timestamps count: server (when the service received the media)
 	// or producer (the camera's own; its clock may be wrong).
 	Selector Selector `yaml:"selector" jsonschema:"enum=server,enum=producer"`

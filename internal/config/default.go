@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
@@ -46,6 +48,8 @@ func defaults() *Config {
 func (s *Stream) SetDefaults(func(string) string) {
 	*s = Stream{
 		Interval: source.MinInterval,
+		Poll:     PollAlways,
+		Linger:   10 * time.Second,
 		Selector: SelectorServer,
 		Lag:      AutoDuration(poll.Auto),
 		Grace:    poll.DefaultGrace,

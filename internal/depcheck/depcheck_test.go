@@ -52,7 +52,7 @@ var layers = map[string][]string{
 	"publish/nats/interest":  {"publish/nats/dial"},
 	"publish/nats/deliver":   {"source", "transform", "publish", "publish/nats/dial", "publish/nats/interest"},
 	"publish/nats/lease":     {"source", "publish/nats/dial"},
-	"publish/nats/preflight": {"publish", "publish/consume", "publish/nats/dial", "publish/nats/deliver", "publish/nats/lease"},
+	"publish/nats/preflight": {"publish", "publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/deliver", "publish/nats/lease"},
 	"publish/nats/frames":    {"source", "publish", "publish/nats/dial", "publish/nats/preflight"},
 	"publish/nats/embedded":  {"publish", "publish/nats/dial"},
 

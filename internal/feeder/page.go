@@ -53,7 +53,7 @@ func metricsOf(states []pipeline.State) []metrics.Stream {
 
 // metricOf returns the state of a stream as the metrics show it.
 func metricOf(s *pipeline.State) metrics.Stream {
-	return metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail}
+	return metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail, Resting: s.Feed.Resting}
 }
 
 // handler serves the status page, metrics and health.

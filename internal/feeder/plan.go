@@ -163,6 +163,9 @@ func (p Plan) needs() preflight.Needs {
 	slices.Sort(tensors)
 	tensors, gaps = slices.Compact(tensors), slices.Compact(gaps)
 	needs := modeNeeds(cfg.Delivery, tensors, gaps)
+	if slices.ContainsFunc(cfg.Streams, func(s config.Stream) bool { return s.Poll == config.PollSubscribed }) {
+		needs = needs.With(preflight.NeedsInterest(p.Stream.Name))
+	}
 	if cfg.Cluster.Group != "" {
 		needs = needs.With(preflight.NeedsLeases())
 	}

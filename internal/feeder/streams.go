@@ -33,6 +33,8 @@ type builder struct {
 	moved func(stream, result string)
 	// configs has what the config says of each stream.
 	configs *configs
+	// interest finds out whether anybody listens.
+	interest interest
 	// spread is how far apart polls that are due at the same time are put.
 	spread func() time.Duration
 }
@@ -105,6 +107,7 @@ func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
 	client := b.service.Stream(stream)
 	opts := PollOptions(c)
 	opts.To, opts.Spread, opts.Now, opts.Unsure = s.To, b.spread, b.service.Now, b.service.Unsure
+	opts.Wanted = b.interest.wanted(c, s)
 	opts.Retention, opts.Spend = client.Retention, b.requested.Spend
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
@@ -120,7 +123,7 @@ func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
 func PollOptions(c config.Stream) poll.Options {
 	return poll.Options{
 		Stream: c.Name, Lag: time.Duration(c.Lag), Overlap: time.Duration(c.Overlap), Grace: c.Grace, Freshness: c.Freshness,
-		Again: c.Late,
+		Again: c.Late, Linger: c.Linger, Lookback: c.Lookback,
 	}
 }
 

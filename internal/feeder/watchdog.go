@@ -159,6 +159,10 @@ func (t *troubles) note(reason string, err error) {
 	case reason == publish.DropDisconnected, reason == deliver.Conflict:
 		return // the connections tell, or it is harmless
 	}
+	t.add(code, err)
+}
+
+func (t *troubles) add(code health.Code, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.by == nil {

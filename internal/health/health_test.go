@@ -202,6 +202,9 @@ func TestProcessReasons(t *testing.T) {
 		{Starting, false, 0, func(s *Snapshot) { s.Opened = false }},
 		{ClockAhead, true, 1, func(s *Snapshot) { s.ClockOffset = time.Minute }},
 		{ClockBehind, true, 1, func(s *Snapshot) { s.ClockOffset = -time.Minute }},
+		{InterestUnknown, true, 1, func(s *Snapshot) {
+			s.Troubles = []Trouble{{InterestUnknown, began.Add(29 * time.Second), "too old"}, {InterestUnknown, began.Add(20 * time.Second), "too old"}}
+		}},
 		{StoreLost, true, 1, func(s *Snapshot) { s.Lost = 1 }},
 		{"", true, 0, func(s *Snapshot) { s.Group = &Group{Streams: 5, Known: true} }}, // others run them
 	} {
@@ -427,6 +430,32 @@ func TestNoListener(t *testing.T) {
 	r.is(true)
 	if want := []string{"cam-1 no_listener begins", "cam-1 no_listener ends"}; !slices.Equal(r.log, want) {
 		t.Errorf("%q, want %q", r.log, want)
+	}
+}
+
+// TestResting: a stream that nobody listens to from the beginning, and is not read, is told to
+// rest and keeps nobody from being ready, however far its slots are behind. When it is read
+// again, it has as long as any other until the first frame.
+func TestResting(t *testing.T) {
+	for _, need := range []Need{Any, All} {
+		r := newRun(t, need, 1)
+		r.cams[0] = func(s *Stream) { s.Feed.Resting = true }
+		r.pass(10 * time.Minute)
+		r.is(true, "cam-1 resting")
+		if s := r.last.Streams["cam-1"].State; s != AtRest {
+			t.Errorf("%s", s)
+		}
+		r.cams[0] = func(s *Stream) { s.Feed.Resting = false; stands(s) }
+		r.pass(time.Minute)
+		r.is(true, "cam-1 catching_up") // from where it looks back to
+		r.pass(5 * time.Minute)
+		r.is(false, "cam-1 stalled")
+		r.cams[0] = func(s *Stream) { s.Feed.Resting = true; ends(source.Unwatched)(s) }
+		r.pass(time.Minute)
+		r.is(true, "cam-1 resting")
+		r.now.Deaf, r.now.Down = true, []string{"data"}
+		r.pass(time.Minute)
+		r.is(false, "nats_away", "cam-1 nats_away")
 	}
 }
 

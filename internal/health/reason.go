@@ -25,6 +25,8 @@ const (
 	NoOwner       Code = "no_owner"
 	ClockAhead    Code = "clock_ahead"
 	ClockBehind   Code = "clock_behind"
+	// InterestUnknown: it cannot be found out whether anybody listens.
+	InterestUnknown Code = "interest_unknown"
 
 	Refused         Code = "refused"
 	StreamGone      Code = "stream_gone"
@@ -42,6 +44,7 @@ const (
 	FallingBehind   Code = "falling_behind"
 	CatchingUp      Code = "catching_up"
 	NoListener      Code = "no_listener"
+	Resting         Code = "resting"
 	Starting        Code = "starting"
 	EndpointMoved   Code = "endpoint_moved"
 )
@@ -58,6 +61,7 @@ const (
 	SomeLost       State = "gaps"
 	Late           State = "catching_up" // tensors come, but older than lag and grace explain
 	Unheard        State = "unwatched"   // frames come, and nobody listens
+	AtRest         State = "resting"     // nobody listens, so nothing is asked for
 	Beginning      State = "starting"    // nothing is due yet
 	OK             State = "ok"
 	Done           State = "done" // its range has ended
@@ -65,7 +69,7 @@ const (
 
 // States returns all states, worst first.
 func States() []State {
-	return []State{CannotBeRead, WaitingForNATS, NoSlotEnds, NoFrames, SomeLost, Late, Unheard, Beginning, OK, Done}
+	return []State{CannotBeRead, WaitingForNATS, NoSlotEnds, NoFrames, SomeLost, Late, Unheard, AtRest, Beginning, OK, Done}
 }
 
 // A rule is what a code stands for.
@@ -110,6 +114,7 @@ var rules = []rule{
 	{NoOwner, Beginning, false, later, false, "", "streams of the group that this replica should run do not run: look at the bucket cvf_lease, and at what the log says of leases"},
 	{ClockAhead, OK, false, later, true, "", "the host's clock is ahead of that of Kinesis, by which frames are asked for: set it, for example with NTP"},
 	{ClockBehind, OK, false, later, true, "", "the host's clock is behind that of Kinesis, by which frames are asked for: set it, for example with NTP"},
+	{InterestUnknown, OK, false, soon, false, "it is not known who listens", "NATS does not tell whether anybody listens, so streams with poll: subscribed are read all the time, which costs images: check the permissions and the version of the server"},
 
 	{Refused, CannotBeRead, true, soon, false, "refused by AWS", "Kinesis refuses the credentials, or they lack a permission: check the credentials and their permissions"},
 	{StreamGone, CannotBeRead, true, soon, false, "no such stream", "Kinesis has no such stream, or it keeps no media: check its name, its region and its retention"},
@@ -127,6 +132,7 @@ var rules = []rule{
 	{FallingBehind, Late, false, later, false, "", "tensors come, but later and later: add cores or replicas, or make pictures smaller or interval longer"},
 	{CatchingUp, Late, false, soon, true, "", "tensors come, but are older than lag and grace explain: it is catching up, and nothing has to be done"},
 	{NoListener, Unheard, false, 0, false, "", "frames come, and nobody listens: start a consumer, or check its subject; slots end as unwatched"},
+	{Resting, AtRest, false, 0, true, "", "nothing is asked of Kinesis, because nobody listens (poll: subscribed) or nothing is requested (poll: request): slots end as unwatched, and nothing has to be done"},
 	{Starting, Beginning, true, 0, true, "", "waiting for the first frames"},
 	{EndpointMoved, OK, false, 0, true, "", "the data endpoint has moved, and the new one is asked: nothing has to be done"},
 }

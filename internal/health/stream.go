@@ -123,6 +123,9 @@ func (mem *memory) observe(s *Stream, at time.Time) {
 		mem.moved = at
 	}
 	mem.newest = min(mem.newest, st.Cursor)
+	if s.Feed.Resting { // when it is read again, it flows until it turns out that it does not
+		mem.moved, mem.flowed, mem.heard, mem.newest, mem.dark = at, at, at, st.Cursor, tally{}
+	}
 	mem.held += min(at.Sub(mem.at), unseen)
 	if mem.at = at; !s.Delivering {
 		mem.held = 0
@@ -165,6 +168,9 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 		add(code, time.Time{}, detail)
 	}
 	switch {
+	case s.Feed.Resting && !all.Deaf:
+		add(Resting, time.Time{}, "")
+		return is
 	case all.Deaf:
 		add(NATSAway, time.Time{}, "")
 	case has(cause, StreamFull) && all.At.Sub(mem.moved) > fullFor+s.Interval:

@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/cores"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
@@ -55,7 +56,12 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	}
 	l := load{sent: map[string]float64{}, kinds: map[string]*kind{}}
 	costs := map[string]time.Duration{}
+	polls := map[config.Poll]int{}
 	for _, s := range c.streams {
+		if polls[s.Poll]++; s.Poll == config.PollRequest {
+			l.streams++
+			continue
+		}
 		if err := c.add(&l, s, costs); err != nil {
 			return feeder.Usage(err)
 		}
@@ -78,6 +84,12 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	line("memory", "about %s: %s in flight (delivery.inflight), %d workers, %s",
 		bytesText(float64(baseMemory+int64(c.cfg.Delivery.Inflight)+workers*l.largest+int64(l.streams)*streamMemory)),
 		bytesText(float64(c.cfg.Delivery.Inflight)), workers, count(l.streams, "stream"))
+	if n := polls[config.PollSubscribed]; n > 0 {
+		line("note", "%s cost this only while somebody listens (poll: subscribed)", count(n, "stream"))
+	}
+	if n := polls[config.PollRequest]; n > 0 {
+		line("note", "%s cost only what is requested (poll: request), which requests.images_per_day bounds", count(n, "stream"))
+	}
 	told := map[string]int{}
 	for _, s := range c.streams {
 		if s.Prefix != "" {

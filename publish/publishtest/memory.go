@@ -53,6 +53,11 @@ func (d *Memory) Watched(subject string) bool { return d.Unwatched == nil || !d.
 
 // Interest implements [publish.Delivery].
 func (d *Memory) Interest(ctx context.Context, subject string) (bool, error) {
+	if d.Fail != nil {
+		if err := d.Fail(publish.Message{Subject: subject}); err != nil {
+			return false, err
+		}
+	}
 	return d.Watched(subject), ctx.Err()
 }
 

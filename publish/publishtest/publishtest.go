@@ -25,6 +25,10 @@ type Harness struct {
 	// each subject, and to "cvf.gap.cam-1" if Gaps is [publish.GapEvents]. Headers that
 	// the broker adds are ignored.
 	Received func(subject string) []publish.Message
+	// Quiet is a subject that nobody listens to, until Listen makes somebody do so as the
+	// readers of the delivery do.
+	Quiet  string
+	Listen func() (leave func())
 	// Close closes the delivery, or the connection that it uses.
 	Close func()
 }
@@ -41,6 +45,7 @@ func TestDelivery(t *testing.T, open func(t *testing.T) Harness) {
 		{"data is not kept", testData},
 		{"gap", testGap},
 		{"watched", testWatched},
+		{"interest", testInterest},
 		{"ended context", testEndedContext},
 		{"closed", testClosed},
 	} {

@@ -238,6 +238,39 @@ func testWatched(t *testing.T, h Harness) {
 	receive(t, h, r.Subject, want...)
 }
 
+// testInterest: somebody begins to listen, and leaves. Asking publishes nothing, and after the
+// end nobody can tell.
+func testInterest(t *testing.T, h Harness) {
+	until := func(want bool) {
+		t.Helper()
+		limit := time.Now().Add(10 * time.Second)
+		for {
+			some, err := h.Delivery.Interest(t.Context(), h.Quiet)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case some == want:
+				return
+			case time.Now().After(limit):
+				t.Fatalf("somebody listens: %v, for ten seconds", some)
+			}
+		}
+	}
+	until(false)
+	leave := h.Listen()
+	until(true)
+	leave()
+	until(false)
+	if got := h.Received(h.Quiet); len(got) > 0 {
+		t.Errorf("asking has published %d messages", len(got))
+	}
+	h.Close()
+	var drop *publish.DropError
+	if some, err := h.Delivery.Interest(t.Context(), h.Quiet); some || !errors.As(err, &drop) {
+		t.Errorf("closed: %v, %v", some, err)
+	}
+}
+
 // testEndedContext: nothing is delivered, and the error is that of the context.
 func testEndedContext(t *testing.T, h Harness) {
 	ended, cancel := context.WithCancel(t.Context())

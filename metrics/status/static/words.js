@@ -22,6 +22,7 @@ export const states = {
   gaps: ["Gaps", "▲", "warn"],
   catching_up: ["Catching up", "»", "calm"],
   unwatched: ["Nobody listens", "○", "calm"],
+  resting: ["Resting: nobody listens", "◌", "calm"],
   starting: ["Starting", "○", "calm"],
   ok: ["OK", "●", "good"],
   done: ["Done", "✓", "good"],

@@ -38,6 +38,14 @@ func TestLive(t *testing.T) {
 					return publishtest.Harness{
 						Delivery: deliver.NewLive(conn, gaps), Gaps: gaps, Received: seen.messages,
 						Close: func() { _ = conn.Close(t.Context()) },
+						Quiet: "quiet", Listen: func() func() {
+							sub, err := consume.Subscribe(o.read, "quiet")
+							if err != nil {
+								t.Fatal(err)
+							}
+							conntest.WaitConnected(t, sub)
+							return sub.Close
+						},
 					}
 				})
 			})
@@ -75,9 +83,25 @@ func TestStored(t *testing.T) {
 							return stored.of(subject)
 						},
 						Close: func() { _ = conn.Close(t.Context()) },
+						Quiet: "cvf.t.nobody.detector", Listen: func() func() { return listenStored(t, js, "cvf.t.nobody.*") },
 					}
 				})
 			})
+		}
+	}
+}
+
+// listenStored makes a consumer of a stream's messages, until leave is called.
+func listenStored(t *testing.T, js jetstream.JetStream, filter string) (leave func()) {
+	t.Helper()
+	name := options().Stream.Config().Name
+	c, err := js.CreateConsumer(t.Context(), name, jetstream.ConsumerConfig{FilterSubject: filter})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := js.DeleteConsumer(t.Context(), name, c.CachedInfo().Name); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -27,6 +27,8 @@ func TestManualGrantsWhatIsNeeded(t *testing.T) {
 		row("`live`", needsLive, preflight.Needs{}) +
 		row("`ring`: as `live`, and", ring, needsLive) +
 		row("`durable`: as `ring`, and", durable, ring) +
+		row("`poll: subscribed`, in `live`", preflight.NeedsInterest(""), preflight.Needs{}) +
+		row("`poll: subscribed`, in `ring` and `durable`: as in `live`, and", preflight.NeedsInterest(stream), preflight.NeedsInterest("")) +
 		row("making its stream and bucket", preflight.NeedsCreate(stream, bucket), preflight.Needs{}) +
 		row("a cluster, with its bucket", preflight.NeedsLeases(), preflight.Needs{}) +
 		row("making the cluster's bucket", preflight.NeedsCreate(stream, lease.Bucket), preflight.NeedsCreate(stream)) +

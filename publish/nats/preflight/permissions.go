@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/interest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 )
 
@@ -66,6 +67,17 @@ func NeedsDurable(stream, cursors string, tensors, gaps []string) Needs {
 		"$JS.API.DIRECT.GET." + bucket + ".>",
 		"$KV." + cursors + ".>",
 	}})
+}
+
+// NeedsInterest is what finding out takes whether anybody listens. stream is the JetStream
+// stream that tensors are stored in, "" if they are not.
+func NeedsInterest(stream string) Needs {
+	traces := []string{interest.Prefix + "*"}
+	n := Needs{Publish: traces, Subscribe: traces}
+	if stream == "" {
+		return n
+	}
+	return n.With(Needs{Publish: []string{"$JS.API.CONSUMER.LIST." + stream}, Subscribe: []string{dial.InboxSubjects}})
 }
 
 // NeedsLeases is what sharing streams with other replicas needs if the bucket of the

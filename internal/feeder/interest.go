@@ -1,0 +1,68 @@
+package feeder
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/health"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/publish"
+)
+
+// interestWait limits the questions about all outputs of a stream.
+const interestWait = 3 * time.Second
+
+// An interest finds out whether anybody listens to a stream.
+type interest struct {
+	delivery publish.Delivery
+	// unknown is told why that cannot be found out.
+	unknown func(error)
+}
+
+// wanted returns what tells whether anybody wants the frames of a stream, nil for one that
+// is always read. It is not safe for concurrent use.
+func (i interest) wanted(c config.Stream, s pipeline.Stream) func(context.Context) bool {
+	switch c.Poll {
+	case config.PollSubscribed:
+		last := false
+		return func(ctx context.Context) bool {
+			last = i.listened(ctx, s.Routes, last)
+			return last
+		}
+	case config.PollRequest:
+		return func(context.Context) bool { return false }
+	default:
+		return nil
+	}
+}
+
+// listened tells whether anybody listens to one of the routes. Without a connection to NATS
+// it is as before; if NATS cannot tell, somebody may, so that no frame is missed in silence.
+func (i interest) listened(ctx context.Context, routes []publish.Route, before bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, interestWait)
+	defer cancel()
+	for _, r := range routes {
+		some, err := i.delivery.Interest(ctx, r.Subject)
+		var drop *publish.DropError
+		switch {
+		case errors.As(err, &drop):
+			return before
+		case err != nil:
+			i.unknown(err)
+			return true
+		case some:
+			return true
+		}
+	}
+	return false
+}
+
+// unknownInterest takes note of why it is not known whether anybody listens.
+func (t *troubles) unknownInterest(err error) {
+	if errors.Is(err, context.Canceled) { // the stream ends
+		return
+	}
+	t.add(health.InterestUnknown, err)
+}
