@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,9 +95,14 @@ func (v *visitor) connect(url string) {
 	v.t.Cleanup(v.nc.Close)
 }
 
-func (v *visitor) stream(name string) metrics.Stream {
-	all := v.run.Streams()
-	return all[slices.IndexFunc(all, func(s metrics.Stream) bool { return s.Name == name })]
+// stream returns the state of a stream, the zero value before it has begun.
+func (v *visitor) stream(name string) (found metrics.Stream) {
+	for _, s := range v.run.Streams() {
+		if s.Name == name {
+			found = s
+		}
+	}
+	return found
 }
 
 func (v *visitor) wait(name string, o source.Outcome, n uint64) {
