@@ -245,6 +245,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 		requested: ondemand.New(ondemand.Options{ImagesPerDay: f.Config.Requests.ImagesPerDay}),
 		moved:     p.moves.located,
 		configs:   &p.configs,
+		forget:    p.forget,
 		interest:  interest{p.outlet.delivery, p.broker.troubles.unknownInterest},
 		spread:    func() time.Duration { return poll.SpreadOver(p.pipeline.Count()) },
 	}

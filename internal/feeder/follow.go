@@ -211,6 +211,12 @@ func (f *follower) want() map[string]wanted {
 			}
 		}
 	}
+	// What is gone may come back under the same name, and is then told again.
+	maps.DeleteFunc(f.refused, func(name string, _ bool) bool {
+		_, known := found[name]
+		_, named := want[name]
+		return !known && !named
+	})
 	// Of two streams with the same subjects, the one that is running already stays.
 	names := slices.SortedFunc(maps.Keys(found), func(a, b string) int {
 		return cmp.Or(cmp.Compare(f.rank(a), f.rank(b)), cmp.Compare(a, b))
@@ -285,7 +291,9 @@ func (f *follower) remove(ctx context.Context, set pipeline.Set, names []string)
 		delete(f.running, name)
 		all.Go(func() error {
 			// Frames in flight are finished even when the process is ending.
-			if cursor, ok := set.Remove(context.WithoutCancel(ctx), name); ok {
+			cursor, ok := set.Remove(context.WithoutCancel(ctx), name)
+			f.builder.forget(name)
+			if ok {
 				mu.Lock()
 				defer mu.Unlock()
 				left[name] = &stopped{cursor, from}

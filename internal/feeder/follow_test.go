@@ -64,8 +64,9 @@ outputs: {a: {}}`), feedertest.NoVariables)
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
+	known := &parts{}
 	d := newFollower(&builder{
-		plan: plan, service: client, metrics: metrics.New(metrics.Build{}), claim: unclaimed,
+		plan: plan, service: client, metrics: metrics.New(metrics.Build{}), claim: unclaimed, configs: &known.configs, forget: known.forget,
 	}, changes{}, slog.New(slog.NewTextHandler(&log, nil)))
 	var running set
 	check := func(what string, want ...string) {
@@ -74,6 +75,17 @@ outputs: {a: {}}`), feedertest.NoVariables)
 		slices.Sort(running.names)
 		if !slices.Equal(running.names, want) {
 			t.Errorf("%s: %v are running, want %v", what, running.names, want)
+		}
+		for _, name := range running.names {
+			known.moves.located(name, kinesis.LookupMoved)
+		}
+		for of, by := range map[string]*sync.Map{"configs": &known.configs.by, "moves": &known.moves.at} {
+			var names []string
+			by.Range(func(name, _ any) bool { names = append(names, name.(string)); return true })
+			slices.Sort(names)
+			if !slices.Equal(names, want) {
+				t.Errorf("%s: the %s of %v are known, want those of %v", what, of, names, want)
+			}
 		}
 	}
 	check("at first, without the one that is named, and those of other names", "cam-1", "cam.a")
@@ -154,7 +166,7 @@ func TestPrefixesThatAreNotAnswered(t *testing.T) {
 		}
 		var log bytes.Buffer
 		m := metrics.New(metrics.Build{})
-		f := newFollower(&builder{plan: plan, service: service, metrics: m, claim: unclaimed}, changes{}, slog.New(slog.NewTextHandler(&log, nil)))
+		f := newFollower(&builder{plan: plan, service: service, metrics: m, claim: unclaimed, forget: func(string) {}}, changes{}, slog.New(slog.NewTextHandler(&log, nil)))
 		var running set
 		working.Go(func() { f.follow(ctx, &running) })
 		for _, step := range []struct {

@@ -33,6 +33,8 @@ type builder struct {
 	moved func(stream, result string)
 	// configs has what the config says of each stream.
 	configs *configs
+	// forget is told of a stream that stops.
+	forget func(stream string)
 	// interest finds out whether anybody listens.
 	interest interest
 	// spread is how far apart polls that are due at the same time are put.
@@ -127,7 +129,7 @@ func PollOptions(c config.Stream) poll.Options {
 	}
 }
 
-// configs are what the config says of each stream that has run, by name.
+// configs are what the config says of each stream that should run, by name.
 type configs struct{ by sync.Map }
 
 // note takes note of a stream, and of the config that it comes from.

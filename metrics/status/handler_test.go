@@ -323,8 +323,8 @@ func TestPageAndText(t *testing.T) {
 		t.Errorf("text: %s", w.Body)
 	}
 	page := ask(t, h, "/", "Accept", "text/html,*/*").Body.String()
-	if !strings.Contains(page, "read-only") {
-		t.Error("the page does not say that it is read-only")
+	if !strings.Contains(page, "changes nothing") {
+		t.Error("the page does not say that it changes nothing")
 	}
 	// The page loads nothing from elsewhere, and has nothing inline.
 	files := regexp.MustCompile(`(?:src|href)="(/static/[^"]+)"`).FindAllStringSubmatch(page, -1)

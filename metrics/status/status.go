@@ -1,5 +1,5 @@
 // Package status is the page for the person on call. It shows which camera has gaps, since
-// when and why, how old its newest tensor is, and what the model sees. It is read-only.
+// when and why, how old its newest tensor is, and what the model sees. It changes nothing.
 //
 //	page := status.Handler(status.Options{
 //		Version: "v1.2.3", Mode: "live",
