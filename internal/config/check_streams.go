@@ -124,6 +124,9 @@ func (d checker) checkPoll(s *Stream, path string) {
 	if s.Freshness > 0 && s.Lookback >= s.Freshness {
 		d.Report(path+".lookback", "frames of %v ago would be stale, as freshness is %v; use less than that", s.Lookback, s.Freshness)
 	}
+	if s.Active != "" && s.From.Kind == StartAt {
+		d.Report(path+".active", "a range, with from: TIME, is read at any time; remove active, or use from: resume")
+	}
 	if s.Poll != PollAlways && s.From.Kind == StartAt {
 		d.Report(path+".poll", "a range, with from: TIME, is read whether anybody listens or not; remove poll, or use from: resume")
 	}

@@ -238,6 +238,10 @@ type Stream struct {
 	// Linger is how long images are requested after the last listener has gone, with poll:
 	// subscribed.
 	Linger time.Duration `yaml:"linger"`
+	// Active is the times of a week in which images are requested, such as "Mon-Fri
+	// 07:00-19:00 Europe/Berlin" or "22:00-06:00, Sun 00:00-24:00"; empty is always. Requests
+	// for frames are answered at any time.
+	Active Hours `yaml:"active"`
 	// Selector is whose timestamps count: server (when the service received the media)
 	// or producer (the camera's own; its clock may be wrong).
 	Selector Selector `yaml:"selector" jsonschema:"enum=server,enum=producer"`

@@ -47,6 +47,9 @@ const (
 	pixels   = side + `[xX]` + side
 	instant  = `[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})`
 	region   = `(\s*` + number + `\s*,){3}\s*` + number + `\s*`
+	daytime  = `[0-9]{1,2}:[0-9]{2}`
+	opening  = `\s*([A-Za-z]{3,9}(\s*-\s*[A-Za-z]{3,9})?\s+)?` + daytime + `\s*-\s*` + daytime
+	weekly   = opening + `(\s*,` + opening + `)*(\s+[A-Za-z][A-Za-z0-9_+/-]*)?\s*`
 	factor   = `\s*` + number + `\s*(/\s*` + number + `\s*)?`
 	// noStray matches text in which every ${ starts a variable or is a literal $${.
 	noStray = `^([^$]|\$+[^${]|\$\$+\{|` + variable + `)*\$*$`
@@ -73,6 +76,8 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 		return text(only(`\s*`, pixels))
 	case reflect.TypeFor[ROI]():
 		return text(only(`\s*`, region))
+	case reflect.TypeFor[Hours]():
+		return text(only(`\s*`, weekly))
 	case reflect.TypeFor[Scale]():
 		s := text(only(factor))
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, {Type: "number", Not: &zero}}}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
+	"github.com/cvfeeder/cvfeeder/internal/hours"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -63,6 +64,22 @@ func (a *AutoDuration) UnmarshalText(text []byte) error {
 	}
 	*a = AutoDuration(d)
 	return nil
+}
+
+// Hours are times of a week, written as [hours.Parse] reads them. "" is always.
+type Hours string
+
+// UnmarshalText checks that [hours.Parse] reads the text.
+func (h *Hours) UnmarshalText(text []byte) error {
+	*h = Hours(text)
+	_, err := hours.Parse(string(text))
+	return err
+}
+
+// Open returns the hours, which have been checked.
+func (h Hours) Open() hours.Hours {
+	open, _ := hours.Parse(string(h))
+	return open
 }
 
 // Size is a width and a height in pixels, written "640x480". Both are 0 where the picture

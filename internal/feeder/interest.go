@@ -21,9 +21,21 @@ type interest struct {
 	unknown func(error)
 }
 
-// wanted returns what tells whether anybody wants the frames of a stream, nil for one that
-// is always read. It is not safe for concurrent use.
-func (i interest) wanted(c config.Stream, s pipeline.Stream) func(context.Context) bool {
+// wanted returns what tells whether anybody wants the frames of a stream at present, nil for
+// one that is always read. It is not safe for concurrent use.
+func (i interest) wanted(c config.Stream, s pipeline.Stream, now func() time.Time) func(context.Context) bool {
+	listened := i.polled(c, s)
+	if c.Active == "" {
+		return listened
+	}
+	open := c.Active.Open()
+	return func(ctx context.Context) bool {
+		return open.At(now()) && (listened == nil || listened(ctx))
+	}
+}
+
+// polled is wanted at any time of the week.
+func (i interest) polled(c config.Stream, s pipeline.Stream) func(context.Context) bool {
 	switch c.Poll {
 	case config.PollSubscribed:
 		last := false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/health"
@@ -29,7 +30,7 @@ func TestWanted(t *testing.T) {
 	var doubts troubles
 	s := pipeline.Stream{Routes: []publish.Route{{Subject: "a"}, {Subject: "b"}}}
 	i := interest{broker, doubts.unknownInterest}
-	wanted := i.wanted(config.Stream{Poll: config.PollSubscribed}, s)
+	wanted := i.wanted(config.Stream{Poll: config.PollSubscribed}, s, time.Now)
 	away := &publish.DropError{Reason: publish.DropDisconnected, Err: errors.New("away")}
 	for n, step := range []struct {
 		listened bool
@@ -54,11 +55,31 @@ func TestWanted(t *testing.T) {
 			t.Errorf("step %d: %v", n, all)
 		}
 	}
-	if i.wanted(config.Stream{Poll: config.PollAlways}, s) != nil {
+	if i.wanted(config.Stream{Poll: config.PollAlways}, s, time.Now) != nil {
 		t.Error("a stream that is always read asks who listens")
 	}
 	broker.some["a"], broker.err = true, nil
-	if i.wanted(config.Stream{Poll: config.PollRequest}, s)(t.Context()) {
+	if i.wanted(config.Stream{Poll: config.PollRequest}, s, time.Now)(t.Context()) {
 		t.Error("a stream that is read on request only is read because somebody listens")
+	}
+}
+
+// TestActive: a stream rests outside of its hours, whoever listens, and by the service's clock.
+func TestActive(t *testing.T) {
+	broker := &answers{some: map[string]bool{"a": true}}
+	s := pipeline.Stream{Routes: []publish.Route{{Subject: "a"}}}
+	now := time.Date(2026, 11, 30, 5, 59, 59, 0, time.UTC) // 06:59:59 in Berlin
+	for _, poll := range []config.Poll{config.PollAlways, config.PollSubscribed, config.PollRequest} {
+		at := now
+		wanted := interest{broker, nil}.wanted(config.Stream{Poll: poll, Active: "Mon 07:00-08:00 Europe/Berlin"}, s, func() time.Time { return at })
+		for _, step := range []struct {
+			after time.Duration
+			open  bool
+		}{{0, false}, {time.Second, true}, {time.Hour, true}, {time.Hour + time.Second, false}, {24*time.Hour + time.Second, false}} {
+			at = now.Add(step.after)
+			if got, want := wanted(t.Context()), step.open && poll != config.PollRequest; got != want {
+				t.Errorf("poll %s, at %v: %v", poll, at, got)
+			}
+		}
 	}
 }

@@ -109,7 +109,7 @@ func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
 	client := b.service.Stream(stream)
 	opts := PollOptions(c)
 	opts.To, opts.Spread, opts.Now, opts.Unsure = s.To, b.spread, b.service.Now, b.service.Unsure
-	opts.Wanted = b.interest.wanted(c, s)
+	opts.Wanted = b.interest.wanted(c, s, b.service.Now)
 	opts.Retention, opts.Spend = client.Retention, b.requested.Spend
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
@@ -125,8 +125,17 @@ func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
 func PollOptions(c config.Stream) poll.Options {
 	return poll.Options{
 		Stream: c.Name, Lag: time.Duration(c.Lag), Overlap: time.Duration(c.Overlap), Grace: c.Grace, Freshness: c.Freshness,
-		Again: c.Late, Linger: c.Linger, Lookback: c.Lookback,
+		Again: c.Late, Linger: linger(c), Lookback: c.Lookback,
 	}
+}
+
+// linger returns how long a stream is read after nobody wants it any more. Its hours end when
+// they say, unless somebody listens.
+func linger(c config.Stream) time.Duration {
+	if c.Poll == config.PollSubscribed {
+		return c.Linger
+	}
+	return 0
 }
 
 // configs are what the config says of each stream that should run, by name.

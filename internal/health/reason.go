@@ -132,7 +132,7 @@ var rules = []rule{
 	{FallingBehind, Late, false, later, false, "", "tensors come, but later and later: add cores or replicas, or make pictures smaller or interval longer"},
 	{CatchingUp, Late, false, soon, true, "", "tensors come, but are older than lag and grace explain: it is catching up, and nothing has to be done"},
 	{NoListener, Unheard, false, 0, false, "", "frames come, and nobody listens: start a consumer, or check its subject; slots end as unwatched"},
-	{Resting, AtRest, false, 0, true, "", "nothing is asked of Kinesis, because nobody listens (poll: subscribed) or nothing is requested (poll: request): slots end as unwatched, and nothing has to be done"},
+	{Resting, AtRest, false, 0, true, "", "nothing is asked of Kinesis, because nobody listens (poll: subscribed), nothing is requested (poll: request), or it is outside of its hours (active): slots end as unwatched, and nothing has to be done"},
 	{Starting, Beginning, true, 0, true, "", "waiting for the first frames"},
 	{EndpointMoved, OK, false, 0, true, "", "the data endpoint has moved, and the new one is asked: nothing has to be done"},
 }

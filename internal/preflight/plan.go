@@ -56,9 +56,8 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	}
 	l := load{sent: map[string]float64{}, kinds: map[string]*kind{}}
 	costs := map[string]time.Duration{}
-	polls := map[config.Poll]int{}
 	for _, s := range c.streams {
-		if polls[s.Poll]++; s.Poll == config.PollRequest {
+		if s.Poll == config.PollRequest {
 			l.streams++
 			continue
 		}
@@ -84,12 +83,7 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	line("memory", "about %s: %s in flight (delivery.inflight), %d workers, %s",
 		bytesText(float64(baseMemory+int64(c.cfg.Delivery.Inflight)+workers*l.largest+int64(l.streams)*streamMemory)),
 		bytesText(float64(c.cfg.Delivery.Inflight)), workers, count(l.streams, "stream"))
-	if n := polls[config.PollSubscribed]; n > 0 {
-		line("note", "%s cost this only while somebody listens (poll: subscribed)", count(n, "stream"))
-	}
-	if n := polls[config.PollRequest]; n > 0 {
-		line("note", "%s cost only what is requested (poll: request), which requests.images_per_day bounds", count(n, "stream"))
-	}
+	c.printPoll(line)
 	told := map[string]int{}
 	for _, s := range c.streams {
 		if s.Prefix != "" {
@@ -100,6 +94,26 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 		line("note", "prefix %s is planned as %s: --connect counts those that it matches, and --assume-streams N plans for N", prefix, count(told[prefix], "stream"))
 	}
 	return w.Flush()
+}
+
+// printPoll says which streams are not read all the time.
+func (c *checker) printPoll(line func(key, format string, args ...any)) {
+	polls, active := map[config.Poll]int{}, map[config.Hours]int{}
+	for _, s := range c.streams {
+		polls[s.Poll]++
+		active[s.Active]++
+	}
+	for _, open := range slices.Sorted(maps.Keys(active)) {
+		if open != "" {
+			line("note", "%s: active %s, which is %s of the week and of the images", count(active[open], "stream"), open, percent(open.Open().Share()))
+		}
+	}
+	if n := polls[config.PollSubscribed]; n > 0 {
+		line("note", "%s: poll is subscribed, so this is what they cost while somebody listens", count(n, "stream"))
+	}
+	if n := polls[config.PollRequest]; n > 0 {
+		line("note", "%s: poll is request, so they cost only what is requested, which requests.images_per_day bounds", count(n, "stream"))
+	}
 }
 
 // add adds a stream to the load. The CPU time of a frame is measured once for each kind

@@ -70,7 +70,7 @@ func (c *checker) poll(ctx context.Context, l *load, s checked) error {
 		if err != nil {
 			return err
 		}
-		total.add(k.cost, s.measured, float64(ahead)/float64(s.Interval))
+		total.add(k.cost, s.measured, s.Active.Open().Share()*float64(ahead)/float64(s.Interval))
 		if use := k.mediaPoints(); use > l.mediaPoints {
 			l.busiest, l.mediaPoints, l.metadataPoints = s.Name+s.Prefix, use, k.metadataPoints()
 		}

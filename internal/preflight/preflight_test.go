@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"image"
+	"math"
 	"runtime"
 	"strings"
 	"sync"
@@ -189,6 +190,33 @@ func TestPlanForLate(t *testing.T) {
 	// 0.1 images for each of 2.628 million slots a month.
 	if more := with - without; more < 0.25 || more > 0.28 {
 		t.Errorf("late costs %.3f million images more a month", more)
+	}
+}
+
+// TestPlanForPoll: a stream that is not read all the time costs less, and the plan says when.
+func TestPlanForPoll(t *testing.T) {
+	plan := func(keys string) (images float64, all string) {
+		out := planOf(t, "streams: [{name: cam-1, interval: 1s, request: {size: 32x32}, outputs: [small]"+keys+"}]\noutputs: {small: {size: 32x32}}")
+		if _, rest, some := strings.Cut(out, "  images"); some {
+			if _, err := fmt.Sscanf(rest, " %f", &images); err != nil {
+				t.Fatalf("%v:\n%s", err, out)
+			}
+		}
+		return images, out
+	}
+	always, _ := plan("")
+	for keys, want := range map[string]struct {
+		share float64
+		says  string
+	}{
+		`, active: "Mon-Fri 07:00-19:00 Europe/Berlin"`: {60.0 / 168, "1 stream: active Mon-Fri 07:00-19:00 Europe/Berlin, which is 36% of the week and of the images"},
+		", poll: subscribed":                            {1, "1 stream: poll is subscribed, so this is what they cost while somebody listens"},
+		", poll: request":                               {0, "1 stream: poll is request, so they cost only what is requested"},
+	} {
+		images, text := plan(keys)
+		if got := images / always; math.Abs(got-want.share) > 0.01 || !strings.Contains(text, want.says) {
+			t.Errorf("%s: %.3f of the images, want %.3f and %q:\n%s", keys, got, want.share, want.says, text)
+		}
 	}
 }
 
