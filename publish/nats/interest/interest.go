@@ -29,8 +29,8 @@ const (
 	Prefix = "cvf.svc.trace."
 	// answerTime is how long the servers on the way may take.
 	answerTime = 2 * time.Second
-	// maxHops bounds the servers on the way that are listened to.
-	maxHops = 256
+	// maxHops bounds the answers that wait to be read.
+	maxHops = 32
 	// The first version of the server that traces.
 	minMajor, minMinor = 2, 11
 )
