@@ -38,11 +38,8 @@ func (i interest) wanted(c config.Stream, s pipeline.Stream, now func() time.Tim
 func (i interest) polled(c config.Stream, s pipeline.Stream) func(context.Context) bool {
 	switch c.Poll {
 	case config.PollSubscribed:
-		last := false
-		return func(ctx context.Context) bool {
-			last = i.listened(ctx, s.Routes, last)
-			return last
-		}
+		a := audience{interest: i, routes: s.Routes}
+		return a.now
 	case config.PollRequest:
 		return func(context.Context) bool { return false }
 	default:
@@ -50,25 +47,45 @@ func (i interest) polled(c config.Stream, s pipeline.Stream) func(context.Contex
 	}
 }
 
-// listened tells whether anybody listens to one of the routes. Without a connection to NATS
-// it is as before; if NATS cannot tell, somebody may, so that no frame is missed in silence.
-func (i interest) listened(ctx context.Context, routes []publish.Route, before bool) bool {
+// doubts is how many questions in a row NATS has to leave open until it is taken to be unable
+// to answer: while interest spreads among servers, one of them may be silent.
+const doubts = 3
+
+// An audience is what is known of those who listen to a stream.
+type audience struct {
+	interest
+	routes []publish.Route
+	some   bool
+	open   int // questions in a row that NATS has not answered
+}
+
+// now tells whether anybody listens to one of the routes. Without a connection to NATS it is
+// as before; if NATS cannot tell, somebody may, so that no frame is missed in silence.
+func (a *audience) now(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, interestWait)
 	defer cancel()
-	for _, r := range routes {
-		some, err := i.delivery.Interest(ctx, r.Subject)
-		var drop *publish.DropError
-		switch {
-		case errors.As(err, &drop):
-			return before
-		case err != nil:
-			i.unknown(err)
-			return true
-		case some:
-			return true
+	some, err := a.ask(ctx)
+	var drop *publish.DropError
+	switch {
+	case errors.As(err, &drop):
+	case err == nil:
+		a.some, a.open = some, 0
+	default:
+		if a.open++; a.open >= doubts {
+			a.some = true
+			a.unknown(err)
 		}
 	}
-	return false
+	return a.some
+}
+
+func (a *audience) ask(ctx context.Context) (some bool, err error) {
+	for _, r := range a.routes {
+		if some, err = a.delivery.Interest(ctx, r.Subject); some || err != nil {
+			break
+		}
+	}
+	return some, err
 }
 
 // unknownInterest takes note of why it is not known whether anybody listens.

@@ -24,7 +24,7 @@ func (a *answers) Interest(_ context.Context, subject string) (bool, error) {
 }
 
 // TestWanted: one output with a listener is enough. While NATS is away it stays as it was, and
-// a NATS that cannot tell is told of, and means that somebody may listen.
+// a NATS that goes on not to tell is told of, and means that somebody may listen.
 func TestWanted(t *testing.T) {
 	broker := &answers{some: map[string]bool{}}
 	var doubts troubles
@@ -43,6 +43,11 @@ func TestWanted(t *testing.T) {
 		{true, nil, true, false},
 		{false, away, true, false},
 		{false, nil, false, false},
+		{false, errors.New("silent"), false, false},
+		{false, errors.New("silent"), false, false},
+		{false, nil, false, false},
+		{false, errors.New("too old"), false, false},
+		{false, errors.New("too old"), false, false},
 		{false, errors.New("too old"), true, true},
 		{false, away, true, true},
 		{false, nil, false, true},
