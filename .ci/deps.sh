@@ -17,6 +17,7 @@ works() {
 	libnats) pkg-config --exists libnats ;;
 	venv) python3 -c 'import ensurepip, venv' ;;
 	prometheus) command -v prometheus && command -v promtool ;;
+	alertmanager) command -v amtool && { command -v prometheus-alertmanager || command -v alertmanager; } ;;
 	*) command -v "$1" ;;
 	esac >/dev/null 2>&1
 }
@@ -32,6 +33,7 @@ package() {
 	venv) echo python3-venv ;;
 	djpeg) echo libjpeg-turbo-progs ;;
 	ip) echo iproute2 ;;
+	alertmanager) echo prometheus-alertmanager ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -39,7 +41,7 @@ package() {
 needs=(make g++ pkg-config opencv libjpeg)
 case ${1-} in
 build) ;;
-test) needs+=(ffmpeg chromium venv prometheus djpeg minisign libnats ip curl) ;;
+test) needs+=(ffmpeg chromium venv prometheus alertmanager djpeg minisign libnats ip curl) ;;
 lint) needs+=(shellcheck) ;;
 opencv) needs=(make g++ pkg-config cmake dpkg-source libjpeg libpng) ;;
 *)
@@ -71,6 +73,7 @@ explain() {
 	djpeg) echo "djpeg: the program djpeg of libjpeg-turbo" ;;
 	ip) echo "ip: the program ip of iproute2" ;;
 	prometheus) echo "prometheus: the programs prometheus and promtool" ;;
+	alertmanager) echo "alertmanager: the programs alertmanager and amtool" ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -125,7 +128,10 @@ for need in "${missing[@]}"; do
 	works "$need" || by_hand "$(package "$need") is installed, but $need still does not work."
 done
 
-# The tests run their own Prometheus, but Debian's package also starts it as a service.
-if [[ " ${missing[*]} " == *" prometheus "* && -d /run/systemd/system ]]; then
-	echo "Prometheus now runs on port 9090; the tests do not need it: systemctl disable --now prometheus"
-fi
+# The tests run their own, but Debian's packages also start them as services.
+for service in prometheus:9090 alertmanager:9093; do
+	if [[ " ${missing[*]} " == *" ${service%:*} "* && -d /run/systemd/system ]]; then
+		unit=$(package "${service%:*}")
+		echo "$unit now runs on port ${service#*:}; the tests do not need it: systemctl disable --now $unit"
+	fi
+done

@@ -67,21 +67,55 @@ func (n *notified) got() []string {
 	return slices.Sorted(slices.Values(n.all))
 }
 
+// TestRoutes has Alertmanager's own tool check the config, and say who is told of each alert:
+// whoever is on call of critical ones, a queue of tickets of the others.
+func TestRoutes(t *testing.T) {
+	amtool := func(args ...string) string {
+		cmd := exec.CommandContext(t.Context(), program(t, "amtool"), args...)
+		cmd.Dir = prometheusDir
+		var problems bytes.Buffer
+		cmd.Stderr = &problems
+		out, err := cmd.Output()
+		if err != nil {
+			t.Errorf("amtool %q: %v\n%s%s", args, err, out, &problems)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	amtool("check-config", "alertmanager.yml")
+	receivers := map[string]string{"critical": "pages", "warning": "tickets"}
+	for _, r := range alerts(t) {
+		severity := r.Labels["severity"]
+		got := amtool("config", "routes", "test", "--config.file=alertmanager.yml", "alertname="+r.Alert, "severity="+severity, "job=cvfeeder")
+		if got != receivers[severity] {
+			t.Errorf("%s, which is %s, is told to %q, want %q", r.Alert, severity, got, receivers[severity])
+		}
+	}
+	// An alert of somebody else, whatever it has.
+	if got := amtool("config", "routes", "test", "--config.file=alertmanager.yml", "alertname=Other"); got != "tickets" {
+		t.Errorf("an alert without a severity is told to %q", got)
+	}
+}
+
+// program returns the first of the names that is installed.
+func program(t *testing.T, names ...string) string {
+	t.Helper()
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("%q comes with Debian's package prometheus-alertmanager, which .ci/deps.sh test installs", names)
+	return ""
+}
+
 // TestOneOutageIsOnePage has a real Alertmanager take the alerts of an outage of NATS with
 // 10,000 cameras on three instances. There is one page, for the cause, and a ticket for what
-// has another one. It needs Debian's package prometheus-alertmanager.
+// has another one.
 func TestOneOutageIsOnePage(t *testing.T) {
-	program := "alertmanager"
-	if _, err := exec.LookPath(program); err != nil {
-		program = "prometheus-alertmanager" // as Debian calls it
-	}
-	if _, err := exec.LookPath(program); err != nil {
-		t.Skip("Alertmanager is not installed")
-	}
 	told := &notified{}
 	hook := httptest.NewServer(told)
 	defer hook.Close()
-	url := startAlertmanager(t, program, hook.URL)
+	url := startAlertmanager(t, program(t, "alertmanager", "prometheus-alertmanager"), hook.URL)
 
 	var all []map[string]any
 	add := func(labels ...string) {
@@ -100,6 +134,7 @@ func TestOneOutageIsOnePage(t *testing.T) {
 		add("alertname", "CvfeederGapRatio", "severity", "warning", "instance", instance, "stream", stream)
 	}
 	add("alertname", "CvfeederSlotsLate", "severity", "critical")
+	add("alertname", "CvfeederNatsUnknown", "severity", "warning", "job", "nats", "instance", "exporter")
 	add("alertname", "CvfeederClockOff", "severity", "warning", "instance", "a")
 	// Another fleet, whose NATS is well: two cameras of it are off.
 	for _, stream := range []string{"x", "y"} {

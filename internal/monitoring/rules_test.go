@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,9 +17,12 @@ import (
 const prometheusDir = "../../docker/prometheus"
 
 // ruleTests are the files of tests for promtool.
-var ruleTests = []string{"alerts_test.yml", "slots_test.yml"}
+var ruleTests = []string{"alerts_test.yml", "slots_test.yml", "nats_test.yml"}
 
-// A rule is an alert of alerts.yml.
+// ruleFiles are the files of rules that prometheus.yml loads.
+var ruleFiles = []string{"alerts.yml", "nats.yml"}
+
+// A rule is an alert.
 type rule struct {
 	Alert, Expr, For    string
 	Labels, Annotations map[string]string
@@ -26,15 +30,17 @@ type rule struct {
 
 func alerts(t *testing.T) []rule {
 	t.Helper()
-	var file struct{ Groups []struct{ Rules []rule } }
-	if err := yaml.Unmarshal([]byte(read(t, filepath.Join(prometheusDir, "alerts.yml"))), &file); err != nil {
-		t.Fatal(err)
-	}
 	var all []rule
-	for _, g := range file.Groups {
-		for _, r := range g.Rules {
-			if r.Alert != "" { // the others record
-				all = append(all, r)
+	for _, name := range ruleFiles {
+		var file struct{ Groups []struct{ Rules []rule } }
+		if err := yaml.Unmarshal([]byte(read(t, filepath.Join(prometheusDir, name))), &file); err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range file.Groups {
+			for _, r := range g.Rules {
+				if r.Alert != "" { // the others record
+					all = append(all, r)
+				}
 			}
 		}
 	}
@@ -102,8 +108,17 @@ func TestPromtool(t *testing.T) {
 		}
 	}
 	// For "go test" to run this again when one of them has changed.
-	for _, file := range append([]string{"prometheus.yml", "alerts.yml"}, ruleTests...) {
+	for _, file := range append(ruleFiles, ruleTests...) {
 		read(t, filepath.Join(prometheusDir, file))
+	}
+	var config struct {
+		Rules []string `yaml:"rule_files"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, filepath.Join(prometheusDir, "prometheus.yml"))), &config); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(config.Rules, ruleFiles) {
+		t.Errorf("prometheus.yml loads %q, and the tests are of %q", config.Rules, ruleFiles)
 	}
 }
 
