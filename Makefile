@@ -32,6 +32,10 @@ EXAMPLES ?= .cache/examples
 FAKE := examples/fake
 FAKE_CLIENTS := .cache/fake-clients
 
+# Grafana's component library, with which dashboards-look draws.
+LOOK := internal/monitoring/look/page
+DASHBOARDS := .cache/dashboards
+
 # Wheels only, and each must be one of those that the requirements name by hash, so that
 # nothing else is installed, and no setup.py runs.
 PIP_INSTALL := bin/pip install -q --disable-pip-version-check --require-hashes --only-binary :all:
@@ -47,7 +51,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -132,6 +136,25 @@ redteam: deps ## attack real processes in all the ways of docs/security.md; take
 
 simulate: ## simulate 100,000 cameras on 200 replicas; ARGS="-cameras 1000000 -replicas 2000"
 	@go run ./internal/simulate $(ARGS)
+
+dashboards-look: deps deps-test $(DASHBOARDS)/bundle/look.js ## draw the dashboards after a demo with faults, into .cache/dashboards; takes 6 minutes, ARGS=-again draws the last demo again
+	go test -count=1 -v -timeout 20m -tags $(TAGS) -run '^TestLook$$' ./internal/monitoring/look -args -look "$(CURDIR)/$(DASHBOARDS)" $(ARGS)
+
+# The modules of @grafana/ui for import do not fit together; those for require do.
+$(DASHBOARDS)/bundle/look.js: $(DASHBOARDS)/.done $(wildcard $(LOOK)/*.jsx)
+	rm -rf $(@D)
+	cp $(LOOK)/*.jsx $(DASHBOARDS)
+	cd $(DASHBOARDS) && node_modules/.bin/esbuild look.jsx --bundle --format=esm --splitting --outdir=bundle --jsx=automatic --log-level=error \
+		--alias:@grafana/ui=./node_modules/@grafana/ui/dist/cjs/index.cjs --alias:@grafana/data=./node_modules/@grafana/data/dist/cjs/index.cjs \
+		--loader:.svg=dataurl --loader:.woff=file --loader:.woff2=file --loader:.ttf=file --define:process.env.NODE_ENV='"production"'
+
+# No script of a package runs.
+$(DASHBOARDS)/.done: $(LOOK)/package.json $(LOOK)/package-lock.json
+	@command -v npm >/dev/null || { echo "Node 20 and npm are missing, with which the dashboards are drawn" >&2; exit 1; }
+	mkdir -p $(@D)
+	cp $^ $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
+	touch $@
 
 soak: deps ## test that 100,000 pictures do not increase resident memory
 	CVFEEDER_SOAK=100000 go test -count=1 -v -tags $(TAGS) -run '^TestResidentMemoryIsFlat$$' ./transform/opencv

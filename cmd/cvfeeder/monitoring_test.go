@@ -41,10 +41,11 @@ func TestDashboardsHaveData(t *testing.T) {
 	if out, err := lint.CombinedOutput(); err != nil {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)
 	}
+	nats := promtest.ServeFile(t, "../../internal/monitoring/testdata/nats-exporter.txt")
 	const native = "native histograms"
 	servers := map[string]*promtest.Prometheus{
-		"classic histograms": promtest.Start(t, promtest.Options{Target: target}),
-		native:               promtest.Start(t, promtest.Options{Target: target, NativeHistograms: true}),
+		"classic histograms": promtest.Start(t, promtest.Options{Target: target, NATS: nats}),
+		native:               promtest.Start(t, promtest.Options{Target: target, NATS: nats, NativeHistograms: true}),
 	}
 	for name, p := range servers {
 		promtest.Until(t, patience, "there are gaps and frames", func() bool {
@@ -93,9 +94,10 @@ func checkFed(t *testing.T, p *promtest.Prometheus) {
 func checks(t *testing.T, p *promtest.Prometheus, dashboard []byte) map[string]func() bool {
 	t.Helper()
 	var d struct {
+		UID    string
 		Panels []struct {
-			Title   string
-			Targets []struct{ Expr string }
+			Type, Title string
+			Targets     []struct{ Expr, LegendFormat string }
 		}
 		Templating struct {
 			List []struct{ Name, Type, Definition string }
@@ -111,7 +113,13 @@ func checks(t *testing.T, p *promtest.Prometheus, dashboard []byte) map[string]f
 	for _, panel := range d.Panels {
 		for _, q := range panel.Targets {
 			expr := expand(q.Expr)
-			all[fmt.Sprintf("%s: %s", panel.Title, expr)] = func() bool { return hasNumber(p.Query(t, expr)) }
+			all[fmt.Sprintf("%s: %s", panel.Title, expr)] = func() bool {
+				series := p.Query(t, expr)
+				if panel.Type == "timeseries" {
+					checkLegend(t, panel.Title, q.LegendFormat, series, d.UID == "cvfeeder-stream")
+				}
+				return hasNumber(series)
+			}
 		}
 	}
 	values := regexp.MustCompile(`^label_values\((.*), (\w+)\)$`)
@@ -126,6 +134,21 @@ func checks(t *testing.T, p *promtest.Prometheus, dashboard []byte) map[string]f
 		all["the variable "+v.Name] = func() bool { return len(p.LabelValues(t, m[2], m[1])) > 0 }
 	}
 	return all
+}
+
+// checkLegend checks that lines that differ have different names: those of two instances, for
+// example, although here is only one.
+func checkLegend(t *testing.T, panel, legend string, all []promtest.Series, oneStream bool) {
+	t.Helper()
+	var same []string
+	if oneStream {
+		same = []string{"stream"}
+	}
+	for _, s := range all {
+		if missing := promtest.Unnamed(s.Metric, legend, same...); len(missing) > 0 {
+			t.Errorf("%s: the legend %q does not name %v", panel, legend, missing)
+		}
+	}
 }
 
 // hasNumber tells whether there is a histogram, or a value other than NaN.

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 )
 
-// A Dashboard is a Grafana dashboard, in the JSON model of Grafana 11 and later.
+// A Dashboard is a Grafana dashboard, in the JSON model of Grafana 10 and later.
 type Dashboard struct {
 	// File is the name of its file in docker/grafana/dashboards.
 	File string
@@ -48,8 +48,12 @@ type row struct {
 	panels []panel
 }
 
-// columns is the width of Grafana's grid.
-const columns = 24
+const (
+	// columns is the width of Grafana's grid.
+	columns = 24
+	// schemaVersion is that of Grafana 10.0. Later ones bring it up to theirs by themselves.
+	schemaVersion = 38
+)
 
 func (d dashboard) model() object {
 	var panels []object
@@ -74,21 +78,12 @@ func (d dashboard) model() object {
 	}
 	return object{
 		"id": nil, "uid": d.uid, "title": d.title, "description": d.description, "tags": []string{"cvfeeder"},
-		"editable": true, "graphTooltip": 1, "schemaVersion": 39, "version": 1, "timezone": "browser",
+		"editable": true, "graphTooltip": 1, "schemaVersion": schemaVersion, "version": 1, "timezone": "browser",
 		"fiscalYearStartMonth": 0, "liveNow": false, "weekStart": "",
 		"refresh": "30s", "time": object{"from": "now-1h", "to": "now"},
 		"timepicker": object{"refresh_intervals": []string{"5s", "10s", "30s", "1m", "5m", "15m", "1h"}},
 		"templating": object{"list": d.variables}, "links": d.links, "panels": panels,
-		"annotations": object{"list": []object{alertsAnnotation()}},
-	}
-}
-
-// alertsAnnotation marks the times at which alerts fired, in every chart.
-func alertsAnnotation() object {
-	return object{
-		"name": "Alerts", "datasource": datasource(), "enable": true, "hide": false, "iconColor": "red",
-		"expr": `ALERTS{alertname=~"Cvfeeder.*", alertstate="firing", stream=~"$stream|", instance=~"$instance|"}`,
-		"step": "30s", "titleFormat": "{{alertname}}", "textFormat": "{{stream}} {{instance}}", "tagKeys": "severity",
+		"annotations": object{"list": annotations()},
 	}
 }
 

@@ -1,15 +1,19 @@
 package monitoring
 
-import "maps"
+import (
+	"maps"
+	"strings"
+)
 
 // A panel holds what differs between the panels.
 type panel struct {
 	kind               string // Grafana's panel type
 	title, description string
+	runbook            string // the heading in docs/runbook.md that says what to do
 	width, height      int
 	unit               string
 	decimals           int // 0 leaves it to Grafana
-	min, max           any // nil leaves it to the values
+	min, max           any // nil leaves it to the values, but a chart begins at 0
 	noValue            string
 	thresholds         []step
 	mode               string // how colors are chosen; "" takes them from the palette
@@ -30,6 +34,9 @@ type query struct {
 	heatmap      bool
 	exemplars    bool
 }
+
+// fromValues lets a chart begin at its lowest value.
+const fromValues = "auto"
 
 // A step is a threshold: the color from a value on.
 type step struct {
@@ -62,6 +69,7 @@ func (p panel) model(id int, at object) object {
 	}
 	m := object{
 		"id": id, "type": p.kind, "title": p.title, "description": p.description, "gridPos": at, "datasource": datasource(),
+		"links":       []object{toRunbook(p.runbook)},
 		"fieldConfig": object{"defaults": defaults, "overrides": orEmpty(p.overrides)},
 		"options":     p.options, "targets": targets,
 	}
@@ -107,17 +115,24 @@ func thresholds(steps []step) object {
 	return object{"mode": "absolute", "steps": list}
 }
 
+// statWidth leaves room for the longest title and the two icons beside it.
+const statWidth = 4
+
 // stat returns a panel that shows one number, colored by its thresholds.
 func stat(p panel) panel {
-	p.kind, p.width, p.height, p.mode = "stat", 3, 4, "thresholds"
+	p.kind, p.width, p.height, p.mode = "stat", statWidth, 4, "thresholds"
 	p.custom = object{}
 	p.options = object{
 		"colorMode": "value", "graphMode": "area", "justifyMode": "auto", "orientation": "auto", "textMode": "auto",
 		"wideLayout": true, "showPercentChange": false, "percentChangeColorMode": "standard",
 		"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
+		"text":          object{"valueSize": 32}, // the same for all, however long they are
 	}
 	return p
 }
+
+// chartHeight leaves half of it to the lines when the legend takes its third.
+const chartHeight = 9
 
 // chart returns a panel that shows lines over time.
 func chart(p panel) panel {
@@ -125,10 +140,10 @@ func chart(p panel) panel {
 	if p.width == 0 {
 		p.width = 8
 	}
-	p.height = 8
+	p.height = chartHeight
 	style := object{
 		"drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "gradientMode": "none", "lineInterpolation": "linear",
-		"showPoints": "never", "pointSize": 5, "spanNulls": false, "axisPlacement": "auto", "axisLabel": "", "axisColorMode": "text",
+		"showPoints": "auto", "pointSize": 5, "spanNulls": false, "axisPlacement": "auto", "axisLabel": "", "axisColorMode": "text",
 		"axisBorderShow": false, "axisCenteredZero": false, "barAlignment": 0, "insertNulls": false,
 		"scaleDistribution": object{"type": "linear"}, "hideFrom": object{"legend": false, "tooltip": false, "viz": false},
 		"stacking": object{"mode": "none", "group": "A"}, "thresholdsStyle": object{"mode": "off"},
@@ -138,15 +153,46 @@ func chart(p panel) panel {
 	}
 	maps.Copy(style, p.custom)
 	p.custom = style
-	if p.min == nil {
+	switch p.min {
+	case nil:
 		p.min = 0
+	case fromValues:
+		p.min = nil
 	}
 	p.options = object{
-		"legend":  object{"showLegend": true, "displayMode": "table", "placement": "bottom", "calcs": []string{"mean", "max", "lastNotNull"}},
+		"legend":  object{"showLegend": true, "displayMode": "table", "placement": "bottom", "calcs": legendFigures(p.width), "sortBy": "Max", "sortDesc": true},
 		"tooltip": object{"mode": "multi", "sort": "desc", "maxHeight": 600},
 	}
 	return p
 }
+
+// legendFigures returns the columns of a legend. A third of the page has room for a name and
+// two of them.
+func legendFigures(width int) []string {
+	if width < columns/2 {
+		return []string{"max", "lastNotNull"}
+	}
+	return []string{"mean", "max", "lastNotNull"}
+}
+
+// bands returns a panel with a band over time for each series, colored by its value.
+func bands(p panel) panel {
+	p.kind, p.width, p.mode = "state-timeline", columns, "thresholds"
+	p.custom = object{
+		"fillOpacity": 80, "lineWidth": 0, "axisPlacement": "auto",
+		"hideFrom": object{"legend": false, "tooltip": false, "viz": false},
+	}
+	p.options = object{
+		"alignValue": "left", "mergeValues": true, "rowHeight": 0.8, "showValue": "never",
+		"legend":  object{"showLegend": false, "displayMode": "list", "placement": "bottom"},
+		"tooltip": object{"mode": "single", "sort": "none", "maxHeight": 600},
+	}
+	return p
+}
+
+// usuallyZero is the style of charts whose lines are at 0 while all is well: Grafana would
+// make their axes end at 100.
+func usuallyZero() object { return object{"axisSoftMax": 1} }
 
 // stacked returns a chart of areas on top of each other, for the parts of a whole.
 func stacked(p panel) panel {
@@ -167,6 +213,15 @@ func outcomeColors() []object {
 	return []object{
 		colored("published", "green"), colored("unwatched", "gray"), colored("no_media", "orange"), colored("media_error", "purple"),
 		colored("undecodable", "red"), colored("stale", "yellow"), colored("dropped", "blue"),
+	}
+}
+
+// toRunbook links a panel to what to do about what it shows.
+func toRunbook(heading string) object {
+	anchor := strings.ReplaceAll(strings.ToLower(heading), " ", "-")
+	return object{
+		"title": "Runbook: " + heading, "targetBlank": true,
+		"url": "https://github.com/cvfeeder/cvfeeder/blob/main/docs/runbook.md#" + anchor,
 	}
 }
 

@@ -3,17 +3,19 @@ package monitoring
 // streamTable has a row of figures for each camera, worst first.
 func streamTable() panel {
 	const by = "by (instance, stream) "
+	// Over the time range, there may be instances that have the stream no more.
+	const owned = ` and on (instance, stream) cvfeeder_stream_owned`
 	return panel{
-		kind: "table", title: "Cameras", description: "The oldest first. Click a name to open the dashboard of that camera.",
+		kind: "table", title: "Cameras", description: "The oldest first. Click a name to open the dashboard of that camera.", runbook: "CvfeederStreamStale",
 		width: columns, height: 10, unit: "short", mode: "thresholds",
 		custom: object{"align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false, "filterable": true},
 		queries: []query{
 			{expr: `sum ` + by + `(cvfeeder_freshness_seconds{` + chosenStreams + `})`, legend: "freshness", table: true},
-			{expr: gapShare(by, "$__range"), legend: "gaps", table: true},
-			{expr: `sum ` + by + `(rate(cvfeeder_slots_total{` + chosenStreams + `, outcome="published"}[$__rate_interval]))`, legend: "frames", table: true},
+			{expr: gapShare(chosenStreams, by, whole) + owned, legend: "gaps", table: true},
+			{expr: `sum ` + by + `(rate(cvfeeder_slots_total{` + chosenStreams + `, outcome="published"}` + zoom + `))`, legend: "frames", table: true},
 			{expr: `sum ` + by + `(cvfeeder_slots_pending{` + chosenStreams + `})`, legend: "pending", table: true},
-			{expr: throttled(chosenStreams, by), legend: "throttled", table: true},
-			{expr: `sum ` + by + `(rate(cvfeeder_images_requested_total{` + chosenStreams + `}[$__range])) * ` + month + ` * $price / 1e6`, legend: "cost", table: true},
+			{expr: throttled(chosenStreams), legend: "throttled", table: true},
+			{expr: cost(chosenStreams, by, whole) + owned, legend: "cost", table: true},
 		},
 		options: object{
 			"showHeader": true, "cellHeight": "sm", "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false},

@@ -13,11 +13,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,10 +29,17 @@ import (
 type Options struct {
 	// Target is the address to scrape every second, as the job "cvfeeder".
 	Target string
+	// Others are more addresses of the same job, and NATS is that of an exporter of NATS'
+	// metrics, as the job "nats".
+	Others []string
+	NATS   string
 	// Rules is the content of a file of rules, evaluated every second. Default: none.
 	Rules string
 	// NativeHistograms scrapes native histograms instead of classic ones.
 	NativeHistograms bool
+	// Data is the directory of the samples, which then outlast the test. Default: one of the
+	// test's own.
+	Data string
 }
 
 // A Prometheus runs until the test ends.
@@ -47,13 +56,26 @@ func Program(t *testing.T, name string) string {
 	return path
 }
 
-const config = `
-global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
-rule_files: [rules.yml]
-scrape_configs:
-  - job_name: cvfeeder
-    static_configs: [{targets: [%q]}]
-`
+// config returns a config of Prometheus. JSON is YAML.
+func (o Options) config() (string, error) {
+	type targets struct {
+		Targets []string `json:"targets"`
+	}
+	type job struct {
+		Name    string    `json:"job_name"`
+		Configs []targets `json:"static_configs"`
+	}
+	jobs := []job{{"cvfeeder", []targets{{append([]string{o.Target}, o.Others...)}}}}
+	if o.NATS != "" {
+		jobs = append(jobs, job{"nats", []targets{{[]string{o.NATS}}}})
+	}
+	text, err := json.Marshal(map[string]any{
+		"global":         map[string]string{"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+		"rule_files":     []string{"rules.yml"},
+		"scrape_configs": jobs,
+	})
+	return string(text), err
+}
 
 // listening matches the line in Prometheus' log that has the address.
 var listening = regexp.MustCompile(`msg="Listening on".* address=(\S+)`)
@@ -62,8 +84,15 @@ var listening = regexp.MustCompile(`msg="Listening on".* address=(\S+)`)
 func Start(t *testing.T, opts Options) *Prometheus {
 	t.Helper()
 	dir := t.TempDir()
+	config, err := opts.config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opts.Data == "" {
+		opts.Data = filepath.Join(dir, "data")
+	}
 	for name, text := range map[string]string{
-		"prometheus.yml": fmt.Sprintf(config, opts.Target),
+		"prometheus.yml": config,
 		"rules.yml":      opts.Rules,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -71,7 +100,7 @@ func Start(t *testing.T, opts Options) *Prometheus {
 		}
 	}
 	args := []string{
-		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"),
+		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + opts.Data,
 		"--web.listen-address=127.0.0.1:0",
 	}
 	if opts.NativeHistograms {
@@ -152,6 +181,27 @@ func (p *Prometheus) Query(t *testing.T, query string) []Series {
 	return result.Result
 }
 
+// Range returns the result of a query over a time, as Prometheus has it.
+func (p *Prometheus) Range(t *testing.T, query string, from, to time.Time, step time.Duration) json.RawMessage {
+	t.Helper()
+	return p.raw(t, "/api/v1/query_range", url.Values{"query": {query}, "start": {unix(from)}, "end": {unix(to)}, "step": {step.String()}})
+}
+
+// At returns the result of a query at an instant, as Prometheus has it.
+func (p *Prometheus) At(t *testing.T, query string, at time.Time) json.RawMessage {
+	t.Helper()
+	return p.raw(t, "/api/v1/query", url.Values{"query": {query}, "time": {unix(at)}})
+}
+
+func (p *Prometheus) raw(t *testing.T, path string, params url.Values) json.RawMessage {
+	t.Helper()
+	var result struct{ Result json.RawMessage }
+	p.get(t, path, params, &result)
+	return result.Result
+}
+
+func unix(at time.Time) string { return strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64) }
+
 // LabelValues returns the values that a label has in the series that match.
 func (p *Prometheus) LabelValues(t *testing.T, label, match string) []string {
 	t.Helper()
@@ -186,6 +236,18 @@ func (p *Prometheus) get(t *testing.T, path string, params url.Values, data any)
 	if answer.Status != "success" {
 		t.Fatalf("%s: %s", params, answer.Error)
 	}
+}
+
+// ServeFile serves a file with metrics for the length of the test, and returns the address.
+func ServeFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(text) }))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
 }
 
 // Until waits until a condition holds. The test fails if that takes longer than limit.

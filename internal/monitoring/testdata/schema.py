@@ -25,6 +25,7 @@ BEYOND = {
     ".annotations.list[].tagKeys",
     ".annotations.list[].textFormat",
     ".annotations.list[].titleFormat",
+    ".annotations.list[].useValueForTime",
     ".templating.list[].definition",
 }
 
