@@ -134,7 +134,7 @@ func TestOneOutageIsOnePage(t *testing.T) {
 		add("alertname", "CvfeederGapRatio", "severity", "warning", "instance", instance, "stream", stream)
 	}
 	add("alertname", "CvfeederSlotsLate", "severity", "critical")
-	add("alertname", "CvfeederNatsUnknown", "severity", "warning", "job", "nats", "instance", "exporter")
+	add("alertname", "CvfeederNatsUnwell", "severity", "warning", "job", "nats", "instance", "exporter")
 	add("alertname", "CvfeederClockOff", "severity", "warning", "instance", "a")
 	// Another fleet, whose NATS is well: two cameras of it are off.
 	for _, stream := range []string{"x", "y"} {

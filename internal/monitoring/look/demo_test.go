@@ -3,7 +3,6 @@ package look_test
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -198,18 +197,12 @@ func startNATS(t *testing.T, program, dir string) (url, monitor string) {
 // Otherwise it serves what a real one has answered.
 func startExporter(t *testing.T, monitor string) string {
 	t.Helper()
-	program, err := exec.LookPath("prometheus-nats-exporter")
-	if err != nil {
-		t.Log("prometheus-nats-exporter is not installed: the row of the NATS servers shows what one answered once")
-		return promtest.ServeFile(t, recorded)
-	}
 	address := natstest.FreeAddress(t)
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
+	if promtest.StartExporter(t, "http://"+monitor, address) {
+		return address
 	}
-	start(t, program, append(exporterFlags(), "-addr", "127.0.0.1", "-port", port, "http://"+monitor)...)
-	return address
+	t.Log("prometheus-nats-exporter is not installed: the row of the NATS servers shows what one answered once")
+	return promtest.ServeFile(t, recorded)
 }
 
 // recordExporter keeps what an exporter tells of the server, for tests without one.
@@ -226,11 +219,6 @@ func recordExporter(t *testing.T, address string) {
 	}
 }
 
-// exporterFlags are those that docs/operations.md and prometheus.yml tell of.
-func exporterFlags() []string {
-	return []string{"-varz", "-healthz", "-jsz=all", "-use_internal_server_name"}
-}
-
 // TestExporterFlags: users start the exporter as the demo does.
 func TestExporterFlags(t *testing.T) {
 	for _, file := range []string{"docs/operations.md", "docker/prometheus/prometheus.yml"} {
@@ -238,7 +226,7 @@ func TestExporterFlags(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := strings.Join(exporterFlags(), " "); !strings.Contains(string(text), want) {
+		if want := strings.Join(promtest.ExporterFlags(), " "); !strings.Contains(string(text), want) {
 			t.Errorf("%s does not have %q", file, want)
 		}
 	}

@@ -27,7 +27,7 @@ import (
 
 // Options configure a Prometheus.
 type Options struct {
-	// Target is the address to scrape every second, as the job "cvfeeder".
+	// Target is the address to scrape every second, as the job "cvfeeder", if any.
 	Target string
 	// Others are more addresses of the same job, and NATS is that of an exporter of NATS'
 	// metrics, as the job "nats".
@@ -65,7 +65,10 @@ func (o Options) config() (string, error) {
 		Name    string    `json:"job_name"`
 		Configs []targets `json:"static_configs"`
 	}
-	jobs := []job{{"cvfeeder", []targets{{append([]string{o.Target}, o.Others...)}}}}
+	jobs := []job{}
+	if o.Target != "" {
+		jobs = append(jobs, job{"cvfeeder", []targets{{append([]string{o.Target}, o.Others...)}}})
+	}
 	if o.NATS != "" {
 		jobs = append(jobs, job{"nats", []targets{{[]string{o.NATS}}}})
 	}
