@@ -230,6 +230,13 @@ func TestExporterFlags(t *testing.T) {
 			t.Errorf("%s does not have %q", file, want)
 		}
 	}
+	compose, err := os.ReadFile(filepath.Join(root, "docker", "compose.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "[" + strings.Join(promtest.ExporterFlags(), ", ") + ", "; !strings.Contains(string(compose), want) {
+		t.Errorf("compose.yaml does not have %q", want)
+	}
 }
 
 // read consumes the tensors of the detector until the test ends, and counts them. Those of
