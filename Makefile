@@ -137,8 +137,8 @@ redteam: deps ## attack real processes in all the ways of docs/security.md; take
 simulate: ## simulate 100,000 cameras on 200 replicas; ARGS="-cameras 1000000 -replicas 2000"
 	@go run ./internal/simulate $(ARGS)
 
-dashboards-look: deps deps-test $(DASHBOARDS)/bundle/look.js ## draw the dashboards after a demo with faults, into .cache/dashboards; takes 6 minutes, ARGS=-again draws the last demo again
-	go test -count=1 -v -timeout 20m -tags $(TAGS) -run '^TestLook$$' ./internal/monitoring/look -args -look "$(CURDIR)/$(DASHBOARDS)" $(ARGS)
+dashboards-look: deps deps-test $(DASHBOARDS)/bundle/look.js ## draw the dashboards after a demo with faults, into .cache/dashboards, 6 min; ARGS=-again: the last demo again
+	go test -count=1 -v -timeout 20m -tags $(TAGS) -run '^(TestTypes|TestLook)$$' ./internal/monitoring/look -args -look "$(CURDIR)/$(DASHBOARDS)" $(ARGS)
 
 # The modules of @grafana/ui for import do not fit together; those for require do.
 $(DASHBOARDS)/bundle/look.js: $(DASHBOARDS)/.done $(wildcard $(LOOK)/*.jsx)

@@ -141,15 +141,18 @@ func TestOneOutageIsOnePage(t *testing.T) {
 		add("alertname", "CvfeederStreamStale", "severity", "critical", "job", "other", "instance", "z", "stream", stream)
 		add("alertname", "CvfeederGapRatio", "severity", "warning", "job", "other", "instance", "z", "stream", stream)
 	}
+	// A third, of which one instance has no metrics, so that its streams seem to be run by nobody.
+	add("alertname", "CvfeederMetricsMissing", "severity", "critical", "job", "third", "instance", "q")
+	add("alertname", "CvfeederGroupIncomplete", "severity", "critical", "job", "third")
 	// Causes come first, as they do from Prometheus.
 	for chunk := range slices.Chunk(all, 500) {
 		post(t, url+"/api/v2/alerts", chunk)
 	}
-	left := map[string]int{"CvfeederBrokerAway": 3, "CvfeederClockOff": 1, "CvfeederStreamStale": 2}
+	left := map[string]int{"CvfeederBrokerAway": 3, "CvfeederClockOff": 1, "CvfeederStreamStale": 2, "CvfeederMetricsMissing": 1}
 	if got := uninhibited(t, url); !maps.Equal(got, left) {
 		t.Errorf("not inhibited: %v, want %v", got, left)
 	}
-	want := []string{"pages: 2 × CvfeederStreamStale", "pages: 3 × CvfeederBrokerAway", "tickets: 1 × CvfeederClockOff"}
+	want := []string{"pages: 1 × CvfeederMetricsMissing", "pages: 2 × CvfeederStreamStale", "pages: 3 × CvfeederBrokerAway", "tickets: 1 × CvfeederClockOff"}
 	promtest.Until(t, 2*time.Minute, "all has been told", func() bool { return len(told.got()) >= len(want) })
 	if got := told.got(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -40,9 +40,9 @@ func late(series, by, over string) string {
 	rate := func(metric string) string {
 		return `sum ` + by + `(rate(` + metric + over + `) and on (instance, stream) cvfeeder_slots_in_time_total)`
 	}
-	expected := rate(`cvfeeder_slots_expected_total{` + series + `}`)
-	return `clamp((` + expected + ` - ` + rate(`cvfeeder_slots_in_time_total{`+series+`}`) + ` - ` +
-		rate(`cvfeeder_slots_total{`+series+`, outcome=~"no_media|media_error|unwatched"}`) + `) / (` + expected + ` > 0), 0, 1)`
+	return `clamp(1 - (` + rate(`cvfeeder_slots_in_time_total{`+series+`}`) + ` + ` +
+		rate(`cvfeeder_slots_total{`+series+`, outcome=~"no_media|media_error|unwatched"}`) +
+		`) / (` + rate(`cvfeeder_slots_expected_total{`+series+`}`) + ` > 0), 0, 1)`
 }
 
 // cost is the query for what a month costs with as many images as are requested now.

@@ -18,7 +18,7 @@ func streamTable() panel {
 			{expr: cost(chosenStreams, by, whole) + owned, legend: "cost", table: true},
 		},
 		options: object{
-			"showHeader": true, "cellHeight": "sm", "footer": object{"show": false, "reducer": []string{"sum"}, "countRows": false},
+			"showHeader": true, "cellHeight": "sm",
 			"sortBy": []object{{"displayName": "Freshness", "desc": true}},
 		},
 		transformations: []object{
