@@ -178,7 +178,7 @@ type HTTP struct {
 	// Token is what every request but health checks must present; empty requires none.
 	Token string `yaml:"token"`
 	// Ready is how many of the streams have to flow for /readyz to be 200.
-	Ready health.Need `yaml:"ready" jsonschema:"enum=any,enum=all"`
+	Ready health.Need `yaml:"ready" jsonschema:"enum=any,enum=all,enum=none"`
 	// Pprof is whether /debug/pprof/ is served.
 	Pprof bool `yaml:"pprof"`
 	// Runbook is the address of a page that explains the reasons, to which the status page

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/health"
 )
 
 const docker = "../../docker"
@@ -228,6 +229,7 @@ func TestManifests(t *testing.T) {
 				command(t, nil, python, args...)
 			}
 			checkObjects(t, objects)
+			checkReadiness(t, objects)
 		})
 	}
 }
@@ -281,6 +283,32 @@ func checkObjects(t *testing.T, objects []object) {
 	}
 	if !names["cvfeeder"] {
 		t.Errorf("the pod has no cvfeeder, but %v", names)
+	}
+}
+
+// checkReadiness checks that cameras matter to the readiness of pods that have nothing but
+// cvfeeder, and to no others.
+func checkReadiness(t *testing.T, objects []object) {
+	t.Helper()
+	beside := false
+	for _, o := range objects {
+		for _, c := range o.Spec.Template.Spec.Containers {
+			beside = beside || c.Name != "cvfeeder"
+		}
+	}
+	want := map[bool]health.Need{true: health.None, false: health.Any}[beside]
+	for _, o := range objects {
+		text, ok := o.Data["cvfeeder.yaml"]
+		if !ok {
+			continue
+		}
+		cfg, err := config.Parse(o.Metadata.Name, []byte(text), func(string) (string, bool) { return "", false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cfg.HTTP.Ready != want {
+			t.Errorf("http.ready is %q, want %q", cfg.HTTP.Ready, want)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@
 //
 // There is one rule of readiness: something is expected here, and it flows. A replica
 // whose streams are all run by others expects nothing, and is ready. What a single stream
-// lacks matters to readiness only if no other flows, unless all are needed: see [Need].
+// lacks matters to readiness only if no other flows, unless all are needed, or none: see [Need].
 package health
 
 import (
@@ -30,8 +30,9 @@ type Need string
 
 // The needs.
 const (
-	Any Need = "any" // one is enough: readiness is about the process, and cameras are for alerts
-	All Need = "all" // each of those that have begun
+	Any  Need = "any"  // one is enough: readiness is about the process, and cameras are for alerts
+	All  Need = "all"  // each of those that have begun
+	None Need = "none" // not even one: only what is so of the process counts
 )
 
 // clockOff is from which difference on the host's clock is wrong, and remadeFor how long
@@ -206,6 +207,9 @@ func (m *Machine) ready(s Snapshot, r Report) bool {
 	}
 	if len(s.Streams) == 0 {
 		return s.Group != nil && s.Group.Streams > 0 && s.Group.Known && s.Group.Mine == 0
+	}
+	if m.need == None {
+		return true
 	}
 	flowing, held, done := 0, 0, 0
 	for _, one := range r.Streams {

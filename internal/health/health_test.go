@@ -259,6 +259,26 @@ func TestAnyAndAll(t *testing.T) {
 	}
 }
 
+// TestNone: no camera takes the process out of service, and NATS does.
+func TestNone(t *testing.T) {
+	r := newRun(t, None, 1)
+	r.cams[0] = stands
+	r.pass(time.Second)
+	r.is(true, "cam-1 starting")
+	r.cams[0] = ends(source.NoMedia)
+	r.pass(time.Minute)
+	r.is(true, "cam-1 camera_silent")
+	r.now.Down, r.now.Deaf = []string{"data"}, true
+	r.pass(10 * time.Second)
+	r.is(false, "nats_away", "cam-1 nats_away")
+	r.now.Down, r.now.Deaf, r.now.Opened = nil, false, false
+	r.pass(10 * time.Second)
+	r.is(false, "starting", "cam-1 camera_silent")
+	r = newRun(t, None, 0)
+	r.pass(time.Second)
+	r.is(false, "no_streams")
+}
+
 // TestDoneIsReady: a range that has ended expects nothing more.
 func TestDoneIsReady(t *testing.T) {
 	r := newRun(t, All, 1)
@@ -607,7 +627,7 @@ func TestNotReadyHasAReason(t *testing.T) {
 	for seed := range uint64(10) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		one := func(n int) bool { return rng.IntN(n) == 0 }
-		r := newRun(t, []Need{Any, All}[seed%2], rng.IntN(3))
+		r := newRun(t, []Need{Any, All, None}[seed%3], rng.IntN(3))
 		for range 60 {
 			s := &r.now
 			for i := range r.cams {
