@@ -13,6 +13,10 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 KUSTOMIZE_VERSION := v5.8.0
 KUSTOMIZE := .cache/bin/kustomize-$(KUSTOMIZE_VERSION)
+HELM_VERSION := v4.3.2
+HELM := .cache/bin/helm-$(HELM_VERSION)
+# A Kubernetes of its own, without a container: see .ci/kubernetes.
+KUBERNETES := .cache/kubernetes-$(shell .ci/kubernetes.sh version)
 REQUIREMENTS := clients/python/requirements-test.txt
 VENV := .cache/venv
 TYPESCRIPT := clients/typescript
@@ -51,10 +55,10 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean
+.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean chart k8s-test
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install the missing Debian packages that building needs
 	@.ci/deps.sh build
@@ -98,11 +102,11 @@ check: deps $(GOLANGCI) ## vet, lint what changed, run all tests but the long on
 	.ci/lint-changed.sh $(GOLANGCI)
 	go test -short -p 4 -parallel 8 -timeout 5m -tags $(TAGS) ./...
 
-test: deps-test $(VENV)/.done $(FAKE_CLIENTS)/.done $(if $(NODE_MODULES),$(NODE)/.done) $(KUSTOMIZE) ## vet and test everything, with the race detector
+test: deps-test $(VENV)/.done $(FAKE_CLIENTS)/.done $(if $(NODE_MODULES),$(NODE)/.done) $(KUSTOMIZE) $(HELM) ## vet and test everything, with the race detector
 	go vet -tags $(TAGS) ./...
 	$(if $(NODE_MODULES),,@echo "Node 20 and npm are missing: the TypeScript client is not tested")
 	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_NODE_MODULES="$(addprefix $(CURDIR)/,$(NODE_MODULES))" \
-		CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" CVFEEDER_FAKE_CLIENTS="$(CURDIR)/$(FAKE_CLIENTS)" \
+		CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" CVFEEDER_HELM="$(CURDIR)/$(HELM)" CVFEEDER_FAKE_CLIENTS="$(CURDIR)/$(FAKE_CLIENTS)" \
 		go test -race -parallel 4 -timeout 40m -tags $(TAGS) ./...
 	go test -timeout 20m -tags $(TAGS) ./source/kinesis # all of its simulations, which take too long with -race
 	go test -race -tags "$(TAGS) matprofile" ./transform/opencv/...
@@ -232,10 +236,11 @@ vuln: deps ## look for known vulnerabilities, with GOVULNDB, and with osv-scanne
 fmt: $(GOLANGCI) ## format the Go files
 	$(GOLANGCI) fmt ./...
 
-docs: ## regenerate the tables in docs/configuration.md and README.md, and the dashboards
+docs: $(HELM) ## regenerate the tables in docs/configuration.md and README.md, the dashboards, and what the chart renders
 	go test -count=1 ./internal/config -run '^TestDocumentIsInStep$$' -update
 	go test -count=1 ./metrics -run '^TestREADME$$' -update
 	go test -count=1 ./internal/monitoring -run '^TestFilesAreInStep$$' -update
+	CVFEEDER_HELM="$(CURDIR)/$(HELM)" go test -count=1 ./internal/deploytest -run '^TestChart(Renders|KnowsTheConfig)$$' -update
 
 # With -q, MkDocs would not count the warnings that "strict" makes errors of.
 site: $(SITE_VENV)/.done ## build the manual as a site and check its links; python3 -m http.server -d .cache/site shows it
@@ -248,6 +253,21 @@ $(GOLANGCI):
 $(KUSTOMIZE):
 	GOBIN="$(CURDIR)/.cache/bin" go install sigs.k8s.io/kustomize/kustomize/v5@$(KUSTOMIZE_VERSION)
 	mv .cache/bin/kustomize $@
+
+$(HELM):
+	GOBIN="$(CURDIR)/.cache/bin" go install helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
+	mv .cache/bin/helm $@
+
+chart: $(HELM) ## package the Helm chart into dist, with the alerts and dashboards
+	$(HELM) package docker/helm/cvfeeder --destination dist
+
+k8s-test: $(KUSTOMIZE) $(HELM) $(KUBERNETES)/.done ## install the manifests and the chart in a real Kubernetes, which the first run builds in 10 minutes
+	CVFEEDER_KUBERNETES="$(CURDIR)/$(KUBERNETES)" CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" CVFEEDER_HELM="$(CURDIR)/$(HELM)" \
+		go test -count=1 -v -timeout 20m -run '^TestKubernetes$$' ./internal/deploytest
+
+$(KUBERNETES)/.done:
+	.ci/kubernetes.sh build "$(@D)"
+	touch $@
 
 bench: deps $(BENCH_VENV)/.done ## run the benchmarks; the output ends with one line for each result and its budget
 	@CVFEEDER_BENCH_PYTHON="$(CURDIR)/$(BENCH_VENV)/bin/python" go run ./internal/bench

@@ -58,15 +58,21 @@ func read(t *testing.T, name string) []byte {
 	return text
 }
 
+// parseConfig reads a config as cvfeeder does. Each variable of the environment is "secret".
+func parseConfig(t *testing.T, name, text string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse(name, []byte(text), func(string) (string, bool) { return "secret", true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
 // checkConfig checks that cvfeeder accepts a config, and listens on an address that
 // probes and Prometheus can reach.
-func checkConfig(t *testing.T, name string, text []byte) {
+func checkConfig(t *testing.T, name, text string) {
 	t.Helper()
-	cfg, err := config.Parse(name, text, func(string) (string, bool) { return "", false })
-	if err != nil {
-		t.Error(err)
-		return
-	}
+	cfg := parseConfig(t, name, text)
 	if want := "0.0.0.0:9177"; cfg.HTTP.Listen != want {
 		t.Errorf("%s: http.listen is %q, want %q", name, cfg.HTTP.Listen, want)
 	}
@@ -76,7 +82,7 @@ func TestComposeFollowsItsSpecification(t *testing.T) {
 	python := tool(t, "CVFEEDER_PYTHON")
 	compose := filepath.Join(docker, "compose.yaml")
 	command(t, nil, python, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", compose)
-	checkConfig(t, "demo.yaml", read(t, "compose/demo.yaml"))
+	checkConfig(t, "demo.yaml", string(read(t, "compose/demo.yaml")))
 }
 
 func TestNATSAcceptsItsConfigs(t *testing.T) {
@@ -206,31 +212,59 @@ func TestManifests(t *testing.T) {
 				t.Error("without the Prometheus operator, it cannot be applied")
 			}
 			built := command(t, nil, kustomize, "build", withComponent(t, overlay, "podmonitor"))
-			var objects []object
-			var files []string
-			for i, text := range bytes.Split(built, []byte("\n---\n")) {
-				var o object
-				if err := yaml.Unmarshal(text, &o); err != nil {
-					t.Fatal(err)
-				}
-				objects = append(objects, o)
-				if o.Kind == "PodMonitor" {
-					command(t, text, "go", "run", "-C", "testdata/podmonitor", ".")
-					continue
-				}
-				file := filepath.Join(t.TempDir(), fmt.Sprintf("%d-%s.yaml", i, o.Kind))
-				if err := os.WriteFile(file, text, 0o600); err != nil {
-					t.Fatal(err)
-				}
-				files = append(files, file)
-			}
-			for _, version := range []string{"1.29.0", "1.37.0"} {
-				args := append([]string{"-m", "kubernetes_validate", "--strict", "-k", version}, files...)
-				command(t, nil, python, args...)
-			}
-			checkObjects(t, objects)
-			checkReadiness(t, objects)
+			checkSchemas(t, python, built)
+			checkObjects(t, parse(t, built))
 		})
+	}
+}
+
+// documents returns the documents of a YAML file that have something in them.
+func documents(text []byte) [][]byte {
+	var all [][]byte
+	for _, doc := range bytes.Split(append([]byte("\n"), text...), []byte("\n---\n")) {
+		if bytes.Contains(doc, []byte("kind:")) {
+			all = append(all, doc)
+		}
+	}
+	return all
+}
+
+func parse(t *testing.T, text []byte) []object {
+	t.Helper()
+	var objects []object
+	for _, doc := range documents(text) {
+		var o object
+		if err := yaml.Unmarshal(doc, &o); err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, o)
+	}
+	return objects
+}
+
+// checkSchemas checks objects against the schemas of two versions of Kubernetes, and against
+// the types of the Prometheus operator. Those of KEDA are checked by a real API server only.
+func checkSchemas(t *testing.T, python string, text []byte) {
+	t.Helper()
+	var files []string
+	for i, doc := range documents(text) {
+		var o object
+		if err := yaml.Unmarshal(doc, &o); err != nil {
+			t.Fatal(err)
+		}
+		switch o.Kind {
+		case "PodMonitor", "PrometheusRule":
+			command(t, doc, "go", "run", "-C", "testdata/operator", ".")
+		case "ScaledObject":
+		default:
+			file := filepath.Join(t.TempDir(), fmt.Sprintf("%d-%s.yaml", i, o.Kind))
+			write(t, file, 0o600, string(doc))
+			files = append(files, file)
+		}
+	}
+	for _, version := range []string{"1.29.0", "1.37.0"} {
+		args := append([]string{"-m", "kubernetes_validate", "--strict", "-k", version}, files...)
+		command(t, nil, python, args...)
 	}
 }
 
@@ -241,7 +275,7 @@ func checkObjects(t *testing.T, objects []object) {
 	for _, o := range objects {
 		kinds[o.Kind] = o
 		if text, ok := o.Data["cvfeeder.yaml"]; ok {
-			checkConfig(t, o.Metadata.Name, []byte(text))
+			checkConfig(t, o.Metadata.Name, text)
 		}
 	}
 	for _, kind := range []string{"ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "ServiceAccount"} {
@@ -276,6 +310,7 @@ func checkObjects(t *testing.T, objects []object) {
 	}
 	checkSpread(t, kinds["Deployment"])
 	checkEgress(t, kinds["NetworkPolicy"])
+	checkReadiness(t, objects)
 	names := map[string]bool{}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		names[c.Name] = true
@@ -298,16 +333,10 @@ func checkReadiness(t *testing.T, objects []object) {
 	}
 	want := map[bool]health.Need{true: health.None, false: health.Any}[beside]
 	for _, o := range objects {
-		text, ok := o.Data["cvfeeder.yaml"]
-		if !ok {
-			continue
-		}
-		cfg, err := config.Parse(o.Metadata.Name, []byte(text), func(string) (string, bool) { return "", false })
-		if err != nil {
-			t.Fatal(err)
-		}
-		if cfg.HTTP.Ready != want {
-			t.Errorf("http.ready is %q, want %q", cfg.HTTP.Ready, want)
+		if text, ok := o.Data["cvfeeder.yaml"]; ok {
+			if got := parseConfig(t, o.Metadata.Name, text).HTTP.Ready; got != want {
+				t.Errorf("http.ready is %q, want %q", got, want)
+			}
 		}
 	}
 }

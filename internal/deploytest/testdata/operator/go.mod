@@ -1,4 +1,4 @@
-module github.com/cvfeeder/cvfeeder/internal/deploytest/testdata/podmonitor
+module github.com/cvfeeder/cvfeeder/internal/deploytest/testdata/operator
 
 go 1.26.0
 
