@@ -250,9 +250,9 @@ func TestChartKnowsTheConfig(t *testing.T) {
 	}
 }
 
-// TestChartInAnother: a chart of the user's includes the sidecar in its own pods.
-func TestChartInAnother(t *testing.T) {
-	watchChart(t)
+// parent returns the directory of a chart that includes ours, as its dependency.
+func parent(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("testdata/parent")); err != nil {
 		t.Fatal(err)
@@ -267,6 +267,13 @@ func TestChartInAnother(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "Chart.yaml"), 0o600, strings.ReplaceAll(string(text), "oci://registry.example/charts", "file://"+ours))
 	helm(t, "dependency", "update", dir)
+	return dir
+}
+
+// TestChartInAnother: a chart of the user's includes the sidecar in its own pods.
+func TestChartInAnother(t *testing.T) {
+	watchChart(t)
+	dir := parent(t)
 	for _, mode := range []string{"sidecar", "leaf"} {
 		got := helm(t, "template", "vision", dir, "--set=cvfeeder.mode="+mode)
 		checkSchemas(t, tool(t, "CVFEEDER_PYTHON"), got)
