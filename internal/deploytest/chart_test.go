@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/monitoring/promtest"
 )
 
 var update = flag.Bool("update", false, "write what the chart renders to testdata/chart, and the config's schema to the chart's")
@@ -319,4 +321,46 @@ func TestChartSaysWhatIsNext(t *testing.T) {
 			t.Errorf("%s: the notes say %q:\n%s", name, tt.not, notes)
 		}
 	}
+}
+
+// TestScalingQuery: what KEDA asks Prometheus counts the replicas of the release, and no
+// others, so that two of them, busy by 90% and 80%, become three.
+func TestScalingQuery(t *testing.T) {
+	watchChart(t)
+	query, threshold := "", ""
+	for _, doc := range documents(render(t, variants()[3].args[0], "--namespace=vision")) {
+		var o struct {
+			Spec struct {
+				Triggers []struct {
+					Metadata struct{ Query, Threshold string }
+				}
+			}
+		}
+		if err := yaml.Unmarshal(doc, &o); err != nil {
+			t.Fatal(err)
+		}
+		for _, trigger := range o.Spec.Triggers {
+			query, threshold = trigger.Metadata.Query, trigger.Metadata.Threshold
+		}
+	}
+	busy := func(namespace, pod, value string) map[string]string {
+		return map[string]string{"series": fmt.Sprintf(`cvfeeder_workers_busy_ratio{namespace=%q, pod=%q}`, namespace, pod), "values": value + "x10"}
+	}
+	test, err := json.Marshal(map[string]any{"tests": []any{map[string]any{
+		"interval": "1m",
+		"input_series": []any{
+			busy("vision", "cvfeeder-frames-7d9c6b5f4-abcde", "0.9"), busy("vision", "cvfeeder-frames-7d9c6b5f4-fghij", "0.8"),
+			busy("vision", "cvfeeder-frames-night-7d9c6b5f4-abcde", "0.9"), busy("vision", "cvfeeder-7d9c6b5f4-abcde", "0.9"), busy("other", "cvfeeder-frames-7d9c6b5f4-klmno", "0.9"),
+		},
+		"promql_expr_test": []any{map[string]any{
+			"expr": "ceil(" + query + " / " + threshold + ")", "eval_time": "5m",
+			"exp_samples": []any{map[string]any{"labels": "{}", "value": 3}},
+		}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "test.yml")
+	write(t, file, 0o600, string(test))
+	command(t, nil, promtest.Program(t, "promtool"), "test", "rules", file)
 }

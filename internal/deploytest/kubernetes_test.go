@@ -209,6 +209,7 @@ func (c *cluster) testChartUpgrade(t *testing.T) {
 		{append([]string{"install"}, bare...), "ghcr.io/cvfeeder/cvfeeder:v0.1.0"},
 		{append([]string{"upgrade", "--set=image.tag=v0.2.0,cores=4,config.streams[0].prefix=door-"}, whole...), "ghcr.io/cvfeeder/cvfeeder:v0.2.0"},
 		{[]string{"rollback"}, "ghcr.io/cvfeeder/cvfeeder:v0.1.0"},
+		{append([]string{"upgrade"}, variants()[4].args...), "ghcr.io/cvfeeder/cvfeeder:v0.1.0"},
 	} {
 		args := []string{step.args[0], "cvfeeder", "--namespace", "chart-upgrade"}
 		if step.args[0] != "rollback" {
@@ -218,6 +219,9 @@ func (c *cluster) testChartUpgrade(t *testing.T) {
 			t.Fatalf("helm %s: %v\n%s", step.args[0], err, out)
 		}
 		c.runs(t, "chart-upgrade")
+		if got := c.kubectl(t, nil, "-n", "chart-upgrade", "get", "deployment", "cvfeeder", "-o", "jsonpath={.spec.replicas}"); got != "2" {
+			t.Errorf("after helm %s, there are %s replicas", step.args[0], got)
+		}
 		for _, p := range c.pods(t, "chart-upgrade") {
 			if got := p.Spec.Containers[0].Image; got != step.want && p.Metadata.DeletionTimestamp == "" {
 				t.Errorf("after helm %s, a pod has the image %s, want %s", step.args[0], got, step.want)
