@@ -10,6 +10,9 @@ package transform
 type Affine [6]float64
 
 // Apply returns the point of the source that (x, y) of the tensor shows.
+//
+// As everywhere in this package, a product that is added to something is converted, so that
+// it is rounded first on every processor, and the result is the same to the last bit.
 func (a Affine) Apply(x, y float64) (xs, ys float64) {
-	return a[0]*x + a[1]*y + a[2], a[3]*x + a[4]*y + a[5]
+	return float64(a[0]*x) + float64(a[1]*y) + a[2], float64(a[3]*x) + float64(a[4]*y) + a[5]
 }

@@ -106,8 +106,8 @@ func (g Geometry) affine(unit float64) Affine {
 	kx := float64(g.Region.Dx()) * unit / float64(g.Resized.X)
 	ky := float64(g.Region.Dy()) * unit / float64(g.Resized.Y)
 	return Affine{
-		kx, 0, float64(g.Region.Min.X)*unit - kx*float64(g.Offset.X),
-		0, ky, float64(g.Region.Min.Y)*unit - ky*float64(g.Offset.Y),
+		kx, 0, float64(float64(g.Region.Min.X)*unit) - float64(kx*float64(g.Offset.X)),
+		0, ky, float64(float64(g.Region.Min.Y)*unit) - float64(ky*float64(g.Offset.Y)),
 	}
 }
 
@@ -119,7 +119,7 @@ func contain(from, box image.Point) image.Point {
 }
 
 // letterboxEdge returns the first of two bars that share the given pixels.
-func letterboxEdge(bars int) int { return int(math.RoundToEven(float64(bars)/2 - 0.1)) }
+func letterboxEdge(bars int) int { return int(math.RoundToEven(float64(float64(bars)/2) - 0.1)) }
 
 // cover returns the smallest size with the aspect ratio of from around the box.
 func cover(from, box image.Point) image.Point {

@@ -70,8 +70,8 @@ func (r ROI) region(size image.Point) image.Rectangle {
 	}
 	edge := func(v float64) int { return int(math.Floor(v + 0.5)) }
 	region := image.Rectangle{
-		Min: image.Pt(edge(r.X*sx), edge(r.Y*sy)),
-		Max: image.Pt(edge((r.X+r.W)*sx), edge((r.Y+r.H)*sy)),
+		Min: image.Pt(edge(float64(r.X*sx)), edge(float64(r.Y*sy))),
+		Max: image.Pt(edge(float64((r.X+r.W)*sx)), edge(float64((r.Y+r.H)*sy))),
 	}
 	return region.Intersect(picture)
 }

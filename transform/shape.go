@@ -5,7 +5,7 @@ import "image"
 // Value returns the element that a pixel of a channel becomes in a tensor of a
 // float type: (pixel*Scale - Mean[channel]) / Std[channel], in float64.
 func (s *Spec) Value(channel int, pixel uint8) float64 {
-	return (float64(pixel)*s.Scale - s.Mean[channel]) / s.Std[channel]
+	return (float64(float64(pixel)*s.Scale) - s.Mean[channel]) / s.Std[channel]
 }
 
 // Shape returns the shape of a tensor of the geometry's size: [1 C H W] for NCHW,

@@ -124,7 +124,7 @@ func (t Tensor) normalize(values []float32) {
 		}
 		for i := range pixels {
 			v := &values[first+i*stride]
-			*v = float32((float64(*v)*t.Scale - t.Mean[c]) / t.Std[c])
+			*v = float32((float64(float64(*v)*t.Scale) - t.Mean[c]) / t.Std[c])
 		}
 	}
 }

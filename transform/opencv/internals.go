@@ -8,7 +8,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"unsafe"
 )
 
 // The JPEGs that libjpeg is probed with. Both have 4:2:0; the first has restart markers.
@@ -27,11 +26,26 @@ var (
 // functions within libjpeg-turbo: for the Huffman codes and for an inverse DCT. That
 // depends on private parts of the library. So it is used only if the library's headers
 // are of a version that it was tested with, the linked library fits them, these functions
-// are where they are expected, and a known picture has the same pixels with and without.
+// are where they are expected, and a known picture has the same pixels with and without,
+// also after it was resized: some builds of OpenCV have another linear filter, of Carotene
+// on arm64 or of IPP on x86-64.
 func CheckRowDecoder() error {
-	w := &Worker{}
+	w := NewWorker(Options{NoRowDecoder: true})
 	defer w.Close()
-	return w.findInternals(probeBaseline, probeProgressive)
+	return w.findRowDecoder()
+}
+
+// findRowDecoder sets w.internals and w.meter.rows by what it sees of the libraries. An
+// error says why it does not set both.
+func (w *Worker) findRowDecoder() error {
+	if err := w.findInternals(probeBaseline, probeProgressive); err != nil {
+		return err
+	}
+	if err := w.compareRows(probeBaseline, w.resize); err != nil {
+		return err
+	}
+	w.meter.rows = true
+	return nil
 }
 
 // findInternals sets w.internals by what it sees of libjpeg as it decodes the pictures. An
@@ -64,7 +78,7 @@ func (w *Worker) compareInternals(found C.cvf_internals, data []byte, n int) err
 	if err != nil {
 		return err
 	}
-	pixels := unsafe.Slice((*byte)(v.p), v.size.Y*v.stride)
+	pixels := v.bytes()
 	job := w.wholeJPEG(n, v)
 	if err := w.runJPEG(&job, data); err != nil {
 		return err

@@ -99,3 +99,27 @@ func TestOtherFunctions(t *testing.T) {
 		t.Error("used although they are not as expected")
 	}
 }
+
+// TestOtherFilter: where OpenCV resizes with another filter than linear.c, as some builds
+// do, pictures are not resized row by row, but are still decoded with the internals.
+func TestOtherFilter(t *testing.T) {
+	w := NewWorker(Options{})
+	defer w.Close()
+	for resize, want := range map[transform.Resize]string{
+		transform.OpenCVLinear: "",
+		transform.OpenCVArea:   "with another filter",
+		transform.OpenCVCubic:  "with another filter",
+	} {
+		err := w.compareRows(probeBaseline, func(s *transform.Spec, g transform.Geometry) (view, error) {
+			other := *s
+			other.Resize = resize
+			return w.resize(&other, g)
+		})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", resize, err, want)
+		}
+		if w.internals.decode_mcu == nil {
+			t.Errorf("%s: the internals are gone", resize)
+		}
+	}
+}

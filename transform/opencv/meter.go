@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"cmp"
 	"image"
-	"runtime"
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -79,10 +78,9 @@ func (m *Meter) jpegWork(h jpegHeader, outs []*transform.Output) int64 {
 
 // resizesRows tells whether a JPEG can be resized while its rows are decoded: for one
 // output, with linear interpolation of its colors. That way the whole picture does not
-// take up the memory's bandwidth. On processors other than x86-64 OpenCV may use
-// another filter (Carotene's), whose pixels linear.c does not make.
+// take up the memory's bandwidth.
 func (m *Meter) resizesRows(h jpegHeader, outs []*transform.Output) bool {
-	if !m.rows || runtime.GOARCH != "amd64" || h.channels != 3 || len(outs) != 1 {
+	if !m.rows || h.channels != 3 || len(outs) != 1 {
 		return false
 	}
 	s := &outs[0].Spec

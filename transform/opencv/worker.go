@@ -75,7 +75,7 @@ func NewWorker(o Options) *Worker {
 		w.buffers = new(transform.Buffers)
 	}
 	if !o.NoRowDecoder {
-		w.meter.rows = w.findInternals(probeBaseline, probeProgressive) == nil
+		_ = w.findRowDecoder() // CheckRowDecoder tells
 	}
 	return w
 }

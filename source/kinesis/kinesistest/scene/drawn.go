@@ -85,7 +85,7 @@ func (d *Drawn) paintBackground() {
 		for px := range d.size.X {
 			x := float64(px) / float64(d.size.X)
 			col, grain := landscape(x, y)
-			col.Y = uint8(min(max(float64(col.Y)+grain*random.NormFloat64(), 0), 255))
+			col.Y = uint8(min(max(float64(col.Y)+float64(grain*random.NormFloat64()), 0), 255))
 			d.background.set(px, py, col)
 		}
 	}
@@ -98,7 +98,7 @@ func (d *Drawn) paintBackground() {
 
 // landscape returns the colour at (x, y), in fractions, and how grainy it is.
 func landscape(x, y float64) (col color.YCbCr, grain float64) {
-	hill := horizon - 0.05 - 0.04*math.Sin(5*x+1) - 0.025*math.Sin(13*x)
+	hill := horizon - 0.05 - float64(0.04*math.Sin(float64(5*x)+1)) - float64(0.025*math.Sin(13*x))
 	switch {
 	case y > roadTop && y < roadEnd:
 		return ycc(86, 86, 92), 7
@@ -112,7 +112,7 @@ func landscape(x, y float64) (col color.YCbCr, grain float64) {
 }
 
 func blend(a, b color.YCbCr, f float64) color.YCbCr {
-	mix := func(p, q uint8) uint8 { return uint8(math.Round(float64(p)*(1-f) + float64(q)*f)) }
+	mix := func(p, q uint8) uint8 { return uint8(math.Round(float64(float64(p)*(1-f)) + float64(float64(q)*f))) }
 	return color.YCbCr{Y: mix(a.Y, b.Y), Cb: mix(a.Cb, b.Cb), Cr: mix(a.Cr, b.Cr)}
 }
 
@@ -126,15 +126,15 @@ const (
 func (d *Drawn) paintCars(c canvas, stream string, t time.Time) {
 	const lap = 1 + carWidth
 	random := rand.New(rand.NewPCG(uint64(StreamHash(stream)), 3))
-	start := random.Float64()
-	speeds := [2]float64{-0.06 - 0.06*random.Float64(), 0.08 + 0.08*random.Float64()}
+	start := float64(random.Float64()) // a product, once it is inlined
+	speeds := [2]float64{-0.06 - float64(0.06*random.Float64()), 0.08 + float64(0.08*random.Float64())}
 	for i := range cars {
 		lane := i % 2
-		x := math.Mod(start+float64(i)/cars+speeds[lane]*float64(t.UnixMilli())/1000, lap)
+		x := math.Mod(start+float64(i)/cars+float64(speeds[lane]*float64(t.UnixMilli())/1000), lap)
 		if x < 0 {
 			x += lap
 		}
-		y := roadTop + 0.005 + float64(lane)*(roadEnd-roadTop)/2
+		y := roadTop + 0.005 + float64(float64(lane)*(roadEnd-roadTop)/2)
 		d.paintCar(c, x-carWidth, y, speeds[lane], ycc(shade(random), shade(random), shade(random)))
 	}
 }
@@ -155,8 +155,8 @@ func (d *Drawn) paintCar(c canvas, x, y, speed float64, col color.YCbCr) {
 	}
 	c.fill(d.area(front, y+0.045, w*0.05, 0.014), light)
 	for _, wheel := range []float64{0.22, 0.78} {
-		c.disc(d.at(x+w*wheel, y+0.08), d.size.Y/48, ycc(24, 24, 26))
-		c.disc(d.at(x+w*wheel, y+0.08), d.size.Y/110, ycc(150, 150, 155))
+		c.disc(d.at(x+float64(w*wheel), y+0.08), d.size.Y/48, ycc(24, 24, 26))
+		c.disc(d.at(x+float64(w*wheel), y+0.08), d.size.Y/110, ycc(150, 150, 155))
 	}
 }
 
@@ -167,8 +167,8 @@ func (d *Drawn) paintCode(c canvas, code TimeCode) {
 		if bits[i/8]&(0x80>>(i%8)) != 0 {
 			level = codeWhite
 		}
-		x := codeLeft + blockWidth*float64(i%codeColumns)
-		y := codeTop + blockHeight*float64(i/codeColumns)
+		x := codeLeft + float64(blockWidth*float64(i%codeColumns))
+		y := codeTop + float64(blockHeight*float64(i/codeColumns))
 		c.fill(d.area(x, y, blockWidth, blockHeight), ycc(level, level, level))
 	}
 }

@@ -108,13 +108,13 @@ func ReadTimeCode(img image.Image, view View) (TimeCode, error) {
 
 // blockLevel returns the mean brightness of the middle of block i, 0 to 255.
 func blockLevel(img image.Image, v View, i int) (float64, error) {
-	x := v.X + v.W*(codeLeft+blockWidth*(float64(i%codeColumns)+0.5))
-	y := v.Y + v.H*(codeTop+blockHeight*(float64(i/codeColumns)+0.5))
+	x := v.X + float64(v.W*(codeLeft+float64(blockWidth*(float64(i%codeColumns)+0.5))))
+	y := v.Y + float64(v.H*(codeTop+float64(blockHeight*(float64(i/codeColumns)+0.5))))
 	if math.IsNaN(x+y) || math.Abs(x) > 1e6 || math.Abs(y) > 1e6 {
 		return 0, fmt.Errorf("the view %+v makes no sense", v)
 	}
 	// The middle half, and at least the pixel at the centre.
-	dx, dy := v.W*blockWidth/4, v.H*blockHeight/4
+	dx, dy := float64(v.W*blockWidth/4), float64(v.H*blockHeight/4)
 	r := image.Rect(int(math.Ceil(x-dx-0.5)), int(math.Ceil(y-dy-0.5)), int(x+dx+0.5), int(y+dy+0.5))
 	if r.Empty() {
 		r = image.Rect(int(x), int(y), int(x)+1, int(y)+1)
