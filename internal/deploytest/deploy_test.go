@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -76,13 +75,6 @@ func checkConfig(t *testing.T, name, text string) {
 	if want := "0.0.0.0:9177"; cfg.HTTP.Listen != want {
 		t.Errorf("%s: http.listen is %q, want %q", name, cfg.HTTP.Listen, want)
 	}
-}
-
-func TestComposeFollowsItsSpecification(t *testing.T) {
-	python := tool(t, "CVFEEDER_PYTHON")
-	compose := filepath.Join(docker, "compose.yaml")
-	command(t, nil, python, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", compose)
-	checkConfig(t, "demo.yaml", string(read(t, "compose/demo.yaml")))
 }
 
 func TestNATSAcceptsItsConfigs(t *testing.T) {
@@ -387,15 +379,5 @@ func checkContainer(t *testing.T, c container) {
 	}
 	if c.Name == "cvfeeder" && (c.StartupProbe == nil || c.LivenessProbe == nil || c.ReadinessProbe == nil) {
 		t.Errorf("%s: a probe is missing", c.Name)
-	}
-}
-
-// TestComposeMountsExist finds mounts of files that are not in docker/. Docker would
-// create empty directories in their place.
-func TestComposeMountsExist(t *testing.T) {
-	for _, found := range regexp.MustCompile(`(?m)(?:- |:-)(\./[^:}]+)`).FindAllSubmatch(read(t, "compose.yaml"), -1) {
-		if _, err := os.Stat(filepath.Join(docker, string(found[1]))); err != nil {
-			t.Errorf("compose.yaml mounts %s: %v", found[1], err)
-		}
 	}
 }

@@ -65,11 +65,16 @@ func TestImagesHaveDigests(t *testing.T) {
 		for _, arg := range regexp.MustCompile(`(?m)^ARG (\w+)=(.*)$`).FindAllStringSubmatch(text, -1) {
 			args[arg[1]] = arg[2]
 		}
-		from := regexp.MustCompile(`(?m)^FROM (?:--\S+ )*(\S+)`).FindAllStringSubmatch(text, -1)
+		from := regexp.MustCompile(`(?m)^FROM (?:--\S+ )*(\S+)(?: AS (\S+))?`).FindAllStringSubmatch(text, -1)
 		if len(from) == 0 {
 			t.Errorf("%s: no FROM was found", path)
 		}
+		stages := map[string]bool{}
 		for _, m := range from {
+			if stages[m[1]] {
+				continue
+			}
+			stages[m[2]] = true
 			check(path, os.Expand(m[1], func(name string) string { return args[name] }))
 		}
 	})

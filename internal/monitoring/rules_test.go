@@ -100,7 +100,7 @@ func read(t *testing.T, path string) string {
 // TestPromtool has Prometheus' own tool check the config and the rules, and run the
 // rules' tests.
 func TestPromtool(t *testing.T) {
-	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, append([]string{"test", "rules"}, ruleTests...)} {
+	for _, args := range [][]string{{"check", "config", "prometheus.yml", "../compose/prometheus.yml"}, append([]string{"test", "rules"}, ruleTests...)} {
 		cmd := exec.CommandContext(t.Context(), promtest.Program(t, "promtool"), args...)
 		cmd.Dir = prometheusDir
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -108,7 +108,7 @@ func TestPromtool(t *testing.T) {
 		}
 	}
 	// For "go test" to run this again when one of them has changed.
-	for _, file := range append(ruleFiles, ruleTests...) {
+	for _, file := range slices.Concat([]string{"prometheus.yml", "../compose/prometheus.yml"}, ruleFiles, ruleTests) {
 		read(t, filepath.Join(prometheusDir, file))
 	}
 	var config struct {
