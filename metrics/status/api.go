@@ -180,7 +180,7 @@ func (h *handler) brief(e *entry, now time.Time) row {
 	if len(r.Reasons) > 0 {
 		r.Code, r.Reason, r.Since = r.Reasons[0].Code, r.Reasons[0].Text, r.Reasons[0].Since
 	}
-	if e.Newest != 0 {
+	if e.Newest != 0 && !e.Resting {
 		r.Newest = e.Newest.String()
 	}
 	return r

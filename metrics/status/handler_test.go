@@ -345,3 +345,15 @@ func TestPageAndText(t *testing.T) {
 		t.Errorf("%d", w.Code)
 	}
 }
+
+// TestRestingHasNoNewest: what ends while nobody listens is no tensor.
+func TestRestingHasNoNewest(t *testing.T) {
+	o := testOptions(t)
+	streams := o.Streams()
+	streams[0].Resting = true
+	o.Streams = func() []Stream { return streams }
+	text := ask(t, Handler(o), "/").Body.String()
+	if !regexp.MustCompile(`(?m)^ok +cam-1 +none `).MatchString(text) || regexp.MustCompile(`(?m)^gaps +cam-2 +none `).MatchString(text) {
+		t.Error(text)
+	}
+}
