@@ -24,7 +24,18 @@ func (c copied) Images(ctx context.Context, w Window) iter.Seq2[Image, error] {
 	}
 }
 
+// TestFeed runs the suite of all feeds, also with somebody who wants the frames from the
+// beginning.
 func TestFeed(t *testing.T) {
+	for name, wanted := range map[string]func(context.Context) bool{
+		"always": nil,
+		"wanted": func(context.Context) bool { return true },
+	} {
+		t.Run(name, func(t *testing.T) { testFeed(t, wanted) })
+	}
+}
+
+func testFeed(t *testing.T, wanted func(context.Context) bool) {
 	sourcetest.TestFeed(t, func(_ *testing.T, s sourcetest.Stream) source.OpenFeed {
 		c := copied{camera{
 			fragment: 2 * time.Second, delay: always(time.Second),
@@ -37,7 +48,7 @@ func TestFeed(t *testing.T) {
 			},
 		}}
 		return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
-			return New(c, l, Options{Stream: s.Name, Lag: Auto, Overlap: Auto, To: s.To, Fetched: fetched})
+			return New(c, l, Options{Stream: s.Name, Lag: Auto, Overlap: Auto, To: s.To, Fetched: fetched, Wanted: wanted})
 		}
 	})
 }
