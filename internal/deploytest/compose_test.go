@@ -36,7 +36,7 @@ func TestComposeFollowsItsSpecification(t *testing.T) {
 	python := tool(t, "CVFEEDER_PYTHON")
 	compose := filepath.Join(docker, "compose.yaml")
 	command(t, nil, python, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", compose)
-	checkConfig(t, "demo.yaml", string(read(t, "compose/demo.yaml")))
+	checkConfig(t, "demo.yaml", read(t, "compose/demo.yaml"))
 }
 
 // TestComposeServices: each service may restart alone, is published to this machine only,

@@ -58,9 +58,9 @@ func read(t *testing.T, name string) []byte {
 }
 
 // parseConfig reads a config as cvfeeder does. Each variable of the environment is "secret".
-func parseConfig(t *testing.T, name, text string) *config.Config {
+func parseConfig(t *testing.T, name string, text []byte) *config.Config {
 	t.Helper()
-	cfg, err := config.Parse(name, []byte(text), func(string) (string, bool) { return "secret", true })
+	cfg, err := config.Parse(name, text, func(string) (string, bool) { return "secret", true })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func parseConfig(t *testing.T, name, text string) *config.Config {
 
 // checkConfig checks that cvfeeder accepts a config, and listens on an address that
 // probes and Prometheus can reach.
-func checkConfig(t *testing.T, name, text string) {
+func checkConfig(t *testing.T, name string, text []byte) {
 	t.Helper()
 	cfg := parseConfig(t, name, text)
 	if want := "0.0.0.0:9177"; cfg.HTTP.Listen != want {
@@ -267,7 +267,7 @@ func checkObjects(t *testing.T, objects []object) {
 	for _, o := range objects {
 		kinds[o.Kind] = o
 		if text, ok := o.Data["cvfeeder.yaml"]; ok {
-			checkConfig(t, o.Metadata.Name, text)
+			checkConfig(t, o.Metadata.Name, []byte(text))
 		}
 	}
 	for _, kind := range []string{"ConfigMap", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "PodMonitor", "ServiceAccount"} {
@@ -326,7 +326,7 @@ func checkReadiness(t *testing.T, objects []object) {
 	want := map[bool]health.Need{true: health.None, false: health.Any}[beside]
 	for _, o := range objects {
 		if text, ok := o.Data["cvfeeder.yaml"]; ok {
-			if got := parseConfig(t, o.Metadata.Name, text).HTTP.Ready; got != want {
+			if got := parseConfig(t, o.Metadata.Name, []byte(text)).HTTP.Ready; got != want {
 				t.Errorf("http.ready is %q, want %q", got, want)
 			}
 		}
