@@ -41,26 +41,27 @@ func fleet() dashboard {
 	}
 }
 
-// fleetCameras has how the cameras are now.
+// fleetCameras has how the cameras are now. What is of each camera is asked for at one instant,
+// because it takes long for the whole time with thousands of them, and charts below have it.
 func fleetCameras() []panel {
 	return []panel{
 		stat(panel{
 			title: "Cameras", description: "Cameras that are being read.", runbook: "CvfeederNoStreams", unit: "short", thresholds: []step{{nil, "red"}, {1, "blue"}},
-			queries: []query{{expr: `count(count by (stream) (cvfeeder_stream_owned{` + chosenStreams + `} == 1)) or vector(0)`, legend: "cameras"}},
+			queries: []query{{expr: `count(count by (stream) (cvfeeder_stream_owned{` + chosenStreams + `} == 1)) or vector(0)`, legend: "cameras", instant: true}},
 		}),
 		stat(panel{
 			title: "Stale", description: "Cameras whose newest tensor is older than a minute, on any instance that reads them.", runbook: "CvfeederStreamStale",
 			unit: "short", thresholds: anySteps,
-			queries: []query{{expr: `count(` + oldestOf + ` > 60) or vector(0)`, legend: "stale"}},
+			queries: []query{{expr: `count(` + oldestOf + ` > 60) or vector(0)`, legend: "stale", instant: true}},
 		}),
 		stat(panel{
 			title: "Oldest camera", description: "Age of the newest tensor of the camera that is furthest behind.", runbook: "CvfeederStreamStale",
 			unit: "s", decimals: 1, thresholds: freshnessSteps,
-			queries: []query{{expr: `max(` + oldestOf + `)`, legend: "freshness"}},
+			queries: []query{{expr: `max(` + freshness + `)`, legend: "freshness", instant: true}},
 		}),
 		stat(panel{
 			title: "With gaps", description: "Cameras with slots that have just ended without a tensor.", runbook: "CvfeederGapRatio", unit: "short", thresholds: anySteps,
-			queries: []query{{expr: `count(` + withGaps + `) or vector(0)`, legend: "with gaps"}},
+			queries: []query{{expr: `count(` + withGaps + `) or vector(0)`, legend: "with gaps", instant: true}},
 		}),
 		stat(panel{
 			title: "Without a tensor", description: "Share of the slots of all cameras in the time range that ended without a tensor. The alert fires at 5% of one camera.",
@@ -90,7 +91,7 @@ func fleetInstances() []panel {
 		stat(panel{
 			title: "Throttled most", description: "Share of the GetImages requests that Kinesis refuses because of the quota, for the camera that has most of them. The alert fires at 10%.",
 			runbook: "CvfeederThrottled", unit: "percentunit", decimals: 1, thresholds: shareSteps(.01, .1),
-			queries: []query{{expr: `max(` + throttled(chosenStreams) + `)`, legend: "throttled"}},
+			queries: []query{{expr: `max(` + throttled(chosenStreams) + `)`, legend: "throttled", instant: true}},
 		}),
 		stat(panel{
 			title: "Clock offset", description: "How far the clock of a host differs from that of Kinesis, for the host where it does most. The alert fires at a second.",
@@ -148,10 +149,10 @@ func freshnessOfFleet() panel {
 		runbook: "CvfeederStreamStale", unit: "s", width: 12,
 		thresholds: []step{{nil, "transparent"}, {60, "red"}},
 		queries: []query{
-			{expr: `quantile(0.5, ` + oldestOf + `)`, legend: "median"},
-			{expr: `quantile(0.95, ` + oldestOf + `)`, legend: "95%"},
-			{expr: `quantile(0.99, ` + oldestOf + `)`, legend: "99%"},
-			{expr: `max(` + oldestOf + `)`, legend: "oldest"},
+			{expr: `quantile(0.5, ` + freshness + `)`, legend: "median"},
+			{expr: `quantile(0.95, ` + freshness + `)`, legend: "95%"},
+			{expr: `quantile(0.99, ` + freshness + `)`, legend: "99%"},
+			{expr: `max(` + freshness + `)`, legend: "oldest"},
 		},
 	})
 }

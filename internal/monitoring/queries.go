@@ -16,9 +16,12 @@ const (
 // withGaps selects the streams that had a gap lately, on any instance.
 const withGaps = `sum by (stream) (increase(cvfeeder_gap_seconds_total{` + chosenStreams + `}` + zoom + `)) > 0`
 
+// freshness is the age of the newest tensor of each stream, on each instance that reads it.
+const freshness = `cvfeeder_freshness_seconds{` + chosenStreams + `}`
+
 // oldestOf is the age of the newest tensor of each stream, on the instance where that is
 // oldest: while two read a stream, the one that does not get along is the one to see.
-const oldestOf = `max by (stream) (cvfeeder_freshness_seconds{` + chosenStreams + `})`
+const oldestOf = `max by (stream) (` + freshness + `)`
 
 // gapShare is the query for the share of slots that ended without a tensor.
 func gapShare(series, by, over string) string {
