@@ -17,7 +17,7 @@ import (
 const prometheusDir = "../../docker/prometheus"
 
 // ruleTests are the files of tests for promtool.
-var ruleTests = []string{"alerts_test.yml", "slots_test.yml", "nats_test.yml"}
+var ruleTests = []string{"alerts_test.yml", "slots_test.yml", "slots_days_test.yml", "nats_test.yml"}
 
 // ruleFiles are the files of rules that prometheus.yml loads.
 var ruleFiles = []string{"alerts.yml", "nats.yml"}
