@@ -7,6 +7,7 @@ SHELL := bash
 TAGS := gocv_specific_modules
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 ARGS ?=
+HOSTS ?= trixie
 IMAGE ?= cvfeeder
 
 GOLANGCI_VERSION := v2.15.0
@@ -55,10 +56,10 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean chart k8s-test
+.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean chart k8s-test deps-arm64 deps-hosts test-arm64 test-hosts
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install the missing Debian packages that building needs
 	@.ci/deps.sh build
@@ -71,6 +72,12 @@ deps-lint:
 
 deps-opencv:
 	@.ci/deps.sh opencv
+
+deps-arm64:
+	@.ci/deps.sh arm64
+
+deps-hosts:
+	@.ci/deps.sh hosts
 
 build: deps ## build bin/cvfeeder
 	go build -tags $(TAGS) -ldflags "-X github.com/cvfeeder/cvfeeder/internal/feeder.linked=$(VERSION)" -o bin/cvfeeder ./cmd/cvfeeder
@@ -129,6 +136,12 @@ test-asan: deps ## test the decoders under the address sanitizer
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=8 \
 		go test -asan -tags $(TAGS) ./transform/opencv
 
+test-arm64: deps-arm64 ## test pixels, source, publish and the demo on arm64, emulated; half an hour, and a quarter more the first time
+	.ci/arm64.sh $(ARGS)
+
+test-hosts: deps-hosts ## build, test and install on another Debian, in a chroot made by debootstrap; half an hour, needs root; HOSTS="trixie"
+	.ci/hosts.sh $(HOSTS)
+
 chaos: deps ## kill, stop and cut off three feeders and three NATS servers for half an hour; ARGS="-chaos 5m -seed 7"
 	go test -count=1 -v -timeout 3h -tags $(TAGS) -run '^TestChaos$$' ./cmd/cvfeeder -args -chaos 30m $(ARGS)
 
@@ -184,7 +197,7 @@ $(REFERENCES)-venv/.done: $(TESTDATA)/requirements-fidelity.txt $(TESTDATA)/requ
 
 opencv: $(OPENCV)/lib/pkgconfig/opencv4.pc ## build a small static OpenCV into .cache, once, for the other targets to use
 
-$(OPENCV)/lib/pkgconfig/opencv4.pc: | deps-opencv
+$(OPENCV)/lib/pkgconfig/opencv4.pc: .ci/opencv.sh | deps-opencv
 	.ci/opencv.sh $(OPENCV)
 
 $(VENV)/.done: $(REQUIREMENTS)
@@ -275,7 +288,7 @@ bench: deps $(BENCH_VENV)/.done ## run the benchmarks; the output ends with one 
 image: ## build the container image with docker, podman or buildah
 	@docker/build.sh "$(IMAGE)" "$(VERSION)"
 
-image-test: ## build the image on a Debian made by debootstrap, and run it; takes half an hour, needs root
+image-test: ## build the image on a Debian made by debootstrap, for both processors, and run it; takes an hour, needs root
 	@docker/verify.sh "$(VERSION)"
 
 release: ## build archives, bills of materials, provenance and checksums into dist

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the missing ones of the Debian packages that a make target needs:
 #
-#   .ci/deps.sh build | test | lint | opencv
+#   .ci/deps.sh build | test | lint | opencv | arm64 | hosts
 #
 # It says what it installs before it does so, and prints nothing if nothing is missing. It
 # uses sudo unless it runs as root. Without apt-get it says what to install by hand.
@@ -26,7 +26,7 @@ works() {
 package() {
 	case $1 in
 	opencv) echo libopencv-dev ;;
-	libjpeg) echo libjpeg62-turbo-dev ;;
+	libjpeg) echo libjpeg-dev ;; # of whatever libjpeg-turbo the distribution has
 	libpng) echo libpng-dev ;;
 	libnats) echo libnats-dev ;;
 	dpkg-source) echo dpkg-dev ;;
@@ -34,6 +34,8 @@ package() {
 	djpeg) echo libjpeg-turbo-progs ;;
 	ip) echo iproute2 ;;
 	alertmanager) echo prometheus-alertmanager ;;
+	aarch64-linux-gnu-g++) echo g++-aarch64-linux-gnu ;;
+	qemu-aarch64) echo qemu-user ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -44,8 +46,13 @@ build) ;;
 test) needs+=(ffmpeg chromium venv prometheus alertmanager djpeg minisign libnats ip curl) ;;
 lint) needs+=(shellcheck) ;;
 opencv) needs=(make g++ pkg-config cmake dpkg-source libjpeg libpng) ;;
+arm64)
+	needs=(make pkg-config cmake dpkg-source aarch64-linux-gnu-g++)
+	if [[ $(uname -m) == aarch64 ]]; then needs+=(libjpeg libpng); else needs+=(qemu-aarch64); fi
+	;;
+hosts) needs=(debootstrap ip) ;;
 *)
-	echo "usage: $0 build|test|lint|opencv" >&2
+	echo "usage: $0 build|test|lint|opencv|arm64|hosts" >&2
 	exit 2
 	;;
 esac
@@ -72,6 +79,8 @@ explain() {
 	minisign) echo "minisign: the program that signs releases" ;;
 	djpeg) echo "djpeg: the program djpeg of libjpeg-turbo" ;;
 	ip) echo "ip: the program ip of iproute2" ;;
+	aarch64-linux-gnu-g++) echo "aarch64-linux-gnu-g++: a C++ compiler for arm64" ;;
+	qemu-aarch64) echo "qemu-aarch64: qemu's emulation of an arm64 program" ;;
 	prometheus) echo "prometheus: the programs prometheus and promtool" ;;
 	alertmanager) echo "alertmanager: the programs alertmanager and amtool" ;;
 	*) echo "$1" ;;

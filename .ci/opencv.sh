@@ -6,12 +6,14 @@
 #
 # It installs nothing, and keeps its package lists and sources apart from the system's. It
 # takes some minutes. For another processor than this machine's it needs Debian's cross
-# compiler, and libjpeg and libpng for that processor. The same sources and compiler make
-# the same libraries, wherever they are built.
+# compiler, and libjpeg and libpng for that processor: in the directory SYSROOT (see
+# .ci/sysroot.sh), or installed. The same sources and compiler make the same libraries,
+# wherever they are built.
 set -euo pipefail
 mkdir -p "${1:?the directory to build into}"
 prefix=$(realpath "$1")
 work=$prefix/work
+root=${SYSROOT:+$(realpath "$SYSROOT")}
 case ${2-$(uname -m)} in
 amd64 | x86_64) processor=x86_64 ;;
 arm64 | aarch64) processor=aarch64 ;;
@@ -59,7 +61,14 @@ options=(-DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF "-DBUILD_LIST=core,i
 	-DWITH_IMGCODEC_PXM=OFF -DWITH_IMGCODEC_PFM=OFF)
 # The libraries must not depend on the time or the place of the build.
 options+=(-DBUILD_INFO_SKIP_TIMESTAMP=ON -DBUILD_INFO_SKIP_SYSTEM_VERSION=ON)
-export CFLAGS="-ffile-prefix-map=$work=." CXXFLAGS="-ffile-prefix-map=$work=."
+# Nor may the pixels depend on the processor: some multiply and add with one rounding where
+# others round twice, so the compiler must not join the two.
+flags="-ffile-prefix-map=$work=. -ffp-contract=off"
+if [[ -n $root ]]; then
+	flags+=" --sysroot=$root"
+	options+=("-DCMAKE_FIND_ROOT_PATH=$root")
+fi
+export CFLAGS=$flags CXXFLAGS=$flags
 if [[ $processor != "$(uname -m)" ]]; then
 	options+=(-DCMAKE_SYSTEM_NAME=Linux "-DCMAKE_SYSTEM_PROCESSOR=$processor"
 		"-DCMAKE_C_COMPILER=$processor-linux-gnu-gcc" "-DCMAKE_CXX_COMPILER=$processor-linux-gnu-g++")

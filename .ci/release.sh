@@ -7,7 +7,8 @@
 #
 # If the compiler or the libraries for a processor are missing, it leaves that processor
 # out and says what to install. The same commit and compilers make the same bytes. OpenCV
-# is built once for each processor, into .cache/release.
+# is built once for each processor, into .cache/release, which also has the libraries for
+# another processor than this machine's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=${1:?the version}
@@ -20,21 +21,23 @@ distribution=$(sed -n 's/^ID=//p' /etc/os-release)-$(sed -n 's/^VERSION_ID="\(.*
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# pkg runs pkg-config for the libraries of a processor.
-pkg() { PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR="/usr/lib/$gnu/pkgconfig" pkg-config "$@"; }
-
-# ready succeeds if a processor's compiler and libraries are installed. Otherwise it says
-# what to install.
+# ready succeeds if a processor's compiler and libraries are there. Otherwise it says what to
+# install. It sets SYSROOT for .ci/cross.sh.
 ready() {
-	command -v "$gnu-g++" >/dev/null && pkg --exists libjpeg libpng zlib && return
-	local compiler=g++
-	[[ $arch == "$(dpkg --print-architecture 2>/dev/null)" ]] || compiler=crossbuild-essential-$arch
-	cat >&2 <<-END
-		$arch is left out: its compiler or libraries are missing. On Debian 12:
-		  dpkg --add-architecture $arch && apt-get update
-		  apt-get install --no-install-recommends cmake dpkg-dev $compiler libjpeg62-turbo-dev:$arch libpng-dev:$arch
-	END
-	return 1
+	export SYSROOT=
+	local compiler=g++ libraries="libjpeg62-turbo-dev libpng-dev"
+	if [[ $arch != "$(go env GOHOSTARCH)" ]]; then
+		compiler=g++-${gnu/_/-} libraries=
+		SYSROOT=$PWD/.cache/release/sysroot-$arch
+	fi
+	if ! command -v "$gnu-g++" >/dev/null || [[ -n $libraries ]] && ! pkg-config --exists libjpeg libpng zlib; then
+		cat >&2 <<-END
+			$arch is left out: its compiler or libraries are missing. On Debian 12:
+			  apt-get install --no-install-recommends cmake dpkg-dev $compiler $libraries
+		END
+		return 1
+	fi
+	[[ -z $SYSROOT ]] || .ci/sysroot.sh "$SYSROOT" "$arch" # anew, with what Debian has fixed since
 }
 
 # extras writes the files beside the program, which are the same for all processors.
@@ -43,24 +46,12 @@ extras() {
 	cp LICENSE CHANGELOG.md README.md docker/cvfeeder.yaml "$1/"
 	cp "$opencv/LICENSE" "$1/LICENSE.opencv"
 	for package in libjpeg62-turbo-dev libpng-dev zlib1g-dev; do
-		cp "/usr/share/doc/$package/copyright" "$1/copyright.$package"
+		cp "$SYSROOT/usr/share/doc/$package/copyright" "$1/copyright.$package"
 	done
 	"$native" completion bash >"$1/completions/cvfeeder.bash"
 	"$native" completion zsh >"$1/completions/_cvfeeder"
 	"$native" completion fish >"$1/completions/cvfeeder.fish"
 	"$native" man "$1/man/man1"
-}
-
-# linked prints the Debian packages that are linked into the program, and their sources,
-# of which Debian counts the vulnerabilities: package, version, architecture.
-linked() {
-	local library package
-	for library in jpeg png z stdc++ gcc c m; do
-		package=$(dpkg-query -S "$(realpath "$("$gnu-gcc" -print-file-name="lib$library.a")")")
-		# shellcheck disable=SC2016 # the names are dpkg-query's
-		dpkg-query -W -f '${Package} ${Version} ${Architecture}\n${source:Package} ${source:Version} source\n' "${package%: *}"
-	done
-	echo "opencv $(<"$opencv/debian-version") source"
 }
 
 native=$work/cvfeeder
@@ -78,12 +69,12 @@ for arch in "$(go env GOHOSTARCH)" amd64 arm64; do
 		continue
 	fi
 	opencv=$PWD/.cache/release/opencv-$arch
-	[[ -e $opencv/debian-version && -e $opencv/lib/pkgconfig/opencv4.pc ]] || .ci/opencv.sh "$opencv" "$arch"
+	[[ $opencv/lib/pkgconfig/opencv4.pc -nt .ci/opencv.sh ]] || .ci/opencv.sh "$opencv" "$arch"
 	mkdir "$work/$name"
 	.ci/static.sh "$arch" "$opencv" "$work/$name/cvfeeder" "$version"
 	[[ -e $native ]] || cp "$work/$name/cvfeeder" "$native"
 	extras "$work/$name"
-	linked >"$work/linked"
+	.ci/linked.sh "$arch" "$opencv" >"$work/linked"
 	go run ./internal/sbom "$work/$name/cvfeeder" "$version" "$distribution" <"$work/linked" >"$out/$name.cdx.json"
 	tar -C "$work" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
 		-cf - "$name" | gzip -9n >"$out/$name.tar.gz"
