@@ -4,13 +4,16 @@
 #
 #   docker/build.sh IMAGE VERSION [OPTION…]
 #
-# OPTION is passed to the builder, such as --platform linux/arm64.
+# OPTION is passed to the builder, such as --platform linux/arm64 or --target debug. With
+# --platform linux/amd64,linux/arm64, IMAGE is an index of both.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 image=${1:?the name of the image}
 version=${2:?the version of the program}
 shift 2
+
+name=--tag
 
 works() { command -v "$1" && "$1" info; } >/dev/null 2>&1
 
@@ -30,6 +33,7 @@ podman | buildah)
 	esac
 	# Some versions do not set BUILDPLATFORM.
 	build=("$builder" build --format docker --layers --build-arg "BUILDPLATFORM=linux/$own")
+	[[ ! "$*" =~ --platform[=\ ][^\ ]*, ]] || name=--manifest # they tag only an image
 	;;
 *)
 	cat >&2 <<-'END'
@@ -42,6 +46,8 @@ podman | buildah)
 esac
 
 revision=$(git rev-parse HEAD 2>/dev/null || true)
+epoch=$(git log -1 --format=%ct 2>/dev/null || true)
+created=$(TZ=UTC git log -1 --format=%cd --date=format-local:%FT%TZ 2>/dev/null || true)
 echo "Building $image ($version) with ${build[0]}"
 exec "${build[@]}" --file docker/Dockerfile --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
-	--tag "$image" "$@" .
+	--build-arg "CREATED=$created" --build-arg "SOURCE_DATE_EPOCH=$epoch" "$name" "$image" "$@" .
