@@ -68,7 +68,7 @@ for suite in "$@"; do
 		mv "$root.part" "$root"
 	fi
 	mkdir -p "$root/usr/local/go" "$root/go/pkg/mod"
-	cp /etc/resolv.conf "$root/etc/"
+	cp /etc/resolv.conf /etc/hosts "$root/etc/"
 	cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/" # with those of a proxy, if there is one
 	rm -rf "$root/src"
 	mkdir "$root/src"
