@@ -82,10 +82,16 @@ func (p *Poller) firstLook(to source.Slot) source.Slot {
 	first, ok := p.ledger.Wanted(0)
 	c := p.clues[first]
 	fragment, known := p.estimate.fragment()
-	if !ok || !known || c.after == 0 || c.sure || c.overlap != 0 || c.broken != 0 {
+	if !ok || !known || p.goesOn(first) || c.after == 0 || c.sure || c.overlap != 0 || c.broken != 0 {
 		return to
 	}
 	return min(to, max(first, first.Add(fragment-p.ledger.Grid().Interval())))
+}
+
+// goesOn tells whether a slot is to be decided, and the one before it was decided to have no
+// media: a look from there needs no overlap, and so no slot is left to another.
+func (p *Poller) goesOn(first source.Slot) bool {
+	return first <= p.decide && p.ledger.Grid().Step(first, -1) == p.gone
 }
 
 // recheck asks for the first missing slot, unless it is being decided or is asked for as

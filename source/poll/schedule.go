@@ -69,7 +69,7 @@ func (p *Poller) nextRecheck(now source.Slot) source.Slot {
 		return now.Add(recheckPolls)
 	case p.deciding(first) && p.clues[first].proofs == 0:
 		return now.Add(errorLasts)
-	case p.deciding(first):
+	case p.deciding(first), p.goesOn(first):
 		return now.Add(doubtAgain)
 	}
 	most := maxRecheck
