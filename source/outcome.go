@@ -17,6 +17,9 @@ var (
 	ErrNoStream = errors.New("no such stream")
 	// ErrRefused: the credentials are missing or lack a permission.
 	ErrRefused = errors.New("refused")
+	// ErrExpired: the credentials have expired. They come right without a restart once they
+	// are renewed where they come from.
+	ErrExpired = errors.New("credentials expired")
 	// ErrThrottled: the service has had too many requests.
 	ErrThrottled = errors.New("throttled")
 	// ErrUnconfirmed: an answer without media may come from the wrong place, and the right

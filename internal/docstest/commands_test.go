@@ -61,7 +61,8 @@ var notRun = map[string]string{
 
 // elsewhere has the documents whose commands a test of another package runs.
 var elsewhere = map[string]string{
-	"docs/fake.md": "TestClientsOfTheFake and TestPytestFixture in cmd/cvfeeder",
+	"docs/fake.md":    "TestClientsOfTheFake and TestPytestFixture in cmd/cvfeeder",
+	"docs/runbook.md": "TestDrill in cmd/cvfeeder",
 }
 
 // background has what the commands begin with that go on until something is stopped.

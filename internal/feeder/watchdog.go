@@ -122,7 +122,7 @@ func (p *parts) snapshot() health.Snapshot {
 	for _, st := range seen.states {
 		s.Streams = append(s.Streams, health.Stream{
 			Name: st.Name, Stats: st.Stats, Feed: st.Feed, Interval: st.Grid.Interval(), Grace: st.Grace, To: st.To,
-			Problem: st.Problem, Delivering: st.Delivering, Moved: p.moves.of(st.Name),
+			Problem: st.Problem, Delivering: st.Delivering, InHand: st.InHand, Moved: p.moves.of(st.Name),
 		})
 	}
 	return s

@@ -359,6 +359,51 @@ func TestBehind(t *testing.T) {
 	}
 }
 
+// TestOverdue: a camera that has stopped is not catching up while its slots are waited for,
+// nor is it well. Then it has another reason.
+func TestOverdue(t *testing.T) {
+	r := newRun(t, Any, 2)
+	r.pass(time.Minute)
+	r.cams[0] = stands
+	r.pass(20 * time.Second)
+	r.is(true) // within lag, grace and some more
+	for range 15 {
+		r.pass(10 * time.Second)
+		r.is(true, "cam-1 overdue")
+	}
+	if s := r.last.Streams["cam-1"]; s.State != NoFrames || !s.Flows {
+		t.Errorf("%+v", s)
+	}
+	r.cams[0] = func(s *Stream) { s.Stats.Pending = 0; ends(source.NoMedia)(s); s.Stats.Cursor += 170_000 }
+	r.pass(time.Second)
+	r.cams[0] = ends(source.NoMedia)
+	r.pass(10 * time.Second)
+	r.is(true, "cam-1 camera_silent")
+	if want := []string{"cam-1 overdue begins", "cam-1 camera_silent begins", "cam-1 overdue ends"}; !slices.Equal(r.log, want) {
+		t.Errorf("%q, want %q", r.log, want)
+	}
+}
+
+// TestNotOverdue: no camera is blamed while its frames wait for a core, for NATS, or for an
+// earlier slot.
+func TestNotOverdue(t *testing.T) {
+	for name, waits := range map[string]func(*run){
+		"a core":  func(r *run) { r.now.Streams[0].InHand = true },
+		"a frame": func(r *run) { r.now.Streams[0].Feed.HeldBytes = 1 },
+	} {
+		r := newRun(t, Any, 1)
+		r.pass(time.Minute)
+		waits(r)
+		r.cams[0] = stands
+		r.pass(45 * time.Second)
+		for _, reason := range r.last.Streams["cam-1"].Reasons {
+			if reason.Code == Overdue {
+				t.Errorf("%s: %+v", name, reason)
+			}
+		}
+	}
+}
+
 // TestGaps: lost slots are told for a minute.
 func TestGaps(t *testing.T) {
 	r := newRun(t, Any, 1)
@@ -412,6 +457,7 @@ func TestEachLossIsCounted(t *testing.T) {
 func TestTheCauseComesFirst(t *testing.T) {
 	for want, err := range map[string]error{
 		"refused by AWS: the permission kinesisvideo:GetImages is missing: AccessDenied (GetImages, HTTP 403) (window 12: hints); check the credentials and their permissions": fmt.Errorf("window 12: hints: %w: the permission kinesisvideo:GetImages is missing: AccessDenied (GetImages, HTTP 403)", source.ErrRefused),
+		"refused by AWS: they are old; check the credentials and their permissions":                                                                                            fmt.Errorf("%w: they are old", source.ErrExpired),
 		"throttled by AWS: ClientLimitExceeded; find out who else reads the stream, or make interval longer":                                                                   fmt.Errorf("%w: ClientLimitExceeded", source.ErrThrottled),
 		"requests to Kinesis fail: no answer: connection reset; they are tried again":                                                                                          errors.New("no answer: connection reset"),
 	} {

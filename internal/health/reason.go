@@ -40,6 +40,7 @@ const (
 	Undecodable     Code = "undecodable"
 	Stale           Code = "stale"
 	Dropped         Code = "dropped"
+	Overdue         Code = "overdue"
 	Gaps            Code = "gaps"
 	FallingBehind   Code = "falling_behind"
 	CatchingUp      Code = "catching_up"
@@ -57,7 +58,7 @@ const (
 	CannotBeRead   State = "cannot_be_read"   // Kinesis refuses, or does not answer
 	WaitingForNATS State = "waiting_for_nats" // there is no connection for tensors
 	NoSlotEnds     State = "stalled"
-	NoFrames       State = "no_frames" // slots end, but all without a tensor
+	NoFrames       State = "no_frames" // slots end, but all without a tensor, or media is overdue
 	SomeLost       State = "gaps"
 	Late           State = "catching_up" // tensors come, but older than lag and grace explain
 	Unheard        State = "unwatched"   // frames come, and nobody listens
@@ -128,6 +129,7 @@ var rules = []rule{
 	{Undecodable, NoFrames, true, soon, false, "", "no picture is whole: check the camera's encoder and what is between Kinesis and here"},
 	{Stale, NoFrames, true, soon, false, "", "every frame is older than freshness before it is published: too few cores, or NATS or Kinesis is slow"},
 	{Dropped, NoFrames, true, soon, false, "", "NATS does not take the tensors: cvfeeder_publish_errors_total says why"},
+	{Overdue, NoFrames, false, soon, false, "", "no new media comes, and its slots are waited for: check the camera, its producer and its network"},
 	{Gaps, SomeLost, false, 0, true, "slots lost", "slots were lost within the last minute, and cvfeeder_gaps_total counts them by reason"},
 	{FallingBehind, Late, false, later, false, "", "tensors come, but later and later: add cores or replicas, or make pictures smaller or interval longer"},
 	{CatchingUp, Late, false, soon, true, "", "tensors come, but are older than lag and grace explain: it is catching up, and nothing has to be done"},

@@ -66,6 +66,8 @@ type Stream struct {
 	// Delivering says that NATS has been given something of it, and has not said yet that it
 	// is stored.
 	Delivering bool
+	// InHand says that frames of it have come and are not delivered yet.
+	InHand bool
 	// Moved is when its endpoint has last moved, zero for never.
 	Moved time.Time
 }

@@ -235,14 +235,21 @@ func has(all []Reason, c Code) bool {
 }
 
 // pace returns whether a stream is late, and then whether it catches up, and how far it is
-// behind. One that does not flow does neither.
+// behind. One that does not flow does neither; its media is overdue if no slot ends.
 func (mem *memory) pace(s *Stream, all *Snapshot) (Code, time.Duration) {
 	behind := all.Now.Add(-s.Feed.Trail).Sub(s.Stats.Cursor.Time())
-	if behind <= s.Feed.Lag+s.Grace+s.Interval+slack || all.At.Sub(mem.flowed) > compare {
+	late := behind > s.Feed.Lag+s.Grace+s.Interval+slack
+	// Not if frames that have come wait for something else.
+	waits := s.InHand || s.Feed.HeldBytes > 0
+	still := late && !waits && all.At.Sub(mem.moved) > s.Feed.Lag+s.Interval+slack
+	if !late || still || all.At.Sub(mem.flowed) > compare {
 		mem.marked, mem.fell = time.Time{}, false
-		return "", behind
 	}
 	switch {
+	case still && !mem.flowed.IsZero():
+		return Overdue, behind
+	case !late || all.At.Sub(mem.flowed) > compare:
+		return "", behind
 	case mem.marked.IsZero():
 		mem.behind, mem.marked = behind, all.At
 	case all.At.Sub(mem.marked) >= compare:
@@ -286,6 +293,7 @@ func codeOf(err error) (Code, string) {
 		code Code
 	}{
 		{source.ErrRefused, Refused},
+		{source.ErrExpired, Refused},
 		{source.ErrNoStream, StreamGone},
 		{source.ErrUnconfirmed, EndpointDoubted},
 		{source.ErrThrottled, Throttled},

@@ -5,16 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,39 +35,11 @@ func TestAlertmanagerKnowsTheAlerts(t *testing.T) {
 	}
 }
 
-// notified collects what Alertmanager sends: receiver, alert, and how many of it.
-type notified struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (n *notified) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
-	var body struct {
-		Receiver  string
-		Alerts    []struct{ Status string }
-		GroupKey  string
-		Truncated int                        `json:"truncatedAlerts"`
-		Labels    struct{ Alertname string } `json:"groupLabels"`
-	}
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-		panic(err)
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.all = append(n.all, fmt.Sprintf("%s: %d × %s", body.Receiver, len(body.Alerts)+body.Truncated, body.Labels.Alertname))
-}
-
-func (n *notified) got() []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Sorted(slices.Values(n.all))
-}
-
 // TestRoutes has Alertmanager's own tool check the config, and say who is told of each alert:
 // whoever is on call of critical ones, a queue of tickets of the others.
 func TestRoutes(t *testing.T) {
 	amtool := func(args ...string) string {
-		cmd := exec.CommandContext(t.Context(), program(t, "amtool"), args...)
+		cmd := exec.CommandContext(t.Context(), promtest.Program(t, "amtool"), args...)
 		cmd.Dir = prometheusDir
 		var problems bytes.Buffer
 		cmd.Stderr = &problems
@@ -96,26 +64,12 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// program returns the first of the names that is installed.
-func program(t *testing.T, names ...string) string {
-	t.Helper()
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	t.Fatalf("%q comes with Debian's package prometheus-alertmanager, which .ci/deps.sh test installs", names)
-	return ""
-}
-
 // TestOneOutageIsOnePage has a real Alertmanager take the alerts of an outage of NATS with
 // 10,000 cameras on three instances. There is one page, for the cause, and a ticket for what
-// has another one.
+// has another one. It needs Debian's package prometheus-alertmanager.
 func TestOneOutageIsOnePage(t *testing.T) {
-	told := &notified{}
-	hook := httptest.NewServer(told)
-	defer hook.Close()
-	url := startAlertmanager(t, program(t, "alertmanager", "prometheus-alertmanager"), hook.URL)
+	manager := promtest.StartAlertmanager(t, strings.Replace(read(t, filepath.Join(prometheusDir, "alertmanager.yml")), "group_wait: 30s", "group_wait: 3s", 1))
+	url := manager.URL
 
 	var all []map[string]any
 	add := func(labels ...string) {
@@ -153,8 +107,15 @@ func TestOneOutageIsOnePage(t *testing.T) {
 		t.Errorf("not inhibited: %v, want %v", got, left)
 	}
 	want := []string{"pages: 1 × CvfeederMetricsMissing", "pages: 2 × CvfeederStreamStale", "pages: 3 × CvfeederBrokerAway", "tickets: 1 × CvfeederClockOff"}
-	promtest.Until(t, 2*time.Minute, "all has been told", func() bool { return len(told.got()) >= len(want) })
-	if got := told.got(); !slices.Equal(got, want) {
+	told := func() (all []string) {
+		for _, n := range manager.Told() {
+			all = append(all, fmt.Sprintf("%s: %d × %s", n.Receiver, n.Count, n.Alert))
+		}
+		slices.Sort(all)
+		return all
+	}
+	promtest.Until(t, 2*time.Minute, "all has been told", func() bool { return len(told()) >= len(want) })
+	if got := told(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -176,50 +137,6 @@ func uninhibited(t *testing.T, url string) map[string]int {
 		counts[a.Labels["alertname"]]++
 	}
 	return counts
-}
-
-// startAlertmanager starts one with the config that is delivered, except that it waits less,
-// and returns its URL.
-func startAlertmanager(t *testing.T, program, hook string) string {
-	t.Helper()
-	config := strings.NewReplacer("group_wait: 30s", "group_wait: 3s", "http://127.0.0.1:9099", hook).
-		Replace(read(t, filepath.Join(prometheusDir, "alertmanager.yml")))
-	dir := t.TempDir()
-	file := filepath.Join(dir, "alertmanager.yml")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), program, "--config.file="+file, "--storage.path="+dir,
-		"--web.listen-address="+address, "--cluster.listen-address=")
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Log(log.String())
-		}
-	})
-	promtest.Until(t, time.Minute, "Alertmanager is ready", func() bool {
-		resp, err := http.Get("http://" + address + "/-/ready")
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
-	return "http://" + address
 }
 
 func post(t *testing.T, url string, v any) {

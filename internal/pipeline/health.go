@@ -117,6 +117,9 @@ type State struct {
 	// Delivering says that the delivery has something of the stream in hand that it has
 	// neither taken nor dropped yet.
 	Delivering bool
+	// InHand says that frames have come that are not delivered yet: they wait for a worker, are
+	// worked on, or wait for the delivery.
+	InHand bool
 }
 
 func (s *stream) state() State {
@@ -124,5 +127,5 @@ func (s *stream) state() State {
 	h.mu.Lock()
 	problem := h.problem
 	h.mu.Unlock()
-	return State{Stream: s.Stream, Stats: s.ledger.Stats(), Feed: s.feed.State(), Problem: problem, Delivering: s.delivering.Load()}
+	return State{Stream: s.Stream, Stats: s.ledger.Stats(), Feed: s.feed.State(), Problem: problem, Delivering: s.delivering.Load(), InHand: s.inHand.Load() > 0}
 }

@@ -35,7 +35,7 @@ func TestOrderIsKept(t *testing.T) {
 			}
 		}
 		for _, s := range r.Streams() {
-			if s.Stats.Ended[source.Published] != 100 || s.Stats.Pending != 0 {
+			if s.Stats.Ended[source.Published] != 100 || s.Stats.Pending != 0 || s.InHand {
 				t.Errorf("%+v", s)
 			}
 		}
@@ -170,6 +170,11 @@ func TestDrainHasADeadline(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		begin := time.Now()
 		time.AfterFunc(5*time.Second, cancel)
+		time.AfterFunc(4*time.Second, func() {
+			if !r.Streams()[0].InHand {
+				t.Error("no frame is in hand, though none gets through")
+			}
+		})
 		if err := r.run(ctx); err != nil {
 			t.Fatal(err)
 		}

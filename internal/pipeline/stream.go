@@ -99,8 +99,9 @@ type stream struct {
 	// answered: a request has succeeded, so that a later refusal is not one at the start.
 	answered atomic.Bool
 	queue    queue
-	// delivering: see State.
+	// delivering and inHand: see State.
 	delivering atomic.Bool
+	inHand     atomic.Int64
 	views      views
 	saved      time.Time // when its cursor was last due to be saved; of report only
 	// kept is the cursor that was last given to the Cursors, guarded by the pipeline's lock.
@@ -171,6 +172,9 @@ func (p *Pipeline) pass(ctx, drain context.Context, s *stream) error {
 			fatal = err
 			stop()
 		}
+		if j != nil {
+			s.inHand.Add(-1)
+		}
 	})
 	refused := p.read(ctx, s)
 	s.queue.close()
@@ -218,6 +222,7 @@ func (p *Pipeline) read(ctx context.Context, s *stream) error {
 		}
 		j := newJob(s.camera, f, &s.views)
 		begin := time.Now()
+		s.inHand.Add(1)
 		switch {
 		case wait.tooLong(j, p.opts.Now()):
 			j.skip()
@@ -225,6 +230,7 @@ func (p *Pipeline) read(ctx context.Context, s *stream) error {
 			wait = waitEstimate{waited: time.Since(begin), at: p.opts.Now()}
 		default:
 			j.seen.ended(source.Pending, nil)
+			s.inHand.Add(-1)
 			return nil
 		}
 		s.queue.add(j)

@@ -371,7 +371,7 @@ func TestExpired(t *testing.T) {
 			return s.Check(t.Context())
 		}
 		err = check()
-		if err == nil || errors.Is(err, source.ErrRefused) || !strings.Contains(err.Error(), "have expired") {
+		if !errors.Is(err, source.ErrExpired) || errors.Is(err, source.ErrRefused) || !strings.Contains(err.Error(), "have expired") {
 			t.Errorf("while they are expired: %v", err)
 		}
 		if _, err := c.List(t.Context(), "cam-"); err == nil || errors.Is(err, source.ErrRefused) {

@@ -53,8 +53,8 @@ func (c *Client) refused(err error) error {
 	switch refusal {
 	case outOfDate:
 		c.renew()
-		return fmt.Errorf("the AWS credentials have expired: renew them where they come from, for example with \"aws sso login\"; "+
-			"they will be loaded again: %w", err)
+		return failure{fmt.Sprintf("the AWS credentials have expired: renew them where they come from, for example with \"aws sso login\"; "+
+			"they will be loaded again: %v", err), errors.Join(source.ErrExpired, err)}
 	case unknownKey:
 		c.renew()
 		return fmt.Errorf("%w: AWS does not know the access key: it was deleted or turned off, lacks its session token, or is of another "+

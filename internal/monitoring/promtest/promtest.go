@@ -3,11 +3,13 @@
 //	p := promtest.Start(t, promtest.Options{Target: "127.0.0.1:9177", Rules: rules})
 //	series := p.Query(t, "cvfeeder_freshness_seconds")
 //
-// The program comes with Debian's package prometheus, as does promtool.
+// The program comes with Debian's package prometheus, as does promtool. [StartAlertmanager]
+// does the same for an Alertmanager.
 package promtest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,14 +29,20 @@ import (
 
 // Options configure a Prometheus.
 type Options struct {
-	// Target is the address to scrape every second, as the job "cvfeeder", if any.
+	// Target is the address to scrape, as the job "cvfeeder", if any.
 	Target string
 	// Others are more addresses of the same job, and NATS is that of an exporter of NATS'
 	// metrics, as the job "nats".
 	Others []string
 	NATS   string
-	// Rules is the content of a file of rules, evaluated every second. Default: none.
+	// Rules is the content of a file of rules. Default: none.
 	Rules string
+	// Every is the time between scrapes, and between evaluations of the rules. Default: 1s.
+	Every time.Duration
+	// History, if set, is written into the storage before the start, in OpenMetrics' format.
+	History string
+	// Alertmanager is the URL of the one that is told of alerts. Default: none.
+	Alertmanager string
 	// NativeHistograms scrapes native histograms instead of classic ones.
 	NativeHistograms bool
 	// Data is the directory of the samples, which then outlast the test. Default: one of the
@@ -44,6 +52,9 @@ type Options struct {
 
 // A Prometheus runs until the test ends.
 type Prometheus struct{ url string }
+
+// URL returns where it answers.
+func (p *Prometheus) URL() string { return p.url }
 
 // Program returns the path of a program of Debian's package prometheus. The test fails
 // where it is not installed.
@@ -72,11 +83,17 @@ func (o Options) config() (string, error) {
 	if o.NATS != "" {
 		jobs = append(jobs, job{"nats", []targets{{[]string{o.NATS}}}})
 	}
-	text, err := json.Marshal(map[string]any{
-		"global":         map[string]string{"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+	every := cmp.Or(o.Every, time.Second).String()
+	config := map[string]any{
+		"global":         map[string]string{"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
 		"rule_files":     []string{"rules.yml"},
 		"scrape_configs": jobs,
-	})
+	}
+	if o.Alertmanager != "" {
+		told := []targets{{[]string{strings.TrimPrefix(o.Alertmanager, "http://")}}}
+		config["alerting"] = map[string]any{"alertmanagers": []any{map[string]any{"static_configs": told}}}
+	}
+	text, err := json.Marshal(config)
 	return string(text), err
 }
 
@@ -91,15 +108,20 @@ func Start(t *testing.T, opts Options) *Prometheus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if opts.Data == "" {
-		opts.Data = filepath.Join(dir, "data")
-	}
+	opts.Data = cmp.Or(opts.Data, filepath.Join(dir, "data"))
 	for name, text := range map[string]string{
 		"prometheus.yml": config,
 		"rules.yml":      opts.Rules,
+		"history":        opts.History,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
+		}
+	}
+	if opts.History != "" {
+		blocks := exec.CommandContext(t.Context(), Program(t, "promtool"), "tsdb", "create-blocks-from", "openmetrics", filepath.Join(dir, "history"), opts.Data)
+		if out, err := blocks.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
 		}
 	}
 	args := []string{
@@ -158,14 +180,18 @@ func readLog(r io.Reader, address chan<- string) string {
 // wait waits until queries are answered.
 func (p *Prometheus) wait(t *testing.T) {
 	t.Helper()
-	Until(t, time.Minute, "Prometheus is ready", func() bool {
-		resp, err := p.request(t, "/-/ready")
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
+	Until(t, time.Minute, "Prometheus is ready", func() bool { return ready(t, p.url) })
+}
+
+// ready tells whether a Prometheus or an Alertmanager says that it is ready.
+func ready(t *testing.T, url string) bool {
+	t.Helper()
+	resp, err := request(t, url+"/-/ready")
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // A Series is one in the result of a query.
@@ -205,6 +231,20 @@ func (p *Prometheus) raw(t *testing.T, path string, params url.Values) json.RawM
 
 func unix(at time.Time) string { return strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', 3, 64) }
 
+// An Alert is one that is pending or firing.
+type Alert struct {
+	Labels, Annotations map[string]string
+	State               string
+}
+
+// Alerts returns the alerts that are pending or firing.
+func (p *Prometheus) Alerts(t *testing.T) []Alert {
+	t.Helper()
+	var result struct{ Alerts []Alert }
+	p.get(t, "/api/v1/alerts", nil, &result)
+	return result.Alerts
+}
+
 // LabelValues returns the values that a label has in the series that match.
 func (p *Prometheus) LabelValues(t *testing.T, label, match string) []string {
 	t.Helper()
@@ -213,9 +253,9 @@ func (p *Prometheus) LabelValues(t *testing.T, label, match string) []string {
 	return values
 }
 
-func (p *Prometheus) request(t *testing.T, path string) (*http.Response, error) {
+func request(t *testing.T, url string) (*http.Response, error) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+path, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +264,7 @@ func (p *Prometheus) request(t *testing.T, path string) (*http.Response, error) 
 
 func (p *Prometheus) get(t *testing.T, path string, params url.Values, data any) {
 	t.Helper()
-	resp, err := p.request(t, path+"?"+params.Encode())
+	resp, err := request(t, p.url+path+"?"+params.Encode())
 	if err != nil {
 		t.Fatal(err)
 	}
