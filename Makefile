@@ -56,7 +56,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean chart k8s-test deps-arm64 deps-hosts test-arm64 test-hosts
+.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean chart k8s-test deps-arm64 deps-hosts test-arm64 test-hosts scaling
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -172,6 +172,8 @@ $(DASHBOARDS)/.done: $(LOOK)/package.json $(LOOK)/package-lock.json
 	cp $^ $(@D)
 	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
 	touch $@
+scaling: deps ## measure what docs/scaling.md says of a million cameras, and write its tables; takes minutes on an idle machine
+	go run ./internal/simulate -fleet -cameras 1000000 -measure -write $(ARGS)
 
 soak: deps ## test that 100,000 pictures do not increase resident memory
 	CVFEEDER_SOAK=100000 go test -count=1 -v -tags $(TAGS) -run '^TestResidentMemoryIsFlat$$' ./transform/opencv

@@ -91,7 +91,7 @@ var composers = []string{"cmd/cvfeeder", "internal/feeder", "internal/preflight"
 // NATS from where they apply, the cluster shares leases that are kept in NATS, the
 // simulation runs the cluster, and the rest are readers.
 var adapters = map[string][]string{
-	"source/kinesis":   nil,
+	"source/kinesis":   {"internal/simulate"}, // its limits
 	"transform/opencv": nil,
 	"publish/nats": {
 		"internal/config", "internal/cluster", "internal/simulate", "publish/consume", "internal/tap", "publish/internal/conntest",

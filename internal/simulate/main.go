@@ -6,11 +6,15 @@
 // The code that real replicas run decides where a camera belongs, how many cameras move
 // at a time and how often cursors are written. Only time is simulated: how long a write
 // takes, how long a camera needs to finish what it has in flight, and when the server
-// ends a lease. The report says how evenly cameras are placed, which ones move when
-// replicas join, leave and die, how long that takes, and how much is written.
+// ends a lease. With -fleet, it simulates many groups, and what becomes of them when a zone, a
+// NATS cluster or AWS fails: see fleet.
+//
+// The report says how evenly cameras are placed, which ones move when replicas join, leave
+// and die, how long that takes, and how much is written.
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -18,6 +22,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // options say what to simulate.
@@ -25,6 +30,7 @@ type options struct {
 	cameras, replicas int
 	lease             time.Duration
 	seed              uint64
+	capacity          float64 // writes that the bucket takes in a second, 0 for no limit
 }
 
 func main() {
@@ -33,12 +39,56 @@ func main() {
 	flag.IntVar(&o.replicas, "replicas", 200, "`number` of replicas")
 	flag.DurationVar(&o.lease, "lease", lease.DefaultDuration, "`time` after which others take over from a replica that has died")
 	flag.Uint64Var(&o.seed, "seed", 1, "`number` that seeds the randomness: the same seed gives the same report")
+	f := fleet{retention: 24 * time.Hour}
+	whole := flag.Bool("fleet", false, "simulate a fleet of groups, with what it needs, costs and survives, instead of one group")
+	flag.IntVar(&f.groups, "groups", 10, "`number` of groups of a fleet")
+	flag.IntVar(&f.cores, "cores", 8, "`number` of cores of a replica of a fleet")
+	flag.DurationVar(&f.interval, "interval", time.Second, "`time` between the pictures of a camera of a fleet")
+	flag.Float64Var(&f.use, "use", 0.6, "`share` of the cores that is planned to be used")
+	flag.DurationVar(&f.outage, "outage", 10*time.Minute, "`time` for which NATS is lost, or AWS throttles")
+	priceFile := flag.String("prices", "", "`file` with prices, like internal/simulate/prices.json")
+	again := flag.Bool("measure", false, "run the benchmarks again, of which a fleet's figures are")
+	write := flag.Bool("write", false, "write the tables of a fleet into "+scalingFile)
 	flag.Parse()
+	if *whole {
+		f.cameras, f.lease, f.seed = o.cameras, o.lease, o.seed
+		if err := f.run(context.Background(), *priceFile, *again, *write); err != nil {
+			fmt.Fprintln(os.Stderr, "simulate:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if o.cameras < 1 || o.replicas < 2 || o.lease < lease.MinDuration {
 		fmt.Fprintln(os.Stderr, "simulate: there must be at least 1 camera and 2 replicas, and the lease must be at least", lease.MinDuration)
 		os.Exit(2)
 	}
 	report(os.Stdout, o)
+}
+
+// run measures, if asked to, and prints the tables of a fleet or writes them into a file.
+func (f *fleet) run(ctx context.Context, priceFile string, again, write bool) (err error) {
+	if f.cameras < f.groups || f.groups < 1 || f.cores < 1 || f.use <= 0 || f.use >= 1 || f.interval < source.MinInterval {
+		return fmt.Errorf("there must be at least one camera for each group and a core for each replica, a -use between 0 and 1, and an -interval of at least %v", source.MinInterval)
+	}
+	if f.prices, err = pricesOf(priceFile); err != nil {
+		return err
+	}
+	if again {
+		f.figures, err = measure(ctx, os.Stderr)
+	} else {
+		err = read(lastFigures, &f.figures)
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.predict(ctx); err != nil {
+		return err
+	}
+	if write {
+		return f.write(scalingFile)
+	}
+	f.document(os.Stdout)
+	return nil
 }
 
 // report simulates one event after another, and prints the effects of each.

@@ -79,6 +79,22 @@ func (w *world) remove(n int) map[string]bool {
 	return gone
 }
 
+// removeZone takes the replicas of a zone out of the group, and returns their names. The
+// replicas are spread over the zones in turn.
+func (w *world) removeZone(zone int) map[string]bool {
+	gone := map[string]bool{}
+	var left []lease.Member
+	for i, m := range w.members {
+		if i%zones == zone {
+			gone[m.Name] = true
+		} else {
+			left = append(left, m)
+		}
+	}
+	w.members = left
+	return gone
+}
+
 // balance describes how many cameras the replicas have.
 func (w *world) balance() string {
 	n := map[string]float64{}
@@ -129,6 +145,7 @@ type transfer struct {
 	stopped  time.Duration // by its old replica
 	released time.Duration
 	started  time.Duration // by its new replica
+	ended    bool          // the server has ended the lease, so that nobody wrote that
 }
 
 // rebalance makes the replicas give away the cameras that belong to others, a few at
@@ -184,9 +201,14 @@ func (w *world) leave(n int) (e event) {
 }
 
 // die kills replicas. The server ends their leases.
-func (w *world) die(n int) (e event) {
-	defer func() { e.fair = n * w.cameras / (len(w.members) + n) }()
-	gone := w.remove(n)
+func (w *world) die(n int) event {
+	e := w.dieOf(w.remove(n))
+	e.fair = n * w.cameras / (len(w.members) + n)
+	return e
+}
+
+// dieOf kills the replicas that were taken out of the group.
+func (w *world) dieOf(gone map[string]bool) event {
 	want := w.placed()
 	ends := map[string]time.Duration{}
 	for _, name := range slices.Sorted(maps.Keys(gone)) {
@@ -195,7 +217,7 @@ func (w *world) die(n int) (e event) {
 	var all []transfer
 	for i, o := range w.owner {
 		if gone[o] {
-			all = append(all, transfer{camera: i, to: want[i], released: ends[o]})
+			all = append(all, transfer{camera: i, to: want[i], released: ends[o], ended: true})
 		}
 	}
 	return w.arrive(all)
@@ -209,6 +231,7 @@ func (w *world) arrive(all []transfer) event {
 		return cmp.Or(cmp.Compare(a.released, b.released), cmp.Compare(a.camera, b.camera))
 	})
 	free := map[string]pool{}
+	var server time.Duration // when the bucket has done all so far
 	var without []time.Duration
 	writes := map[time.Duration]float64{}
 	for i := range all {
@@ -217,10 +240,16 @@ func (w *world) arrive(all []transfer) event {
 			free[t.to] = make(pool, atOnce)
 		}
 		_, t.started = free[t.to].run(t.released, 2*writeTime) // a read, then a write
+		if w.capacity > 0 {
+			server = max(server, t.released) + time.Duration(2/w.capacity*float64(time.Second))
+			t.started = max(t.started, server)
+		}
 		w.owner[t.camera] = t.to
 		without = append(without, t.started-t.stopped)
 		e.took = max(e.took, t.started)
-		writes[t.released.Truncate(time.Second)]++
+		if !t.ended {
+			writes[t.released.Truncate(time.Second)]++
+		}
 		writes[t.started.Truncate(time.Second)]++
 	}
 	for _, n := range writes {

@@ -185,8 +185,8 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 	}
 	p := &Poller{
 		fetcher: fetcher, ledger: ledger, opts: opts,
-		retry:     pacing.Backoff{Min: minRetry, Max: maxRetry},
-		listRetry: pacing.Backoff{Min: minRetry, Max: maxRetry},
+		retry:     pacing.Backoff{Min: MinRetry, Max: MaxRetry},
+		listRetry: pacing.Backoff{Min: MinRetry, Max: MaxRetry},
 		guess:     firstOverlap,
 		longer:    maxMistakes - 1, // nothing speaks for the first guess yet
 		clues:     map[source.Slot]clue{},

@@ -10,10 +10,14 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// The pauses after failures double between these.
+// The pauses after requests that failed double between these.
 const (
-	minRetry      = 500 * time.Millisecond // of requests
-	maxRetry      = 30 * time.Second
+	MinRetry = 500 * time.Millisecond
+	MaxRetry = 30 * time.Second
+)
+
+// The pauses after checks that failed double between these.
+const (
 	minCheckRetry = time.Second // of checks
 	maxCheckRetry = 15 * time.Second
 )

@@ -34,8 +34,13 @@ func BenchmarkLeases(b *testing.B) {
 						begin := time.Now()
 						var err error
 						if revision, err = kv.Update(context.Background(), key, value, revision); err != nil {
-							b.Error(err)
-							return
+							// On a busy machine, the client repeats a write that was stored.
+							e, again := kv.Get(context.Background(), key)
+							if again != nil {
+								b.Error(err)
+								return
+							}
+							revision = e.Revision()
 						}
 						took[k] += time.Since(begin)
 					}
