@@ -13,6 +13,8 @@ IMAGE ?= cvfeeder
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .cache/bin/golangci-lint-$(GOLANGCI_VERSION)
 KUSTOMIZE_VERSION := v5.8.0
+NATS_CLI_VERSION := v0.2.4
+NATS_CLI := .cache/nats-$(NATS_CLI_VERSION)
 KUSTOMIZE := .cache/bin/kustomize-$(KUSTOMIZE_VERSION)
 HELM_VERSION := v4.3.2
 HELM := .cache/bin/helm-$(HELM_VERSION)
@@ -56,7 +58,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean chart k8s-test deps-arm64 deps-hosts test-arm64 test-hosts scaling
+.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean chart k8s-test deps-arm64 deps-hosts test-arm64 test-hosts scaling drill drills
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -151,6 +153,15 @@ matrix: deps ## let each fault of docs/reliability.md happen in each mode; takes
 redteam: deps ## attack real processes in all the ways of docs/security.md; takes 10 minutes, and writes the table there
 	go test -count=1 -v -timeout 60m -tags $(TAGS) -run '^TestRedTeam$$' ./cmd/cvfeeder -args -redteam -redteam-table $(ARGS)
 
+drill: deps-test $(FAKE_CLIENTS)/.done $(NATS_CLI)/nats ## run an incident, and show what the person on call sees; make drill NAME=nats-down, see docs/drills.md
+	$(DRILL) -run '^TestDrill$$/^$(NAME)$$' ./cmd/cvfeeder -args -drill
+
+drills: deps-test $(FAKE_CLIENTS)/.done $(NATS_CLI)/nats ## run all incidents, and write what is seen into docs/drills.md; takes 15 minutes
+	$(DRILL) -run '^TestDrill$$' ./cmd/cvfeeder -args -drill -drill-page $(ARGS)
+
+DRILL = CVFEEDER_FAKE_CLIENTS="$(CURDIR)/$(FAKE_CLIENTS)" CVFEEDER_NATS_CLI="$(CURDIR)/$(NATS_CLI)" \
+	go test -count=1 -v -timeout 60m -tags $(TAGS)
+
 simulate: ## simulate 100,000 cameras on 200 replicas; ARGS="-cameras 1000000 -replicas 2000"
 	@go run ./internal/simulate $(ARGS)
 
@@ -172,6 +183,7 @@ $(DASHBOARDS)/.done: $(LOOK)/package.json $(LOOK)/package-lock.json
 	cp $^ $(@D)
 	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
 	touch $@
+
 scaling: deps ## measure what docs/scaling.md says of a million cameras, and write its tables; takes minutes on an idle machine
 	go run ./internal/simulate -fleet -cameras 1000000 -measure -write $(ARGS)
 
@@ -283,6 +295,12 @@ k8s-test: $(KUSTOMIZE) $(HELM) $(KUBERNETES)/.done ## install the manifests and 
 $(KUBERNETES)/.done:
 	.ci/kubernetes.sh build "$(@D)"
 	touch $@
+
+# NATS' command for people, which the runbook uses. Its own go.sum says what it is built from.
+$(NATS_CLI)/nats:
+	mkdir -p $(@D)
+	cd "$$(go mod download -json github.com/nats-io/natscli@$(NATS_CLI_VERSION) | sed -n 's/.*"Dir": "\(.*\)",/\1/p')" && \
+		go build -trimpath -o "$(CURDIR)/$@" ./nats
 
 bench: deps $(BENCH_VENV)/.done ## run the benchmarks; the output ends with one line for each result and its budget
 	@CVFEEDER_BENCH_PYTHON="$(CURDIR)/$(BENCH_VENV)/bin/python" go run ./internal/bench
