@@ -37,6 +37,7 @@ const (
 	pictureMB   = 0.43          // of 320 KB, in base64
 	processMB   = 200           // of a replica without its streams, as measured: docs/deployment.md
 	streamKiB   = 23            // of a stream, at most, as "make bench" measures
+	aroundMS    = 2             // of a core for a frame: sending, HTTP and the runtime, from docs/performance.md
 	month       = 730 * time.Hour
 )
 
@@ -54,9 +55,9 @@ func (f *fleet) perSlot(n int) float64 { return float64(n) / float64(f.cost.Slot
 // frames returns those of all cameras in a second.
 func (f *fleet) frames() float64 { return float64(f.cameras) / f.interval.Seconds() }
 
-// perCore returns how many frames a core makes tensors of in a second.
+// perCore returns how many frames a core turns into published tensors in a second.
 func (f *fleet) perCore() float64 {
-	return 1000 / (f.figures.TransformMS + f.figures.PageMS/poll.PageSlots)
+	return 1000 / (f.figures.TransformMS + f.figures.PageMS/poll.PageSlots + aroundMS)
 }
 
 // replicas returns those of a group.
