@@ -138,7 +138,7 @@ test-asan: deps ## test the decoders under the address sanitizer
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=8 \
 		go test -asan -tags $(TAGS) ./transform/opencv
 
-test-arm64: deps-arm64 ## test pixels, source, publish and the demo on arm64, emulated; half an hour, and a quarter more the first time
+test-arm64: deps-arm64 ## test pixels, source, publish and the demo on arm64, emulated; half an hour, and a quarter of one more the first time
 	.ci/arm64.sh $(ARGS)
 
 test-hosts: deps-hosts ## build, test and install on another Debian, in a chroot made by debootstrap; half an hour, needs root; HOSTS="trixie"
