@@ -72,7 +72,7 @@ type drillRig struct {
 	pageCodes   []string          // all reasons on the page
 	alerts      map[string]string // state by name
 	told        map[string]int    // what somebody was told of, and not that it is over
-	everTold    map[string]bool   // before the mend
+	everTold    map[string]bool   // since the incident, before the mend
 	noted       int               // how many notifications have been told
 	last        map[string]string // what was last told, by its kind
 }
@@ -387,12 +387,14 @@ func (r *drillRig) lookAtNotifications() {
 			continue
 		}
 		r.told[n.Alert] = n.Firing
-		r.everTold[n.Alert] = r.everTold[n.Alert] || r.healed.IsZero()
+		r.everTold[n.Alert] = r.everTold[n.Alert] || n.Firing > 0 && !r.begin.IsZero() && r.healed.IsZero()
 		text := fmt.Sprintf("%s: %s, %d", n.Receiver, n.Alert, n.Firing)
 		if n.Firing == 0 {
 			text = fmt.Sprintf("%s: %s is over", n.Receiver, n.Alert)
 		}
-		r.tell("told", "", text)
+		if !r.begin.IsZero() {
+			r.tell("told", "", text)
+		}
 	}
 	r.noted = len(all)
 }
