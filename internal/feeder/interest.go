@@ -21,27 +21,36 @@ type interest struct {
 	unknown func(error)
 }
 
-// wanted returns what tells whether anybody wants the frames of a stream at present, nil for
-// one that is always read. It is not safe for concurrent use.
-func (i interest) wanted(c config.Stream, s pipeline.Stream, now func() time.Time) func(context.Context) bool {
+// A wantedFunc tells whether anybody wants the frames of a stream at present, and whether that
+// is known. It is not safe for concurrent use.
+type wantedFunc = func(context.Context) (wanted, known bool)
+
+// wanted returns that of a stream, nil for one that is always read.
+func (i interest) wanted(c config.Stream, s pipeline.Stream, now func() time.Time) wantedFunc {
 	listened := i.polled(c, s)
 	if c.Active == "" {
 		return listened
 	}
 	open := c.Active.Open()
-	return func(ctx context.Context) bool {
-		return open.At(now()) && (listened == nil || listened(ctx))
+	return func(ctx context.Context) (wanted, known bool) {
+		switch {
+		case !open.At(now()):
+			return false, true
+		case listened == nil:
+			return true, true
+		}
+		return listened(ctx)
 	}
 }
 
 // polled is wanted at any time of the week.
-func (i interest) polled(c config.Stream, s pipeline.Stream) func(context.Context) bool {
+func (i interest) polled(c config.Stream, s pipeline.Stream) wantedFunc {
 	switch c.Poll {
 	case config.PollSubscribed:
 		a := audience{interest: i, routes: s.Routes}
 		return a.now
 	case config.PollRequest:
-		return func(context.Context) bool { return false }
+		return func(context.Context) (wanted, known bool) { return false, true }
 	default:
 		return nil
 	}
@@ -51,32 +60,32 @@ func (i interest) polled(c config.Stream, s pipeline.Stream) func(context.Contex
 // to answer: while interest spreads among servers, one of them may be silent.
 const doubts = 3
 
-// An audience is what is known of those who listen to a stream.
+// An audience is those who listen to a stream.
 type audience struct {
 	interest
 	routes []publish.Route
-	some   bool
 	open   int // questions in a row that NATS has not answered
 }
 
-// now tells whether anybody listens to one of the routes. Without a connection to NATS it is
-// as before; if NATS cannot tell, somebody may, so that no frame is missed in silence.
-func (a *audience) now(ctx context.Context) bool {
+// now tells whether anybody listens to one of the routes. Without a connection to NATS that is
+// not known; if NATS cannot tell, somebody may, so that no frame is missed in silence.
+func (a *audience) now(ctx context.Context) (some, known bool) {
 	ctx, cancel := context.WithTimeout(ctx, interestWait)
 	defer cancel()
 	some, err := a.ask(ctx)
 	var drop *publish.DropError
 	switch {
-	case errors.As(err, &drop):
 	case err == nil:
-		a.some, a.open = some, 0
-	default:
-		if a.open++; a.open >= doubts {
-			a.some = true
-			a.unknown(err)
-		}
+		a.open = 0
+		return some, true
+	case errors.As(err, &drop):
+		return false, false
 	}
-	return a.some
+	if a.open++; a.open < doubts {
+		return false, false
+	}
+	a.unknown(err)
+	return true, true
 }
 
 func (a *audience) ask(ctx context.Context) (some bool, err error) {

@@ -23,7 +23,7 @@ func (a *answers) Interest(_ context.Context, subject string) (bool, error) {
 	return a.some[subject], a.err
 }
 
-// TestWanted: one output with a listener is enough. While NATS is away it stays as it was, and
+// TestWanted: one output with a listener is enough. While NATS is away nobody knows, and
 // a NATS that goes on not to tell is told of, and means that somebody may listen.
 func TestWanted(t *testing.T) {
 	broker := &answers{some: map[string]bool{}}
@@ -33,30 +33,29 @@ func TestWanted(t *testing.T) {
 	wanted := i.wanted(config.Stream{Poll: config.PollSubscribed}, s, time.Now)
 	away := &publish.DropError{Reason: publish.DropDisconnected, Err: errors.New("away")}
 	for n, step := range []struct {
-		listened bool
-		err      error
-		want     bool
-		doubt    bool
+		listened            bool
+		err                 error
+		want, known, doubts bool
 	}{
-		{false, nil, false, false},
-		{false, away, false, false},
-		{true, nil, true, false},
-		{false, away, true, false},
-		{false, nil, false, false},
-		{false, errors.New("silent"), false, false},
-		{false, errors.New("silent"), false, false},
-		{false, nil, false, false},
-		{false, errors.New("too old"), false, false},
-		{false, errors.New("too old"), false, false},
-		{false, errors.New("too old"), true, true},
-		{false, away, true, true},
-		{false, nil, false, true},
+		{false, away, false, false, false},
+		{false, nil, false, true, false},
+		{true, nil, true, true, false},
+		{false, away, false, false, false},
+		{false, nil, false, true, false},
+		{false, errors.New("silent"), false, false, false},
+		{false, errors.New("silent"), false, false, false},
+		{false, nil, false, true, false},
+		{false, errors.New("too old"), false, false, false},
+		{false, errors.New("too old"), false, false, false},
+		{false, errors.New("too old"), true, true, true},
+		{false, away, false, false, true},
+		{false, nil, false, true, true},
 	} {
 		broker.some["b"], broker.err = step.listened, step.err
-		if got := wanted(t.Context()); got != step.want {
-			t.Errorf("step %d: %v", n, got)
+		if got, known := wanted(t.Context()); got != step.want || known != step.known {
+			t.Errorf("step %d: %v, known %v", n, got, known)
 		}
-		if all := doubts.all(); (len(all) > 0) != step.doubt || step.doubt && all[0].Code != health.InterestUnknown {
+		if all := doubts.all(); (len(all) > 0) != step.doubts || step.doubts && all[0].Code != health.InterestUnknown {
 			t.Errorf("step %d: %v", n, all)
 		}
 	}
@@ -64,7 +63,7 @@ func TestWanted(t *testing.T) {
 		t.Error("a stream that is always read asks who listens")
 	}
 	broker.some["a"], broker.err = true, nil
-	if i.wanted(config.Stream{Poll: config.PollRequest}, s, time.Now)(t.Context()) {
+	if some, _ := i.wanted(config.Stream{Poll: config.PollRequest}, s, time.Now)(t.Context()); some {
 		t.Error("a stream that is read on request only is read because somebody listens")
 	}
 }
@@ -82,7 +81,8 @@ func TestActive(t *testing.T) {
 			open  bool
 		}{{0, false}, {time.Second, true}, {time.Hour, true}, {time.Hour + time.Second, false}, {24*time.Hour + time.Second, false}} {
 			at = now.Add(step.after)
-			if got, want := wanted(t.Context()), step.open && poll != config.PollRequest; got != want {
+			got, known := wanted(t.Context())
+			if want := step.open && poll != config.PollRequest; got != want || !known {
 				t.Errorf("poll %s, at %v: %v", poll, at, got)
 			}
 		}

@@ -27,15 +27,15 @@ func (c copied) Images(ctx context.Context, w Window) iter.Seq2[Image, error] {
 // TestFeed runs the suite of all feeds, also with somebody who wants the frames from the
 // beginning.
 func TestFeed(t *testing.T) {
-	for name, wanted := range map[string]func(context.Context) bool{
+	for name, wanted := range map[string]func(context.Context) (wanted, known bool){
 		"always": nil,
-		"wanted": func(context.Context) bool { return true },
+		"wanted": func(context.Context) (wanted, known bool) { return true, true },
 	} {
 		t.Run(name, func(t *testing.T) { testFeed(t, wanted) })
 	}
 }
 
-func testFeed(t *testing.T, wanted func(context.Context) bool) {
+func testFeed(t *testing.T, wanted func(context.Context) (wanted, known bool)) {
 	sourcetest.TestFeed(t, func(_ *testing.T, s sourcetest.Stream) source.OpenFeed {
 		c := copied{camera{
 			fragment: 2 * time.Second, delay: always(time.Second),

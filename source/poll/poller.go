@@ -115,11 +115,12 @@ type Options struct {
 	Spend func(images int) error
 	// Late, if set, is told after each wait how much longer it took than planned.
 	Late func(time.Duration)
-	// Wanted, if set, tells whether anybody wants the frames. It is called once a second.
-	// When nobody has wanted them for the time of Linger, and before anybody does, nothing is
-	// asked for, and slots older than Lookback end as [source.Unwatched]. When somebody comes,
-	// the frames begin there.
-	Wanted           func(context.Context) bool
+	// Wanted, if set, tells whether anybody wants the frames, and whether that is known. It is
+	// called once a second. When nobody has wanted them for the time of Linger, and before
+	// anybody does, nothing is asked for, and slots older than Lookback end as
+	// [source.Unwatched]. When somebody comes, the frames begin there. While it is not known,
+	// no slot is given up for that.
+	Wanted           func(context.Context) (wanted, known bool)
 	Linger, Lookback time.Duration
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when
 	// all slots before it are settled.

@@ -14,6 +14,7 @@ const askAudience = time.Second
 type audience struct {
 	asked source.Slot // when it was last asked for
 	heard source.Slot // when there last was one
+	known bool        // there was an answer when it was last asked for
 }
 
 // rests tells whether nothing is asked for, because nobody has wanted frames for so long.
@@ -26,8 +27,11 @@ func (p *Poller) rests(ctx context.Context) bool {
 		return p.resting.Load()
 	}
 	a.asked = now
+	wanted, known := p.opts.Wanted(ctx)
+	a.known = known
 	switch since := now.Sub(a.heard); {
-	case p.opts.Wanted(ctx):
+	case !known: // it stays as it is
+	case wanted:
 		a.heard = now
 		p.resting.Store(false)
 	case a.heard == 0, since >= p.opts.Linger, since < 0: // the clock was set back
@@ -51,7 +55,7 @@ func (p *Poller) untilAsked(now source.Slot) time.Duration {
 // wants no more.
 func (p *Poller) rest(yield func(source.Frame, error) bool) bool {
 	p.misses, p.pollAt, p.recheckAt = 0, 0, 0 // what comes next comes at once
-	if !p.unknown() && !p.unsure() {
+	if p.audience.known && !p.unknown() && !p.unsure() {
 		end := p.now().Add(-p.opts.Lookback)
 		if p.opts.To != 0 {
 			end = min(end, p.opts.To)

@@ -3,6 +3,7 @@ package poll
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,18 +14,17 @@ import (
 // A visit is a time in which somebody wants the frames.
 type visit struct{ from, to time.Duration }
 
+func (v visit) has(at time.Duration) bool { return at >= v.from && at < v.to }
+
 // resting runs a poller for so long, and returns the frames and the ledger.
 func resting(t *testing.T, c *camera, length time.Duration, opts Options, visits ...visit) ([]source.Slot, *source.Ledger) {
 	t.Helper()
 	begin := time.Now()
-	opts.Wanted = func(context.Context) bool {
-		at := time.Since(begin)
-		for _, v := range visits {
-			if at >= v.from && at < v.to {
-				return true
-			}
+	if opts.Wanted == nil {
+		opts.Wanted = func(context.Context) (wanted, known bool) {
+			at := time.Since(begin)
+			return slices.ContainsFunc(visits, func(v visit) bool { return v.has(at) }), true
 		}
-		return false
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
@@ -120,6 +120,30 @@ func checkVisits(t *testing.T, got []source.Slot, begin source.Slot, fragment, l
 		if must && !came[s] || !may && came[s] {
 			t.Fatalf("%v after the begin: came %v, must %v, may %v", at, came[s], must, may)
 		}
+	}
+}
+
+// TestNobodyKnows: as long as it is not known whether anybody wants frames, none is given up,
+// and what is not read yet is not asked for. If somebody turns out to have wanted them, all
+// come; what is being read goes on.
+func TestNobodyKnows(t *testing.T) {
+	for _, dark := range []visit{{0, 5 * time.Minute}, {10 * time.Minute, 15 * time.Minute}} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &camera{fragment: 2 * time.Second, delay: always(time.Second)}
+			begin := time.Now()
+			opts := Options{Lag: Auto, Overlap: Auto, Linger: 10 * time.Second}
+			opts.Wanted = func(context.Context) (wanted, known bool) {
+				is := dark.has(time.Since(begin))
+				if is && dark.from == 0 && c.requests > 0 {
+					t.Error("something is asked for although nobody is known to want it")
+				}
+				return !is, !is
+			}
+			got, l := resting(t, c, 20*time.Minute, opts)
+			if st := l.Stats(); st.Ended[source.Unwatched] > 0 || len(got) < int(20*time.Minute/step)-50 {
+				t.Errorf("%d frames, %+v", len(got), st)
+			}
+		})
 	}
 }
 
