@@ -512,8 +512,10 @@ func TestResting(t *testing.T) {
 			t.Errorf("%s", s)
 		}
 		r.cams[0] = func(s *Stream) { s.Feed.Resting = false; stands(s) }
-		r.pass(time.Minute)
+		r.pass(10 * time.Second)
 		r.is(true, "cam-1 catching_up") // from where it looks back to
+		r.pass(time.Minute)
+		r.is(true, "cam-1 overdue")
 		r.pass(5 * time.Minute)
 		r.is(false, "cam-1 stalled")
 		r.cams[0] = func(s *Stream) { s.Feed.Resting = true; ends(source.Unwatched)(s) }

@@ -2,6 +2,7 @@ package kinesis_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,8 +23,9 @@ func TestSlotsOfASilentCameraEnd(t *testing.T) {
 					const length = 12 * time.Minute
 					begin := time.Now()
 					off := kinesistest.Interval{From: begin.Add(time.Minute), To: begin.Add(time.Hour)}
-					w := &watched{lists: lists, opts: func(o *poll.Options) { o.Grace = 10 * time.Second }}
+					w := &watched{lists: lists}
 					var behind time.Duration
+					var watching sync.WaitGroup
 					watch := func() {
 						for time.Since(begin) < length-time.Minute {
 							time.Sleep(time.Second)
@@ -32,8 +34,12 @@ func TestSlotsOfASilentCameraEnd(t *testing.T) {
 							}
 						}
 					}
-					go watch()
+					w.opts = func(o *poll.Options) { // the ledger is there
+						o.Grace = 10 * time.Second
+						watching.Go(watch)
+					}
 					w.run(t, kinesistest.Options{Fragment: fragment, Streams: []kinesistest.Stream{{Name: "cam-1", Outages: []kinesistest.Interval{off}}}}, begin, length)
+					watching.Wait()
 					// Two minutes, half a minute as slots are decided together, and as much between looks.
 					if limit := 3 * time.Minute; behind > limit {
 						t.Errorf("slots were pending for %v, want at most %v", behind, limit)
