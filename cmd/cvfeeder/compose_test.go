@@ -224,7 +224,7 @@ func TestComposeDelivers(t *testing.T) {
 		prometheus := port()
 		r := *r
 		r.t = t
-		r.addresses = strings.NewReplacer("0.0.0.0:9090", prometheus, "127.0.0.1:9177", feeder, "scrape_interval: 15s", "scrape_interval: 1s")
+		r.addresses = strings.NewReplacer("0.0.0.0:9090", prometheus, "cvfeeder:9177", feeder, "scrape_interval: 15s", "scrape_interval: 1s")
 		r.start("prometheus", nil, "prometheus")
 		query := "http://" + prometheus + "/api/v1/query?query=" +
 			url.QueryEscape(`sum(cvfeeder_slots_total{job="cvfeeder",outcome="published"})`)
