@@ -12,6 +12,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/interest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/publish/nats/preflight"
 )
@@ -69,6 +70,30 @@ func (c *checker) checkPermissions(ctx context.Context, what string, conn *dial.
 	c.pass(what, "the user has the permissions that delivery.mode %s needs", c.cfg.Delivery.Mode)
 	if err := preflight.CheckPermissions(ctx, conn, preflight.NeedsService()); err != nil {
 		c.note(what, "frames on request will not be served: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	c.checkInterest(ctx, what, conn)
+}
+
+// checkInterest asks the server who listens, if a stream is read only while somebody does.
+func (c *checker) checkInterest(ctx context.Context, what string, conn *dial.Conn) {
+	for _, s := range c.cfg.Streams {
+		if s.Poll != config.PollSubscribed {
+			continue
+		}
+		name := s.Name
+		if s.Prefix != "" {
+			name = s.Prefix + probeName
+		}
+		_, err := interest.New(conn.Control()).Listeners(ctx, c.plan.Subject.Subject(name, s.Outputs[0]), "")
+		if errors.Is(err, interest.ErrOld) {
+			err = feeder.Usage(err)
+		}
+		if err != nil {
+			c.fail(what, fmt.Errorf("streams with poll: subscribed would be read all the time: %w", err))
+			return
+		}
+		c.pass(what, "the server tells who listens, which poll: subscribed needs")
+		return
 	}
 }
 

@@ -37,6 +37,11 @@ outputs:
 // runCheck runs "check --connect".
 func runCheck(t *testing.T, fake kinesistest.Options, nats, reader string) (string, error) {
 	t.Helper()
+	return runCheckOf(t, checkConfig, fake, nats, reader)
+}
+
+func runCheckOf(t *testing.T, file string, fake kinesistest.Options, nats, reader string) (string, error) {
+	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", kinesistest.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", kinesistest.SecretKey)
 	fake.Scene = feedertest.Grey{}
@@ -50,7 +55,7 @@ func runCheck(t *testing.T, fake kinesistest.Options, nats, reader string) (stri
 		t.Fatal(err)
 	}
 	defer func() { _ = endpoint.Close() }()
-	text := fmt.Sprintf(checkConfig, endpoint.URL, nats, time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339))
+	text := fmt.Sprintf(file, endpoint.URL, nats, time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339))
 	cfg, err := config.Parse("test.yaml", []byte(text), feedertest.NoVariables)
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +87,24 @@ func TestCheckBehindLeafNode(t *testing.T) {
 		"from is ", "but the stream's retention is 24h0m0s", "there is no media from 20s ago")
 	out, err = runCheck(t, kinesistest.Options{}, leaf.ClientURL(), hub.ClientURL())
 	wantCheck(t, out, err, feeder.ExitUsage, "does not arrive at a subscriber at "+hub.ClientURL(), "raise max_payload there, too")
+}
+
+// TestCheckWhoListens: a server that cannot tell is found before streams are read all the time
+// for nobody. Nobody asks it for streams that are always read.
+func TestCheckWhoListens(t *testing.T) {
+	proxy := natstest.NewStallProxy(t, natstest.Start(t, &server.Options{MaxPayload: 8 << 20}).ClientURL())
+	proxy.Version = "2.10.29"
+	url := "nats://" + proxy.Addr().String()
+	subscribed := strings.Replace(checkConfig, "{name: dark,", "{name: dark, poll: subscribed,", 1)
+	out, err := runCheckOf(t, subscribed, kinesistest.Options{}, url, "")
+	wantCheck(t, out, err, feeder.ExitUsage, "streams with poll: subscribed would be read all the time: the server cannot tell who listens: NATS 2.11 or newer can")
+	out, err = runCheck(t, kinesistest.Options{}, url, "")
+	wantCheck(t, out, err, 0)
+	if strings.Contains(out, "listens") {
+		t.Error(out)
+	}
+	out, err = runCheckOf(t, subscribed, kinesistest.Options{}, natstest.Start(t, &server.Options{MaxPayload: 8 << 20}).ClientURL(), "")
+	wantCheck(t, out, err, 0, "the server tells who listens, which poll: subscribed needs")
 }
 
 func TestCheckAWS(t *testing.T) {

@@ -1,6 +1,7 @@
 package interest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -260,6 +261,25 @@ func TestCannotTell(t *testing.T) {
 		conn := conntest.Dial(t, dial.Options{URL: "nats://" + natstest.FreeAddress(t)})
 		if _, err := interest.New(conn.Control()).Listeners(t.Context(), subject, ""); !errors.Is(err, interest.ErrDown) {
 			t.Error(err)
+		}
+	})
+	t.Run("too old", func(t *testing.T) {
+		proxy := natstest.NewStallProxy(t, natstest.Serve(t, embedded.Options{}).ClientURL())
+		proxy.Version = "2.10.29"
+		url := "nats://" + proxy.Addr().String()
+		conn := conntest.Dial(t, dial.Options{URL: url})
+		sub := conntest.Subscribe(t, url, subject)
+		conntest.WaitConnected(t, conn, sub)
+		if _, err := interest.New(conn.Control()).Listeners(t.Context(), subject, ""); !errors.Is(err, interest.ErrOld) {
+			t.Error(err)
+		}
+		if err := conn.Control().Flush(t.Context()); err != nil {
+			t.Error(err)
+		}
+		none, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if m, err := sub.Next(none); err == nil {
+			t.Errorf("it was asked all the same, and delivered %v", m)
 		}
 	})
 	t.Run("silent", func(t *testing.T) {

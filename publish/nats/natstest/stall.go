@@ -1,10 +1,13 @@
 package natstest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +23,9 @@ type StallProxy struct {
 	// Only is the name of the connection that can be stopped, "" for all. It is set
 	// before the first connection is made.
 	Only string
+	// Version, if set, is the server's version as clients are told. It is set before the first
+	// connection is made.
+	Version string
 
 	wg sync.WaitGroup
 
@@ -70,7 +76,28 @@ func (p *StallProxy) accept(ctx context.Context) {
 		p.conns = append(p.conns, client, server)
 		p.mu.Unlock()
 		p.wg.Go(func() { p.upstream(server, client) })
-		p.wg.Go(func() { _, _ = io.Copy(client, server); _ = client.Close() })
+		p.wg.Go(func() { p.downstream(client, server) })
+	}
+}
+
+var version = regexp.MustCompile(`"version":"[^"]*"`)
+
+func (p *StallProxy) downstream(client, server net.Conn) {
+	defer func() { _ = client.Close() }()
+	if p.Version == "" {
+		_, _ = io.Copy(client, server)
+		return
+	}
+	// The server tells about itself whenever something has changed, each time in one line.
+	lines := bufio.NewReader(server)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if bytes.HasPrefix(line, []byte("INFO ")) {
+			line = version.ReplaceAll(line, fmt.Appendf(nil, `"version":%q`, p.Version))
+		}
+		if _, werr := client.Write(line); err != nil || werr != nil {
+			return
+		}
 	}
 }
 
