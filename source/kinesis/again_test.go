@@ -74,7 +74,9 @@ func pollLateUploads(t *testing.T, denied bool) {
 	if missing > 0 || late == 0 {
 		t.Errorf("%d are missing, %d came late", missing, late)
 	}
-	if limit := 1.55; float64(total) > limit*float64(len(arrived)) {
+	// It is 1.52 to 1.57 where fragments are not listed: which of two answers at the same instant
+	// comes first is up to the scheduler.
+	if limit := 1.6; float64(total) > limit*float64(len(arrived)) {
 		t.Errorf("%d images were asked for, for %d frames", total, len(arrived))
 	}
 }
