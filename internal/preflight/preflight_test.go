@@ -93,7 +93,7 @@ func TestCheckBehindLeafNode(t *testing.T) {
 // for nobody. Nobody asks it for streams that are always read.
 func TestCheckWhoListens(t *testing.T) {
 	proxy := natstest.NewStallProxy(t, natstest.Start(t, &server.Options{MaxPayload: 8 << 20}).ClientURL())
-	proxy.Version = "2.10.29"
+	proxy.Pretend("2.10.29")
 	url := "nats://" + proxy.Addr().String()
 	subscribed := strings.Replace(checkConfig, "{name: dark,", "{name: dark, poll: subscribed,", 1)
 	out, err := runCheckOf(t, subscribed, kinesistest.Options{}, url, "")

@@ -265,7 +265,7 @@ func TestCannotTell(t *testing.T) {
 	})
 	t.Run("too old", func(t *testing.T) {
 		proxy := natstest.NewStallProxy(t, natstest.Serve(t, embedded.Options{}).ClientURL())
-		proxy.Version = "2.10.29"
+		proxy.Pretend("2.10.29")
 		url := "nats://" + proxy.Addr().String()
 		conn := conntest.Dial(t, dial.Options{URL: url})
 		sub := conntest.Subscribe(t, url, subject)

@@ -23,15 +23,14 @@ type StallProxy struct {
 	// Only is the name of the connection that can be stopped, "" for all. It is set
 	// before the first connection is made.
 	Only string
-	// Version, if set, is the server's version as clients are told. It is set before the first
-	// connection is made.
-	Version string
 
 	wg sync.WaitGroup
 
 	mu    sync.Mutex
 	open  chan struct{} // closed while bytes flow
 	conns []net.Conn
+	// version, if set, is the server's as clients are told.
+	version string
 }
 
 // NewStallProxy starts one before the server with the URL, for the length of the
@@ -84,7 +83,10 @@ var version = regexp.MustCompile(`"version":"[^"]*"`)
 
 func (p *StallProxy) downstream(client, server net.Conn) {
 	defer func() { _ = client.Close() }()
-	if p.Version == "" {
+	p.mu.Lock()
+	pretended := p.version
+	p.mu.Unlock()
+	if pretended == "" {
 		_, _ = io.Copy(client, server)
 		return
 	}
@@ -93,7 +95,7 @@ func (p *StallProxy) downstream(client, server net.Conn) {
 	for {
 		line, err := lines.ReadBytes('\n')
 		if bytes.HasPrefix(line, []byte("INFO ")) {
-			line = version.ReplaceAll(line, fmt.Appendf(nil, `"version":%q`, p.Version))
+			line = version.ReplaceAll(line, fmt.Appendf(nil, `"version":%q`, pretended))
 		}
 		if _, werr := client.Write(line); err != nil || werr != nil {
 			return
@@ -118,6 +120,13 @@ func (p *StallProxy) upstream(server, client net.Conn) {
 			return
 		}
 	}
+}
+
+// Pretend tells clients that connect from now on that the server has another version.
+func (p *StallProxy) Pretend(version string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.version = version
 }
 
 // Stall stops reading what clients write.
