@@ -52,7 +52,7 @@ type FeedState struct {
 	// Wait is how long after its instant a slot without a picture is waited for, at most:
 	// so long its stream may stand still without being stalled. 0 if that does not apply.
 	Wait time.Duration
-	// Resting says that nothing is read, because nobody wants the frames.
+	// Resting says that the stream could be read, and is not, because nobody wants the frames.
 	Resting bool
 }
 

@@ -521,6 +521,10 @@ func TestResting(t *testing.T) {
 		r.cams[0] = func(s *Stream) { s.Feed.Resting = true; ends(source.Unwatched)(s) }
 		r.pass(time.Minute)
 		r.is(true, "cam-1 resting")
+		// The last request before failed, and nobody tries again.
+		r.cams[0] = func(s *Stream) { ends(source.Unwatched)(s); s.Problem = errors.New("reset") }
+		r.pass(10 * time.Minute)
+		r.is(true, "cam-1 resting")
 		r.now.Deaf, r.now.Down = true, []string{"data"}
 		r.pass(time.Minute)
 		r.is(false, "nats_away", "cam-1 nats_away")

@@ -163,7 +163,8 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 		blocked = blocked || c.rule().blocks
 	}
 	standing := all.At.Sub(mem.moved) > s.window()
-	if s.Problem != nil {
+	// What failed before the stream came to rest is not tried any more.
+	if s.Problem != nil && !s.Feed.Resting {
 		code, detail := codeOf(s.Problem)
 		add(code, time.Time{}, detail)
 	}

@@ -205,7 +205,6 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 			pause: pacing.Backoff{Min: minLook, Max: maxLook},
 		}
 	}
-	p.resting.Store(opts.Wanted != nil) // until it is known that somebody does
 	p.longestWait()
 	p.longest.Store(int64(MaxFragment))
 	p.lag.Store(int64(max(opts.Lag, 0)))
@@ -243,6 +242,7 @@ func (p *Poller) Frames(ctx context.Context) iter.Seq2[source.Frame, error] {
 		if !p.waitReadable(ctx, yield) {
 			return
 		}
+		p.resting.Store(p.opts.Wanted != nil) // until it is known that somebody wants them
 		for ctx.Err() == nil {
 			more, err := p.cycle(ctx, yield)
 			switch {

@@ -2,6 +2,7 @@ package poll
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -145,6 +146,33 @@ func TestNobodyKnows(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestUnreadableDoesNotRest: that a stream cannot be read is told, whether anybody wants it.
+func TestUnreadableDoesNotRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin, refused := time.Now(), errors.New("refused")
+		p := New(&camera{fragment: time.Second}, source.NewLedger(testGrid(t), source.SlotAt(begin)), Options{
+			Wanted: func(context.Context) (wanted, known bool) { return false, true },
+			Check: func(context.Context) error {
+				if time.Since(begin) < time.Minute {
+					return refused
+				}
+				return nil
+			},
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		failures := 0
+		for _, err := range p.Frames(ctx) {
+			if failures++; !errors.Is(err, refused) || p.State().Resting {
+				t.Errorf("%v, resting %v", err, p.State().Resting)
+			}
+		}
+		if failures == 0 || !p.State().Resting {
+			t.Errorf("%d failures, and then resting %v", failures, p.State().Resting)
+		}
+	})
 }
 
 // TestRestEnds: a range ends although nobody has wanted it.
