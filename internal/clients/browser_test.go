@@ -13,6 +13,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/cvfeeder/cvfeeder/internal/web/webtest"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -55,7 +56,7 @@ func readInBrowser(t *testing.T, dir string) {
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	live := deliver.NewLive(conn, publish.GapEvents)
 
-	tab := newTab(t, program)
+	tab := webtest.NewTab(t, program, time.Minute)
 	if err := chromedp.Do(tab, chromedp.Navigate(site.URL)); err != nil {
 		t.Fatal(err)
 	}
@@ -103,29 +104,6 @@ func publishPicture(t *testing.T, live *deliver.Live, stream string, dtype trans
 		}
 		return err
 	})
-}
-
-// newTab starts a Chromium for the length of the test, and returns the context of its tab,
-// which ends after a minute.
-func newTab(t *testing.T, program string) context.Context {
-	t.Helper()
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU)
-	ctx, stop := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
-	t.Cleanup(stop)
-	ctx, stop = chromedp.NewExecAllocator(ctx, opts...)
-	t.Cleanup(stop)
-	ctx, stop = chromedp.NewContext(ctx)
-	t.Cleanup(stop)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
-	}
-	// Before the allocator ends, so that nothing of the browser is left.
-	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return ctx
 }
 
 // eval returns the value of a JavaScript expression.

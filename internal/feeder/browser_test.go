@@ -13,8 +13,13 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
 	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
+	"github.com/cvfeeder/cvfeeder/internal/web/webtest"
 )
+
+// browserTime is longer than any test of the page takes.
+const browserTime = 10 * time.Minute
 
 // A browser is a tab of Chromium, for a test.
 type browser struct {
@@ -33,21 +38,8 @@ func newBrowser(t *testing.T) *browser {
 	if err != nil {
 		t.Skip("needs the program chromium: .ci/deps.sh test installs it")
 	}
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU)
-	ctx, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), opts...)
-	t.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
+	ctx := webtest.NewTab(t, program, browserTime)
 	b := &browser{t: t, ctx: ctx}
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
-	}
-	// Before the allocator ends, so that nothing of the browser is left.
-	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil {
-			t.Error(err)
-		}
-	})
 	if err := chromedp.Listen(ctx, b.hear); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/cvfeeder/cvfeeder/internal/monitoring/promtest"
+	"github.com/cvfeeder/cvfeeder/internal/web/webtest"
 )
 
 // page loads the bundle that make dashboards-look has built of page/.
@@ -56,22 +57,7 @@ func browser(t *testing.T) context.Context {
 	if err != nil {
 		t.Fatal("needs the program chromium: .ci/deps.sh test installs it")
 	}
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU)
-	ctx, stop := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Minute)
-	t.Cleanup(stop)
-	ctx, stop = chromedp.NewExecAllocator(ctx, opts...)
-	t.Cleanup(stop)
-	ctx, stop = chromedp.NewContext(ctx)
-	t.Cleanup(stop)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := chromedp.Cancel(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return ctx
+	return webtest.NewTab(t, program, 5*time.Minute)
 }
 
 func (s *site) show(l look) {
