@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -21,28 +20,7 @@ import (
 // TestInterest: what nobody listens to is not asked for, but for a trial a second;
 // and a listener is found wherever the servers' connections lead to.
 func TestInterest(t *testing.T) {
-	topologies := map[string]func(t *testing.T) (publisher, listener string){
-		"one server": func(t *testing.T) (string, string) {
-			srv := natstest.Serve(t, embedded.Options{})
-			return srv.ClientURL(), srv.ClientURL()
-		},
-		"cluster": func(t *testing.T) (string, string) {
-			a := natstest.Start(t, &server.Options{ServerName: "a", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1}})
-			b := natstest.Start(t, &server.Options{
-				ServerName: "b", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1},
-				Routes: server.RoutesFromStr("nats://" + a.ClusterAddr().String()),
-			})
-			natstest.Eventually(t, "the cluster forms", func() bool { return a.NumRoutes() > 0 && b.NumRoutes() > 0 })
-			return a.ClientURL(), b.ClientURL()
-		},
-		"leaf node": func(t *testing.T) (string, string) {
-			h := natstest.Start(t, &server.Options{ServerName: "hub", LeafNode: natstest.Leafs()})
-			l := natstest.StartLeaf(t, natstest.LeafAddress(t, h), &server.Options{ServerName: "leaf"})
-			natstest.Eventually(t, "the leaf connects", func() bool { return l.NumLeafNodes() == 1 })
-			return l.ClientURL(), h.ClientURL()
-		},
-	}
-	for name, topology := range topologies {
+	for name, topology := range natstest.Topologies() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			here, there := topology(t)

@@ -34,51 +34,14 @@ accounts {
 // TestListeners: nobody is there; somebody comes, wherever the servers' connections lead to, and
 // is found without having got a message; and is gone.
 func TestListeners(t *testing.T) {
-	topologies := map[string]func(t *testing.T) (publisher, listener string){
-		"one server": func(t *testing.T) (string, string) {
-			srv := natstest.Serve(t, embedded.Options{})
-			return srv.ClientURL(), srv.ClientURL()
-		},
-		"cluster": func(t *testing.T) (string, string) {
-			a := natstest.Start(t, &server.Options{ServerName: "a", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1}})
-			b := natstest.Start(t, &server.Options{
-				ServerName: "b", Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1},
-				Routes: server.RoutesFromStr("nats://" + a.ClusterAddr().String()),
-			})
-			natstest.Eventually(t, "the cluster forms", func() bool { return a.NumRoutes() > 0 && b.NumRoutes() > 0 })
-			return a.ClientURL(), b.ClientURL()
-		},
-		"leaf node": func(t *testing.T) (string, string) {
-			h := natstest.Start(t, &server.Options{ServerName: "hub", LeafNode: natstest.Leafs()})
-			l := natstest.StartLeaf(t, natstest.LeafAddress(t, h), &server.Options{ServerName: "leaf"})
-			natstest.Eventually(t, "the leaf connects", func() bool { return l.NumLeafNodes() == 1 })
-			return l.ClientURL(), h.ClientURL()
-		},
-		"hub of a leaf node": func(t *testing.T) (string, string) {
-			h := natstest.Start(t, &server.Options{ServerName: "hub", LeafNode: natstest.Leafs()})
-			l := natstest.StartLeaf(t, natstest.LeafAddress(t, h), &server.Options{ServerName: "leaf"})
-			natstest.Eventually(t, "the leaf connects", func() bool { return h.NumLeafNodes() == 1 })
-			return h.ClientURL(), l.ClientURL()
-		},
-		"gateway": func(t *testing.T) (string, string) {
-			a := natstest.Start(t, &server.Options{ServerName: "a", Gateway: server.GatewayOpts{Name: "A", Host: "127.0.0.1", Port: -1}})
-			b := natstest.Start(t, &server.Options{ServerName: "b", Gateway: server.GatewayOpts{
-				Name: "B", Host: "127.0.0.1", Port: -1,
-				Gateways: []*server.RemoteGatewayOpts{{Name: "A", URLs: server.RoutesFromStr("nats://" + a.GatewayAddr().String())}},
-			}})
-			natstest.Eventually(t, "the gateways connect", func() bool {
-				return a.NumOutboundGateways() == 1 && b.NumOutboundGateways() == 1
-			})
-			return a.ClientURL(), b.ClientURL()
-		},
-		"another account": func(t *testing.T) (string, string) {
-			o, err := server.ProcessConfigFile(natstest.WriteFile(t, t.TempDir()+"/nats.conf", []byte(accounts)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			address := strings.TrimPrefix(natstest.Start(t, o).ClientURL(), "nats://")
-			return "nats://feeder:p@" + address, "nats://model:p@" + address
-		},
+	topologies := natstest.Topologies()
+	topologies["another account"] = func(t *testing.T) (string, string) {
+		o, err := server.ProcessConfigFile(natstest.WriteFile(t, t.TempDir()+"/nats.conf", []byte(accounts)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := strings.TrimPrefix(natstest.Start(t, o).ClientURL(), "nats://")
+		return "nats://feeder:p@" + address, "nats://model:p@" + address
 	}
 	for name, topology := range topologies {
 		t.Run(name, func(t *testing.T) {
