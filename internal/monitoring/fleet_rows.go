@@ -73,18 +73,24 @@ func fleetKinesis() []panel {
 	}
 }
 
-func fleetCost() []panel {
+// costPanels are those of the chosen streams. silent says which of them add to the images.
+func costPanels(chosen, silent string) []panel {
 	return []panel{
 		chart(panel{
 			title: "Cost per month", description: "Cost of a month with as many images as are requested now, at the price above. AWS bills the images that it generates, which may be fewer.",
 			runbook: "What it costs", unit: "currencyUSD",
-			queries: []query{{expr: cost(chosenStreams, "by (instance) ", zoom), legend: "{{instance}}"}},
+			queries: []query{{expr: cost(chosen, "by (instance) ", zoom), legend: "{{instance}}"}},
 		}),
 		chart(panel{
-			title: "Images per frame", description: "Images requested for each published frame. The minimum is 1; retries, overlap and cameras that send nothing add to it.",
+			title: "Images per frame", description: "Images requested for each published frame. The minimum is 1; retries, overlap and " + silent + " to it.",
 			runbook: "What it costs", unit: "short",
-			queries: []query{{expr: imagesPerFrame(chosenStreams, "by (instance) ", zoom), legend: "{{instance}}"}},
+			queries: []query{{expr: imagesPerFrame(chosen, "by (instance) ", zoom), legend: "{{instance}}"}},
 		}),
+	}
+}
+
+func fleetCost() []panel {
+	return append(costPanels(chosenStreams, "cameras that send nothing add"),
 		chart(panel{
 			title: "Requests for frames", description: "Requests for single frames over NATS and from the status page, by outcome. A picture that is fetched for one (made) costs two images.",
 			runbook: "CvfeederRequestsSpent", unit: "reqps",
@@ -101,7 +107,7 @@ func fleetCost() []panel {
 			queries: []query{{expr: `cvfeeder_producer_offset_seconds{` + chosenStreams + `} and topk(10, abs(cvfeeder_producer_offset_seconds{` + chosenStreams + `}))`, legend: "{{stream}} on {{instance}}"}},
 			links:   []object{toStream("${__field.labels.stream}")},
 		}),
-	}
+	)
 }
 
 func fleetMachines() []panel {

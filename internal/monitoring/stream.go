@@ -143,21 +143,11 @@ func streamKinesis() []panel {
 }
 
 func streamCost() []panel {
-	return []panel{
-		chart(panel{
-			title: "Cost per month", description: "Cost of a month with as many images as are requested now, at the price above. AWS bills the images that it generates, which may be fewer.",
-			runbook: "What it costs", unit: "currencyUSD",
-			queries: []query{{expr: cost(chosenStream, "by (instance) ", zoom), legend: "{{instance}}"}},
-		}),
-		chart(panel{
-			title: "Images per frame", description: "Images requested for each published frame. The minimum is 1; retries, overlap and a camera that sends nothing add to it.",
-			runbook: "What it costs", unit: "short",
-			queries: []query{{expr: imagesPerFrame(chosenStream, "by (instance) ", zoom), legend: "{{instance}}"}},
-		}),
+	return append(costPanels(chosenStream, "a camera that sends nothing add"),
 		chart(panel{
 			title: "Clock of the camera", description: "How far the clock of the camera is behind that of Kinesis; below 0 it is ahead. It is 0 for streams that go by the timestamps of the service.",
 			runbook: "CvfeederClockOff", unit: "s", min: fromValues,
 			queries: []query{{expr: `cvfeeder_producer_offset_seconds{` + chosenStream + `}`, legend: "{{instance}}"}},
 		}),
-	}
+	)
 }
