@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -297,22 +295,7 @@ func (r *drillRig) lookAtLog() {
 }
 
 func (r *drillRig) get(path string) (int, string) {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.page+path, nil)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, noAnswer
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, noAnswer
-	}
-	return resp.StatusCode, string(body)
+	return answer(r.t.Context(), r.page+path, 5*time.Second)
 }
 
 // readyReason matches the reasons in the answer of /readyz.

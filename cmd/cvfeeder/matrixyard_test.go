@@ -280,8 +280,14 @@ func (y *yard) ready(ctx context.Context, page string) (bool, string) {
 	return status == http.StatusOK, body
 }
 
+// get is answer for a feeder of the yard.
 func (y *yard) get(ctx context.Context, url string) (int, string) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	return answer(ctx, url, 2*time.Second)
+}
+
+// answer returns the status and the body of a page, 0 and why not if there is none in time.
+func answer(ctx context.Context, url string, limit time.Duration) (int, string) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
