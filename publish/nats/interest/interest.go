@@ -25,8 +25,10 @@ import (
 )
 
 const (
-	// Prefix begins the subjects to which servers send their traces.
-	Prefix = "cvf.svc.trace."
+	// Subjects are those to which servers send their traces: each asker has a token of its own,
+	// so that none gets those of others.
+	Subjects = prefix + "*.*"
+	prefix   = "cvf.svc.trace."
 	// answerTime is how long the servers on the way may take.
 	answerTime = 2 * time.Second
 	// maxHops bounds the answers that wait to be read.
@@ -49,7 +51,7 @@ var (
 	// ErrOld: the server is too old, or has never been reached.
 	ErrOld = fmt.Errorf("the server cannot tell who listens: NATS %d.%d or newer can", minMajor, minMinor)
 	// ErrSilent: a server on the way has not answered.
-	ErrSilent = errors.New("no answer to who listens: see whether the user may publish to and subscribe to " + Prefix + "*")
+	ErrSilent = errors.New("no answer to who listens: see whether the user may publish to and subscribe to " + Subjects)
 )
 
 // An Asker asks over one connection. It is safe for concurrent use.
@@ -66,7 +68,7 @@ type Asker struct {
 func New(on *dial.Connection) *Asker {
 	// The token of an inbox cannot be guessed by who would answer in place of a server.
 	_, token, _ := strings.Cut(nats.NewInbox(), ".")
-	a := &Asker{on: on, prefix: Prefix + token + "-", waiting: map[string]chan []byte{}}
+	a := &Asker{on: on, prefix: prefix + token + ".", waiting: map[string]chan []byte{}}
 	return a
 }
 
@@ -74,7 +76,7 @@ func New(on *dial.Connection) *Asker {
 func (a *Asker) begin() {
 	a.on.EachClient(func(nc *nats.Conn) {
 		// This fails only on a closed connection, over which nothing is asked.
-		_, _ = nc.Subscribe(Prefix+"*", a.traced)
+		_, _ = nc.Subscribe(a.prefix+"*", a.traced)
 	})
 }
 

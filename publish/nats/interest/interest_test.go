@@ -132,6 +132,32 @@ func TestManyAsk(t *testing.T) {
 	}
 }
 
+// TestAskersAreApart: no asker gets the traces of another, of which there may be hundreds.
+func TestAskersAreApart(t *testing.T) {
+	srv := natstest.Serve(t, embedded.Options{})
+	conns := make([]*dial.Conn, 2)
+	for i := range conns {
+		conns[i] = conntest.Dial(t, dial.Options{URL: srv.ClientURL()})
+		conntest.WaitConnected(t, conns[i])
+		if _, err := interest.New(conns[i].Control()).Listeners(t.Context(), subject, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := conns[0].Control().Client().Stats().InMsgs
+	asker := interest.New(conns[1].Control())
+	for range 10 {
+		if _, err := asker.Listeners(t.Context(), subject, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := conns[0].Control().Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := conns[0].Control().Client().Stats().InMsgs - before; got != 0 {
+		t.Errorf("an asker got %d messages for another", got)
+	}
+}
+
 // TestStreams: a JetStream stream listens, unless it is the one that is excepted.
 func TestStreams(t *testing.T) {
 	srv := natstest.Serve(t, embedded.Options{StoreDir: t.TempDir()})
@@ -247,7 +273,7 @@ func TestCannotTell(t *testing.T) {
 	})
 	t.Run("silent", func(t *testing.T) {
 		url := natstest.StartUsers(t, &server.Options{}, map[string]*server.Permissions{"feeder": {
-			Subscribe: &server.SubjectPermission{Deny: []string{interest.Prefix + ">"}},
+			Subscribe: &server.SubjectPermission{Deny: []string{interest.Subjects}},
 		}})
 		conn := conntest.Dial(t, dial.Options{URL: url("feeder")})
 		conntest.WaitConnected(t, conn)

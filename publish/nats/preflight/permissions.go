@@ -72,7 +72,7 @@ func NeedsDurable(stream, cursors string, tensors, gaps []string) Needs {
 // NeedsInterest is what finding out takes whether anybody listens. stream is the JetStream
 // stream that tensors are stored in, "" if they are not.
 func NeedsInterest(stream string) Needs {
-	traces := []string{interest.Prefix + "*"}
+	traces := []string{interest.Subjects}
 	n := Needs{Publish: traces, Subscribe: traces}
 	if stream == "" {
 		return n
