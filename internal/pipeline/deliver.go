@@ -71,9 +71,12 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 		} else if s.Freshness > 0 {
 			m.Expires = time.Now().Add(t.Slot.Add(s.Freshness).Time().Sub(p.opts.Now().Add(-j.frame.Trail)))
 		}
+		if s.mark != nil {
+			m = s.mark(m)
+		}
 		m = j.seen.publishing(t.Output.Name, m)
 		begin := time.Now()
-		err := p.opts.Delivery.Publish(ctx, m)
+		err := s.delivery.Publish(ctx, m)
 		j.seen.published(t.Output.Name, m, time.Since(begin), err)
 		switch {
 		case err == nil && outcome != source.Dropped:
@@ -101,7 +104,7 @@ func (p *Pipeline) tellGaps(ctx context.Context, s *stream) error {
 			return nil
 		}
 		gap := publish.Gap{Stream: s.Name, From: g.From, To: g.To, Slots: g.Slots, Reason: g.Reason.String()}
-		err := p.opts.Delivery.Gap(ctx, gap, s.Routes)
+		err := s.delivery.Gap(ctx, gap, s.Routes)
 		s.seen.gapTold(gap, err)
 		switch {
 		case err == nil, dropped(err):

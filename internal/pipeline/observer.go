@@ -91,9 +91,9 @@ func (IgnoreFrame) Ended(source.Outcome, error) {}
 // streamObservers are all observers of one stream.
 type streamObservers []StreamObserver
 
-func (p *Pipeline) observe(s Stream, first source.Slot) streamObservers {
-	all := make(streamObservers, len(p.opts.Observers))
-	for i, o := range p.opts.Observers {
+func observe(observers []Observer, s Stream, first source.Slot) streamObservers {
+	all := make(streamObservers, len(observers))
+	for i, o := range observers {
 		all[i] = o.Stream(s, first)
 	}
 	return all

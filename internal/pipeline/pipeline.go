@@ -89,6 +89,8 @@ type Pipeline struct {
 
 	mu      sync.Mutex
 	streams map[string]*stream
+	outings map[*Outing]struct{}
+	running *run // nil before Run
 }
 
 // New returns a pipeline without streams.
@@ -100,7 +102,7 @@ func New(opts Options) *Pipeline {
 		opts.Now = time.Now
 	}
 	return &Pipeline{
-		opts: opts, turns: newTurns(opts.Inflight), streams: map[string]*stream{},
+		opts: opts, turns: newTurns(opts.Inflight), streams: map[string]*stream{}, outings: map[*Outing]struct{}{},
 	}
 }
 
@@ -125,8 +127,11 @@ func (p *Pipeline) Run(ctx context.Context, streams []Stream, follow func(contex
 	reporting, stopReports := context.WithCancel(drain)
 	defer stopReports()
 	reports.Go(func() { p.reports(reporting) })
-	p.requests.open()
 	r := &run{Pipeline: p, ctx: ctx, drain: drain, stop: stop}
+	p.mu.Lock()
+	p.running = r
+	p.mu.Unlock()
+	p.requests.open()
 	r.startAll(streams)
 	if follow != nil {
 		r.loops.Go(func() { follow(ctx, r) })
@@ -201,6 +206,11 @@ func (p *Pipeline) InflightBytes() int64 {
 	n := p.turns.used.Load()
 	for _, s := range p.sorted() {
 		n += s.feed.State().HeldBytes
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for o := range p.outings {
+		n += o.stream.feed.State().HeldBytes
 	}
 	return n
 }

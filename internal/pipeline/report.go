@@ -83,23 +83,24 @@ func (p *Pipeline) save(ctx context.Context, streams []*stream, outage *pacing.O
 }
 
 // saveCursors saves the cursors of streams as they are now, once the broker has all
-// that was published before them. A stream that has been removed meanwhile has had its
-// last cursor saved already.
+// that was published before them. All of them have the same cursors and the same delivery. A
+// stream that has been removed meanwhile has had its last cursor saved already.
 func (p *Pipeline) saveCursors(ctx context.Context, streams []*stream) error {
-	if p.opts.Cursors == nil {
+	cursors, delivery := streams[0].cursors, streams[0].delivery
+	if cursors == nil {
 		return nil
 	}
 	stats := make([]source.Stats, len(streams))
 	for i, s := range streams {
 		stats[i] = s.ledger.Stats()
 	}
-	if err := p.opts.Delivery.Confirm(ctx); err != nil {
+	if err := delivery.Confirm(ctx); err != nil {
 		return err
 	}
 	var keys []string
 	p.mu.Lock()
 	for i, s := range streams {
-		if p.streams[s.Name] == s && s.Key != "" && s.keep(stats[i], p.opts.Cursors) {
+		if (s.outing || p.streams[s.Name] == s) && s.Key != "" && s.keep(stats[i], cursors) {
 			keys = append(keys, s.Key)
 		}
 	}
@@ -107,7 +108,7 @@ func (p *Pipeline) saveCursors(ctx context.Context, streams []*stream) error {
 	if keys == nil {
 		return nil
 	}
-	return p.opts.Cursors.Flush(ctx, keys...)
+	return cursors.Flush(ctx, keys...)
 }
 
 // keep gives the stream's cursor to the Cursors, and returns false if they have a newer one:

@@ -31,6 +31,21 @@ type run struct {
 	loops      sync.WaitGroup
 }
 
+// enter returns the run that an excursion is part of.
+func (p *Pipeline) enter(o *Outing) *run {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outings[o] = struct{}{}
+	return p.running
+}
+
+// leave ends an excursion.
+func (p *Pipeline) leave(o *Outing) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.outings, o)
+}
+
 // start opens and runs a stream, unless one of this name is running; initial says that
 // Run was given it. Its caller has locked the pipeline. Streams are started only while a
 // loop runs, or before the first.
@@ -38,7 +53,7 @@ func (r *run) start(st Stream, initial bool) *stream {
 	if r.streams[st.Name] != nil {
 		return nil
 	}
-	s := r.newStream(st)
+	s := r.openStream(st, r.opts.Cursors, r.opts.Observers)
 	s.initial = initial
 	r.streams[st.Name] = s
 	ctx, stop := context.WithCancel(r.ctx)

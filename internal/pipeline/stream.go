@@ -53,6 +53,8 @@ type camera struct {
 	outputs []*transform.Output // of all routes
 	seen    streamObservers
 	share   share // of the workers' time, guarded by turns
+	// background: see [Excursion].
+	background bool
 }
 
 // A feed is that of a stream. Another one takes its place when the stream goes back.
@@ -92,8 +94,12 @@ func open(s Stream, from source.Slot, seen func(first source.Slot) streamObserve
 // A stream is a Stream at work.
 type stream struct {
 	*camera
-	log    *slog.Logger
-	health health
+	log      *slog.Logger
+	delivery publish.Delivery
+	cursors  source.Cursors // nil where none are kept
+	mark     func(publish.Message) publish.Message
+	outing   bool // it is an excursion
+	health   health
 	// initial: it is one of the streams that Run was given.
 	initial bool
 	// answered: a request has succeeded, so that a later refusal is not one at the start.
@@ -119,18 +125,18 @@ type ends struct {
 	ended  chan struct{}      // closed when the loop has ended
 }
 
-// newStream opens a stream at its saved cursor, where there is one.
-func (p *Pipeline) newStream(s Stream) *stream {
+// openStream opens a stream at its saved cursor, where there is one.
+func (p *Pipeline) openStream(s Stream, cursors source.Cursors, observers []Observer) *stream {
 	log := p.opts.Log.With("stream", s.Name)
-	if p.opts.Cursors != nil && s.Key != "" {
+	if cursors != nil && s.Key != "" {
 		// At its first start, what is saved is where it begins.
-		if cursor, ok := p.opts.Cursors.Load(s.Key); ok && cursor != s.From {
+		if cursor, ok := cursors.Load(s.Key); ok && cursor != s.From {
 			s.From = cursor
 			log.Info("resuming at the saved cursor", "cursor", cursor.String())
 		}
 	}
-	st := &stream{log: log, ends: ends{ended: make(chan struct{})}}
-	seen := func(first source.Slot) streamObservers { return p.observe(s, first) }
+	st := &stream{log: log, delivery: p.opts.Delivery, cursors: cursors, ends: ends{ended: make(chan struct{})}}
+	seen := func(first source.Slot) streamObservers { return observe(observers, s, first) }
 	st.camera = open(s, s.From, seen, func(err error) {
 		if err == nil {
 			st.answered.Store(true)
@@ -220,7 +226,7 @@ func (p *Pipeline) read(ctx context.Context, s *stream) error {
 			}
 			continue
 		}
-		j := newJob(s.camera, f, &s.views)
+		j := s.newJob(f)
 		begin := time.Now()
 		s.inHand.Add(1)
 		switch {

@@ -13,19 +13,23 @@ import (
 // whose frames take long waits for the others, not the others for it. When that
 // stream's frame does not fit into the budget yet, all wait: otherwise small frames could
 // keep out a large one for ever.
+//
+// Excursions in the background get what the others leave: see [Excursion].
 type turns struct {
 	limit int64
 	used  atomic.Int64 // of the limit; changed with mu held
 	begun time.Time
+	// behind is what the jobs in the background use of the limit; guarded by mu.
+	behind int64
 
 	mu      sync.Mutex
 	changed *sync.Cond // a worker may find something to do, or the end
 	waiting []*job     // in the order in which they came
 	ended   bool
-	// floor is how much time the stream of the last turn had had by then. Streams that come
-	// later are taken to have had as much: they do not save up turns while they have nothing
-	// to do.
-	floor time.Duration
+	// floors are how much time the stream of the last turn had had by then: in front, and in
+	// the background. Streams that come later are taken to have had as much: they do not save
+	// up turns while they have nothing to do.
+	floors [2]time.Duration
 }
 
 // A share is how much of the workers' time a stream has had.
@@ -47,6 +51,14 @@ type turn struct {
 	begun time.Duration
 }
 
+// ground returns the index of a job's floor.
+func (j *job) ground() int {
+	if j.camera.background {
+		return 1
+	}
+	return 0
+}
+
 func newTurn() turn { return turn{taken: make(chan struct{})} }
 
 func newTurns(limit int64) *turns {
@@ -59,9 +71,9 @@ func newTurns(limit int64) *turns {
 // ended first. A job that costs more than the whole budget has to be the only one.
 func (t *turns) wait(ctx context.Context, j *job) bool {
 	t.mu.Lock()
-	j.turn.cost = min(j.turn.cost, t.limit)
+	j.turn.cost = min(j.turn.cost, t.most(j))
 	s := &j.camera.share
-	s.spent += max(0, t.floor-s.at(time.Since(t.begun)))
+	s.spent += max(0, t.floors[j.ground()]-s.at(time.Since(t.begun)))
 	t.waiting = append(t.waiting, j)
 	t.mu.Unlock()
 	t.changed.Signal()
@@ -87,7 +99,7 @@ func (t *turns) next() *job {
 	defer t.mu.Unlock()
 	for {
 		now := time.Since(t.begun)
-		if i := t.first(now); i >= 0 && t.used.Load()+t.waiting[i].turn.cost <= t.limit {
+		if i := t.first(now); i >= 0 && t.fits(t.waiting[i]) {
 			j := t.waiting[i]
 			t.waiting = slices.Delete(t.waiting, i, i+1)
 			t.begin(j, now)
@@ -100,27 +112,66 @@ func (t *turns) next() *job {
 	}
 }
 
+// most returns how much of the budget a job may use. What is in the background may be held up
+// by whoever reads it, and has to leave room for the rest.
+func (t *turns) most(j *job) int64 {
+	if j.camera.background {
+		return max(t.limit/2, 1)
+	}
+	return t.limit
+}
+
+// fits tells whether there is room for a job. One that takes more than the background leaves
+// does not wait for the background, which may stand still.
+func (t *turns) fits(j *job) bool {
+	cost, used := j.turn.cost, t.used.Load()
+	if j.camera.background && t.behind+cost > t.most(j) {
+		return false
+	}
+	return used+cost <= t.limit || !j.camera.background && cost > t.limit/2 && used == t.behind
+}
+
 // first returns the index of the job whose turn it is, -1 where none waits.
 func (t *turns) first(now time.Duration) int {
-	first, least := -1, time.Duration(0)
+	first := -1
+	var least turnOrder
 	for i, j := range t.waiting {
-		if had := j.camera.share.at(now); first < 0 || had < least {
-			first, least = i, had
+		if o := (turnOrder{j.ground(), j.camera.share.at(now)}); first < 0 || o.before(least) {
+			first, least = i, o
 		}
 	}
 	return first
 }
 
+// A turnOrder is what decides whose turn it is.
+type turnOrder struct {
+	ground int
+	had    time.Duration
+}
+
+func (o turnOrder) before(other turnOrder) bool {
+	return o.ground < other.ground || o.ground == other.ground && o.had < other.had
+}
+
 func (t *turns) begin(j *job, now time.Duration) {
 	s := &j.camera.share
-	t.floor = max(t.floor, s.at(now))
+	floor := &t.floors[j.ground()]
+	*floor = max(*floor, s.at(now))
 	s.running++
 	s.since += now
 	j.turn.begun = now
-	t.used.Add(j.turn.cost)
+	t.use(j, j.turn.cost)
 	close(j.turn.taken)
 	if len(t.waiting) > 0 {
 		t.changed.Signal() // there may be room for another
+	}
+}
+
+// use adds to what is used of the budget.
+func (t *turns) use(j *job, cost int64) {
+	t.used.Add(cost)
+	if j.camera.background {
+		t.behind += cost
 	}
 }
 
@@ -145,7 +196,7 @@ func (t *turns) give(j *job) {
 func (t *turns) reduce(j *job, cost int64) {
 	if less := j.turn.cost - cost; less > 0 {
 		j.turn.cost = cost
-		t.used.Add(-less)
+		t.use(j, -less)
 		t.changed.Signal()
 	}
 }

@@ -36,6 +36,8 @@ type job struct {
 	frame  source.Frame
 	routes []publish.Route // the outputs to make: all of the stream's, or the requested one
 	views  *views          // who may want to look at it; nil for a requested frame
+	// delivery is where the tensors go, nil for a requested frame.
+	delivery publish.Delivery
 	seen   frameObservers
 	turn   turn
 
@@ -53,8 +55,11 @@ type result struct {
 }
 
 // newJob returns the job of a frame that the feed yielded.
-func newJob(c *camera, f source.Frame, v *views) *job {
-	return &job{camera: c, frame: f, routes: c.Routes, views: v, seen: c.seen.frame(f, false), turn: newTurn(), done: make(chan struct{})}
+func (s *stream) newJob(f source.Frame) *job {
+	return &job{
+		camera: s.camera, delivery: s.delivery, frame: f, routes: s.Routes, views: &s.views,
+		seen: s.seen.frame(f, false), turn: newTurn(), done: make(chan struct{}),
+	}
 }
 
 // newRequest returns the job of a frame that somebody asked for, of one output.
@@ -148,7 +153,7 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 		r.err = errStale
 		return r
 	}
-	wanted := p.wanted(j, r.viewers)
+	wanted := wanted(j, r.viewers)
 	if wanted == nil {
 		return r
 	}
@@ -176,10 +181,10 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 }
 
 // wanted tells which of a job's outputs anybody wants, nil where it is none.
-func (p *Pipeline) wanted(j *job, viewers []*viewer) []bool {
+func wanted(j *job, viewers []*viewer) []bool {
 	wanted, some := make([]bool, len(j.routes)), false
 	for i, r := range j.routes {
-		wanted[i] = j.requested() || p.opts.Delivery.Watched(r.Subject) || viewed(viewers, r.Output)
+		wanted[i] = j.requested() || j.delivery.Watched(r.Subject) || viewed(viewers, r.Output)
 		some = some || wanted[i]
 	}
 	if !some {
