@@ -89,7 +89,7 @@ func manyStreams(tb testing.TB, n int) (*metrics.Metrics, *httptest.Server) {
 	}})
 	for i, name := range names {
 		for _, code := range []string{"OK", "ClientLimitExceededException"} {
-			m.Requested(name, code, i)
+			m.Requested(name, code, source.Bill{source.ForLive: uint64(i)}, source.Bill{})
 		}
 	}
 	return m, httptest.NewServer(m)

@@ -269,7 +269,9 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 
 // Requested counts a GetImages request for so many images of a stream. code is the
 // service's answer.
-func (m *Metrics) Requested(stream, code string, images int) { m.requests.add(stream, code, images) }
+func (m *Metrics) Requested(stream, code string, asked, came source.Bill) {
+	m.requests.add(stream, code, asked, came)
+}
 
 // InTime is how soon after its instant a slot has to be delivered to be in time. Media is
 // visible some seconds after the end of its fragment, which is usually 2 to 10 seconds long.

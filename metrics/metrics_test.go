@@ -150,6 +150,8 @@ var contract = map[string]string{
 	"cvfeeder_latency_seconds":          "histogram output",
 	"cvfeeder_stage_seconds":            "histogram stage",
 	"cvfeeder_getimages_requests_total": "counter code,stream",
+	"cvfeeder_images_asked_total":       "counter cause,stream",
+	"cvfeeder_images_paid_total":        "counter cause,stream",
 	"cvfeeder_images_requested_total":   "counter stream",
 	"cvfeeder_prefix_lookups_total":     "counter result",
 	"cvfeeder_frame_requests_total":     "counter outcome",

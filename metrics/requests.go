@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // alwaysCodes are the answers of GetImages that have a series from the start, so that a
@@ -19,9 +21,9 @@ type requests struct {
 }
 
 type requested struct {
-	images uint64
-	codes  map[string]uint64
-	inTime *atomic.Uint64 // nil if the stream is not expected to be in time
+	asked, came source.Bill // images
+	codes       map[string]uint64
+	inTime      *atomic.Uint64 // nil if the stream is not expected to be in time
 }
 
 // of returns the counts of a stream. Its caller holds the lock.
@@ -37,11 +39,11 @@ func (r *requests) of(stream string) *requested {
 	return s
 }
 
-func (r *requests) add(stream, code string, images int) {
+func (r *requests) add(stream, code string, asked, came source.Bill) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.of(stream)
-	s.images += uint64(max(images, 0))
+	s.asked, s.came = s.asked.Plus(asked), s.came.Plus(came)
 	s.codes[code]++
 }
 
@@ -75,10 +77,10 @@ func (r *requests) forget(stream string) {
 	delete(r.streams, stream)
 }
 
-// read returns the images that each of the streams has requested, by index, and its
-// requests, by code and index.
-func (r *requests) read(streams []Stream) (images []uint64, codes map[string][]uint64) {
-	images, codes = make([]uint64, len(streams)), map[string][]uint64{}
+// read returns the images that each of the streams has asked for, and those that came, by
+// index, and its requests, by code and index.
+func (r *requests) read(streams []Stream) (asked, came []source.Bill, codes map[string][]uint64) {
+	asked, came, codes = make([]source.Bill, len(streams)), make([]source.Bill, len(streams)), map[string][]uint64{}
 	for _, code := range alwaysCodes {
 		codes[code] = make([]uint64, len(streams))
 	}
@@ -89,7 +91,7 @@ func (r *requests) read(streams []Stream) (images []uint64, codes map[string][]u
 		if s == nil {
 			continue
 		}
-		images[i] = s.images
+		asked[i], came[i] = s.asked, s.came
 		for code, n := range s.codes {
 			if codes[code] == nil {
 				codes[code] = make([]uint64, len(streams))
@@ -97,7 +99,7 @@ func (r *requests) read(streams []Stream) (images []uint64, codes map[string][]u
 			codes[code][i] = n
 		}
 	}
-	return images, codes
+	return asked, came, codes
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

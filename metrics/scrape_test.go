@@ -38,9 +38,9 @@ func scraped(t *testing.T, m *metrics.Metrics, accept string) (http.Header, io.R
 // in the formats that can be read back.
 func TestScrapeIsWhatIsGathered(t *testing.T) {
 	m := read(metrics.New(metrics.Build{}), sources(t))
-	m.Requested("cam", "OK", 25)
-	m.Requested("cam", "HTTP 503", 25)
-	m.Requested("gone", "OK", 25)
+	m.Requested("cam", "OK", source.Bill{source.ForLive: 20, source.ForOverlap: 5}, source.Bill{source.ForLive: 19})
+	m.Requested("cam", "HTTP 503", source.Bill{source.ForLive: 20, source.ForOverlap: 5}, source.Bill{source.ForLive: 19})
+	m.Requested("gone", "OK", source.Bill{source.ForLive: 20, source.ForOverlap: 5}, source.Bill{source.ForLive: 19})
 	m.Output("detector")
 	families, err := m.Gather()
 	if err != nil {
@@ -150,15 +150,15 @@ func TestRemovedStreamsDisappear(t *testing.T) {
 		return series
 	}
 	for _, s := range streams {
-		m.Requested(s.Name, "OK", 25)
-		m.Requested(s.Name, "InternalFailure", 25)
+		m.Requested(s.Name, "OK", source.Bill{source.ForLive: 20, source.ForOverlap: 5}, source.Bill{source.ForLive: 19})
+		m.Requested(s.Name, "InternalFailure", source.Bill{source.ForLive: 20, source.ForOverlap: 5}, source.Bill{source.ForLive: 19})
 	}
 	if one, two := count("cam-1"), count("cam-2"); one != two || one < 20 {
 		t.Errorf("%d and %d series", one, two)
 	}
 	streams = streams[:1]
 	m.Forget("cam-2")
-	m.Requested("cam-2", "OK", 25)
+	m.Requested("cam-2", "OK", source.Bill{source.ForLive: 20, source.ForOverlap: 5}, source.Bill{source.ForLive: 19})
 	if one, two := count("cam-1"), count("cam-2"); one == 0 || two != 0 {
 		t.Errorf("%d series of the stream that is left, %d of the one that was removed", one, two)
 	}

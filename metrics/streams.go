@@ -17,7 +17,8 @@ import (
 type snapshot struct {
 	now     time.Time
 	streams []Stream
-	images  []uint64            // by stream
+	asked   []source.Bill       // by stream
+	came    []source.Bill       // by stream
 	codes   map[string][]uint64 // by code and stream; 0 where a stream never got the code
 	inTime  []*atomic.Uint64    // by stream; nil where none is expected
 }
@@ -27,7 +28,7 @@ func (m *Metrics) snapshot() *snapshot {
 	if m.streams != nil {
 		s.streams = m.streams()
 	}
-	s.images, s.codes = m.requests.read(s.streams)
+	s.asked, s.came, s.codes = m.requests.read(s.streams)
 	s.inTime = m.requests.readInTime(s.streams)
 	return s
 }
@@ -76,6 +77,10 @@ var streamFamilies = []streamFamily{
 			}
 		},
 	},
+	byCause("cvfeeder_images_asked_total", "Images requested by cause, retries included: `live`, `burst`, `replay` and `request` for what was wanted, `overlap` for images without which the service does not find the media, and `retry` for those that were asked for before. Causes that have not occurred have no series.",
+		func(s *snapshot) []source.Bill { return s.asked }),
+	byCause("cvfeeder_images_paid_total", "Images that came, by cause: at least these are paid. Those that the service generated and nobody received are not known.",
+		func(s *snapshot) []source.Bill { return s.came }),
 	{
 		Family{
 			"cvfeeder_images_requested_total",
@@ -84,8 +89,8 @@ var streamFamilies = []streamFamily{
 			[]string{"stream"},
 		},
 		func(s *snapshot, emit func(string, int, float64)) {
-			for i, n := range s.images {
-				emit("", i, float64(n))
+			for i, b := range s.asked {
+				emit("", i, float64(b.Sum()))
 			}
 		},
 	},
@@ -127,6 +132,21 @@ func each(name, help string, kind dto.MetricType, value func(*Stream) float64) s
 	return streamFamily{Family{name, help, kind, []string{"stream"}}, func(s *snapshot, emit func(string, int, float64)) {
 		for i := range s.streams {
 			emit("", i, value(&s.streams[i]))
+		}
+	}}
+}
+
+// byCause returns a counter of images with one value for each stream and cause that it has had.
+func byCause(name, help string, of func(*snapshot) []source.Bill) streamFamily {
+	causes := source.Causes()
+	slices.SortFunc(causes, func(a, b source.Cause) int { return strings.Compare(a.String(), b.String()) })
+	return streamFamily{Family{name, help, dto.MetricType_COUNTER, []string{"cause", "stream"}}, func(s *snapshot, emit func(string, int, float64)) {
+		for _, c := range causes {
+			for i, b := range of(s) {
+				if b[c] > 0 || c == source.ForLive {
+					emit(c.String(), i, float64(b[c]))
+				}
+			}
 		}
 	}}
 }

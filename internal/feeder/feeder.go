@@ -171,7 +171,7 @@ type parts struct {
 	watchdog *watchdog
 	seen     atomic.Pointer[sighting]
 	rates    *frames.Rates // of requests for frames, however they come
-	configs  configs
+	cameras  cameras
 	follower atomic.Pointer[follower] // nil while there is none
 }
 
@@ -244,7 +244,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 		plan: p.plan, service: p.service, metrics: p.metrics, traces: p.traces, length: f.Length, claim: p.outlet.claim, last: p.outlet.last,
 		requested: ondemand.New(ondemand.Options{ImagesPerDay: f.Config.Requests.ImagesPerDay}),
 		moved:     p.moves.located,
-		configs:   &p.configs,
+		cameras:   &p.cameras,
 		forget:    p.forget,
 		interest:  interest{p.outlet.delivery, p.broker.troubles.unknownInterest},
 		spread:    func() time.Duration { return poll.SpreadOver(p.pipeline.Count()) },

@@ -66,7 +66,7 @@ outputs: {a: {}}`), feedertest.NoVariables)
 	var log bytes.Buffer
 	known := &parts{}
 	d := newFollower(&builder{
-		plan: plan, service: client, metrics: metrics.New(metrics.Build{}), claim: unclaimed, configs: &known.configs, forget: known.forget,
+		plan: plan, service: client, metrics: metrics.New(metrics.Build{}), claim: unclaimed, cameras: &known.cameras, forget: known.forget,
 	}, changes{}, slog.New(slog.NewTextHandler(&log, nil)))
 	var running set
 	check := func(what string, want ...string) {
@@ -79,7 +79,7 @@ outputs: {a: {}}`), feedertest.NoVariables)
 		for _, name := range running.names {
 			known.moves.located(name, kinesis.LookupMoved)
 		}
-		for of, by := range map[string]*sync.Map{"configs": &known.configs.by, "moves": &known.moves.at} {
+		for of, by := range map[string]*sync.Map{"cameras": &known.cameras.by, "moves": &known.moves.at} {
 			var names []string
 			by.Range(func(name, _ any) bool { names = append(names, name.(string)); return true })
 			slices.Sort(names)

@@ -70,7 +70,7 @@ func (p *parts) handler(l net.Listener) http.Handler {
 		Health: p.watchdog.now, Busy: p.pipeline.Busy, Now: p.service.Now, At: p.service.At, ClockOffset: p.service.ClockOffset,
 		Picture: pictures.next, Frame: pictures.ofSlot,
 		FramePrice: status.FramePrice{Images: poll.FrameImages, Price: poll.FrameImages * cfg.Price.PerMillionImages / 1e6, Currency: cfg.Price.Currency},
-		Config:     p.configs.of, Links: status.Links{Runbook: cfg.HTTP.Runbook, Grafana: cfg.HTTP.Grafana},
+		Config:     p.cameras.excerpt, Links: status.Links{Runbook: cfg.HTTP.Runbook, Grafana: cfg.HTTP.Grafana},
 	})
 	return web.Handler(web.Options{
 		Metrics: p.metrics, Ready: p.watchdog.ready, Status: page,

@@ -127,7 +127,7 @@ func regionOf(cfg *config.Config) string {
 
 // ClientOptions returns how a stream is read from Kinesis. observe is called with the
 // code and the number of images of each request.
-func ClientOptions(c config.Stream, observe func(code string, images int)) kinesis.StreamOptions {
+func ClientOptions(c config.Stream, observe func(code string, asked, came source.Bill)) kinesis.StreamOptions {
 	opts := kinesis.StreamOptions{
 		Name: c.Name, Producer: c.Selector == config.SelectorProducer,
 		PNG: c.Request.Format == config.FormatPNG, Quality: c.Request.Quality,

@@ -3,7 +3,6 @@ package feeder
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
@@ -31,8 +30,8 @@ type builder struct {
 	last func(context.Context, pipeline.Stream) (source.Slot, bool, error)
 	// moved is told of the result of each look-up of a stream's endpoint.
 	moved func(stream, result string)
-	// configs has what the config says of each stream.
-	configs *configs
+	// cameras has every stream that was made.
+	cameras *cameras
 	// forget is told of a stream that stops.
 	forget func(stream string)
 	// interest finds out whether anybody listens.
@@ -90,35 +89,42 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 	case !c.To.Time.IsZero():
 		s.To = source.SlotAt(c.To.Time)
 	}
-	for _, name := range c.Outputs {
-		s.Routes = append(s.Routes, publish.Route{Output: b.plan.Outputs[name], Subject: b.plan.Subject.Subject(c.Name, name)})
-	}
-	s.Open = b.opener(c, s)
-	b.configs.note(c, b.plan.Config)
+	s.Routes = b.routes(c)
+	s.Open = b.opener(b.camera(c), s)
 	return s, nil
 }
 
-// opener returns what opens the feed of a stream, which polls GetImages.
-func (b *builder) opener(c config.Stream, s pipeline.Stream) source.OpenFeed {
-	began := time.Now()
-	stream := ClientOptions(c, func(code string, images int) { b.metrics.Requested(c.Name, code, images) })
-	stream.Located = func(result string) {
-		b.metrics.EndpointLookup(result)
-		b.moved(c.Name, result)
+// routes returns the outputs of a stream, and where they go.
+func (b *builder) routes(c config.Stream) []publish.Route {
+	all := make([]publish.Route, len(c.Outputs))
+	for i, name := range c.Outputs {
+		all[i] = publish.Route{Output: b.plan.Outputs[name], Subject: b.plan.Subject.Subject(c.Name, name)}
 	}
-	client := b.service.Stream(stream)
-	opts := PollOptions(c)
-	opts.To, opts.Spread, opts.Now, opts.Unsure = s.To, b.spread, b.service.Now, b.service.Unsure
-	opts.Wanted = b.interest.wanted(c, s, b.service.Now)
-	opts.Retention, opts.Spend = client.Retention, b.requested.Spend
+	return all
+}
+
+// opener returns what opens the feed of a stream, which polls GetImages.
+func (b *builder) opener(c *camera, s pipeline.Stream) source.OpenFeed {
+	began := time.Now()
+	opts := b.poll(c, s)
+	opts.Wanted = b.interest.wanted(c.config, s, b.service.Now)
+	opts.Spend = b.requested.Spend
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched
 		// Otherwise there is a cursor.
 		opts.FromNow = !s.Backfill && l.Stats().Start == s.Grid.Ceil(s.From)
-		opts.Check = func(ctx context.Context) error { return b.place(ctx, client, s, began, l) }
-		return b.requested.Remember(poll.New(b.traces.fetcher(c.Name, client), l, opts), client)
+		opts.Check = func(ctx context.Context) error { return b.place(ctx, c.client, s, began, l) }
+		return b.requested.Remember(poll.New(b.traces.fetcher(s.Name, c.client), l, opts), c.client)
 	}
+}
+
+// poll returns how to poll a stream.
+func (b *builder) poll(c *camera, s pipeline.Stream) poll.Options {
+	opts := PollOptions(c.config)
+	opts.To, opts.Spread, opts.Now, opts.Unsure = s.To, b.spread, b.service.Now, b.service.Unsure
+	opts.Retention = c.client.Retention
+	return opts
 }
 
 // PollOptions returns how the config says to poll a stream.
@@ -136,24 +142,4 @@ func linger(c config.Stream) time.Duration {
 		return c.Linger
 	}
 	return 0
-}
-
-// configs are what the config says of each stream that should run, by name.
-type configs struct{ by sync.Map }
-
-// note takes note of a stream, and of the config that it comes from.
-func (c *configs) note(s config.Stream, cfg *config.Config) {
-	if c != nil {
-		c.by.Store(s.Name, func() (string, error) { return cfg.Excerpt(s) })
-	}
-}
-
-// of returns what a config file says of a stream, false where there is none.
-func (c *configs) of(name string) (string, bool) {
-	excerpt, known := c.by.Load(name)
-	if !known {
-		return "", false
-	}
-	text, err := excerpt.(func() (string, error))()
-	return text, err == nil
 }

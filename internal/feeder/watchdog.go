@@ -194,7 +194,7 @@ func (m *moves) located(stream, result string) {
 // forget drops what is known of a stream that stops: others come and go with a prefix, and
 // all of their names would add up.
 func (p *parts) forget(stream string) {
-	p.configs.by.Delete(stream)
+	p.cameras.by.Delete(stream)
 	p.moves.at.Delete(stream)
 }
 

@@ -38,8 +38,8 @@ type job struct {
 	views  *views          // who may want to look at it; nil for a requested frame
 	// delivery is where the tensors go, nil for a requested frame.
 	delivery publish.Delivery
-	seen   frameObservers
-	turn   turn
+	seen     frameObservers
+	turn     turn
 
 	// result belongs to the worker until done is closed, and then to whoever waited for
 	// that.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
+	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -44,7 +45,7 @@ func (s *raw) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // connect returns a stream of the service at url.
-func connect(t testing.TB, url string, client *http.Client, observe func(string, int)) *kinesis.Stream {
+func connect(t testing.TB, url string, client *http.Client, observe func(string, source.Bill, source.Bill)) *kinesis.Stream {
 	t.Helper()
 	c, err := kinesis.New(t.Context(), kinesis.Options{
 		Region: "eu-west-1", Endpoint: url, AccessKey: "key", Secret: "secret", HTTPClient: client, Attempts: 3,
@@ -132,7 +133,7 @@ func TestCutPage(t *testing.T) {
 				breakOff(w, whole[:tc.sent], len(whole), tc.reset)
 			}}
 			srv := loopback(t, s)
-			stream := connect(t, srv.URL, srv.Client(), func(code string, _ int) {
+			stream := connect(t, srv.URL, srv.Client(), func(code string, _, _ source.Bill) {
 				mu.Lock()
 				defer mu.Unlock()
 				observed = append(observed, code == "OK")

@@ -35,13 +35,16 @@ type service struct {
 	mu    sync.Mutex
 	codes map[string]int
 	asked int
+	// What was asked for, and what came, by cause.
+	bill, came source.Bill
 }
 
-func (s *service) observe(code string, images int) {
+func (s *service) observe(code string, asked, came source.Bill) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.codes[code]++
-	s.asked += images
+	s.asked += int(asked.Sum())
+	s.bill, s.came = s.bill.Plus(asked), s.came.Plus(came)
 }
 
 func (s *service) stream(name string) *kinesis.Stream {

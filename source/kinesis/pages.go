@@ -38,7 +38,8 @@ func (s *Stream) pages(ctx context.Context, time *timeout, in *media.GetImagesIn
 	for {
 		images := 0 // on this page
 		*got = reply{}
-		token, err := s.getImages(ctx, in, left, got, func(img page.Image) bool {
+		due := bill{window: w, first: w.Slots() - left, again: again > 0}
+		token, err := s.getImages(ctx, in, left, &due, got, func(img page.Image) bool {
 			images++
 			bytes += max(len(img.Data), entrySize)
 			if isMedia(img) && within(img.Time, w) && s.note(control.APINameGetImages, got.url, s.timestamp(in, img)) {
@@ -90,7 +91,7 @@ func within(t time.Time, w poll.Window) bool {
 // getImages asks the stream's data endpoint for one page, of the given number of images at
 // most, and yields them. It returns the token of the next page, "" if there is none or
 // yield has returned false.
-func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left int, got *reply, yield func(page.Image) bool) (string, error) {
+func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left int, due *bill, got *reply, yield func(page.Image) bool) (string, error) {
 	endpoint, err := s.dataEndpoint(ctx, control.APINameGetImages)
 	if err != nil {
 		return "", s.explain(err)
@@ -103,6 +104,7 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left i
 	images := 0 // that the answer has
 	decode := decoder{pool: &s.client.decoders, patience: patience{answerTime, s.client.warn}, yield: func(img page.Image) bool {
 		images++
+		due.got(img)
 		return yield(img)
 	}}
 	out, err := s.service().media.GetImages(ctx, in, func(o *media.Options) {
@@ -115,7 +117,7 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left i
 				asked = min(left, images) // the rest is asked for by the token
 			}
 			if code != codeNotFound { // that has to be found out first
-				s.observed(code, asked)
+				s.observed(code, due, asked)
 			}
 		}))
 	})
@@ -130,7 +132,7 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left i
 	if err != nil && isEmpty(err) && !first {
 		// The first page had media: another endpoint answers now.
 		s.forget(control.APINameGetImages, endpoint)
-		s.observed(codeNotFound, left)
+		s.observed(codeNotFound, due, left)
 		return "", fmt.Errorf("the rest of an answer is gone: %s", plain(err).Error())
 	}
 	if err != nil && isEmpty(err) {
@@ -138,9 +140,9 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left i
 		// for one that does not exist.
 		err = s.notFound(ctx, err)
 		if errors.Is(err, poll.ErrEmptyWindow) {
-			s.observed(nothingThere, left)
+			s.observed(nothingThere, due, left)
 		} else {
-			s.observed(codeNotFound, left)
+			s.observed(codeNotFound, due, left)
 		}
 		return "", err
 	}
@@ -151,9 +153,10 @@ func (s *Stream) getImages(ctx context.Context, in *media.GetImagesInput, left i
 }
 
 // observed tells the outcome of an attempt of GetImages.
-func (s *Stream) observed(code string, images int) {
+func (s *Stream) observed(code string, due *bill, images int) {
+	asked, came := due.asked(images)
 	if s.opts.Observe != nil {
-		s.opts.Observe(code, images)
+		s.opts.Observe(code, asked, came)
 	}
 }
 

@@ -50,11 +50,11 @@ type StreamOptions struct {
 	// 0 for both keeps the video's size.
 	Width, Height int
 	// Observe, if set, is called after every GetImages request, retries included, with
-	// its outcome and the number of images that were asked for. The outcome is "OK", "empty"
+	// its outcome, and the images that were asked for and those that came. The outcome is "OK", "empty"
 	// if there is no media in the window, the service's error code if it is a known one, the
 	// HTTP status of other errors, "deadline" if the answer did not come in time, or "error"
 	// if there was none for another reason.
-	Observe func(code string, images int)
+	Observe func(code string, asked, came source.Bill)
 	// Located, if set, is called after each look-up of a data endpoint, with what came of
 	// it: [LookupFirst], [LookupSame], [LookupMoved] or [LookupFailed].
 	Located func(result string)

@@ -107,7 +107,7 @@ func (p *Poller) turnedUp(ctx context.Context, from, to source.Slot, spent *int)
 			return l.spans, 0, nil
 		}
 	}
-	w := Window{Start: from.Add(-MaxFragment), End: to, Interval: p.sampling(from, to)}
+	w := Window{Start: from.Add(-MaxFragment), End: to, Interval: p.sampling(from, to), Cause: source.ForRetry}
 	*spent += w.Slots()
 	for img, err := range p.images(ctx, w) {
 		if errors.Is(err, ErrEmptyWindow) {
@@ -140,7 +140,7 @@ func (p *Poller) sampling(from, to source.Slot) time.Duration {
 // fetchLate asks for a window, and yields the frames of the lost slots that have turned up.
 func (p *Poller) fetchLate(ctx context.Context, first, last source.Slot, spent *int, yield func(source.Frame, error) bool) (more bool, err error) {
 	grid := p.ledger.Grid()
-	w := Window{Start: grid.Floor(first), End: last, Interval: grid.Interval()}
+	w := Window{Start: grid.Floor(first), End: last, Interval: grid.Interval(), Cause: source.ForRetry}
 	a := newAnswer(w, p.now())
 	got := 0
 	defer func() {

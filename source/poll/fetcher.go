@@ -74,6 +74,21 @@ type Window struct {
 	// Final tells that the grace of slots is over: those that the answer has no media of
 	// end. A Fetcher makes sure that such an answer is true.
 	Final bool
+	// Cause is why the images are asked for, but for the first ones: as many as Overlap overlap,
+	// and as many as Again after these are asked for once more.
+	Cause          source.Cause
+	Overlap, Again int
+}
+
+// CauseOf returns why the image of the i-th slot is asked for.
+func (w Window) CauseOf(i int) source.Cause {
+	switch {
+	case i < w.Overlap:
+		return source.ForOverlap
+	case i < w.Overlap+w.Again:
+		return source.ForRetry
+	}
+	return w.Cause
 }
 
 // Slots returns the number of slots in the window.

@@ -47,7 +47,7 @@ func (p *Poller) frame(s source.Slot, img Image) source.Frame {
 // as long, so that only two images are made.
 func (p *Poller) fetchOne(ctx context.Context, s source.Slot) (Image, error) {
 	back := max(MaxFragment, time.Duration(p.longest.Load()))
-	w := Window{Start: s.Add(-back), End: s, Interval: back, Final: true}
+	w := Window{Start: s.Add(-back), End: s, Interval: back, Final: true, Cause: source.ForRequest}
 	if p.opts.Spend != nil {
 		if err := p.opts.Spend(FrameImages); err != nil {
 			return Image{}, err

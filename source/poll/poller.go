@@ -125,6 +125,8 @@ type Options struct {
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when
 	// all slots before it are settled.
 	To source.Slot
+	// Cause is why the frames are read, for [Window.Cause].
+	Cause source.Cause
 }
 
 // A Poller asks for windows of slots and yields their frames in order. It implements
@@ -149,6 +151,7 @@ type Poller struct {
 	present   source.Slot          // of the last cycle
 	newest    source.Slot          // the newest slot known to have media
 	askedTo   source.Slot          // the newest slot that was asked for at least once
+	charged   source.Slot          // the newest slot that an image was asked for of
 	recheckAt source.Slot          // when to ask again for what is missing
 	decide    source.Slot          // the newest slot that is given up unless it turns up
 	pollAt    source.Slot          // when to ask for what is new

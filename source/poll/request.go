@@ -48,6 +48,7 @@ func (p *Poller) images(ctx context.Context, w Window) iter.Seq2[Image, error] {
 
 func (p *Poller) imagesOf(ctx context.Context, f Fetcher, w Window) iter.Seq2[Image, error] {
 	return func(yield func(Image, error) bool) {
+		w := p.charge(w)
 		begin := time.Now()
 		var away time.Duration // in which the caller worked on what was yielded
 		var last error

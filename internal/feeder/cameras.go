@@ -1,0 +1,85 @@
+package feeder
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/pipeline"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/source/kinesis"
+	"github.com/cvfeeder/cvfeeder/source/poll"
+)
+
+// A camera is a stream that the config wants, whether it runs here or elsewhere. All that is
+// read of it shares a client, and with it the stream's quota.
+type camera struct {
+	config  config.Stream
+	client  *kinesis.Stream
+	builder *builder
+}
+
+// cameras are all of them, by name.
+type cameras struct{ by sync.Map }
+
+// camera makes that of a stream.
+func (b *builder) camera(c config.Stream) *camera {
+	opts := ClientOptions(c, func(code string, asked, came source.Bill) { b.metrics.Requested(c.Name, code, asked, came) })
+	opts.Located = func(result string) {
+		b.metrics.EndpointLookup(result)
+		b.moved(c.Name, result)
+	}
+	made := &camera{c, b.service.Stream(opts), b}
+	if b.cameras != nil {
+		b.cameras.by.Store(c.Name, made)
+	}
+	return made
+}
+
+// of returns the camera of a name, nil where there is none.
+func (c *cameras) of(name string) *camera {
+	if found, known := c.by.Load(name); known {
+		return found.(*camera)
+	}
+	return nil
+}
+
+// excerpt returns what a config file says of a stream, false where there is none.
+func (c *cameras) excerpt(name string) (string, bool) {
+	of := c.of(name)
+	if of == nil {
+		return "", false
+	}
+	text, err := of.builder.plan.Config.Excerpt(of.config)
+	return text, err == nil
+}
+
+// lookBack returns a stream that reads a range of a camera's time, from one slot up to another,
+// beside the stream of that name: every interval, 0 for the camera's own. Its images are counted
+// under the cause. It has no cursor, and the camera's outputs and subjects.
+func (p *parts) lookBack(name string, interval time.Duration, from, to source.Slot, why source.Cause) (pipeline.Stream, error) {
+	c := p.cameras.of(name)
+	if c == nil {
+		return pipeline.Stream{}, fmt.Errorf("%w stream %q", pipeline.ErrUnknown, name)
+	}
+	if interval == 0 {
+		interval = c.config.Interval
+	}
+	grid, err := source.NewGrid(interval)
+	if err != nil {
+		return pipeline.Stream{}, err
+	}
+	b := c.builder
+	s := pipeline.Stream{
+		Name: name, Grid: grid, From: from, To: to, Backfill: true, Grace: c.config.Grace, Routes: b.routes(c.config),
+	}
+	opts := b.poll(c, s)
+	opts.Cause, opts.Freshness, opts.Again, opts.Check = why, 0, 0, c.client.Check
+	s.Open = func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
+		opts := opts
+		opts.Fetched = fetched
+		return poll.New(b.traces.fetcher(name, c.client), l, opts)
+	}
+	return s, nil
+}
