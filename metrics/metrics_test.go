@@ -102,12 +102,13 @@ cvfeeder_slots_late_total{stream="cam"} 0
 # HELP cvfeeder_slots_pending Slots that have not ended yet.
 # TYPE cvfeeder_slots_pending gauge
 cvfeeder_slots_pending{stream="cam"} 1
-# HELP cvfeeder_slots_total Slots that have ended, by outcome: 'published'; 'unwatched', if nobody listened in the mode 'live'; or without a tensor as 'no_media', 'media_error', 'undecodable', 'stale' or 'dropped'.
+# HELP cvfeeder_slots_total Slots that have ended, by outcome: 'published'; 'unwatched', if nobody listened in the mode 'live'; 'skipped', left out on purpose because the stream is asked for less often for now; or without a tensor as 'no_media', 'media_error', 'undecodable', 'stale' or 'dropped'.
 # TYPE cvfeeder_slots_total counter
 cvfeeder_slots_total{outcome="dropped",stream="cam"} 1
 cvfeeder_slots_total{outcome="media_error",stream="cam"} 1
 cvfeeder_slots_total{outcome="no_media",stream="cam"} 2
 cvfeeder_slots_total{outcome="published",stream="cam"} 2
+cvfeeder_slots_total{outcome="skipped",stream="cam"} 0
 cvfeeder_slots_total{outcome="stale",stream="cam"} 1
 cvfeeder_slots_total{outcome="undecodable",stream="cam"} 1
 cvfeeder_slots_total{outcome="unwatched",stream="cam"} 1

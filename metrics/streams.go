@@ -121,7 +121,7 @@ var streamFamilies = []streamFamily{
 		dto.MetricType_COUNTER, func(s *Stream) float64 { return float64(s.Late) }),
 	each("cvfeeder_slots_pending", "Slots that have not ended yet.",
 		dto.MetricType_GAUGE, func(s *Stream) float64 { return float64(s.Pending) }),
-	byOutcome("cvfeeder_slots_total", "Slots that have ended, by outcome: `published`; `unwatched`, if nobody listened in the mode `live`; or without a tensor as `no_media`, `media_error`, `undecodable`, `stale` or `dropped`.",
+	byOutcome("cvfeeder_slots_total", "Slots that have ended, by outcome: `published`; `unwatched`, if nobody listened in the mode `live`; `skipped`, left out on purpose because the stream is asked for less often for now; or without a tensor as `no_media`, `media_error`, `undecodable`, `stale` or `dropped`.",
 		"outcome", source.Outcomes(), func(s *Stream, o source.Outcome) float64 { return float64(s.Ended[o]) }),
 	each("cvfeeder_stream_owned", "1 for each stream that this process runs.",
 		dto.MetricType_GAUGE, func(*Stream) float64 { return 1 }),

@@ -14,7 +14,7 @@ const taken = outcomes
 
 // A Ledger knows the outcome of every slot of one stream. At every instant
 //
-//	expected = published + unwatched + no_media + media_error + undecodable + stale + dropped + pending
+//	expected = published + unwatched + skipped + no_media + media_error + undecodable + stale + dropped + pending
 //
 // It has no clock and does no I/O: [Ledger.Extend] or [Ledger.Follow] tells it how far
 // time has come. It keeps runs of slots rather than slots, so that its memory, and the time that each
@@ -74,7 +74,8 @@ type Stats struct {
 	// Told is the first slot that has not ended, or belongs to a gap that has not been
 	// announced: see [Ledger.Told].
 	Told Slot
-	// Newest is the newest slot that was published or unwatched, 0 before the first.
+	// Newest is the newest slot that was published or unwatched, 0 before the first: what was
+	// skipped makes nothing newer.
 	Newest Slot
 	// Rewound is by how much [Ledger.Follow] and [Ledger.Begin] have taken the ledger back,
 	// in all.
@@ -264,7 +265,7 @@ func (l *Ledger) finish(i int, from, to Slot, o Outcome) {
 	}
 	l.set(i, from, to, o)
 	l.ended[o] += uint64(l.grid.Count(from, to))
-	if !o.Lost() {
+	if !o.Lost() && o != Skipped {
 		l.newest = max(l.newest, l.grid.Step(to, -1))
 	}
 }
@@ -302,7 +303,10 @@ func (l *Ledger) pass(from, to Slot, o Outcome) {
 	if l.passed != nil {
 		l.passed(from, n, o)
 	}
-	if !o.Lost() {
+	switch {
+	case o == Skipped: // it says nothing about whether there was something: a gap goes on
+		return
+	case !o.Lost():
 		l.open = Pending
 		return
 	}

@@ -99,14 +99,18 @@ func (m *slotwise) stats() Stats {
 		}
 		o := m.states[s]
 		st.Ended[o]++
-		if !o.Lost() {
+		if !o.Lost() && o != Skipped {
 			st.Newest = s
 		}
 		if s >= m.cursor || !o.Lost() {
 			continue
 		}
 		st.GapTime[o] += m.grid.Interval()
-		if s == m.start || m.states[m.grid.Step(s, -1)] != o {
+		before := m.grid.Step(s, -1)
+		for before >= m.start && m.states[before] == Skipped {
+			before = m.grid.Step(before, -1)
+		}
+		if before < m.start || m.states[before] != o {
 			st.Gaps[o]++
 		}
 		if m.untold(s) {

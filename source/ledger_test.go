@@ -276,3 +276,24 @@ func checkSum(t *testing.T, l *Ledger, end Slot, model map[Slot]Outcome) {
 		}
 	}
 }
+
+// TestSkippedIsNoLoss: slots left out on purpose add up with the others, do not make the stream
+// look fresh, and neither begin nor end a gap.
+func TestSkippedIsNoLoss(t *testing.T) {
+	g := testGrid(t)
+	l := NewLedger(g, 0)
+	l.Extend(g.Step(0, 8))
+	for i, o := range []Outcome{Published, Skipped, NoMedia, Skipped, NoMedia, Skipped, Skipped} {
+		l.Resolve(g.Step(0, i), o)
+	}
+	st := l.Stats()
+	if st.Expected != 8 || st.Pending != 1 || st.Ended[Skipped] != 4 || st.Ended[NoMedia] != 2 || st.Ended[Published] != 1 {
+		t.Errorf("the ledger does not add up: %+v", st)
+	}
+	if st.Newest != 0 || st.Cursor != g.Step(0, 7) {
+		t.Errorf("newest %v, cursor %v", st.Newest, st.Cursor)
+	}
+	if st.Gaps[NoMedia] != 1 || st.Gaps[Skipped] != 0 || st.GapTime[NoMedia] != 2*step {
+		t.Errorf("gaps %v, of %v", st.Gaps, st.GapTime)
+	}
+}

@@ -25,7 +25,7 @@ const oldestOf = `max by (stream) (` + freshness + `)`
 
 // gapShare is the query for the share of slots that ended without a tensor.
 func gapShare(series, by, over string) string {
-	return `sum ` + by + `(rate(cvfeeder_slots_total{` + series + `, outcome!~"published|unwatched"}` + over + `)) / (sum ` + by + `(rate(cvfeeder_slots_total{` + series + `}` + over + `)) > 0)`
+	return `sum ` + by + `(rate(cvfeeder_slots_total{` + series + `, outcome!~"published|unwatched|skipped"}` + over + `)) / (sum ` + by + `(rate(cvfeeder_slots_total{` + series + `}` + over + `)) > 0)`
 }
 
 // throttled is the query for the share of requests that were throttled, for each stream on
@@ -44,7 +44,7 @@ func late(series, by, over string) string {
 		return `sum ` + by + `(rate(` + metric + over + `) and on (instance, stream) cvfeeder_slots_in_time_total)`
 	}
 	return `clamp(1 - (` + rate(`cvfeeder_slots_in_time_total{`+series+`}`) + ` + ` +
-		rate(`cvfeeder_slots_total{`+series+`, outcome=~"no_media|media_error|unwatched"}`) +
+		rate(`cvfeeder_slots_total{`+series+`, outcome=~"no_media|media_error|unwatched|skipped"}`) +
 		`) / (` + rate(`cvfeeder_slots_expected_total{`+series+`}`) + ` > 0), 0, 1)`
 }
 

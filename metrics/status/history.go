@@ -32,12 +32,12 @@ const (
 // rank is shown.
 var (
 	letters = [...]byte{
-		source.Pending: letterPending, source.Published: 'P', source.Unwatched: 'W', source.NoMedia: 'N', source.MediaError: 'M',
+		source.Pending: letterPending, source.Published: 'P', source.Unwatched: 'W', source.Skipped: 'K', source.NoMedia: 'N', source.MediaError: 'M',
 		source.Undecodable: 'U', source.Stale: 'S', source.Dropped: 'D',
 	}
 	rank = [...]int{
-		source.Pending: 0, source.Published: 1, source.Unwatched: 2, source.NoMedia: 3, source.Stale: 4,
-		source.Dropped: 5, source.MediaError: 6, source.Undecodable: 7,
+		source.Pending: 0, source.Skipped: 1, source.Published: 2, source.Unwatched: 3, source.NoMedia: 4, source.Stale: 5,
+		source.Dropped: 6, source.MediaError: 7, source.Undecodable: 8,
 	}
 )
 
