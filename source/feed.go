@@ -54,6 +54,9 @@ type FeedState struct {
 	Wait time.Duration
 	// Resting says that the stream could be read, and is not, because nobody wants the frames.
 	Resting bool
+	// Pace is how far apart the slots are that are asked for, where that is wider than the
+	// stream's interval for now; negative if none is. The others end as [Skipped].
+	Pace time.Duration
 }
 
 // An OpenFeed makes the feed of a stream, which claims its slots in l. The feed calls

@@ -140,6 +140,9 @@ func (p *Poller) sampling(from, to source.Slot) time.Duration {
 // fetchLate asks for a window, and yields the frames of the lost slots that have turned up.
 func (p *Poller) fetchLate(ctx context.Context, first, last source.Slot, spent *int, yield func(source.Frame, error) bool) (more bool, err error) {
 	grid := p.ledger.Grid()
+	if last != grid.Floor(last) { // it was lost at a finer pace
+		grid = p.ledger.Ledger.Grid()
+	}
 	w := Window{Start: grid.Floor(first), End: last, Interval: grid.Interval(), Cause: source.ForRetry}
 	a := newAnswer(w, p.now())
 	got := 0

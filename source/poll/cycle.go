@@ -10,6 +10,10 @@ import (
 // backBy is how far the clock has to go back for the poller to start anew.
 const backBy = 5 * time.Second
 
+// staleSkipped is for how long before the freshness limit slots that are left out are told
+// from stale ones: in a backlog of longer than that all are stale.
+const staleSkipped = 10 * time.Minute
+
 // A slotRange is a part of a cycle: the wanted slots from one up to and including
 // another.
 type slotRange struct {
@@ -25,6 +29,9 @@ type slotRange struct {
 func (p *Poller) cycle(ctx context.Context, yield func(source.Frame, error) bool) (more bool, err error) {
 	if p.rests(ctx) {
 		return p.rest(yield), nil
+	}
+	if !p.followPace() {
+		return p.halt(yield), nil
 	}
 	if ready, err := p.follow(ctx); !ready || err != nil {
 		return ctx.Err() == nil, err
@@ -136,7 +143,9 @@ func (p *Poller) extend(now source.Slot) {
 		return
 	}
 	if p.opts.Freshness > 0 {
-		p.ledger.GiveUpBefore(now.Add(-p.opts.Freshness), source.Stale)
+		oldest := now.Add(-p.opts.Freshness)
+		p.ledger.skipWithin(oldest.Add(-staleSkipped), oldest)
+		p.ledger.GiveUpBefore(oldest, source.Stale)
 	}
 	if p.opts.Retention != nil {
 		if kept := p.opts.Retention(); kept > 0 {
@@ -269,7 +278,7 @@ func (p *Poller) fetchRange(ctx context.Context, r slotRange, yield func(source.
 		if p.waits(to) {
 			to = min(to, p.askedTo)
 		}
-		w, ok := plan(p.ledger, p.need(from, to))
+		w, ok := plan(&p.ledger, p.need(from, to))
 		switch {
 		case !ok && again:
 			from = done

@@ -59,7 +59,7 @@ func (p *Poller) fetchOne(ctx context.Context, s source.Slot) (Image, error) {
 			return Image{}, p.noMedia(s)
 		case err != nil:
 			return Image{}, err
-		case !near(img.Time, s, min(p.ledger.Grid().Interval(), w.Interval)) || errors.Is(img.Err, source.ErrNoMedia):
+		case !near(img.Time, s, min(p.ledger.Ledger.Grid().Interval(), w.Interval)) || errors.Is(img.Err, source.ErrNoMedia):
 			continue
 		case img.Err != nil:
 			return Image{}, fmt.Errorf("%v: %w", s, img.Err)

@@ -16,6 +16,7 @@ func (p *Poller) hold(f source.Frame) {
 // release yields the held frames that no longer wait for an earlier slot. It returns
 // false when the caller wants no more.
 func (p *Poller) release(yield func(source.Frame, error) bool) bool {
+	p.ledger.skip()
 	first, missing := p.ledger.Wanted(0)
 	for len(p.held) > 0 && (!missing || p.held[0].Slot < first) {
 		f := p.held[0]

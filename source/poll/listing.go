@@ -355,7 +355,7 @@ func (p *Poller) planListed(l list, from, to source.Slot) iter.Seq[Window] {
 			if !p.wantsOf(span, max(from, span.Start), min(to, span.End.Add(-l.margin)-1)) {
 				continue
 			}
-			first, last, _ := wantedWithin(p.ledger, max(from, span.Start.Add(-l.margin)), min(to, l.asks(i, grid)))
+			first, last, _ := wantedWithin(&p.ledger, max(from, span.Start.Add(-l.margin)), min(to, l.asks(i, grid)))
 			joined := Window{Start: w.Start, End: max(w.End, last), Interval: w.Interval}
 			start := grid.Floor(span.Start.Add(-l.margin))
 			if start <= grid.Step(w.End, 1) && joined.Slots() <= PageSlots && joined.End.Sub(w.Start) <= MaxWindow && w.Interval != 0 {
@@ -387,7 +387,7 @@ func (p *Poller) wantsOf(span Span, from, to source.Slot) bool {
 }
 
 // wantedWithin returns the first and the last wanted slot from one instant to another.
-func wantedWithin(l *source.Ledger, from, to source.Slot) (first, last source.Slot, ok bool) {
+func wantedWithin(l wants, from, to source.Slot) (first, last source.Slot, ok bool) {
 	for s, more := l.Wanted(from); more && s <= to; s, more = l.Wanted(s + 1) {
 		if !ok {
 			first = s

@@ -186,7 +186,7 @@ func TestPlanListed(t *testing.T) {
 				}
 			}
 			var got [][2]source.Slot
-			for w := range (&Poller{ledger: l}).planListed(list{spans: tc.spans}, 0, tc.to) {
+			for w := range (&Poller{ledger: paced{l, l.Grid()}}).planListed(list{spans: tc.spans}, 0, tc.to) {
 				got = append(got, [2]source.Slot{w.Start, w.End})
 			}
 			if !slices.Equal(got, tc.want) {

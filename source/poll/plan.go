@@ -44,6 +44,12 @@ const (
 //   - A cycle asks for a range again maxRepeats times at most, and earlyRetry passes before
 //     the next one: that is all where nothing new comes.
 
+// wants are the slots that are wanted, and their grid.
+type wants interface {
+	Grid() source.Grid
+	Wanted(from source.Slot) (source.Slot, bool)
+}
+
 // A need says what the next window has to take into account.
 type need struct {
 	// from is the first slot to look at: earlier ones have been asked for already.
@@ -65,7 +71,7 @@ type need struct {
 // when the window opens it returns nothing. So a window starts before the first wanted
 // slot, by at least one slot and by the overlap that is needed. It ends where what is
 // wanted ends, at the horizon, or where one answer is full.
-func plan(l *source.Ledger, n need) (Window, bool) {
+func plan(l wants, n need) (Window, bool) {
 	grid := l.Grid()
 	first, ok := l.Wanted(n.from)
 	horizon := grid.Floor(n.horizon)

@@ -122,6 +122,13 @@ type Options struct {
 	// no slot is given up for that.
 	Wanted           func(context.Context) (wanted, known bool)
 	Linger, Lookback time.Duration
+	// Pace, if set, returns how far apart slots are asked for at present. It is called about
+	// once a second and may change at any time. Up to the grid's interval, 0 included, all are
+	// asked for. If it is larger, it is rounded up to a whole multiple of that, at most
+	// [source.MaxInterval]: the slots that are no multiples of it are left out, and end as
+	// [source.Skipped]. Windows are asked for at the wider interval, so that fewer images are
+	// made. If it is negative, nothing is asked for, and all slots end so up to the present.
+	Pace func() time.Duration
 	// To, unless 0, is the first slot that is no longer asked for: the frames end when
 	// all slots before it are settled.
 	To source.Slot
@@ -135,7 +142,7 @@ type Poller struct {
 	fetcher Fetcher
 	lister  Lister // nil where fragments cannot be listed
 	pager   Pager  // nil where the size of pages is not known
-	ledger  *source.Ledger
+	ledger  paced
 	opts    Options
 
 	estimate  estimate
@@ -167,7 +174,9 @@ type Poller struct {
 
 	second             second
 	audience           audience
-	resting            atomic.Bool // nobody wants the frames
+	pace               atomic.Int64              // see FeedState.Pace
+	paces              map[time.Duration]learned // by the intervals of the paces before
+	resting            atomic.Bool               // nobody wants the frames
 	camera             cameraClock
 	offset, clockTrail atomic.Int64 // how far the present is behind that of Options.Now, and the camera's clock
 	located            atomic.Bool  // the present is that of the camera's clock
@@ -188,7 +197,7 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 		opts.Grace = DefaultGrace
 	}
 	p := &Poller{
-		fetcher: fetcher, ledger: ledger, opts: opts,
+		fetcher: fetcher, ledger: paced{ledger, ledger.Grid()}, opts: opts,
 		retry:     pacing.Backoff{Min: MinRetry, Max: MaxRetry},
 		listRetry: pacing.Backoff{Min: MinRetry, Max: MaxRetry},
 		guess:     firstOverlap,
@@ -228,6 +237,7 @@ func (p *Poller) State() source.FeedState {
 		Unknown:   p.unknown(),
 		Wait:      time.Duration(p.wait.Load()),
 		Resting:   p.resting.Load(),
+		Pace:      time.Duration(p.pace.Load()),
 	}
 }
 
@@ -298,23 +308,45 @@ func (p *Poller) pause(ctx context.Context) bool {
 			d += rand.N(spread)
 		}
 	}
+	if p.pace.Load() < 0 {
+		d = askPace
+	}
 	begin := time.Now()
-	if p.opts.Sleep(ctx, d) != nil {
-		return false
+	planned, ok := p.sleep(ctx, d)
+	if ok && p.opts.Late != nil && planned > 0 {
+		p.opts.Late(time.Since(begin) - planned)
 	}
-	if p.opts.Late != nil && d > 0 {
-		p.opts.Late(time.Since(begin) - d)
+	return ok
+}
+
+// sleep waits for so long, or until the pace changes, and returns how long that was to take. It
+// returns false when ctx ends first.
+func (p *Poller) sleep(ctx context.Context, d time.Duration) (planned time.Duration, ok bool) {
+	if p.opts.Pace == nil {
+		return d, p.opts.Sleep(ctx, d) == nil
 	}
-	return true
+	for planned < d {
+		part := min(d-planned, askPace)
+		if p.opts.Sleep(ctx, part) != nil {
+			return planned, false
+		}
+		if planned += part; planned < d && p.paceChanged() {
+			break
+		}
+	}
+	return planned, ctx.Err() == nil
 }
 
 // done tells whether all slots before To are settled.
 func (p *Poller) done() bool {
-	_, missing := p.ledger.Wanted(0)
-	return !missing && p.complete()
+	if _, missing := p.ledger.Wanted(0); missing || !p.complete() {
+		return false
+	}
+	p.ledger.GiveUpBefore(p.opts.To, source.Skipped) // after the last slot of the pace
+	return true
 }
 
 // complete tells whether the last slot before To is there to be asked for.
 func (p *Poller) complete() bool {
-	return p.opts.To != 0 && !p.camera.waiting && p.ledger.End() >= p.ledger.Grid().Ceil(p.opts.To)
+	return p.opts.To != 0 && !p.camera.waiting && p.ledger.Ledger.End() >= p.ledger.Ledger.Grid().Ceil(p.opts.To)
 }
