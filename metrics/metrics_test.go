@@ -27,10 +27,10 @@ func sources(t *testing.T) metrics.Sources {
 	start := source.SlotAt(time.Now().Add(-time.Minute))
 	l := source.NewLedger(grid, start)
 	start = l.Stats().Start
-	l.Extend(grid.Step(start, 10))
+	l.Extend(grid.Step(start, 11))
 	for i, o := range []source.Outcome{
 		source.Published, source.NoMedia, source.NoMedia, source.Published, source.Undecodable,
-		source.Stale, source.Dropped, source.MediaError, source.Unwatched,
+		source.Stale, source.Dropped, source.MediaError, source.Unwatched, source.Unchanged,
 	} {
 		l.Resolve(grid.Step(start, i), o)
 	}
@@ -95,14 +95,14 @@ cvfeeder_overlap_seconds{stream="cam"} 1
 cvfeeder_producer_offset_seconds{stream="cam"} 0
 # HELP cvfeeder_slots_expected_total Slots from the start until now: the sum of 'cvfeeder_slots_total' and 'cvfeeder_slots_pending'.
 # TYPE cvfeeder_slots_expected_total counter
-cvfeeder_slots_expected_total{stream="cam"} 10
+cvfeeder_slots_expected_total{stream="cam"} 11
 # HELP cvfeeder_slots_late_total Slots that had ended as 'no_media' when their picture turned up, within 'late' of the stream. They still count as 'no_media'.
 # TYPE cvfeeder_slots_late_total counter
 cvfeeder_slots_late_total{stream="cam"} 0
 # HELP cvfeeder_slots_pending Slots that have not ended yet.
 # TYPE cvfeeder_slots_pending gauge
 cvfeeder_slots_pending{stream="cam"} 1
-# HELP cvfeeder_slots_total Slots that have ended, by outcome: 'published'; 'unwatched', if nobody listened in the mode 'live'; 'skipped', left out on purpose because the stream is asked for less often for now; or without a tensor as 'no_media', 'media_error', 'undecodable', 'stale' or 'dropped'.
+# HELP cvfeeder_slots_total Slots that have ended, by outcome: 'published'; 'unwatched', if nobody listened in the mode 'live'; 'unchanged', if a gate held them back; 'skipped', left out on purpose because the stream is asked for less often for now; or without a tensor as 'no_media', 'media_error', 'undecodable', 'stale' or 'dropped'.
 # TYPE cvfeeder_slots_total counter
 cvfeeder_slots_total{outcome="dropped",stream="cam"} 1
 cvfeeder_slots_total{outcome="media_error",stream="cam"} 1
@@ -110,6 +110,7 @@ cvfeeder_slots_total{outcome="no_media",stream="cam"} 2
 cvfeeder_slots_total{outcome="published",stream="cam"} 2
 cvfeeder_slots_total{outcome="skipped",stream="cam"} 0
 cvfeeder_slots_total{outcome="stale",stream="cam"} 1
+cvfeeder_slots_total{outcome="unchanged",stream="cam"} 1
 cvfeeder_slots_total{outcome="undecodable",stream="cam"} 1
 cvfeeder_slots_total{outcome="unwatched",stream="cam"} 1
 # HELP cvfeeder_stream_owned 1 for each stream that this process runs.

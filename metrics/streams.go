@@ -49,7 +49,7 @@ var streamFamilies = []streamFamily{
 	{
 		Family{
 			"cvfeeder_freshness_seconds",
-			"Age of the newest slot that was published, or that nobody listened to, when scraped, by the service's clock, or the time since the start if there is none. It is 0 while the stream rests (`poll: subscribed` or `request`), and it grows while a stream stalls or is absent.",
+			"Age of the newest slot that was published, unchanged, or that nobody listened to, when scraped, by the service's clock, or the time since the start if there is none. It is 0 while the stream rests (`poll: subscribed` or `request`), and it grows while a stream stalls or is absent.",
 			dto.MetricType_GAUGE,
 			[]string{"stream"},
 		},
@@ -105,7 +105,7 @@ var streamFamilies = []streamFamily{
 	{
 		Family{
 			"cvfeeder_slots_in_time_total",
-			fmt.Sprintf("Slots that were delivered within %.0f seconds, by the service's clock. Streams that begin at a time in the past (`from: TIME`) have none.", InTime.Seconds()),
+			fmt.Sprintf("Slots that were delivered, or found to be unchanged, within %.0f seconds, by the service's clock. Streams that begin at a time in the past (`from: TIME`) have none.", InTime.Seconds()),
 			dto.MetricType_COUNTER,
 			[]string{"stream"},
 		},
@@ -121,7 +121,7 @@ var streamFamilies = []streamFamily{
 		dto.MetricType_COUNTER, func(s *Stream) float64 { return float64(s.Late) }),
 	each("cvfeeder_slots_pending", "Slots that have not ended yet.",
 		dto.MetricType_GAUGE, func(s *Stream) float64 { return float64(s.Pending) }),
-	byOutcome("cvfeeder_slots_total", "Slots that have ended, by outcome: `published`; `unwatched`, if nobody listened in the mode `live`; `skipped`, left out on purpose because the stream is asked for less often for now; or without a tensor as `no_media`, `media_error`, `undecodable`, `stale` or `dropped`.",
+	byOutcome("cvfeeder_slots_total", "Slots that have ended, by outcome: `published`; `unwatched`, if nobody listened in the mode `live`; `unchanged`, if a gate held them back; `skipped`, left out on purpose because the stream is asked for less often for now; or without a tensor as `no_media`, `media_error`, `undecodable`, `stale` or `dropped`.",
 		"outcome", source.Outcomes(), func(s *Stream, o source.Outcome) float64 { return float64(s.Ended[o]) }),
 	each("cvfeeder_stream_owned", "1 for each stream that this process runs.",
 		dto.MetricType_GAUGE, func(*Stream) float64 { return 1 }),

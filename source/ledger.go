@@ -14,7 +14,8 @@ const taken = outcomes
 
 // A Ledger knows the outcome of every slot of one stream. At every instant
 //
-//	expected = published + unwatched + skipped + no_media + media_error + undecodable + stale + dropped + pending
+//	expected = published + unwatched + unchanged + skipped + no_media + media_error +
+//	           undecodable + stale + dropped + pending
 //
 // It has no clock and does no I/O: [Ledger.Extend] or [Ledger.Follow] tells it how far
 // time has come. It keeps runs of slots rather than slots, so that its memory, and the time that each
@@ -74,8 +75,8 @@ type Stats struct {
 	// Told is the first slot that has not ended, or belongs to a gap that has not been
 	// announced: see [Ledger.Told].
 	Told Slot
-	// Newest is the newest slot that was published or unwatched, 0 before the first: what was
-	// skipped makes nothing newer.
+	// Newest is the newest slot that was published, unwatched or unchanged, 0 before the first:
+	// what was skipped makes nothing newer.
 	Newest Slot
 	// Rewound is by how much [Ledger.Follow] and [Ledger.Begin] have taken the ledger back,
 	// in all.

@@ -39,6 +39,9 @@ const (
 	// Unwatched: nobody listens to what the frame would have been turned into. It may not
 	// have been asked for.
 	Unwatched
+	// Unchanged: the frame came, and shows nothing that the one published before it does
+	// not: the gates of its outputs have held it back.
+	Unchanged
 	// Skipped: left out on purpose, and not asked for, because the stream is asked for less
 	// often than its interval for now, or not at all.
 	Skipped
@@ -57,7 +60,7 @@ const (
 )
 
 var outcomeNames = [outcomes]string{
-	"pending", "published", "unwatched", "skipped", "no_media", "media_error", "undecodable", "stale", "dropped",
+	"pending", "published", "unwatched", "unchanged", "skipped", "no_media", "media_error", "undecodable", "stale", "dropped",
 }
 
 // String returns the outcome's name as in metrics and messages: "no_media".
@@ -69,10 +72,10 @@ func (o Outcome) String() string {
 }
 
 // Lost tells whether somebody lacks the tensors of a slot that ended so: all but Pending,
-// Published, Unwatched and Skipped.
+// Published, Unwatched, Unchanged and Skipped.
 func (o Outcome) Lost() bool { return o > Skipped && o < outcomes }
 
 // Outcomes returns all outcomes that a slot can end in: all but [Pending].
 func Outcomes() []Outcome {
-	return []Outcome{Published, Unwatched, Skipped, NoMedia, MediaError, Undecodable, Stale, Dropped}
+	return []Outcome{Published, Unwatched, Unchanged, Skipped, NoMedia, MediaError, Undecodable, Stale, Dropped}
 }

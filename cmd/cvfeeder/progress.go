@@ -79,7 +79,7 @@ func (p *progress) show(ctx context.Context, r feeder.Running) {
 
 func (p *progress) line(now time.Time, streams []metrics.Stream) string {
 	all := total(streams)
-	p.counts = append(p.counts, all.Ended[source.Published]+all.Ended[source.Unwatched])
+	p.counts = append(p.counts, all.Ended[source.Published]+all.Ended[source.Unwatched]+all.Ended[source.Unchanged])
 	if len(p.counts) > rateSeconds+1 {
 		p.counts = p.counts[1:]
 	}

@@ -211,7 +211,7 @@ func colored(name, color string) object {
 // outcomeColors are the colors of the outcomes, the same in every panel.
 func outcomeColors() []object {
 	return []object{
-		colored("published", "green"), colored("unwatched", "gray"), colored("skipped", "light-blue"), colored("no_media", "orange"), colored("media_error", "purple"),
+		colored("published", "green"), colored("unwatched", "gray"), colored("unchanged", "light-green"), colored("skipped", "light-blue"), colored("no_media", "orange"), colored("media_error", "purple"),
 		colored("undecodable", "red"), colored("stale", "yellow"), colored("dropped", "blue"),
 	}
 }

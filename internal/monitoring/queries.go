@@ -25,7 +25,7 @@ const oldestOf = `max by (stream) (` + freshness + `)`
 
 // gapShare is the query for the share of slots that ended without a tensor.
 func gapShare(series, by, over string) string {
-	return `sum ` + by + `(rate(cvfeeder_slots_total{` + series + `, outcome!~"published|unwatched|skipped"}` + over + `)) / (sum ` + by + `(rate(cvfeeder_slots_total{` + series + `}` + over + `)) > 0)`
+	return `sum ` + by + `(rate(cvfeeder_slots_total{` + series + `, outcome!~"published|unwatched|unchanged|skipped"}` + over + `)) / (sum ` + by + `(rate(cvfeeder_slots_total{` + series + `}` + over + `)) > 0)`
 }
 
 // throttled is the query for the share of requests that were throttled, for each stream on

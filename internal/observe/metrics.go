@@ -124,7 +124,7 @@ func (m *meteredFrame) Published(output string, msg publish.Message, took time.D
 
 // Ended implements [pipeline.FrameObserver].
 func (m *meteredFrame) Ended(o source.Outcome, why error) {
-	if m.inTime != nil && o == source.Published && m.now().Sub(m.at) <= metrics.InTime {
+	if kept := o == source.Published || o == source.Unchanged; m.inTime != nil && kept && m.now().Sub(m.at) <= metrics.InTime {
 		m.inTime.Add(1)
 	}
 	if m.transform > 0 && why == nil {

@@ -106,7 +106,7 @@ func TestObservers(t *testing.T) {
 	}
 }
 
-// TestInTime: what is delivered within the limit counts, by the service's clock; what is
+// TestInTime: what is delivered within the limit, or found to be unchanged, counts, by the service's clock; what is
 // late, lost, asked for or from the past does not.
 func TestInTime(t *testing.T) {
 	m, now := metrics.New(metrics.Build{}), time.Now()
@@ -123,8 +123,10 @@ func TestInTime(t *testing.T) {
 	live.Frame(frame(time.Second, 0), false).Ended(source.Dropped, nil)
 	live.Frame(frame(time.Second, 0), true).Ended(source.Published, nil)
 	live.Frame(late, false).Ended(source.Published, nil)
-	if n := m.SlotsInTime("live").Load(); n != 2 {
-		t.Errorf("%d slots in time, want 2", n)
+	live.Frame(frame(time.Second, 0), false).Ended(source.Unchanged, nil)
+	live.Frame(frame(metrics.InTime+time.Second, 0), false).Ended(source.Unchanged, nil)
+	if n := m.SlotsInTime("live").Load(); n != 3 {
+		t.Errorf("%d slots in time, want 3", n)
 	}
 	past := seen.Stream(pipeline.Stream{Name: "past", Backfill: true}, 0)
 	past.Frame(frame(time.Second, 0), false).Ended(source.Published, nil)

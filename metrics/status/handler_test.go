@@ -181,7 +181,7 @@ const wantStream = `{
  "interval_seconds": 1, "cursor": "2026-01-02T03:04:11.000Z", "newest": "2026-01-02T03:04:10.000Z",
  "freshness_seconds": 3, "latency_seconds": 2, "lost": 2, "lag_seconds": 2, "overlap_seconds": 0, "producer_offset_seconds": 0,
  "expected": 9, "pending": 3,
- "outcomes": {"dropped": 0, "media_error": 0, "no_media": 2, "published": 4, "skipped": 0, "stale": 0, "undecodable": 0, "unwatched": 0},
+ "outcomes": {"dropped": 0, "media_error": 0, "no_media": 2, "published": 4, "skipped": 0, "stale": 0, "unchanged": 0, "undecodable": 0, "unwatched": 0},
  "outputs": [{"output": "detector", "subject": "cvf.t.cam-2.detector"}],
  "timeline": {"from": "2026-01-02T02:54:15.000Z", "cell_seconds": 5, "cells": "CELLS"},
  "latencies": {"from": "2026-01-02T02:54:15.000Z", "every_seconds": 10, "seconds": [POINTS]},

@@ -32,12 +32,12 @@ const (
 // rank is shown.
 var (
 	letters = [...]byte{
-		source.Pending: letterPending, source.Published: 'P', source.Unwatched: 'W', source.Skipped: 'K', source.NoMedia: 'N', source.MediaError: 'M',
+		source.Pending: letterPending, source.Published: 'P', source.Unwatched: 'W', source.Unchanged: 'E', source.Skipped: 'K', source.NoMedia: 'N', source.MediaError: 'M',
 		source.Undecodable: 'U', source.Stale: 'S', source.Dropped: 'D',
 	}
 	rank = [...]int{
-		source.Pending: 0, source.Skipped: 1, source.Published: 2, source.Unwatched: 3, source.NoMedia: 4, source.Stale: 5,
-		source.Dropped: 6, source.MediaError: 7, source.Undecodable: 8,
+		source.Pending: 0, source.Skipped: 1, source.Unchanged: 2, source.Published: 3, source.Unwatched: 4, source.NoMedia: 5, source.Stale: 6,
+		source.Dropped: 7, source.MediaError: 8, source.Undecodable: 9,
 	}
 )
 

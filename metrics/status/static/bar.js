@@ -14,9 +14,9 @@ export function showHeader(all) {
   set($("mode"), all.mode);
   set($("uptime"), span(all.uptime_seconds));
   set($("version"), all.version);
-  const { published: done = 0, unwatched = 0, skipped = 0, ...lost } = all.totals.outcomes;
+  const { published: done = 0, unwatched = 0, unchanged = 0, skipped = 0, ...lost } = all.totals.outcomes;
   const sum = Object.values(lost).reduce((a, b) => a + b, 0);
-  set($("lost"), sum ? `${count(sum)} of ${count(sum + done + unwatched + skipped)}` : "none");
+  set($("lost"), sum ? `${count(sum)} of ${count(sum + done + unwatched + unchanged + skipped)}` : "none");
   const now = Date.parse(all.time) / 1000;
   if (published.length && done < published.at(-1)[1]) published.length = 0; // restarted
   published.push([now, done]);

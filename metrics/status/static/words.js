@@ -4,6 +4,7 @@
 export const outcomes = {
   P: ["published", "published"],
   W: ["unwatched", "nobody listened"],
+  E: ["unchanged", "unchanged"],
   K: ["skipped", "left out"],
   N: ["no_media", "no media"],
   M: ["media_error", "media error"],
