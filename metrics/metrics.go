@@ -46,6 +46,10 @@ type Stream struct {
 	Trail time.Duration
 	// Resting says that it is not read, because nobody wants the frames.
 	Resting bool
+	// Limited says that what its images cost has limits of its own, and Used is the part of
+	// them that is used.
+	Limited bool
+	Used    float64
 }
 
 // Present returns the instant by the clock of the slots that is now by the service's.
@@ -98,6 +102,11 @@ type Sources struct {
 	Cores func() Cores
 	// BusyRatio returns the share of the last ten seconds that the workers were busy.
 	BusyRatio func() float64
+	// Budget returns the part of the limits of all streams that is used, and false if there are
+	// none.
+	Budget func() (used float64, some bool)
+	// Price is what a million images cost.
+	Price float64
 	// Now returns the present by the clock of the slots, and ClockOffset how far the host's
 	// clock is ahead of that. Now is by default time.Now.
 	Now         func() time.Time
@@ -188,6 +197,19 @@ func (m *Metrics) Read(src Sources) {
 	}
 }
 
+// addCost adds what images cost.
+func (f *families) addCost(src Sources) {
+	if src.Budget != nil {
+		if _, some := src.Budget(); some {
+			f.gaugeFunc("cvfeeder_budget_all_used_ratio", "Part of the limits of all streams together that is used, of that limit of which the most is: 1 if it is met. There is none without such limits.",
+				func() float64 { used, _ := src.Budget(); return used })
+		}
+	}
+	if src.Price > 0 {
+		f.gaugeFunc("cvfeeder_price_per_million_images", "What a million images cost, in the currency of the config: `price.per_million_images`.", func() float64 { return src.Price })
+	}
+}
+
 // addSources adds the gauges whose source is not nil.
 func (f *families) addSources(src Sources) {
 	if src.InflightBytes != nil {
@@ -201,6 +223,7 @@ func (f *families) addSources(src Sources) {
 		f.gaugeFunc("cvfeeder_workers_busy_ratio",
 			"Share of the last ten seconds that the workers were busy. Near 1 there are too few cores, and frames will be late soon.", src.BusyRatio)
 	}
+	f.addCost(src)
 	if src.Cores != nil {
 		f.gaugeFunc("cvfeeder_cpu_limit_cores", "Cores that the process may use: those of the machine, or fewer by affinity or by the CPU quota of its cgroup.",
 			func() float64 { return src.Cores().Limit })
@@ -266,6 +289,10 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return all, err
 }
+
+// Bill returns the images that a stream, or all for "", has asked for since the start, and those
+// that came, by cause.
+func (m *Metrics) Bill(stream string) (asked, came source.Bill) { return m.requests.bill(stream) }
 
 // Requested counts a GetImages request for so many images of a stream. code is the
 // service's answer.

@@ -36,7 +36,7 @@ func sources(t *testing.T) metrics.Sources {
 	}
 	return metrics.Sources{
 		Streams: func() []metrics.Stream {
-			return []metrics.Stream{{Name: "cam", Stats: l.Stats(), Lag: 1500 * time.Millisecond, Overlap: time.Second}}
+			return []metrics.Stream{{Name: "cam", Stats: l.Stats(), Lag: 1500 * time.Millisecond, Overlap: time.Second, Limited: true, Used: .25}}
 		},
 		Connections: func() []metrics.Connection {
 			return []metrics.Connection{{Name: "data", Connected: true, Reconnects: 3}, {Name: "control"}}
@@ -44,6 +44,8 @@ func sources(t *testing.T) metrics.Sources {
 		InflightBytes: func() int64 { return 4711 },
 		MatsOpen:      func() int { return 2 },
 		BusyRatio:     func() float64 { return .5 },
+		Budget:        func() (float64, bool) { return .5, true },
+		Price:         10,
 		Cores:         func() metrics.Cores { return metrics.Cores{Limit: .5, Quota: .25} },
 		ClockOffset:   func() time.Duration { return 1500 * time.Millisecond },
 		Group:         func() (int, int) { return 2, 3 },
@@ -52,6 +54,12 @@ func sources(t *testing.T) metrics.Sources {
 }
 
 const wantStates = `
+# HELP cvfeeder_budget_all_used_ratio Part of the limits of all streams together that is used, of that limit of which the most is: 1 if it is met. There is none without such limits.
+# TYPE cvfeeder_budget_all_used_ratio gauge
+cvfeeder_budget_all_used_ratio 0.5
+# HELP cvfeeder_budget_used_ratio Part of the limits of a stream itself that is used, of that limit of which the most is: 1 if it is met. Streams without limits have none.
+# TYPE cvfeeder_budget_used_ratio gauge
+cvfeeder_budget_used_ratio{stream="cam"} 0.25
 # HELP cvfeeder_gap_seconds_total Total length of the gaps, by reason.
 # TYPE cvfeeder_gap_seconds_total counter
 cvfeeder_gap_seconds_total{reason="dropped",stream="cam"} 1
@@ -152,6 +160,9 @@ var contract = map[string]string{
 	"cvfeeder_latency_seconds":          "histogram output",
 	"cvfeeder_stage_seconds":            "histogram stage",
 	"cvfeeder_getimages_requests_total": "counter code,stream",
+	"cvfeeder_budget_all_used_ratio":    "gauge ",
+	"cvfeeder_budget_used_ratio":        "gauge stream",
+	"cvfeeder_price_per_million_images": "gauge ",
 	"cvfeeder_images_asked_total":       "counter cause,stream",
 	"cvfeeder_images_paid_total":        "counter cause,stream",
 	"cvfeeder_images_requested_total":   "counter stream",

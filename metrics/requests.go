@@ -18,6 +18,8 @@ var alwaysCodes = []string{"OK", "ClientLimitExceededException"}
 type requests struct {
 	mu      sync.Mutex
 	streams map[string]*requested
+	// asked and came are the images of all streams, those included that are forgotten.
+	asked, came source.Bill
 }
 
 type requested struct {
@@ -44,6 +46,7 @@ func (r *requests) add(stream, code string, asked, came source.Bill) {
 	defer r.mu.Unlock()
 	s := r.of(stream)
 	s.asked, s.came = s.asked.Plus(asked), s.came.Plus(came)
+	r.asked, r.came = r.asked.Plus(asked), r.came.Plus(came)
 	s.codes[code]++
 }
 
@@ -75,6 +78,19 @@ func (r *requests) forget(stream string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.streams, stream)
+}
+
+// bill returns the images that a stream, or all for "", has asked for, and those that came.
+func (r *requests) bill(stream string) (asked, came source.Bill) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if stream == "" {
+		return r.asked, r.came
+	}
+	if s := r.streams[stream]; s != nil {
+		asked, came = s.asked, s.came
+	}
+	return asked, came
 }
 
 // read returns the images that each of the streams has asked for, and those that came, by

@@ -42,6 +42,21 @@ type streamFamily struct {
 
 // streamFamilies are the metrics that every stream has, in the order of their names.
 var streamFamilies = []streamFamily{
+	{
+		Family{
+			"cvfeeder_budget_used_ratio",
+			"Part of the limits of a stream itself that is used, of that limit of which the most is: 1 if it is met. Streams without limits have none.",
+			dto.MetricType_GAUGE,
+			[]string{"stream"},
+		},
+		func(s *snapshot, emit func(string, int, float64)) {
+			for i := range s.streams {
+				if s.streams[i].Limited {
+					emit("", i, s.streams[i].Used)
+				}
+			}
+		},
+	},
 	byReason("cvfeeder_gap_seconds_total", "Total length of the gaps, by reason.",
 		func(s *Stream, o source.Outcome) float64 { return s.GapTime[o].Seconds() }),
 	byReason("cvfeeder_gaps_total", "Gaps, by reason. A gap is a run of slots without a tensor that ended with the same outcome, which is its reason.",

@@ -49,11 +49,22 @@ func (d checker) check(c *Config) {
 	if name := c.Price.Currency; !currency.MatchString(name) {
 		d.Report("price.currency", "%q is not a currency; for example USD or CNY", name)
 	}
+	d.checkLimits(c.Limits, c.Price, "limits")
 	d.checkLink("http.runbook", c.HTTP.Runbook)
 	d.checkLink("http.grafana", c.HTTP.Grafana)
 	d.checkCluster(c)
 	d.checkStreams(c)
 	d.checkOutputs(c)
+}
+
+// checkLimits reports limits that cannot be kept.
+func (d checker) checkLimits(l Limits, p Price, path string) {
+	if l.MoneyPerMonth > 0 && p.PerMillionImages == 0 {
+		d.Report(path+".money_per_month", "images cost nothing, as price.per_million_images is 0; set the price, or use images_per_day")
+	}
+	if !l.Any() && l.Then == ThenSlow {
+		d.Report(path+".then", "there is no limit; set images_per_day or money_per_month, or remove it")
+	}
 }
 
 // checkLink reports what is no address of a page. The page would run a javascript: address.

@@ -25,6 +25,7 @@ func (d checker) checkStreams(c *Config) {
 		d.checkIdentity(s, c.AWS, path)
 		d.checkTimes(s, path)
 		d.checkPoll(s, path)
+		d.checkLimits(s.Limits, c.Price, path+".limits")
 		d.checkRequest(s.Request, path+".request")
 		d.checkReferences(s, c.Outputs, path+".outputs")
 		names[i] = s.Name

@@ -36,6 +36,15 @@ const (
 	PollRequest    Poll = "request"    // for requests only
 )
 
+// Then says what happens when a limit is met.
+type Then string
+
+// What happens when a limit is met.
+const (
+	ThenStop Then = "stop"
+	ThenSlow Then = "slow"
+)
+
 // Gaps says how gaps are announced.
 type Gaps string
 

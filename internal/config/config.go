@@ -59,8 +59,11 @@ type Config struct {
 	Log Log `yaml:"log"`
 	// Cluster is how replicas share the streams.
 	Cluster Cluster `yaml:"cluster"`
-	// Price is what the cost estimate of "cvfeeder check" is based on.
+	// Price is what images cost: for the estimate of "cvfeeder check", the status page and
+	// limits.
 	Price Price `yaml:"price"`
+	// Limits are what the images of all streams together may cost.
+	Limits Limits `yaml:"limits"`
 	// Streams are the cameras, at least one.
 	Streams []Stream `yaml:"streams" jsonschema:"required,minItems=1"`
 	// Outputs are the kinds of tensor, by name, at least one.
@@ -207,13 +210,29 @@ type Cluster struct {
 	Lease time.Duration `yaml:"lease"`
 }
 
-// Price is what the cost estimate of "cvfeeder check" is based on.
+// Price is what images cost.
 type Price struct {
 	// PerMillionImages is the price of a million images in your region.
 	PerMillionImages float64 `yaml:"per_million_images" jsonschema:"minimum=0"`
 	// Currency is the currency of the price, which is shown with each sum.
 	Currency string `yaml:"currency"`
 }
+
+// Limits are what images may cost. Those that are requested count, retries and overlap
+// included. From 80% of a limit on, the log, the status page and an alert say so.
+type Limits struct {
+	// ImagesPerDay is how many images may be requested in a day of UTC; 0 is no limit.
+	ImagesPerDay int `yaml:"images_per_day" jsonschema:"minimum=0,maximum=1000000000000"`
+	// MoneyPerMonth is what they may cost in a month of UTC, by the price; 0 is no limit.
+	MoneyPerMonth float64 `yaml:"money_per_month" jsonschema:"minimum=0"`
+	// Then is what happens when a limit is met: stop requests nothing until the next day or
+	// month; slow goes on at a tenth of the rate, or with one slot in ten seconds. Slots that
+	// are left out end as skipped.
+	Then Then `yaml:"then" jsonschema:"enum=stop,enum=slow"`
+}
+
+// Any tells whether there is a limit.
+func (l Limits) Any() bool { return l.ImagesPerDay > 0 || l.MoneyPerMonth > 0 }
 
 // Stream is one camera, or all those whose names share a prefix.
 type Stream struct {
@@ -242,6 +261,8 @@ type Stream struct {
 	// 07:00-19:00 Europe/Berlin" or "22:00-06:00, Sun 00:00-24:00"; empty is always. Requests
 	// for frames are answered at any time.
 	Active Hours `yaml:"active"`
+	// Limits are what the images of the stream may cost; with a prefix, those of each.
+	Limits Limits `yaml:"limits"`
 	// Selector is whose timestamps count: server (when the service received the media)
 	// or producer (the camera's own; its clock may be wrong).
 	Selector Selector `yaml:"selector" jsonschema:"enum=server,enum=producer"`

@@ -41,6 +41,7 @@ func defaults() *Config {
 		Log:      Log{Level: LevelInfo, Format: LogText},
 		Cluster:  Cluster{Lease: lease.DefaultDuration},
 		Price:    Price{PerMillionImages: 10, Currency: "USD"},
+		Limits:   Limits{Then: ThenStop},
 	}
 }
 
@@ -50,6 +51,7 @@ func (s *Stream) SetDefaults(func(string) string) {
 		Interval: source.MinInterval,
 		Poll:     PollAlways,
 		Linger:   10 * time.Second,
+		Limits:   Limits{Then: ThenStop},
 		Selector: SelectorServer,
 		Lag:      AutoDuration(poll.Auto),
 		Grace:    poll.DefaultGrace,

@@ -25,7 +25,10 @@ type cameras struct{ by sync.Map }
 
 // camera makes that of a stream.
 func (b *builder) camera(c config.Stream) *camera {
-	opts := ClientOptions(c, func(code string, asked, came source.Bill) { b.metrics.Requested(c.Name, code, asked, came) })
+	opts := ClientOptions(c, func(code string, asked, came source.Bill) {
+		b.purse.Spend(c.Name, asked.Sum())
+		b.metrics.Requested(c.Name, code, asked, came)
+	})
 	opts.Located = func(result string) {
 		b.metrics.EndpointLookup(result)
 		b.moved(c.Name, result)
@@ -57,11 +60,15 @@ func (c *cameras) excerpt(name string) (string, bool) {
 
 // lookBack returns a stream that reads a range of a camera's time, from one slot up to another,
 // beside the stream of that name: every interval, 0 for the camera's own. Its images are counted
-// under the cause. It has no cursor, and the camera's outputs and subjects.
+// under the cause. It has no cursor, and the camera's outputs and subjects. It is refused with a
+// [*budget.Error] if images may not cost more.
 func (p *parts) lookBack(name string, interval time.Duration, from, to source.Slot, why source.Cause) (pipeline.Stream, error) {
 	c := p.cameras.of(name)
 	if c == nil {
 		return pipeline.Stream{}, fmt.Errorf("%w stream %q", pipeline.ErrUnknown, name)
+	}
+	if err := c.builder.purse.Allow(name); err != nil {
+		return pipeline.Stream{}, err
 	}
 	if interval == 0 {
 		interval = c.config.Interval

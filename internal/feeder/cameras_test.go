@@ -51,7 +51,7 @@ func TestLookBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, m, out := &parts{}, metrics.New(metrics.Build{}), &publishtest.Memory{}
-	b := &builder{plan: plan, service: client, metrics: m, traces: startTraces(t.Context(), slog.New(slog.DiscardHandler)), claim: unclaimed, cameras: &p.cameras, forget: p.forget, moved: p.moves.located}
+	b := &builder{plan: plan, service: client, metrics: m, traces: startTraces(t.Context(), slog.New(slog.DiscardHandler)), claim: unclaimed, cameras: &p.cameras, purse: testPurse(t, cfg), forget: p.forget, moved: p.moves.located}
 	if _, err := b.named(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +96,16 @@ func TestLookBack(t *testing.T) {
 	if b := bill("cvfeeder_images_paid_total"); b.Sum() != made || b[source.ForBurst] != 75 {
 		t.Errorf("got %v, the service has handed out %d", b, made)
 	}
+}
+
+// testPurse returns the purse of a config.
+func testPurse(t *testing.T, cfg *config.Config) *purse {
+	t.Helper()
+	p, err := newPurse(cfg, time.Now, func() int { return 1 }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // billOf returns a metric by cause.

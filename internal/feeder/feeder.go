@@ -132,6 +132,12 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 		plan: plan, service: service, traces: traces, cores: cores.New(os.DirFS("/")), limit: limit, broker: b, metrics: m, outlet: out, log: f.Log,
 		histories: &observe.Histories{Now: service.Now}, rates: frames.NewRates(f.Config.Requests.Rate, f.Config.Requests.RatePerAsker),
 	}
+	if p.purse, err = newPurse(f.Config, service.Now, func() int {
+		members, _ := out.sharing.counts()
+		return members
+	}, f.Log); err != nil {
+		return errors.Join(err, closeListener(listener), out.close())
+	}
 	p.pipeline = f.pipeline(p, switches)
 	return f.run(ctx, p, listener, stop)
 }
@@ -172,6 +178,7 @@ type parts struct {
 	seen     atomic.Pointer[sighting]
 	rates    *frames.Rates // of requests for frames, however they come
 	cameras  cameras
+	purse    *purse
 	follower atomic.Pointer[follower] // nil while there is none
 }
 
@@ -245,6 +252,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 		requested: ondemand.New(ondemand.Options{ImagesPerDay: f.Config.Requests.ImagesPerDay}),
 		moved:     p.moves.located,
 		cameras:   &p.cameras,
+		purse:     p.purse,
 		forget:    p.forget,
 		interest:  interest{p.outlet.delivery, p.broker.troubles.unknownInterest},
 		spread:    func() time.Duration { return poll.SpreadOver(p.pipeline.Count()) },
@@ -256,6 +264,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	// The weight is no longer adjusted once ctx has ended: the replica then hands over its
 	// streams by setting its weight to zero, which a new weight would undo.
 	defer background(ctx, func(ctx context.Context) { p.outlet.sharing.weigh(ctx, p.pipeline, p.cores.Workers()) })()
+	defer background(side, p.purse.keep)()
 	defer background(side, p.answer)()
 	if f.Started != nil {
 		defer background(side, func(ctx context.Context) { f.Started(ctx, r) })()

@@ -64,9 +64,9 @@ outputs: {a: {}}`), feedertest.NoVariables)
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	known := &parts{}
+	known := &parts{purse: testPurse(t, cfg)}
 	d := newFollower(&builder{
-		plan: plan, service: client, metrics: metrics.New(metrics.Build{}), claim: unclaimed, cameras: &known.cameras, forget: known.forget,
+		plan: plan, service: client, metrics: metrics.New(metrics.Build{}), claim: unclaimed, cameras: &known.cameras, purse: known.purse, forget: known.forget,
 	}, changes{}, slog.New(slog.NewTextHandler(&log, nil)))
 	var running set
 	check := func(what string, want ...string) {
@@ -166,7 +166,7 @@ func TestPrefixesThatAreNotAnswered(t *testing.T) {
 		}
 		var log bytes.Buffer
 		m := metrics.New(metrics.Build{})
-		f := newFollower(&builder{plan: plan, service: service, metrics: m, claim: unclaimed, forget: func(string) {}}, changes{}, slog.New(slog.NewTextHandler(&log, nil)))
+		f := newFollower(&builder{plan: plan, service: service, metrics: m, purse: testPurse(t, cfg), claim: unclaimed, forget: func(string) {}}, changes{}, slog.New(slog.NewTextHandler(&log, nil)))
 		var running set
 		working.Go(func() { f.follow(ctx, &running) })
 		for _, step := range []struct {

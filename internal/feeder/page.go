@@ -18,7 +18,9 @@ import (
 // sources returns what the metrics read at each scrape.
 func (p *parts) sources() metrics.Sources {
 	s := metrics.Sources{
-		Streams:       func() []metrics.Stream { return metricsOf(p.pipeline.Streams()) },
+		Streams:       p.streams,
+		Budget:        p.purse.ofAll,
+		Price:         p.plan.Config.Price.PerMillionImages,
 		Connections:   p.broker.connections,
 		InflightBytes: p.pipeline.InflightBytes,
 		MatsOpen:      opencv.OpenMats,
@@ -34,6 +36,15 @@ func (p *parts) sources() metrics.Sources {
 		s.Group = p.outlet.sharing.counts
 	}
 	return s
+}
+
+// streams returns the states of streams as the metrics show them, with what they cost.
+func (p *parts) streams() []metrics.Stream {
+	all := metricsOf(p.pipeline.Streams())
+	for i := range all {
+		all[i].Used, all[i].Limited = p.purse.own(all[i].Name)
+	}
+	return all
 }
 
 // lacks returns what the process lacks in cores.
@@ -70,7 +81,8 @@ func (p *parts) handler(l net.Listener) http.Handler {
 		Health: p.watchdog.now, Busy: p.pipeline.Busy, Now: p.service.Now, At: p.service.At, ClockOffset: p.service.ClockOffset,
 		Picture: pictures.next, Frame: pictures.ofSlot,
 		FramePrice: status.FramePrice{Images: poll.FrameImages, Price: poll.FrameImages * cfg.Price.PerMillionImages / 1e6, Currency: cfg.Price.Currency},
-		Config:     p.cameras.excerpt, Links: status.Links{Runbook: cfg.HTTP.Runbook, Grafana: cfg.HTTP.Grafana},
+		Bill:       p.metrics.Bill, Month: p.purse.month, Price: cfg.Price.PerMillionImages / 1e6,
+		Config: p.cameras.excerpt, Links: status.Links{Runbook: cfg.HTTP.Runbook, Grafana: cfg.HTTP.Grafana},
 	})
 	return web.Handler(web.Options{
 		Metrics: p.metrics, Ready: p.watchdog.ready, Status: page,

@@ -22,6 +22,8 @@ type builder struct {
 	metrics *metrics.Metrics
 	traces  *traces
 	length  time.Duration // after which the streams end, unless 0
+	// purse is what images may cost.
+	purse *purse
 	// requested are the frames on request.
 	requested *ondemand.Frames
 	// claim makes sure that a stream can be delivered, before it starts.
@@ -108,7 +110,7 @@ func (b *builder) opener(c *camera, s pipeline.Stream) source.OpenFeed {
 	began := time.Now()
 	opts := b.poll(c, s)
 	opts.Wanted = b.interest.wanted(c.config, s, b.service.Now)
-	opts.Spend = b.requested.Spend
+	opts.Pace, opts.Spend = b.purse.paces(c.config), b.purse.spend(s.Name, b.requested.Spend)
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched

@@ -117,12 +117,13 @@ func (p *parts) snapshot() health.Snapshot {
 		Unfound: p.follower.Load().notFound(), Prefixes: p.follower.Load().prefixes(), Group: p.outlet.sharing.part(), ClockOffset: p.service.ClockOffset(), Cores: p.cores.Lack().Text(),
 	}
 	s.Down, s.Deaf = p.broker.down()
+	s.Budget = budgetOf(p.purse.UseOfAll())
 	seen := sighting{s.At, p.pipeline.Streams()}
 	p.seen.Store(&seen)
 	for _, st := range seen.states {
 		s.Streams = append(s.Streams, health.Stream{
 			Name: st.Name, Stats: st.Stats, Feed: st.Feed, Interval: st.Grid.Interval(), Grace: st.Grace, To: st.To,
-			Problem: st.Problem, Delivering: st.Delivering, InHand: st.InHand, Moved: p.moves.of(st.Name),
+			Problem: st.Problem, Delivering: st.Delivering, InHand: st.InHand, Moved: p.moves.of(st.Name), Budget: budgetOf(p.purse.Use(st.Name)),
 		})
 	}
 	return s
@@ -195,6 +196,7 @@ func (m *moves) located(stream, result string) {
 // all of their names would add up.
 func (p *parts) forget(stream string) {
 	p.cameras.by.Delete(stream)
+	p.purse.Forget(stream)
 	p.moves.at.Delete(stream)
 }
 

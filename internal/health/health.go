@@ -137,7 +137,23 @@ func (m *Machine) ofProcess(s Snapshot) []Reason {
 	is(s.Opened && !s.Stopping && s.Group.lacks(), NoOwner, s.Group.detail())
 	is(s.ClockOffset > clockOff, ClockAhead, "by "+Span(s.ClockOffset.Abs()))
 	is(s.ClockOffset < -clockOff, ClockBehind, "by "+Span(s.ClockOffset.Abs()))
+	if c := codeOfBudget(s.Budget); c != "" && len(s.Streams) > 0 {
+		is(true, c, s.Budget.Detail)
+	}
 	return all
+}
+
+// codeOfBudget returns what is so of a budget, "" if there is enough of it.
+func codeOfBudget(b Budget) Code {
+	switch {
+	case b.Spent && b.Slow:
+		return BudgetSlow
+	case b.Spent:
+		return BudgetSpent
+	case b.Low:
+		return BudgetLow
+	}
+	return ""
 }
 
 // none says that there is no stream.

@@ -205,6 +205,9 @@ func TestProcessReasons(t *testing.T) {
 		{InterestUnknown, true, 1, func(s *Snapshot) {
 			s.Troubles = []Trouble{{InterestUnknown, began.Add(29 * time.Second), "too old"}, {InterestUnknown, began.Add(20 * time.Second), "too old"}}
 		}},
+		{BudgetLow, true, 1, func(s *Snapshot) { s.Budget = Budget{Low: true} }},
+		{BudgetSlow, true, 1, func(s *Snapshot) { s.Budget = Budget{Spent: true, Slow: true} }},
+		{BudgetSpent, false, 1, func(s *Snapshot) { s.Budget = Budget{Spent: true} }},
 		{StoreLost, true, 1, func(s *Snapshot) { s.Lost = 1 }},
 		{"", true, 0, func(s *Snapshot) { s.Group = &Group{Streams: 5, Known: true} }}, // others run them
 	} {
@@ -759,5 +762,46 @@ func TestNoOwnerSaysWhy(t *testing.T) {
 	r.pass(time.Minute)
 	if lines := r.last.Lines(); len(lines) != 1 || !strings.HasSuffix(lines[0], "(1 of 2 do not run: maximum bytes exceeded)") {
 		t.Errorf("%q", lines)
+	}
+}
+
+// TestPace: a stream of which fewer slots are asked for, or none, does not stall, is not late,
+// and says why.
+func TestPace(t *testing.T) {
+	skips := ends(source.Skipped)
+	r := newRun(t, Any, 1)
+	r.pass(10 * time.Second)
+	r.is(true)
+	r.cams[0] = func(s *Stream) {
+		skips(s)
+		s.Feed.Pace, s.Budget = -1, Budget{Spent: true, Detail: "images_per_day is used up"}
+	}
+	r.pass(10 * time.Minute)
+	r.is(false, "cam-1 budget_spent")
+	if text := r.last.Streams["cam-1"].Reasons[0].Text(); !strings.Contains(text, "images_per_day is used up") {
+		t.Error(text)
+	}
+	r.cams[0] = func(s *Stream) {
+		flows(s)
+		s.Feed.Pace, s.Budget = 0, Budget{Low: true}
+	}
+	r.pass(10 * time.Second)
+	r.is(true, "cam-1 budget_low")
+	seconds := 0
+	r.cams[0] = func(s *Stream) { // a slot of 100 every 100 s, all at once
+		s.Feed.Pace, s.Budget = 100*time.Second, Budget{Spent: true, Slow: true}
+		s.Stats.Expected++
+		if s.Stats.Pending++; seconds%100 == 0 {
+			n := s.Stats.Pending
+			s.Stats.Ended[source.Skipped] += n - 1
+			s.Stats.Ended[source.Published]++
+			s.Stats.Cursor += source.Slot(1000 * n)
+			s.Stats.Newest, s.Stats.Pending = s.Stats.Cursor-1000, 0
+		}
+		seconds++
+	}
+	for range 30 {
+		r.pass(time.Minute)
+		r.is(true, "cam-1 budget_slow")
 	}
 }

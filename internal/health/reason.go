@@ -27,6 +27,10 @@ const (
 	ClockBehind   Code = "clock_behind"
 	// InterestUnknown: it cannot be found out whether anybody listens.
 	InterestUnknown Code = "interest_unknown"
+	// Budget codes: a limit of what images may cost is met, or nearly.
+	BudgetSpent Code = "budget_spent" // nothing is asked for
+	BudgetSlow  Code = "budget_slow"  // less is asked for
+	BudgetLow   Code = "budget_low"
 
 	Refused         Code = "refused"
 	StreamGone      Code = "stream_gone"
@@ -116,6 +120,9 @@ var rules = []rule{
 	{ClockAhead, OK, false, later, true, "", "the host's clock is ahead of that of Kinesis, by which frames are asked for: set it, for example with NTP"},
 	{ClockBehind, OK, false, later, true, "", "the host's clock is behind that of Kinesis, by which frames are asked for: set it, for example with NTP"},
 	{InterestUnknown, OK, false, soon, false, "it is not known who listens", "NATS does not tell whether anybody listens, so streams with poll: subscribed are read all the time, which costs images: check the permissions and the version of the server"},
+	{BudgetSpent, AtRest, true, 0, false, "", "images may not cost more, so nothing is asked of Kinesis until the limit begins anew, and slots end as skipped: raise limits, or replay what is missed"},
+	{BudgetSlow, OK, false, 0, false, "", "images may not cost more, so less is asked of Kinesis until the limit begins anew (limits.then: slow), and slots end as skipped: raise limits, or make interval longer"},
+	{BudgetLow, OK, false, 0, false, "", "more than 80% of what images may cost is used: raise limits, or make interval longer"},
 
 	{Refused, CannotBeRead, true, soon, false, "refused by AWS", "Kinesis refuses the credentials, or they lack a permission: check the credentials and their permissions"},
 	{StreamGone, CannotBeRead, true, soon, false, "no such stream", "Kinesis has no such stream, or it keeps no media: check its name, its region and its retention"},

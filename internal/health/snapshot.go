@@ -32,7 +32,9 @@ type Snapshot struct {
 	Cores string
 	// ClockOffset is how far the host's clock is ahead of that of the slots.
 	ClockOffset time.Duration
-	Streams     []Stream
+	// Budget is how much of the limits of all streams together is used.
+	Budget  Budget
+	Streams []Stream
 }
 
 // A Trouble is a failure to publish.
@@ -53,6 +55,15 @@ type Group struct {
 	Problem string
 }
 
+// A Budget is how much is used of what images may cost.
+type Budget struct {
+	// Spent says that a limit is met, and Slow that less is asked for then, not nothing. Low
+	// says that one will be met soon.
+	Spent, Slow, Low bool
+	// Detail says which, and until when.
+	Detail string
+}
+
 // A Stream is what is known of a stream.
 type Stream struct {
 	Name            string
@@ -70,4 +81,6 @@ type Stream struct {
 	InHand bool
 	// Moved is when its endpoint has last moved, zero for never.
 	Moved time.Time
+	// Budget is how much of the limits is used that it has, or all streams together.
+	Budget Budget
 }

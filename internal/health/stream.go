@@ -111,10 +111,13 @@ func (m *Machine) stream(s *Stream, all *Snapshot, cause []Reason) (StreamReport
 
 // window is how long a stream may stand still: as long as a missing slot is waited for,
 // and some more.
-func (s *Stream) window() time.Duration { return max(s.Grace, s.Feed.Wait) + patience + s.Interval }
+func (s *Stream) window() time.Duration { return max(s.Grace, s.Feed.Wait) + patience + s.step() }
 
 // calm is how long no slot of it must be lost until gaps are over.
-func (s *Stream) calm() time.Duration { return max(calm, 2*s.Interval) }
+func (s *Stream) calm() time.Duration { return max(calm, 2*s.step()) }
+
+// step is how far apart the slots are that are asked for at present.
+func (s *Stream) step() time.Duration { return max(s.Interval, s.Feed.Pace) }
 
 // observe takes note of what has happened since the snapshot before.
 func (mem *memory) observe(s *Stream, at time.Time) {
@@ -123,7 +126,7 @@ func (mem *memory) observe(s *Stream, at time.Time) {
 		mem.moved = at
 	}
 	mem.newest = min(mem.newest, st.Cursor)
-	if s.Feed.Resting { // when it is read again, it flows until it turns out that it does not
+	if s.Feed.Resting || s.Feed.Pace < 0 { // when it is read again, it flows until it turns out that it does not
 		mem.moved, mem.flowed, mem.heard, mem.newest, mem.dark = at, at, at, st.Cursor, tally{}
 	}
 	mem.held += min(at.Sub(mem.at), unseen)
@@ -137,7 +140,7 @@ func (mem *memory) observe(s *Stream, at time.Time) {
 	for _, o := range source.Outcomes() {
 		n := st.Ended[o] - mem.last.Ended[o]
 		switch {
-		case n == 0:
+		case n == 0, o == source.Skipped:
 		case !o.Lost(): // a frame came
 			mem.flowed, mem.newest, mem.held, mem.dark = at, st.Cursor, 0, tally{}
 			if o == source.Published {
@@ -164,7 +167,7 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 	}
 	standing := all.At.Sub(mem.moved) > s.window()
 	// What failed before the stream came to rest is not tried any more.
-	if s.Problem != nil && !s.Feed.Resting {
+	if s.Problem != nil && !s.Feed.Resting && s.Feed.Pace >= 0 {
 		code, detail := codeOf(s.Problem)
 		add(code, time.Time{}, detail)
 	}
@@ -172,9 +175,12 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 	case s.Feed.Resting && !all.Deaf:
 		add(Resting, time.Time{}, "")
 		return is
+	case s.Feed.Pace < 0 && !all.Deaf:
+		add(BudgetSpent, time.Time{}, s.Budget.Detail)
+		return is
 	case all.Deaf:
 		add(NATSAway, time.Time{}, "")
-	case has(cause, StreamFull) && all.At.Sub(mem.moved) > fullFor+s.Interval:
+	case has(cause, StreamFull) && all.At.Sub(mem.moved) > fullFor+s.step():
 		add(StreamFull, mem.moved, "")
 	case mem.held >= heldFor:
 		add(whyHeld(cause), all.At.Add(-mem.held), "")
@@ -184,7 +190,7 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 		if c != Stalled || s.Problem == nil {
 			add(c, mem.moved, "")
 		}
-	case s.Stats.Cursor.Time().Sub(mem.newest.Time()) >= max(darkFor, 3*s.Interval) && !mem.lost.IsZero():
+	case s.Stats.Cursor.Time().Sub(mem.newest.Time()) >= max(darkFor, 3*s.step()) && !mem.lost.IsZero():
 		add(codeOfOutcome(mem.as), mem.flowed, mem.lastFrame(s))
 	case !mem.lost.IsZero() && all.At.Sub(mem.lost) < s.calm():
 		add(Gaps, time.Time{}, mem.gaps.text())
@@ -199,8 +205,11 @@ func (mem *memory) reasons(s *Stream, all *Snapshot, cause []Reason) []Reason {
 	if !blocked && mem.flowed.IsZero() {
 		add(Starting, mem.first, "")
 	}
-	if !mem.flowed.IsZero() && mem.flowed.Sub(mem.heard) > unheardFor+2*s.Interval {
+	if !mem.flowed.IsZero() && mem.flowed.Sub(mem.heard) > unheardFor+2*s.step() {
 		add(NoListener, time.Time{}, "")
+	}
+	if c := codeOfBudget(s.Budget); c != "" && c != BudgetSpent { // which the feed has not seen yet
+		add(c, time.Time{}, s.Budget.Detail)
 	}
 	if !s.Moved.IsZero() && all.At.Sub(s.Moved) < movedFor {
 		add(EndpointMoved, s.Moved, "")
@@ -239,10 +248,10 @@ func has(all []Reason, c Code) bool {
 // behind. One that does not flow does neither; its media is overdue if no slot ends.
 func (mem *memory) pace(s *Stream, all *Snapshot) (Code, time.Duration) {
 	behind := all.Now.Add(-s.Feed.Trail).Sub(s.Stats.Cursor.Time())
-	late := behind > s.Feed.Lag+s.Grace+s.Interval+slack
+	late := behind > s.Feed.Lag+s.Grace+s.step()+slack
 	// Not if frames that have come wait for something else.
 	waits := s.InHand || s.Feed.HeldBytes > 0
-	still := late && !waits && all.At.Sub(mem.moved) > s.Feed.Lag+s.Interval+slack
+	still := late && !waits && all.At.Sub(mem.moved) > s.Feed.Lag+s.step()+slack
 	if !late || still || all.At.Sub(mem.flowed) > compare {
 		mem.marked, mem.fell = time.Time{}, false
 	}

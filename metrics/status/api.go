@@ -69,6 +69,7 @@ type totals struct {
 	Expected uint64               `json:"expected"`
 	Pending  uint64               `json:"pending"`
 	Outcomes map[string]uint64    `json:"outcomes"`
+	Images   *bill                `json:"images,omitempty"`
 }
 
 // A row is the state of one stream. What comes after Overlap is left out of the rows that
@@ -95,6 +96,7 @@ type row struct {
 	Expected  *uint64           `json:"expected,omitempty"`
 	Pending   *uint64           `json:"pending,omitempty"`
 	Outcomes  map[string]uint64 `json:"outcomes,omitempty"`
+	Images    *bill             `json:"images,omitempty"`
 	Outputs   []Output          `json:"outputs,omitzero"`
 	Timeline  *timeline         `json:"timeline,omitempty"`
 	Latencies *points           `json:"latencies,omitempty"`
@@ -143,7 +145,7 @@ func (h *handler) overview(x *index, now time.Time) overview {
 	if o.Links = h.opts.Links; h.opts.Frame != nil {
 		o.FrameRequest = &h.opts.FramePrice
 	}
-	o.NATS = h.broker()
+	o.NATS, o.Totals.Images = h.broker(), h.bill("")
 	return o
 }
 
@@ -198,6 +200,7 @@ func (h *handler) full(e *entry, now time.Time) row {
 	r.Latency, r.Lost, r.Gaps = round(recent.latest), recent.lost, []gap{}
 	r.Timeline = &timeline{recent.from.String(), cellTime.Seconds(), recent.cells}
 	r.Latencies = &points{recent.from.String(), perLatency * cellTime.Seconds(), recent.latency}
+	r.Images = h.bill(e.Name)
 	if e.Outputs != nil {
 		r.Outputs = append(r.Outputs, e.Outputs()...)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/metrics"
+	"github.com/cvfeeder/cvfeeder/source"
 )
 
 // testOptions are those of a page with four streams, one of which has not started.
@@ -52,8 +53,15 @@ func testOptions(t *testing.T) Options {
 			return pictureOf(ctx, r)
 		},
 		FramePrice: FramePrice{Images: 2, Price: 0.00002, Currency: "USD"},
-		Links:      Links{Runbook: "https://runbook.example/", Grafana: "https://grafana.example/{stream}"},
-		Config:     func(stream string) (string, bool) { return "streams:\n- name: " + stream + "\n", stream == "cam-1" },
+		Bill: func(stream string) (asked, came source.Bill) {
+			if stream == "cam-1" {
+				return asked, came
+			}
+			return source.Bill{source.ForLive: 80, source.ForOverlap: 20}, source.Bill{source.ForLive: 79}
+		},
+		Price:  0.00001,
+		Links:  Links{Runbook: "https://runbook.example/", Grafana: "https://grafana.example/{stream}"},
+		Config: func(stream string) (string, bool) { return "streams:\n- name: " + stream + "\n", stream == "cam-1" },
 	}
 }
 
@@ -185,6 +193,7 @@ const wantStream = `{
  "outputs": [{"output": "detector", "subject": "cvf.t.cam-2.detector"}],
  "timeline": {"from": "2026-01-02T02:54:15.000Z", "cell_seconds": 5, "cells": "CELLS"},
  "latencies": {"from": "2026-01-02T02:54:15.000Z", "every_seconds": 10, "seconds": [POINTS]},
+ "images": {"asked": {"live": 80, "overlap": 20}, "paid": {"live": 79}, "cost": 0.001, "month": 100, "month_cost": 0.001, "currency": "USD"},
  "gaps": [{"from": "2026-01-02T03:04:07.000Z", "to": "2026-01-02T03:04:08.000Z", "slots": 2, "reason": "no_media"}],
  "slots": {"from": "2026-01-02T03:04:05.000Z", "cell_seconds": 1, "cells": "PPNNPP"}
 }`

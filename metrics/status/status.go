@@ -62,6 +62,13 @@ type Options struct {
 	Frame func(ctx context.Context, from string, r PictureRequest) (Picture, error)
 	// FramePrice is what such a frame costs, where Frame is set.
 	FramePrice FramePrice
+	// Bill returns the images that were asked for since the start, and those that came: of a
+	// stream, or of all for "". Default: it is not known.
+	Bill func(stream string) (asked, came source.Bill)
+	// Month returns the images that were asked for since the month began. Default: as Bill.
+	Month func(stream string) int64
+	// Price is what an image costs, in the currency of FramePrice.
+	Price float64
 	// Config returns what the config file says of a stream, false where that is not known.
 	// Default: it is not.
 	Config func(stream string) (string, bool)

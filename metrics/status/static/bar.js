@@ -1,6 +1,6 @@
 // What is said of the whole process: the facts in the header, and the bar that says what is
 // wrong with it before anything else.
-import { clock, count, make, set, span, states } from "./words.js";
+import { billText, clock, count, make, money, set, span, states } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const published = []; // [time, slots], for the rate
@@ -17,6 +17,11 @@ export function showHeader(all) {
   const { published: done = 0, unwatched = 0, unchanged = 0, skipped = 0, ...lost } = all.totals.outcomes;
   const sum = Object.values(lost).reduce((a, b) => a + b, 0);
   set($("lost"), sum ? `${count(sum)} of ${count(sum + done + unwatched + unchanged + skipped)}` : "none");
+  const bill = all.totals.images;
+  if (bill) {
+    set($("images"), `${count(bill.month)} · ${money(bill.month_cost, bill.currency)}`);
+    $("images").title = `since the start: ${billText(bill)}`;
+  }
   const now = Date.parse(all.time) / 1000;
   if (published.length && done < published.at(-1)[1]) published.length = 0; // restarted
   published.push([now, done]);

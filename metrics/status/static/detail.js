@@ -1,5 +1,5 @@
 // The stream that is open: its pictures, slots, gaps, facts, and where there is more of it.
-import { clock, count, make, outcomes, reason, set, span } from "./words.js";
+import { billText, clock, count, make, outcomes, reason, set, span } from "./words.js";
 import { svg } from "./draw.js";
 import { runbookLink } from "./bar.js";
 import { Compare } from "./compare.js";
@@ -177,6 +177,7 @@ export class Detail {
       ["cursor", clock(s.cursor, 3)],
       ["slots", `${count(s.expected)} expected, ${count(s.pending)} pending`],
       ...Object.entries(s.outcomes).filter(([, n]) => n).map(([o, n]) => [reason(o), count(n)]),
+      ...(s.images ? [["images", billText(s.images)]] : []),
       ...s.outputs.map((o) => [o.output, `${o.subject} (${o.spec})`]),
     ];
     const off = s.producer_offset_seconds;

@@ -35,6 +35,16 @@ export const reason = (name) => Object.values(outcomes).find(([n]) => n === name
 
 export const count = (n) => n.toLocaleString("en");
 
+// money says an amount: with cents, or with as many digits as it takes for less.
+export const money = (n, currency) => `${n >= 1 || n === 0 ? n.toFixed(2) : n.toPrecision(2)} ${currency}`;
+
+// billText says what images cost, and what they were asked for.
+export function billText(b) {
+  const sum = (by) => Object.values(by).reduce((x, y) => x + y, 0);
+  const causes = Object.entries(b.asked).map(([cause, n]) => `${cause} ${count(n)}`).join(", ");
+  return `${count(sum(b.asked))} asked for${causes && ` (${causes})`}, ${count(sum(b.paid))} came, at most ${money(b.cost, b.currency)}`;
+}
+
 // Seconds as people write them: 4.2 s, 3 min, 2.5 h, 4 days.
 export function span(s) {
   if (s < 9.95) return `${Math.max(s, 0).toFixed(1)} s`;
