@@ -177,7 +177,24 @@ func (c *checker) tryStream(ctx context.Context, s config.Stream, picture bool) 
 	if errors.Is(err, source.ErrRefused) {
 		r.notes = append(r.notes, "the optional permission kinesisvideo:ListFragments is missing: without it, more images are requested")
 	}
+	if warm, err := stream.Warm(ctx); err == nil && warm {
+		r.text += ", WARM"
+		r.notes = append(r.notes, warmNote(retention))
+	}
 	return r
+}
+
+// warmFor is how long AWS charges for media in the warm tier, at least.
+const warmFor = 30 * 24 * time.Hour
+
+// warmNote says what the warm tier costs besides the images, by the developer guide of Kinesis
+// Video Streams ("Tiered Storage").
+func warmNote(retention time.Duration) string {
+	note := "the media is stored in the WARM tier: AWS charges its ingestion by 1000 fragments, so longer fragments cost less, and its storage for 30 days at least"
+	if retention < warmFor {
+		note += fmt.Sprintf("; with a retention of %v, days are paid in which it is gone: use at least %v, or the HOT tier", retention, warmFor)
+	}
+	return note
 }
 
 // beyondRetention returns notes on settings that ask for older media than the stream

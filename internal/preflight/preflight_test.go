@@ -35,6 +35,9 @@ outputs:
 `
 
 // runCheck runs "check --connect".
+// warmSeed makes the streams of the fake those of the warm tier.
+const warmSeed = 30
+
 func runCheck(t *testing.T, fake kinesistest.Options, nats, reader string) (string, error) {
 	t.Helper()
 	return runCheckOf(t, checkConfig, fake, nats, reader)
@@ -45,7 +48,7 @@ func runCheckOf(t *testing.T, file string, fake kinesistest.Options, nats, reade
 	t.Setenv("AWS_ACCESS_KEY_ID", kinesistest.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", kinesistest.SecretKey)
 	fake.Scene = feedertest.Grey{}
-	fake.Streams = []kinesistest.Stream{{Name: "cam-1"}, {Name: "dark", Since: time.Now().Add(time.Hour)}}
+	fake.Streams = []kinesistest.Stream{{Name: "cam-1", Warm: fake.Seed == warmSeed}, {Name: "dark", Since: time.Now().Add(time.Hour)}}
 	srv, err := kinesistest.New(fake)
 	if err != nil {
 		t.Fatal(err)
@@ -124,6 +127,18 @@ func TestCheckAWS(t *testing.T) {
 	}
 	out, err := runCheck(t, kinesistest.Options{Faults: kinesistest.Faults{DenyListFragments: true}}, nats.ClientURL(), "")
 	wantCheck(t, out, err, 0, "the optional permission kinesisvideo:ListFragments is missing")
+	if strings.Contains(out, "WARM") {
+		t.Error(out)
+	}
+	out, err = runCheck(t, kinesistest.Options{Seed: warmSeed}, nats.ClientURL(), "")
+	wantCheck(t, out, err, 0, "WARM", "AWS charges its ingestion by 1000 fragments", "with a retention of 24h0m0s, days are paid in which it is gone")
+	out, err = runCheck(t, kinesistest.Options{Seed: warmSeed, Intercept: func(r kinesistest.Request) *kinesistest.ErrorResponse {
+		if r.Operation == "DescribeStreamStorageConfiguration" {
+			return kinesistest.NotAuthorized("kinesisvideo:" + r.Operation)
+		}
+		return nil
+	}}, nats.ClientURL(), "")
+	wantCheck(t, out, err, 0, "pictures: jpeg")
 	out, err = runCheck(t, kinesistest.Options{Faults: kinesistest.Faults{Skew: -40 * time.Second}}, nats.ClientURL(), "")
 	wantCheck(t, out, err, 0, "the host's clock differs by 40s from the service's", "pictures: jpeg")
 }

@@ -97,6 +97,19 @@ func (c *Client) ListPage(ctx context.Context, prefix string, most int) (names i
 
 var errNoImages = errors.New("GetImages answers without Images")
 
+// Warm tells whether the stream's media is stored in the warm tier, for which other prices hold. It
+// takes the permission kinesisvideo:DescribeStreamStorageConfiguration.
+func (s *Stream) Warm(ctx context.Context) (bool, error) {
+	out, err := s.service().control.DescribeStreamStorageConfiguration(ctx, &kinesisvideo.DescribeStreamStorageConfigurationInput{
+		StreamName: s.name(), StreamARN: s.arn(),
+	})
+	if err != nil {
+		return false, s.explain(err)
+	}
+	tier := out.StreamStorageConfiguration
+	return tier != nil && tier.DefaultStorageTier == types.DefaultStorageTierWarm, nil
+}
+
 // Label returns what the service answered instead of what it was asked for: its error code
 // if that is a known one, such as ResourceNotFoundException, or else "HTTP" and the status;
 // "error" if there was no answer. So it has nothing of the account in it.

@@ -82,6 +82,30 @@ func (s *Server) describeStream(c *call) (answer, error) {
 	return answerJSON(map[string]streamInfo{"StreamInfo": st.info(c.record.Time)}), nil
 }
 
+// describeStorage answers DescribeStreamStorageConfiguration.
+func (s *Server) describeStorage(c *call) (answer, error) {
+	st, err := s.stream(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.admit(c, 1); err != nil {
+		return nil, err
+	}
+	tier := "HOT"
+	if st.Warm {
+		tier = "WARM"
+	}
+	return answerJSON(storageInfo{st.Name, st.arn(c.record.Time), storageTier{tier}}), nil
+}
+
+type storageInfo struct {
+	StreamName                 string
+	StreamARN                  string
+	StreamStorageConfiguration storageTier
+}
+
+type storageTier struct{ DefaultStorageTier string }
+
 // apiNames are those of GetDataEndpoint.
 var apiNames = []string{
 	"PUT_MEDIA", "GET_MEDIA", "LIST_FRAGMENTS", "GET_MEDIA_FOR_FRAGMENT_LIST",

@@ -107,6 +107,8 @@ type Stream struct {
 	Retention time.Duration
 	// Since is when the first media came. Default: longer ago than the retention.
 	Since time.Time
+	// Warm says that the media is stored in the warm tier.
+	Warm bool
 	// Outages are the times without media: a fragment that touches one does not exist.
 	Outages []Interval
 	// Clock are the instants at which the camera's clock is set. Before the first one, it

@@ -168,6 +168,8 @@ func (s *Server) operation(c *call) (do func(*call) (answer, error), name string
 		return s.listStreams, "ListStreams"
 	case path == "/describeStream":
 		return s.describeStream, "DescribeStream"
+	case path == "/describeStreamStorageConfiguration":
+		return s.describeStorage, "DescribeStreamStorageConfiguration"
 	case path == "/getDataEndpoint":
 		return s.getDataEndpoint, "GetDataEndpoint"
 	}
