@@ -94,6 +94,25 @@ static void pair(cvf_huffman_table *t) {
 	}
 }
 
+// Adds up the codes that fit into each entry's bits, for skip_ac.
+static void make_skips(cvf_huffman_table *t) {
+	for (int i = 0; i < 1 << CVF_LOOK; i++) {
+		unsigned length = 0, steps = 0, end = 0;
+		while (!end) {
+			cvf_huffman_entry e = t->look[i << length & ((1 << CVF_LOOK) - 1)];
+			if (length_of(e) == 0 || length + first_of(e) > CVF_LOOK) break;
+			if (step_of(e) < END_OF_BLOCK && steps + step_of(e) >= 63) break;
+			length += first_of(e);
+			if (step_of(e) == END_OF_BLOCK)
+				end = 1;
+			else
+				steps += step_of(e);
+		}
+		if (length == 0) steps = 63; // ends the loop of skip_ac
+		t->skip[i] = (cvf_huffman_skip)(length | (end ? steps + END_OF_BLOCK : steps) << 8);
+	}
+}
+
 // libjpeg has checked that the table is a sound one, when the scan began.
 static void make_table(cvf_huffman_table *t, const JHUFF_TBL *from, int ac) {
 	t->ac = ac;
@@ -251,6 +270,38 @@ alone:
 	}
 }
 
+// Reads the AC coefficients of a block, as decode_ac does, and keeps none.
+static inline INLINE void skip_ac(j_decompress_ptr info, const cvf_huffman_table *t, reader *r) {
+	unsigned k = 0;
+	for (;;) {
+		for (int i = 0; i < AT_ONCE; i++) {
+			unsigned e = t->skip[r->bits >> (64 - CVF_LOOK)], next = k + (e >> 8);
+			// One branch for all ends, because the processor cannot foretell them.
+			if (next >= 63) {
+				// The codes behind the block's last coefficient are those of the next block.
+				if (LIKELY(e >> 8 >= END_OF_BLOCK && next < END_OF_BLOCK + 63)) {
+					drop(r, e & 255);
+					return;
+				}
+				refill(info, r);
+				cvf_huffman_entry one = t->look[r->bits >> (64 - CVF_LOOK)];
+				int value;
+				if (length_of(one)) {
+					drop(r, first_of(one));
+					k += step_of(one);
+				} else {
+					k += longer(info, t, r, &value);
+				}
+				if (k >= 63) return;
+				break;
+			}
+			drop(r, e & 255);
+			k = next;
+		}
+		refill(info, r);
+	}
+}
+
 // The whole bytes that were read and not used.
 static int bytes_left(const cvf_huffman *h) { return (h->count - h->made_up) / 8; }
 
@@ -306,6 +357,51 @@ CLONES static boolean decode_mcu(j_decompress_ptr info, JBLOCKROW *blocks) {
 	return TRUE;
 }
 
+// Writes the means of one MCU's blocks of the first component. x and y are those of its
+// first block.
+static inline INLINE void luma_mcu(j_decompress_ptr info, cvf_huffman *h, reader *r, int factor, uint8_t *dst, int x,
+                                   int y, int w, int rows) {
+	int last = x + (info->comps_in_scan > 1 ? info->cur_comp_info[0]->h_samp_factor : 1), bx = x;
+	for (int i = 0; i < info->blocks_in_MCU; i++) {
+		int c = info->MCU_membership[i];
+		h->dc[c] += decode_dc(info, h->dc_table[c], r);
+		skip_ac(info, h->ac_table[c], r);
+		if (c > 0) continue;
+		if (bx == last) bx = x, y++;
+		int at = bx++;
+		if (at >= w || y >= rows) continue; // it fills up the MCU beyond the edge
+		// As in libjpeg's jpeg_idct_1x1, what is beyond the range included.
+		const JSAMPLE *range = info->sample_range_limit + CENTERJSAMPLE;
+		dst[y * w + at] = range[(((JCOEF)h->dc[0] * factor + 4) >> 3) & (MAXJSAMPLE * 4 + 3)];
+	}
+}
+
+CLONES void cvf_huffman_luma(j_decompress_ptr info, uint8_t *dst, int w, int rows) {
+	cvf_huffman *h = info->client_data;
+	const jpeg_component_info *first = info->cur_comp_info[0];
+	int across = info->comps_in_scan > 1 ? first->h_samp_factor : 1;
+	int down = info->comps_in_scan > 1 ? first->v_samp_factor : 1;
+	for (int c = 0; c < info->comps_in_scan; c++) make_skips(&h->tables[1][info->cur_comp_info[c]->ac_tbl_no]);
+	struct jpeg_source_mgr *src = info->src;
+	for (int y = 0; y < (int)info->MCU_rows_in_scan; y++) {
+		for (int x = 0; x < (int)info->MCUs_per_row; x++) {
+			if (info->restart_interval) {
+				if (h->restart == 0) restart(info, h);
+				h->restart--;
+			}
+			const uint8_t *at = src->next_input_byte;
+			reader r = {h->bits, h->count, at, info->unread_marker ? at : at + src->bytes_in_buffer};
+			luma_mcu(info, h, &r, (MULTIPLIER)first->quant_table->quantval[0], dst, x * across, y * down, w, rows);
+			if (UNLIKELY(r.count < h->made_up)) give_up(info);
+			h->bits = r.bits;
+			h->count = r.count;
+			src->next_input_byte = r.at;
+			src->bytes_in_buffer -= r.at - at;
+		}
+	}
+	if (bytes_left(h) || next_marker(info) != JPEG_EOI) give_up(info);
+}
+
 int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
 	return !info->progressive_mode && !info->arith_code && info->data_precision == 8 &&
 	       info->comps_in_scan == info->num_components;
@@ -343,6 +439,8 @@ int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
 void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h, const cvf_internals *internals) {
 	(void)info, (void)h, (void)internals;
 }
+
+void cvf_huffman_luma(j_decompress_ptr info, uint8_t *dst, int w, int h) { (void)info, (void)dst, (void)w, (void)h; }
 
 void cvf_huffman_end(j_decompress_ptr info) { (void)info; }
 

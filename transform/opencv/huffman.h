@@ -30,8 +30,17 @@
 //	16  value of the second; the same value again where there is only one
 typedef uint64_t cvf_huffman_entry;
 
+// The answer to the next bits where the coefficients themselves are not needed: how many
+// bits the codes and values that fit take, and the steps over all their coefficients. From
+// the lowest bits on:
+//
+//	 8  length of the codes and values; 0 where not even one fits
+//	 8  sum of the steps, with that of an end of block; 63 where not even one fits
+typedef uint16_t cvf_huffman_skip;
+
 typedef struct {
 	cvf_huffman_entry look[1 << CVF_LOOK];
+	cvf_huffman_skip skip[1 << CVF_LOOK]; // set for cvf_huffman_luma alone
 	int32_t last[17];   // the last code of each length, -1 where there is none
 	int32_t offset[17]; // from a code to its place among the symbols
 	uint8_t symbols[256];
@@ -57,6 +66,12 @@ int cvf_huffman_suits(const struct jpeg_decompress_struct *info);
 // jpeg_start_decompress and the first row, with all of the data in libjpeg's hands,
 // and takes info->client_data.
 void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h, const cvf_internals *internals);
+
+// cvf_huffman_luma reads the whole picture in place of libjpeg, after cvf_huffman_start and
+// instead of the rows. It writes the mean of each block of the first component to dst, as
+// libjpeg's decode at 1/8 would, and skips all else. The first component has to have the
+// most samples. The picture has w blocks in a row, and h rows of blocks.
+void cvf_huffman_luma(j_decompress_ptr info, uint8_t *dst, int w, int h);
 
 // cvf_huffman_end checks, after the last row, that the scan's data has ended, too.
 void cvf_huffman_end(j_decompress_ptr info);

@@ -49,13 +49,18 @@ func (w *Worker) runJPEG(job *jpegJob, data []byte) error {
 	if err := w.scratch.reserve(int(C.cvf_jpeg_scratch(job))); err != nil {
 		return err
 	}
-	job.seconds = C.double(w.patience.Seconds() * max(1, float64(job.w*job.h)/(defaultMaxWidth*defaultMaxHeight)))
+	job.seconds = w.seconds(image.Pt(int(job.w), int(job.h)))
 	var message jpegMessage
 	failed := C.cvf_jpeg_decode(job, (*C.uint8_t)(&data[0]), C.size_t(len(data)), w.scratch.p, &message[0]) != 0
 	if failed {
 		return jpegFailure(&message, data)
 	}
 	return nil
+}
+
+// seconds returns how much processor time a picture may take.
+func (w *Worker) seconds(size image.Point) C.double {
+	return C.double(w.patience.Seconds() * max(1, float64(size.X*size.Y)/(defaultMaxWidth*defaultMaxHeight)))
 }
 
 // jpegFailure returns the error for data that libjpeg refuses with a message.

@@ -40,8 +40,9 @@ type Worker struct {
 	frame   source.Frame // without its data
 	picture picture
 
-	pixels, cmyk, gray, resized, scratch, table memory
-	png                                         []byte
+	pixels, cmyk, gray, resized, scratch, table, luma memory
+	png                                               []byte
+	lumaOwn                                           bool // the last luma was read without libjpeg
 }
 
 // A picture is a decoded frame.
@@ -145,7 +146,7 @@ func (w *Worker) Rest() {
 }
 
 func (w *Worker) memories() []*memory {
-	return []*memory{&w.table, &w.pixels, &w.resized, &w.scratch, &w.gray, &w.cmyk}
+	return []*memory{&w.table, &w.pixels, &w.resized, &w.scratch, &w.gray, &w.cmyk, &w.luma}
 }
 
 // Close frees the worker's memory. Tensors stay valid. A second call does nothing.

@@ -1,0 +1,30 @@
+#ifndef CVF_LUMA_H
+#define CVF_LUMA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "internals.h"
+#include "session.h"
+
+// A JPEG whose brightness is wanted at an eighth of its size: of each block of 8x8 pixels
+// only the mean, which is its DC coefficient.
+typedef struct {
+	int w, h;                // blocks: the picture's size / 8, rounded up
+	double seconds;          // of processor time that it may take; 0 for any
+	cvf_internals internals; // all zero: libjpeg is used by its public functions alone
+	int used;                // set to whether the internals have read the picture
+	uint8_t *dst;            // for w x h means
+} cvf_luma_job;
+
+// cvf_luma_scratch returns how many bytes of scratch memory cvf_luma_read needs.
+size_t cvf_luma_scratch(void);
+
+// cvf_luma_read reads the means. It returns 0; or 1 after an error, with its message: the
+// data is at fault, or the picture is of another kind than YCbCr and gray.
+//
+// Where job->internals are set, they are tried first, and have the same means. Of a
+// picture that they do not know, and of broken data, libjpeg decides.
+int cvf_luma_read(cvf_luma_job *job, const uint8_t *data, size_t size, void *scratch, char message[CVF_MESSAGE]);
+
+#endif
