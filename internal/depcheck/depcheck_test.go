@@ -37,6 +37,7 @@ var layers = map[string][]string{
 	"source/kinesis":    {"source", "source/poll"},
 	"transform":         {"source"},
 	"transform/opencv":  {"source", "transform"},
+	"transform/gate":    {},
 	"publish":           {"source", "transform"},
 	"publish/tensor":    {"source", "transform", "publish"},
 	"metrics":           {"source", "transform", "publish", "internal/health"},
@@ -70,7 +71,7 @@ var layers = map[string][]string{
 
 // pure are the packages that import nothing but the standard library and the
 // module.
-var pure = []string{"internal/pacing", "internal/sanitize", "internal/health", "source", "source/poll", "transform", "publish", "publish/tensor"}
+var pure = []string{"internal/pacing", "internal/sanitize", "internal/health", "source", "source/poll", "transform", "transform/gate", "publish", "publish/tensor"}
 
 // owners are the only importers of a dependency, with the packages below them.
 var owners = map[string][]string{
