@@ -23,6 +23,7 @@ const (
 	HeaderNormalized = "Cvf-Normalized" // "false" if the consumer must normalize; absent otherwise
 	HeaderSpec       = "Cvf-Spec"       // the output's fingerprint
 	HeaderLate       = "Cvf-Late"       // "true" if the slot had been announced as a gap before; absent otherwise
+	HeaderSince      = "Cvf-Since"      // 2026-01-02T03:04:01.200Z, the slot that passed the output's gate before; absent without a gate
 	HeaderMsgID      = "Nats-Msg-Id"    // see MessageID
 
 	// The W3C trace context, if the frame is traced: 00-<trace id>-<span id>-01. It says

@@ -87,6 +87,16 @@ func (g Geometry) Visible() image.Rectangle {
 	return image.Rectangle{Max: g.Size}.Sub(g.Offset).Intersect(image.Rectangle{Max: g.Resized})
 }
 
+// Shown returns the part of the picture that is in the tensor, in its pixels, rounded outward.
+func (g Geometry) Shown() image.Rectangle {
+	v, from := g.Visible(), g.Region.Size()
+	down := func(v, from, to int) int { return v * from / to }
+	up := func(v, from, to int) int { return (v*from + to - 1) / to }
+	return image.Rect(
+		down(v.Min.X, from.X, g.Resized.X), down(v.Min.Y, from.Y, g.Resized.Y),
+		up(v.Max.X, from.X, g.Resized.X), up(v.Max.Y, from.Y, g.Resized.Y)).Add(g.Region.Min)
+}
+
 // Scaled returns the geometry for a decoder that delivers the picture scaled by
 // num/denom, with its size rounded up, as libjpeg does. Region is then in the pixels
 // of the scaled picture, rounded outward. Source, and the points that the affine returns,

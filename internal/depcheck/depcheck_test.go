@@ -46,7 +46,7 @@ var layers = map[string][]string{
 	"internal/health": {"source"},
 
 	// The pipeline knows the contracts, and nothing of polling or of a broker.
-	"internal/pipeline": {"source", "transform", "publish"},
+	"internal/pipeline": {"source", "transform", "transform/gate", "publish"},
 
 	"publish/consume":        {"publish", "publish/tensor", "publish/nats/dial"},
 	"publish/nats/dial":      {"publish"},

@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"errors"
+	"image"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -38,6 +39,10 @@ func (w *someDecode) Decode(f source.Frame, _ []*transform.Output) error {
 func (w *someDecode) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	time.Sleep(time.Microsecond) // so that it took some time
 	return &transform.Tensor{Stream: w.frame.Stream, Slot: w.frame.Slot, Output: o, Shape: []int{1, 1, 1, 2}, Data: []byte("xx")}, nil
+}
+
+func (*someDecode) Luma(source.Frame) (*image.Gray, image.Point, error) {
+	return nil, image.Point{}, errors.New("no gates")
 }
 
 func (*someDecode) Rest()  {}

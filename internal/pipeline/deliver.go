@@ -41,8 +41,10 @@ func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome sourc
 	switch err := j.result.err; {
 	case errors.Is(err, errStale) || err == nil && j.stale(p.opts.Now()):
 		outcome = source.Stale
+		j.lostAll()
 	case err != nil:
 		outcome = source.Undecodable
+		j.lostAll()
 		s.health.lose(err)
 	default:
 		if outcome, err = p.publishAll(ctx, s, j); err != nil {
@@ -58,11 +60,17 @@ func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome sourc
 }
 
 // publishAll delivers the tensors of a slot. The outcome is pending where ctx ended first,
-// and unwatched where nobody listens to any of them.
+// unchanged where the gates have held back all that somebody listens to, and unwatched where
+// nobody listens to any of them.
 func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Outcome, error) {
 	outcome := source.Unwatched
+	for i := range j.routes {
+		if j.gated.holds(i) {
+			outcome = source.Unchanged
+		}
+	}
 	for i, t := range j.result.tensors {
-		if t == nil {
+		if t == nil || j.gated.holds(i) { // or it is only looked at
 			continue
 		}
 		m := publish.NewMessage(j.routes[i].Subject, t)
@@ -71,6 +79,9 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 		} else if s.Freshness > 0 {
 			m.Expires = time.Now().Add(t.Slot.Add(s.Freshness).Time().Sub(p.opts.Now().Add(-j.frame.Trail)))
 		}
+		if since := j.gated.sinceOf(i); since > 0 {
+			m.Header[publish.HeaderSince] = []string{since.String()}
+		}
 		if s.mark != nil {
 			m = s.mark(m)
 		}
@@ -78,6 +89,9 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 		begin := time.Now()
 		err := s.delivery.Publish(ctx, m)
 		j.seen.published(t.Output.Name, m, time.Since(begin), err)
+		if err != nil {
+			j.gated.lost(i)
+		}
 		switch {
 		case err == nil && outcome != source.Dropped:
 			outcome = source.Published

@@ -52,6 +52,17 @@ func (w *worker) Decode(f source.Frame, _ []*transform.Output) error {
 	return nil
 }
 
+func (w *worker) Luma(f source.Frame) (*image.Gray, image.Point, error) {
+	if w.rig.luma == nil {
+		return nil, image.Point{}, errors.New("no luma")
+	}
+	m, err := w.rig.luma(f.Slot)
+	if err != nil {
+		return nil, image.Point{}, err
+	}
+	return m, m.Rect.Size().Mul(8), nil
+}
+
 func (w *worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	return &transform.Tensor{
 		Stream: w.frame.Stream, Slot: w.frame.Slot, Capture: w.frame.Capture, Output: o,
@@ -76,6 +87,7 @@ type rig struct {
 	decode  func(source.Slot) time.Duration
 	bad     func(source.Slot) bool
 	refuse  func(publish.Message) error
+	luma    func(source.Slot) (*image.Gray, error)
 	unheard func(subject string) bool
 	away    func() error // why nothing can be confirmed
 

@@ -32,6 +32,9 @@ type Stream struct {
 	Freshness time.Duration
 	// Routes are the outputs that are made of every frame, and where they go.
 	Routes []publish.Route
+	// Gates, unless nil, hold back frames that show nothing new. They have an entry for each
+	// route, and no other stream has the same.
+	Gates *Gates
 }
 
 // outputs returns the outputs of the routes.
@@ -109,7 +112,10 @@ type stream struct {
 	delivering atomic.Bool
 	inHand     atomic.Int64
 	views      views
-	saved      time.Time // when its cursor was last due to be saved; of report only
+	// lastGated is closed when the last job that a worker has taken is past the gates; of
+	// read only.
+	lastGated <-chan struct{}
+	saved     time.Time // when its cursor was last due to be saved; of report only
 	// kept is the cursor that was last given to the Cursors, guarded by the pipeline's lock.
 	kept source.Slot
 	// rewinds is how often the ledger had been taken back then.
@@ -234,6 +240,9 @@ func (p *Pipeline) read(ctx context.Context, s *stream) error {
 			j.skip()
 		case p.admit(ctx, j):
 			wait = waitEstimate{waited: time.Since(begin), at: p.opts.Now()}
+			if j.gated != nil {
+				s.lastGated = j.gated.decided
+			}
 		default:
 			j.seen.ended(source.Pending, nil)
 			s.inHand.Add(-1)

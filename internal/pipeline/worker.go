@@ -13,6 +13,10 @@ import (
 
 // A Worker turns frames into tensors. It is used by one goroutine.
 type Worker interface {
+	// Luma returns the brightness of a frame's picture at an eighth of its size, for the
+	// gates, and the size of the whole picture. It is the worker's until Rest. An error
+	// means that there is none of this kind of picture, or that Decode will fail.
+	Luma(f source.Frame) (luma *image.Gray, size image.Point, err error)
 	// Decode decodes a frame, for Tensor to make the outputs of it.
 	Decode(f source.Frame, outs []*transform.Output) error
 	// Tensor makes an output's tensor of the decoded frame.
@@ -38,6 +42,7 @@ type job struct {
 	views  *views          // who may want to look at it; nil for a requested frame
 	// delivery is where the tensors go, nil for a requested frame.
 	delivery publish.Delivery
+	gated    *gated // nil for a frame that passes no gates
 	seen     frameObservers
 	turn     turn
 
@@ -56,10 +61,12 @@ type result struct {
 
 // newJob returns the job of a frame that the feed yielded.
 func (s *stream) newJob(f source.Frame) *job {
-	return &job{
+	j := &job{
 		camera: s.camera, delivery: s.delivery, frame: f, routes: s.Routes, views: &s.views,
 		seen: s.seen.frame(f, false), turn: newTurn(), done: make(chan struct{}),
 	}
+	s.gate(j)
+	return j
 }
 
 // newRequest returns the job of a frame that somebody asked for, of one output.
@@ -146,15 +153,8 @@ func (p *Pipeline) work(w Worker) {
 // transform makes a job's tensors. What is decoded is the same whichever of the
 // stream's outputs are made.
 func (p *Pipeline) transform(w Worker, j *job) (r result) {
-	if !j.requested() {
-		r.viewers = j.views.take(j.frame.Slot, j.routes)
-	}
-	if j.stale(p.opts.Now()) {
-		r.err = errStale
-		return r
-	}
-	wanted := wanted(j, r.viewers)
-	if wanted == nil {
+	wanted := p.choose(w, j, &r)
+	if wanted == nil || r.err != nil {
 		return r
 	}
 	begin := time.Now()
@@ -180,11 +180,24 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 	return r
 }
 
-// wanted tells which of a job's outputs anybody wants, nil where it is none.
-func wanted(j *job, viewers []*viewer) []bool {
+// choose tells which of a job's outputs are to be made, nil where it is none: those that
+// somebody listens to, unless a gate holds them back, and those that somebody looks at.
+func (p *Pipeline) choose(w Worker, j *job, r *result) []bool {
+	defer j.gated.leave()
+	if !j.requested() {
+		r.viewers = j.views.take(j.frame.Slot, j.routes)
+	}
+	if j.stale(p.opts.Now()) {
+		r.err = errStale
+		return nil
+	}
 	wanted, some := make([]bool, len(j.routes)), false
-	for i, r := range j.routes {
-		wanted[i] = j.requested() || j.delivery.Watched(r.Subject) || viewed(viewers, r.Output)
+	for i, route := range j.routes {
+		wanted[i] = j.requested() || j.delivery.Watched(route.Subject)
+	}
+	j.gated.pass(w, j, wanted)
+	for i, route := range j.routes {
+		wanted[i] = wanted[i] && !j.gated.holds(i) || viewed(r.viewers, route.Output)
 		some = some || wanted[i]
 	}
 	if !some {

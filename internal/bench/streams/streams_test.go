@@ -3,6 +3,8 @@ package streams
 import (
 	"bytes"
 	"context"
+	"errors"
+	"image"
 	"log/slog"
 	"os"
 	"runtime"
@@ -37,6 +39,10 @@ const (
 
 // worker makes tensors of one byte: the cost of decoding is measured elsewhere.
 type worker struct{ frame source.Frame }
+
+func (*worker) Luma(source.Frame) (*image.Gray, image.Point, error) {
+	return nil, image.Point{}, errors.New("no gates")
+}
 
 func (w *worker) Decode(f source.Frame, _ []*transform.Output) error { w.frame = f; return nil }
 
