@@ -5,8 +5,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -24,8 +27,45 @@ func (d checker) checkOutputs(c *Config) {
 		for _, problem := range fieldErrors(spec.Validate()) {
 			d.Report(path+"."+problem.Key, "%v", problem.Err)
 		}
+		d.checkGate(c, name)
 	}
 	d.checkDistinct("output", names, func(i int) string { return "outputs." + names[i] })
+}
+
+// The limits of a gate. What changes in less than a block of 8x8 pixels of a picture of
+// 1280x720 is not seen.
+const (
+	leastChange = 0.0001
+	mostEvery   = 24 * time.Hour
+)
+
+// checkGate checks the gate of an output, and that the streams that have it suit it.
+func (d checker) checkGate(c *Config, name string) {
+	g, path := c.Outputs[name].Gate, "outputs."+name+".gate"
+	if g.Change == 0 {
+		for _, key := range []string{"every", "relax"} {
+			if d.IsSet(path+"."+key) && !d.IsSet(path+".change") {
+				d.Report(path+"."+key, "there is no gate without change; set change, for example 2%%")
+			}
+		}
+		return
+	}
+	if g.Change < leastChange {
+		d.Report(path+".change", "%v is out of range; from 0.01%% to 100%%, or 0%% for no gate", strictyaml.Format(g.Change))
+	}
+	if g.Every < source.MinInterval || g.Every > mostEvery {
+		d.Report(path+".every", "%v is out of range; from %v to %v", g.Every, source.MinInterval, mostEvery)
+	}
+	if g.Relax < 0 || g.Relax > source.MaxInterval {
+		d.Report(path+".relax", "%v is out of range; from 0 to %v", g.Relax, source.MaxInterval)
+	} else if g.Relax > g.Every {
+		d.Report(path+".relax", "%v is longer than every, which is %v: there would be fewer tensors than that; use at most every", g.Relax, g.Every)
+	}
+	for _, s := range c.Streams {
+		if slices.Contains(s.Outputs, name) && s.Request.Format == FormatPNG {
+			d.Report(path+".change", "stream %s has request.format: png, and only a jpeg can be compared; remove the gate, or use jpeg", s.Name+s.Prefix+s.ARN)
+		}
+	}
 }
 
 // fieldErrors returns the errors that [transform.Spec.Validate] has joined.

@@ -340,4 +340,18 @@ type Output struct {
 	// Decode is how exact the decoder must be: fast scales JPEGs down while it decodes
 	// them, where that loses nothing visible.
 	Decode transform.DecodeMode `yaml:"decode" jsonschema:"enum=exact,enum=fast"`
+	// Gate is what holds back frames that show nothing new.
+	Gate Gate `yaml:"gate"`
+}
+
+// A Gate says what is new enough to be published.
+type Gate struct {
+	// Change is the share of the picture, or of its roi, that has to differ from the last
+	// frame that was published; 0% publishes all frames.
+	Change Share `yaml:"change"`
+	// Every is the longest time without a tensor while nothing changes.
+	Every time.Duration `yaml:"every"`
+	// Relax is the time between samples while nothing has changed for as long as every, of
+	// all of the stream's outputs, which saves images; 0 keeps the interval.
+	Relax time.Duration `yaml:"relax"`
 }

@@ -80,8 +80,12 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 		Fit:    spec.Fit, Resize: spec.Resize, Pad: spec.Pad, Color: spec.Color,
 		ROI: ROI(spec.ROI), Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
 		DType: spec.DType, Layout: spec.Layout, Decode: spec.Decode,
+		Gate: Gate{Every: defaultEvery},
 	}
 }
+
+// defaultEvery is the default of gate.every.
+const defaultEvery = 10 * time.Second
 
 // Spec returns the preprocessing of the output.
 func (o Output) Spec() transform.Spec {

@@ -119,6 +119,8 @@ func kindOf(f reflect.StructField) string {
 		return "`WIDTHxHEIGHT`"
 	case "ROI":
 		return "`\"x,y,w,h\"`"
+	case "Share":
+		return "percentage"
 	case "Scale":
 		return "number, or fraction"
 	case "Start":

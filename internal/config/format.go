@@ -50,6 +50,11 @@ func (s Scale) MarshalText() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(s), 'g', -1, 64), nil
 }
 
+// MarshalText writes the share as a percentage.
+func (s Share) MarshalText() ([]byte, error) {
+	return append(strconv.AppendFloat(nil, math.Round(float64(s)*1e10)/1e8, 'f', -1, 64), '%'), nil
+}
+
 // MarshalText writes what [Start.UnmarshalText] reads.
 func (s Start) MarshalText() ([]byte, error) {
 	if s.Kind == StartAt {

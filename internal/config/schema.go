@@ -50,6 +50,7 @@ const (
 	daytime  = `[0-9]{1,2}:[0-9]{2}`
 	opening  = `\s*([A-Za-z]{3,9}(\s*-\s*[A-Za-z]{3,9})?\s+)?` + daytime + `\s*-\s*` + daytime
 	weekly   = opening + `(\s*,` + opening + `)*(\s+[A-Za-z][A-Za-z0-9_+/-]*)?\s*`
+	percent  = `(100(\.0+)?|0?[0-9]{1,2}(\.[0-9]{1,6})?|\.[0-9]{1,6})%`
 	factor   = `\s*` + number + `\s*(/\s*` + number + `\s*)?`
 	// noStray matches text in which every ${ starts a variable or is a literal $${.
 	noStray = `^([^$]|\$+[^${]|\$\$+\{|` + variable + `)*\$*$`
@@ -81,6 +82,8 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[Scale]():
 		s := text(only(factor))
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, {Type: "number", Not: &zero}}}
+	case reflect.TypeFor[Share]():
+		return text(only(percent))
 	case reflect.TypeFor[Start]():
 		return text(only(string(StartResume), string(StartNow), instant))
 	case reflect.TypeFor[End]():

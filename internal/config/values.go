@@ -113,6 +113,22 @@ func (s *Scale) UnmarshalText(text []byte) error {
 	return err
 }
 
+// Share is a part of a whole, from 0 to 1, written as a percentage: "2%".
+type Share float64
+
+// percentage matches what a share is written as.
+var percentage = regexp.MustCompile(`^([0-9]{1,3}(\.[0-9]{1,6})?|\.[0-9]{1,6})%$`)
+
+// UnmarshalText reads a percentage from 0% to 100%.
+func (s *Share) UnmarshalText(text []byte) error {
+	v, err := strconv.ParseFloat(strings.TrimSuffix(string(text), "%"), 64)
+	if !percentage.Match(text) || err != nil || v > 100 {
+		return fmt.Errorf("%.40q is not a share; from 0%% to 100%%, for example 2%%", text)
+	}
+	*s = Share(v / 100)
+	return nil
+}
+
 // Start is where a stream starts.
 type Start struct {
 	// Kind is one of the kinds below. Time is set only for [StartAt].

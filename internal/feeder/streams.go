@@ -13,6 +13,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/ondemand"
 	"github.com/cvfeeder/cvfeeder/source/poll"
+	"github.com/cvfeeder/cvfeeder/transform/gate"
 )
 
 // A builder turns the streams of a plan into those of the pipeline.
@@ -91,7 +92,7 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 	case !c.To.Time.IsZero():
 		s.To = source.SlotAt(c.To.Time)
 	}
-	s.Routes = b.routes(c)
+	s.Routes, s.Gates = b.routes(c), b.gates(c)
 	s.Open = b.opener(b.camera(c), s)
 	return s, nil
 }
@@ -105,12 +106,27 @@ func (b *builder) routes(c config.Stream) []publish.Route {
 	return all
 }
 
+// gates returns the gates of a stream's outputs, nil where none has one.
+func (b *builder) gates(c config.Stream) *pipeline.Gates {
+	all := make([]*pipeline.Gate, len(c.Outputs))
+	for i, name := range c.Outputs {
+		if g := b.plan.Config.Outputs[name].Gate; g.Change > 0 {
+			all[i] = &pipeline.Gate{Options: gate.Options{Change: float64(g.Change), Every: g.Every}, Relax: g.Relax}
+		}
+	}
+	return pipeline.NewGates(all, nil)
+}
+
 // opener returns what opens the feed of a stream, which polls GetImages.
 func (b *builder) opener(c *camera, s pipeline.Stream) source.OpenFeed {
 	began := time.Now()
 	opts := b.poll(c, s)
 	opts.Wanted = b.interest.wanted(c.config, s, b.service.Now)
-	opts.Pace, opts.Spend = b.purse.paces(c.config), b.purse.spend(s.Name, b.requested.Spend)
+	opts.Spend = b.purse.spend(s.Name, b.requested.Spend)
+	opts.Pace = b.purse.paces(c.config)
+	if s.Gates != nil {
+		opts.Pace = widest(opts.Pace, s.Gates.Pace)
+	}
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched
@@ -118,6 +134,21 @@ func (b *builder) opener(c *camera, s pipeline.Stream) source.OpenFeed {
 		opts.FromNow = !s.Backfill && l.Stats().Start == s.Grid.Ceil(s.From)
 		opts.Check = func(ctx context.Context) error { return b.place(ctx, c.client, s, began, l) }
 		return b.requested.Remember(poll.New(b.traces.fetcher(s.Name, c.client), l, opts), c.client)
+	}
+}
+
+// widest returns the pace that is wider, whichever of two that is; a negative one is the widest. The
+// first may be nil.
+func widest(a, b func() time.Duration) func() time.Duration {
+	if a == nil {
+		return b
+	}
+	return func() time.Duration {
+		pace := a()
+		if pace < 0 {
+			return pace
+		}
+		return max(pace, b())
 	}
 }
 
