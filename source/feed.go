@@ -21,7 +21,8 @@ type Feed interface {
 	// tries again after a growing pause. An error that wraps [ErrRefused] says that the
 	// credentials were refused. The sequence ends when ctx does, or when every slot of
 	// the feed's range has ended or was yielded. Nothing is requested while the caller
-	// works on a frame: that is the back-pressure.
+	// works on a frame: that is the back-pressure. A feed that reads ahead, see package
+	// poll/ahead, first fills a bounded room.
 	Frames(ctx context.Context) iter.Seq2[Frame, error]
 	// Frame fetches the picture of one slot, whether or not Frames has yielded it or is
 	// running. The ledger is left alone. It is safe for concurrent use. Errors wrap

@@ -13,7 +13,7 @@ import (
 func TestBudgetKeepsWithinThePoints(t *testing.T) {
 	for _, images := range []int{1, 25, 100} {
 		synctest.Test(t, func(t *testing.T) {
-			b := newBudget()
+			b := newBudget(0)
 			begin := time.Now()
 			requests := 0
 			for time.Since(begin) < time.Minute {
@@ -39,7 +39,7 @@ func TestBudgetKeepsWithinThePoints(t *testing.T) {
 // of them, and then has them for itself again.
 func TestBudgetYieldsToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget()
+		b := newBudget(0)
 		left := 0.0 // points that the service has left
 		last := time.Now()
 		throttled, answered := 0, 0

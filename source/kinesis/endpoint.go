@@ -104,8 +104,10 @@ func (e endpoint) usable() string {
 // dataEndpoint returns the endpoint for requests of an API. It is kept until it is in
 // doubt, because GetDataEndpoint is limited to five requests a second for a stream.
 func (s *Stream) dataEndpoint(ctx context.Context, api control.APIName) (string, error) {
-	s.locating.Lock()
-	defer s.locating.Unlock()
+	if err := s.locating.Acquire(ctx, 1); err != nil {
+		return "", err
+	}
+	defer s.locating.Release(1)
 	if url := s.endpoint(api).usable(); url != "" {
 		return url, nil
 	}
@@ -242,8 +244,10 @@ func (e endpoint) trusted() bool {
 // old tells that the answer is about a backlog.
 func (s *Stream) confirm(ctx context.Context, api control.APIName, url string, old bool) (moved bool, err error) {
 	answered := time.Now()
-	s.locating.Lock()
-	defer s.locating.Unlock()
+	if err := s.locating.Acquire(ctx, 1); err != nil {
+		return false, err
+	}
+	defer s.locating.Release(1)
 	e := s.doubt(api)
 	switch {
 	case e.usable() != url:

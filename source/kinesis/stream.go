@@ -14,6 +14,7 @@ import (
 	control "github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
 	media "github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideoarchivedmedia/types"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/page"
@@ -49,6 +50,9 @@ type StreamOptions struct {
 	// Width and Height are the size to which the service stretches the images, in pixels;
 	// 0 for both keeps the video's size.
 	Width, Height int
+	// Share is the part of the stream's points that is used at most, from 0 to 1, so that other
+	// readers of it have the rest. 0 is all of them.
+	Share float64
 	// Observe, if set, is called after every GetImages request, retries included, with
 	// its outcome, and the images that were asked for and those that came. The outcome is "OK", "empty"
 	// if there is no media in the window, the service's error code if it is a known one, the
@@ -68,7 +72,7 @@ type Stream struct {
 	budget *budget
 	sizes  pageSizes
 
-	locating sync.Mutex // held while an endpoint is looked up
+	locating *semaphore.Weighted // held while an endpoint is looked up; several windows may wait for that
 
 	mu        sync.Mutex
 	endpoints map[control.APIName]*endpoint // of the data plane, as far as known
@@ -82,7 +86,7 @@ type Stream struct {
 
 // Stream returns a stream. It sends nothing yet.
 func (c *Client) Stream(opts StreamOptions) *Stream {
-	return &Stream{client: c, opts: opts, budget: newBudget(), endpoints: map[control.APIName]*endpoint{}}
+	return &Stream{client: c, opts: opts, budget: newBudget(opts.Share), locating: semaphore.NewWeighted(1), endpoints: map[control.APIName]*endpoint{}}
 }
 
 // Check asks the service whether the stream can be read. The error wraps
