@@ -36,6 +36,19 @@ const (
 	HeaderGap      = "Cvf-Gap"       // no_media, the outcome
 	HeaderGapTo    = "Cvf-Gap-To"    // 2026-01-02T03:04:05.800Z, the last slot
 	HeaderGapSlots = "Cvf-Gap-Slots" // 4
+
+	// Only on the messages of a range that was asked for, see publish/nats/reply.
+	HeaderRange         = "Cvf-Range"          // the name of the range, the same on all of its messages
+	HeaderRangeSequence = "Cvf-Range-Sequence" // 17: the number of the message, or of the last one before it
+	HeaderRangeState    = "Cvf-Range-State"    // open, alive or end: the message carries no tensor and no gap
+
+	// Only on the first message of a range or on its last one.
+	HeaderRangeSlots   = "Cvf-Range-Slots"   // 3600: how many slots the range has, or had so far
+	HeaderRangeTensors = "Cvf-Range-Tensors" // 3590: how many of them got a tensor
+	HeaderRangeImages  = "Cvf-Range-Images"  // 3700: the images that it may cost, or has cost
+
+	// Only on a refusal: how many seconds to wait before another try.
+	HeaderRetryAfter = "Cvf-Retry-After" // 1200
 )
 
 // TimeFormat is the layout of every time on the wire: RFC 3339 in UTC with

@@ -54,7 +54,8 @@ var layers = map[string][]string{
 	"publish/nats/deliver":   {"source", "transform", "publish", "publish/nats/dial", "publish/nats/interest"},
 	"publish/nats/lease":     {"source", "publish/nats/dial"},
 	"publish/nats/preflight": {"publish", "publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/deliver", "publish/nats/lease"},
-	"publish/nats/frames":    {"source", "publish", "publish/nats/dial", "publish/nats/preflight"},
+	"publish/nats/reply":     {"publish", "publish/nats/dial"},
+	"publish/nats/frames":    {"source", "publish", "publish/nats/dial", "publish/nats/preflight", "publish/nats/reply"},
 	"publish/nats/embedded":  {"publish", "publish/nats/dial"},
 
 	// What tests share.
@@ -103,7 +104,7 @@ var adapters = map[string][]string{
 // serverFree are the packages that link no NATS server, whatever they import: it would
 // double the programs of those who import them.
 var serverFree = []string{
-	"publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/deliver", "publish/nats/lease", "publish/nats/frames", "publish/nats/preflight",
+	"publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/deliver", "publish/nats/lease", "publish/nats/reply", "publish/nats/frames", "publish/nats/preflight",
 }
 
 const natsServer = "github.com/nats-io/nats-server/"

@@ -26,7 +26,8 @@ type Harness struct {
 	// the broker adds are ignored.
 	Received func(subject string) []publish.Message
 	// Quiet is a subject that nobody listens to, until Listen makes somebody do so as the
-	// readers of the delivery do.
+	// readers of the delivery do. It is "" for a delivery to a reader that is there from the
+	// beginning to the end.
 	Quiet  string
 	Listen func() (leave func())
 	// Close closes the delivery, or the connection that it uses.
