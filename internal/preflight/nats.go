@@ -70,6 +70,8 @@ func (c *checker) checkPermissions(ctx context.Context, what string, conn *dial.
 	c.pass(what, "the user has the permissions that delivery.mode %s needs", c.cfg.Delivery.Mode)
 	if err := preflight.CheckPermissions(ctx, conn, preflight.NeedsService()); err != nil {
 		c.note(what, "frames on request will not be served: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	} else if err := preflight.CheckPermissions(ctx, conn, preflight.NeedsRanges()); err != nil {
+		c.note(what, "ranges on request will not be served: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	c.checkInterest(ctx, what, conn)
 }

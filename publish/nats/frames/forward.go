@@ -30,6 +30,9 @@ const (
 
 	// askerHeader tells who asked the cvfeeder that forwards a request.
 	askerHeader = "Cvf-Asker"
+	// rangeHeader says that a forwarded request is for a range.
+	rangeHeader = "Cvf-Endpoint"
+	rangeValue  = "frames"
 )
 
 var errNoOwner = errors.New("nobody has the stream")
@@ -132,8 +135,21 @@ func (s *service) forwarded(ctx context.Context, m *nats.Msg) error {
 	if on := m.Header.Get(askerHeader); on != "" && len(on) <= maxAsker {
 		asker = on
 	}
+	if m.Header.Get(rangeHeader) == rangeValue {
+		return s.ranges.begin(ctx, m, asker, false)
+	}
 	if err := s.begin(ctx, m, asker, s.makeHere); err != nil {
 		return s.fail(m.Reply, err)
+	}
+	return nil
+}
+
+// findOwner returns errNoOwner if nobody answers on the subject of a stream.
+func (s *service) findOwner(ctx context.Context, subject string) error {
+	asking, cancel := context.WithTimeout(ctx, ownerWait)
+	defer cancel()
+	if _, err := s.on.Client().RequestWithContext(asking, subject, nil); err != nil && ctx.Err() == nil {
+		return errNoOwner
 	}
 	return nil
 }
@@ -146,10 +162,8 @@ func (s *service) forward(ctx context.Context, r Request, answer func(publish.Me
 		return err
 	}
 	subject := frameSubjectOf(r.Stream)
-	asking, cancel := context.WithTimeout(ctx, ownerWait)
-	defer cancel()
-	if _, err := s.on.Client().RequestWithContext(asking, subject, nil); err != nil && ctx.Err() == nil {
-		return errNoOwner
+	if err := s.findOwner(ctx, subject); err != nil {
+		return err
 	}
 	m, err := s.on.Client().RequestMsgWithContext(ctx, &nats.Msg{
 		Subject: subject, Data: request, Header: nats.Header{askerHeader: {r.asker}},
@@ -163,7 +177,7 @@ func (s *service) forward(ctx context.Context, r Request, answer func(publish.Me
 	s.opts.Observe(Forwarded)
 	s.count(func(st *frameStats) { st.HandedOn++ })
 	if text := m.Header.Get(micro.ErrorHeader); text != "" {
-		return &Error{m.Header.Get(micro.ErrorCodeHeader), text}
+		return &Error{Code: m.Header.Get(micro.ErrorCodeHeader), Text: text}
 	}
 	return answer(publish.Message{Header: m.Header, Data: m.Data})
 }

@@ -112,6 +112,6 @@ func (r *Rates) of(asker string) *rate.Limiter {
 }
 
 func tooMany(whose, key string, limit int, wait time.Duration) error {
-	return &Error{CodeBusy, fmt.Sprintf("too many requests: at most %d a second %s (%s): ask again in %v",
-		limit, whose, key, max(wait.Round(time.Millisecond), time.Millisecond))}
+	wait = max(wait.Round(time.Millisecond), time.Millisecond)
+	return &Error{CodeBusy, fmt.Sprintf("too many requests: at most %d a second %s (%s): ask again in %v", limit, whose, key, wait), wait}
 }

@@ -16,9 +16,11 @@ import (
 // Codes of an [Error], which are those of HTTP.
 const (
 	CodeBadRequest  = "400"
+	CodeForbidden   = "403" // the NATS server does not allow the answer
 	CodeNotFound    = "404" // unknown stream or output, or no media
 	CodeTooLarge    = "413" // for the server's max_payload
 	CodeUndecodable = "422"
+	CodeCancelled   = "499" // by the requester, or it reads nothing
 	CodeBusy        = "429" // also where a limit is met: the text tells which, and when to ask again
 	CodeInternal    = "500"
 	CodeUpstream    = "502" // the service that has the frames failed
@@ -29,12 +31,16 @@ const (
 const maxRequest = 4 << 10 // bytes
 
 // An Error is sent as the answer to a request.
-type Error struct{ Code, Text string }
+type Error struct {
+	Code, Text string
+	// Wait, unless 0, is after how long the same request may be answered.
+	Wait time.Duration
+}
 
 // Error implements error.
 func (e *Error) Error() string { return e.Text }
 
-var errStopping = &Error{CodeStopping, "cvfeeder is stopping"}
+var errStopping = &Error{Code: CodeStopping, Text: "cvfeeder is stopping"}
 
 // A Request asks for the tensor of one slot.
 type Request struct {
@@ -102,5 +108,5 @@ func parseRequest(data []byte, into any, example string) error {
 }
 
 func badRequest(format string, args ...any) error {
-	return &Error{CodeBadRequest, fmt.Sprintf(format, args...)}
+	return &Error{Code: CodeBadRequest, Text: fmt.Sprintf(format, args...)}
 }

@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ import (
 const (
 	ServiceName    = "cvfeeder"
 	FrameSubject   = "cvf.svc.frame"
+	RangeSubject   = "cvf.svc.frames"
 	StreamsSubject = "cvf.svc.streams"
 )
 
@@ -69,6 +71,8 @@ type Options struct {
 	Rates *Rates
 	// Observe, if set, is told of each request for a frame that Frame was not called for.
 	Observe func(Outcome)
+	// Ranges are how requests for ranges are answered. Default: they are refused.
+	Ranges *Ranges
 	// ReplyPrefix is that of [publish.AllowsReply]: requests that want their answer elsewhere
 	// are ignored. Default: [publish.DefaultReplyPrefix].
 	ReplyPrefix string
@@ -115,7 +119,7 @@ func serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	if err := on.WaitConnected(ctx); err != nil {
 		return err
 	}
-	mayForward, err := mayServe(ctx, on.Connection)
+	may, err := mayServe(ctx, on.Connection)
 	if err != nil {
 		return err
 	}
@@ -125,8 +129,9 @@ func serve(ctx context.Context, conn *dial.Conn, o Options) error {
 		misdirected: pacing.Outage{Every: time.Minute},
 	}
 	if o.Names != nil {
-		s.local = &localStreams{names: o.Names, forward: mayForward, subs: map[string]*nats.Subscription{}}
+		s.local = &localStreams{names: o.Names, forward: may.forward, subs: map[string]*nats.Subscription{}}
 	}
+	s.ranges = newRangeService(s, may.ranges)
 	added, err := s.add(ctx)
 	if err != nil {
 		return fmt.Errorf("NATS service: %w", err)
@@ -153,18 +158,24 @@ func serve(ctx context.Context, conn *dial.Conn, o Options) error {
 }
 
 // mayServe returns a PermissionError if the server does not allow the service, and
-// whether it allows to forward requests. If it does not say, requests are not forwarded,
-// and what it refuses later is logged.
-func mayServe(ctx context.Context, on *dial.Connection) (forward bool, err error) {
+// what more it allows. If it does not say, requests are not forwarded, and what it refuses
+// later is logged.
+func mayServe(ctx context.Context, on *dial.Connection) (rights, error) {
 	user, err := preflight.AskUser(ctx, on)
 	if err != nil {
 		on.Log().Debug("the permissions for the NATS service cannot be checked", "err", err)
-		return false, nil
+		return rights{}, nil
 	}
 	if err := user.Check(preflight.NeedsService()); err != nil {
-		return false, err
+		return rights{}, err
 	}
-	return user.Check(preflight.NeedsForward()) == nil, nil
+	return rights{forward: user.Check(preflight.NeedsForward()) == nil, ranges: user.Check(preflight.NeedsRanges())}, nil
+}
+
+// rights are what the server allows a service besides single answers.
+type rights struct {
+	forward bool  // to forward requests
+	ranges  error // why ranges cannot be answered
 }
 
 // service is a running service.
@@ -176,6 +187,7 @@ type service struct {
 	questions   *Rates        // of those for the state of the streams
 	local       *localStreams // nil if this process answers all requests
 	misdirected pacing.Outage // of which the log tells now and then
+	ranges      *rangeService
 
 	mu     sync.Mutex
 	ended  bool
@@ -214,6 +226,12 @@ func (s *service) add(ctx context.Context) (*microService, error) {
 					defer s.mu.Unlock()
 					return s.stats
 				},
+			},
+			{
+				name: "frames", subject: RangeSubject, queue: micro.DefaultQueueGroup,
+				request: rangeExample,
+				handle:  func(m *nats.Msg) error { return s.ranges.begin(ctx, m, askerOf(m.Reply), true) },
+				data:    s.ranges.statistics,
 			},
 			// Every cvfeeder answers for its own streams.
 			{name: "streams", subject: StreamsSubject, request: `empty, or {"stream": …}`, handle: s.streams},
@@ -300,7 +318,7 @@ func (s *service) enter() error {
 	select {
 	case s.slots <- struct{}{}:
 	default:
-		return &Error{CodeBusy, fmt.Sprintf("too busy: %d frames are being made: try again", cap(s.slots))}
+		return &Error{Code: CodeBusy, Text: fmt.Sprintf("too busy: %d frames are being made: try again", cap(s.slots))}
 	}
 	s.stats.Making++
 	s.making.Add(1)
@@ -319,6 +337,7 @@ func (s *service) end() {
 	s.ended = true
 	s.mu.Unlock()
 	s.making.Wait()
+	s.ranges.end()
 }
 
 func (s *service) count(f func(*frameStats)) {
@@ -357,7 +376,7 @@ func (s *service) answer(ctx context.Context, reply string, frame func(context.C
 	answered := false
 	err := frame(ctx, func(m publish.Message) error {
 		if err := publish.CheckSize(publish.Size(m), s.on.MaxPayload()); err != nil {
-			return &Error{CodeTooLarge, err.Error()}
+			return &Error{Code: CodeTooLarge, Text: err.Error()}
 		}
 		answered = true
 		m.Subject = reply
@@ -373,7 +392,7 @@ func (s *service) answer(ctx context.Context, reply string, frame func(context.C
 	case serving.Err() != nil && errors.Is(err, serving.Err()):
 		err = errStopping
 	case errors.Is(err, context.DeadlineExceeded):
-		err = &Error{CodeTimeout, fmt.Sprintf("the frame was not made within %v", s.opts.Timeout)}
+		err = &Error{Code: CodeTimeout, Text: fmt.Sprintf("the frame was not made within %v", s.opts.Timeout)}
 	}
 	return errors.Join(err, s.fail(reply, err))
 }
@@ -381,9 +400,11 @@ func (s *service) answer(ctx context.Context, reply string, frame func(context.C
 // fail sends an error as the answer, in the way of micro.
 func (s *service) fail(reply string, err error) error {
 	e := serviceError(err)
-	return s.on.Publish(publish.Message{Subject: reply, Header: map[string][]string{
-		micro.ErrorHeader: {e.Text}, micro.ErrorCodeHeader: {e.Code},
-	}}, "")
+	h := map[string][]string{micro.ErrorHeader: {e.Text}, micro.ErrorCodeHeader: {e.Code}}
+	if e.Wait > 0 {
+		h[publish.HeaderRetryAfter] = []string{strconv.Itoa(int((e.Wait + time.Second - 1) / time.Second))}
+	}
+	return s.on.Publish(publish.Message{Subject: reply, Header: h}, "")
 }
 
 // streams handles a request for the state of the streams.
@@ -418,7 +439,7 @@ func (s *service) state(request []byte) ([]byte, error) {
 		return nil, err
 	}
 	if limit := s.on.MaxPayload(); len(answer) > limit {
-		return nil, &Error{CodeTooLarge, fmt.Sprintf(
+		return nil, &Error{Code: CodeTooLarge, Text: fmt.Sprintf(
 			`the answer of %d bytes is larger than the NATS server's max_payload of %d bytes: ask for one stream: {"stream": "cam-1"}`,
 			len(answer), limit)}
 	}

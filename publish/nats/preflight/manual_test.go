@@ -33,6 +33,7 @@ func TestManualGrantsWhatIsNeeded(t *testing.T) {
 		row("a cluster, with its bucket", preflight.NeedsLeases(), preflight.Needs{}) +
 		row("making the cluster's bucket", preflight.NeedsCreate(stream, lease.Bucket), preflight.NeedsCreate(stream)) +
 		row("the NATS service", preflight.NeedsService(), preflight.Needs{}) +
+		row("ranges on request: as the service, and", preflight.NeedsRanges(), preflight.Needs{}) +
 		row("the service of several cvfeeders: as it, and", preflight.NeedsForward(), preflight.Needs{})
 	manual, err := os.ReadFile("../../../docs/security.md")
 	if err != nil {

@@ -111,6 +111,11 @@ func NeedsService() Needs {
 	return Needs{Subscribe: []string{"$SRV.>", "cvf.svc.>"}, Respond: true}
 }
 
+// NeedsRanges is what a service needs, besides [NeedsService], to answer requests for ranges.
+// That it may respond is not enough: the server counts what it allows in response, and stops
+// to allow it in the middle of a range.
+func NeedsRanges() Needs { return Needs{Publish: []string{dial.InboxSubjects}} }
+
 // NeedsForward is what a service needs, besides [NeedsService], to forward requests to the
 // cvfeeder that has the stream.
 func NeedsForward() Needs {

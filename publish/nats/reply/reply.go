@@ -57,6 +57,7 @@ const (
 const (
 	defaultSilence = 10 * time.Second
 	defaultStall   = 5 * time.Minute
+	defaultIdle    = 5 * time.Minute
 	defaultAlive   = 2 * time.Second
 )
 
@@ -74,7 +75,9 @@ var (
 	ErrCancelled = errors.New("the requester has cancelled")
 	// ErrStalled: the requester is there, but reads nothing.
 	ErrStalled = errors.New("the requester reads nothing")
-	errEnded   = errors.New("the reply has ended")
+	// ErrIdle: there was nothing to send for long.
+	ErrIdle  = errors.New("there was nothing to send")
+	errEnded = errors.New("the reply has ended")
 )
 
 // Options configure a [Reply].
@@ -94,6 +97,8 @@ type Options struct {
 	Silence time.Duration
 	// Stall is how long a requester may take to read a message. Default: 5m.
 	Stall time.Duration
+	// Idle is how long there may be nothing to send. Default: 5m.
+	Idle time.Duration
 	// Alive is after how long without a message the requester is told that the work goes on.
 	// Default: 2s.
 	Alive time.Duration
@@ -133,7 +138,7 @@ type Reply struct {
 	read    uint64        // that of the last one that was read
 	last    time.Time     // when something was sent
 	heard   time.Time     // when the requester said something
-	moved   time.Time     // when it could read something and did
+	moved   time.Time     // when it read something, or got something after it had read all
 	slots   int
 	tensors int
 }
@@ -167,7 +172,7 @@ func Open(ctx context.Context, on *dial.DataConnection, o Options) (context.Cont
 
 func (o Options) withDefaults() Options {
 	for value, other := range map[*time.Duration]time.Duration{
-		&o.Silence: defaultSilence, &o.Stall: defaultStall, &o.Alive: defaultAlive,
+		&o.Silence: defaultSilence, &o.Stall: defaultStall, &o.Idle: defaultIdle, &o.Alive: defaultAlive,
 	} {
 		if *value <= 0 {
 			*value = other
@@ -236,6 +241,8 @@ func (r *Reply) watch(ctx context.Context) {
 				r.stop(fmt.Errorf("%w: it has said nothing for %v", ErrGone, silent.Round(time.Millisecond)))
 			case waits && stalled > r.opts.Stall:
 				r.stop(fmt.Errorf("%w: for %v", ErrStalled, stalled.Round(time.Millisecond)))
+			case !waits && stalled > r.opts.Idle:
+				r.stop(fmt.Errorf("%w for %v", ErrIdle, stalled.Round(time.Millisecond)))
 			case quiet >= r.opts.Alive:
 				_ = r.tell(ctx, StateAlive, Summary{}, 0, nil) // or the next one
 			}

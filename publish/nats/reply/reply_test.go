@@ -220,16 +220,25 @@ func TestRequesterGoes(t *testing.T) {
 			reply.Options{Credit: 2, Stall: 300 * time.Millisecond, Alive: 50 * time.Millisecond},
 			func(t *testing.T, q *requester) { q.say(t, `{"read": 0}`) }, reply.ErrStalled,
 		},
+		"gets nothing": {
+			reply.Options{Credit: 2, Idle: 300 * time.Millisecond, Alive: 50 * time.Millisecond},
+			func(t *testing.T, q *requester) { q.say(t, `{"read": 2}`) }, reply.ErrIdle,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, r, q := open(t, false, embedded.Options{}, tc.options)
-			done := send(ctx, r, 100, 1000)
+			n := 100
+			if errors.Is(tc.want, reply.ErrIdle) {
+				n = 2
+			}
+			done := send(ctx, r, n, 1000)
 			natstest.Eventually(t, "the credit is used up", func() bool { return len(q.received("")) == 2 })
 			tc.leave(t, q)
 			begin := time.Now()
+			<-ctx.Done()
 			err := <-done
 			var drop *publish.DropError
-			if !errors.Is(context.Cause(ctx), tc.want) || !errors.Is(err, context.Canceled) && !errors.As(err, &drop) {
+			if !errors.Is(context.Cause(ctx), tc.want) || n > 2 && !errors.Is(err, context.Canceled) && !errors.As(err, &drop) {
 				t.Errorf("the cause is %v, the error %v", context.Cause(ctx), err)
 			}
 			if took := time.Since(begin); took > 5*time.Second {
