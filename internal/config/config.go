@@ -46,7 +46,8 @@ type Config struct {
 	Delivery Delivery `yaml:"delivery"`
 	// Decoder is the limits of decoding pictures.
 	Decoder Decoder `yaml:"decoder"`
-	// Requests is the limits of requests for frames, over NATS and from the status page. Each
+	// Requests is the limits of requests for frames and for ranges of them, over NATS and from
+	// the status page. Each
 	// process has its own.
 	Requests Requests `yaml:"requests"`
 	// State is the directory for cursors, from which streams resume after a restart,
@@ -145,7 +146,8 @@ type Decoder struct {
 	MaxSize Size `yaml:"max_size"`
 }
 
-// Requests is the limits of requests for frames, over NATS and from the status page.
+// Requests is the limits of requests for frames and for ranges of them, over NATS and from
+// the status page.
 type Requests struct {
 	// Rate is how many requests for frames are answered in a second, from all askers
 	// together. A burst may have twice as many.
@@ -156,6 +158,11 @@ type Requests struct {
 	// ImagesPerDay is how many images of Kinesis Video, which bills them, are spent on
 	// requests in a day; a frame takes two. 0 spends none.
 	ImagesPerDay int `yaml:"images_per_day" jsonschema:"minimum=0,maximum=1000000000"`
+	// ImagesPerHour is how many images are spent in any hour on requests for ranges, from all
+	// askers together. They count as images of the day, too. 0 spends none.
+	ImagesPerHour int `yaml:"images_per_hour" jsonschema:"minimum=0,maximum=1000000000"`
+	// ImagesPerHourPerAsker is the same for each asker.
+	ImagesPerHourPerAsker int `yaml:"images_per_hour_per_asker" jsonschema:"minimum=0,maximum=1000000000"`
 }
 
 // JetStream describes the stream that tensors are stored in.

@@ -168,7 +168,7 @@ streams:
     request: {format: png}
   - {arn: "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/yard/1609459200000", outputs: [b]}
 decoder: {max_size: 8192x4320}
-requests: {rate: 7, rate_per_asker: 3, images_per_day: 0}
+requests: {rate: 7, rate_per_asker: 3, images_per_day: 0, images_per_hour: 9, images_per_hour_per_asker: 0}
 outputs:
   a: {preset: "${PRESET}", size: 320X240, std: [1, 2, 3.5], scale: 0.5, dtype: uint8, layout: nhwc}
   b: {preset: none, roi: "0.25,0,0.5,1", pad: 0, color: gray, fit: crop}
@@ -179,7 +179,7 @@ outputs:
 	want.Delivery.Subject, want.Delivery.Gaps, want.Delivery.Inflight = "x.{output}.{stream}", "none", 3<<29
 	want.HTTP = HTTP{Ready: health.Any, Pprof: true, Runbook: DefaultRunbook}
 	want.Decoder.MaxSize = Size{8192, 4320}
-	want.Requests = Requests{Rate: 7, RatePerAsker: 3}
+	want.Requests = Requests{Rate: 7, RatePerAsker: 3, ImagesPerHour: 9}
 	yard := want.Streams[0]
 	yard.Name, yard.Region, yard.ARN = "yard", "eu-west-1", "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/yard/1609459200000"
 	yard.Outputs = []string{"b"}

@@ -36,7 +36,7 @@ func defaults() *Config {
 			Inflight: 64 << 20,
 		},
 		Decoder:  Decoder{MaxSize: Size{poll.MaxWidth, poll.MaxHeight}},
-		Requests: Requests{Rate: frames.DefaultRate, RatePerAsker: frames.DefaultRatePerAsker, ImagesPerDay: 50_000},
+		Requests: Requests{Rate: frames.DefaultRate, RatePerAsker: frames.DefaultRatePerAsker, ImagesPerDay: 50_000, ImagesPerHour: 20_000, ImagesPerHourPerAsker: 10_000},
 		HTTP:     HTTP{Listen: DefaultListen, Ready: health.Any, Runbook: DefaultRunbook},
 		Log:      Log{Level: LevelInfo, Format: LogText},
 		Cluster:  Cluster{Lease: lease.DefaultDuration},

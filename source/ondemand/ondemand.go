@@ -5,6 +5,9 @@
 //	feed := frames.Remember(poll.New(fetcher, ledger, poll.Options{Spend: frames.Spend}), fetcher)
 //	ctx, origin := ondemand.Watch(ctx)
 //	frame, err := feed.Frame(ctx, slot) // then origin() is Made, Shared or Cached
+//
+// Images for whole ranges are reserved before the first of them is spent, within bounds on what
+// each asker and all of them may spend in an hour: see [Frames.Reserve].
 package ondemand
 
 import (
@@ -29,6 +32,9 @@ type Options struct {
 	// ImagesPerDay is how many images may be fetched in a day, which begins with the first
 	// of them.
 	ImagesPerDay int
+	// ImagesPerHour is how many images may be reserved in any hour, and ImagesPerHourPerAsker
+	// how many of them for one asker.
+	ImagesPerHour, ImagesPerHourPerAsker int
 	// Bytes bounds the pictures that are kept. Default: 16 MiB.
 	Bytes int
 	// Age is how long a picture is kept. Default: a minute. That there is none is kept for
@@ -41,6 +47,7 @@ type Options struct {
 type Frames struct {
 	opts  Options
 	spent spent
+	hours hours
 
 	mu      sync.Mutex
 	entries map[key]*entry
@@ -51,7 +58,7 @@ type Frames struct {
 // New returns Frames that hold nothing.
 func New(o Options) *Frames {
 	o.Bytes, o.Age = cmp.Or(o.Bytes, defaultBytes), cmp.Or(o.Age, defaultAge)
-	return &Frames{opts: o, spent: spent{limit: o.ImagesPerDay}, entries: map[key]*entry{}}
+	return &Frames{opts: o, spent: spent{limit: o.ImagesPerDay}, hours: hours{all: o.ImagesPerHour, each: o.ImagesPerHourPerAsker}, entries: map[key]*entry{}}
 }
 
 // key identifies a frame: of is what its stream was opened with.

@@ -42,4 +42,20 @@ func (s *spent) add(images int) error {
 	return nil
 }
 
+// giveBack takes images out again that were counted at a time, unless that day is over.
+func (s *spent) giveBack(at time.Time, images int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !at.Before(s.began) {
+		s.images = max(s.images-images, 0)
+	}
+}
+
+// wait returns how long the day still lasts.
+func (s *spent) wait(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.began.Add(day).Sub(now), 0)
+}
+
 func isSpent(err error) bool { return errors.Is(err, ErrSpent) }
