@@ -88,3 +88,20 @@ func TestActive(t *testing.T) {
 		}
 	}
 }
+
+func TestWidestPace(t *testing.T) {
+	pace := func(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+	for _, tc := range []struct{ a, b, want time.Duration }{
+		{0, 0, 0},
+		{0, time.Second, time.Second},
+		{10 * time.Second, time.Second, 10 * time.Second},
+		{-1, time.Second, -1},
+	} {
+		if got := widest(pace(tc.a), pace(tc.b))(); got != tc.want {
+			t.Errorf("the wider of %v and %v is %v", tc.a, tc.b, got)
+		}
+	}
+	if got := widest(nil, pace(time.Second))(); got != time.Second {
+		t.Errorf("without the first: %v", got)
+	}
+}

@@ -3,8 +3,8 @@ package observe
 import (
 	"context"
 	"errors"
-	"image"
 	"fmt"
+	"image"
 	"log/slog"
 	"maps"
 	"testing"
