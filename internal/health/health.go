@@ -83,7 +83,7 @@ func (m *Machine) Observe(s Snapshot) (Report, []Change) {
 		one, changed := m.stream(&s.Streams[i], &s, r.Reasons)
 		r.Streams[s.Streams[i].Name] = one
 		for _, c := range changed {
-			if !c.Code.ofProcess() { // which has told it already
+			if !c.Code.ofProcess() || c.Code.ofBudget() && codeOfBudget(s.Budget) == "" { // otherwise the process has told it already
 				c.Stream = s.Streams[i].Name
 				changes = append(changes, c)
 			}

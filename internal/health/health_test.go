@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/source"
 )
@@ -803,5 +805,9 @@ func TestPace(t *testing.T) {
 	for range 30 {
 		r.pass(time.Minute)
 		r.is(true, "cam-1 budget_slow")
+	}
+	want := []string{"cam-1 budget_spent begins", "cam-1 budget_low begins", "cam-1 budget_spent ends", "cam-1 budget_slow begins", "cam-1 budget_low ends"}
+	if diff := cmp.Diff(want, r.log); diff != "" {
+		t.Error("the log (-want +got):", diff)
 	}
 }

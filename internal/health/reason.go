@@ -160,6 +160,9 @@ func (c Code) rank() int { return slices.IndexFunc(rules, func(r rule) bool { re
 // ofProcess tells whether it is a reason of the process, which streams may have as well.
 func (c Code) ofProcess() bool { return c.rank() < Refused.rank() }
 
+// ofBudget tells whether it is about what images may cost, of a stream or of all.
+func (c Code) ofBudget() bool { return c == BudgetSpent || c == BudgetSlow || c == BudgetLow }
+
 // blocks tells whether one of the reasons keeps frames from flowing.
 func blocks(all []Reason) bool {
 	return slices.ContainsFunc(all, func(r Reason) bool { return r.Code.rule().blocks })
