@@ -4,6 +4,9 @@
 // It creates nothing. With [Options.Connect] it publishes test messages, and requests
 // two images each from up to 20 streams; with [Options.Measure] it also polls up to four
 // streams for a while, and says before how many images that takes at most.
+//
+// The package is larger than most because the plan needs what the tries have found out of each
+// stream.
 package preflight
 
 import (

@@ -33,6 +33,13 @@ const (
 // assumed is the size of pictures if it is not known.
 var assumed = image.Pt(1920, 1080) //nolint:gochecknoglobals // a constant, if Go had structured ones
 
+// A limited stream has limits, and the images that it takes a month.
+type limited struct {
+	name   string
+	limits config.Limits
+	month  float64
+}
+
 // A load is the load that all streams cause together.
 type load struct {
 	streams       int
@@ -42,6 +49,7 @@ type load struct {
 	sent          map[string]float64 // bytes a second by output
 	largest       int64              // bytes of the largest frame: its picture and tensors
 	kinds         map[string]*kind
+	limited       []limited // the streams with limits of their own
 	inOrder       []*kind
 	// busiest is the stream at whose live edge most points are used in a second.
 	busiest                     string
@@ -76,6 +84,7 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	line("to NATS", "%s a second", bytesText(l.bytes))
 	c.printPolling(line, l)
 	c.printCost(line, l)
+	c.printLimits(line, l)
 	c.printQuota(line, l)
 	host := cores.New(os.DirFS("/"))
 	line("CPU", "%s of %s cores of this machine: decoding a frame and making its tensors takes a CPU time of %s", strconv.FormatFloat(l.cores, 'f', 2, 64), number(host.Limit()), costText(costs))
@@ -212,6 +221,35 @@ func (c *checker) printCost(line func(key, format string, args ...any), l load) 
 	}
 	if l.month.answered > l.month.made || l.once.answered > l.once.made {
 		line("", "the lower figure if only pictures are billed, the higher one if entries without a picture are, too")
+	}
+}
+
+// printLimits says how much of the limits the plan takes.
+func (c *checker) printLimits(line func(key, format string, args ...any), l load) {
+	key := "limits"
+	tell := func(of string, limit config.Limits, images float64) {
+		share := func(what string, used, most float64, all string) {
+			if most == 0 {
+				return
+			}
+			text := fmt.Sprintf("%s takes %s of %s", of, percent(used/most), all)
+			if used > most {
+				then := "nothing is asked for"
+				if limit.Then == config.ThenSlow {
+					then = "a tenth is asked for"
+				}
+				text += fmt.Sprintf(": after %s of each %s, %s", percent(most/used), what, then)
+			}
+			line(key, "%s", text)
+			key = ""
+		}
+		day := images * float64(24*time.Hour) / float64(month)
+		share("day", day, float64(limit.ImagesPerDay), grouped(float64(limit.ImagesPerDay))+" images a day")
+		share("month", images*c.cfg.Price.PerMillionImages/1e6, limit.MoneyPerMonth, money(limit.MoneyPerMonth, c.cfg.Price)+" a month")
+	}
+	tell("the plan", c.cfg.Limits, l.month.answered)
+	for _, s := range l.limited {
+		tell("stream "+s.name, s.limits, s.month)
 	}
 }
 

@@ -70,7 +70,13 @@ func (c *checker) poll(ctx context.Context, l *load, s checked) error {
 		if err != nil {
 			return err
 		}
-		total.add(k.cost, s.measured, s.Active.Open().Share()*float64(ahead)/float64(s.Interval))
+		slots := s.Active.Open().Share() * float64(ahead) / float64(s.Interval)
+		total.add(k.cost, s.measured, slots)
+		if s.Limits.Any() && total == &l.month {
+			var own images
+			own.add(k.cost, s.measured, slots)
+			l.limited = append(l.limited, limited{s.Name + s.Prefix, s.Limits, own.answered})
+		}
 		if use := k.mediaPoints(); use > l.mediaPoints {
 			l.busiest, l.mediaPoints, l.metadataPoints = s.Name+s.Prefix, use, k.metadataPoints()
 		}

@@ -258,6 +258,28 @@ func TestPlanForPoll(t *testing.T) {
 	}
 }
 
+// TestPlanForLimits: the plan says how much of the limits it takes, and when they will be met.
+func TestPlanForLimits(t *testing.T) {
+	const stream = "streams: [{name: cam-1, interval: 1s, request: {size: 32x32}, outputs: [small]%s}]\noutputs: {small: {size: 32x32}}\n%s"
+	for keys, want := range map[[2]string][]string{
+		{", limits: {images_per_day: 10000000}"}:              {"stream cam-1 takes 1", "% of 10,000,000 images a day\n"},
+		{", limits: {images_per_day: 1000, then: slow}"}:      {"% of 1,000 images a day: after ", "% of each day, a tenth is asked for"},
+		{"", "limits: {money_per_month: 5}"}:                  {"the plan takes ", "% of 5 USD a month: after ", "% of each month, nothing is asked for"},
+		{"", "limits: {money_per_month: 5, then: slow}"}:      {"% of each month, a tenth is asked for"},
+		{"", "limits: {money_per_month: 500000, then: slow}"}: {"% of 500,000 USD a month\n"},
+	} {
+		out := planOf(t, fmt.Sprintf(stream, keys[0], keys[1]))
+		for _, text := range want {
+			if !strings.Contains(out, text) {
+				t.Errorf("%q: there is no %q:\n%s", keys, text, out)
+			}
+		}
+	}
+	if out := planOf(t, fmt.Sprintf(stream, "", "")); strings.Contains(out, "limits") {
+		t.Error(out)
+	}
+}
+
 // TestSyntheticPicture: the picture that the CPU is measured with is about as large as a
 // camera's, which has 0.15 bytes a pixel.
 func TestSyntheticPicture(t *testing.T) {

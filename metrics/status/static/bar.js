@@ -20,7 +20,7 @@ export function showHeader(all) {
   const bill = all.totals.images;
   if (bill) {
     set($("images"), `${count(bill.month)} · ${money(bill.month_cost, bill.currency)}`);
-    $("images").title = `since the start: ${billText(bill)}`;
+    $("images").title = `asked for this month, and what they cost at most; since the start: ${billText(bill)}`;
   }
   const now = Date.parse(all.time) / 1000;
   if (published.length && done < published.at(-1)[1]) published.length = 0; // restarted
