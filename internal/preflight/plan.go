@@ -92,6 +92,7 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	line("memory", "about %s: %s in flight (delivery.inflight), %d workers, %s",
 		bytesText(float64(baseMemory+int64(c.cfg.Delivery.Inflight)+workers*l.largest+int64(l.streams)*streamMemory)),
 		bytesText(float64(c.cfg.Delivery.Inflight)), workers, count(l.streams, "stream"))
+	c.printGates(line)
 	c.printPoll(line)
 	told := map[string]int{}
 	for _, s := range c.streams {

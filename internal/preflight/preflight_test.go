@@ -280,6 +280,38 @@ func TestPlanForLimits(t *testing.T) {
 	}
 }
 
+// TestPlanForGates: the plan says what gates save at best, and where relax saves nothing.
+func TestPlanForGates(t *testing.T) {
+	plan := func(outputs, made string) string {
+		return planOf(t, "streams: [{name: cam-1, interval: 300ms, request: {size: 32x32}, outputs: ["+outputs+"]}]\noutputs: {"+made+"}")
+	}
+	a, b, c := "a: {size: 32x32, gate: {change: 2%, every: 10s, relax: 2s}}", "b: {size: 32x32, gate: {change: 2%, every: 3s, relax: 3s}}", "c: {size: 32x32}"
+	for _, test := range []struct {
+		outputs, made string
+		says, not     []string
+	}{
+		{"a", a, []string{
+			"output a of 1 stream: while nothing changes, one tensor in 10.2s instead of one in 300ms, 2.9% of the bytes at best; all of them where something always changes",
+			"1 stream: while nothing changes, one image in 2.1s instead of one in 300ms (relax), 14% of the images at best",
+		}, []string{"saves no images"}},
+		{"a, b", a + ", " + b, []string{"output b of 1 stream: while nothing changes, one tensor in 3s", "one image in 2.1s instead"}, []string{"saves no images"}},
+		{"a, c", a + ", " + c, []string{"output a of 1 stream", "1 stream: relax saves no images, because of c, which needs them at all times"}, []string{"one image in", "output c"}},
+		{"c", c, nil, []string{"  gate"}},
+	} {
+		out := plan(test.outputs, test.made)
+		for _, want := range test.says {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: it does not say %q:\n%s", test.outputs, want, out)
+			}
+		}
+		for _, not := range test.not {
+			if strings.Contains(out, not) {
+				t.Errorf("%s: it says %q:\n%s", test.outputs, not, out)
+			}
+		}
+	}
+}
+
 // TestSyntheticPicture: the picture that the CPU is measured with is about as large as a
 // camera's, which has 0.15 bytes a pixel.
 func TestSyntheticPicture(t *testing.T) {
