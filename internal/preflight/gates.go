@@ -76,5 +76,8 @@ func (c *checker) relaxed(s config.Stream) (pace time.Duration, without []string
 
 // multiple returns the least multiple of an interval that is not less than d.
 func multiple(d, interval time.Duration) time.Duration {
-	return (d + interval - 1) / interval * interval
+	if rest := d % interval; rest > 0 {
+		return d + interval - rest
+	}
+	return d
 }
