@@ -50,6 +50,8 @@ type Stream struct {
 	// them that is used.
 	Limited bool
 	Used    float64
+	// Begun is how many bursts of it have begun. Stats include their slots.
+	Begun uint64
 }
 
 // Present returns the instant by the clock of the slots that is now by the service's.

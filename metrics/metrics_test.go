@@ -148,6 +148,7 @@ func TestStatesAreTheLedgers(t *testing.T) {
 // contract are the metrics that dashboards depend on, with their types and labels.
 var contract = map[string]string{
 	"cvfeeder_slots_total":              "counter outcome,stream",
+	"cvfeeder_bursts_total":             "counter stream",
 	"cvfeeder_slots_expected_total":     "counter stream",
 	"cvfeeder_slots_late_total":         "counter stream",
 	"cvfeeder_slots_in_time_total":      "counter stream",

@@ -57,6 +57,8 @@ var streamFamilies = []streamFamily{
 			}
 		},
 	},
+	each("cvfeeder_bursts_total", "Bursts that have begun: times at which the stream is looked at more closely. Their slots are among those of the stream.",
+		dto.MetricType_COUNTER, func(s *Stream) float64 { return float64(s.Begun) }),
 	byReason("cvfeeder_gap_seconds_total", "Total length of the gaps, by reason.",
 		func(s *Stream, o source.Outcome) float64 { return s.GapTime[o].Seconds() }),
 	byReason("cvfeeder_gaps_total", "Gaps, by reason. A gap is a run of slots without a tensor that ended with the same outcome, which is its reason.",

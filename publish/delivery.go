@@ -16,6 +16,10 @@ type Route struct {
 // ErrUnwatched says that a message reached the broker, and nobody listened to it there.
 var ErrUnwatched = errors.New("nobody listens")
 
+// ErrRepeated says that a message was not published, because its slot has been published on the
+// subject by somebody else in this process.
+var ErrRepeated = errors.New("published already")
+
 // A Delivery brings messages to a broker in one of the delivery modes. Its methods
 // are safe for concurrent use. Calls that follow each other on one subject arrive in
 // that order, whatever the sizes of the messages.
@@ -26,7 +30,8 @@ type Delivery interface {
 	// acknowledgements, when the broker has acknowledged it. m.Data is not used after
 	// Publish returns.
 	//
-	// The error is [ErrUnwatched] if nobody listens to the subject, a [*DropError] if the
+	// The error is [ErrUnwatched] if nobody listens to the subject, [ErrRepeated] if the slot
+	// has been published there by somebody else, a [*DropError] if the
 	// message was given up, and ctx's error if ctx ended first. It is a [*LostError] if
 	// messages are lost that were acknowledged before: m is not published. After any other
 	// error there is no point in publishing more.

@@ -36,9 +36,11 @@ type Envelope struct {
 	// Normalized is true if the elements are normalized already, and false if they are
 	// pixels that the consumer must normalize.
 	Normalized bool
-	// Late is true if the slot had been announced as a gap before: the message comes after
-	// newer ones.
+	// Late is true if the message comes after newer ones: the slot had been announced as a gap
+	// before, or a burst looks back.
 	Late bool
+	// Burst is the burst that the message belongs to, or "" if it belongs to none.
+	Burst string
 	// Spec is the fingerprint of how the tensor was made.
 	Spec string
 	// Traceparent is the W3C trace context of the span that published the tensor, or ""
@@ -85,6 +87,9 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	e.Std = f.floats(HeaderStd, channels)
 	if _, ok := h[HeaderNormalized]; ok {
 		e.Normalized = oneOf(&f, HeaderNormalized, map[string]bool{"true": true, "false": false})
+	}
+	if _, ok := h[HeaderBurst]; ok {
+		e.Burst = f.text(HeaderBurst)
 	}
 	if f.err != nil {
 		return Envelope{}, f.err

@@ -22,8 +22,9 @@ const (
 	HeaderStd        = "Cvf-Std"        // one number a channel: 0.229,0.224,0.225
 	HeaderNormalized = "Cvf-Normalized" // "false" if the consumer must normalize; absent otherwise
 	HeaderSpec       = "Cvf-Spec"       // the output's fingerprint
-	HeaderLate       = "Cvf-Late"       // "true" if the slot had been announced as a gap before; absent otherwise
+	HeaderLate       = "Cvf-Late"       // "true" if the message comes after newer ones; absent otherwise
 	HeaderSince      = "Cvf-Since"      // 2026-01-02T03:04:01.200Z, the slot that passed the output's gate before; absent without a gate
+	HeaderBurst      = "Cvf-Burst"      // b7k2m4qx, the burst that the message belongs to; absent otherwise
 	HeaderMsgID      = "Nats-Msg-Id"    // see MessageID
 
 	// The W3C trace context, if the frame is traced: 00-<trace id>-<span id>-01. It says

@@ -26,6 +26,7 @@ func (d checker) checkStreams(c *Config) {
 		d.checkTimes(s, path)
 		d.checkPoll(s, path)
 		d.checkLimits(s.Limits, c.Price, path+".limits")
+		d.checkBurst(s.Burst, path+".burst")
 		d.checkRequest(s.Request, path+".request")
 		d.checkReferences(s, c.Outputs, path+".outputs")
 		names[i] = s.Name
@@ -130,6 +131,33 @@ func (d checker) checkPoll(s *Stream, path string) {
 	}
 	if s.Poll != PollAlways && s.From.Kind == StartAt {
 		d.Report(path+".poll", "a range, with from: TIME, is read whether anybody listens or not; remove poll, or use from: resume")
+	}
+}
+
+// maxBurst is how long a burst may be. What is longer is a replay.
+const maxBurst = 10 * time.Minute
+
+func (d checker) checkBurst(b Burst, path string) {
+	if b.Most < 0 || b.Most > maxBurst {
+		d.Report(path+".most", "%v is out of range; from 0, which refuses bursts, to %v", b.Most, maxBurst)
+	}
+	if b.Most == 0 {
+		return
+	}
+	if _, err := source.NewGrid(b.Interval); err != nil {
+		d.Report(path+".interval", "%v", err)
+	}
+	for _, part := range []struct {
+		key string
+		d   time.Duration
+	}{{"before", b.Before}, {"after", b.After}} {
+		if part.d < 0 || part.d > b.Most {
+			d.Report(path+"."+part.key, "%v is out of range; from 0 to most, which is %v", part.d, b.Most)
+			return
+		}
+	}
+	if b.Before+b.After > b.Most {
+		d.Report(path+".most", "before and after are %v together, which is more than %v; allow more, or make them shorter", b.Before+b.After, b.Most)
 	}
 }
 

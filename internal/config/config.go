@@ -270,6 +270,8 @@ type Stream struct {
 	Active Hours `yaml:"active"`
 	// Limits are what the images of the stream may cost; with a prefix, those of each.
 	Limits Limits `yaml:"limits"`
+	// Burst is what requests for a denser look at a time may ask for (cvf.svc.burst).
+	Burst Burst `yaml:"burst"`
 	// Selector is whose timestamps count: server (when the service received the media)
 	// or producer (the camera's own; its clock may be wrong).
 	Selector Selector `yaml:"selector" jsonschema:"enum=server,enum=producer"`
@@ -298,6 +300,21 @@ type Stream struct {
 	Request Request `yaml:"request"`
 	// Outputs are the names of the outputs that are made from the stream.
 	Outputs []string `yaml:"outputs" jsonschema:"required,minItems=1,uniqueItems=true"`
+}
+
+// Burst is what requests for a denser look at a time may ask for: frames closer together than
+// the stream's own, from before that time until after it. Parts of a request that are left out
+// are as the keys say.
+type Burst struct {
+	// Interval is the time between the samples of a burst, at least 200ms.
+	Interval time.Duration `yaml:"interval"`
+	// Before is how long before the requested time a burst begins.
+	Before time.Duration `yaml:"before"`
+	// After is how long after it the burst ends.
+	After time.Duration `yaml:"after"`
+	// Most is how long a burst may be, after it was extended by further requests, too; 0
+	// refuses all.
+	Most time.Duration `yaml:"most"`
 }
 
 // Request is what picture the service is asked for.

@@ -184,7 +184,8 @@ outputs:
 	yard.Name, yard.Region, yard.ARN = "yard", "eu-west-1", "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/yard/1609459200000"
 	yard.Outputs = []string{"b"}
 	front := Stream{
-		Name: "front-door", Interval: 400 * time.Millisecond, Poll: "always", Linger: 10 * time.Second, Limits: Limits{Then: "stop"}, Selector: "producer",
+		Name: "front-door", Interval: 400 * time.Millisecond, Poll: "always", Linger: 10 * time.Second, Limits: Limits{Then: "stop"},
+		Burst: Burst{Interval: 200 * time.Millisecond, Before: 5 * time.Second, After: 10 * time.Second, Most: time.Minute}, Selector: "producer",
 		Lag: AutoDuration(5 * time.Second), Grace: time.Minute, Overlap: AutoDuration(2 * time.Second),
 		From:      Start{StartAt, time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC)},
 		Freshness: time.Hour,

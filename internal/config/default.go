@@ -52,6 +52,7 @@ func (s *Stream) SetDefaults(func(string) string) {
 		Poll:     PollAlways,
 		Linger:   10 * time.Second,
 		Limits:   Limits{Then: ThenStop},
+		Burst:    Burst{Interval: source.MinInterval, Before: 5 * time.Second, After: 10 * time.Second, Most: time.Minute},
 		Selector: SelectorServer,
 		Lag:      AutoDuration(poll.Auto),
 		Grace:    poll.DefaultGrace,

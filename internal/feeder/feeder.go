@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/bursts"
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/cores"
 	"github.com/cvfeeder/cvfeeder/internal/observe"
@@ -74,12 +75,12 @@ type Running struct {
 	// where there is none.
 	NATS, HTTP string
 
-	pipeline *pipeline.Pipeline
+	parts *parts
 }
 
 // Streams returns the state of each stream now. It may be called after the end, too,
 // and then returns the final state.
-func (r Running) Streams() []metrics.Stream { return metricsOf(r.pipeline.Streams()) }
+func (r Running) Streams() []metrics.Stream { return r.parts.metricsNow() }
 
 // Run runs until ctx ends, all streams have reached their end, or an error makes it
 // pointless to continue. [ExitCode] returns the exit code for the error.
@@ -138,6 +139,7 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 	}, f.Log); err != nil {
 		return errors.Join(err, closeListener(listener), out.close())
 	}
+	p.bursts = p.newBursts()
 	p.pipeline = f.pipeline(p, switches)
 	return f.run(ctx, p, listener, stop)
 }
@@ -179,6 +181,8 @@ type parts struct {
 	rates    *frames.Rates // of requests for frames, however they come
 	cameras  cameras
 	purse    *purse
+	bursts   *bursts.Bursts
+	once     *bursts.Once             // nil in durable
 	follower atomic.Pointer[follower] // nil while there is none
 }
 
@@ -235,7 +239,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	defer background(side, p.watchdog.watch)()
 	defer context.AfterFunc(ctx, func() { p.stopping.Store(true) })()
 	p.metrics.Read(p.sources())
-	r := Running{NATS: p.broker.local, pipeline: p.pipeline}
+	r := Running{NATS: p.broker.local, parts: p}
 	if l != nil {
 		r.HTTP = "http://" + l.Addr().String()
 		handler := p.handler(l)
@@ -265,6 +269,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	// streams by setting its weight to zero, which a new weight would undo.
 	defer background(ctx, func(ctx context.Context) { p.outlet.sharing.weigh(ctx, p.pipeline, p.cores.Workers()) })()
 	defer background(side, p.purse.keep)()
+	defer background(side, p.bursts.Serve)()
 	defer background(side, p.answer)()
 	if f.Started != nil {
 		defer background(side, func(ctx context.Context) { f.Started(ctx, r) })()

@@ -22,9 +22,10 @@ func (p *parts) answer(ctx context.Context) {
 		Version: Version(), ReplyPrefix: p.plan.Config.NATS.ReplyPrefix,
 		Rates:   p.rates,
 		Frame:   p.frame,
+		Burst:   p.askBurst,
 		Observe: func(o frames.Outcome) { p.metrics.FrameRequest(string(o)) },
 		Names:   p.pipeline.Names,
-		Streams: func(name string) (any, error) { return streamStates(p.pipeline.Streams(), name, p.service.Now()) },
+		Streams: func(name string) (any, error) { return streamStates(p.streams(), name, p.service.Now()) },
 	})
 	var denied *dial.PermissionError
 	if errors.Is(err, dial.ErrRefused) && !errors.As(err, &denied) {

@@ -18,7 +18,7 @@ import (
 // sources returns what the metrics read at each scrape.
 func (p *parts) sources() metrics.Sources {
 	s := metrics.Sources{
-		Streams:       p.streams,
+		Streams:       p.metricsNow,
 		Budget:        p.purse.ofAll,
 		Price:         p.plan.Config.Price.PerMillionImages,
 		Connections:   p.broker.connections,
@@ -38,28 +38,10 @@ func (p *parts) sources() metrics.Sources {
 	return s
 }
 
-// streams returns the states of streams as the metrics show them, with what they cost.
-func (p *parts) streams() []metrics.Stream {
-	all := metricsOf(p.pipeline.Streams())
-	for i := range all {
-		all[i].Used, all[i].Limited = p.purse.own(all[i].Name)
-	}
-	return all
-}
-
 // lacks returns what the process lacks in cores.
 func (p *parts) lacks() metrics.Cores {
 	l := p.cores.Lack()
 	return metrics.Cores{Limit: l.Cores, Quota: l.Quota, Machine: l.Machine, Process: l.Process}
-}
-
-// metricsOf returns the states of streams as the metrics show them.
-func metricsOf(states []pipeline.State) []metrics.Stream {
-	all := make([]metrics.Stream, len(states))
-	for i := range states {
-		all[i] = metricOf(&states[i])
-	}
-	return all
 }
 
 // metricOf returns the state of a stream as the metrics show it.
@@ -112,15 +94,16 @@ func (p *parts) statuses() []status.Stream {
 	all := make([]status.Stream, 0, len(states))
 	for i := range states {
 		s := &states[i]
-		routes := s.Routes
+		routes, name := s.Routes, s.Name
 		history := p.histories.Of(s.Name)
 		if history == nil {
 			continue // it was removed this very moment
 		}
 		all = append(all, status.Stream{
-			Stream:   metricOf(s),
+			Stream:   p.metricOf(s),
 			Interval: s.Grid.Interval(), Grace: s.Grace, To: s.To, History: history,
 			Outputs: func() []status.Output { return outputsOf(routes) },
+			Bursts:  func() []status.Burst { return p.burstsOf(name) },
 		})
 	}
 	return all

@@ -195,6 +195,14 @@ func (m *moves) located(stream, result string) {
 // forget drops what is known of a stream that stops: others come and go with a prefix, and
 // all of their names would add up.
 func (p *parts) forget(stream string) {
+	if c := p.cameras.of(stream); c != nil && p.once != nil {
+		for _, r := range c.builder.routes(c.config) {
+			p.once.Forget(r.Subject)
+		}
+	}
+	if p.bursts != nil {
+		p.bursts.Forget(stream)
+	}
 	p.cameras.by.Delete(stream)
 	p.purse.Forget(stream)
 	p.moves.at.Delete(stream)

@@ -42,6 +42,42 @@ func (m metered) Stream(s pipeline.Stream, _ source.Slot) pipeline.StreamObserve
 	return seen
 }
 
+// Bursts returns an observer that counts and times what is read in bursts. Their slots are older
+// than those of a stream when they are asked for: how late they are says nothing, and all that
+// are published are in time.
+func Bursts(m *metrics.Metrics, now func() time.Time) pipeline.Observer {
+	return meteredBursts{metered{m, now}}
+}
+
+type meteredBursts struct{ metered }
+
+// Stream implements [pipeline.Observer].
+func (m meteredBursts) Stream(s pipeline.Stream, _ source.Slot) pipeline.StreamObserver {
+	return meteredBurst{meteredStream{metered: m.metered, name: s.Name}, m.SlotsInTime(s.Name)}
+}
+
+type meteredBurst struct {
+	meteredStream
+	inTime *atomic.Uint64
+}
+
+// Frame implements [pipeline.StreamObserver].
+func (m meteredBurst) Frame(f source.Frame, requested bool) pipeline.FrameObserver {
+	seen, _ := m.meteredStream.Frame(f, requested).(*meteredFrame)
+	seen.anyAge = true
+	return seen
+}
+
+// Ended implements [pipeline.StreamObserver].
+func (m meteredBurst) Ended(_ source.Slot, slots int, o source.Outcome, _ time.Duration) {
+	if o == source.Published {
+		m.inTime.Add(uint64(slots))
+	}
+}
+
+// Removed implements [pipeline.StreamObserver]. The stream itself goes on.
+func (meteredBurst) Removed() {}
+
 type meteredStream struct {
 	pipeline.IgnoreStream
 	metered
@@ -94,6 +130,7 @@ type meteredFrame struct {
 	metered
 	at                 time.Time      // of the slot, by the service's clock
 	inTime             *atomic.Uint64 // nil if the frame does not count
+	anyAge             bool           // how late it is says nothing
 	transform, publish time.Duration
 }
 
@@ -118,7 +155,9 @@ func (m *meteredFrame) Published(output string, msg publish.Message, took time.D
 	m.countDrop(err)
 	if err == nil {
 		m.PublishBytes.WithLabelValues(output).Add(float64(publish.Size(msg)))
-		m.Delivered(output, m.now().Sub(m.at), sampledTrace(msg))
+		if !m.anyAge {
+			m.Delivered(output, m.now().Sub(m.at), sampledTrace(msg))
+		}
 	}
 }
 

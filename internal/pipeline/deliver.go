@@ -60,8 +60,8 @@ func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome sourc
 }
 
 // publishAll delivers the tensors of a slot. The outcome is pending where ctx ended first,
-// unchanged where the gates have held back all that somebody listens to, and unwatched where
-// nobody listens to any of them.
+// unchanged where the gates have held back all that somebody listens to, skipped where somebody
+// else has published it, and unwatched where nobody listens to any of them.
 func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Outcome, error) {
 	outcome := source.Unwatched
 	for i := range j.routes {
@@ -96,6 +96,10 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 		case err == nil && outcome != source.Dropped:
 			outcome = source.Published
 		case err == nil, errors.Is(err, publish.ErrUnwatched):
+		case errors.Is(err, publish.ErrRepeated):
+			if outcome == source.Unwatched || outcome == source.Unchanged {
+				outcome = source.Skipped
+			}
 		case dropped(err):
 			outcome = source.Dropped
 			s.health.lose(err)

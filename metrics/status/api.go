@@ -101,6 +101,8 @@ type row struct {
 	Timeline  *timeline         `json:"timeline,omitempty"`
 	Latencies *points           `json:"latencies,omitempty"`
 	Gaps      []gap             `json:"gaps,omitzero"`
+	// Bursts are left out where there are none.
+	Bursts []Burst `json:"bursts,omitempty"`
 	// Slots are only in the answer to /api/streams/{name}.
 	Slots *timeline `json:"slots,omitempty"`
 }
@@ -203,6 +205,9 @@ func (h *handler) full(e *entry, now time.Time) row {
 	r.Images = h.bill(e.Name)
 	if e.Outputs != nil {
 		r.Outputs = append(r.Outputs, e.Outputs()...)
+	}
+	if e.Bursts != nil {
+		r.Bursts = e.Bursts()
 	}
 	for i, l := range recent.latency {
 		recent.latency[i] = round(l)

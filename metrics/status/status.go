@@ -100,7 +100,26 @@ type Stream struct {
 	To source.Slot
 	// Outputs returns those of the stream. It is called for streams that are shown.
 	Outputs func() []Output
+	// Bursts returns those of the stream that are read or were of late. It is called for
+	// streams that are shown.
+	Bursts  func() []Burst
 	History *History
+}
+
+// A Burst is a time at which a stream is looked at more closely.
+type Burst struct {
+	ID string `json:"burst"`
+	// From is its first slot, To the first after its last.
+	From     string  `json:"from"`
+	To       string  `json:"to"`
+	Interval float64 `json:"interval_seconds"`
+	Reason   string  `json:"reason,omitempty"`
+	// Running says that not all of its slots have ended.
+	Running bool `json:"running"`
+	// Slots is how many it has; Outcomes counts how those that have ended did. Slots that the
+	// stream has published itself are skipped, or are not asked for again.
+	Slots    int               `json:"slots"`
+	Outcomes map[string]uint64 `json:"outcomes"`
 }
 
 // An Output is one of the outputs of a stream.

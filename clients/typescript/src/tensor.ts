@@ -24,8 +24,10 @@ export interface TensorFields {
   readonly time: Date;
   /** The service's own timestamp of the picture. */
   readonly capture: Date;
-  /** Whether the slot was announced as a gap before: it comes after newer ones. */
+  /** Whether it comes after newer ones: its slot was announced as a gap before, or a burst looks back. */
   readonly late: boolean;
+  /** The burst that it belongs to, "" if it belongs to none. */
+  readonly burst: string;
   /** The message's identity, the same on every attempt. */
   readonly id: string;
   /** The W3C trace context of its publication, "" if it is not traced. */
@@ -62,6 +64,7 @@ export class Tensor extends Delivered implements TensorFields {
   declare readonly time: Date;
   declare readonly capture: Date;
   declare readonly late: boolean;
+  declare readonly burst: string;
   declare readonly id: string;
   declare readonly traceparent: string;
   declare readonly datatype: Datatype;
@@ -258,6 +261,7 @@ export function parseTensor(subject: string, headers: HeaderRecord, data: Uint8A
     id: h.has("Nats-Msg-Id") ? h.text("Nats-Msg-Id") : "",
     traceparent: traceparent(headers),
     late: h.has("Cvf-Late"),
+    burst: h.has("Cvf-Burst") ? h.text("Cvf-Burst") : "",
   };
   check(fields, channels, data.length);
   return new Tensor(subject, fields, data);

@@ -138,7 +138,11 @@ func (s *service) forwarded(ctx context.Context, m *nats.Msg) error {
 	if m.Header.Get(rangeHeader) == rangeValue {
 		return s.ranges.begin(ctx, m, asker, false)
 	}
-	if err := s.begin(ctx, m, asker, s.makeHere); err != nil {
+	answer := func() error { return s.begin(ctx, m, asker, s.makeHere) }
+	if m.Header.Get(asksHeader) == asksBurst {
+		answer = func() error { return s.burst(ctx, m, asker, false) }
+	}
+	if err := answer(); err != nil {
 		return s.fail(m.Reply, err)
 	}
 	return nil
@@ -154,6 +158,20 @@ func (s *service) findOwner(ctx context.Context, subject string) error {
 	return nil
 }
 
+// askOwner sends a request to the cvfeeder that has a stream, and returns its answer. The error
+// is errNoOwner if there is none.
+func (s *service) askOwner(ctx context.Context, stream string, request []byte, header nats.Header) (*nats.Msg, error) {
+	subject := frameSubjectOf(stream)
+	if err := s.findOwner(ctx, subject); err != nil {
+		return nil, err
+	}
+	m, err := s.on.Client().RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Data: request, Header: header})
+	if err != nil && !errors.Is(err, nats.ErrNoResponders) {
+		s.opts.Observe(Failed)
+	}
+	return m, err
+}
+
 // forward sends a request to the cvfeeder that has the stream, and answers with its
 // answer. The error is errNoOwner if there is none.
 func (s *service) forward(ctx context.Context, r Request, answer func(publish.Message) error) error {
@@ -161,17 +179,8 @@ func (s *service) forward(ctx context.Context, r Request, answer func(publish.Me
 	if err != nil {
 		return err
 	}
-	subject := frameSubjectOf(r.Stream)
-	if err := s.findOwner(ctx, subject); err != nil {
-		return err
-	}
-	m, err := s.on.Client().RequestMsgWithContext(ctx, &nats.Msg{
-		Subject: subject, Data: request, Header: nats.Header{askerHeader: {r.asker}},
-	})
+	m, err := s.askOwner(ctx, r.Stream, request, nats.Header{askerHeader: {r.asker}})
 	if err != nil {
-		if !errors.Is(err, nats.ErrNoResponders) {
-			s.opts.Observe(Failed)
-		}
 		return err
 	}
 	s.opts.Observe(Forwarded)

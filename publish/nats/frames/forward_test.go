@@ -59,7 +59,7 @@ func (r *replica) start(t *testing.T, url string) {
 	done := make(chan error, 1)
 	go func() {
 		done <- frames.Serve(ctx, conn, frames.Options{
-			Rates: frames.NewRates(1000, 1000), Frame: r.frame, Names: r.names, Streams: func(string) (any, error) { return r.names(), nil },
+			Rates: frames.NewRates(1000, 1000), Frame: r.frame, Burst: r.burst, Names: r.names, Streams: func(string) (any, error) { return r.names(), nil },
 		})
 	}()
 	t.Cleanup(func() {

@@ -3,10 +3,13 @@
 //
 //	err := frames.Serve(ctx, conn, frames.Options{Version: version, Frame: frame, Streams: states})
 //
-// A request is JSON on [FrameSubject] or [StreamsSubject]. The answer is the message of a
-// tensor, or JSON, or an [Error] in the headers of the package micro of nats.go. If
+// A request is JSON on [FrameSubject], [BurstSubject] or [StreamsSubject]. The answer is the
+// message of a tensor, or JSON, or an [Error] in the headers of the package micro of nats.go. If
 // several cvfeeders share the streams, the one that gets a request forwards it to the
 // one that has the stream.
+//
+// The package is larger than most packages because all requests share the subscriptions, the limits,
+// and the way to the cvfeeder that has the stream.
 package frames
 
 import (
@@ -55,6 +58,9 @@ type Options struct {
 	// Streams returns the state of one stream, or of all if the name is "". It is sent
 	// as JSON.
 	Streams func(stream string) (any, error)
+	// Burst begins a burst, and returns at once. Its errors are sent as those of Frame. Default:
+	// no bursts are taken.
+	Burst func(BurstRequest) (BurstAnswer, error)
 	// Names returns the streams that this process has now. It is called once a second,
 	// and for each request. Requests for other streams are forwarded to the cvfeeder
 	// that has the stream, if there is one and the permissions allow that. Default: Frame
@@ -66,7 +72,7 @@ type Options struct {
 	// Timeout is how long a frame may take. Default: 15s.
 	Timeout time.Duration
 	// Rates are the limits on requests for frames, beyond which these are refused. The same
-	// limits hold for requests for the state of the streams, which are counted apart. Default:
+	// limits hold for requests for bursts, and for the state of the streams, which are counted apart. Default:
 	// [DefaultRate] and [DefaultRatePerAsker].
 	Rates *Rates
 	// Observe, if set, is told of each request for a frame that Frame was not called for.
@@ -125,7 +131,7 @@ func serve(ctx context.Context, conn *dial.Conn, o Options) error {
 	}
 	s := &service{
 		opts: o, on: on, slots: make(chan struct{}, o.Concurrent),
-		rates: o.Rates, questions: o.Rates.unused(),
+		rates: o.Rates, questions: o.Rates.unused(), bursts: o.Rates.unused(),
 		misdirected: pacing.Outage{Every: time.Minute},
 	}
 	if o.Names != nil {
@@ -185,6 +191,7 @@ type service struct {
 	slots       chan struct{} // holds a value for each frame that is being made
 	rates       *Rates        // of requests for frames
 	questions   *Rates        // of those for the state of the streams
+	bursts      *Rates        // of those for bursts
 	local       *localStreams // nil if this process answers all requests
 	misdirected pacing.Outage // of which the log tells now and then
 	ranges      *rangeService
@@ -233,6 +240,7 @@ func (s *service) add(ctx context.Context) (*microService, error) {
 				handle:  func(m *nats.Msg) error { return s.ranges.begin(ctx, m, askerOf(m.Reply), true) },
 				data:    s.ranges.statistics,
 			},
+			s.burstEndpoint(ctx),
 			// Every cvfeeder answers for its own streams.
 			{name: "streams", subject: StreamsSubject, request: `empty, or {"stream": …}`, handle: s.streams},
 		},

@@ -41,7 +41,9 @@ class Tensor(Delivered):
     output       the output of cvfeeder's config
     time         the slot: an aware datetime in UTC, exact to the millisecond
     capture      the service's own timestamp of the picture, likewise
-    late         True if the slot was announced as a gap before: it comes after newer ones
+    late         True if it comes after newer ones: its slot was announced as a gap before, or
+                 a burst looks back
+    burst        the burst that it belongs to, "" if it belongs to none
     id           the message's identity, the same on every attempt
     traceparent  the W3C trace context of its publication, "" if it is not traced; use
                  opentelemetry.propagate.extract({"traceparent": t.traceparent})
@@ -84,6 +86,7 @@ class Tensor(Delivered):
     payload: bytes = field(repr=False)
     traceparent: str = ""
     late: bool = False
+    burst: str = ""
 
     @property
     def array(self) -> NDArray[Any]:
@@ -231,6 +234,7 @@ def parse_tensor(subject: str, headers: Mapping[str, str] | None, data: bytes) -
         payload=data,
         traceparent=traceparent(headers),
         late="Cvf-Late" in h,
+        burst=h.text("Cvf-Burst") if "Cvf-Burst" in h else "",
     )
     _check(tensor, channels)
     return tensor
