@@ -15,6 +15,8 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -210,6 +212,7 @@ func TestBursts(t *testing.T) {
 				v.wait("cam-1", source.Published, v.stream("cam-1").Ended[source.Published]+3)
 				checkBurst(t, l, second) // nothing came again
 				checkRefusals(t, v.nc, mode)
+				checkClient(t, natsURL, alone)
 				if page := feedertest.Get(t, run.HTTP+"/api/streams/cam-1"); !strings.Contains(page, second.Burst) || !strings.Contains(page, "a person") {
 					t.Errorf("the page does not know the burst: %s", page)
 				}
@@ -221,6 +224,29 @@ func TestBursts(t *testing.T) {
 				t.Errorf("%v\n%s", err, log.String())
 			}
 		})
+	}
+}
+
+// checkClient asks as programs in Go do.
+func checkClient(t *testing.T, url string, known frames.BurstAnswer) {
+	t.Helper()
+	ask := func(r consume.BurstRequest) (consume.Burst, error) {
+		return consume.AskBurst(t.Context(), dial.Options{URL: url}, r)
+	}
+	from, err := time.Parse(time.RFC3339, known.From)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ask(consume.BurstRequest{Stream: known.Stream, Time: from.Add(5 * time.Second), Before: 2 * time.Second, Interval: time.Second, Reason: "again"})
+	if err != nil || got.ID != known.Burst || !got.From.Equal(from) || got.Slots != known.Slots || !got.Joined || got.Interval != 200*time.Millisecond {
+		t.Errorf("%+v, %v", got, err)
+	}
+	var refused *consume.RequestError
+	if _, err := ask(consume.BurstRequest{Stream: "cam-3"}); !errors.As(err, &refused) || refused.Code != "400" || !strings.Contains(refused.Text, "burst.most is 0") {
+		t.Error(err)
+	}
+	if _, err := ask(consume.BurstRequest{Stream: "cam-1", Before: time.Hour, After: -1}); !errors.As(err, &refused) || !strings.Contains(refused.Text, "before 1h0m0s and after 10s") {
+		t.Error(err)
 	}
 }
 

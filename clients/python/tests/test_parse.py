@@ -43,6 +43,11 @@ def test_late() -> None:
     assert not tensor().late
 
 
+def test_burst() -> None:
+    assert tensor(Burst="b7k2").burst == "b7k2"
+    assert not tensor().burst
+
+
 TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 

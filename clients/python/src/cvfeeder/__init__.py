@@ -8,7 +8,8 @@
 
 With asyncio it is ``async for``. `subscribe` reads core NATS, `pull` reads a JetStream stream
 with acknowledgements, and `subscribe_gaps` reads the events that say which frames are missing,
-and why. `latest` returns one tensor, and `dataset` is for PyTorch's DataLoader.
+and why. `latest` returns one tensor, and `dataset` is for PyTorch's DataLoader. `burst` has a
+camera looked at more closely around an instant, also in the past.
 
 The connection runs in its own thread, so a model may keep the event loop busy, and it works
 in notebooks; it reconnects by itself. Headers and sizes are checked before a message is used.
@@ -19,9 +20,10 @@ if the reader is closed meanwhile, or with the error in the way, a CvfeederError
 
 from ._decoder import parse
 from ._options import ConnectOptions
+from .bursts import Burst, burst
 from .dataset import Dataset, dataset
 from .delivery import Sent
-from .errors import Closed, CvfeederError, InvalidMessage, ReadTimeout, SpecMismatch
+from .errors import Closed, CvfeederError, InvalidMessage, ReadTimeout, RequestRefused, SpecMismatch
 from .gap import Gap
 from .oip import InferRequest
 from .pulling import Pull, pull
@@ -31,6 +33,7 @@ from .tensor import Tensor
 __version__ = "0.1.0"
 
 __all__ = [
+    "Burst",
     "Closed",
     "ConnectOptions",
     "CvfeederError",
@@ -40,10 +43,12 @@ __all__ = [
     "InvalidMessage",
     "Pull",
     "ReadTimeout",
+    "RequestRefused",
     "Sent",
     "SpecMismatch",
     "Subscription",
     "Tensor",
+    "burst",
     "dataset",
     "latest",
     "parse",

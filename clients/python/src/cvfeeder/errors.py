@@ -19,3 +19,12 @@ class ReadTimeout(CvfeederError, TimeoutError):  # noqa: N818 - as the built-in 
 
 class Closed(CvfeederError):  # noqa: N818 - it names what it is about
     """The reader was closed, perhaps by another task or thread."""
+
+
+class RequestRefused(CvfeederError):  # noqa: N818 - it names what it is about
+    """A running cvfeeder refused a request; code is one of HTTP, for example "429"."""
+
+    def __init__(self, text: str, code: str) -> None:
+        """Take the reason, and its code."""
+        super().__init__(text)
+        self.code = code
