@@ -241,7 +241,7 @@ func checkClient(t *testing.T, url string, known frames.BurstAnswer) {
 	if err != nil || got.ID != known.Burst || !got.From.Equal(from) || got.Slots != known.Slots || !got.Joined || got.Interval != 200*time.Millisecond {
 		t.Errorf("%+v, %v", got, err)
 	}
-	var refused *consume.RequestError
+	var refused *consume.BurstError
 	if _, err := ask(consume.BurstRequest{Stream: "cam-3"}); !errors.As(err, &refused) || refused.Code != "400" || !strings.Contains(refused.Text, "burst.most is 0") {
 		t.Error(err)
 	}

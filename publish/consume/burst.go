@@ -47,18 +47,18 @@ type Burst struct {
 	Joined bool
 }
 
-// A RequestError is why a request was refused.
-type RequestError struct {
+// A BurstError is why a request for a burst was refused.
+type BurstError struct {
 	// Code is one of HTTP: 400 for what the stream does not allow, 404 for a stream that nobody
 	// has, 429 for too many requests.
 	Code, Text string
 }
 
 // Error implements error.
-func (e *RequestError) Error() string { return e.Text }
+func (e *BurstError) Error() string { return e.Text }
 
 // AskBurst asks a running cvfeeder for a burst, over a connection of its own, and returns when it
-// has begun. The error is a [*RequestError] if it was refused; it is [nats.ErrNoResponders] if
+// has begun. The error is a [*BurstError] if it was refused; it is [nats.ErrNoResponders] if
 // no cvfeeder is there.
 func AskBurst(ctx context.Context, o dial.Options, r BurstRequest) (Burst, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
@@ -83,7 +83,7 @@ func AskBurst(ctx context.Context, o dial.Options, r BurstRequest) (Burst, error
 		return Burst{}, fmt.Errorf("no answer on %s: %w", burstSubject, err)
 	}
 	if text := m.Header.Get(micro.ErrorHeader); text != "" {
-		return Burst{}, &RequestError{m.Header.Get(micro.ErrorCodeHeader), text}
+		return Burst{}, &BurstError{m.Header.Get(micro.ErrorCodeHeader), text}
 	}
 	return parseBurst(m.Data)
 }

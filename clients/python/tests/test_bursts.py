@@ -67,7 +67,7 @@ async def test_a_burst_is_asked_for(client: Client) -> None:
 
 async def test_a_refusal_is_raised(client: Client) -> None:
     headers = {"Nats-Service-Error": "too many requests", "Nats-Service-Error-Code": "429"}
-    with pytest.raises(cvfeeder.RequestRefused, match="too many") as refused:
+    with pytest.raises(cvfeeder.Refused, match="too many") as refused:
         await asked(client, b"", headers)
     assert refused.value.code == "429"
     with pytest.raises(cvfeeder.CvfeederError, match="is not understood"):

@@ -23,7 +23,7 @@ from ._options import ConnectOptions
 from .bursts import Burst, burst
 from .dataset import Dataset, dataset
 from .delivery import Sent
-from .errors import Closed, CvfeederError, InvalidMessage, ReadTimeout, RequestRefused, SpecMismatch
+from .errors import Closed, CvfeederError, InvalidMessage, ReadTimeout, Refused, SpecMismatch
 from .gap import Gap
 from .oip import InferRequest
 from .pulling import Pull, pull
@@ -43,7 +43,7 @@ __all__ = [
     "InvalidMessage",
     "Pull",
     "ReadTimeout",
-    "RequestRefused",
+    "Refused",
     "Sent",
     "SpecMismatch",
     "Subscription",

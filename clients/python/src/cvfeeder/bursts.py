@@ -20,7 +20,7 @@ from ._options import (
     servers_of,
     without_password,
 )
-from .errors import CvfeederError, ReadTimeout, RequestRefused
+from .errors import CvfeederError, ReadTimeout, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def burst(
 
     It blocks until the burst has begun, for at most timeout seconds, and may be called from a
     running event loop, which it holds up: use ``asyncio.to_thread`` there. It raises
-    RequestRefused if the stream does not allow it, and ReadTimeout without an answer.
+    Refused if the stream does not allow it, and ReadTimeout without an answer.
     """
     check("burst", {"timeout": timeout}, options)
     request: dict[str, str] = {"stream": stream}
@@ -150,7 +150,7 @@ async def _request(
         await client.close()
     headers = msg.headers or {}
     if text := headers.get("Nats-Service-Error"):
-        raise RequestRefused(text[:1024], headers.get("Nats-Service-Error-Code", ""))
+        raise Refused(headers.get("Nats-Service-Error-Code", "500"), text[:1024])
     try:
         answer = json.loads(msg.data)
         missing = {"burst", "stream", "from", "to", "slots", "joined"} - set(answer)

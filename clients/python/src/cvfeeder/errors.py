@@ -17,14 +17,22 @@ class ReadTimeout(CvfeederError, TimeoutError):  # noqa: N818 - as the built-in 
     """Nothing came within the time that was given. The next read may have more luck."""
 
 
+class Refused(CvfeederError):  # noqa: N818 - it names what it is about
+    """A feeder has refused a request, or could not finish it.
+
+    code     the feeder's, like those of HTTP: "429" if too many images were asked for
+    wait     after how many seconds the same request may be answered, 0 if that is not known
+    """
+
+    def __init__(self, code: str, text: str, wait: int = 0) -> None:
+        """Note what the feeder has answered."""
+        super().__init__(code, text, wait)
+        self.code, self.text, self.wait = code, text, wait
+
+    def __str__(self) -> str:
+        """Return the code and the text."""
+        return f"{self.code}: {self.text}"
+
+
 class Closed(CvfeederError):  # noqa: N818 - it names what it is about
     """The reader was closed, perhaps by another task or thread."""
-
-
-class RequestRefused(CvfeederError):  # noqa: N818 - it names what it is about
-    """A running cvfeeder refused a request; code is one of HTTP, for example "429"."""
-
-    def __init__(self, text: str, code: str) -> None:
-        """Take the reason, and its code."""
-        super().__init__(text)
-        self.code = code
