@@ -43,7 +43,7 @@ const (
 func (d checker) checkGate(c *Config, name string) {
 	g, path := c.Outputs[name].Gate, "outputs."+name+".gate"
 	if g.Change == 0 {
-		for _, key := range []string{"every", "relax"} {
+		for _, key := range []string{"every", "relax", "burst"} {
 			if d.IsSet(path+"."+key) && !d.IsSet(path+".change") {
 				d.Report(path+"."+key, "there is no gate without change; set change, for example 2%%")
 			}
@@ -60,6 +60,13 @@ func (d checker) checkGate(c *Config, name string) {
 		d.Report(path+".relax", "%v is out of range; from 0 to %v", g.Relax, source.MaxInterval)
 	} else if g.Relax > g.Every {
 		d.Report(path+".relax", "%v is longer than every, which is %v: there would be fewer tensors than that; use at most every", g.Relax, g.Every)
+	}
+	switch {
+	case !g.Burst:
+	case g.Relax == 0:
+		d.Report(path+".burst", "there is nothing to look back at without relax; set relax, or remove burst")
+	case c.Delivery.Mode == ModeDurable:
+		d.Report(path+".burst", "there are no bursts in the mode durable, whose subjects have every slot in order; remove burst, or use live or ring")
 	}
 	for _, s := range c.Streams {
 		if slices.Contains(s.Outputs, name) && s.Request.Format == FormatPNG {

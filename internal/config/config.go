@@ -378,4 +378,7 @@ type Gate struct {
 	// Relax is the time between samples while nothing has changed for as long as every, of
 	// all of the stream's outputs, which saves images; 0 keeps the interval.
 	Relax time.Duration `yaml:"relax"`
+	// Burst is whether a burst of the stream begins when something changes after it was
+	// sampled at relax, for what happened between the samples.
+	Burst bool `yaml:"burst"`
 }

@@ -88,6 +88,13 @@ func (p *parts) askBurst(r frames.BurstRequest) (frames.BurstAnswer, error) {
 	}, nil
 }
 
+// woken begins a burst of a stream in which something has changed.
+func (p *parts) woken(stream string, at source.Slot) {
+	if _, err := p.bursts.Begin(stream, at.Time(), "change"); err != nil {
+		p.log.Warn("something has changed, and there is no burst to look back at what led to it", "stream", stream, "slot", at.String(), "err", err)
+	}
+}
+
 // streams returns the state of every stream, by name, with the slots of its bursts.
 func (p *parts) streams() []pipeline.State {
 	states := p.pipeline.Streams()

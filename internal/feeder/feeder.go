@@ -258,6 +258,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 		cameras:   &p.cameras,
 		purse:     p.purse,
 		forget:    p.forget,
+		woken:     p.woken,
 		interest:  interest{p.outlet.delivery, p.broker.troubles.unknownInterest},
 		spread:    func() time.Duration { return poll.SpreadOver(p.pipeline.Count()) },
 	}

@@ -49,13 +49,14 @@ streams:
   - {name: cam-1, outputs: [relaxed], grace: 5s}
   - {name: cam-2, outputs: [all], grace: 5s}
 outputs:
-  relaxed: {preset: none, size: 16x16, gate: {change: 2%%, every: 2s, relax: 1s}}
+  relaxed: {preset: none, size: 16x16, gate: {change: 2%%, every: 2s, relax: 1s, burst: %v}}
   all: {preset: none, size: 16x16}
 `
 
 // TestGates: of a camera that sees nothing, hardly anything is published and, by the service's
 // own record, a fraction of the images is asked for; what comes then is published at once, and
-// asked for as often as configured. The camera is well all the time, and has no gap.
+// asked for as often as configured, and a burst brings what was left out before it. The camera
+// is well all the time, and has no gap.
 func TestGates(t *testing.T) {
 	for _, mode := range []string{"live", "durable"} {
 		t.Run(mode, func(t *testing.T) {
@@ -64,27 +65,30 @@ func TestGates(t *testing.T) {
 			fake, url := feedertest.ServeFake(t, kinesistest.Options{Streams: kinesistest.Cameras(2), Scene: y})
 			natsURL := feedertest.ServeNATS(t)
 			sub := feedertest.Subscribe(t, natsURL, "cvf.t.cam-1.>", "cvf.gap.cam-1")
-			o, log := options(t, gatedConfig, url, natsURL, mode)
+			o, log := options(t, gatedConfig, url, natsURL, mode, mode == "live")
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			o.Started = func(ctx context.Context, run feeder.Running) {
 				defer cancel()
 				v := &visitor{t: t, fake: fake, run: run}
 				v.wait("cam-1", source.Skipped, 8) // it has been quiet for 2 s, and then for 2 s more
-				was, before := fake.Totals(), v.stream("cam-1").Ended[source.Published]
+				was, published := fake.Totals(), v.stream("cam-1").Ended[source.Published]
 				v.wait("cam-1", source.Skipped, v.stream("cam-1").Ended[source.Skipped]+24)
 				is, st := fake.Totals(), v.stream("cam-1")
 				quiet, busy := is["cam-1"].Asked-was["cam-1"].Asked, is["cam-2"].Asked-was["cam-2"].Asked
 				if quiet*2 > busy {
 					t.Errorf("%d images of a quiet camera were asked for, and %d of one without a gate", quiet, busy)
 				}
-				if n := st.Ended[source.Published] - before; n < 1 || n > 6 || st.Ended[source.Unchanged] < 5 {
+				if n := st.Ended[source.Published] - published; n < 1 || n > 6 || st.Ended[source.Unchanged] < 5 {
 					t.Errorf("%d slots published while nothing happened; %+v", n, st.Stats)
 				}
 				if state := feedertest.Get(t, run.HTTP+"/api/streams/cam-1"); !strings.Contains(strings.ReplaceAll(state, " ", ""), `"state":"`+string(health.OK)+`"`) {
 					t.Errorf("a quiet camera is not well: %s", state)
 				}
 				firstSight(ctx, t, sub, y.from)
+				if mode == "live" {
+					before(ctx, t, sub, y.from)
+				}
 				sum := v.stream("cam-1")
 				total := sum.Pending
 				for _, n := range sum.Ended {
@@ -125,6 +129,31 @@ func firstSight(ctx context.Context, t *testing.T, sub *consume.Subscription, fr
 				t.Errorf("the car is seen %v after it came: %v", late, m.Header)
 			}
 			return
+		}
+	}
+}
+
+// before reads messages until a burst has brought four of the five slots of the second before an
+// instant, which had been left out.
+func before(ctx context.Context, t *testing.T, sub *consume.Subscription, from time.Time) {
+	t.Helper()
+	found := map[string]bool{}
+	for len(found) < 4 {
+		m, err := sub.Next(ctx)
+		if err != nil {
+			t.Errorf("only %v of the second before it: %v", found, err)
+			return
+		}
+		if len(m.Header[publish.HeaderBurst]) == 0 {
+			continue
+		}
+		at, err := time.Parse(publish.TimeFormat, m.Header[publish.HeaderTime][0])
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if ahead := from.Sub(at); ahead > 0 && ahead <= time.Second {
+			found[at.String()] = true
 		}
 	}
 }

@@ -3,6 +3,7 @@ package feeder
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
@@ -37,6 +38,9 @@ type builder struct {
 	cameras *cameras
 	// forget is told of a stream that stops.
 	forget func(stream string)
+	// woken is told of a slot of a stream in which something has changed after it was sampled
+	// less often, where its gates ask for a burst then.
+	woken func(stream string, at source.Slot)
 	// interest finds out whether anybody listens.
 	interest interest
 	// spread is how far apart polls that are due at the same time are put.
@@ -114,7 +118,11 @@ func (b *builder) gates(c config.Stream) *pipeline.Gates {
 			all[i] = &pipeline.Gate{Options: gate.Options{Change: float64(g.Change), Every: g.Every}, Relax: g.Relax}
 		}
 	}
-	return pipeline.NewGates(all, nil)
+	return pipeline.NewGates(all, func(at source.Slot) {
+		if slices.ContainsFunc(c.Outputs, func(name string) bool { return b.plan.Config.Outputs[name].Gate.Burst }) {
+			b.woken(c.Name, at)
+		}
+	})
 }
 
 // opener returns what opens the feed of a stream, which polls GetImages.
