@@ -37,6 +37,8 @@ func (d checker) checkOutputs(c *Config) {
 const (
 	leastChange = 0.0001
 	mostEvery   = 24 * time.Hour
+	// mostRelax is so short that a stream that stops is noticed as soon as any other.
+	mostRelax = time.Minute
 )
 
 // checkGate checks the gate of an output, and that the streams that have it suit it.
@@ -56,8 +58,8 @@ func (d checker) checkGate(c *Config, name string) {
 	if g.Every < source.MinInterval || g.Every > mostEvery {
 		d.Report(path+".every", "%v is out of range; from %v to %v", g.Every, source.MinInterval, mostEvery)
 	}
-	if g.Relax < 0 || g.Relax > source.MaxInterval {
-		d.Report(path+".relax", "%v is out of range; from 0 to %v", g.Relax, source.MaxInterval)
+	if g.Relax < 0 || g.Relax > mostRelax {
+		d.Report(path+".relax", "%v is out of range; from 0 to %v", g.Relax, mostRelax)
 	} else if g.Relax > g.Every {
 		d.Report(path+".relax", "%v is longer than every, which is %v: there would be fewer tensors than that; use at most every", g.Relax, g.Every)
 	}

@@ -504,6 +504,35 @@ func TestNoListener(t *testing.T) {
 	}
 }
 
+// TestQuiet: a stream whose frames show nothing new for an hour is well, also while it is sampled
+// once a minute; when it then stands still, that is told, a minute later.
+func TestQuiet(t *testing.T) {
+	r := newRun(t, All, 1)
+	r.cams[0] = ends(source.Unchanged)
+	r.pass(30 * time.Minute)
+	r.is(true)
+	if s := r.last.Streams["cam-1"].State; s != OK {
+		t.Errorf("%s", s)
+	}
+	minute := 0
+	r.cams[0] = func(s *Stream) {
+		s.Feed.Pace = time.Minute
+		if minute++; minute%60 == 0 { // it is called once a second
+			for range 60 {
+				ends(source.Unchanged)(s)
+			}
+		}
+	}
+	r.pass(30 * time.Minute)
+	r.is(true)
+	if len(r.log) > 0 {
+		t.Errorf("%q", r.log)
+	}
+	r.cams[0] = func(s *Stream) { s.Feed.Pace = time.Minute }
+	r.pass(5 * time.Minute)
+	r.is(false, "cam-1 stalled")
+}
+
 // TestResting: a stream that nobody listens to from the beginning, and is not read, is told to
 // rest and keeps nobody from being ready, however far its slots are behind. When it is read
 // again, it has as long as any other until the first frame.

@@ -51,7 +51,7 @@ type memory struct {
 	// flowed is when a frame last came, zero for never, and newest where the cursor was then.
 	flowed time.Time
 	newest source.Slot
-	// heard is when a slot was last published.
+	// heard is when somebody listened last: a slot was published, or unchanged.
 	heard time.Time
 	// lost is when a slot was last lost, zero for never, and as what.
 	lost time.Time
@@ -143,7 +143,7 @@ func (mem *memory) observe(s *Stream, at time.Time) {
 		case n == 0, o == source.Skipped:
 		case !o.Lost(): // a frame came
 			mem.flowed, mem.newest, mem.held, mem.dark = at, st.Cursor, 0, tally{}
-			if o == source.Published {
+			if o == source.Published || o == source.Unchanged {
 				mem.heard = at
 			}
 		default:

@@ -82,7 +82,7 @@ func costPanels(chosen, silent string) []panel {
 			queries: []query{{expr: cost(chosen, "by (instance) ", zoom), legend: "{{instance}}"}},
 		}),
 		chart(panel{
-			title: "Images per frame", description: "Images requested for each published frame. The minimum is 1; retries, overlap and " + silent + " to it.",
+			title: "Images per frame", description: "Images requested for each frame that was published or unchanged. The minimum is 1; retries, overlap and " + silent + " to it.",
 			runbook: "What it costs", unit: "short",
 			queries: []query{{expr: imagesPerFrame(chosen, "by (instance) ", zoom), legend: "{{instance}}"}},
 		}),

@@ -53,10 +53,11 @@ func cost(series, by, over string) string {
 	return `sum ` + by + `(rate(cvfeeder_images_requested_total{` + series + `}` + over + `)) * ` + month + ` * $price / 1e6`
 }
 
-// imagesPerFrame is the query for the images requested for each published frame.
+// imagesPerFrame is the query for the images requested for each frame that was published, or
+// showed nothing new.
 func imagesPerFrame(series, by, over string) string {
 	return `sum ` + by + `(rate(cvfeeder_images_requested_total{` + series + `}` + over + `)) / (sum ` + by +
-		`(rate(cvfeeder_slots_total{` + series + `, outcome="published"}` + over + `)) > 0)`
+		`(rate(cvfeeder_slots_total{` + series + `, outcome=~"published|unchanged"}` + over + `)) > 0)`
 }
 
 // quantile is the query for a quantile of a histogram, native or classic, over all

@@ -79,7 +79,7 @@ func streamRequests() []panel {
 			queries: []query{{expr: `max(cvfeeder_lag_seconds{` + chosenStream + `})`, legend: "lag"}},
 		}),
 		stat(panel{
-			title: "Images per frame", description: "Images requested for each frame that was published in the time range. The minimum is 1.", runbook: "What it costs", unit: "short", decimals: 2,
+			title: "Images per frame", description: "Images requested for each frame that was published or unchanged in the time range. The minimum is 1.", runbook: "What it costs", unit: "short", decimals: 2,
 			thresholds: []step{{nil, "blue"}},
 			queries:    []query{{expr: imagesPerFrame(chosenStream, "", whole), legend: "images", instant: true}},
 		}),
