@@ -4,11 +4,16 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // lookups count what was asked for besides images: what was looked up at the control plane,
 // and with which requests.
-type lookups struct{ endpoints, prefixes, requests, frames *prometheus.CounterVec }
+type lookups struct{ endpoints, prefixes, requests, frames, ranges *prometheus.CounterVec }
 
 // frameOutcomes are those of requests for frames.
 var frameOutcomes = []string{
 	"made", "shared", "cached", "forwarded", "refused_rate", "refused_daily", "refused_busy", "bad_request", "misdirected", "failed",
+}
+
+// rangeOutcomes are those of requests for ranges.
+var rangeOutcomes = []string{
+	"done", "forwarded", "cancelled", "gone", "stalled", "refused_rate", "refused_images", "refused_busy", "bad_request", "failed",
 }
 
 func newLookups(f *families) *lookups {
@@ -22,6 +27,10 @@ func newLookups(f *families) *lookups {
 			"was already being fetched for another (`shared`) or had been fetched before (`cached`), or by the replica that has the stream (`forwarded`); "+
 			"refused because of `requests.rate` or `rate_per_asker` (`refused_rate`), of `requests.images_per_day` (`refused_daily`), or as too many frames are being made (`refused_busy`); "+
 			"`bad_request`; `misdirected`, when the answer is wanted on a subject that is no inbox; `failed`.", "outcome"),
+		ranges: f.counter("cvfeeder_range_requests_total", "Requests for ranges of frames over NATS by outcome: all was sent (`done`), or the replica that has the stream was asked to (`forwarded`); "+
+			"the requester wanted no more (`cancelled`), left or said nothing any more (`gone`), or read nothing (`stalled`); "+
+			"refused because of `requests.rate` or `rate_per_asker` (`refused_rate`), of `requests.images_per_hour`, `images_per_hour_per_asker` or `images_per_day` (`refused_images`), "+
+			"or as too many ranges are being read (`refused_busy`); `bad_request`; `failed`.", "outcome"),
 	}
 	// These series exist from the start, so that a rate includes their first count.
 	for _, result := range []string{"first", "same", "moved", "failed"} {
@@ -32,6 +41,9 @@ func newLookups(f *families) *lookups {
 	}
 	for _, outcome := range frameOutcomes {
 		l.frames.WithLabelValues(outcome)
+	}
+	for _, outcome := range rangeOutcomes {
+		l.ranges.WithLabelValues(outcome)
 	}
 	for _, operation := range []string{"DescribeStream", "GetDataEndpoint", "ListFragments", "ListStreams"} {
 		for _, code := range []string{"OK", "ClientLimitExceededException", "AccessDeniedException", "deadline", "error"} {
@@ -55,6 +67,9 @@ func (m *Metrics) KinesisRequest(operation, code string) {
 
 // FrameRequest counts a request for a frame, by its outcome.
 func (m *Metrics) FrameRequest(outcome string) { m.lookups.frames.WithLabelValues(outcome).Inc() }
+
+// RangeRequest counts a request for a range of frames, by its outcome.
+func (m *Metrics) RangeRequest(outcome string) { m.lookups.ranges.WithLabelValues(outcome).Inc() }
 
 // PrefixLookup counts a look-up of the streams of a prefix, which has failed if err is not
 // nil.

@@ -52,6 +52,13 @@ const (
 	HeaderRetryAfter = "Cvf-Retry-After" // 1200
 )
 
+// The values of [HeaderRangeState].
+const (
+	RangeOpen  = "open"  // the first message: the request was accepted
+	RangeAlive = "alive" // nothing new, but the work goes on
+	RangeEnd   = "end"   // the last message
+)
+
 // TimeFormat is the layout of every time on the wire: RFC 3339 in UTC with
 // milliseconds.
 const TimeFormat = "2006-01-02T15:04:05.000Z07:00"

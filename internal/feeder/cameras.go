@@ -63,6 +63,13 @@ func (c *cameras) excerpt(name string) (string, bool) {
 // under the cause. It has no cursor, and the camera's outputs and subjects. It is refused with a
 // [*budget.Error] if images may not cost more.
 func (p *parts) lookBack(name string, interval time.Duration, from, to source.Slot, why source.Cause) (pipeline.Stream, error) {
+	return p.lookBackThrough(name, interval, from, to, why, func(f poll.Fetcher) poll.Fetcher { return f })
+}
+
+// lookBackThrough is lookBack with something between the feed and the camera's client.
+func (p *parts) lookBackThrough(
+	name string, interval time.Duration, from, to source.Slot, why source.Cause, through func(poll.Fetcher) poll.Fetcher,
+) (pipeline.Stream, error) {
 	c := p.cameras.of(name)
 	if c == nil {
 		return pipeline.Stream{}, fmt.Errorf("%w stream %q", pipeline.ErrUnknown, name)
@@ -86,7 +93,7 @@ func (p *parts) lookBack(name string, interval time.Duration, from, to source.Sl
 	s.Open = func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched
-		return poll.New(b.traces.fetcher(name, c.client), l, opts)
+		return poll.New(through(b.traces.fetcher(name, c.client)), l, opts)
 	}
 	return s, nil
 }

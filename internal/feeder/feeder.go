@@ -132,6 +132,10 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 	p := &parts{
 		plan: plan, service: service, traces: traces, cores: cores.New(os.DirFS("/")), limit: limit, broker: b, metrics: m, outlet: out, log: f.Log,
 		histories: &observe.Histories{Now: service.Now}, rates: frames.NewRates(f.Config.Requests.Rate, f.Config.Requests.RatePerAsker),
+		requested: ondemand.New(ondemand.Options{
+			ImagesPerDay: f.Config.Requests.ImagesPerDay, ImagesPerHour: f.Config.Requests.ImagesPerHour,
+			ImagesPerHourPerAsker: f.Config.Requests.ImagesPerHourPerAsker,
+		}),
 	}
 	if p.purse, err = newPurse(f.Config, service.Now, func() int {
 		members, _ := out.sharing.counts()
@@ -179,11 +183,13 @@ type parts struct {
 	watchdog *watchdog
 	seen     atomic.Pointer[sighting]
 	rates    *frames.Rates // of requests for frames, however they come
-	cameras  cameras
-	purse    *purse
-	bursts   *bursts.Bursts
-	once     *bursts.Once             // nil in durable
-	follower atomic.Pointer[follower] // nil while there is none
+	// requested are the frames on request, and what they and ranges may cost.
+	requested *ondemand.Frames
+	cameras   cameras
+	purse     *purse
+	bursts    *bursts.Bursts
+	once      *bursts.Once             // nil in durable
+	follower  atomic.Pointer[follower] // nil while there is none
 }
 
 func (f *Feeder) service(ctx context.Context, plan Plan, m *metrics.Metrics) (*kinesis.Client, error) {
@@ -253,7 +259,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	})()
 	b := &builder{
 		plan: p.plan, service: p.service, metrics: p.metrics, traces: p.traces, length: f.Length, claim: p.outlet.claim, last: p.outlet.last,
-		requested: ondemand.New(ondemand.Options{ImagesPerDay: f.Config.Requests.ImagesPerDay}),
+		requested: p.requested,
 		moved:     p.moves.located,
 		cameras:   &p.cameras,
 		purse:     p.purse,

@@ -25,6 +25,7 @@ func (p *parts) answer(ctx context.Context) {
 		Burst:   p.askBurst,
 		Observe: func(o frames.Outcome) { p.metrics.FrameRequest(string(o)) },
 		Names:   p.pipeline.Names,
+		Ranges:  p.rangesOf(),
 		Streams: func(name string) (any, error) { return streamStates(p.streams(), name, p.service.Now()) },
 	})
 	var denied *dial.PermissionError
@@ -67,6 +68,8 @@ func serviceError(err error) error {
 	switch {
 	case err == nil, errors.As(err, &own), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
+	case errors.As(err, new(*publish.SizeError)):
+		code = frames.CodeTooLarge
 	case errors.Is(err, pipeline.ErrUnknown), errors.Is(err, source.ErrNoMedia):
 		code = frames.CodeNotFound
 	case errors.Is(err, ondemand.ErrSpent):

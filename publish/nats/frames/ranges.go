@@ -43,10 +43,10 @@ var ErrImages = errors.New("too few images are left")
 type Ranges struct {
 	// Read makes the tensors of a range and delivers them in the order of the slots. First it
 	// calls begin, once, with what the range will have and may cost; it uses the context and
-	// the delivery that begin returns until it returns, with the images that it has spent.
+	// the reply that begin returns until it returns, with the images that it has spent.
 	// Before begin, an error is sent as the answer; afterwards, with the last message. One
 	// that is not an [*Error] has [CodeInternal].
-	Read func(ctx context.Context, r RangeRequest, begin func(reply.Summary) (context.Context, publish.Delivery, error)) (images int, err error)
+	Read func(ctx context.Context, r RangeRequest, begin func(reply.Summary) (context.Context, *reply.Reply, error)) (images int, err error)
 	// Most is how many ranges may be read at the same time, and MostPerAsker how many of them
 	// for one asker. Further requests are refused. Default: 4 and 2.
 	Most, MostPerAsker int
@@ -201,7 +201,7 @@ func (s *rangeService) forward(ctx context.Context, r RangeRequest, to string) e
 func (s *rangeService) answer(ctx context.Context, r RangeRequest, to string) {
 	var work context.Context
 	var opened *reply.Reply
-	images, err := s.opts.Read(ctx, r, func(plan reply.Summary) (context.Context, publish.Delivery, error) {
+	images, err := s.opts.Read(ctx, r, func(plan reply.Summary) (context.Context, *reply.Reply, error) {
 		var err error
 		work, opened, err = reply.Open(ctx, s.service.on, reply.Options{Subject: to, Credit: r.Credit, Split: s.opts.Split, Open: plan})
 		return work, opened, err
@@ -252,8 +252,11 @@ func judge(ctx, work context.Context, err error) (Outcome, *reply.Failure) {
 	case cause != nil && !errors.As(err, &own):
 		err = cause
 	}
-	e := serviceError(err)
-	return Failed, &reply.Failure{Code: e.Code, Text: e.Text}
+	e, outcome := serviceError(err), Failed
+	if errors.Is(err, ErrImages) {
+		outcome = RefusedImages
+	}
+	return outcome, &reply.Failure{Code: e.Code, Text: e.Text}
 }
 
 // observe counts a request.

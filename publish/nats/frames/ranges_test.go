@@ -49,7 +49,7 @@ func (c *camera) count(o frames.Outcome) int {
 	return c.outcomes[o]
 }
 
-func (c *camera) read(_ context.Context, r frames.RangeRequest, begin func(reply.Summary) (context.Context, publish.Delivery, error)) (int, error) {
+func (c *camera) read(_ context.Context, r frames.RangeRequest, begin func(reply.Summary) (context.Context, *reply.Reply, error)) (int, error) {
 	c.mu.Lock()
 	c.asked = append(c.asked, r)
 	c.mu.Unlock()
@@ -95,11 +95,11 @@ func answersOf(t *testing.T, nc *nats.Conn, request string) []*nats.Msg {
 			t.Fatalf("after %d messages: %v", len(all), err)
 		}
 		state := m.Header.Get(publish.HeaderRangeState)
-		if state == reply.StateAlive {
+		if state == publish.RangeAlive {
 			continue
 		}
 		all = append(all, m)
-		if state == reply.StateEnd || m.Header.Get(publish.HeaderRange) == "" {
+		if state == publish.RangeEnd || m.Header.Get(publish.HeaderRange) == "" {
 			return all
 		}
 		grant := &nats.Msg{Subject: m.Reply, Reply: inbox, Data: fmt.Appendf(nil, `{"read": %s}`, m.Header.Get(publish.HeaderRangeSequence))}
@@ -186,7 +186,7 @@ func TestRangesAreBounded(t *testing.T) {
 	begun := make(chan struct{}, 10)
 	nc, end := serve(t, embedded.Options{}, frames.Options{Rates: frames.NewRates(1000, 1000), Ranges: &frames.Ranges{
 		Most: 3, MostPerAsker: 2,
-		Read: func(_ context.Context, _ frames.RangeRequest, begin func(reply.Summary) (context.Context, publish.Delivery, error)) (int, error) {
+		Read: func(_ context.Context, _ frames.RangeRequest, begin func(reply.Summary) (context.Context, *reply.Reply, error)) (int, error) {
 			ctx, _, err := begin(reply.Summary{})
 			if err != nil {
 				return 0, err
@@ -213,7 +213,7 @@ func TestRangesAreBounded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m.Header.Get(publish.HeaderRangeState) != reply.StateAlive {
+			if m.Header.Get(publish.HeaderRangeState) != publish.RangeAlive {
 				return m.Header
 			}
 		}
@@ -239,7 +239,7 @@ func TestRangesAreBounded(t *testing.T) {
 	}
 	for _, sub := range []*nats.Subscription{first, second, third} {
 		next(sub)
-		if h := next(sub); h.Get(publish.HeaderRangeState) != reply.StateEnd || h.Get(micro.ErrorCodeHeader) != "503" {
+		if h := next(sub); h.Get(publish.HeaderRangeState) != publish.RangeEnd || h.Get(micro.ErrorCodeHeader) != "503" {
 			t.Errorf("at the end: %v", h)
 		}
 	}
@@ -258,7 +258,7 @@ func TestRangeOfAnotherReplica(t *testing.T) {
 			done <- frames.Serve(ctx, conn, frames.Options{
 				Rates: frames.NewRates(1000, 1000), Names: func() []string { return []string{"cam-" + name} },
 				Streams: func(string) (any, error) { return name, nil },
-				Ranges: &frames.Ranges{Observe: c.observe, Read: func(ctx context.Context, r frames.RangeRequest, begin func(reply.Summary) (context.Context, publish.Delivery, error)) (int, error) {
+				Ranges: &frames.Ranges{Observe: c.observe, Read: func(ctx context.Context, r frames.RangeRequest, begin func(reply.Summary) (context.Context, *reply.Reply, error)) (int, error) {
 					if r.Stream != "cam-"+name {
 						return 0, &frames.Error{Code: frames.CodeNotFound, Text: "unknown stream"}
 					}

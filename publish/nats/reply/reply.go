@@ -46,13 +46,6 @@ const (
 	MaxUnread = 32 << 20
 )
 
-// The values of [publish.HeaderRangeState].
-const (
-	StateOpen  = "open"  // the first message: the request was accepted
-	StateAlive = "alive" // nothing new, but the work goes on
-	StateEnd   = "end"   // the last message
-)
-
 // The defaults of [Options].
 const (
 	defaultSilence = 10 * time.Second
@@ -162,7 +155,7 @@ func Open(ctx context.Context, on *dial.DataConnection, o Options) (context.Cont
 		stop(err)
 		return nil, nil, fmt.Errorf("listening for credit: %w", err)
 	}
-	if err := r.tell(ctx, StateOpen, o.Open, 0, nil); err != nil {
+	if err := r.tell(ctx, publish.RangeOpen, o.Open, 0, nil); err != nil {
 		stop(err)
 		return nil, nil, errors.Join(err, r.sub.Unsubscribe())
 	}
@@ -244,7 +237,7 @@ func (r *Reply) watch(ctx context.Context) {
 			case !waits && stalled > r.opts.Idle:
 				r.stop(fmt.Errorf("%w for %v", ErrIdle, stalled.Round(time.Millisecond)))
 			case quiet >= r.opts.Alive:
-				_ = r.tell(ctx, StateAlive, Summary{}, 0, nil) // or the next one
+				_ = r.tell(ctx, publish.RangeAlive, Summary{}, 0, nil) // or the next one
 			}
 		}
 	}
@@ -253,10 +246,10 @@ func (r *Reply) watch(ctx context.Context) {
 // tell sends a message that is about the reply.
 func (r *Reply) tell(ctx context.Context, state string, s Summary, tensors int, failed *Failure) error {
 	h := map[string][]string{publish.HeaderVersion: {publish.Version}, publish.HeaderRangeState: {state}}
-	if state != StateAlive {
+	if state != publish.RangeAlive {
 		h[publish.HeaderRangeSlots], h[publish.HeaderRangeImages] = []string{strconv.Itoa(s.Slots)}, []string{strconv.Itoa(s.Images)}
 	}
-	if state == StateEnd {
+	if state == publish.RangeEnd {
 		h[publish.HeaderRangeTensors] = []string{strconv.Itoa(tensors)}
 	}
 	if failed != nil {
@@ -268,7 +261,12 @@ func (r *Reply) tell(ctx context.Context, state string, s Summary, tensors int, 
 // Publish implements [publish.Delivery]. It waits for credit. If the requester is gone, the
 // error is a [*publish.DropError] and the context of the reply has ended. It is a
 // [*publish.SizeError] if the message is larger than the server takes.
+//
+// A late tensor, whose slot was told as a gap, is left out, since newer ones came before it.
 func (r *Reply) Publish(ctx context.Context, m publish.Message) error {
+	if len(m.Header[publish.HeaderLate]) > 0 {
+		return r.over(ctx)
+	}
 	if err := r.send(ctx, m); err != nil {
 		return err
 	}
@@ -323,7 +321,7 @@ func (r *Reply) End(s Summary, failed *Failure) error {
 		s.Slots = r.slots
 		tensors := r.tensors
 		r.mu.Unlock()
-		err = r.tell(ctx, StateEnd, s, tensors, failed)
+		err = r.tell(ctx, publish.RangeEnd, s, tensors, failed)
 	}
 	if ended := r.sub.Unsubscribe(); ended != nil && !errors.Is(ended, nats.ErrConnectionClosed) {
 		err = errors.Join(err, ended)
@@ -376,6 +374,28 @@ func (r *Reply) wait(ctx context.Context, size int) error {
 		}
 		select {
 		case <-changed:
+		case <-ctx.Done():
+		case <-r.done:
+		}
+		if err := r.over(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Room waits until the requester has credit for a message more than ahead returns, which is how
+// many are being made. It looks again when freed has a value. Its errors are those of Publish.
+func (r *Reply) Room(ctx context.Context, ahead func() int, freed <-chan struct{}) error {
+	for {
+		r.mu.Lock()
+		waiting, changed := len(r.sizes), r.changed
+		r.mu.Unlock()
+		if waiting+ahead() < r.opts.Credit {
+			return r.over(ctx)
+		}
+		select {
+		case <-changed:
+		case <-freed:
 		case <-ctx.Done():
 		case <-r.done:
 		}

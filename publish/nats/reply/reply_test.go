@@ -60,7 +60,7 @@ func (r *requester) received(state string) []*nats.Msg {
 // say sends a message on the subject for credit.
 func (r *requester) say(t *testing.T, text string) {
 	t.Helper()
-	if err := r.received(reply.StateOpen)[0].Respond([]byte(text)); err != nil {
+	if err := r.received(publish.RangeOpen)[0].Respond([]byte(text)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -94,7 +94,7 @@ func open(t *testing.T, reads bool, server embedded.Options, o reply.Options) (c
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.End(reply.Summary{}, nil) })
-	natstest.Eventually(t, "the reply has begun", func() bool { return len(q.received(reply.StateOpen)) == 1 })
+	natstest.Eventually(t, "the reply has begun", func() bool { return len(q.received(publish.RangeOpen)) == 1 })
 	return ctx, r, q
 }
 
@@ -151,7 +151,7 @@ func still(t *testing.T, what string, want int, count func() int) {
 // numbered, and the last message counts them.
 func TestCredit(t *testing.T) {
 	ctx, r, q := open(t, false, embedded.Options{}, reply.Options{Credit: 4, Open: reply.Summary{Slots: 10, Images: 12}})
-	first := q.received(reply.StateOpen)[0]
+	first := q.received(publish.RangeOpen)[0]
 	if h := first.Header; h.Get(publish.HeaderRangeSlots) != "10" || h.Get(publish.HeaderRangeImages) != "12" || h.Get(publish.HeaderRangeSequence) != "0" || len(first.Data) > 0 {
 		t.Errorf("the first message: %v, %d bytes", h, len(first.Data))
 	}
@@ -176,13 +176,13 @@ func TestCredit(t *testing.T) {
 	if err := r.End(reply.Summary{Images: 11}, &reply.Failure{Code: "502", Text: "it broke"}); err != nil {
 		t.Fatal(err)
 	}
-	natstest.Eventually(t, "the end comes", func() bool { return len(q.received(reply.StateEnd)) == 1 })
+	natstest.Eventually(t, "the end comes", func() bool { return len(q.received(publish.RangeEnd)) == 1 })
 	for i, m := range q.received("") {
 		if m.Header.Get(publish.HeaderRangeSequence) != strconv.Itoa(i+1) || m.Header.Get(publish.HeaderRange) != first.Header.Get(publish.HeaderRange) || m.Reply != first.Reply {
 			t.Errorf("message %d has %v, reply %s", i+1, m.Header, m.Reply)
 		}
 	}
-	last := q.received(reply.StateEnd)[0].Header
+	last := q.received(publish.RangeEnd)[0].Header
 	want := map[string]string{
 		publish.HeaderRangeSequence: "11", publish.HeaderRangeSlots: "13", publish.HeaderRangeTensors: "10", publish.HeaderRangeImages: "11",
 		micro.ErrorCodeHeader: "502", micro.ErrorHeader: "it broke",
@@ -251,7 +251,7 @@ func TestRequesterGoes(t *testing.T) {
 				t.Error(err)
 			}
 			if !errors.Is(tc.want, reply.ErrGone) {
-				natstest.Eventually(t, "who is there is told", func() bool { return len(q.received(reply.StateEnd)) == 1 })
+				natstest.Eventually(t, "who is there is told", func() bool { return len(q.received(publish.RangeEnd)) == 1 })
 			}
 		})
 	}
@@ -261,10 +261,10 @@ func TestRequesterGoes(t *testing.T) {
 // told that the work goes on, and how many messages there were.
 func TestAlive(t *testing.T) {
 	ctx, r, q := open(t, false, embedded.Options{}, reply.Options{Credit: 1, Alive: 50 * time.Millisecond})
-	natstest.Eventually(t, "it is told", func() bool { return len(q.received(reply.StateAlive)) > 1 })
+	natstest.Eventually(t, "it is told", func() bool { return len(q.received(publish.RangeAlive)) > 1 })
 	done := send(ctx, r, 2, 1000)
 	natstest.Eventually(t, "it is told with the number of the last message", func() bool {
-		all := q.received(reply.StateAlive)
+		all := q.received(publish.RangeAlive)
 		return all[len(all)-1].Header.Get(publish.HeaderRangeSequence) == "1"
 	})
 	q.say(t, `{"read": 1}`)
@@ -289,7 +289,7 @@ func TestLargeMessages(t *testing.T) {
 	if err := r.End(reply.Summary{}, nil); err != nil {
 		t.Fatal(err)
 	}
-	natstest.Eventually(t, "all has come", func() bool { return len(q.received(reply.StateEnd)) == 1 })
+	natstest.Eventually(t, "all has come", func() bool { return len(q.received(publish.RangeEnd)) == 1 })
 	var joiner publish.Joiner
 	for _, part := range q.received("") {
 		whole, ok, err := joiner.Add(publish.Message{Subject: conntest.Subject, Header: part.Header, Data: part.Data})
