@@ -26,7 +26,7 @@ func TestPythonClient(t *testing.T) {
 	cmd.Dir = python
 	passed := filepath.Join(t.TempDir(), "passed")
 	_, env := serve(ctx, t)
-	cmd.Env = append(env, "CVFEEDER_PASSED="+passed)
+	cmd.Env = append(env, "CVFEEDER_PASSED="+passed, "CVFEEDER_RANGES="+serveRanges(t))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NATS = os.environ.get("CVFEEDER_NATS", "")
 FEEDER = os.environ.get("CVFEEDER_FEEDER", "")
+RANGES = os.environ.get("CVFEEDER_RANGES", "")
 NATS_SERVER = os.environ.get("CVFEEDER_NATS_SERVER", "")
 
 needs_server = pytest.mark.skipif(

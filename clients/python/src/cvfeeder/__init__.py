@@ -9,7 +9,8 @@
 With asyncio it is ``async for``. `subscribe` reads core NATS, `pull` reads a JetStream stream
 with acknowledgements, and `subscribe_gaps` reads the events that say which frames are missing,
 and why. `latest` returns one tensor, and `dataset` is for PyTorch's DataLoader. `burst` has a
-camera looked at more closely around an instant, also in the past.
+camera looked at more closely around an instant, also in the past. `frames`
+asks a feeder for a range of a camera's past.
 
 The connection runs in its own thread, so a model may keep the event loop busy, and it works
 in notebooks; it reconnects by itself. Headers and sizes are checked before a message is used.
@@ -23,10 +24,19 @@ from ._options import ConnectOptions
 from .bursts import Burst, burst
 from .dataset import Dataset, dataset
 from .delivery import Sent
-from .errors import Closed, CvfeederError, InvalidMessage, ReadTimeout, Refused, SpecMismatch
+from .errors import (
+    Closed,
+    CvfeederError,
+    InvalidMessage,
+    MessagesLost,
+    ReadTimeout,
+    Refused,
+    SpecMismatch,
+)
 from .gap import Gap
 from .oip import InferRequest
 from .pulling import Pull, pull
+from .ranges import Frames, frames
 from .subscription import Subscription, latest, subscribe, subscribe_gaps
 from .tensor import Tensor
 
@@ -38,9 +48,11 @@ __all__ = [
     "ConnectOptions",
     "CvfeederError",
     "Dataset",
+    "Frames",
     "Gap",
     "InferRequest",
     "InvalidMessage",
+    "MessagesLost",
     "Pull",
     "ReadTimeout",
     "Refused",
@@ -50,6 +62,7 @@ __all__ = [
     "Tensor",
     "burst",
     "dataset",
+    "frames",
     "latest",
     "parse",
     "pull",

@@ -78,6 +78,9 @@ class Source(ABC):
         CvfeederError is the end of the reader; after another error there will be another try.
         """
 
+    def took(self) -> None:  # noqa: B027 - ranges need it only
+        """Note that somebody has taken an item out of the mailbox, from any thread."""
+
     async def give_back(self, client: Client) -> None:  # noqa: B027 - JetStream's need it only
         """Give back what was not read."""
 

@@ -80,6 +80,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "timeout": (int, float, type(None)),
     "stream": (str,),
     "durable": (str,),
+    "output": (str,),
+    "credit": (int,),
     "expect_spec": (str, Collection, type(None)),
 }
 _NAME = re.compile(r"[^\s.*>/\\\x00-\x1f]+")  # what JetStream takes

@@ -34,5 +34,9 @@ class Refused(CvfeederError):  # noqa: N818 - it names what it is about
         return f"{self.code}: {self.text}"
 
 
+class MessagesLost(CvfeederError):  # noqa: N818 - it names what it is about
+    """NATS has lost messages that belong between others. What came before is whole."""
+
+
 class Closed(CvfeederError):  # noqa: N818 - it names what it is about
     """The reader was closed, perhaps by another task or thread."""
