@@ -132,15 +132,9 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 	p := &parts{
 		plan: plan, service: service, traces: traces, cores: cores.New(os.DirFS("/")), limit: limit, broker: b, metrics: m, outlet: out, log: f.Log,
 		histories: &observe.Histories{Now: service.Now}, rates: frames.NewRates(f.Config.Requests.Rate, f.Config.Requests.RatePerAsker),
-		requested: ondemand.New(ondemand.Options{
-			ImagesPerDay: f.Config.Requests.ImagesPerDay, ImagesPerHour: f.Config.Requests.ImagesPerHour,
-			ImagesPerHourPerAsker: f.Config.Requests.ImagesPerHourPerAsker,
-		}),
+		requested: requested(f.Config.Requests),
 	}
-	if p.purse, err = newPurse(f.Config, service.Now, func() int {
-		members, _ := out.sharing.counts()
-		return members
-	}, f.Log); err != nil {
+	if p.purse, err = newPurse(f.Config, service.Now, out.members, f.Log); err != nil {
 		return errors.Join(err, closeListener(listener), out.close())
 	}
 	p.bursts = p.newBursts()

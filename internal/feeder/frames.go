@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -35,6 +36,13 @@ func (p *parts) answer(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		p.log.Warn("there is no NATS service to ask for frames", "err", err)
 	}
+}
+
+// requested returns the frames on request of a config.
+func requested(r config.Requests) *ondemand.Frames {
+	return ondemand.New(ondemand.Options{
+		ImagesPerDay: r.ImagesPerDay, ImagesPerHour: r.ImagesPerHour, ImagesPerHourPerAsker: r.ImagesPerHourPerAsker,
+	})
 }
 
 // frame answers a request for a frame.

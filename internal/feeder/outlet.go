@@ -241,6 +241,12 @@ func lastOf(ctx context.Context, stored *deliver.Stored, s pipeline.Stream) (las
 	return last, some, nil
 }
 
+// members returns how many replicas share the streams.
+func (o *outlet) members() int {
+	n, _ := o.sharing.counts()
+	return n
+}
+
 // tellEvery is how often the log says what goes on and needs nobody at once.
 const tellEvery = 10 * time.Second
 
