@@ -46,6 +46,7 @@ var benchmarks = [...]benchmark{
 	{"transform-vs-libjpeg", "transform/opencv", "BenchmarkTransformVsLibjpeg", true, 1.2},
 	{"transform-scaling", "transform/opencv", "BenchmarkTransformScaling", false, 1.9},
 	{"gate-vs-frame", "transform/opencv", "BenchmarkGateVsFrame", true, 0.4},
+	{"images-per-event", "internal/feeder", "BenchmarkImagesPerEvent", true, 0.125},
 	{"page-decode-vs-read", "source/kinesis", "BenchmarkPage", true, 1.3},
 	{"page-decode-vs-sdk", "source/kinesis", "BenchmarkPage", false, 5},
 	{"publish-vs-nats", "publish/nats/deliver", "BenchmarkPublish", false, 0.9},
