@@ -167,7 +167,7 @@ type events struct{ at []time.Time }
 // newEvents returns one with the events of a day spread over it, at odd instants.
 func newEvents(begin time.Time, day time.Duration) *events {
 	e := &events{}
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable
+	rng := rand.New(rand.NewPCG(1, 2))
 	part := 24 * time.Hour / dayEvents
 	for i := range int(day / part) {
 		e.at = append(e.at, begin.Add(time.Duration(i)*part+5*time.Minute+time.Duration(rng.Int64N(int64(part-15*time.Minute)))))
