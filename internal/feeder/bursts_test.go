@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
@@ -298,4 +299,37 @@ func TestNoBurstsInDurable(t *testing.T) {
 	if err := feeder.New(o).Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+const pageBurstConfig = `
+aws: {region: us-east-1, endpoint: %q}
+nats: {url: %q}
+http: {listen: %q}
+streams:
+  - {name: cam-1, interval: 1s, outputs: [small], poll: request, active: "07:00-19:00"}
+outputs:
+  small: {preset: none, size: 16x16}
+`
+
+// TestPageShowsBursts looks at the bursts of a stream with Chromium.
+func TestPageShowsBursts(t *testing.T) {
+	b := newBrowser(t)
+	r := feedertest.NewRig(t, kinesistest.Options{Streams: kinesistest.Cameras(1), Scene: feedertest.Grey{}})
+	f := serveWith(t, pageBurstConfig, r, "127.0.0.1:0")
+	nc, err := nats.Connect(r.NATSURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	listen(t, nc)
+	b.do(chromedp.Navigate(f.http))
+	b.until("the stream is there", names+` === "cam-1"`)
+	eval[bool](b, rowOf("cam-1")+`.querySelector("h2 button").click() || true`)
+	b.until("there are no bursts yet", `document.querySelector(".detail") !== null && !document.querySelector(".detail").innerText.includes("Bursts")`)
+	a, refused := askBurst(t, nc, `{"stream": "cam-1", "time": %q, "reason": "<b>a person</b>"}`, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
+	if refused != "" {
+		t.Fatal(refused)
+	}
+	b.until("the burst is done", fmt.Sprintf(`["Bursts", %q, "75 of 75", "done", "<b>a person</b>"].every((w) => document.querySelector(".detail").innerText.includes(w))`, a.Burst))
+	b.check()
 }

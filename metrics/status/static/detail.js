@@ -18,6 +18,7 @@ export class Detail {
     this.output = stream.outputs?.[0]?.output;
     this.slots = new Slots(this.price, (slot) => this.ask(slot));
     this.gaps = make("div");
+    this.bursts = make("section", { hidden: "" });
     this.facts = make("dl", { class: "facts" });
     this.why = make("p", { class: "whole" });
     this.outputs = make("div", { class: "outputs", role: "group", "aria-label": "Output" });
@@ -38,7 +39,7 @@ export class Detail {
         make("div", { class: "tools" }, this.saveFrame, this.saveTensor, copy, ...(grafana ? [grafana] : []), this.said), this.config, this.compare.element),
       this.slots.element, this.asked,
       make("section", {}, make("h3", {}, "Latest gaps"), this.gaps),
-      make("section", {}, make("h3", {}, "Facts"), this.facts));
+      make("section", {}, make("h3", {}, "Facts"), this.facts), this.bursts);
     for (const o of stream.outputs ?? []) {
       const b = make("button", { type: "button", "aria-pressed": o.output === this.output }, o.output);
       b.addEventListener("click", () => this.choose(o.output));
@@ -139,6 +140,7 @@ export class Detail {
     this.slots.update(s.slots);
     this.showReasons(s);
     this.showGaps(s);
+    this.showBursts(s);
     this.showFacts(s);
   }
 
@@ -167,6 +169,20 @@ export class Detail {
     });
     const head = make("tr", {}, ...["from", "length", "slots", "reason"].map((h) => make("th", { scope: "col" }, h)));
     this.gaps.replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
+  }
+
+  // showBursts shows the bursts of the last ten minutes, the newest first.
+  showBursts(s) {
+    const all = s.bursts ?? [];
+    const key = JSON.stringify(all);
+    if (this.bursts.key === key) return;
+    this.bursts.key = key;
+    this.bursts.hidden = !all.length;
+    const rows = all.toReversed().map((b) => make("tr", {},
+      make("td", {}, b.burst), make("td", {}, clock(b.from, 3)), make("td", {}, clock(b.to, 3)),
+      make("td", {}, `${count(b.outcomes.published ?? 0)} of ${count(b.slots)}`), make("td", {}, b.running ? "running" : "done"), make("td", {}, b.reason ?? "")));
+    const head = make("tr", {}, ...["burst", "from", "to", "published", "", "reason"].map((h) => make("th", { scope: "col" }, h)));
+    this.bursts.replaceChildren(make("h3", {}, "Bursts"), make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
   }
 
   showFacts(s) {
