@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/budget"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/frames"
@@ -43,7 +44,12 @@ func (p *parts) readRange(ctx context.Context, r frames.RangeRequest, begin func
 	defer stop(nil)
 	payer := &payer{stop: stop}
 	s, err := p.rangeOf(r, payer)
-	if err != nil {
+	var limit *budget.Error
+	switch {
+	case errors.As(err, &limit):
+		e := &frames.Error{Code: frames.CodeBusy, Text: err.Error(), Wait: limit.Use.Until.Sub(p.service.Now())}
+		return 0, fmt.Errorf("%w: %w", frames.ErrImages, e)
+	case err != nil:
 		return 0, serviceError(err)
 	}
 	slots := s.Grid.Count(s.From, s.To)
