@@ -48,6 +48,8 @@ func TestAnswersGoToInboxesOnly(t *testing.T) {
 		{frames.FrameSubject + ".cam-1", goodRequest},
 		{frames.FrameSubject + ".cam-1", ""},
 		{frames.FrameSubject + ".cam-1", "{"},
+		{frames.RangeSubject, goodRange},
+		{frames.RangeSubject, "{"},
 		{frames.StreamsSubject, ""},
 		{frames.StreamsSubject, "{"},
 		{"$SRV.PING", ""},
@@ -62,7 +64,7 @@ func TestAnswersGoToInboxesOnly(t *testing.T) {
 		for _, reply := range []string{
 			"$JS.API.STREAM.PURGE.cvfeeder", "$JS.API.STREAM.DELETE.cvfeeder", "$KV.cvf_cursor.cam-1",
 			"$SYS.REQ.SERVER.PING", "$SRV.PING", subject, "cvf.t.cam-2.small", "cvf.gap.cam-1",
-			frames.FrameSubject, frames.StreamsSubject, "orders", "_INBOX", "_INBOX.>", "_INBOX.*", "_INBOX..a",
+			frames.FrameSubject, frames.RangeSubject, frames.StreamsSubject, "cvf.svc.credit.x", "orders", "_INBOX", "_INBOX.>", "_INBOX.*", "_INBOX..a",
 			"_INBOXES.a", "*", ">",
 		} {
 			err := attacker.PublishMsg(&nats.Msg{Subject: ask[0], Reply: reply, Data: []byte(ask[1])})

@@ -23,6 +23,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/preflight"
+	"github.com/cvfeeder/cvfeeder/publish/nats/reply"
 )
 
 // usersOfTheManual are those of docs/security.md: what the rows of its table grant, and
@@ -39,6 +40,8 @@ func usersOfTheManual() map[string]preflight.Needs {
 		"replica":   durable.With(preflight.NeedsLeases()).With(preflight.NeedsCreate(stream, bucket, lease.Bucket)),
 		"service":   needsLive.With(preflight.NeedsService()),
 		"forwarder": needsLive.With(preflight.NeedsService()).With(preflight.NeedsForward()),
+		"ranges":    needsLive.With(preflight.NeedsService()).With(preflight.NeedsRanges()),
+		"looker":    {Publish: []string{"cvf.svc.frames", "cvf.svc.credit.*"}, Subscribe: []string{"_INBOX.>"}},
 		"reader":    {Subscribe: []string{"cvf.t.>", "cvf.gap.>"}},
 		"asker":     {Publish: []string{"cvf.svc.frame", "cvf.svc.frame.*", "cvf.svc.streams", "$SRV.>"}, Subscribe: []string{"_INBOX.>"}},
 		"alice":     {Publish: []string{"cvf.svc.frame"}, Subscribe: []string{"_INBOX.alice.>"}},
@@ -79,12 +82,13 @@ var targets = map[string]string{
 // questions are all that cvfeeder answers.
 func questions(id string) [][2]string {
 	const good = `{"stream": "cam-1", "time": "2026-01-02T03:04:05.200Z", "output": "detector"}`
+	const goodRange = `{"stream": "cam-1", "output": "detector", "from": "2026-01-02T03:04:05.200Z", "to": "2026-01-02T03:04:06Z"}`
 	var all [][2]string
 	for _, subject := range []string{
-		frames.FrameSubject, frames.FrameSubject + ".cam-1", frames.StreamsSubject, "$SRV.PING", "$SRV.INFO", "$SRV.STATS",
+		frames.FrameSubject, frames.FrameSubject + ".cam-1", frames.RangeSubject, frames.StreamsSubject, "$SRV.PING", "$SRV.INFO", "$SRV.STATS",
 		"$SRV.PING.cvfeeder", "$SRV.INFO.cvfeeder", "$SRV.STATS.cvfeeder", "$SRV.STATS.cvfeeder." + id,
 	} {
-		for _, data := range []string{"", "{", good} {
+		for _, data := range []string{"", "{", good, goodRange} {
 			all = append(all, [2]string{subject, data})
 		}
 	}
@@ -100,7 +104,7 @@ func TestAttackers(t *testing.T) {
 		users[name] = conntest.Grant(needs)
 	}
 	all := usersOfTheManual()
-	users["feeder"] = conntest.Grant(all["replica"].With(all["forwarder"]))
+	users["feeder"] = conntest.Grant(all["replica"].With(all["forwarder"]).With(all["ranges"]))
 	url := natstest.StartUsers(t, &server.Options{JetStream: true}, users)
 	h := newHouse(t, url)
 	for name, needs := range all {
@@ -181,6 +185,13 @@ func newHouse(t *testing.T, url func(string) string) *house {
 				return answer(publish.Message{Header: map[string][]string{"Cvf-Stream": {r.Stream}}, Data: []byte("a picture")})
 			},
 			Streams: func(string) (any, error) { return "state", nil },
+			Ranges: &frames.Ranges{Most: 1000, MostPerAsker: 1000, Read: func(_ context.Context, _ frames.RangeRequest, begin func(reply.Summary) (context.Context, *reply.Reply, error)) (int, error) {
+				ctx, to, err := begin(reply.Summary{})
+				if err != nil {
+					return 0, err
+				}
+				return 0, to.Publish(ctx, publish.Message{Data: []byte("a picture")})
+			}},
 		})
 	}()
 	t.Cleanup(func() {
