@@ -188,6 +188,50 @@ func still(asked *atomic.Int64) int64 {
 	}
 }
 
+// TestRangeOfAReaderThatIsKilled: what it has not read is not asked for any more, within seconds.
+func TestRangeOfAReaderThatIsKilled(t *testing.T) {
+	askForRanges(t, 1500, func(o dial.Options, running feeder.Running, asked *atomic.Int64) {
+		nc, err := nats.Connect(o.URL)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		r := past(1000, time.Second)
+		inbox := nc.NewInbox()
+		read := make(chan struct{})
+		n := 0
+		_, err = nc.Subscribe(inbox, func(m *nats.Msg) {
+			if m.Header.Get(publish.HeaderTime) == "" {
+				return
+			}
+			if n++; n == 200 {
+				close(read)
+			}
+			_ = m.Respond(fmt.Appendf(nil, `{"read": %d}`, n))
+		})
+		if err == nil {
+			err = nc.PublishRequest(frames.RangeSubject, inbox, fmt.Appendf(nil, `{"stream": "cam-1", "output": "small", "from": %q, "to": %q}`,
+				r.From.Format(time.RFC3339), r.To.Format(time.RFC3339)))
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		<-read
+		begin := time.Now()
+		nc.Close()
+		natstest.Eventually(t, "the range has ended", func() bool {
+			return strings.Contains(feedertest.Get(t, running.HTTP+"/metrics"), `cvfeeder_range_requests_total{outcome="gone"} 1`)
+		})
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("it was noticed after %v", took)
+		}
+		if images := still(asked); images > 600 {
+			t.Errorf("%d images were asked for, for 200 that were read", images)
+		}
+	})
+}
+
 // TestRangeIsBounded: who wants more images than an hour has, or than are left of it, is
 // refused before anything is asked for.
 func TestRangeIsBounded(t *testing.T) {

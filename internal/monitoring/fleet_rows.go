@@ -92,9 +92,12 @@ func costPanels(chosen, silent string) []panel {
 func fleetCost() []panel {
 	return append(costPanels(chosenStreams, "cameras that send nothing add"),
 		chart(panel{
-			title: "Requests for frames", description: "Requests for single frames over NATS and from the status page, by outcome. A picture that is fetched for one (made) costs two images.",
+			title: "Requests for frames", description: "Requests for single frames over NATS and from the status page, by outcome, and for ranges. A picture that is fetched for a single one (made) costs two images; those refused for images have used up what an hour or a day allows.",
 			runbook: "CvfeederRequestsSpent", unit: "reqps",
-			queries: []query{{expr: `sum by (outcome) (rate(cvfeeder_frame_requests_total{` + chosen + `}` + zoom + `))`, legend: "{{outcome}}"}},
+			queries: []query{
+				{expr: `sum by (outcome) (rate(cvfeeder_frame_requests_total{` + chosen + `}` + zoom + `))`, legend: "{{outcome}}"},
+				{expr: `sum by (outcome) (rate(cvfeeder_range_requests_total{` + chosen + `}` + zoom + `))`, legend: "range {{outcome}}"},
+			},
 		}),
 		chart(panel{
 			title: "Clock offset", description: "How far the host's clock is ahead of that of Kinesis; below 0 it is behind. Frames are asked for by that of Kinesis.",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/reply"
@@ -63,7 +64,8 @@ type Ranges struct {
 type rangeService struct {
 	service *service
 	opts    Ranges
-	denied  error // why the server does not allow the answers
+	denied  error         // why the server does not allow the answers
+	dear    pacing.Outage // of which the log tells now and then: ranges that are refused for their images
 
 	mu      sync.Mutex
 	ended   bool
@@ -82,7 +84,7 @@ type rangeStats struct {
 }
 
 func newRangeService(s *service, denied error) *rangeService {
-	r := &rangeService{service: s, denied: denied, askers: map[string]int{}, stats: rangeStats{Outcomes: map[Outcome]uint64{}}}
+	r := &rangeService{service: s, denied: denied, askers: map[string]int{}, dear: pacing.Outage{Every: time.Minute}, stats: rangeStats{Outcomes: map[Outcome]uint64{}}}
 	if s.opts.Ranges != nil {
 		r.opts = *s.opts.Ranges
 	}
@@ -213,6 +215,9 @@ func (s *rangeService) answer(ctx context.Context, r RangeRequest, to string) {
 		outcome := Failed
 		if errors.Is(err, ErrImages) {
 			outcome = RefusedImages
+			if s.dear.Failed() {
+				s.service.on.Log().Warn("a range is refused, as it would cost too many images", "stream", r.Stream, "asker", sanitize.Text(r.Asker), "err", err)
+			}
 		}
 		s.observe(outcome, images, err)
 		s.service.refuse(to, err)
