@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -66,6 +67,63 @@ func askForRanges(t *testing.T, perAsker int, f func(o dial.Options, r feeder.Ru
 	}
 	if err := feeder.New(o).Run(ctx); err != nil {
 		t.Errorf("%v\n%s", err, log.String())
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// TestRangesOfTwoFeeders: whichever of two feeders gets a request, the one that has the stream
+// reads it, and sends it to the asker itself.
+func TestRangesOfTwoFeeders(t *testing.T) {
+	natsURL := feedertest.ServeNATS(t)
+	_, fakeURL := feedertest.ServeFake(t, kinesistest.Options{Scene: feedertest.Grey{}, Streams: kinesistest.Cameras(2)})
+	var feeders sync.WaitGroup
+	defer feeders.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	pages := make(chan string, 2)
+	for n := range 2 {
+		o, log := options(t, `
+aws: {region: us-east-1, endpoint: %q}
+nats: {url: %q}
+http: {listen: 127.0.0.1:0}
+streams: [{name: cam-%d, interval: 1s, poll: request, outputs: [small]}]
+outputs: {small: {preset: yolo, size: 32x32, dtype: uint8}}
+`, fakeURL, natsURL, n+1)
+		o.Started = func(_ context.Context, r feeder.Running) { pages <- r.HTTP }
+		feeders.Go(func() {
+			if err := feeder.New(o).Run(ctx); err != nil {
+				t.Errorf("%v\n%s", err, log.String())
+			}
+		})
+	}
+	one, two := <-pages, <-pages
+	nc, err := nats.Connect(natsURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	natstest.Eventually(t, "both serve", func() bool {
+		_, a := nc.Request("cvf.svc.frame.cam-1", nil, time.Second)
+		_, b := nc.Request("cvf.svc.frame.cam-2", nil, time.Second)
+		return a == nil && b == nil
+	})
+	for i := range 24 {
+		r := past(10, time.Second)
+		r.Stream = fmt.Sprintf("cam-%d", i%2+1)
+		n := 0
+		for d, err := range consume.Frames(t.Context(), dial.Options{URL: natsURL}, r) {
+			if err != nil || d.Stream != r.Stream || d.Gap != nil {
+				t.Fatalf("%+v, %v", d.Gap, err)
+			}
+			n++
+		}
+		if n != 10 {
+			t.Errorf("%s: %d tensors", r.Stream, n)
+		}
+	}
+	counts := feedertest.Get(t, one+"/metrics") + feedertest.Get(t, two+"/metrics")
+	if strings.Count(counts, `cvfeeder_range_requests_total{outcome="done"} 12`) != 2 || strings.Count(counts, `cvfeeder_range_requests_total{outcome="forwarded"} 0`) == 2 {
+		t.Error("the ranges were not read by the feeders that have the streams")
 	}
 	http.DefaultClient.CloseIdleConnections()
 }
