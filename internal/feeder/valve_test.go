@@ -26,12 +26,12 @@ func (e *endless) Frames(context.Context) iter.Seq2[source.Frame, error] {
 	}
 }
 
-// TestSluice: while a reader has room for three, no more than three frames are let through, and
+// TestValve: while a reader has room for three, no more than three frames are let through, and
 // the next one as soon as one of them has ended; the last one is given back when nobody wants it.
-func TestSluice(t *testing.T) {
+func TestValve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s := newSluice(func(ctx context.Context, ahead func() int, freed <-chan struct{}) error {
+		v := newValve(func(ctx context.Context, ahead func() int, freed <-chan struct{}) error {
 			for ahead() >= 3 {
 				select {
 				case <-freed:
@@ -42,7 +42,7 @@ func TestSluice(t *testing.T) {
 			return nil
 		})
 		feed := &endless{}
-		behind := s.of(func(*source.Ledger, func(time.Duration, error)) source.Feed { return feed })(nil, nil)
+		behind := v.of(func(*source.Ledger, func(time.Duration, error)) source.Feed { return feed })(nil, nil)
 		var passed []pipeline.FrameObserver
 		var reading sync.WaitGroup
 		reading.Go(func() {
@@ -50,7 +50,7 @@ func TestSluice(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				passed = append(passed, s.Stream(pipeline.Stream{}, 0).Frame(frame, false))
+				passed = append(passed, v.Stream(pipeline.Stream{}, 0).Frame(frame, false))
 			}
 		})
 		synctest.Wait()
