@@ -3,8 +3,9 @@
     make example NAME=search                   # the demo, and this program beside it
     python search.py front-door --last 60 --every 30 --model clip-image.onnx
 
-Nothing was recorded for this: each frame is requested from cvfeeder, which fetches it from
-Kinesis and makes the same tensor of it that it would have published. A frame costs two images.
+Nothing was recorded for this: the frames are a range that is asked for, which cvfeeder reads from
+Kinesis and makes the same tensors of that it would have published. A frame costs a bit more than
+one image.
 
 Without --model, two frames are alike if their edges and colours are. With the image encoder of
 CLIP or the like as an ONNX file, and the output made for it (preset: clip), they are alike if
@@ -14,29 +15,25 @@ they show the same things. No package ships CLIP's weights, so the tests have no
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import cvfeeder
-import nats
 import numpy as np
 import onnxruntime
 import pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from nats.aio.client import Client
     from numpy.typing import NDArray
 
     Describe = Callable[[cvfeeder.Tensor], NDArray[np.float32]]
 
-AT_ONCE = 2  # requests; cvfeeder makes four frames at a time, for all who ask
-PATIENCE = 60  # seconds for a frame, where cvfeeder is busy
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOMENT = timedelta(milliseconds=1)
 
 
 def look(t: cvfeeder.Tensor) -> NDArray[np.float32]:
@@ -58,51 +55,47 @@ def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
 
-async def frame(client: Client, stream: str, output: str, time: datetime) -> cvfeeder.Tensor | None:
-    """Return the tensor of a camera at a time, or None if there is no media."""
-    request = {"stream": stream, "time": time.isoformat(), "output": output}
-    deadline = asyncio.get_running_loop().time() + PATIENCE
-    while True:
-        msg = await client.request("cvf.svc.frame", json.dumps(request).encode(), timeout=20)
-        code = (msg.headers or {}).get("Nats-Service-Error-Code")
-        if code is None:
-            found = cvfeeder.parse(msg.subject, msg.headers, msg.data)
-            return found if isinstance(found, cvfeeder.Tensor) else None
-        if code == "404":
-            return None
-        if code not in {"429", "504"} or asyncio.get_running_loop().time() > deadline:
-            raise SystemExit(f"{stream} at {time}: {msg.headers['Nats-Service-Error']}")
-        await asyncio.sleep(0.5)
-
-
-async def search(args: argparse.Namespace) -> None:
-    """Request the frames, compare them, and print and save the best."""
-    describe = encoder(args.model) if args.model else look
-    wanted = datetime.now(UTC) - timedelta(seconds=args.ago)
-    steps = range(1, int(args.last * 60 / args.every) + 1)
-    times = [wanted - timedelta(seconds=args.every * i) for i in steps]
-    print(f"{len(times) + 1} frames of {args.stream}, which take {2 * len(times) + 2} images")
-    client = await nats.connect(args.nats)
+def past(args: argparse.Namespace, start: datetime, end: datetime) -> Iterator[cvfeeder.Tensor]:
+    """Yield the frames of the camera from start to end that there are."""
+    reader = cvfeeder.frames(
+        args.stream,
+        args.output_name,
+        start=start,
+        end=end,
+        interval=args.every,
+        servers=args.nats,
+    )
     try:
-        like = await frame(client, args.stream, args.output_name, wanted)
-        if like is None:
-            raise SystemExit(f"{args.stream} has no frame at {wanted}")
-        slots = asyncio.Semaphore(AT_ONCE)
+        for t in reader:
+            if isinstance(t, cvfeeder.Tensor):
+                yield t
+    except cvfeeder.Refused as err:
+        later = f"; ask again in {err.wait} s" if err.wait else ""
+        raise SystemExit(f"{args.stream}: {err.text}{later}") from None
+    print(f"{reader.slots} frames of {args.stream} took {reader.images} images")
 
-        async def compare(time: datetime) -> tuple[float, cvfeeder.Tensor] | None:
-            async with slots:
-                t = await frame(client, args.stream, args.output_name, time)
-            return t and (float(describe(like) @ describe(t)), t)
 
-        found = [f for f in await asyncio.gather(*map(compare, times)) if f]
-    finally:
-        await client.close()
-    found.sort(key=lambda f: -f[0])
-    print(f"like {like.time:%H:%M:%S.%f}, of {len(found)} frames with media:")
-    for score, t in found[: args.top]:
+def search(args: argparse.Namespace) -> None:
+    """Ask for the frames, compare them, and print and save the best."""
+    describe = encoder(args.model) if args.model else look
+    every, last = timedelta(seconds=args.every), timedelta(minutes=args.last)
+    wanted = datetime.now(UTC) - timedelta(seconds=args.ago)
+    wanted -= (wanted - EPOCH) % every  # the slots are whole multiples of the interval
+    given = list(past(args, wanted, wanted + MOMENT))
+    if not given:
+        raise SystemExit(f"{args.stream} has no frame at {wanted}")
+    like = given[0]
+    best: list[tuple[float, cvfeeder.Tensor]] = []
+    found = 0
+    for t in past(args, wanted - last, wanted):
+        found += 1
+        best.append((float(describe(like) @ describe(t)), t))
+        best = sorted(best, key=lambda f: -f[0])[: args.top]
+    print(f"like {like.time:%H:%M:%S.%f}, of {found} frames with media:")
+    for score, t in best:
         before = (like.time - t.time).total_seconds()
         print(f"  {score:.3f}  {t.time:%H:%M:%S.%f}  {before:.1f} s before")
-    rows = [pictures.seen(t) for t in [like, *(t for _, t in found[: args.top])]]
+    rows = [pictures.seen(t) for t in [like, *(t for _, t in best)]]
     cv2.imwrite(str(args.output / f"{args.stream}-alike.jpg"), np.hstack(rows))
 
 
@@ -120,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path(), help="directory for the picture")
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
-    asyncio.run(search(args))
+    search(args)
 
 
 if __name__ == "__main__":
