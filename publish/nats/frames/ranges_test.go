@@ -344,6 +344,54 @@ func TestRangePermissions(t *testing.T) {
 	}
 }
 
+// rangeAccounts has an account that exports ranges, and one that imports them.
+const rangeAccounts = `
+listen: "127.0.0.1:-1"
+accounts {
+  CAMERAS {
+    users: [{user: feeder, password: p}]
+    exports: [{service: "cvf.svc.frames", response_type: stream}, {service: "cvf.svc.credit.*"}]
+  }
+  MODELS {
+    users: [{user: model, password: p}]
+    imports: [{service: {account: CAMERAS, subject: "cvf.svc.frames"}}, {service: {account: CAMERAS, subject: "cvf.svc.credit.*"}}]
+  }
+}`
+
+// TestRangeOfAnotherAccount: a range goes to another account, as docs/consumers.md says.
+func TestRangeOfAnotherAccount(t *testing.T) {
+	o, err := server.ProcessConfigFile(natstest.WriteFile(t, t.TempDir()+"/nats.conf", []byte(rangeAccounts)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := natstest.Start(t, o).ClientURL()
+	as := func(user string) string { return strings.Replace(url, "nats://", "nats://"+user+":p@", 1) }
+	c := &camera{}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- frames.Serve(ctx, conntest.Dial(t, dial.Options{URL: as("feeder")}), frames.Options{
+			Streams: func(string) (any, error) { return nil, nil }, Ranges: &frames.Ranges{Read: c.read, Observe: c.observe},
+		})
+	}()
+	own := client(t, as("feeder"))
+	natstest.Eventually(t, "it serves", func() bool {
+		_, err := own.Request(frames.StreamsSubject, nil, time.Second)
+		return err == nil
+	})
+	nc := client(t, as("model"))
+	if got := answersOf(t, nc, strings.Replace(goodRange, "03:04:07Z", "03:05:05Z", 1)); len(got) != 302 {
+		t.Errorf("%d messages, the last %v", len(got), got[len(got)-1].Header)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := c.count(frames.Done); n != 1 {
+		t.Errorf("%d ranges were sent whole", n)
+	}
+}
+
 func FuzzRangeRequest(f *testing.F) {
 	f.Add(goodRange)
 	f.Add(`{"stream": "a", "output": "b", "from": "1970-01-01T00:00:00Z", "to": "2199-01-01T00:00:00Z", "interval": "200000us"}`)
