@@ -31,7 +31,7 @@ http: {listen: 127.0.0.1:0}
 requests: {images_per_hour: 1500, images_per_hour_per_asker: %d}
 streams:
   - {name: cam-1, interval: 1s, poll: request, outputs: [small, other]}
-  - {name: cam-2, interval: 1s, poll: request, outputs: [small]}
+  - {name: cam-2, interval: 1s, poll: request, outputs: [small], limits: {images_per_day: 25, then: stop}}
 outputs:
   small: {preset: yolo, size: 32x32, dtype: uint8}
   other: {preset: yolo, size: 48x48, dtype: uint8}
@@ -191,6 +191,54 @@ func TestRangeWithoutMedia(t *testing.T) {
 		}
 		if slots != 10 {
 			t.Errorf("%d slots", slots)
+		}
+	})
+}
+
+// TestRangeThatEndsSoon ends when its time has come.
+func TestRangeThatEndsSoon(t *testing.T) {
+	askForRanges(t, 1500, func(o dial.Options, _ feeder.Running, _ *atomic.Int64) {
+		r := past(0, time.Second)
+		r.To = time.Now().Add(2 * time.Second).Truncate(time.Second)
+		r.From = r.To.Add(-10 * time.Second)
+		n := 0
+		for d, err := range consume.Frames(t.Context(), o, r) {
+			if err != nil || d.Gap != nil {
+				t.Errorf("%v, %v", err, d.Gap)
+				return
+			}
+			n++
+		}
+		if n != 10 || time.Now().Before(r.To) {
+			t.Errorf("%d tensors at %v of a range to %v", n, time.Now(), r.To)
+		}
+	})
+}
+
+// TestRangeBeyondTheBudget: what the limits of a stream do not allow is refused until these
+// begin anew.
+func TestRangeBeyondTheBudget(t *testing.T) {
+	askForRanges(t, 1500, func(o dial.Options, _ feeder.Running, asked *atomic.Int64) {
+		read := func() error {
+			r := past(30, time.Second)
+			r.Stream = "cam-2"
+			for _, err := range consume.Frames(t.Context(), o, r) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if err := read(); err != nil {
+			t.Error(err)
+		}
+		before := asked.Load()
+		var answer *consume.RangeError
+		if err := read(); !errors.As(err, &answer) || answer.Code != frames.CodeBusy || !strings.Contains(answer.Text, "images_per_day") || answer.Wait <= 0 || answer.Wait > 24*time.Hour {
+			t.Errorf("beyond the budget: %v", err)
+		}
+		if asked.Load() != before {
+			t.Error("something was asked for")
 		}
 	})
 }
