@@ -39,6 +39,9 @@ type Envelope struct {
 	// Late is true if the message comes after newer ones: the slot had been announced as a gap
 	// before, or a burst looks back.
 	Late bool
+	// Since is the slot that was published before this one, if the output has a gate: between
+	// them nothing new was seen. It is zero otherwise, and for the first.
+	Since time.Time
 	// Burst is the burst that the message belongs to, or "" if it belongs to none.
 	Burst string
 	// Spec is the fingerprint of how the tensor was made.
@@ -87,6 +90,9 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	e.Std = f.floats(HeaderStd, channels)
 	if _, ok := h[HeaderNormalized]; ok {
 		e.Normalized = oneOf(&f, HeaderNormalized, map[string]bool{"true": true, "false": false})
+	}
+	if _, ok := h[HeaderSince]; ok {
+		e.Since = f.time(HeaderSince)
 	}
 	if _, ok := h[HeaderBurst]; ok {
 		e.Burst = f.text(HeaderBurst)

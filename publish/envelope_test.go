@@ -15,7 +15,9 @@ import (
 
 func TestParseEnvelope(t *testing.T) {
 	x := tensor(t, "raw", func(s *transform.Spec) { s.Mean, s.Std = [3]float64{1, 2, 3}, [3]float64{4, 5, 6} })
-	got, err := publish.ParseEnvelope(publish.NewMessage("s", x).Header)
+	h := publish.NewMessage("s", x).Header
+	h[publish.HeaderSince] = []string{"2026-01-02T03:03:55.200Z"}
+	got, err := publish.ParseEnvelope(h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,6 +25,7 @@ func TestParseEnvelope(t *testing.T) {
 		Stream: "front-door", Output: "detector",
 		Time:    time.Date(2026, 1, 2, 3, 4, 5, 200e6, time.UTC),
 		Capture: time.Date(2026, 1, 2, 3, 4, 5, 207e6, time.UTC),
+		Since:   time.Date(2026, 1, 2, 3, 3, 55, 200e6, time.UTC),
 		DType:   transform.Uint8, Shape: []int{1, 4, 6, 3}, Layout: transform.NHWC, Color: transform.RGB,
 		Source: image.Pt(1920, 1080), Affine: transform.Affine{3, 0, 0, 0, 3, -420},
 		Scale: 1, Mean: []float64{1, 2, 3}, Std: []float64{4, 5, 6}, Normalized: false, Spec: "3f2a",
@@ -74,6 +77,7 @@ func TestParseEnvelopeErrors(t *testing.T) {
 		{"Cvf-Version", "2"},
 		{"Cvf-Time", "2026-01-02 03:04:05"},
 		{"Cvf-Capture", "now"},
+		{"Cvf-Since", "long ago"},
 		{"Cvf-Dtype", "float32"},
 		{"Cvf-Shape", "1,3,640"},
 		{"Cvf-Shape", "1,3,640,640,1"},

@@ -48,6 +48,15 @@ def test_burst() -> None:
     assert not tensor().burst
 
 
+def test_since() -> None:
+    assert tensor(Since="2026-01-02T03:03:55.200Z").since == datetime(
+        2026, 1, 2, 3, 3, 55, 200_000, tzinfo=UTC
+    )
+    assert tensor().since is None
+    with pytest.raises(cvfeeder.InvalidMessage, match="Cvf-Since"):
+        tensor(Since="yesterday")
+
+
 TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 

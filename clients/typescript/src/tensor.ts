@@ -26,6 +26,8 @@ export interface TensorFields {
   readonly capture: Date;
   /** Whether it comes after newer ones: its slot was announced as a gap before, or a burst looks back. */
   readonly late: boolean;
+  /** When the tensor published before it is of, if its output has a gate: between them nothing new was seen. */
+  readonly since?: Date | undefined;
   /** The burst that it belongs to, "" if it belongs to none. */
   readonly burst: string;
   /** The message's identity, the same on every attempt. */
@@ -64,6 +66,7 @@ export class Tensor extends Delivered implements TensorFields {
   declare readonly time: Date;
   declare readonly capture: Date;
   declare readonly late: boolean;
+  declare readonly since?: Date | undefined;
   declare readonly burst: string;
   declare readonly id: string;
   declare readonly traceparent: string;
@@ -261,6 +264,7 @@ export function parseTensor(subject: string, headers: HeaderRecord, data: Uint8A
     id: h.has("Nats-Msg-Id") ? h.text("Nats-Msg-Id") : "",
     traceparent: traceparent(headers),
     late: h.has("Cvf-Late"),
+    since: h.has("Cvf-Since") ? h.time("Cvf-Since") : undefined,
     burst: h.has("Cvf-Burst") ? h.text("Cvf-Burst") : "",
   };
   check(fields, channels, data.length);

@@ -43,6 +43,8 @@ class Tensor(Delivered):
     capture      the service's own timestamp of the picture, likewise
     late         True if it comes after newer ones: its slot was announced as a gap before, or
                  a burst looks back
+    since        the time of the tensor that was published before it, if its output has a gate:
+                 between them nothing new was seen; otherwise, and of the first, None
     burst        the burst that it belongs to, "" if it belongs to none
     id           the message's identity, the same on every attempt
     traceparent  the W3C trace context of its publication, "" if it is not traced; use
@@ -87,6 +89,7 @@ class Tensor(Delivered):
     traceparent: str = ""
     late: bool = False
     burst: str = ""
+    since: datetime | None = None
 
     @property
     def array(self) -> NDArray[Any]:
@@ -235,6 +238,7 @@ def parse_tensor(subject: str, headers: Mapping[str, str] | None, data: bytes) -
         traceparent=traceparent(headers),
         late="Cvf-Late" in h,
         burst=h.text("Cvf-Burst") if "Cvf-Burst" in h else "",
+        since=h.time("Cvf-Since") if "Cvf-Since" in h else None,
     )
     _check(tensor, channels)
     return tensor
