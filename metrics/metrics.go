@@ -130,7 +130,10 @@ type Sources struct {
 type Metrics struct {
 	// Latency is the seconds from a slot's instant to its delivery, by output.
 	Latency *prometheus.HistogramVec
-	// Stage is the seconds that a stage took, by stage: fetch, decode, transform,
+	// GateChanged is the share of the picture that differed from the last published one, 0
+	// to 1, of each frame that a gate looked at, by output.
+	GateChanged *prometheus.HistogramVec
+	// Stage is the seconds that a stage took, by stage: fetch, gate, decode, transform,
 	// publish.
 	Stage *prometheus.HistogramVec
 	// PublishBytes counts the delivered bytes, by output.
@@ -159,7 +162,9 @@ func New(build Build) *Metrics {
 		now:      time.Now,
 		Latency: f.histogram("cvfeeder_latency_seconds", "Time from a slot's instant to the delivery of its tensor.",
 			[]float64{.5, 1, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 60, 300}, "output"),
-		Stage: f.histogram("cvfeeder_stage_seconds", "Duration of a stage: `fetch` of one window; `decode`, `transform` and `publish` of one frame.",
+		GateChanged: f.histogram("cvfeeder_gate_changed_ratio", "Share of the picture that differed from the last published one, of each frame that a gate compared: `gate.change` is held against it.",
+			[]float64{.0001, .001, .002, .005, .01, .02, .03, .05, .1, .2, .5}, "output"),
+		Stage: f.histogram("cvfeeder_stage_seconds", "Duration of a stage: `fetch` of one window; `gate`, `decode`, `transform` and `publish` of one frame.",
 			[]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "stage"),
 		PublishBytes: f.counter("cvfeeder_publish_bytes_total", "Bytes of delivered messages, headers included.", "output"),
 		PublishErrors: f.counter("cvfeeder_publish_errors_total", "Messages that were not delivered, or not at the first attempt: "+
@@ -175,7 +180,7 @@ func New(build Build) *Metrics {
 	)
 	m.families = f.all
 	// These series exist from the start, so that a rate includes their first count.
-	for _, stage := range []string{"fetch", "decode", "transform", "publish"} {
+	for _, stage := range []string{"fetch", "gate", "decode", "transform", "publish"} {
 		m.Stage.WithLabelValues(stage)
 	}
 	for _, reason := range publish.DropReasons() {

@@ -154,6 +154,7 @@ var contract = map[string]string{
 	"cvfeeder_slots_in_time_total":      "counter stream",
 	"cvfeeder_slots_pending":            "gauge stream",
 	"cvfeeder_gaps_total":               "counter reason,stream",
+	"cvfeeder_gate_changed_ratio":       "histogram output",
 	"cvfeeder_gap_seconds_total":        "counter reason,stream",
 	"cvfeeder_endpoint_lookups_total":   "counter result",
 	"cvfeeder_freshness_seconds":        "gauge stream",
@@ -198,6 +199,7 @@ var contract = map[string]string{
 func TestContract(t *testing.T) {
 	m := read(metrics.New(metrics.Build{}), sources(t))
 	m.Output("detector")
+	m.GateChanged.WithLabelValues("detector").Observe(0.01)
 	m.SlotsInTime("cam").Add(1)
 	gathered, err := m.Gather()
 	if err != nil {

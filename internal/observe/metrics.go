@@ -134,6 +134,14 @@ type meteredFrame struct {
 	transform, publish time.Duration
 }
 
+// Gated implements [pipeline.GateObserver].
+func (m *meteredFrame) Gated(took time.Duration, changed map[string]float64) {
+	m.observeStage("gate", took)
+	for output, share := range changed {
+		m.GateChanged.WithLabelValues(output).Observe(share)
+	}
+}
+
 // Decoded implements [pipeline.FrameObserver].
 func (m *meteredFrame) Decoded(took time.Duration, err error) {
 	if err == nil {

@@ -143,6 +143,19 @@ func TestInTime(t *testing.T) {
 	}
 }
 
+// TestGated: what gates compared is observed by output, and how long it took.
+func TestGated(t *testing.T) {
+	m := metrics.New(metrics.Build{})
+	frame := Metrics(m, time.Now).Stream(pipeline.Stream{Name: "cam"}, 0).Frame(source.Frame{}, false)
+	frame.(pipeline.GateObserver).Gated(time.Millisecond, map[string]float64{"a": 0.03, "b": 0})
+	if got := stages(t, m)["gate"]; got != 1 {
+		t.Errorf("the gates took time %d times", got)
+	}
+	if n := testutil.CollectAndCount(m.GateChanged); n != 2 {
+		t.Errorf("%d outputs were compared", n)
+	}
+}
+
 // stages returns how often each stage was observed.
 func stages(t *testing.T, m *metrics.Metrics) map[string]uint64 {
 	t.Helper()
@@ -170,7 +183,7 @@ func checkMetrics(t *testing.T, m *metrics.Metrics) {
 	if n := testutil.ToFloat64(m.PublishBytes.WithLabelValues("a")); n < 10*100 {
 		t.Errorf("%v bytes published", n)
 	}
-	want := map[string]uint64{"fetch": 30, "decode": 20, "transform": 20, "publish": 20}
+	want := map[string]uint64{"fetch": 30, "gate": 0, "decode": 20, "transform": 20, "publish": 20}
 	if got := stages(t, m); !maps.Equal(got, want) {
 		t.Errorf("the stages were observed %v times, want %v", got, want)
 	}

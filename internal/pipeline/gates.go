@@ -153,13 +153,17 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 	for i, o := range g.outputs {
 		looks = looks || o != nil && watched[i]
 	}
+	begin := time.Now()
 	if looks {
 		// An error leaves it to Decode to say what is wrong.
 		luma, size, _ = w.Luma(j.frame)
 	}
+	took := time.Since(begin)
 	if g.before != nil {
 		<-g.before
 	}
+	begin = time.Now()
+	changed := map[string]float64{}
 	wide, woken := g.Pace() > 0, false
 	for i, o := range g.outputs {
 		switch {
@@ -169,6 +173,9 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 			o.mood.Store(int32(unwatched))
 		default:
 			v := o.decide(j.frame.Slot, j.routes[i].Output, luma, size)
+			if v.Why != gate.Unknown {
+				changed[j.routes[i].Output.Name] = v.Share
+			}
 			woken = woken || v.Why == gate.Changed || v.Why == gate.Brighter
 			if o.passed < j.frame.Slot {
 				g.since[i] = o.passed
@@ -177,6 +184,9 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 				o.passed = j.frame.Slot
 			}
 		}
+	}
+	if looks {
+		j.seen.gated(took+time.Since(begin), changed)
 	}
 	if wide && woken && g.woken != nil {
 		g.woken(j.frame.Slot)

@@ -52,6 +52,14 @@ type FrameObserver interface {
 	Ended(o source.Outcome, why error)
 }
 
+// A GateObserver is a [FrameObserver] that is told about gates, too, before Decoded.
+type GateObserver interface {
+	// Gated is told how long it took to ask the gates, without waiting for other frames, and
+	// how much of each output's picture differed from the last one that passed, 0 to 1.
+	// Outputs that could not be compared are left out.
+	Gated(took time.Duration, changed map[string]float64)
+}
+
 // IgnoreStream is a [StreamObserver] that ignores everything.
 type IgnoreStream struct{}
 
@@ -135,6 +143,14 @@ func (all streamObservers) removed() {
 
 // frameObservers are all observers of one frame.
 type frameObservers []FrameObserver
+
+func (all frameObservers) gated(took time.Duration, changed map[string]float64) {
+	for _, o := range all {
+		if g, ok := o.(GateObserver); ok {
+			g.Gated(took, changed)
+		}
+	}
+}
 
 func (all frameObservers) decoded(took time.Duration, err error) {
 	for _, o := range all {
