@@ -276,7 +276,7 @@ func TestUnheardFramesArePublished(t *testing.T) {
 	s.Frame(source.Frame{}, false).Ended(source.Published, nil)
 	s.Frame(source.Frame{}, false).Ended(source.Stale, nil)
 	s.Frame(source.Frame{}, true).Ended(source.Pending, nil)
-	want := map[string]uint64{"fetch": 0, "decode": 0, "transform": 0, "publish": 1}
+	want := map[string]uint64{"fetch": 0, "gate": 0, "decode": 0, "transform": 0, "publish": 1}
 	if got := stages(t, m); !maps.Equal(got, want) {
 		t.Errorf("the stages were observed %v times, want %v", got, want)
 	}
