@@ -31,6 +31,9 @@ const (
 	// nothing about the tensor, and differs between attempts.
 	HeaderTraceparent = "traceparent"
 
+	HeaderReplay = "Cvf-Replay" // the id of the replay job; absent on what is not of one, see ForReplay
+	HeaderEnd    = "Cvf-End"    // the number of streams of the job, only at the end of a replay, see NewEnd
+
 	HeaderChunk = "Cvf-Chunk" // 2/5, only on a part of a tensor, see Split
 
 	// Only on an inline gap, see NewInlineGap, where HeaderTime is the first slot.

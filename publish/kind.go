@@ -16,12 +16,17 @@ const (
 	KindInlineGap
 	// KindGapEvent: slots without a tensor, on a subject of their own, for [ParseGap].
 	KindGapEvent
+	// KindEnd: a replay job has nothing more on the subject, for [ParseEnd].
+	KindEnd
 )
 
 // Kind says how to read m. It does not check whether m is valid.
 func (m Message) Kind() Kind {
 	if strings.HasPrefix(m.Subject, GapPrefix) {
 		return KindGapEvent
+	}
+	if _, ok := m.Header[HeaderEnd]; ok {
+		return KindEnd
 	}
 	if _, ok := m.Header[HeaderGap]; ok {
 		return KindInlineGap

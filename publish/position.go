@@ -42,7 +42,11 @@ func ParsePosition(h map[string][]string) (Position, error) {
 
 // An Origin says which tensors a message belongs to. It is the same for all messages of a
 // feeder on a subject.
-type Origin struct{ Stream, Output, Spec string }
+type Origin struct {
+	Stream, Output, Spec string
+	// Job is the id of the replay job, "" for what is not of one.
+	Job string
+}
 
 // OriginOf returns the origin that a message's headers name.
 func OriginOf(h map[string][]string) Origin {
@@ -52,13 +56,13 @@ func OriginOf(h map[string][]string) Origin {
 		}
 		return ""
 	}
-	return Origin{value(HeaderStream), value(HeaderOutput), value(HeaderSpec)}
+	return Origin{value(HeaderStream), value(HeaderOutput), value(HeaderSpec), value(HeaderReplay)}
 }
 
 // Owns reports whether a message at a position is one of this origin: its headers name the
 // same stream, output and spec, and its identity is the one that follows from them.
 func (o Origin) Owns(h map[string][]string, p Position) bool {
-	id := MessageID(o.Stream, p.First, o.Output, o.Spec)
+	id := MessageID(o.Stream, p.First, o.Output, o.Spec) + replayed(o.Job)
 	if p.Parts > 1 {
 		id += "/" + partOf(p.Part, p.Parts)
 	}

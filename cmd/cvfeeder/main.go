@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/feeder/replaycmd"
 	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/internal/usage"
 )
@@ -79,7 +80,7 @@ func newCommand() *cobra.Command {
 	})
 	root.SetVersionTemplate(versionLine())
 	root.AddCommand(newInitCommand(), newRunCommand(), newCheckCommand(), newDemoCommand(), newPreviewCommand(), newTapCommand(), newFakeCommand(),
-		newSchemaCommand(), newHealthCommand(), newManCommand(), newVersionCommand())
+		newSchemaCommand(), replaycmd.NewReplay(), replaycmd.NewJobs(), newHealthCommand(), newManCommand(), newVersionCommand())
 	addCompletion(root)
 	root.Args = usageArgs(root.Args)
 	for _, c := range root.Commands() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
@@ -29,8 +30,13 @@ func (d checker) check(c *Config) {
 	if _, err := publish.ParseSubject(c.Delivery.Subject); err != nil {
 		d.Report("delivery.subject", "%v", err)
 	}
-	if name := c.Delivery.Stream.Name; name == "" || strings.ContainsAny(name, " \t\r\n.*>/\\") {
-		d.Report("delivery.stream.name", "%q cannot be the name of a JetStream stream; no spaces, dots, wildcards or slashes, for example cvfeeder", name)
+	d.checkStreamName("delivery.stream.name", c.Delivery.Stream.Name, dial.DefaultStream)
+	d.checkStreamName("replay.stream", c.Replay.Stream, DefaultReplayStream)
+	if c.Replay.Quota == 0 && !d.Failed("replay.quota") {
+		d.Report("replay.quota", "with 0%% no job would read anything; for example 50%%")
+	}
+	if c.Replay.Stream == c.Delivery.Stream.Name {
+		d.Report("replay.stream", "it is that of delivery.stream.name; replays need a stream of their own")
 	}
 	if c.Delivery.Mode.Stored() && c.NATS.URL == Embedded && c.State == "" {
 		d.Report("delivery.mode", "the embedded server needs a directory to store messages in; set state")
@@ -55,6 +61,13 @@ func (d checker) check(c *Config) {
 	d.checkCluster(c)
 	d.checkStreams(c)
 	d.checkOutputs(c)
+}
+
+// checkStreamName reports what cannot be the name of a JetStream stream.
+func (d checker) checkStreamName(key, name, example string) {
+	if name == "" || strings.ContainsAny(name, " \t\r\n.*>/\\") {
+		d.Report(key, "%q cannot be the name of a JetStream stream; no spaces, dots, wildcards or slashes, for example %s", name, example)
+	}
 }
 
 // checkLimits reports limits that cannot be kept.

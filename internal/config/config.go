@@ -50,6 +50,8 @@ type Config struct {
 	// the status page. Each
 	// process has its own.
 	Requests Requests `yaml:"requests"`
+	// Replay is how ranges of the past are replayed: see "cvfeeder replay".
+	Replay Replay `yaml:"replay"`
 	// State is the directory for cursors, from which streams resume after a restart,
 	// unless NATS keeps them, and for what the embedded server stores; empty keeps
 	// nothing.
@@ -163,6 +165,23 @@ type Requests struct {
 	ImagesPerHour int `yaml:"images_per_hour" jsonschema:"minimum=0,maximum=1000000000"`
 	// ImagesPerHourPerAsker is the same for each asker.
 	ImagesPerHourPerAsker int `yaml:"images_per_hour_per_asker" jsonschema:"minimum=0,maximum=1000000000"`
+}
+
+// Replay is how ranges of the past are replayed. It needs JetStream, whatever the delivery mode.
+type Replay struct {
+	// Stream is the name of the JetStream stream for the tensors of replay jobs, on the
+	// subjects cvf.r.>, which is created if it does not exist.
+	Stream string `yaml:"stream"`
+	// MaxBytes is the maximum size of that stream; while it is full, jobs wait.
+	MaxBytes Bytes `yaml:"max_bytes"`
+	// Retention is when that stream deletes a message: once it is consumed (workqueue), or
+	// only when somebody purges it (limits).
+	Retention Retention `yaml:"retention" jsonschema:"enum=workqueue,enum=limits"`
+	// Replicas is the number of NATS servers that store that stream and the jobs: 1, 3 or 5.
+	Replicas int `yaml:"replicas" jsonschema:"minimum=1,maximum=5"`
+	// Quota is the share of each stream's quota that a job uses at most, such as 50%; the rest
+	// is left to the live edge.
+	Quota Share `yaml:"quota"`
 }
 
 // JetStream describes the stream that tensors are stored in.

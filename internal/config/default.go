@@ -23,6 +23,9 @@ const DefaultRunbook = "https://github.com/cvfeeder/cvfeeder/blob/main/docs/reas
 // defaultPreset is the preset of an output that does not name one.
 const defaultPreset = "yolo"
 
+// DefaultReplayStream is the default of [Replay.Stream].
+const DefaultReplayStream = "cvfeeder-replay"
+
 // defaults returns the config of a file without streams and outputs.
 func defaults() *Config {
 	return &Config{
@@ -37,6 +40,7 @@ func defaults() *Config {
 		},
 		Decoder:  Decoder{MaxSize: Size{poll.MaxWidth, poll.MaxHeight}},
 		Requests: Requests{Rate: frames.DefaultRate, RatePerAsker: frames.DefaultRatePerAsker, ImagesPerDay: 50_000, ImagesPerHour: 20_000, ImagesPerHourPerAsker: 10_000},
+		Replay:   Replay{Stream: DefaultReplayStream, MaxBytes: deliver.DefaultMaxBytes, Retention: RetentionWorkQueue, Replicas: 1, Quota: 0.5},
 		HTTP:     HTTP{Listen: DefaultListen, Ready: health.Any, Runbook: DefaultRunbook},
 		Log:      Log{Level: LevelInfo, Format: LogText},
 		Cluster:  Cluster{Lease: lease.DefaultDuration},

@@ -53,7 +53,8 @@ var layers = map[string][]string{
 	"publish/nats/interest":  {"publish/nats/dial"},
 	"publish/nats/deliver":   {"source", "transform", "publish", "publish/nats/dial", "publish/nats/interest"},
 	"publish/nats/lease":     {"source", "publish/nats/dial"},
-	"publish/nats/preflight": {"publish", "publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/deliver", "publish/nats/lease"},
+	"publish/nats/jobs":      {"publish/nats/dial"},
+	"publish/nats/preflight": {"publish", "publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/deliver", "publish/nats/jobs", "publish/nats/lease"},
 	"publish/nats/reply":     {"publish", "publish/nats/dial"},
 	"publish/nats/frames":    {"source", "publish", "publish/nats/dial", "publish/nats/preflight", "publish/nats/reply"},
 	"publish/nats/embedded":  {"publish", "publish/nats/dial"},
@@ -65,6 +66,9 @@ var layers = map[string][]string{
 		"source", "transform", "publish", "publish/consume",
 		"publish/nats/dial", "publish/nats/preflight", "publish/nats/embedded", "publish/nats/natstest",
 	},
+
+	// A job knows neither the feeds of its streams nor who keeps its record.
+	"internal/replay": {"source"},
 
 	// It knows no key of the config file.
 	"internal/config/strictyaml": {},
@@ -104,7 +108,7 @@ var adapters = map[string][]string{
 // serverFree are the packages that link no NATS server, whatever they import: it would
 // double the programs of those who import them.
 var serverFree = []string{
-	"publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/deliver", "publish/nats/lease", "publish/nats/reply", "publish/nats/frames", "publish/nats/preflight",
+	"publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/deliver", "publish/nats/lease", "publish/nats/jobs", "publish/nats/reply", "publish/nats/frames", "publish/nats/preflight",
 }
 
 const natsServer = "github.com/nats-io/nats-server/"
@@ -114,7 +118,7 @@ const cgo = "transform/opencv"
 
 // native are the packages that may need OpenCV, and with it cgo, to build or to
 // test.
-var native = append([]string{cgo}, composers...)
+var native = append([]string{cgo, "internal/feeder/replaycmd"}, composers...)
 
 // A listed is what "go list -json" says of a package.
 type listed struct {
@@ -376,7 +380,7 @@ func TestCheck(t *testing.T) {
 		},
 		"test needs OpenCV": {
 			listed{ImportPath: module + "/metrics_test [" + module + "/metrics.test]", ForTest: module + "/metrics", Deps: []string{gocv}},
-			[]string{`metrics or its tests depend on gocv.io/x/gocv, which needs cgo: only ["transform/opencv" "cmd/cvfeeder" "internal/feeder" "internal/preflight"] may`},
+			[]string{`metrics or its tests depend on gocv.io/x/gocv, which needs cgo: only ["transform/opencv" "internal/feeder/replaycmd" "cmd/cvfeeder" "internal/feeder" "internal/preflight"] may`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,8 +19,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
-// ahead is how far in the future a range may end: it then ends when that time has come.
-const ahead = time.Minute
+// mostAhead is how far in the future a range may end: it then ends when that time has come.
+const mostAhead = time.Minute
 
 // What is reserved for a range besides its slots: a window overlaps the one before, by a fifth
 // of its slots where that is cheap, and the first one begins a fragment earlier.
@@ -85,10 +85,10 @@ func (p *parts) readRange(ctx context.Context, r frames.RangeRequest, begin func
 // rangeOf returns the stream that reads what a request asks for.
 func (p *parts) rangeOf(r frames.RangeRequest, from *payer) (pipeline.Stream, error) {
 	now := source.SlotAt(p.service.Now())
-	if r.To > now.Add(ahead) {
+	if r.To > now.Add(mostAhead) {
 		return pipeline.Stream{}, &frames.Error{
 			Code: frames.CodeBadRequest, Wait: r.To.Sub(now),
-			Text: fmt.Sprintf("the range ends in the future, at %v: it may end %v from now at most", r.To, ahead),
+			Text: fmt.Sprintf("the range ends in the future, at %v: it may end %v from now at most", r.To, mostAhead),
 		}
 	}
 	s, err := p.lookBackThrough(r.Stream, r.Interval, r.From, r.To, source.ForRequest, from.of)

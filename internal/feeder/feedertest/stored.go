@@ -14,10 +14,17 @@ import (
 type Span struct {
 	First, Last time.Time
 	Gap         string // its reason, "" for a tensor
+	End         bool   // it is the end of a replay
 }
 
 // Stored returns what the JetStream stream of tensors holds, in order, by subject.
 func Stored(t *testing.T, url string) map[string][]Span {
+	t.Helper()
+	return StoredIn(t, url, dial.DefaultStream)
+}
+
+// StoredIn is Stored for a JetStream stream of any name.
+func StoredIn(t *testing.T, url, name string) map[string][]Span {
 	t.Helper()
 	nc, err := nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1))
 	if err != nil {
@@ -28,7 +35,7 @@ func Stored(t *testing.T, url string) map[string][]Span {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := js.Stream(t.Context(), dial.DefaultStream)
+	stream, err := js.Stream(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +52,7 @@ func Stored(t *testing.T, url string) map[string][]Span {
 			}
 			return v
 		}
-		s := Span{First: at("Cvf-Time"), Gap: m.Header.Get("Cvf-Gap")}
+		s := Span{First: at("Cvf-Time"), Gap: m.Header.Get("Cvf-Gap"), End: m.Header.Get("Cvf-End") != ""}
 		if s.Last = s.First; s.Gap != "" {
 			s.Last = at("Cvf-Gap-To")
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
+	"github.com/cvfeeder/cvfeeder/publish/nats/jobs"
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
 	"github.com/cvfeeder/cvfeeder/publish/nats/preflight"
 )
@@ -30,6 +31,8 @@ func TestManualGrantsWhatIsNeeded(t *testing.T) {
 		row("`poll: subscribed`, in `live`", preflight.NeedsInterest(""), preflight.Needs{}) +
 		row("`poll: subscribed`, in `ring` and `durable`: as in `live`, and", preflight.NeedsInterest(stream), preflight.NeedsInterest("")) +
 		row("making its stream and bucket", preflight.NeedsCreate(stream, bucket), preflight.Needs{}) +
+		row("`cvfeeder replay` and `jobs`", preflight.NeedsReplay("cvfeeder-replay", jobs.Bucket), preflight.Needs{}) +
+		row("making their stream and bucket", preflight.NeedsCreate("cvfeeder-replay", jobs.Bucket), preflight.Needs{}) +
 		row("a cluster, with its bucket", preflight.NeedsLeases(), preflight.Needs{}) +
 		row("making the cluster's bucket", preflight.NeedsCreate(stream, lease.Bucket), preflight.NeedsCreate(stream)) +
 		row("the NATS service", preflight.NeedsService(), preflight.Needs{}) +

@@ -9,6 +9,7 @@ package preflight
 import (
 	"slices"
 
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/interest"
 	"github.com/cvfeeder/cvfeeder/publish/nats/lease"
@@ -67,6 +68,11 @@ func NeedsDurable(stream, cursors string, tensors, gaps []string) Needs {
 		"$JS.API.DIRECT.GET." + bucket + ".>",
 		"$KV." + cursors + ".>",
 	}})
+}
+
+// NeedsReplay is what replay jobs need if their JetStream stream and the bucket of the jobs exist.
+func NeedsReplay(stream, jobs string) Needs {
+	return NeedsDurable(stream, jobs, []string{publish.ReplayPrefix + ">"}, nil)
 }
 
 // NeedsInterest is what finding out takes whether anybody listens. stream is the JetStream
