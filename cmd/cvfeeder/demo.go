@@ -27,8 +27,8 @@ http: {listen: %q}
 log: {level: warn}
 streams:%s
 outputs:
-  detector: {preset: yolo}
-  classifier: {preset: imagenet}
+  detector: {preset: yolo, gate: %[5]s}
+  classifier: {preset: imagenet, gate: %[5]s}
 `
 
 const maxDemoStreams = 1000
@@ -41,6 +41,7 @@ type demoOptions struct {
 	nats    string
 	faults  string
 	poll    string
+	gate    string
 	seed    uint64
 }
 
@@ -71,6 +72,7 @@ func newDemoCommand() *cobra.Command {
 	flags.StringVar(&o.faults, "faults", "", "comma-separated `LIST` of faults of the service, such as outages=0.1,throttle or all; see \"cvfeeder fake --help\"")
 	flags.Uint64Var(&o.seed, "seed", 0, "`number` that seeds the random faults")
 	flags.StringVar(&o.poll, "poll", string(config.PollAlways), "`WHEN` images are asked for: always, subscribed or request; the demo reads all cameras with always, and the first one otherwise")
+	flags.StringVar(&o.gate, "gate", "0%", "`SHARE` of the picture that has to change for a tensor, such as 2%; 0% publishes all frames")
 	usage.Complete(cmd, "poll", usage.Names(string(config.PollAlways), string(config.PollSubscribed), string(config.PollRequest)))
 	usage.Complete(cmd, "faults", usage.Names(kinesistest.FaultNames()...))
 	return cmd
@@ -120,7 +122,7 @@ func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 
 	cfg, err := o.config(endpoint.URL, fake.Streams())
 	if err != nil {
-		return err
+		return feeder.Usage(err)
 	}
 	log, endLog := beginLog(errOut, cfg.Log)
 	defer endLog()
@@ -185,7 +187,7 @@ func (o demoOptions) config(endpoint string, names []string) (*config.Config, er
 	for _, name := range names {
 		streams += fmt.Sprintf("\n  - {name: %s, interval: 200ms, poll: %s, outputs: [detector, classifier]}", name, o.poll)
 	}
-	text := fmt.Sprintf(demoConfig, kinesistest.Region, endpoint, o.http, streams)
+	text := fmt.Sprintf(demoConfig, kinesistest.Region, endpoint, o.http, streams, "{change: "+o.gate+", every: 10s, relax: 2s}")
 	return config.Parse("demo", []byte(text), noVariables)
 }
 

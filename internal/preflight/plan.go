@@ -17,6 +17,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/cores"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
+	"github.com/cvfeeder/cvfeeder/internal/preflight/savings"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -92,7 +93,9 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	line("memory", "about %s: %s in flight (delivery.inflight), %d workers, %s",
 		bytesText(float64(baseMemory+int64(c.cfg.Delivery.Inflight)+workers*l.largest+int64(l.streams)*streamMemory)),
 		bytesText(float64(c.cfg.Delivery.Inflight)), workers, count(l.streams, "stream"))
-	c.printGates(line)
+	for _, text := range savings.OfGates(c.cfg.Outputs, c.read()) {
+		line("gate", "%s", text)
+	}
 	c.printPoll(line)
 	told := map[string]int{}
 	for _, s := range c.streams {
@@ -104,6 +107,15 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 		line("note", "prefix %s is planned as %s: --connect counts those that it matches, and --assume-streams N plans for N", prefix, count(told[prefix], "stream"))
 	}
 	return w.Flush()
+}
+
+// read returns the streams that are read.
+func (c *checker) read() []config.Stream {
+	all := make([]config.Stream, len(c.streams))
+	for i, s := range c.streams {
+		all[i] = s.Stream
+	}
+	return all
 }
 
 // printPoll says which streams are not read all the time.
