@@ -26,11 +26,13 @@ import (
 // A recording has a tensor for each slot of a range, but for a gap of two slots.
 type recording struct {
 	sent  atomic.Int64 // messages
+	asker atomic.Value // of the last range
 	ended chan error   // of each range
 }
 
 func (r *recording) read(_ context.Context, q frames.RangeRequest, begin func(reply.Summary) (context.Context, *reply.Reply, error)) (images int, err error) {
 	defer func() { r.ended <- err }()
+	r.asker.Store(q.Asker)
 	switch q.Output {
 	case "dear":
 		return 0, &frames.Error{Code: frames.CodeBusy, Text: "too dear", Wait: 90 * time.Second}
@@ -152,6 +154,24 @@ func TestFrames(t *testing.T) {
 		if begun != (consume.RangeSummary{Slots: 100, Images: 105}) || ended != (consume.RangeSummary{Slots: 100, Tensors: 98, Images: 101}) {
 			t.Errorf("begun %+v, ended %+v", begun, ended)
 		}
+	}
+}
+
+// TestAskerOfFrames: with a prefix of inboxes, all ranges are those of one asker.
+func TestAskerOfFrames(t *testing.T) {
+	rec, o := serveRanges(t, embedded.Options{}, nil)
+	o.InboxPrefix = "_INBOX.alice"
+	for range 2 {
+		if _, err := all(t.Context(), o, rangeOf("detector", 10)); err != nil {
+			t.Fatal(err)
+		}
+		if got := rec.asker.Load(); got != "_INBOX.alice" {
+			t.Errorf("the asker is %v", got)
+		}
+	}
+	o.InboxPrefix = "_INBOX.>"
+	if _, err := all(t.Context(), o, rangeOf("detector", 10)); err == nil || !strings.Contains(err.Error(), `inbox prefix "_INBOX.>"`) {
+		t.Errorf("a wrong prefix: %v", err)
 	}
 }
 

@@ -85,6 +85,11 @@ func newConnection(o Options, name string) (*Connection, error) {
 		up:        make(chan struct{}),
 	}
 	opts := c.options(o, servers)
+	if o.InboxPrefix != "" {
+		if err := nats.CustomInboxPrefix(o.InboxPrefix)(&opts); err != nil {
+			return nil, fmt.Errorf("inbox prefix %q: %w", o.InboxPrefix, err)
+		}
+	}
 	if err := o.authenticate(&opts); err != nil {
 		return nil, err
 	}

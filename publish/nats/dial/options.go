@@ -76,6 +76,9 @@ type Options struct {
 	// Name is how the server shows the connections, followed by the name of each.
 	// Default: cvfeeder.
 	Name string
+	// InboxPrefix is how the subjects of answers begin, such as _INBOX.alice for a user who may
+	// subscribe to no others. Default: _INBOX.
+	InboxPrefix string
 	// WriteTimeout is how long a message may take to be written, and how long the
 	// server may take to confirm it, before the connection is replaced. Default: 4s.
 	WriteTimeout time.Duration
