@@ -67,19 +67,34 @@ func (p *parts) readRange(ctx context.Context, r frames.RangeRequest, begin func
 	// Whatever ends the work ends the reading, and so does a payer that has nothing left.
 	defer context.AfterFunc(work, func() { stop(context.Cause(work)) })()
 	valve := newValve(to.Room)
-	s.Open = valve.of(s.Open)
+	s.Open = valve.of(unlessRefused(s.Open, stop))
 	outing := p.pipeline.Begin(pipeline.Excursion{
 		Stream: s, Delivery: to, Background: true, Observers: append([]pipeline.Observer{valve}, p.traces.observers...),
 	})
 	err = outing.Run(ctx)
 	switch cause := context.Cause(ctx); {
 	case err == nil:
+	case errors.Is(cause, source.ErrRefused):
+		err = fmt.Errorf("stream %s: %w", r.Stream, cause)
 	case errors.Is(cause, ondemand.ErrSpent), errors.Is(cause, ondemand.ErrTooMany):
 		err = spentError(cause)
 	case errors.Is(cause, reply.ErrIdle):
 		err = fmt.Errorf("stream %s: %w", r.Stream, errors.Join(cause, outing.State().Problem))
 	}
 	return reservation.Used(), serviceError(err)
+}
+
+// unlessRefused returns what opens a feed, which stops when the credentials are refused: other
+// errors may pass while the requester waits, but not this one.
+func unlessRefused(open source.OpenFeed, stop context.CancelCauseFunc) source.OpenFeed {
+	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
+		return open(l, func(took time.Duration, err error) {
+			fetched(took, err)
+			if errors.Is(err, source.ErrRefused) {
+				stop(err)
+			}
+		})
+	}
 }
 
 // rangeOf returns the stream that reads what a request asks for.

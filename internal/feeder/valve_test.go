@@ -2,6 +2,8 @@ package feeder
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"testing"
@@ -23,6 +25,28 @@ func (e *endless) Frames(context.Context) iter.Seq2[source.Frame, error] {
 		for yield(source.Frame{Recycle: func() { e.recycled++ }}, nil) {
 			e.yielded++
 		}
+	}
+}
+
+// TestRefusedRange: a range ends when the credentials are refused, and goes on after other errors.
+func TestRefusedRange(t *testing.T) {
+	ctx, stop := context.WithCancelCause(t.Context())
+	defer stop(nil)
+	told := 0
+	var answered func(time.Duration, error)
+	open := unlessRefused(func(_ *source.Ledger, fetched func(time.Duration, error)) source.Feed {
+		answered = fetched
+		return nil
+	}, stop)
+	open(nil, func(time.Duration, error) { told++ })
+	for _, err := range []error{nil, errors.New("throttled")} {
+		if answered(0, err); ctx.Err() != nil {
+			t.Errorf("it ends after %v", err)
+		}
+	}
+	answered(0, fmt.Errorf("expired: %w", source.ErrRefused))
+	if !errors.Is(context.Cause(ctx), source.ErrRefused) || told != 3 {
+		t.Errorf("the cause is %v; %d requests were told of", context.Cause(ctx), told)
 	}
 }
 
