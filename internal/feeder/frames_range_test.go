@@ -243,6 +243,43 @@ func TestRangeBeyondTheBudget(t *testing.T) {
 	})
 }
 
+// TestRangeAtTheEnd: who reads a range when the feeder stops is told so.
+func TestRangeAtTheEnd(t *testing.T) {
+	natsURL := feedertest.ServeNATS(t)
+	_, fakeURL := feedertest.ServeFake(t, kinesistest.Options{Scene: feedertest.Grey{}, Streams: kinesistest.Cameras(2)})
+	o, log := options(t, rangesConfig, fakeURL, natsURL, 1500)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	reading := make(chan error, 1)
+	o.Started = func(context.Context, feeder.Running) {
+		nc, err := nats.Connect(natsURL)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer nc.Close()
+		(&asking{t: t, nc: nc}).waitForService()
+		go func() {
+			for _, err := range consume.Frames(t.Context(), dial.Options{URL: natsURL}, past(1000, time.Second)) {
+				if err != nil {
+					reading <- err
+					return
+				}
+				cancel()
+			}
+			reading <- nil
+		}()
+	}
+	if err := feeder.New(o).Run(ctx); err != nil {
+		t.Errorf("%v\n%s", err, log.String())
+	}
+	var answer *consume.RangeError
+	if err := <-reading; !errors.As(err, &answer) || answer.Code != frames.CodeStopping || !strings.Contains(answer.Text, "cvfeeder is stopping") {
+		t.Errorf("the reader is told: %v", err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
 // TestRangeOfASlowReader: what is not read is not asked for, and when the reader leaves nothing
 // is asked for any more, and what was not spent can be spent by others.
 func TestRangeOfASlowReader(t *testing.T) {

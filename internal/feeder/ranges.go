@@ -74,6 +74,8 @@ func (p *parts) readRange(ctx context.Context, r frames.RangeRequest, begin func
 	err = outing.Run(ctx)
 	switch cause := context.Cause(ctx); {
 	case err == nil:
+	case errors.Is(cause, pipeline.ErrNotRunning), errors.Is(err, pipeline.ErrNotRunning):
+		err = &frames.Error{Code: frames.CodeStopping, Text: "cvfeeder is stopping, or its streams have not begun yet"}
 	case errors.Is(cause, source.ErrRefused):
 		err = fmt.Errorf("stream %s: %w", r.Stream, cause)
 	case errors.Is(cause, ondemand.ErrSpent), errors.Is(cause, ondemand.ErrTooMany):
