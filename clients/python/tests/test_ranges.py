@@ -130,6 +130,17 @@ async def test_a_lost_message_is_noticed(client: Client, messages: list[str], lo
     await reader.aclose()
 
 
+async def test_no_more_is_kept_than_there_is_credit_for(client: Client) -> None:
+    await answer(client, "open 0", *(f" {i}" for i in range(1, 100)))
+    async with make(100, servers=NATS) as reader, asyncio.timeout(10):
+        while not reader._ranged._over:  # noqa: SLF001 - nobody reads yet
+            await asyncio.sleep(0.01)
+        for _ in range(ranges.MAX_CREDIT):
+            await reader.get()
+        with pytest.raises(cvfeeder.MessagesLost, match="than there is credit for"):
+            await reader.get()
+
+
 async def test_a_silent_feeder_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranges, "ALIVE", 0.1)
     monkeypatch.setattr(ranges, "SILENCE", 0.5)

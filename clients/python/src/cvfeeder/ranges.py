@@ -188,6 +188,8 @@ class _Ranged(Source):
             )
         if state:
             return self._about(state, headers)
+        if len(self._unread) >= MAX_CREDIT:
+            raise MessagesLost("more messages of the range come than there is credit for")
         self._add(msg, headers, expected)
         return False
 
