@@ -91,13 +91,13 @@ type outputGate struct {
 }
 
 // decide tells whether a frame passes. luma is nil where the picture has none: it passes.
-func (g *outputGate) decide(at source.Slot, o *transform.Output, luma *image.Gray, size image.Point) gate.Verdict {
+func (g *outputGate) decide(at source.Slot, next time.Duration, o *transform.Output, luma *image.Gray, size image.Point) gate.Verdict {
 	if g.again.Swap(false) {
 		g.gate.Forget()
 	}
 	v := gate.Verdict{Pass: true, Why: gate.Unknown}
 	if shown, err := o.Spec.Geometry(size); luma != nil && err == nil {
-		v = g.gate.Decide(at.Time(), luma, eighth(shown.Shown()))
+		v = g.gate.Decide(at.Time(), next, luma, eighth(shown.Shown()))
 	} else {
 		g.gate.Forget() // what passes now is not what the next one is compared with
 	}
@@ -164,7 +164,8 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 	}
 	begin = time.Now()
 	changed := map[string]float64{}
-	wide, woken := g.Pace() > 0, false
+	pace, woken := g.Pace(), false
+	next := max(pace, j.camera.Grid.Interval())
 	for i, o := range g.outputs {
 		switch {
 		case o == nil:
@@ -172,7 +173,7 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 			o.gate.Forget()
 			o.mood.Store(int32(unwatched))
 		default:
-			v := o.decide(j.frame.Slot, j.routes[i].Output, luma, size)
+			v := o.decide(j.frame.Slot, next, j.routes[i].Output, luma, size)
 			if v.Why != gate.Unknown {
 				changed[j.routes[i].Output.Name] = v.Share
 			}
@@ -188,7 +189,7 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 	if looks {
 		j.seen.gated(took+time.Since(begin), changed)
 	}
-	if wide && woken && g.woken != nil {
+	if pace > 0 && woken && g.woken != nil {
 		g.woken(j.frame.Slot)
 	}
 }

@@ -2,7 +2,7 @@
 // of their pictures at an eighth of the size.
 //
 //	g := gate.New(gate.Options{Change: 0.02, Every: 10 * time.Second})
-//	v := g.Decide(slot.Time(), luma, region)
+//	v := g.Decide(slot.Time(), interval, luma, region)
 //	if v.Pass { … }
 //
 // New is what differs from the last frame that passed, because that is what a consumer has
@@ -123,10 +123,11 @@ func New(o Options) *Gate { return &Gate{opts: o} }
 // Forget has the next frame pass, because the one that passed last was not delivered.
 func (g *Gate) Forget() { g.passed = time.Time{} }
 
-// Decide tells whether a frame passes. luma is its brightness, at is when it is of, and
-// region is the part of luma that the output shows. Of a frame that passes, it is taken for
+// Decide tells whether a frame passes. luma is its brightness, at is when it is of, next is how
+// much later the next one will probably be, and region is the part of luma that the output shows.
+// A frame is due if the next one would come too late. Of a frame that passes, it is taken for
 // granted that it is delivered; otherwise call [Gate.Forget].
-func (g *Gate) Decide(at time.Time, luma *image.Gray, region image.Rectangle) Verdict {
+func (g *Gate) Decide(at time.Time, next time.Duration, luma *image.Gray, region image.Rectangle) Verdict {
 	region = region.Intersect(luma.Rect)
 	if region.Empty() {
 		g.region = image.Rectangle{}
@@ -150,7 +151,7 @@ func (g *Gate) Decide(at time.Time, luma *image.Gray, region image.Rectangle) Ve
 		v.Why = Changed
 	case math.Abs(shift) > mostShift:
 		v.Why = Brighter
-	case g.opts.Every > 0 && at.Sub(g.passed) >= g.opts.Every:
+	case g.opts.Every > 0 && at.Sub(g.passed)+next > g.opts.Every:
 		v.Why = Due
 	}
 	if v.Why != Same {

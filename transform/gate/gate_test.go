@@ -29,6 +29,7 @@ type look struct {
 	region image.Rectangle // the whole luma unless it is set
 	back   bool            // of the same instant as the one before it
 	forget bool            // the one before it was not delivered
+	next   time.Duration   // until the next one; a second unless it is set
 	want   gate.Reason
 }
 
@@ -41,6 +42,7 @@ func TestDecide(t *testing.T) {
 		"the first passes, a still one does not":                {{luma: empty, want: gate.Unknown}, {luma: empty}, {luma: empty}},
 		"what comes, stays and leaves passes twice":             {{luma: empty, want: gate.Unknown}, {luma: car, want: gate.Changed}, {luma: car}, {luma: car}, {luma: empty, want: gate.Changed}, {luma: empty}},
 		"at least one in three seconds":                         {{luma: empty, want: gate.Unknown}, {luma: empty}, {luma: empty}, {luma: empty, want: gate.Due}, {luma: empty}},
+		"due if the next one would come too late":               {{luma: empty, want: gate.Unknown}, {luma: empty, next: 2 * time.Second}, {luma: empty, next: 2 * time.Second, want: gate.Due}, {luma: empty, next: 3 * time.Second, want: gate.Due}},
 		"what is due begins with the last one that passed":      {{luma: empty, want: gate.Unknown}, {luma: empty}, {luma: car, want: gate.Changed}, {luma: car}, {luma: car}, {luma: car, want: gate.Due}},
 		"what is outside of the region does not count":          {{luma: empty, region: left, want: gate.Unknown}, {luma: car, region: left}, {luma: empty, region: left}},
 		"in a small region, a small change is a large share":    {{luma: empty, region: corner, want: gate.Unknown}, {luma: flat(80, 45, 100, image.Rect(60, 30, 63, 35), 160), region: corner, want: gate.Changed}},
@@ -65,10 +67,13 @@ func TestDecide(t *testing.T) {
 				if l.forget {
 					g.Forget()
 				}
+				if l.next == 0 {
+					l.next = time.Second
+				}
 				if l.region.Empty() {
 					l.region = l.luma.Rect
 				}
-				if v := g.Decide(at, l.luma, l.region); v.Why != l.want || v.Pass != (l.want != gate.Same) {
+				if v := g.Decide(at, l.next, l.luma, l.region); v.Why != l.want || v.Pass != (l.want != gate.Same) {
 					t.Errorf("look %d: %+v, want %v", i, v, l.want)
 				}
 			}
@@ -86,7 +91,7 @@ func TestBusyIsNotNoise(t *testing.T) {
 		if i%2 == 1 {
 			m = car
 		}
-		if v := g.Decide(epoch.Add(time.Duration(i)*time.Second), m, m.Rect); !v.Pass {
+		if v := g.Decide(epoch.Add(time.Duration(i)*time.Second), time.Second, m, m.Rect); !v.Pass {
 			t.Fatalf("frame %d does not pass: %+v", i, v)
 		}
 	}
@@ -108,7 +113,7 @@ func TestNoiseIsLearned(t *testing.T) {
 	empty := flat(80, 45, 60, image.Rectangle{}, 0)
 	for i := range 400 {
 		m := noisy(empty)
-		if v := g.Decide(epoch.Add(time.Duration(i)*time.Second), m, m.Rect); v.Pass && i >= 100 {
+		if v := g.Decide(epoch.Add(time.Duration(i)*time.Second), time.Second, m, m.Rect); v.Pass && i >= 100 {
 			passed++
 		}
 	}
@@ -116,7 +121,7 @@ func TestNoiseIsLearned(t *testing.T) {
 		t.Errorf("noise has passed %d times in 300 frames after it was known", passed)
 	}
 	m := noisy(flat(80, 45, 60, image.Rect(10, 10, 25, 20), 85))
-	if v := g.Decide(epoch.Add(time.Hour), m, m.Rect); v.Why != gate.Changed {
+	if v := g.Decide(epoch.Add(time.Hour), time.Second, m, m.Rect); v.Why != gate.Changed {
 		t.Errorf("somebody in the noise: %+v", v)
 	}
 }
@@ -138,10 +143,10 @@ func FuzzDecide(f *testing.F) {
 		}
 		region := image.Rect(x&2047, y&2047, x&2047+rw&2047, y&2047+rh&2047)
 		g := gate.New(gate.Options{Change: 0.5})
-		if v := g.Decide(epoch, m, region); !v.Pass || v.Why != gate.Unknown {
+		if v := g.Decide(epoch, 0, m, region); !v.Pass || v.Why != gate.Unknown {
 			t.Fatalf("the first: %+v", v)
 		}
-		v := g.Decide(epoch.Add(time.Second), m, region)
+		v := g.Decide(epoch.Add(time.Second), 0, m, region)
 		if outside := region.Intersect(m.Rect).Empty(); v.Pass != outside || v.Share != 0 {
 			t.Errorf("the same again, in %v of %v: %+v", region, m.Rect, v)
 		}
@@ -157,7 +162,7 @@ func FuzzDecide(f *testing.F) {
 				m.Pix[i] = 0
 			}
 		}
-		v = g.Decide(epoch.Add(2*time.Second), m, region)
+		v = g.Decide(epoch.Add(2*time.Second), 0, m, region)
 		if !v.Pass || v.Share < 0 || v.Share > 1 {
 			t.Errorf("another picture, in %v of %v: %+v", region, m.Rect, v)
 		}
@@ -170,6 +175,6 @@ func BenchmarkDecide(b *testing.B) {
 	at := epoch
 	for b.Loop() {
 		at = at.Add(time.Second)
-		g.Decide(at, m, m.Rect)
+		g.Decide(at, 0, m, m.Rect)
 	}
 }

@@ -25,14 +25,14 @@ func TestScenes(t *testing.T) {
 			g := gate.New(gate.Options{Change: s.Change, Every: 10 * time.Second})
 			tally := s.Draw(1).Run(frames, interval, func(at time.Duration, seen *image.Gray) (pass, due bool) {
 				means := gatetest.Means(seen)
-				v := g.Decide(epoch.Add(at), means, means.Rect)
+				v := g.Decide(epoch.Add(at), interval, means, means.Rect)
 				return v.Pass, v.Why == gate.Due
 			})
 			t.Logf("%+v", tally)
 			if tally.Seen != tally.Changes {
 				t.Errorf("%d of %d changes passed", tally.Seen, tally.Changes)
 			}
-			if !s.Quiet && tally.Changes+tally.Idle < 3 {
+			if !s.Quiet && tally.Changes+tally.Idle < 1 {
 				t.Errorf("only %d changes: the scene shows nothing", tally.Changes)
 			}
 			if s.Quiet && tally.Passed > frames/20 {

@@ -21,14 +21,16 @@ func OfGates(outputs map[string]config.Output, streams []config.Stream) []string
 		if s.Poll == config.PollRequest {
 			continue
 		}
+		pace, without := relaxed(outputs, s)
 		for _, name := range s.Outputs {
 			if g := outputs[name].Gate; g.Change > 0 {
-				every := multiple(g.Every, s.Interval)
+				step := max(pace, s.Interval)
+				every := max(g.Every-g.Every%step, step) // a frame passes if the next one would be too late
 				tensors[fmt.Sprintf("output %s of %%s: while nothing changes, one tensor in %v instead of one in %v, %s of the bytes at best; all of them where something always changes",
 					name, every, s.Interval, share(s.Interval, every))]++
 			}
 		}
-		switch pace, without := relaxed(outputs, s); {
+		switch {
 		case pace > s.Interval:
 			images[fmt.Sprintf("%%s: while nothing changes, one image in %v instead of one in %v (relax), %s of the images at best", pace, s.Interval, share(s.Interval, pace))]++
 		case len(without) > 0:
