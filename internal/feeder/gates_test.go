@@ -43,7 +43,7 @@ func (y yard) Picture(_ string, at time.Time) (image.Image, error) {
 const gatedConfig = `
 aws: {region: us-east-1, endpoint: %q}
 nats: {url: %q}
-delivery: {mode: %s}
+delivery: {mode: %s, stream: {max_bytes: 256MiB}}
 http: {listen: "127.0.0.1:0"}
 streams:
   - {name: cam-1, outputs: [relaxed], grace: 5s}
@@ -61,7 +61,7 @@ func TestGates(t *testing.T) {
 	for _, mode := range []string{"live", "durable"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			y := yard{from: time.Now().Add(25 * time.Second).Truncate(time.Second)}
+			y := yard{from: time.Now().Add(40 * time.Second).Truncate(time.Second)}
 			fake, url := feedertest.ServeFake(t, kinesistest.Options{Streams: kinesistest.Cameras(2), Scene: y})
 			natsURL := feedertest.ServeNATS(t)
 			sub := feedertest.Subscribe(t, natsURL, "cvf.t.cam-1.>", "cvf.gap.cam-1")
@@ -71,15 +71,16 @@ func TestGates(t *testing.T) {
 			o.Started = func(ctx context.Context, run feeder.Running) {
 				defer cancel()
 				v := &visitor{t: t, fake: fake, run: run}
-				v.wait("cam-1", source.Skipped, 8) // it has been quiet for 2 s, and then for 2 s more
+				v.wait("cam-1", source.Skipped, 24) // by now it is known when its media becomes visible at that pace
 				was, published := fake.Totals(), v.stream("cam-1").Ended[source.Published]
-				v.wait("cam-1", source.Skipped, v.stream("cam-1").Ended[source.Skipped]+24)
+				v.wait("cam-1", source.Skipped, v.stream("cam-1").Ended[source.Skipped]+48)
 				is, st := fake.Totals(), v.stream("cam-1")
 				quiet, busy := is["cam-1"].Asked-was["cam-1"].Asked, is["cam-2"].Asked-was["cam-2"].Asked
+				t.Logf("%d images of a quiet camera, %d of one without a gate", quiet, busy)
 				if quiet*2 > busy {
 					t.Errorf("%d images of a quiet camera were asked for, and %d of one without a gate", quiet, busy)
 				}
-				if n := st.Ended[source.Published] - published; n < 1 || n > 6 || st.Ended[source.Unchanged] < 5 {
+				if n := st.Ended[source.Published] - published; n < 1 || n > 12 || st.Ended[source.Unchanged] < 5 {
 					t.Errorf("%d slots published while nothing happened; %+v", n, st.Stats)
 				}
 				if state := feedertest.Get(t, run.HTTP+"/api/streams/cam-1"); !strings.Contains(strings.ReplaceAll(state, " ", ""), `"state":"`+string(health.OK)+`"`) {
