@@ -89,7 +89,7 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 		begin := time.Now()
 		err := s.delivery.Publish(ctx, m)
 		j.seen.published(t.Output.Name, m, time.Since(begin), err)
-		if err != nil {
+		if err != nil && !errors.Is(err, publish.ErrRepeated) {
 			j.gated.lost(i)
 		}
 		switch {

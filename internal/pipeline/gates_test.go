@@ -181,6 +181,33 @@ func TestWhatIsLostIsShownAgain(t *testing.T) {
 	})
 }
 
+// TestRepeatedIsNotLost: what a burst has published already has reached whoever listens, so the
+// next frame does not pass for that.
+func TestRepeatedIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		r.gated(t, func(i int) bool { return i >= 20 }, newGate(time.Hour, 0), nil)
+		grid, from := r.initial[0].Grid, r.initial[0].From
+		repeated := grid.Step(grid.Ceil(from), 20).String()
+		r.unheard = func(subject string) bool { return subject == "cam-1.b" }
+		r.refuse = func(m publish.Message) error {
+			if m.Header[publish.HeaderTime][0] == repeated {
+				return publish.ErrRepeated
+			}
+			return nil
+		}
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.indices(t, "cam-1.a"); !slices.Equal(got, []int{0}) {
+			t.Errorf("published are %v, want the first only", got)
+		}
+		if st := r.Streams()[0].Stats; st.Ended[source.Skipped] != 1 || st.Ended[source.Unchanged] != 98 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 // TestGatesAreOpen: frames that somebody asks for, and those that somebody looks at, are made
 // whatever they show. A look publishes nothing.
 func TestGatesAreOpen(t *testing.T) {
