@@ -164,3 +164,30 @@ func TestFractionsTile(t *testing.T) {
 		t.Errorf("halves of 101 pixels: %v and %v", left, right)
 	}
 }
+
+// TestShown: the part of the picture that is in the tensor is the region, less what a crop cuts
+// off, and never more than that.
+func TestShown(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spec Spec
+		want image.Rectangle
+	}{
+		"letterbox": {Spec{Width: 640, Height: 640, Fit: Letterbox}, image.Rect(0, 0, 1920, 1080)},
+		"stretch":   {Spec{Width: 640, Height: 640, Fit: Stretch}, image.Rect(0, 0, 1920, 1080)},
+		"no size":   {Spec{ROI: ROI{X: 10, Y: 20, W: 300, H: 200}}, image.Rect(10, 20, 310, 220)},
+		"crop":      {Spec{Width: 224, Height: 224, Fit: Crop}, image.Rect(419, 0, 1500, 1080)},
+		"crop of a part": {
+			Spec{Width: 100, Height: 100, Fit: Crop, ROI: ROI{X: 0, Y: 0.5, W: 1, H: 0.5, Fraction: true}}, image.Rect(687, 540, 1228, 1080),
+		},
+	} {
+		g, err := tt.spec.Geometry(image.Pt(1920, 1080))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := g.Shown()
+		near := func(a, b int) bool { return a-b <= 12 && b-a <= 12 } // a pixel of the tensor
+		if !near(got.Min.X, tt.want.Min.X) || !near(got.Max.X, tt.want.Max.X) || !near(got.Min.Y, tt.want.Min.Y) || !near(got.Max.Y, tt.want.Max.Y) || !got.In(g.Region) {
+			t.Errorf("%s: %v is shown of %v, want %v", name, got, g.Region, tt.want)
+		}
+	}
+}
