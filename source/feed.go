@@ -53,6 +53,9 @@ type FeedState struct {
 	// Wait is how long after its instant a slot without a picture is waited for, at most:
 	// so long its stream may stand still without being stalled. 0 if that does not apply.
 	Wait time.Duration
+	// Fragment is how long the media's fragments are, and Visible how long after its instant a
+	// slot usually is visible, at the latest; 0 while that is not known.
+	Fragment, Visible time.Duration
 	// Resting says that the stream could be read, and is not, because nobody wants the frames.
 	Resting bool
 	// Pace is how far apart the slots are that are asked for, where that is wider than the

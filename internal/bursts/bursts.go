@@ -214,7 +214,7 @@ func (b *Bursts) read(ctx context.Context, p *part) {
 	log := b.opts.Log.With("stream", p.Stream, "burst", p.Burst)
 	switch {
 	case err != nil && ctx.Err() == nil:
-		log.Error("a burst ended before its time", "err", err, "published", st.Ended[source.Published])
+		log.Warn("a burst was cut short", "err", err, "published", st.Ended[source.Published])
 	default:
 		log.Info("a part of a burst has ended", "from", p.From.String(), "to", p.To.String(), "published", st.Ended[source.Published], "left_to_the_stream", st.Ended[source.Skipped])
 	}

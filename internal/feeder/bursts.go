@@ -54,18 +54,44 @@ func (p *parts) burstLimits(stream string) (bursts.Limits, error) {
 
 // openBurst begins to read a part of a burst.
 func (p *parts) openBurst(r bursts.Range) (bursts.Reading, error) {
-	s, err := p.lookBack(r.Stream, r.Interval, r.From, r.To, source.ForBurst)
-	var spent *budget.Error
-	if errors.As(err, &spent) {
-		return nil, &bursts.RefusedError{Text: spent.Error(), Busy: true}
+	feed := p.feedOf(r.Stream)
+	stages := bursts.Stages{
+		Now:     func() source.Slot { return source.SlotAt(p.service.Now()).Add(-feed.Trail) },
+		Visible: feed.Visible, Fragment: feed.Fragment,
 	}
+	parts, err := stages.Split(r)
 	if err != nil {
 		return nil, err
 	}
-	return p.pipeline.Begin(pipeline.Excursion{
-		Stream: s, Observers: []pipeline.Observer{observe.Bursts(p.metrics, p.service.Now)},
-		Mark: func(m publish.Message) publish.Message { return bursts.Mark(r.Burst, m) },
-	}), nil
+	readings := make([]bursts.Reading, len(parts))
+	for i, part := range parts {
+		s, err := p.lookBack(part.Stream, part.Interval, part.From, part.To, source.ForBurst)
+		var spent *budget.Error
+		if errors.As(err, &spent) {
+			return nil, &bursts.RefusedError{Text: spent.Error(), Busy: true}
+		}
+		if err != nil {
+			return nil, err
+		}
+		readings[i] = p.pipeline.Begin(pipeline.Excursion{
+			Stream: s, Observers: []pipeline.Observer{observe.Bursts(p.metrics, p.service.Now)},
+			Mark: func(m publish.Message) publish.Message { return bursts.Mark(r.Burst, m) },
+		})
+	}
+	return stages.Read(parts, readings), nil
+}
+
+// feedOf returns the state of a stream's feed as the watchdog last saw it, the zero value if it
+// has not.
+func (p *parts) feedOf(stream string) source.FeedState {
+	if seen := p.seen.Load(); seen != nil {
+		for _, s := range seen.states {
+			if s.Name == stream {
+				return s.Feed
+			}
+		}
+	}
+	return source.FeedState{}
 }
 
 // askBurst answers a request for a burst.

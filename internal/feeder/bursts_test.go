@@ -209,6 +209,16 @@ func TestBursts(t *testing.T) {
 				if asked := fake.Totals()["cam-2"].Asked; asked > 75+20 { // two fragments
 					t.Errorf("a burst of 75 slots cost %d images", asked)
 				}
+				before := fake.Totals()["cam-2"].Asked
+				ahead, refused := askBurst(t, v.nc, `{"stream": "cam-2"}`)
+				if refused != "" || ahead.Slots != 75 || ahead.Joined {
+					t.Fatalf("%+v, %s", ahead, refused)
+				}
+				checkBurst(t, l, ahead)
+				t.Logf("one of 75 slots, most of them ahead, cost %d", fake.Totals()["cam-2"].Asked-before)
+				if asked := fake.Totals()["cam-2"].Asked - before; asked > 75+3*20 { // for each stage
+					t.Errorf("a burst of 75 slots, most of them ahead, cost %d images", asked)
+				}
 				checkBurst(t, l, second)
 				v.wait("cam-1", source.Published, v.stream("cam-1").Ended[source.Published]+3)
 				checkBurst(t, l, second) // nothing came again

@@ -90,6 +90,7 @@ func (p *parts) lookBackThrough(
 	}
 	opts := b.poll(c, s)
 	opts.Cause, opts.Freshness, opts.Again, opts.Check = why, 0, 0, c.client.Check
+	opts.Fragment = p.feedOf(name).Fragment
 	s.Open = func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched

@@ -71,6 +71,9 @@ type Options struct {
 	// Overlap is how long before the first wanted slot a window starts; [Auto] learns
 	// it.
 	Overlap time.Duration
+	// Fragment is how long fragments probably are, by another poller of the stream; 0 if nobody
+	// knows. It is the first guess of an overlap that is learned.
+	Fragment time.Duration
 	// Check, if set, tells whether the stream may be read. Frames waits until it
 	// returns nil, and yields each failure as an error.
 	Check func(context.Context) error
@@ -181,7 +184,7 @@ type Poller struct {
 	offset, clockTrail atomic.Int64 // how far the present is behind that of Options.Now, and the camera's clock
 	located            atomic.Bool  // the present is that of the camera's clock
 
-	lag, overlap, heldBytes, longest, wait atomic.Int64
+	lag, overlap, heldBytes, longest, wait, fragment, visible atomic.Int64
 }
 
 // New returns a poller of the slots that the ledger wants. If the fetcher is also a
@@ -206,6 +209,9 @@ func New(fetcher Fetcher, ledger *source.Ledger, opts Options) *Poller {
 		estimate:  estimate{interval: ledger.Grid().Interval(), least: max(opts.Lag, 0)},
 		cadence:   cadence{interval: ledger.Grid().Interval()},
 		second:    second{due: map[source.Slot]source.Slot{}},
+	}
+	if opts.Fragment > 0 {
+		p.guess = opts.Fragment + ledger.Grid().Interval()
 	}
 	ledger.Remember(opts.Again)
 	p.lister, _ = as[Lister](fetcher)
@@ -236,6 +242,8 @@ func (p *Poller) State() source.FeedState {
 		Behind:    time.Duration(p.offset.Load()),
 		Unknown:   p.unknown(),
 		Wait:      time.Duration(p.wait.Load()),
+		Fragment:  time.Duration(p.fragment.Load()),
+		Visible:   time.Duration(p.visible.Load()),
 		Resting:   p.resting.Load(),
 		Pace:      time.Duration(p.pace.Load()),
 	}

@@ -374,6 +374,12 @@ func (p *Poller) polled(asked source.Slot) {
 	p.polls++
 	p.estimate.polledAt = asked
 	p.longest.Store(int64(p.longestFragment()))
+	if fragment, known := p.estimate.fragment(); known {
+		p.fragment.Store(int64(fragment))
+	}
+	if visible, known := p.estimate.visibleAfter(); known {
+		p.visible.Store(int64(visible))
+	}
 	if p.opts.Lag == Auto {
 		p.lag.Store(int64(p.estimate.delay))
 	}
