@@ -14,6 +14,7 @@ package bursts
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -153,9 +154,11 @@ type burst struct {
 type part struct {
 	Range
 	Reading
-	done   bool
-	cancel context.CancelFunc // nil until it is read
-	gone   bool               // its stream has been removed
+	done    bool
+	cancel  context.CancelFunc // nil until it is read
+	stopped bool               // it is not to be read any more
+	short   bool               // not all of it was read
+	gone    bool               // its stream has been forgotten
 }
 
 // New returns bursts of which none is read before [Bursts.Serve].
@@ -194,15 +197,15 @@ func (b *Bursts) read(ctx context.Context, p *part) {
 	defer cancel()
 	b.mu.Lock()
 	p.cancel = cancel
-	gone := p.gone
+	stopped := p.stopped
 	b.mu.Unlock()
-	var err error
-	if !gone {
+	err := errStopped
+	if !stopped {
 		err = p.Run(ctx)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p.done = true
+	p.done, p.short = true, err != nil
 	b.running--
 	st := p.Stats()
 	// What was cut short never ends: nobody gets it.
@@ -213,7 +216,7 @@ func (b *Bursts) read(ctx context.Context, p *part) {
 	}
 	log := b.opts.Log.With("stream", p.Stream, "burst", p.Burst)
 	switch {
-	case err != nil && ctx.Err() == nil:
+	case err != nil:
 		log.Warn("a burst was cut short", "err", err, "published", st.Ended[source.Published])
 	default:
 		log.Info("a part of a burst has ended", "from", p.From.String(), "to", p.To.String(), "published", st.Ended[source.Published], "left_to_the_stream", st.Ended[source.Skipped])
@@ -293,18 +296,36 @@ func (b *Bursts) room(s *stream, parts int) error {
 	return nil
 }
 
-// Forget drops what is known of a stream that ends, and ends its bursts.
+// errStopped is why a part ends that was never read.
+var errStopped = errors.New("the stream has stopped")
+
+// End ends the bursts of a stream that is not read here any more. What they have not read can be
+// asked for again.
+func (b *Bursts) End(name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.streams[name].end(false)
+}
+
+// Forget drops what is known of a stream that is gone, and ends its bursts.
 func (b *Bursts) Forget(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := b.streams[name]
+	b.streams[name].end(true)
+	delete(b.streams, name)
+}
+
+// end ends all parts that are read. The caller holds the lock.
+func (s *stream) end(gone bool) {
 	if s == nil {
 		return
 	}
-	delete(b.streams, name)
 	for _, burst := range s.bursts {
 		for _, p := range burst.parts {
-			p.gone = true
+			if p.gone = gone; p.done {
+				continue
+			}
+			p.stopped = true
 			if p.cancel != nil {
 				p.cancel()
 			}

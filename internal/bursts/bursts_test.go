@@ -240,6 +240,28 @@ func TestCutShort(t *testing.T) {
 	})
 }
 
+// TestEnd: when a stream stops, its bursts are cut short, and what they have not read is read when
+// somebody asks again.
+func TestEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.stuck = true
+		defer r.serve(t)()
+		a := r.ask(t, time.Now(), time.Second, time.Second, 200*time.Millisecond)
+		time.Sleep(time.Second)
+		r.End("cam")
+		r.End("unknown")
+		r.stuck = false
+		if again := r.ask(t, time.Now().Add(-time.Second), time.Second, time.Second, 200*time.Millisecond); again.ID != a.ID || len(r.read) != 2 {
+			t.Errorf("%+v after %+v, %d parts", again, a, len(r.read))
+		}
+		time.Sleep(time.Second)
+		if st := r.Add("cam", source.Stats{}); st.Expected != 20 || st.Ended[source.Dropped] != 10 || st.Ended[source.Published] != 10 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
 // TestTooMany: bursts that do not end are bounded.
 func TestTooMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -96,7 +96,7 @@ func (s *stream) missing(w window) []span {
 	left := []span{{w.from, w.to}}
 	for _, b := range s.bursts {
 		for _, p := range b.parts {
-			if w.grid.Interval()%p.Interval != 0 { // it has other slots
+			if w.grid.Interval()%p.Interval != 0 || p.stopped || p.short { // it has other slots, or not all
 				continue
 			}
 			left = without(left, span{p.From, p.To})

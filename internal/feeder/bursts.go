@@ -19,13 +19,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// newBursts returns the bursts of the streams that run here. The outlet's delivery sees to it that
-// no slot is published twice.
+// newBursts returns the bursts of the streams that run here.
 func (p *parts) newBursts() *bursts.Bursts {
-	if p.plan.Config.Delivery.Mode != config.ModeDurable {
-		p.once = bursts.NewOnce(p.outlet.delivery)
-		p.outlet.delivery = p.once
-	}
 	return bursts.New(bursts.Options{Now: p.service.Now, Limits: p.burstLimits, Open: p.openBurst, Log: p.log})
 }
 
@@ -39,7 +34,7 @@ func (p *parts) burstLimits(stream string) (bursts.Limits, error) {
 	cfg := p.plan.Config
 	switch {
 	case cfg.Delivery.Mode == config.ModeDurable:
-		return refused("there are no bursts in the mode durable, whose subjects have every slot in order: use delivery.mode live or ring, or request single frames (cvf.svc.frame)")
+		return refused("there are no bursts in the mode durable, whose subjects have every slot in order: request the range (cvf.svc.frames), replay it (cvfeeder replay), or use delivery.mode live or ring")
 	case c.config.From.Kind == config.StartAt:
 		return refused(fmt.Sprintf("stream %q is a range, with from: TIME, which has no bursts: give it a shorter interval", stream))
 	}
@@ -80,6 +75,24 @@ func (p *parts) openBurst(r bursts.Range) (bursts.Reading, error) {
 	}
 	return stages.Read(parts, readings), nil
 }
+
+// ends ends the bursts of a stream when that stops: its lease may be with another replica, and
+// nothing of it can be published here.
+type ends struct{ all *bursts.Bursts }
+
+// Stream implements [pipeline.Observer].
+func (e ends) Stream(s pipeline.Stream, _ source.Slot) pipeline.StreamObserver {
+	return endsOf{all: e.all, name: s.Name}
+}
+
+type endsOf struct {
+	pipeline.IgnoreStream
+	all  *bursts.Bursts
+	name string
+}
+
+// Removed implements [pipeline.StreamObserver].
+func (e endsOf) Removed() { e.all.End(e.name) }
 
 // feedOf returns the state of a stream's feed as the watchdog last saw it, the zero value if it
 // has not.

@@ -182,7 +182,6 @@ type parts struct {
 	cameras   cameras
 	purse     *purse
 	bursts    *bursts.Bursts
-	once      *bursts.Once             // nil in durable
 	follower  atomic.Pointer[follower] // nil while there is none
 }
 
@@ -224,7 +223,7 @@ func (f *Feeder) pipeline(p *parts, switches Switches) *pipeline.Pipeline {
 		Cursors:   p.outlet.cursors,
 		SaveEvery: p.outlet.saveEvery,
 		Find:      p.outlet.sharing.Find,
-		Observers: append([]pipeline.Observer{observe.Metrics(p.metrics, p.service.Now), p.histories}, p.traces.observers...),
+		Observers: append([]pipeline.Observer{observe.Metrics(p.metrics, p.service.Now), p.histories, ends{p.bursts}}, p.traces.observers...),
 		Now:       p.service.Now,
 		InOrder:   p.plan.Config.Delivery.Mode == config.ModeDurable,
 		Log:       f.Log,

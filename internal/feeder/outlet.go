@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/bursts"
 	"github.com/cvfeeder/cvfeeder/internal/checkpoint"
 	"github.com/cvfeeder/cvfeeder/internal/cluster"
 	"github.com/cvfeeder/cvfeeder/internal/config"
@@ -25,6 +26,8 @@ import (
 // the streams are kept, and which of the streams run here. Making one waits for nothing.
 type outlet struct {
 	delivery publish.Delivery
+	// once sees to it that no slot is published twice, where bursts are; nil in durable.
+	once *bursts.Once
 	// cursors is nil where none are kept. saveEvery is how often they are saved.
 	cursors   source.Cursors
 	saveEvery func() time.Duration
@@ -60,6 +63,8 @@ func newOutlet(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, l
 	} else {
 		o.delivery = deliver.NewLive(b.conn, plan.Gaps)
 	}
+	o.once = bursts.NewOnce(o.delivery)
+	o.delivery = o.once // within what waits for a lease, so that nobody waits for a stream that is elsewhere
 	if plan.Config.Cluster.Group != "" {
 		return o.shared(plan, b, cluster.Options{Now: now}, log), nil
 	}

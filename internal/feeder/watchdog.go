@@ -195,9 +195,9 @@ func (m *moves) located(stream, result string) {
 // forget drops what is known of a stream that stops: others come and go with a prefix, and
 // all of their names would add up.
 func (p *parts) forget(stream string) {
-	if c := p.cameras.of(stream); c != nil && p.once != nil {
+	if c := p.cameras.of(stream); c != nil && p.outlet != nil && p.outlet.once != nil {
 		for _, r := range c.builder.routes(c.config) {
-			p.once.Forget(r.Subject)
+			p.outlet.once.Forget(r.Subject)
 		}
 	}
 	if p.bursts != nil {
