@@ -343,3 +343,47 @@ func TestPageShowsBursts(t *testing.T) {
 	b.until("the burst is done", fmt.Sprintf(`["Bursts", %q, "75 of 75", "done", "<b>a person</b>"].every((w) => document.querySelector(".detail").innerText.includes(w))`, a.Burst))
 	b.check()
 }
+
+const restingBurstConfig = `
+aws: {region: us-east-1, endpoint: %q}
+nats: {url: %q}
+delivery: {mode: ring, stream: {keep: 100}}
+http: {listen: ""}
+streams:
+  - {name: cam-1, interval: 1s, outputs: [small], poll: subscribed}
+outputs:
+  small: {preset: none, size: 16x16}
+`
+
+// TestBurstOfAStreamAtRest: nobody listens to the stream, so nothing is asked for but the burst,
+// which the ring holds; the stream rests all the time.
+func TestBurstOfAStreamAtRest(t *testing.T) {
+	fake, url := feedertest.ServeFake(t, kinesistest.Options{Streams: kinesistest.Cameras(1), Scene: feedertest.Grey{}})
+	natsURL := feedertest.ServeNATS(t)
+	o, log := options(t, restingBurstConfig, url, natsURL)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o.Started = func(_ context.Context, run feeder.Running) {
+		defer cancel()
+		v := &visitor{t: t, fake: fake, run: run}
+		v.connect(natsURL)
+		(&asking{t: t, nc: v.nc}).waitForService()
+		defer sums(t, run)()
+		v.wait("cam-1", source.Unwatched, 3)
+		v.asked("before", 0, "cam-1")
+		a, refused := askBurst(t, v.nc, `{"stream": "cam-1", "time": %q}`, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
+		if refused != "" {
+			t.Fatal(refused)
+		}
+		v.wait("cam-1", source.Published, uint64(a.Slots))
+		if asked := fake.Totals()["cam-1"].Asked; asked > a.Slots+20 || !v.stream("cam-1").Resting {
+			t.Errorf("%d images were asked for, resting %v", asked, v.stream("cam-1").Resting)
+		}
+		asked := fake.Totals()["cam-1"].Asked
+		v.wait("cam-1", source.Unwatched, v.stream("cam-1").Ended[source.Unwatched]+3)
+		v.asked("after", asked, "cam-1")
+	}
+	if err := feeder.New(o).Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("%v\n%s", err, log.String())
+	}
+}
