@@ -23,6 +23,7 @@ const replayConfig = `
 aws: {region: us-east-1, endpoint: %q}
 nats: {url: %q}
 http: {listen: ""}
+replay: {max_bytes: 500MiB}
 streams:
   - {prefix: cam-, interval: 200ms, outputs: [small, other]}
 outputs:

@@ -182,6 +182,9 @@ type Replay struct {
 	// Quota is the share of each stream's quota that a job uses at most, such as 50%; the rest
 	// is left to the live edge.
 	Quota Share `yaml:"quota"`
+	// ImagesPerJob is how many images a job may need that is begun by a request on
+	// cvf.svc.replay; 0 refuses all. Those of "cvfeeder replay" are confirmed by whoever runs it.
+	ImagesPerJob int `yaml:"images_per_job" jsonschema:"minimum=0,maximum=1000000000"`
 }
 
 // JetStream describes the stream that tensors are stored in.

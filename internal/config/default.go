@@ -40,7 +40,7 @@ func defaults() *Config {
 		},
 		Decoder:  Decoder{MaxSize: Size{poll.MaxWidth, poll.MaxHeight}},
 		Requests: Requests{Rate: frames.DefaultRate, RatePerAsker: frames.DefaultRatePerAsker, ImagesPerDay: 50_000, ImagesPerHour: 20_000, ImagesPerHourPerAsker: 10_000},
-		Replay:   Replay{Stream: DefaultReplayStream, MaxBytes: deliver.DefaultMaxBytes, Retention: RetentionWorkQueue, Replicas: 1, Quota: 0.5},
+		Replay:   Replay{Stream: DefaultReplayStream, MaxBytes: deliver.DefaultMaxBytes, Retention: RetentionWorkQueue, Replicas: 1, Quota: 0.5, ImagesPerJob: 100_000},
 		HTTP:     HTTP{Listen: DefaultListen, Ready: health.Any, Runbook: DefaultRunbook},
 		Log:      Log{Level: LevelInfo, Format: LogText},
 		Cluster:  Cluster{Lease: lease.DefaultDuration},

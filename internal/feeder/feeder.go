@@ -180,6 +180,7 @@ type parts struct {
 	// requested are the frames on request, and what they and ranges may cost.
 	requested *ondemand.Frames
 	cameras   cameras
+	replays   *replayer
 	purse     *purse
 	bursts    *bursts.Bursts
 	follower  atomic.Pointer[follower] // nil while there is none
@@ -270,6 +271,8 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	defer background(ctx, func(ctx context.Context) { p.outlet.sharing.weigh(ctx, p.pipeline, p.cores.Workers()) })()
 	defer background(side, p.purse.keep)()
 	defer background(side, p.bursts.Serve)()
+	p.replays = newReplayer(p, b)
+	defer background(ctx, p.replays.serve)()
 	defer background(side, p.answer)()
 	if f.Started != nil {
 		defer background(side, func(ctx context.Context) { f.Started(ctx, r) })()

@@ -24,6 +24,7 @@ func (p *parts) answer(ctx context.Context) {
 		Rates:   p.rates,
 		Frame:   p.frame,
 		Burst:   p.askBurst,
+		Replay:  p.replays.ask,
 		Observe: func(o frames.Outcome) { p.metrics.FrameRequest(string(o)) },
 		Names:   p.pipeline.Names,
 		Ranges:  p.rangesOf(),

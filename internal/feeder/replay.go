@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
@@ -14,6 +15,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/replay"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/jobs"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/limits"
@@ -66,13 +68,26 @@ func (p *parts) openReplays(ctx context.Context, b *builder, background bool) (*
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, Usage(fmt.Errorf("replays are stored in JetStream, which has to be there: start the NATS server with -js, and enable JetStream for the account: %w", err))
+		return nil, streamRefused(err)
 	}
 	store, err := jobs.Open(ctx, p.broker.conn, c.Replicas)
 	if err != nil {
 		return nil, err
 	}
 	return &Replays{parts: p, builder: b, store: jobStore{store}, delivery: delivery, room: ahead.NewRoom(replayRoom), background: background}, nil
+}
+
+// streamRefused says what to do about a JetStream stream that replays cannot use. Its errors speak
+// of the keys of the live streams' one.
+func streamRefused(err error) error {
+	switch {
+	case errors.Is(err, dial.ErrRefused):
+		return err
+	case errors.Is(err, dial.ErrStream):
+		keys := strings.NewReplacer("delivery.stream.name", "replay.stream", "delivery.stream.", "replay.", ", or use delivery.mode: live", ": replays are stored there")
+		return Usage(errors.New(keys.Replace(err.Error())))
+	}
+	return fmt.Errorf("replays are stored in JetStream: %w", err)
 }
 
 // replayStream returns the JetStream stream of replay jobs.
@@ -182,6 +197,7 @@ func (r *Replays) Run(ctx context.Context, id string, show func(*replay.Job)) er
 	runner := replay.Runner{
 		Store: r.store, Owner: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), replay.NewID(time.Now())),
 		Open: r.open, End: r.end, Log: r.parts.log,
+		Ending: func(err error) bool { return errors.Is(err, pipeline.ErrNotRunning) },
 	}
 	return runner.Run(ctx, id, show)
 }

@@ -56,6 +56,9 @@ type Runner struct {
 	Owner string
 	// Open opens a stream of a job, which keeps its cursor, by the key of the stream's name.
 	Open func(j *Job, p Part, c source.Cursors) (Outing, error)
+	// Ending, if set, tells whether an error means that this process is ending: then the job is
+	// paused, and has not failed.
+	Ending func(error) bool
 	// End announces the end of a stream.
 	End func(ctx context.Context, j *Job, p Part) error
 	Log *slog.Logger
@@ -171,7 +174,7 @@ func (r *Runner) Run(ctx context.Context, id string, show func(*Job)) error {
 		switch {
 		case err == nil:
 			j.Status, j.Error = Done, ""
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, r.Ending != nil && r.Ending(err):
 			j.Status = Paused
 		default:
 			j.Status, j.Error = Failed, sanitize.Text(err.Error())

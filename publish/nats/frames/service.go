@@ -55,6 +55,9 @@ type Options struct {
 	// used after answer returns. Any error is sent as the answer; one that is not an
 	// [*Error] has [CodeInternal].
 	Frame func(ctx context.Context, r Request, answer func(publish.Message) error) error
+	// Replay begins or cancels a replay job, and returns what to answer as JSON. Its errors are
+	// sent like those of Frame. Default: there are no replays.
+	Replay func(ctx context.Context, r ReplayRequest) (any, error)
 	// Streams returns the state of one stream, or of all if the name is "". It is sent
 	// as JSON.
 	Streams func(stream string) (any, error)
@@ -241,6 +244,7 @@ func (s *service) add(ctx context.Context) (*microService, error) {
 				data:    s.ranges.statistics,
 			},
 			s.burstEndpoint(ctx),
+			s.replayEndpoint(ctx),
 			// Every cvfeeder answers for its own streams.
 			{name: "streams", subject: StreamsSubject, request: `empty, or {"stream": …}`, handle: s.streams},
 		},

@@ -148,7 +148,7 @@ func TestServiceIsMicro(t *testing.T) {
 	for _, e := range info.Endpoints {
 		subjects[e.Name] = e.Subject
 	}
-	if diff := cmp.Diff(map[string]string{"frame": "cvf.svc.frame", "burst": "cvf.svc.burst", "frames": "cvf.svc.frames", "streams": "cvf.svc.streams"}, subjects); diff != "" {
+	if diff := cmp.Diff(map[string]string{"frame": "cvf.svc.frame", "burst": "cvf.svc.burst", "frames": "cvf.svc.frames", "replay": "cvf.svc.replay", "streams": "cvf.svc.streams"}, subjects); diff != "" {
 		t.Error(diff)
 	}
 	// An answer may be counted after it was received.

@@ -114,3 +114,14 @@ func explain(id string, err error) error {
 	}
 	return fmt.Errorf("replay job %.64q: %w", id, err)
 }
+
+// Exists tells whether there is a bucket of jobs. It makes one attempt, and creates nothing.
+func Exists(ctx context.Context, conn *dial.Conn) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, conn.Control().WriteTimeout())
+	defer cancel()
+	_, err := conn.Control().JetStream().KeyValue(ctx, Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
