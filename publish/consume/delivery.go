@@ -13,13 +13,15 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/tensor"
 )
 
-// A Delivery is what a consumer gets: a tensor, or a gap.
+// A Delivery is what a consumer gets: a tensor, a gap, or the end of a replay.
 type Delivery struct {
-	// Tensor has only its Subject, Stream, Output, Time and Spec if Gap is set.
+	// Tensor has only its Subject, Stream, Output, Time and Spec if Gap or End is set.
 	tensor.Tensor
 	// Gap is a run of slots without tensors, and nil if there is a tensor. Its Output
 	// and Spec are empty if it is a gap in all outputs of the stream.
 	Gap *publish.InlineGap
+	// End says that a replay job has nothing more on the subject, and is nil otherwise.
+	End *publish.End
 
 	parts []jetstream.Msg // to acknowledge; none without JetStream
 }
@@ -62,6 +64,13 @@ func newDelivery(m publish.Message) (Delivery, error) {
 	var gap publish.InlineGap
 	var err error
 	switch m.Kind() {
+	case publish.KindEnd:
+		end, err := publish.ParseEnd(m.Header)
+		if err != nil {
+			return Delivery{}, &MessageError{m.Subject, err}
+		}
+		envelope := publish.Envelope{Stream: end.Stream, Output: end.Output, Time: end.To.Time()}
+		return Delivery{Tensor: tensor.Tensor{Envelope: envelope, Subject: m.Subject}, End: &end}, nil
 	case publish.KindGapEvent:
 		gap.Gap, err = publish.ParseGap(m.Data)
 	case publish.KindInlineGap:

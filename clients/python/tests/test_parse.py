@@ -171,6 +171,24 @@ def test_whatever_comes_is_parsed_or_refused() -> None:
     assert 0 < refused < 20_000
 
 
+def test_end_of_a_replay() -> None:
+    headers = {
+        "Cvf-Version": "1",
+        "Cvf-Stream": "cam-1",
+        "Cvf-Output": "detector",
+        "Cvf-Time": "2026-01-02T03:00:00.000Z",
+        "Cvf-End": "3",
+        "Cvf-Replay": "j1",
+        "Cvf-Spec": "f1",
+    }
+    end = cvfeeder.parse("cvf.r.j1.cam-1.detector", headers, b"")
+    assert isinstance(end, cvfeeder.Gap)
+    assert (end.stream, end.output, end.reason, end.slots) == ("cam-1", "detector", "end", 3)
+    assert end.start == end.end == datetime(2026, 1, 2, 3, tzinfo=UTC)
+    with pytest.raises(cvfeeder.InvalidMessage, match="payload"):
+        cvfeeder.parse("cvf.r.j1.cam-1.detector", headers, b"x")
+
+
 def test_inline_gap() -> None:
     gap = cvfeeder.parse("cvf.t.front-door.detector", GAP, b"")
     assert isinstance(gap, cvfeeder.Gap)

@@ -37,6 +37,8 @@ def parse(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Tenso
 
 
 def _parse(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Tensor | Gap:
+    if headers and "Cvf-End" in headers:
+        return gap.parse_end(subject, headers, data)
     if headers and "Cvf-Gap" in headers:
         return gap.parse_inline(subject, headers, data)
     return tensor.parse_tensor(subject, headers, data)

@@ -27,7 +27,9 @@ class Gap(Delivered):
     start    the first slot of the run, an aware datetime in UTC
     end      the last slot of the run, which is part of it
     slots    how many slots the run has, at least 1
-    reason   no_media, media_error, undecodable, stale or dropped
+    reason   no_media, media_error, undecodable, stale or dropped; "end" at the end of a replay
+             job's tensors on the subject, where start and end are the first instant after the
+             range, and slots is the number of streams of the job
     spec     the fingerprint of the preprocessing; "" for an event
     """
 
@@ -58,6 +60,23 @@ def parse_inline(subject: str, headers: Mapping[str, str] | None, data: bytes) -
     if gap.end < gap.start:
         raise InvalidMessage("header Cvf-Gap-To: is before Cvf-Time")
     return gap
+
+
+def parse_end(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Gap:
+    """Return the end of a replay job's tensors on a subject, as a gap with the reason "end"."""
+    if data:
+        raise InvalidMessage(f"header Cvf-End: with a payload of {len(data)} bytes")
+    h = Headers(headers)
+    return Gap(
+        subject=subject,
+        stream=h.text("Cvf-Stream"),
+        output=h.text("Cvf-Output"),
+        start=h.time("Cvf-Time"),
+        end=h.time("Cvf-Time"),
+        slots=h.count("Cvf-End"),
+        reason="end",
+        spec=h.text("Cvf-Spec"),
+    )
 
 
 def parse_event(subject: str, data: bytes) -> Gap:
