@@ -1,10 +1,16 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cvfeeder/cvfeeder/source"
+)
 
 // lookups count what was asked for besides images: what was looked up at the control plane,
 // and with which requests.
-type lookups struct{ endpoints, prefixes, requests, frames, ranges *prometheus.CounterVec }
+type lookups struct {
+	endpoints, prefixes, requests, frames, ranges, replays, replayed *prometheus.CounterVec
+}
 
 // frameOutcomes are those of requests for frames.
 var frameOutcomes = []string{
@@ -31,6 +37,15 @@ func newLookups(f *families) *lookups {
 			"the requester wanted no more (`cancelled`), left or said nothing any more (`gone`), or read nothing (`stalled`); "+
 			"refused because of `requests.rate` or `rate_per_asker` (`refused_rate`), of `requests.images_per_hour`, `images_per_hour_per_asker` or `images_per_day` (`refused_images`), "+
 			"or as too many ranges are being read (`refused_busy`); `bad_request`; `failed`.", "outcome"),
+		replays: f.counter("cvfeeder_replay_jobs_total", "Replay jobs that were asked for over NATS, by what became of them: `refused`; `begun`; all slots have ended (`done`); "+
+			"`failed`; or they do not go on here, as they were cancelled, or the feeder stopped (`stopped`).", "outcome"),
+		replayed: f.counter("cvfeeder_replay_slots_total", "Slots of the replay jobs that this process runs beside its streams, by outcome.", "outcome"),
+	}
+	for _, outcome := range []string{"refused", "begun", "done", "failed", "stopped"} {
+		l.replays.WithLabelValues(outcome)
+	}
+	for _, outcome := range source.Outcomes() {
+		l.replayed.WithLabelValues(outcome.String())
 	}
 	// These series exist from the start, so that a rate includes their first count.
 	for _, result := range []string{"first", "same", "moved", "failed"} {
@@ -70,6 +85,14 @@ func (m *Metrics) FrameRequest(outcome string) { m.lookups.frames.WithLabelValue
 
 // RangeRequest counts a request for a range of frames, by its outcome.
 func (m *Metrics) RangeRequest(outcome string) { m.lookups.ranges.WithLabelValues(outcome).Inc() }
+
+// ReplayJob counts a replay job, by what became of it.
+func (m *Metrics) ReplayJob(outcome string) { m.lookups.replays.WithLabelValues(outcome).Inc() }
+
+// ReplaySlots counts slots of a replay job, by their outcome.
+func (m *Metrics) ReplaySlots(outcome string, n uint64) {
+	m.lookups.replayed.WithLabelValues(outcome).Add(float64(n))
+}
 
 // PrefixLookup counts a look-up of the streams of a prefix, which has failed if err is not
 // nil.

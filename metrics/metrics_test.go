@@ -171,6 +171,8 @@ var contract = map[string]string{
 	"cvfeeder_prefix_lookups_total":     "counter result",
 	"cvfeeder_frame_requests_total":     "counter outcome",
 	"cvfeeder_range_requests_total":     "counter outcome",
+	"cvfeeder_replay_jobs_total":        "counter outcome",
+	"cvfeeder_replay_slots_total":       "counter outcome",
 	"cvfeeder_publish_bytes_total":      "counter output",
 	"cvfeeder_publish_errors_total":     "counter reason",
 	"cvfeeder_lag_seconds":              "gauge stream",

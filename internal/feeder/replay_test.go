@@ -23,7 +23,7 @@ import (
 const replayConfig = `
 aws: {region: us-east-1, endpoint: %q}
 nats: {url: %q}
-http: {listen: ""}
+http: {listen: "127.0.0.1:0"}
 replay: {images_per_job: 5000, max_bytes: 100MiB}
 streams:
   - {name: cam-1, outputs: [small]}
@@ -59,9 +59,11 @@ func ask(t *testing.T, url, request string) (answer map[string]any, failed strin
 }
 
 // run runs a feeder until the returned function is called.
-func runFeeder(t *testing.T, fake, url string) (stop func(), log *natstest.Log) {
+func runFeeder(t *testing.T, fake, url string) (stop func(), page <-chan string, log *natstest.Log) {
 	t.Helper()
 	o, log := options(t, replayConfig, fake, url)
+	pages := make(chan string, 1)
+	o.Started = func(_ context.Context, r feeder.Running) { pages <- r.HTTP }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- feeder.New(o).Run(ctx) }()
@@ -70,7 +72,7 @@ func runFeeder(t *testing.T, fake, url string) (stop func(), log *natstest.Log) 
 		if err := <-done; err != nil {
 			t.Errorf("the feeder: %v\n%s", err, log)
 		}
-	}, log
+	}, pages, log
 }
 
 // TestReplayOnRequest: a running feeder begins a job on request, within what one may cost, goes on
@@ -87,7 +89,7 @@ func TestReplayOnRequest(t *testing.T) {
 			return nil
 		},
 	})
-	stop, _ := runFeeder(t, fake, url)
+	stop, _, _ := runFeeder(t, fake, url)
 	to := time.Now().Add(-10 * time.Minute).Truncate(time.Second).UTC()
 	request := func(length time.Duration) string {
 		return fmt.Sprintf(`{"streams": ["cam-*"], "from": %q, "to": %q, "interval": "1s"}`, to.Add(-length).Format(time.RFC3339), to.Format(time.RFC3339))
@@ -110,7 +112,7 @@ func TestReplayOnRequest(t *testing.T) {
 		t.Errorf("the answer is %v", answer)
 	}
 	stop() // in the middle: it takes seconds
-	stop, log := runFeeder(t, fake, url)
+	stop, page, log := runFeeder(t, fake, url)
 	defer stop()
 	o, _ := options(t, replayConfig, fake, url)
 	for deadline := time.Now().Add(time.Minute); ; {
@@ -128,6 +130,16 @@ func TestReplayOnRequest(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the job is %+v\n%s", j, log)
 		}
+	}
+	// What was done is counted right after it was written.
+	address, metrics := <-page, ""
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(metrics, `cvfeeder_replay_jobs_total{outcome="done"} 1`); {
+		if metrics = feedertest.Get(t, address+"/metrics"); time.Now().After(deadline) {
+			t.Fatalf("the job that is done is not counted:\n%s", metrics)
+		}
+	}
+	if strings.Contains(metrics, `cvfeeder_replay_slots_total{outcome="published"} 0`) {
+		t.Error("the slots of the job are not counted")
 	}
 	stored := feedertest.StoredIn(t, url, "cvfeeder-replay")
 	if subjects := slices.Sorted(maps.Keys(stored)); len(subjects) != 2 {

@@ -141,15 +141,32 @@ func (r *replayer) run(replays *Replays, id string) {
 		}()
 		log := r.parts.log.With("job", id)
 		log.Info("a replay job waits for its turn")
-		switch err := replays.Run(ctx, id, nil); {
+		switch err := replays.Run(ctx, id, r.count()); {
 		case err == nil:
+			r.parts.metrics.ReplayJob("done")
 			log.Info("the replay job is done")
 		case errors.Is(err, replay.ErrOver), errors.Is(err, replay.ErrCancelled), errors.Is(err, replay.ErrTaken), ctx.Err() != nil:
+			r.parts.metrics.ReplayJob("stopped")
 			log.Info("the replay job does not go on here", "why", err)
 		default:
+			r.parts.metrics.ReplayJob("failed")
 			log.Error("the replay job has failed: go on with it by \"cvfeeder replay --job\"", "err", err)
 		}
 	})
+}
+
+// count returns what counts the slots of a job as they end.
+func (r *replayer) count() func(*replay.Job) {
+	var before map[string]uint64
+	return func(j *replay.Job) {
+		now := j.Progress().Outcomes
+		for outcome, n := range now {
+			if before != nil && n > before[outcome] {
+				r.parts.metrics.ReplaySlots(outcome, n-before[outcome])
+			}
+		}
+		before = now
+	}
 }
 
 // A replayAnswer is what is answered to a request for a job.
@@ -182,12 +199,14 @@ func (r *replayer) ask(ctx context.Context, q frames.ReplayRequest) (any, error)
 	}
 	j, err := r.plan(ctx, replays, q)
 	if err != nil {
+		r.parts.metrics.ReplayJob("refused")
 		return nil, err
 	}
 	if err := replays.Create(ctx, j); err != nil {
 		return nil, err
 	}
 	r.parts.log.Info("a replay job was asked for", "job", j.ID, "takes", j.Estimate.String())
+	r.parts.metrics.ReplayJob("begun")
 	r.run(replays, j.ID)
 	return replayAnswer{Job: j.ID, Status: replay.Running, Subjects: publish.ReplayPrefix + j.ID + ".>", Streams: j.Names(), Estimate: &j.Estimate}, nil
 }

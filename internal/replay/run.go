@@ -142,8 +142,8 @@ type outing struct {
 	before map[string]uint64
 }
 
-// Run runs a job until it is done. It waits until nobody else runs it. Each of the streams that
-// are read at a time is reported to show, with the job as it stands, about once a second.
+// Run runs a job until it is done. It waits until nobody else runs it. The job as it stands is
+// given to show, unless that is nil: at the beginning, about once a second, and at the end.
 //
 // The error wraps [ErrCancelled], [ErrTaken] or [ErrOver], or is that of a stream; then the job
 // has failed. If ctx ends, the job is paused, and the error is ctx's cause.
@@ -155,6 +155,9 @@ func (r *Runner) Run(ctx context.Context, id string, show func(*Job)) error {
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	h.stop = stop
+	if show != nil {
+		show(h.now())
+	}
 	renewing, stopRenewing := context.WithCancel(running)
 	var renewal sync.WaitGroup
 	renewal.Go(func() { h.renew(renewing, show) })
