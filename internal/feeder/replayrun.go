@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
@@ -20,7 +21,7 @@ import (
 
 var errEmbedded = errors.New("nats.url is embedded, and that server is inside of the running feeder: name the address on which it listens with --nats, such as nats://127.0.0.1:4222")
 
-// alone returns the config for a process that runs no live streams.
+// aloneConfig returns the config for a process that runs no live streams.
 func (f *Feeder) aloneConfig() (*config.Config, error) {
 	if f.Config.NATS.URL == config.Embedded {
 		return nil, Usage(errEmbedded)
@@ -28,6 +29,12 @@ func (f *Feeder) aloneConfig() (*config.Config, error) {
 	cfg := *f.Config
 	cfg.Delivery.Mode, cfg.Delivery.Gaps = config.ModeLive, config.GapsNone
 	cfg.Cluster.Group, cfg.State, cfg.HTTP.Listen = "", "", ""
+	// The cost of a job is confirmed when it is asked for, and what the streams cost is another
+	// process's to know.
+	cfg.Limits, cfg.Streams = config.Limits{}, slices.Clone(cfg.Streams)
+	for i := range cfg.Streams {
+		cfg.Streams[i].Limits = config.Limits{}
+	}
 	return &cfg, nil
 }
 
