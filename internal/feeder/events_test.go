@@ -17,8 +17,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/bursts"
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/publish/publishtest"
@@ -92,9 +94,10 @@ func imagesOf(t *testing.T, day, all time.Duration) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	out := &publishtest.Memory{}
+	once := bursts.NewOnce(out)
 	p := &parts{
 		plan: plan, service: service, metrics: metrics.New(metrics.Build{}), traces: startTraces(t.Context(), log),
-		outlet: &outlet{delivery: out, sharing: alone{}}, log: log, purse: testPurse(t, cfg),
+		outlet: &outlet{delivery: once, once: once, sharing: alone{}}, log: log, purse: testPurse(t, cfg),
 	}
 	p.bursts = p.newBursts()
 	decoder := Decoder(Switches{}, cfg)
@@ -115,6 +118,11 @@ func imagesOf(t *testing.T, day, all time.Duration) {
 	defer stop()
 	err = p.pipeline.Run(ctx, streams, func(ctx context.Context, set pipeline.Set) {
 		working.Go(func() { p.bursts.Serve(ctx) })
+		working.Go(func() {
+			for pacing.Sleep(ctx, watchEvery) == nil {
+				p.seen.Store(&sighting{time.Now(), p.pipeline.Streams()})
+			}
+		})
 		time.Sleep(all)
 		set.Remove(ctx, "cam-2")
 		time.Sleep(time.Until(begin.Add(day + time.Minute)))
