@@ -2,6 +2,7 @@ package feeder
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"os"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/source/ondemand"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 )
 
 // saveBudgetEvery is how often it is saved what was spent. What is asked for between that and a
@@ -150,6 +152,27 @@ func (p *purse) spend(stream string, next func(images int) error) func(images in
 		return next(images)
 	}
 }
+
+// guard returns a fetcher that asks for nothing while images of the stream may not cost more. Whoever
+// uses it tries again until they may.
+func (p *purse) guard(stream string, f poll.Fetcher) poll.Fetcher { return guarded{f, p, stream} }
+
+type guarded struct {
+	poll.Fetcher
+	purse  *purse
+	stream string
+}
+
+// Images implements [poll.Fetcher].
+func (g guarded) Images(ctx context.Context, w poll.Window) iter.Seq2[poll.Image, error] {
+	if err := g.purse.Allow(g.stream); err != nil {
+		return func(yield func(poll.Image, error) bool) { yield(poll.Image{}, err) }
+	}
+	return g.Fetcher.Images(ctx, w)
+}
+
+// Unwrap returns the fetcher that is guarded, which may be able to do more.
+func (g guarded) Unwrap() poll.Fetcher { return g.Fetcher }
 
 // overBudget is the error of a request that would cost more than the limits allow. It is
 // [ondemand.ErrSpent], with a text of its own.

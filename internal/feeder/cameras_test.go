@@ -3,6 +3,7 @@ package feeder
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/cvfeeder/cvfeeder/internal/budget"
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
@@ -19,6 +21,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
+	"github.com/cvfeeder/cvfeeder/source/poll"
 	"github.com/cvfeeder/cvfeeder/transform/opencv"
 )
 
@@ -127,4 +130,46 @@ func billOf(t *testing.T, m *metrics.Metrics, name string) (bill source.Bill) {
 		}
 	}
 	return bill
+}
+
+// asks is a fetcher that counts what it is asked for.
+type asks struct{ n int }
+
+func (a *asks) Images(context.Context, poll.Window) iter.Seq2[poll.Image, error] {
+	a.n++
+	return func(func(poll.Image, error) bool) {}
+}
+
+// TestGuard: while images may not cost more, nothing is asked for, and the error says until when.
+func TestGuard(t *testing.T) {
+	cfg, err := config.Parse("test", []byte("streams: [{name: cam-1, outputs: [a], limits: {images_per_day: 10}}]\noutputs: {a: {}}"), feedertest.NoVariables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 1, 2, 23, 0, 0, 0, time.UTC)
+	p, err := newPurse(cfg, func() time.Time { return now }, func() int { return 1 }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.paces(cfg.Streams[0])
+	inner := &asks{}
+	guarded := p.guard("cam-1", inner)
+	failed := func() (failed error) {
+		for _, err := range guarded.Images(t.Context(), poll.Window{}) {
+			failed = err
+		}
+		return failed
+	}
+	if err := failed(); err != nil || inner.n != 1 {
+		t.Errorf("at first: %v, %d requests", err, inner.n)
+	}
+	p.Spend("cam-1", 10)
+	var spent *budget.Error
+	if err := failed(); !errors.As(err, &spent) || inner.n != 1 {
+		t.Errorf("with the limit met: %v, %d requests", err, inner.n)
+	}
+	now = now.Add(time.Hour)
+	if err := failed(); err != nil || inner.n != 2 {
+		t.Errorf("the next day: %v, %d requests", err, inner.n)
+	}
 }

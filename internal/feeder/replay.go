@@ -272,7 +272,7 @@ func (r *Replays) feed(j *replay.Job, c config.Stream, s pipeline.Stream) source
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched
-		return ahead.New(b.traces.fetcher(c.Name, client), l, opts, ahead.Options{Room: r.room})
+		return ahead.New(b.purse.guard(c.Name, b.traces.fetcher(c.Name, client)), l, opts, ahead.Options{Room: r.room})
 	}
 }
 

@@ -197,6 +197,7 @@ func (r *Runner) Run(ctx context.Context, id string, show func(*Job)) error {
 func (r *Runner) take(ctx context.Context, id string) (*held, error) {
 	var seen uint64
 	var since time.Time
+	told := false
 	for {
 		record, revision, err := r.Store.Get(ctx, id)
 		if err != nil {
@@ -213,7 +214,8 @@ func (r *Runner) take(ctx context.Context, id string) (*held, error) {
 			seen, since = revision, time.Now()
 		}
 		if j.Owner != "" && j.Owner != r.Owner && time.Since(since) < abandoned {
-			if time.Since(since) == 0 {
+			if !told {
+				told = true
 				r.Log.Info("another process runs the replay job: waiting until it stops", "job", id, "owner", j.Owner)
 			}
 			if err := pacing.Sleep(ctx, time.Second); err != nil {
