@@ -1,6 +1,6 @@
 import { Joiner } from "./chunks.js";
 import { InvalidMessageError, SpecMismatchError } from "./errors.js";
-import { parseGapEvent, parseInlineGap, type Gap } from "./gap.js";
+import { parseEnd, parseGapEvent, parseInlineGap, type Gap } from "./gap.js";
 import type { HeaderRecord } from "./headers.js";
 import type { Message } from "./message.js";
 import { parseTensor, type Tensor } from "./tensor.js";
@@ -21,6 +21,9 @@ export function parse(subject: string, headers: HeaderRecord, data: Uint8Array):
 function parseWhole(subject: string, headers: HeaderRecord, data: Uint8Array): Tensor | Gap {
   if (subject.startsWith("cvf.gap.")) {
     return parseGapEvent(subject, data);
+  }
+  if ("Cvf-End" in headers) {
+    return parseEnd(subject, headers, data);
   }
   const kind = "Cvf-Gap" in headers ? parseInlineGap : parseTensor;
   return kind(subject, headers, data);

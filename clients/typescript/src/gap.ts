@@ -16,7 +16,11 @@ export interface GapFields {
   readonly end: Date;
   /** How many slots the run has, at least 1. */
   readonly slots: number;
-  /** no_media, media_error, undecodable, stale or dropped. */
+  /**
+   * no_media, media_error, undecodable, stale or dropped; "end" at the end of a replay job's tensors
+   * on the subject: then start and end are the first instant after the range, and slots is the number
+   * of streams of the job.
+   */
   readonly reason: string;
   /** The fingerprint of the preprocessing; "" for an event. */
   readonly spec: string;
@@ -56,6 +60,23 @@ export function parseInlineGap(subject: string, headers: HeaderRecord, data: Uin
     end: h.time("Cvf-Gap-To"),
     slots: h.count("Cvf-Gap-Slots"),
     reason: h.text("Cvf-Gap"),
+    spec: h.text("Cvf-Spec"),
+  });
+}
+
+/** The end of a replay job's tensors on a subject, as a gap with the reason "end". */
+export function parseEnd(subject: string, headers: HeaderRecord, data: Uint8Array): Gap {
+  if (data.length > 0) {
+    throw new InvalidMessageError(`header Cvf-End: with a payload of ${data.length} bytes`);
+  }
+  const h = new Headers(headers);
+  return new Gap(subject, {
+    stream: h.text("Cvf-Stream"),
+    output: h.text("Cvf-Output"),
+    start: h.time("Cvf-Time"),
+    end: h.time("Cvf-Time"),
+    slots: h.count("Cvf-End"),
+    reason: "end",
     spec: h.text("Cvf-Spec"),
   });
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fromHalf, halvesToFloats, InvalidMessageError, parse, Tensor, type CanvasLike } from "cvfeeder";
+import { fromHalf, Gap, halvesToFloats, InvalidMessageError, parse, Tensor, type CanvasLike } from "cvfeeder";
 import { HEADERS, PAYLOAD, SUBJECT, parts } from "./support.js";
 
 /** The payload at an offset of a larger buffer, as it arrives. */
@@ -119,6 +119,32 @@ test("a part, and a payload of another length, are refused", () => {
   assert.throws(() => parse(SUBJECT, headers, data), InvalidMessageError);
   assert.throws(() => tensor({}, PAYLOAD.slice(1)), /has 95 bytes, but 1,3,2,4 of FP32 needs 96/);
   assert.throws(() => tensor({ "Cvf-Time": "2026-02-30T00:00:00Z" }), /is not a time/);
+});
+
+test("the end of a replay is no tensor", () => {
+  const headers = {
+    "Cvf-Version": "1",
+    "Cvf-Stream": "cam-1",
+    "Cvf-Output": "detector",
+    "Cvf-Time": "2026-01-02T03:00:00.000Z",
+    "Cvf-End": "3",
+    "Cvf-Replay": "j1",
+    "Cvf-Spec": "f1",
+  };
+  const end = parse("cvf.r.j1.cam-1.detector", headers, new Uint8Array());
+  assert.ok(end instanceof Gap);
+  assert.deepEqual([end.stream, end.output, end.reason, end.slots], ["cam-1", "detector", "end", 3]);
+  assert.equal(end.end.toISOString(), "2026-01-02T03:00:00.000Z");
+  assert.throws(() => parse("cvf.r.j1.cam-1.detector", headers, PAYLOAD), InvalidMessageError);
+});
+
+test("what came before, and the burst", () => {
+  const t = tensor({ "Cvf-Since": "2026-01-02T03:03:55.200Z", "Cvf-Burst": "b7k2" });
+  assert.equal(t.since?.toISOString(), "2026-01-02T03:03:55.200Z");
+  assert.equal(t.burst, "b7k2");
+  assert.equal(tensor().since, undefined);
+  assert.equal(tensor().burst, "");
+  assert.throws(() => tensor({ "Cvf-Since": "yesterday" }), InvalidMessageError);
 });
 
 test("age", () => {
