@@ -86,6 +86,11 @@ func costPanels(chosen, silent string) []panel {
 			runbook: "What it costs", unit: "short",
 			queries: []query{{expr: imagesPerFrame(chosen, "by (instance) ", zoom), legend: "{{instance}}"}},
 		}),
+		chart(panel{
+			title: "Images by cause", description: "Images requested a second, by what they are for: live, burst, replay and request for what was wanted, overlap without which Kinesis does not find the media, and retry for what was requested before.",
+			runbook: "What it costs", unit: "short",
+			queries: []query{{expr: `sum by (cause) (rate(cvfeeder_images_asked_total{` + chosen + `}` + zoom + `))`, legend: "{{cause}}"}},
+		}),
 	}
 }
 
@@ -101,12 +106,12 @@ func fleetCost() []panel {
 		}),
 		chart(panel{
 			title: "Clock offset", description: "How far the host's clock is ahead of that of Kinesis; below 0 it is behind. Frames are asked for by that of Kinesis.",
-			runbook: "CvfeederClockOff", unit: "s", width: columns / 2, min: fromValues,
+			runbook: "CvfeederClockOff", unit: "s", min: fromValues,
 			queries: []query{{expr: `cvfeeder_clock_offset_seconds{` + chosen + `}`, legend: "{{instance}}"}},
 		}),
 		chart(panel{
 			title: "Clocks of cameras", description: "How far the clock of a camera is behind that of Kinesis, for the ten where it differs most; below 0 it is ahead. It is 0 for streams that go by the timestamps of the service.",
-			runbook: "CvfeederClockOff", unit: "s", width: columns / 2, min: fromValues,
+			runbook: "CvfeederClockOff", unit: "s", min: fromValues,
 			queries: []query{{expr: `cvfeeder_producer_offset_seconds{` + chosenStreams + `} and topk(10, abs(cvfeeder_producer_offset_seconds{` + chosenStreams + `}))`, legend: "{{stream}} on {{instance}}"}},
 			links:   []object{toStream("${__field.labels.stream}")},
 		}),

@@ -146,7 +146,7 @@ func streamCost() []panel {
 	return append(costPanels(chosenStream, "a camera that sends nothing add"),
 		chart(panel{
 			title: "Clock of the camera", description: "How far the clock of the camera is behind that of Kinesis; below 0 it is ahead. It is 0 for streams that go by the timestamps of the service.",
-			runbook: "CvfeederClockOff", unit: "s", min: fromValues,
+			runbook: "CvfeederClockOff", unit: "s", width: columns, min: fromValues,
 			queries: []query{{expr: `cvfeeder_producer_offset_seconds{` + chosenStream + `}`, legend: "{{instance}}"}},
 		}),
 	)
