@@ -33,7 +33,7 @@ func TestDashboardsHaveData(t *testing.T) {
 		t.Fatal(err)
 	}
 	target := startDemo(t, demoOptions{
-		streams: 2, http: "127.0.0.1:0", nats: "127.0.0.1:0", poll: "always",
+		streams: 2, http: "127.0.0.1:0", nats: "127.0.0.1:0", poll: "always", gate: "0%",
 		faults: "outages=0.2,media-errors=0.2,stretch=1s,others=0.8,errors=0.05", seed: 7,
 	})
 	lint := exec.CommandContext(t.Context(), promtest.Program(t, "promtool"), "check", "metrics")
