@@ -19,7 +19,7 @@ func TestScenes(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
 			frames := s.Frames
-			if testing.Short() {
+			if testing.Short() || raceDetector {
 				frames /= 3
 			}
 			g := gate.New(gate.Options{Change: s.Change, Every: 10 * time.Second})
