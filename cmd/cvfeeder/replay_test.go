@@ -180,6 +180,7 @@ func TestReplayCommands(t *testing.T) {
 		code int
 	}{
 		{replay(), "agree with --yes", 2},
+		{replay(), " slots, about ", 2},
 		{replay("--yes", "--quota", "120%"), "--quota", 2},
 		{replay("--yes", "--job", "j1"), "leave out the flags", 2},
 		{[]string{"replay", "--yes", "--streams", "door-*", "--from", "-2h", "--to", "-1h"}, `no stream of the config matches ["door-*"]`, 2},

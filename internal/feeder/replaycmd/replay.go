@@ -141,9 +141,6 @@ func (r *replayCommand) run(cmd *cobra.Command) error {
 	if r.job != "" && (len(r.streams) > 0 || r.from != "" || r.to != "" || r.interval != 0 || len(r.outputs) > 0 || r.quota != "") {
 		return feeder.Usage(errors.New("--job goes on with a job as it was begun: leave out the flags that describe one"))
 	}
-	if !r.yes && r.job == "" && !isTerminal(cmd.InOrStdin()) {
-		return feeder.Usage(errors.New("replaying costs images: without a terminal to ask whether to go on, agree with --yes"))
-	}
 	f, err := r.feeder(cmd.ErrOrStderr())
 	if err != nil {
 		return err
@@ -174,6 +171,10 @@ func (r *replayCommand) begin(ctx context.Context, cmd *cobra.Command, replays *
 		return nil, err
 	}
 	what := fmt.Sprintf("job %s: %v\ntensors go to cvf.r.%s.<stream>.<output>\n", j.ID, j.Estimate, j.ID)
+	if !r.yes && !isTerminal(cmd.InOrStdin()) {
+		_, _ = fmt.Fprint(cmd.ErrOrStderr(), what)
+		return nil, feeder.Usage(errors.New("replaying costs images: without a terminal to ask whether to go on, agree with --yes"))
+	}
 	if err := agree(what, r.yes, cmd.InOrStdin(), cmd.ErrOrStderr()); err != nil {
 		return nil, err
 	}
