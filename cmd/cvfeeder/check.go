@@ -1,19 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/confirm"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/preflight"
 	"github.com/cvfeeder/cvfeeder/internal/preflight/assumptions"
@@ -124,38 +120,16 @@ func (f checkFlags) check(cmd *cobra.Command) error {
 
 // ask asks the service what cvfeeder assumes of it.
 func (f checkFlags) ask(ctx context.Context, cmd *cobra.Command, cfg *config.Config) error {
-	if !f.yes && !isTerminal(cmd.InOrStdin()) {
+	if !f.yes && !confirm.IsTerminal(cmd.InOrStdin()) {
 		return feeder.Usage(fmt.Errorf("--assumptions asks for up to %d images, which costs %s: without a terminal to ask whether to go on, agree with --yes",
 			f.images, preflight.Price(cfg, f.images)))
 	}
 	return preflight.Ask(ctx, cfg, preflight.AskOptions{
 		File: f.File, Images: f.images, JSON: f.json, Log: cmd.ErrOrStderr(),
-		Agree: func(what string) error { return agree(what, f.yes, cmd.InOrStdin(), cmd.ErrOrStderr()) },
+		Agree: func(what string) error {
+			return confirm.Ask(what, f.yes, cmd.InOrStdin(), cmd.ErrOrStderr(), errDisagreed)
+		},
 	}, cmd.OutOrStdout())
 }
 
-// isTerminal tells whether somebody can answer.
-func isTerminal(in io.Reader) bool {
-	file, ok := in.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
-}
-
 var errDisagreed = errors.New("nothing was asked, as you wished")
-
-// agree prints what is about to be done, and unless the user has agreed already, asks
-// whether to go on.
-func agree(what string, agreed bool, in io.Reader, out io.Writer) error {
-	if agreed {
-		_, err := fmt.Fprint(out, what)
-		return err
-	}
-	if _, err := fmt.Fprint(out, what+"Go on? [y/N] "); err != nil {
-		return err
-	}
-	answer, _ := bufio.NewReader(in).ReadString('\n') // the end is an answer, too: no
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
-	}
-	return errDisagreed
-}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cvfeeder/cvfeeder/internal/confirm"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/preflight"
 	"github.com/cvfeeder/cvfeeder/internal/starter"
@@ -65,7 +66,7 @@ func (f initFlags) run(cmd *cobra.Command) error {
 	if err := starter.Exists(f.file, f.force); err != nil {
 		return feeder.Usage(err)
 	}
-	if !f.yes && isTerminal(cmd.InOrStdin()) {
+	if !f.yes && confirm.IsTerminal(cmd.InOrStdin()) {
 		if err := f.Ask(ctx, cmd.InOrStdin(), out, cmd.Flags().Changed, listStreams); err != nil {
 			return feeder.Usage(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/confirm"
 	"github.com/cvfeeder/cvfeeder/internal/replay"
 )
 
@@ -27,7 +28,7 @@ type progress struct {
 }
 
 func newProgress(out io.Writer, now time.Time) *progress {
-	return &progress{out: out, terminal: isTerminal(out), began: now}
+	return &progress{out: out, terminal: confirm.IsTerminal(out), began: now}
 }
 
 // show shows the job as it stands.

@@ -2,20 +2,18 @@
 package replaycmd
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/cvfeeder/cvfeeder/internal/config"
+	"github.com/cvfeeder/cvfeeder/internal/confirm"
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/logging"
 	"github.com/cvfeeder/cvfeeder/internal/replay"
@@ -171,38 +169,14 @@ func (r *replayCommand) begin(ctx context.Context, cmd *cobra.Command, replays *
 		return nil, err
 	}
 	what := fmt.Sprintf("job %s: %v\ntensors go to cvf.r.%s.<stream>.<output>\n", j.ID, j.Estimate, j.ID)
-	if !r.yes && !isTerminal(cmd.InOrStdin()) {
+	if !r.yes && !confirm.IsTerminal(cmd.InOrStdin()) {
 		_, _ = fmt.Fprint(cmd.ErrOrStderr(), what)
 		return nil, feeder.Usage(errors.New("replaying costs images: without a terminal to ask whether to go on, agree with --yes"))
 	}
-	if err := agree(what, r.yes, cmd.InOrStdin(), cmd.ErrOrStderr()); err != nil {
+	if err := confirm.Ask(what, r.yes, cmd.InOrStdin(), cmd.ErrOrStderr(), errDisagreed); err != nil {
 		return nil, err
 	}
 	return j, replays.Create(ctx, j)
 }
 
-// isTerminal tells whether somebody can answer.
-func isTerminal(in any) bool {
-	file, ok := in.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
-}
-
 var errDisagreed = errors.New("nothing was replayed, as you wished")
-
-// agree prints what is about to be done, and unless the user has agreed already, asks whether to
-// go on.
-func agree(what string, agreed bool, in io.Reader, out io.Writer) error {
-	if agreed {
-		_, err := fmt.Fprint(out, what)
-		return err
-	}
-	if _, err := fmt.Fprint(out, what+"Go on? [y/N] "); err != nil {
-		return err
-	}
-	answer, _ := bufio.NewReader(in).ReadString('\n') // the end is an answer, too: no
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
-	}
-	return errDisagreed
-}
