@@ -47,8 +47,11 @@ type Options struct {
 	All Limits
 	// PerImage is the price of an image.
 	PerImage float64
-	// Now returns the present. Default: time.Now.
-	Now func() time.Time
+	// Now returns the present, and Known whether that is certain: until it is, no day or month
+	// ends, as a clock that is wrong at the start would have what was spent be forgotten.
+	// Default: time.Now, and always.
+	Now   func() time.Time
+	Known func() bool
 }
 
 // A Budget counts images. It is safe for concurrent use.
@@ -79,6 +82,9 @@ type span struct {
 func New(o Options) *Budget {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Known == nil {
+		o.Known = func() bool { return true }
 	}
 	return &Budget{opts: o, streams: map[string]*account{}}
 }
@@ -120,31 +126,34 @@ func (b *Budget) of(stream string) *account {
 func (b *Budget) Spend(stream string, images uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.opts.Now().UTC()
-	b.all.add(now, int64(images))
-	b.of(stream).add(now, int64(images))
+	for _, c := range []*count{&b.all, &b.of(stream).count} {
+		b.turn(c)
+		c.day.images += int64(images)
+		c.month.images += int64(images)
+	}
 	b.dirty = true
 }
 
-func (c *count) add(now time.Time, images int64) {
-	c.turn(now)
-	c.day.images += images
-	c.month.images += images
-}
-
-// turn begins another day, and another month.
-func (c *count) turn(now time.Time) {
-	c.day.turn(now, dayOf(now))
-	c.month.turn(now, monthOf(now))
+// turn begins another day, and another month. The caller has locked b.
+func (b *Budget) turn(c *count) {
+	if b.opts.Known() {
+		now := b.opts.Now().UTC()
+		c.day.turn(now, dayOf(now))
+		c.month.turn(now, monthOf(now))
+	}
 }
 
 // jitter is how far a clock may be set back without a day or a month beginning again, which
 // would make what was spent be forgotten.
 const jitter = 24 * time.Hour
 
-// turn begins another span, unless the present one goes on.
+// turn begins another span, unless the present one goes on. What was counted before the time was
+// known belongs to the first.
 func (s *span) turn(now, began time.Time) {
-	if began.After(s.began) || now.Before(s.began.Add(-jitter)) {
+	switch {
+	case s.began.IsZero():
+		s.began = began
+	case began.After(s.began), now.Before(s.began.Add(-jitter)):
 		*s = span{began: began}
 	}
 }
@@ -229,8 +238,7 @@ func (b *Budget) UseOfOwn(stream string) (u Use) {
 
 // use returns how much of some limits is used. The caller has locked b.
 func (b *Budget) use(l Limits, c *count) (most Use) {
-	now := b.opts.Now().UTC()
-	c.turn(now)
+	b.turn(c)
 	consider := func(limit string, used float64, until time.Time) {
 		if most.Limit == "" || used > most.Used {
 			most = Use{Limit: limit, Used: used, Until: until, Slow: l.Slow}
@@ -289,23 +297,27 @@ func (c *count) account(stream string) Account {
 	return Account{stream, c.day.began, c.month.began, c.day.images, c.month.images}
 }
 
-// Add adds what was asked for before the process began.
+// Add adds what was asked for before the process began. It is called before anything is spent.
 func (b *Budget) Add(before []Account) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.opts.Now().UTC()
 	for _, was := range before {
 		c := &b.all
 		if was.Stream != "" {
 			c = &b.of(was.Stream).count
 		}
-		c.turn(now)
-		if was.Day.Equal(c.day.began) {
-			c.day.images += max(was.Today, 0)
-		}
-		if was.Month.Equal(c.month.began) {
-			c.month.images += max(was.ThisMonth, 0)
-		}
+		c.day.add(was.Day, was.Today)
+		c.month.add(was.Month, was.ThisMonth)
+	}
+}
+
+// add adds to a span what was counted in the one that began then. Of two, the later one stays.
+func (s *span) add(began time.Time, images int64) {
+	switch {
+	case s.began.IsZero(), s.began.Equal(began):
+		s.began, s.images = began, s.images+max(images, 0)
+	case began.After(s.began):
+		*s = span{began: began, images: max(images, 0)}
 	}
 }
 
@@ -336,6 +348,6 @@ func (b *Budget) Month(stream string) (images int64, money float64) {
 			c = &a.count
 		}
 	}
-	c.turn(b.opts.Now().UTC())
+	b.turn(c)
 	return c.month.images, float64(c.month.images) * b.opts.PerImage
 }

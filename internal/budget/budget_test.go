@@ -124,3 +124,38 @@ func TestClockIsSetBack(t *testing.T) {
 	r.now = r.now.AddDate(-1, 0, 0)
 	r.check(t, "a year back", "a", 0, "0% of")
 }
+
+// TestWrongClockAtTheStart: until the time is known, what was spent before is kept, however wrong the
+// host's clock is. Once it is known, what belongs to another day no longer counts.
+func TestWrongClockAtTheStart(t *testing.T) {
+	today := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	before := func() []Account {
+		was := newRig(Options{})
+		was.now = today
+		was.Set("a", Limits{ImagesPerDay: 100})
+		was.Spend("a", 90)
+		all, _ := was.Counts()
+		return all
+	}()
+	for _, wrong := range []time.Time{time.Unix(0, 0), today.AddDate(-3, 0, 0), today.AddDate(20, 0, 0), today} {
+		for _, step := range []struct {
+			now  time.Time
+			want time.Duration
+		}{{today, -1}, {today.AddDate(0, 0, 1), 0}} {
+			known := false
+			r := newRig(Options{Known: func() bool { return known }})
+			r.now = wrong
+			r.Set("a", Limits{ImagesPerDay: 100})
+			r.Add(before)
+			if !r.Use("a").Low() {
+				t.Errorf("%v: %v at the start", wrong, r.Use("a"))
+			}
+			r.Spend("a", 5)
+			r.now, known = step.now, true
+			r.Spend("a", 5)
+			if got := r.Pace("a", time.Second); got != step.want {
+				t.Errorf("%v, then %v: pace %v, want %v: %v", wrong, step.now, got, step.want, r.Use("a"))
+			}
+		}
+	}
+}

@@ -35,31 +35,45 @@ type purse struct {
 	log     *slog.Logger
 }
 
+// A clock tells the time, and whether that is known for certain.
+type clock interface {
+	Now() time.Time
+	TimeKnown() bool
+}
+
 // newPurse returns that of a config, with what was spent before.
-func newPurse(cfg *config.Config, now func() time.Time, members func() int, log *slog.Logger) (*purse, error) {
+func newPurse(cfg *config.Config, c clock, members func() int, log *slog.Logger) *purse {
 	p := &purse{all: cfg.Limits, price: cfg.Price.PerMillionImages / 1e6, members: members, log: log}
-	p.Budget = budget.New(budget.Options{All: limitsOf(cfg.Limits), PerImage: p.price, Now: now})
-	if cfg.State == "" {
-		if p.limited(cfg) {
-			log.Warn("there is no state directory, so what images cost counts from the start of the process: set state, so that a restart does not begin the limits anew")
-		}
-		return p, nil
+	p.Budget = budget.New(budget.Options{All: limitsOf(cfg.Limits), PerImage: p.price, Now: c.Now, Known: c.TimeKnown})
+	if cfg.State != "" {
+		p.load(cfg.State)
+	} else if limited(cfg) {
+		log.Warn("there is no state directory, so what images cost counts from the start of the process: set state, so that a restart does not begin the limits anew")
 	}
-	if err := os.MkdirAll(cfg.State, 0o750); err != nil {
-		return nil, err
+	if limited(cfg) {
+		all, _ := p.Counts()
+		log.Info("what images may cost is limited", "spent_today", all[0].Today, "spent_this_month", all[0].ThisMonth)
 	}
-	kept := checkpoint.NewDocument[[]budget.Account](cfg.State, "budget.json")
+	return p
+}
+
+// load makes the purse keep what is spent in a directory, and adds what was spent before.
+func (p *purse) load(dir string) {
+	kept := checkpoint.NewDocument[[]budget.Account](dir, "budget.json")
 	p.kept = &kept
-	before, err := kept.Load()
-	if err != nil {
-		log.Error("it is not known what was spent before: the limits begin anew", "err", err)
+	err := os.MkdirAll(dir, 0o750)
+	if err == nil {
+		var before []budget.Account
+		before, err = kept.Load()
+		p.Add(before)
 	}
-	p.Add(before)
-	return p, nil
+	if err != nil {
+		p.log.Error("it is not known what was spent before: the limits begin anew", "err", err)
+	}
 }
 
 // limited tells whether a config has limits.
-func (p *purse) limited(cfg *config.Config) bool {
+func limited(cfg *config.Config) bool {
 	some := cfg.Limits.Any()
 	for _, s := range cfg.Streams {
 		some = some || s.Limits.Any()
@@ -107,13 +121,17 @@ func (p *purse) save(outage *pacing.Outage) {
 			p.log.Info("what was spent is saved again")
 		}
 	case outage.Failed():
-		p.log.Error("what was spent could not be saved: after a restart the limits allow more", "err", err)
+		p.log.Error("what was spent could not be saved: after a restart it does not count", "err", err)
 	}
 }
 
 // budgetOf returns how much of a limit is used as package health needs it.
 func budgetOf(u budget.Use) health.Budget {
-	return health.Budget{Spent: u.Spent(), Slow: u.Slow, Low: u.Low(), Detail: u.String()}
+	of := health.Budget{Spent: u.Spent(), Slow: u.Slow, Low: u.Low()}
+	if of.Spent || of.Low { // nobody asks otherwise, and this is done every second for every stream
+		of.Detail = u.String()
+	}
+	return of
 }
 
 // ofAll returns the part of the limits of all streams that is used, and false without such limits.

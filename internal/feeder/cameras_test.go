@@ -104,12 +104,14 @@ func TestLookBack(t *testing.T) {
 // testPurse returns the purse of a config.
 func testPurse(t *testing.T, cfg *config.Config) *purse {
 	t.Helper()
-	p, err := newPurse(cfg, time.Now, func() int { return 1 }, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return newPurse(cfg, &setClock{time.Now}, func() int { return 1 }, slog.New(slog.DiscardHandler))
 }
+
+// A setClock says what it is set to, for certain.
+type setClock struct{ now func() time.Time }
+
+func (c *setClock) Now() time.Time  { return c.now() }
+func (c *setClock) TimeKnown() bool { return true }
 
 // billOf returns a metric by cause.
 func billOf(t *testing.T, m *metrics.Metrics, name string) (bill source.Bill) {
@@ -147,10 +149,7 @@ func TestGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Date(2026, 1, 2, 23, 0, 0, 0, time.UTC)
-	p, err := newPurse(cfg, func() time.Time { return now }, func() int { return 1 }, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPurse(cfg, &setClock{func() time.Time { return now }}, func() int { return 1 }, slog.New(slog.DiscardHandler))
 	p.paces(cfg.Streams[0])
 	inner := &asks{}
 	guarded := p.guard("cam-1", inner)

@@ -134,9 +134,7 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 		histories: &observe.Histories{Now: service.Now}, rates: frames.NewRates(f.Config.Requests.Rate, f.Config.Requests.RatePerAsker),
 		requested: requested(f.Config.Requests),
 	}
-	if p.purse, err = newPurse(f.Config, service.Now, out.members, f.Log); err != nil {
-		return errors.Join(err, closeListener(listener), out.close())
-	}
+	p.purse = newPurse(f.Config, service, out.members, f.Log)
 	p.bursts = p.newBursts()
 	p.pipeline = f.pipeline(p, switches)
 	return f.run(ctx, p, listener, stop)

@@ -103,14 +103,11 @@ func (f *Feeder) replayParts(ctx context.Context, plan Plan, stop func(error)) (
 	}
 	p := &parts{plan: plan, service: service, traces: traces, cores: cores.New(os.DirFS("/")), limit: limit, broker: b, metrics: m, log: f.Log}
 	out, err := newOutlet(plan, b, m, service.Now, f.Log)
-	if err == nil {
-		p.outlet = out
-		p.purse, err = newPurse(f.Config, service.Now, func() int { return 1 }, f.Log)
-	}
 	if err != nil {
 		traces.end()
 		return nil, errors.Join(err, b.close(ctx))
 	}
+	p.outlet, p.purse = out, newPurse(f.Config, service, out.members, f.Log)
 	p.pipeline = f.pipeline(p, switches)
 	return p, nil
 }
