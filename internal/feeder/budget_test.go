@@ -65,11 +65,7 @@ func TestLimits(t *testing.T) {
 			t.Error("the metrics do not say so")
 		}
 		for _, s := range run.Streams() {
-			sum := s.Pending
-			for _, n := range s.Ended {
-				sum += n
-			}
-			if sum != s.Expected {
+			if accounted(s.Stats) != s.Expected {
 				t.Errorf("%s does not add up: %+v", s.Name, s.Stats)
 			}
 		}

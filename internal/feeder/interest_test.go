@@ -63,11 +63,7 @@ func TestReadsWhileSomebodyListens(t *testing.T) {
 				}
 				v.request("cam-3")
 				for _, s := range run.Streams() {
-					sum := s.Pending
-					for _, n := range s.Ended {
-						sum += n
-					}
-					if sum != s.Expected {
+					if accounted(s.Stats) != s.Expected {
 						t.Errorf("%s does not add up: %+v", s.Name, s.Stats)
 					}
 				}

@@ -9,6 +9,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/feeder/feedertest"
 	"github.com/cvfeeder/cvfeeder/internal/logging"
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
+	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
@@ -24,4 +25,13 @@ func options(t *testing.T, text string, args ...any) (feeder.Options, *natstest.
 		Config: cfg, Log: logging.New(log, logging.Options{}),
 		AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
 	}, log
+}
+
+// accounted returns how many slots have an outcome, or none yet: as many as are expected.
+func accounted(st source.Stats) uint64 {
+	sum := st.Pending
+	for _, n := range st.Ended {
+		sum += n
+	}
+	return sum
 }

@@ -55,11 +55,7 @@ func TestNobodyListens(t *testing.T) {
 		t.Errorf("%v\n%s", err, log.String())
 	}
 	for _, st := range last {
-		sum := st.Pending
-		for _, n := range st.Ended {
-			sum += n
-		}
-		if st.Ended[source.Published] > 0 || sum != st.Expected {
+		if sum := accounted(st); st.Ended[source.Published] > 0 || sum != st.Expected {
 			t.Errorf("published %d, expected %d and accounted for %d", st.Ended[source.Published], st.Expected, sum)
 		}
 	}
