@@ -137,19 +137,8 @@ func (s *service) burst(ctx context.Context, m *nats.Msg, asker string, mayForwa
 	if !mayForward || s.local == nil || !s.local.elsewhere(r.Stream) {
 		return s.burstHere(r, m.Reply)
 	}
-	if err := s.enter(); err != nil {
-		return err
-	}
 	reply := m.Reply
-	go func() {
-		defer s.leave()
-		ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
-		defer cancel()
-		if err := s.forwardBurst(ctx, r, asker, reply); err != nil {
-			s.refuse(reply, err)
-		}
-	}()
-	return nil
+	return s.later(ctx, reply, func(ctx context.Context) error { return s.forwardBurst(ctx, r, asker, reply) })
 }
 
 // burstHere has this process begin a burst.
@@ -158,11 +147,7 @@ func (s *service) burstHere(r BurstRequest, reply string) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(begun)
-	if err != nil {
-		return err
-	}
-	return s.on.Publish(publish.Message{Subject: reply, Data: data}, "")
+	return s.say(reply, begun)
 }
 
 // forwardBurst has the cvfeeder that has the stream begin a burst, and answers with its answer.

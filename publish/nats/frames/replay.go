@@ -2,13 +2,11 @@ package frames
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
-	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -98,26 +96,12 @@ func (s *service) replay(ctx context.Context, m *nats.Msg) error {
 	if err != nil {
 		return err
 	}
-	if err := s.enter(); err != nil {
-		return err
-	}
 	reply := m.Reply
-	go func() {
-		defer s.leave()
-		ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
-		defer cancel()
+	return s.later(ctx, reply, func(ctx context.Context) error {
 		answer, err := s.opts.Replay(ctx, r)
-		var data []byte
-		if err == nil {
-			data, err = json.Marshal(answer)
-		}
 		if err != nil {
-			s.refuse(reply, err)
-			return
+			return err
 		}
-		if err := s.on.Publish(publish.Message{Subject: reply, Data: data}, ""); err != nil {
-			s.on.Log().Debug("a request was not answered", "err", err)
-		}
-	}()
-	return nil
+		return s.say(reply, answer)
+	})
 }

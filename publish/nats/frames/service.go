@@ -458,6 +458,32 @@ func (s *service) state(request []byte) ([]byte, error) {
 	return answer, nil
 }
 
+// say answers with a value, as JSON.
+func (s *service) say(reply string, answer any) error {
+	data, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	return s.on.Publish(publish.Message{Subject: reply, Data: data}, "")
+}
+
+// later answers a request in a goroutine, so that the next one can be handled. An error is the
+// answer.
+func (s *service) later(ctx context.Context, reply string, answer func(context.Context) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	go func() {
+		defer s.leave()
+		ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+		defer cancel()
+		if err := answer(ctx); err != nil {
+			s.refuse(reply, err)
+		}
+	}()
+	return nil
+}
+
 // refuse answers with an error.
 func (s *service) refuse(reply string, err error) {
 	if failed := s.fail(reply, err); failed != nil {
