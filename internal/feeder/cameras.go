@@ -25,12 +25,10 @@ type cameras struct{ by sync.Map }
 
 // camera makes that of a stream.
 func (b *builder) camera(c config.Stream) *camera {
-	opts := ClientOptions(c, func(code string, asked, came source.Bill) {
-		b.purse.Spend(c.Name, asked.Sum())
-		b.metrics.Requested(c.Name, code, asked, came)
-	})
+	opts := b.clientOptions(c)
+	located := opts.Located
 	opts.Located = func(result string) {
-		b.metrics.EndpointLookup(result)
+		located(result)
 		b.moved(c.Name, result)
 	}
 	made := &camera{c, b.service.Stream(opts), b}
@@ -38,6 +36,23 @@ func (b *builder) camera(c config.Stream) *camera {
 		b.cameras.by.Store(c.Name, made)
 	}
 	return made
+}
+
+// clientOptions returns those of a client of a stream, whose images and look-ups are counted.
+func (b *builder) clientOptions(c config.Stream) kinesis.StreamOptions {
+	opts := ClientOptions(c, func(code string, asked, came source.Bill) {
+		b.purse.Spend(c.Name, asked.Sum())
+		b.metrics.Requested(c.Name, code, asked, came)
+	})
+	opts.Located = b.metrics.EndpointLookup
+	return opts
+}
+
+// past returns how to poll a range of a camera's time for s, whatever its age.
+func (c *camera) past(s pipeline.Stream, why source.Cause) poll.Options {
+	opts := c.builder.poll(c, s)
+	opts.Cause, opts.Freshness, opts.Again, opts.Check = why, 0, 0, c.client.Check
+	return opts
 }
 
 // of returns the camera of a name, nil where there is none.
@@ -88,8 +103,7 @@ func (p *parts) lookBackThrough(
 	s := pipeline.Stream{
 		Name: name, Grid: grid, From: from, To: to, Backfill: true, Grace: c.config.Grace, Routes: b.routes(c.config),
 	}
-	opts := b.poll(c, s)
-	opts.Cause, opts.Freshness, opts.Again, opts.Check = why, 0, 0, c.client.Check
+	opts := c.past(s, why)
 	opts.Fragment = p.feedOf(name).Fragment
 	s.Open = func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts

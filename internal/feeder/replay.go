@@ -259,16 +259,11 @@ func (r *Replays) open(j *replay.Job, part replay.Part, cursors source.Cursors) 
 // feed returns what opens the feed of a stream of a job.
 func (r *Replays) feed(j *replay.Job, c config.Stream, s pipeline.Stream) source.OpenFeed {
 	b := r.builder
-	own := ClientOptions(c, func(code string, asked, came source.Bill) {
-		b.purse.Spend(c.Name, asked.Sum())
-		b.metrics.Requested(c.Name, code, asked, came)
-	})
+	own := b.clientOptions(c)
 	own.Share = j.Quota
-	own.Located = func(result string) { b.metrics.EndpointLookup(result) }
 	client := b.service.Stream(own)
-	opts := PollOptions(c)
-	opts.To, opts.Now, opts.Unsure, opts.Retention = s.To, b.service.Now, b.service.Unsure, client.Retention
-	opts.Cause, opts.Freshness, opts.Again, opts.Check = source.ForReplay, 0, 0, client.Check
+	opts := (&camera{c, client, b}).past(s, source.ForReplay)
+	opts.Spread = nil // nothing is due
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts
 		opts.Fetched = fetched
