@@ -173,6 +173,8 @@ func TestService(t *testing.T) {
 	}
 }
 
+// waitForService waits until the service is there, and the streams run: before that, it refuses
+// what is asked of them.
 func (a *asking) waitForService() {
 	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
 		m, err := a.nc.Request("$SRV.PING.cvfeeder", nil, time.Second)
@@ -182,8 +184,12 @@ func (a *asking) waitForService() {
 		var ping micro.Ping
 		if err = errors.Join(err, json.Unmarshal(m.Data, &ping)); err != nil || ping.Name != frames.ServiceName {
 			a.t.Errorf("%+v, %v", ping, err)
+			return
 		}
-		return
+		var streams []json.RawMessage
+		if m, err = a.nc.Request(frames.StreamsSubject, nil, time.Second); err == nil && json.Unmarshal(m.Data, &streams) == nil && len(streams) > 0 {
+			return
+		}
 	}
 }
 
