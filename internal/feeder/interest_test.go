@@ -127,7 +127,9 @@ func (v *visitor) listen(mode string) (leave func()) {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	c, err := js.CreateConsumer(v.t.Context(), "cvfeeder", jetstream.ConsumerConfig{FilterSubject: "cvf.t.cam-1.*"})
+	c, err := js.CreateConsumer(v.t.Context(), "cvfeeder", jetstream.ConsumerConfig{
+		FilterSubject: "cvf.t.cam-1.*", InactiveThreshold: time.Minute, // nothing is pulled, and a busy machine takes longer than the default
+	})
 	if err != nil {
 		v.t.Fatal(err)
 	}

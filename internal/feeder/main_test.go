@@ -9,7 +9,7 @@ import (
 
 // atOnce is how many of these tests run at the same time. They wait for processes, clocks and
 // servers, and take hardly any CPU.
-const atOnce = 12
+const atOnce = 8
 
 func TestMain(m *testing.M) {
 	flag.Parse()
