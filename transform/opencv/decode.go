@@ -40,7 +40,7 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 		return picture{}, err
 	}
 	if w.meter.resizesRows(h, outs) {
-		return w.decodeRows(data, h, outs[0])
+		return w.decodeRows(data, h, outs)
 	}
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
 	size := scaled(h.size, p.eighths)

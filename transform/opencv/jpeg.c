@@ -1,5 +1,7 @@
 #include "jpeg.h"
 
+#include <limits.h>
+
 #include "huffman.h"
 #include "idct.h"
 
@@ -60,20 +62,20 @@ typedef struct {
 // memory. That is good for whole pictures, but single rows are to stay in the cache.
 #define ASKEW 8
 
-static size_t row_bytes(const cvf_jpeg_job *job) {
-	return align(ASKEW + (size_t)job->w * 3 + CVF_LINEAR_BEHIND);
-}
+static size_t row_bytes(int w) { return align(ASKEW + (size_t)w * 4 + CVF_SINK_BEHIND); }
 
-size_t cvf_jpeg_scratch(const cvf_jpeg_job *job) {
+size_t cvf_jpeg_scratch(int w, const cvf_resize *resizes, int count) {
 	size_t n = align(sizeof(cvf_huffman));
-	if (job->resize) n += 2 * row_bytes(job) + cvf_linear_scratch(&job->linear);
+	if (count == 0) return n;
+	n += row_bytes(w) + align(count * sizeof(cvf_sink *));
+	for (int i = 0; i < count; i++) n += align(cvf_sink_scratch(&resizes[i]));
 	return n;
 }
 
 // Sets what TurboJPEG sets for TJPF_BGR or TJPF_CMYK, and TJFLAG_ACCURATEDCT. Of a
 // JPEG with several scans, libjpeg reads all of them here.
 static void start(j_decompress_ptr info, const cvf_jpeg_job *job) {
-	info->out_color_space = job->channels == 4 ? JCS_CMYK : JCS_EXT_BGR;
+	info->out_color_space = job->count ? JCS_EXT_BGRX : job->channels == 4 ? JCS_CMYK : JCS_EXT_BGR;
 	info->dct_method = JDCT_ISLOW;
 	info->do_fancy_upsampling = TRUE;
 	info->scale_num = job->eighths;
@@ -107,23 +109,34 @@ static int skips(const struct jpeg_decompress_struct *info) {
 	       c[1].v_samp_factor == 1 && c[2].h_samp_factor == 1 && c[2].v_samp_factor == 1;
 }
 
+// Returns the first row that a sink has still to take.
+static int next_row(cvf_sink *const *sinks, int count) {
+	int next = INT_MAX;
+	for (int i = 0; i < count; i++)
+		if (sinks[i]->next < next) next = sinks[i]->next;
+	return next;
+}
+
 // The first and the last row are never skipped: libjpeg has to be at work before it
 // can skip, and has to have read all of the data at the end.
 static void read_resized(j_decompress_ptr info, cvf_jpeg_job *job, uint8_t *scratch) {
-	uint8_t *rows[2] = {scratch + ASKEW, scratch + row_bytes(job) + ASKEW};
-	const uint8_t *parts[2]; // of the rows; even and odd as counted from job->y
-	for (int i = 0; i < 2; i++) parts[i] = rows[(job->y + i) & 1] + 3 * (size_t)job->x;
-	cvf_linear_start(&job->linear, scratch + 2 * row_bytes(job));
+	JSAMPROW row = scratch + ASKEW;
+	scratch += row_bytes(job->w);
+	cvf_sink **sinks = (cvf_sink **)scratch;
+	scratch += align(job->count * sizeof *sinks);
+	for (int i = 0; i < job->count; i++) {
+		sinks[i] = cvf_sink_start(&job->resizes[i], scratch);
+		scratch += align(cvf_sink_scratch(&job->resizes[i]));
+	}
 	int skip = skips(info);
 	for (int y = 0; y < job->h; y++) {
-		int part = y - job->y;
-		if (skip && y > 0 && y < job->h - 1 && part < job->linear.first) {
+		if (skip && y > 0 && y < job->h - 1 && y < next_row(sinks, job->count)) {
 			jpeg_skip_scanlines(info, 1);
 			continue;
 		}
-		JSAMPROW row = rows[y & 1];
 		jpeg_read_scanlines(info, &row, 1);
-		cvf_linear_rows(&job->linear, parts, part, job->dst);
+		for (int i = 0; i < job->count; i++)
+			if (sinks[i]->next == y) sinks[i]->take(sinks[i], row + 4 * (size_t)sinks[i]->left);
 	}
 }
 
@@ -142,13 +155,13 @@ static void decode(cvf_session *s, void *p) {
 	if (!a->own && !job->lax) cvf_session_check_codes(s);
 	start(info, job);
 	if ((int)info->output_width != job->w || (int)info->output_height != job->h ||
-	    info->output_components != job->channels)
+	    info->output_components != (job->count ? 4 : job->channels))
 		cvf_session_fail(s, "picture of %ux%u pixels where its header has %dx%d", info->output_width,
 		                 info->output_height, job->w, job->h);
 	check_scans(s);
 	if (a->own) cvf_huffman_start(info, a->scratch, &job->internals);
 	cvf_idct_start(info, &job->internals);
-	if (job->resize)
+	if (job->count)
 		read_resized(info, job, (uint8_t *)a->scratch + align(sizeof(cvf_huffman)));
 	else
 		read_whole(info, job);

@@ -46,7 +46,7 @@ func (w *Worker) wholeJPEG(n int, dst view) jpegJob {
 
 // runJPEG does the job with the data.
 func (w *Worker) runJPEG(job *jpegJob, data []byte) error {
-	if err := w.scratch.reserve(int(C.cvf_jpeg_scratch(job))); err != nil {
+	if err := w.scratch.reserve(int(C.cvf_jpeg_scratch(job.w, job.resizes, job.count))); err != nil {
 		return err
 	}
 	job.seconds = w.seconds(image.Pt(int(job.w), int(job.h)))

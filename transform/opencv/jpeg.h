@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 #include "internals.h"
-#include "linear.h"
 #include "session.h"
+#include "sink.h"
 
 typedef struct {
 	int w, h;
@@ -29,15 +29,15 @@ typedef struct {
 	int used;                // set to whether the internals have decoded the picture
 	uint8_t *dst;            // for the pixels, without gaps between the rows
 
-	// Where resize is set, dst is for the resized picture, and that of the JPEG is never
-	// in memory as a whole: only for three channels.
-	int resize;
-	int x, y;          // where the part that is resized begins
-	cvf_linear linear; // with its first four fields set
+	// Where there are resizes, they have the pixels instead of dst, and the picture is
+	// never in memory as a whole: only for three channels.
+	const cvf_resize *resizes;
+	int count;
 } cvf_jpeg_job;
 
-// cvf_jpeg_scratch returns how many bytes of scratch memory cvf_jpeg_decode needs.
-size_t cvf_jpeg_scratch(const cvf_jpeg_job *job);
+// cvf_jpeg_scratch returns how many bytes of scratch memory cvf_jpeg_decode needs for a
+// picture that is w pixels wide at its scale, and count resizes.
+size_t cvf_jpeg_scratch(int w, const cvf_resize *resizes, int count);
 
 // cvf_jpeg_decode decodes a JPEG. It returns 0; or 1 after an error, with its
 // message. The data is then at fault, and dst holds nothing of use.

@@ -61,34 +61,41 @@ func (m *Meter) Measure(f source.Frame, outs []*transform.Output) (size image.Po
 // jpegWork returns the memory that a JPEG takes.
 func (m *Meter) jpegWork(h jpegHeader, outs []*transform.Output) int64 {
 	if m.resizesRows(h, outs) {
-		job, err := rowsJob(h, outs[0])
-		if err != nil {
-			return h.library // the worker will return the error
+		job, all := rowsJob(h, outs)
+		jobs := make([]C.cvf_resize, len(all))
+		for i := range all {
+			jobs[i] = all[i].job
 		}
-		return h.library + 3*int64(job.linear.dst_w)*int64(job.linear.dst_h) + int64(C.cvf_jpeg_scratch(&job))
+		return h.library + int64(rowsBytes(all)) + int64(C.cvf_jpeg_scratch(job.w, &jobs[0], job.count))
 	}
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
 	size := scaled(h.size, p.eighths)
-	work := 3*pixels(size) + int64(C.cvf_jpeg_scratch(&jpegJob{}))
+	work := 3*pixels(size) + int64(C.cvf_jpeg_scratch(0, nil, 0))
 	if h.channels == 4 {
 		work += 4 * pixels(size)
 	}
 	return work + max(h.library, outputsWork(p, outs)) // libjpeg is done by then
 }
 
-// resizesRows tells whether a JPEG can be resized while its rows are decoded: for one
-// output, with linear interpolation of its colors. That way the whole picture does not
-// take up the memory's bandwidth.
+// resizesRows tells whether a JPEG can be resized while its rows are decoded: with linear
+// interpolation of its colors, for each output that it suits. That way the whole picture
+// does not take up the memory's bandwidth.
 func (m *Meter) resizesRows(h jpegHeader, outs []*transform.Output) bool {
-	if !m.rows || h.channels != 3 || len(outs) != 1 {
+	if !m.rows || h.channels != 3 {
 		return false
 	}
-	s := &outs[0].Spec
-	if s.Resize != transform.OpenCVLinear || s.Color == transform.Gray {
-		return false
+	suits := false
+	for _, o := range outs {
+		g, err := o.Spec.Geometry(h.size)
+		if err != nil {
+			continue // Tensor will return the error
+		}
+		if o.Spec.Resize != transform.OpenCVLinear || o.Spec.Color == transform.Gray || g.Resized == g.Region.Size() {
+			return false
+		}
+		suits = true
 	}
-	g, err := s.Geometry(h.size)
-	return err == nil && g.Resized != g.Region.Size()
+	return suits
 }
 
 // pngWork returns the memory that a PNG takes: the pixels, two copies of the compressed

@@ -329,7 +329,7 @@ func TestSlowPicture(t *testing.T) {
 	data = slices.Insert(data, at, more...)
 	d := newDecoders(t, Options{})
 	o := newOutput(t, "yolo", nil)
-	for _, w := range []*Worker{d.rows, d.plain} {
+	for _, w := range []*Worker{d.rows, d.whole, d.plain} {
 		w.patience = time.Hour
 		if got := decodeReason(t, w, data); got != "" {
 			t.Errorf("with much time: %q", got)

@@ -16,11 +16,13 @@ import (
 
 // resize returns the visible part of the resized picture.
 func (w *Worker) resize(s *transform.Spec, g transform.Geometry) (view, error) {
-	if spec := w.picture.resizedFor; spec != nil {
-		if *spec != *s {
-			return view{}, errors.New("the picture was decoded for another output: name all outputs to Decode")
+	if w.picture.p == nil {
+		for _, r := range w.picture.resized {
+			if *r.spec == *s {
+				return r.view, nil
+			}
 		}
-		return w.picture.sub(g.Visible()), nil
+		return view{}, errors.New("the picture was decoded for other outputs: name all outputs to Decode")
 	}
 	src := w.picture.sub(g.Region)
 	var err error

@@ -47,13 +47,16 @@ type Worker struct {
 
 // A picture is a decoded frame.
 type picture struct {
-	view // BGR; no pixels where nothing is decoded
-	// full is the size of the whole picture; the view shows it at eighths/8.
-	full    image.Point
-	eighths int
-	// resizedFor is nil where the view holds the whole picture; otherwise the view holds
-	// what this spec resizes it to.
-	resizedFor *transform.Spec
+	full    image.Point // the size of the whole picture; zero where nothing is decoded
+	eighths int         // it was decoded at n/8
+	view                // the picture at that size, in BGR; no pixels where it was resized while decoded
+	resized []resized
+}
+
+// A resized is the visible part of what a picture was resized to while it was decoded.
+type resized struct {
+	spec *transform.Spec // for which
+	view
 }
 
 // geometry returns where the spec wants the picture's pixels. Its region is in the pixels
@@ -102,7 +105,7 @@ func (w *Worker) Decode(f source.Frame, outs []*transform.Output) error {
 // output must be one of those that Decode was called with, and its spec valid. A
 // [*transform.DecodeError] means that the picture does not suit the spec.
 func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
-	if w.picture.p == nil {
+	if w.picture.full == (image.Point{}) {
 		return nil, errors.New("there is no picture: Decode comes before Tensor")
 	}
 	s := &o.Spec

@@ -293,7 +293,7 @@ func TestFastDecode(t *testing.T) {
 			t.Fatal(err)
 		}
 		if w.picture.eighths != tt.eighths || w.picture.full != image.Pt(480, 270) ||
-			w.picture.resizedFor == nil && w.picture.size != scaled(image.Pt(480, 270), tt.eighths) {
+			len(w.picture.resized) == 0 && w.picture.size != scaled(image.Pt(480, 270), tt.eighths) {
 			t.Errorf("%s: %d/8, %v of %v, want %d/8", tt.name, w.picture.eighths, w.picture.size, w.picture.full, tt.eighths)
 		}
 	}
