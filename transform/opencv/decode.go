@@ -22,7 +22,7 @@ func (w *Worker) decode(data []byte, outs []*transform.Output) (picture, error) 
 	case bytes.HasPrefix(data, jpegMagic):
 		return w.decodeJPEG(data, outs)
 	case bytes.HasPrefix(data, pngMagic):
-		return w.decodePNG(data)
+		return w.decodePNG(data, outs)
 	case bytes.HasPrefix(jpegMagic, data), bytes.HasPrefix(pngMagic, data):
 		return picture{}, undecodable(transform.ReasonTruncated, "only %d bytes", len(data))
 	}
@@ -39,27 +39,39 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 	if err := w.meter.checkSize(h.size); err != nil {
 		return picture{}, err
 	}
-	if w.meter.resizesRows(h, outs) {
-		return w.decodeRows(data, h, outs)
-	}
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
-	size := scaled(h.size, p.eighths)
-	if p.view, err = w.pixels.picture(size, 3); err != nil {
+	all := w.meter.resizings(p, outs)
+	switch {
+	case h.channels == 4:
+		return w.decodeCMYK(data, p, all)
+	case len(all) > 0:
+		return w.decodeRows(data, p, all)
+	}
+	if p.view, err = w.pixels.picture(scaled(h.size, p.eighths), 3); err != nil {
 		return picture{}, err
 	}
-	dst := p.view
-	if h.channels == 4 {
-		if dst, err = w.cmyk.picture(size, 4); err != nil {
-			return picture{}, err
-		}
+	job := w.wholeJPEG(p.eighths, p.view)
+	return p, w.runJPEG(&job, data)
+}
+
+// decodeCMYK decodes a JPEG of four channels.
+func (w *Worker) decodeCMYK(data []byte, p picture, all []resizing) (picture, error) {
+	size := scaled(p.full, p.eighths)
+	cmyk, err := w.cmyk.picture(size, 4)
+	if err != nil {
+		return picture{}, err
 	}
-	job := w.wholeJPEG(p.eighths, dst)
+	job := w.wholeJPEG(p.eighths, cmyk)
 	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err
 	}
-	if h.channels == 4 {
-		convertCMYK(dst, p.view)
+	if len(all) > 0 {
+		return w.feed(&w.rows, cmyk, p, all)
 	}
+	if p.view, err = w.pixels.picture(size, 3); err != nil {
+		return picture{}, err
+	}
+	convertCMYK(cmyk, p.view)
 	return p, nil
 }
 

@@ -75,7 +75,7 @@ func FuzzRows(f *testing.F) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	var outputs []*transform.Output
 	for range 4 {
-		outputs = append(outputs, linearOutput(rng, 100))
+		outputs = append(outputs, randomOutput(rng, 100))
 	}
 	d := newDecoders(f, fuzzLimits)
 	f.Fuzz(func(t *testing.T, data []byte) {

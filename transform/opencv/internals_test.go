@@ -1,8 +1,11 @@
 package opencv
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -100,26 +103,33 @@ func TestOtherFunctions(t *testing.T) {
 	}
 }
 
-// TestOtherFilter: where OpenCV resizes with another filter than linear.c, as some builds
-// do, pictures are not resized row by row, but are still decoded with the internals.
+// TestOtherFilter: where OpenCV resizes with another filter than ours, as some builds do, it
+// resizes the region after the rows came.
 func TestOtherFilter(t *testing.T) {
-	w := NewWorker(Options{})
-	defer w.Close()
-	for resize, want := range map[transform.Resize]string{
-		transform.OpenCVLinear: "",
-		transform.OpenCVArea:   "with another filter",
-		transform.OpenCVCubic:  "with another filter",
-	} {
-		err := w.compareRows(probeBaseline, func(s *transform.Spec, g transform.Geometry) (view, error) {
-			other := *s
-			other.Resize = resize
-			return w.resize(&other, g)
-		})
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: %v, want %q", resize, err, want)
+	d := newDecoders(t, Options{})
+	if len(d.rows.meter.differs) > 0 {
+		t.Fatalf("OpenCV resizes in other ways: %v", d.rows.meter.differs)
+	}
+	area := func(s *transform.Spec, g transform.Geometry) (view, error) {
+		other := *s
+		if s.Resize == transform.OpenCVLinear {
+			other.Resize = transform.OpenCVArea
 		}
-		if w.internals.decode_mcu == nil {
-			t.Errorf("%s: the internals are gone", resize)
+		if s.Color == transform.Gray && s.Resize == "" { // a gray that is not OpenCV's
+			v, err := d.rows.resize(s, g)
+			v.bytes()[7] ^= 1
+			return v, err
 		}
+		return d.rows.resize(&other, g)
+	}
+	differs, err := d.rows.compareSinks(area)
+	want := map[way]bool{{transform.OpenCVLinear, false}: true, {transform.OpenCVLinear, true}: true, {"", true}: true}
+	if diff := cmp.Diff(want, differs, cmp.AllowUnexported(way{})); diff != "" || err != nil {
+		t.Fatalf("%v, ways (-want +got):\n%s", err, diff)
+	}
+	d.rows.meter.differs = differs
+	rng := rand.New(rand.NewPCG(5, 5))
+	for range 60 {
+		d.compare(t, readPicture(t, "420.jpg"), randomOutput(rng, 200), randomOutput(rng, 200))
 	}
 }

@@ -4,246 +4,200 @@
 #include <math.h>
 #include <string.h>
 
-#include "pack.h"
-
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
+#include "kernels.h"
 
 enum {
-	WEIGH,
-	PICK,  // the source is an odd number of times as large: of each square, its middle pixel
-	HALVE, // it is twice as large: the mean of four pixels
+	WEIGH, // pixels are made of two by two neighbours
+	PICK,  // of one
+	HALVE, // of four: their mean
 };
 
 #define ONE 2048 // the weight of 1
 
-// Room for the widest store at the end of a row.
-#define PAD 8
-
 typedef struct {
 	cvf_sink sink;
 	cvf_resize job;
+	const cvf_resize_kernels *kernels;
+	size_t bytes; // of scratch memory
 
-	int kind;           // how: see above
-	int factor;         // the source's sides divided by the result's
+	int how;            // see above
+	int channels;       // bytes of a pixel of the result
 	int y;              // the row of the result that comes next
 	int first, last;    // the rows of the source that it is made of: one, or two neighbours
 	int16_t weights[2]; // the weights of first and last
-	int32_t *column;    // for each pixel of a row, the offset of the two that it is made of
-	int16_t *weight;    // and the weights of these two
+	int32_t *offsets;   // for each pixel of a row, where those begin that it is made of
+	int16_t *weight;    // and the weights of two
 	int16_t *wide[2];   // two rows of the source, resized to the result's width, times 128
-	uint8_t *row;       // the first of two rows that are halved
+	uint8_t *row[2];    // gray rows, or the first of two that are halved; pixels that were picked
 } linear;
 
-static size_t align(size_t n) { return (n + 63) / 64 * 64; }
-
-size_t cvf_linear_scratch(const cvf_resize *r) {
-	size_t w = r->vw;
-	return align(sizeof(linear)) + align(w * sizeof(int32_t)) + align(2 * w * sizeof(int16_t)) +
-	       2 * align((3 * w + PAD) * sizeof(int16_t)) + align(8 * w + CVF_SINK_BEHIND);
+static linear lay_out(const cvf_resize *r, void *scratch) {
+	linear l = {.job = *r, .channels = r->gray ? 1 : 3};
+	uintptr_t next = (uintptr_t)scratch;
+	size_t widest = 4 * (size_t)(r->w > r->vw ? r->w : r->vw) + CVF_SINK_BEHIND;
+	cvf_sink_reserve(&next, sizeof l);
+	l.offsets = cvf_sink_reserve(&next, r->vw * sizeof *l.offsets);
+	l.weight = cvf_sink_reserve(&next, 2 * r->vw * sizeof *l.weight);
+	for (int i = 0; i < 2; i++)
+		l.wide[i] = cvf_sink_reserve(&next, (size_t)l.channels * r->vw * sizeof **l.wide + CVF_SINK_BEHIND);
+	for (int i = 0; i < 2; i++) l.row[i] = cvf_sink_reserve(&next, widest);
+	l.bytes = next - (uintptr_t)scratch;
+	return l;
 }
 
-// The position in the source of pixel i of the result, along one side. The types are
-// OpenCV's, so that the rounding is, too.
-static float position(int i, int src, int dst) {
-	double scale = 1. / ((double)dst / src);
-	return (float)((i + 0.5) * scale - 0.5);
+size_t cvf_linear_scratch(const cvf_resize *r) { return lay_out(r, NULL).bytes; }
+
+// How often one side of the source is that of the result. The types are OpenCV's, here and
+// below, so that the rounding is, too.
+static double scale(int src, int dst) { return 1. / ((double)dst / src); }
+
+// Returns the first of two pixels that pixel i of the result is made of, along one side, and the
+// weight of the second. It may lie outside.
+static int position(int kind, int i, int src, int dst, float *part) {
+	if (kind == CVF_AREA) {
+		int whole = (int)floor(i * scale(src, dst));
+		float at = (float)((i + 1) - (whole + 1) * ((double)dst / src));
+		*part = at <= 0 ? 0 : at - floorf(at);
+		return whole;
+	}
+	float at = (float)((i + 0.5) * scale(src, dst) - 0.5), whole = floorf(at);
+	*part = at - whole;
+	return (int)whole;
 }
 
 static int16_t weight(float v) { return (int16_t)lrintf(v * ONE); }
 
 static int clamp(int v, int last) { return v < 0 ? 0 : v > last ? last : v; }
 
+// Returns the only pixel that pixel i of the result is made of, along one side.
+static int picked(int kind, int i, int src, int dst) {
+	if (kind == CVF_COPY) return i;
+	if (kind == CVF_NEAREST) return clamp((int)floor(i * scale(src, dst)), src - 1);
+	int n = src / dst;
+	return i * n + n / 2;
+}
+
 // Finds the rows that the next row of the result is made of.
 static void next_row(linear *l) {
-	if (l->y == l->job.vy + l->job.vh) {
+	const cvf_resize *r = &l->job;
+	if (l->y == r->vy + r->vh) {
 		l->first = l->last = INT_MAX; // none
 		return;
 	}
-	switch (l->kind) {
+	switch (l->how) {
 	case PICK:
-		l->first = l->last = l->y * l->factor + l->factor / 2;
+		l->first = l->last = picked(r->kind, l->y, r->h, r->full_h);
 		return;
 	case HALVE:
 		l->first = 2 * l->y;
 		l->last = l->first + 1;
 		return;
 	}
-	float at = position(l->y, l->job.h, l->job.full_h), whole = floorf(at);
-	l->first = clamp((int)whole, l->job.h - 1);
-	l->last = clamp((int)whole + 1, l->job.h - 1);
-	l->weights[0] = weight(1.f - (at - whole));
-	l->weights[1] = weight(at - whole);
+	float part;
+	int whole = position(r->kind, l->y, r->h, r->full_h, &part);
+	l->first = clamp(whole, r->h - 1);
+	l->last = clamp(whole + 1, r->h - 1);
+	l->weights[0] = weight(1.f - part);
+	l->weights[1] = weight(part);
 }
 
-// The columns of the source that pixel x of the result is made of are this one and, where
-// it has a weight, the next.
+// Returns the first column of the source that pixel x of the result is made of, and the weight
+// of the next.
 static int column(const linear *l, int x, float *part) {
-	float at = position(x, l->job.w, l->job.full_w), whole = floorf(at);
-	*part = at - whole;
-	if (whole >= 0 && whole < l->job.w - 1) return (int)whole;
+	const cvf_resize *r = &l->job;
 	*part = 0;
-	return clamp((int)whole, l->job.w - 1);
+	if (l->how == PICK) return picked(r->kind, x, r->w, r->full_w);
+	if (l->how == HALVE) return 2 * x;
+	int whole = position(r->kind, x, r->w, r->full_w, part);
+	if (whole >= 0 && whole < r->w - 1) return whole;
+	*part = 0;
+	return clamp(whole, r->w - 1);
 }
 
 static void start_columns(linear *l) {
 	const cvf_resize *r = &l->job;
 	float part;
-	int left = column(l, r->vx, &part), right = column(l, r->vx + r->vw - 1, &part) + 2;
-	l->sink.left = left;
-	l->sink.right = right < r->w ? right : r->w;
+	int left = column(l, r->vx, &part), right = column(l, r->vx + r->vw - 1, &part) + (l->how == PICK ? 1 : 2);
+	if (right > r->w) right = r->w;
+	int step = r->gray && l->how == WEIGH ? 1 : 4; // gray pixels are picked before they are gray
 	for (int x = 0; x < r->vw; x++) {
-		l->column[x] = 4 * (column(l, r->vx + x, &part) - left);
+		l->offsets[x] = step * (column(l, r->vx + x, &part) - left);
 		l->weight[2 * x] = weight(1.f - part);
 		l->weight[2 * x + 1] = weight(part);
 	}
+	l->sink.left = r->x + left;
+	l->sink.right = r->x + right;
 }
 
-// Resizes a row of the source to the result's width, from pixel x of the result on. OpenCV
-// drops the lowest bits of the sums when it uses them. Dropped here, they make the sums
-// fit into 16 bits.
-static void widen_from(int x, const linear *l, const uint8_t *src, int16_t *restrict dst) {
-	for (dst += 3 * x; x < l->job.vw; x++, dst += 3) {
-		const uint8_t *s = src + l->column[x];
-		const int16_t *w = l->weight + 2 * x;
-#ifdef __SSE2__
-		int32_t both;
-		memcpy(&both, w, sizeof both);
-		__m128i two = _mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)s), _mm_setzero_si128());
-		__m128i pairs = _mm_unpacklo_epi16(two, _mm_srli_si128(two, 8));
-		__m128i sums = _mm_srai_epi32(_mm_madd_epi16(pairs, _mm_set1_epi32(both)), 4);
-		_mm_storel_epi64((__m128i *)dst, _mm_packs_epi32(sums, sums));
-#else
-		for (int c = 0; c < 3; c++) dst[c] = (int16_t)((s[c] * w[0] + s[4 + c] * w[1]) >> 4);
-#endif
-	}
-}
-
-#ifdef __SSE2__
-// Does the same for two pixels at a time, one in each half of a vector.
-__attribute__((target("avx2"))) static void widen_twice(const linear *l, const uint8_t *src, int16_t *restrict dst) {
-	const __m256i halves = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
-	const __m256i pairs = _mm256_broadcastsi128_si256(
-	    _mm_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, -1, -1, -1, -1));
-	int x = 0;
-	for (int16_t *d = dst; x + 1 < l->job.vw; x += 2, d += 6) {
-		__m128i a = _mm_loadl_epi64((const __m128i *)(src + l->column[x]));
-		__m128i b = _mm_loadl_epi64((const __m128i *)(src + l->column[x + 1]));
-		__m128i both = _mm_loadl_epi64((const __m128i *)(l->weight + 2 * x));
-		__m256i pixels = _mm256_shuffle_epi8(_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1), pairs);
-		__m256i weights = _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(both), halves);
-		__m256i sums = _mm256_srai_epi32(_mm256_madd_epi16(pixels, weights), 4);
-		sums = _mm256_packs_epi32(sums, sums);
-		_mm_storel_epi64((__m128i *)d, _mm256_castsi256_si128(sums));
-		_mm_storel_epi64((__m128i *)(d + 3), _mm256_extracti128_si256(sums, 1));
-	}
-	widen_from(x, l, src, dst);
-}
-#endif
-
-static void widen(const linear *l, const uint8_t *src, int16_t *dst) {
-#ifdef __SSE2__
-	if (__builtin_cpu_supports("avx2")) {
-		widen_twice(l, src, dst);
+static void pick(linear *l, const uint8_t *row, uint8_t *dst) {
+	const cvf_resize *r = &l->job;
+	if (r->kind == CVF_COPY && !r->gray) {
+		l->kernels->to_three(row, r->vw, dst);
 		return;
 	}
-#endif
-	widen_from(0, l, src, dst);
-}
-
-CVF_CLONES static void blend(const int16_t *restrict a, const int16_t *restrict b, int16_t wa,
-                             int16_t wb, int n, uint8_t *restrict dst) {
-	for (int i = 0; i < n; i++) {
-		int16_t v = (int16_t)((a[i] * wa) >> 16) + (int16_t)((b[i] * wb) >> 16);
-		dst[i] = (uint8_t)((v + 2) >> 2);
+	if (!r->gray) {
+		l->kernels->pick(row, l->offsets, r->vw, 3, dst);
+		return;
 	}
-}
-
-// Copying four bytes is faster than copying three.
-static void pick(const uint8_t *src, int factor, int w, uint8_t *dst) {
-	for (int x = 0; x < w; x++, src += 4 * factor, dst += 3) memcpy(dst, src, 4);
-}
-
-CVF_CLONES static void halve(const uint8_t *a, const uint8_t *b, int w, uint8_t *dst) {
-	int x = 0;
-#if defined(__GNUC__) && !defined(__clang__)
-	// Two pixels of the result at a time, of four pixels in each row.
-	typedef uint8_t bytes __attribute__((vector_size(16)));
-	typedef uint16_t words __attribute__((vector_size(16)));
-	const bytes pairs = {0, 4, 1, 5, 2, 6, 8, 12, 9, 13, 10, 14, 15, 15, 15, 15};
-	const bytes low = {0, 2, 4, 6, 8, 10, 12, 14, 0, 0, 0, 0, 0, 0, 0, 0};
-	for (; x + 1 < w; x += 2) {
-		bytes va, vb;
-		memcpy(&va, a + 8 * x, sizeof va);
-		memcpy(&vb, b + 8 * x, sizeof vb);
-		words wa = (words)__builtin_shuffle(va, pairs), wb = (words)__builtin_shuffle(vb, pairs);
-		words sum = (wa & 255) + (wa >> 8) + (wb & 255) + (wb >> 8);
-		bytes mean = __builtin_shuffle((bytes)((sum + 2) >> 2), low);
-		memcpy(dst + 3 * x, &mean, 8);
+	if (r->kind != CVF_COPY) {
+		l->kernels->pick(row, l->offsets, r->vw, 4, l->row[0]);
+		row = l->row[0];
 	}
-#endif
-	for (; x < w; x++)
-		for (int c = 0; c < 3; c++) {
-			int i = 8 * x + c;
-			dst[3 * x + c] = (uint8_t)((a[i] + a[i + 4] + b[i] + b[i + 4] + 2) >> 2);
-		}
+	l->kernels->gray(row, r->vw, dst);
 }
 
+// Makes the next row of the result, whose last row of the source is y.
 static void make_row(linear *l, const uint8_t *row, int y) {
 	const cvf_resize *r = &l->job;
-	uint8_t *dst = r->dst + 3 * (size_t)(l->y++ - r->vy) * r->vw;
-	switch (l->kind) {
+	uint8_t *dst = r->dst + (size_t)l->channels * (l->y++ - r->vy) * r->vw;
+	switch (l->how) {
 	case PICK:
-		pick(row, l->factor, r->vw, dst);
+		pick(l, row, dst);
 		break;
 	case HALVE:
-		halve(l->row, row, r->vw, dst);
+		(r->gray ? l->kernels->halve1 : l->kernels->halve3)(l->row[0], row, r->vw, dst);
 		break;
 	default:
-		blend(l->wide[l->first & 1], l->wide[y & 1], l->weights[0], l->weights[1], 3 * r->vw, dst);
+		l->kernels->blend(l->wide[l->first & 1], l->wide[y & 1], l->weights[0], l->weights[1], l->channels * r->vw, dst);
 	}
 	next_row(l);
 }
 
 static void take(cvf_sink *sink, const uint8_t *row) {
 	linear *l = (linear *)sink;
-	int y = sink->next - l->job.y;
-	if (l->kind == WEIGH) widen(l, row, l->wide[y & 1]);
-	if (l->kind == HALVE && y == l->first) memcpy(l->row, row, 8 * (size_t)l->job.vw);
+	const cvf_resize *r = &l->job;
+	int y = sink->next - r->y, columns = sink->right - sink->left;
+	if (r->gray && l->how != PICK) {
+		uint8_t *gray = l->row[l->how == HALVE && y == l->last];
+		l->kernels->gray(row, columns, gray);
+		row = gray;
+	} else if (l->how == HALVE && y == l->first) {
+		memcpy(l->row[0], row, 4 * (size_t)columns);
+	}
+	if (l->how == WEIGH)
+		(r->gray ? l->kernels->widen1 : l->kernels->widen3)(row, l->offsets, l->weight, r->vw, l->wide[y & 1]);
 	while (l->last == y) make_row(l, row, y);
 	int next = l->first > y ? l->first : l->last;
-	sink->next = next == INT_MAX ? next : l->job.y + next;
+	sink->next = next == INT_MAX ? next : r->y + next;
+}
+
+static int how(const cvf_resize *r) {
+	if (r->kind == CVF_COPY || r->kind == CVF_NEAREST) return PICK;
+	int n = r->w / r->full_w;
+	if (r->w != n * r->full_w || r->h != n * r->full_h) return WEIGH;
+	if (n == 2) return HALVE;
+	return r->kind == CVF_LINEAR && n % 2 == 1 ? PICK : WEIGH;
 }
 
 cvf_sink *cvf_linear_start(const cvf_resize *r, void *scratch) {
-	size_t w = r->vw;
-	char *p = scratch;
-	linear *l = (linear *)p;
-	p += align(sizeof *l);
-	*l = (linear){.job = *r, .y = r->vy};
-	l->column = (int32_t *)p;
-	p += align(w * sizeof *l->column);
-	l->weight = (int16_t *)p;
-	p += align(2 * w * sizeof *l->weight);
-	for (int i = 0; i < 2; i++, p += align((3 * w + PAD) * sizeof **l->wide)) l->wide[i] = (int16_t *)p;
-	l->row = (uint8_t *)p;
-
-	int n = r->w / r->full_w;
-	int multiple = r->w == n * r->full_w && r->h == n * r->full_h;
-	l->factor = n;
-	l->kind = multiple && n % 2 == 1 ? PICK : multiple && n == 2 ? HALVE : WEIGH;
-	if (l->kind == WEIGH) {
-		start_columns(l);
-	} else {
-		int middle = l->kind == PICK ? n / 2 : 0;
-		l->sink.left = r->vx * n + middle;
-		l->sink.right = (r->vx + r->vw - 1) * n + (l->kind == PICK ? middle + 1 : 2);
-	}
-	l->sink.left += r->x;
-	l->sink.right += r->x;
-	l->sink.take = take;
+	linear *l = scratch;
+	*l = lay_out(r, scratch);
+	l->kernels = cvf_kernels_best()->resize;
+	l->y = r->vy;
+	l->how = how(r);
+	start_columns(l);
 	next_row(l);
+	l->sink.take = take;
 	l->sink.next = r->y + l->first;
 	return &l->sink;
 }

@@ -1,13 +1,14 @@
 package opencv
 
 // #include "jpeg.h"
-// #include "pillow.h"
 import "C"
 
 import (
 	"bytes"
 	"cmp"
 	"image"
+	"slices"
+	"unsafe"
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -22,14 +23,19 @@ const (
 // A Meter tells from a picture's header what a [Worker] with the same options will take to
 // decode it. Many goroutines may use it.
 type Meter struct {
-	limit image.Point
-	rows  bool // JPEGs may be resized row by row
+	limit   image.Point
+	rows    bool         // pictures are resized row by row
+	differs map[way]bool // but not in these ways, of which OpenCV has others here
 }
 
 // NewMeter returns a meter for workers with the options.
 func NewMeter(o Options) *Meter {
 	m := newMeter(o)
-	m.rows = !o.NoRowDecoder && CheckRowDecoder() == nil
+	if !o.NoRowDecoder {
+		w := NewWorker(o)
+		defer w.Close()
+		m = w.meter
+	}
 	return &m
 }
 
@@ -53,91 +59,95 @@ func (m *Meter) Measure(f source.Frame, outs []*transform.Output) (size image.Po
 		if err != nil || m.checkSize(size) != nil {
 			return image.Point{}, 0
 		}
-		return size, pngWork(size, len(data)) + outputsWork(picture{full: size, eighths: 8}, outs)
+		return size, m.pngWork(size, len(data), outs)
 	}
 	return image.Point{}, 0
 }
 
 // jpegWork returns the memory that a JPEG takes.
 func (m *Meter) jpegWork(h jpegHeader, outs []*transform.Output) int64 {
-	if m.resizesRows(h, outs) {
-		job, all := rowsJob(h, outs)
-		jobs := make([]C.cvf_resize, len(all))
-		for i := range all {
-			jobs[i] = all[i].job
-		}
-		return h.library + int64(rowsBytes(all)) + int64(C.cvf_jpeg_scratch(job.w, &jobs[0], job.count))
-	}
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
-	size := scaled(h.size, p.eighths)
-	work := 3*pixels(size) + int64(C.cvf_jpeg_scratch(0, nil, 0))
+	size, all := scaled(h.size, p.eighths), m.resizings(p, outs)
+	later := outputsWork(p, outs, all)
+	if h.channels == 3 && len(all) > 0 {
+		scratch := C.cvf_jpeg_scratch(C.int(size.X), unsafe.SliceData(jobs(all)), C.int(len(all)))
+		return int64(rowsBytes(all)) + later.besides(h.library, int64(scratch))
+	}
+	work := 3 * pixels(size)
+	if h.channels == 4 && len(all) > 0 {
+		later.scratch = max(later.scratch, int64(feedScratch(size.X, all)))
+		work = int64(rowsBytes(all))
+	}
 	if h.channels == 4 {
 		work += 4 * pixels(size)
 	}
-	return work + max(h.library, outputsWork(p, outs)) // libjpeg is done by then
-}
-
-// resizesRows tells whether a JPEG can be resized while its rows are decoded: with linear
-// interpolation of its colors, for each output that it suits. That way the whole picture
-// does not take up the memory's bandwidth.
-func (m *Meter) resizesRows(h jpegHeader, outs []*transform.Output) bool {
-	if !m.rows || h.channels != 3 {
-		return false
-	}
-	suits := false
-	for _, o := range outs {
-		g, err := o.Spec.Geometry(h.size)
-		if err != nil {
-			continue // Tensor will return the error
-		}
-		if o.Spec.Resize != transform.OpenCVLinear || o.Spec.Color == transform.Gray || g.Resized == g.Region.Size() {
-			return false
-		}
-		suits = true
-	}
-	return suits
+	return work + later.besides(h.library, int64(C.cvf_jpeg_scratch(0, nil, 0)))
 }
 
 // pngWork returns the memory that a PNG takes: the pixels, two copies of the compressed
 // data, and what libpng and zlib need, rows of up to 8 bytes a pixel among it.
-func pngWork(size image.Point, data int) int64 {
-	return 3*pixels(size) + 2*int64(data) + 3*8*int64(size.X) + 1<<20
+func (m *Meter) pngWork(size image.Point, data int, outs []*transform.Output) int64 {
+	p := picture{full: size, eighths: 8}
+	all := m.resizings(p, outs)
+	l, scratch := outputsWork(p, outs, all), 0
+	if len(all) > 0 {
+		scratch = feedScratch(size.X, all)
+	}
+	work := 3*pixels(size) + 2*int64(data) + 3*8*int64(size.X) + 1<<20
+	return work + int64(rowsBytes(all)) + l.besides(0, int64(scratch))
 }
 
-// outputsWork returns the memory that the outputs of a decoded picture take. A worker uses
-// the same memory for each of them.
-func outputsWork(p picture, outs []*transform.Output) int64 {
-	var gray, resized, scratch int64
+// A later is the memory that outputs take once a picture is decoded. A worker uses the same
+// memory for each of them.
+type later struct{ gray, resized, scratch int64 }
+
+// besides returns it together with what a library takes, which is done by then, and the
+// scratch memory that was needed before.
+func (l later) besides(library, scratch int64) int64 {
+	return max(library, l.gray+l.resized+max(0, l.scratch-scratch)) + scratch + tableBytes
+}
+
+// outputsWork returns the memory that outputs take of a decoded picture. Nothing more is to be
+// done for what all were made of it before, unless that is only a region.
+func outputsWork(p picture, outs []*transform.Output, all []resizing) (l later) {
 	for _, o := range outs {
 		g, err := p.geometry(&o.Spec)
 		if err != nil {
 			continue // Tensor will return the error
 		}
-		from, channels := g.Region.Size(), o.Spec.Color.Channels()
-		if o.Spec.Color == transform.Gray {
-			gray = max(gray, pixels(from))
+		done := func(r resizing) bool { return *r.spec == o.Spec && !r.apart }
+		if !slices.ContainsFunc(all, done) {
+			l.add(&o.Spec, g)
 		}
-		if from == g.Resized {
-			continue
-		}
-		to := g.Resized
-		switch o.Spec.Resize {
-		case transform.OpenCVLinear:
-			if oddFactor(from, to) > 1 {
-				continue // pixels are only picked
-			}
-		case transform.OpenCVCubic:
-			if min(from.X, from.Y) >= minFloatCubic {
-				scratch = max(scratch, 4*int64(channels)*(pixels(from)+pixels(to)))
-			}
-		case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos:
-			to = g.Visible().Size()
-			job := pillowJob(from, channels, g, pillowFilter(o.Spec.Resize))
-			scratch = max(scratch, int64(C.cvf_pillow_scratch(&job)))
-		}
-		resized = max(resized, int64(channels)*pixels(to))
 	}
-	return gray + resized + scratch + tableBytes
+	return l
+}
+
+// add adds an output.
+func (l *later) add(s *transform.Spec, g transform.Geometry) {
+	from, to, channels := g.Region.Size(), g.Resized, s.Color.Channels()
+	if s.Color == transform.Gray {
+		l.gray = max(l.gray, pixels(from))
+	}
+	if from == to {
+		return
+	}
+	switch s.Resize {
+	case transform.OpenCVLinear:
+		if oddFactor(from, to) > 1 {
+			return // pixels are only picked
+		}
+	case transform.OpenCVCubic:
+		if min(from.X, from.Y) >= minFloatCubic {
+			l.scratch = max(l.scratch, 4*int64(channels)*(pixels(from)+pixels(to)))
+		}
+	case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos:
+		all := []resizing{pillowResizing(s, g)}
+		l.scratch = max(l.scratch, int64(feedScratch(from.X, all)))
+		l.resized = max(l.resized, int64(rowsBytes(all)))
+		return
+	}
+	l.resized = max(l.resized, int64(channels)*pixels(to))
 }
 
 // pixels returns how many pixels a picture has.

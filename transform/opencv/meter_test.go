@@ -33,9 +33,7 @@ func TestMeasuredIsTaken(t *testing.T) {
 		for range 12 {
 			outs := make([]*transform.Output, 1+rng.IntN(3))
 			for i := range outs {
-				outs[i] = linearOutput(rng, 300)
-				outs[i].Spec.Resize = transform.Resizes()[rng.IntN(len(transform.Resizes()))]
-				outs[i].Spec.Color = transform.Colors()[rng.IntN(3)]
+				outs[i] = randomOutput(rng, 300)
 				if rng.IntN(4) == 0 {
 					outs[i].Spec.Width, outs[i].Spec.Height = 0, 0
 				}

@@ -31,10 +31,10 @@
 // # The row decoder
 //
 // The row decoder makes the same tensors in two thirds of the time: see
-// [CheckRowDecoder]. It resizes a JPEG row by row while it is decoded, if all outputs are
-// resized with opencv-linear and are not gray. So the whole picture is never written to
-// memory, whose bandwidth is what many workers run short of first. It also has a Huffman
-// decoder and an inverse DCT of its own. Only through private structs of libjpeg-turbo can it make the
+// [CheckRowDecoder]. It resizes a JPEG row by row while it is decoded, for all outputs. So
+// the whole picture is never written to memory, whose bandwidth is what many workers run
+// short of first. Only opencv-cubic is left to OpenCV. It also has a Huffman decoder and an
+// inverse DCT of its own. Only through private structs of libjpeg-turbo can it make the
 // library call them.
 //
 // # Stability

@@ -3,20 +3,19 @@
 // Coefficients are computed in double precision, normalized to a sum of 1, and
 // rounded to fixed point with 22 bits. Each convolution rounds and clips its result to
 // 8 bits. The sums are of integers, so that their order does not matter.
+//
+// The rows come one at a time. A few wait on a stage until there are enough to be convolved
+// together. As many as a row of the result is made of are kept in a ring.
 
 #include "pillow.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
-#include "pack.h"
+#include "kernels.h"
 
-// 32 bits less 8 for the pixel and 2 for sums above 1.
-#define PRECISION 22
 #define PI 3.14159265358979323846
-
-typedef int32_t v8 __attribute__((vector_size(32)));
-typedef int32_t v8u __attribute__((vector_size(32), aligned(16), may_alias));
 
 static double bilinear(double x) {
 	x = fabs(x);
@@ -49,14 +48,13 @@ static const struct {
 	[CVF_LANCZOS] = {lanczos, 3},
 };
 
-// The convolution in one direction: output i of count is the sum of taps[i] pixels from
-// start[i] on, each times its coefficient. Each output has width coefficients, the last
-// of which are zero.
+// The convolution in one direction. Output i of count is made of the pixels from start[i] on,
+// each times its tap: there are groups[i] groups of four taps, the last of which may be zero.
 typedef struct {
-	int count, width;
-	int *start, *taps;
-	int32_t *coefficients;
-	double *weights; // room for the width weights of one output
+	int count, width; // width: the most taps of an output
+	int32_t *start, *ends, *groups; // ends: behind the last pixel
+	cvf_taps *taps;
+	double *weights; // room for those of one output
 	int first, last; // the input pixels that are used: from first to before last
 } axis;
 
@@ -67,27 +65,35 @@ static int axis_width(int in, int out, int filter) {
 	return (int)ceil(filters[filter].support * widen) * 2 + 1;
 }
 
-// Takes bytes of the scratch memory.
-static void *take(uintptr_t *next, size_t bytes) {
-	void *p = (void *)*next;
-	*next += (bytes + 63) / 64 * 64;
-	return p;
-}
-
 static void axis_place(axis *a, uintptr_t *next, int in, int out, int count, int filter) {
 	a->count = count;
 	a->width = axis_width(in, out, filter);
-	a->start = take(next, sizeof(int) * count);
-	a->taps = take(next, sizeof(int) * count);
-	a->coefficients = take(next, sizeof(int32_t) * count * a->width);
-	a->weights = take(next, sizeof(double) * a->width);
+	a->start = cvf_sink_reserve(next, sizeof(int32_t) * count);
+	a->ends = cvf_sink_reserve(next, sizeof(int32_t) * count);
+	a->groups = cvf_sink_reserve(next, sizeof(int32_t) * count);
+	a->taps = cvf_sink_reserve(next, sizeof(cvf_taps) * count * ((a->width + 3) / 4));
+	a->weights = cvf_sink_reserve(next, sizeof(double) * a->width);
 }
 
-// Computes the coefficients for a->count outputs, beginning with output from of all out.
+// Writes the taps of one output, and returns how many groups they are.
+static int write_taps(const double *weights, double sum, int count, cvf_taps *taps) {
+	int groups = (count + 3) / 4;
+	for (int t = 0; t < 4 * groups; t++) {
+		double w = 0;
+		if (t < count) w = (sum != 0 ? weights[t] / sum : weights[t]) * (1 << CVF_TAP_BITS);
+		int32_t k = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
+		taps[t / 4].low[t % 4] = (int16_t)(k & 32767);
+		taps[t / 4].high[t % 4] = (int16_t)(k >> 15);
+	}
+	return groups;
+}
+
+// Computes the taps for a->count outputs, beginning with output from of all out.
 static void axis_compute(axis *a, int in, int out, int from, int filter) {
 	double scale = axis_scale(in, out), widen = fmax(scale, 1);
 	double support = filters[filter].support * widen;
 	double *weights = a->weights;
+	cvf_taps *taps = a->taps;
 	a->first = in;
 	a->last = 0;
 	for (int i = 0; i < a->count; i++) {
@@ -95,178 +101,196 @@ static void axis_compute(axis *a, int in, int out, int from, int filter) {
 		int start = (int)(centre - support + 0.5), end = (int)(centre + support + 0.5);
 		if (start < 0) start = 0;
 		if (end > in) end = in;
-		int taps = end - start;
-		for (int t = 0; t < taps; t++) {
+		for (int t = 0; t < end - start; t++) {
 			weights[t] = filters[filter].kernel((t + start - centre + 0.5) * (1 / widen));
 			sum += weights[t];
 		}
-		int32_t *k = a->coefficients + (size_t)i * a->width;
-		memset(k, 0, sizeof(int32_t) * a->width);
-		for (int t = 0; t < taps; t++) {
-			double w = (sum != 0 ? weights[t] / sum : weights[t]) * (1 << PRECISION);
-			k[t] = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
-		}
 		a->start[i] = start;
-		a->taps[i] = taps;
+		a->ends[i] = end;
+		a->groups[i] = write_taps(weights, sum, end - start, taps);
+		taps += a->groups[i];
 		if (start < a->first) a->first = start;
 		if (end > a->last) a->last = end;
 	}
 }
 
-static inline uint8_t clip(int32_t sum) {
-	int v = sum >> PRECISION;
-	return v < 0 ? 0 : v > 255 ? 255 : v;
-}
+// A picture of four-byte pixels is convolved four rows at a time; a gray one sixteen, of
+// which each four are woven into one row of such pixels.
+#define TOGETHER 16
 
-// One row of 3-channel pixels. Each pixel is widened to four 32-bit numbers, so that two
-// pixels are multiplied by two coefficients in one vector.
-CVF_CLONES static void row3(const axis *a, const uint8_t *restrict src, int32_t *restrict wide,
-                            const int32_t *restrict pairs, uint8_t *restrict dst) {
-	const uint8_t *s = src + (size_t)a->first * 3;
-	int n = a->last - a->first;
-	for (int x = 0; x < n; x++) {
-		wide[4 * x] = s[3 * x];
-		wide[4 * x + 1] = s[3 * x + 1];
-		wide[4 * x + 2] = s[3 * x + 2];
-		wide[4 * x + 3] = 0;
-	}
-	for (int i = 0; i < a->count; i++) {
-		const v8u *p = (const v8u *)(wide + 4 * (size_t)(a->start[i] - a->first));
-		const v8u *k = (const v8u *)(pairs + 4 * (size_t)i * (a->width + 1));
-		v8 even = {0}, odd = {0};
-		int t = 0, halves = (a->taps[i] + 1) / 2;
-		for (; t + 1 < halves; t += 2) {
-			even += p[t] * k[t];
-			odd += p[t + 1] * k[t + 1];
-		}
-		if (t < halves) even += p[t] * k[t];
-		even += odd;
-		for (int c = 0; c < 3; c++)
-			dst[3 * i + c] = clip(even[c] + even[c + 4] + (1 << (PRECISION - 1)));
-	}
-}
-
-// One row of single-channel pixels.
-CVF_CLONES static void row1(const axis *a, const uint8_t *restrict src, uint8_t *restrict dst) {
-	for (int i = 0; i < a->count; i++) {
-		const uint8_t *p = src + a->start[i];
-		const int32_t *k = a->coefficients + (size_t)i * a->width;
-		int32_t sum = 1 << (PRECISION - 1);
-		for (int t = 0; t < a->taps[i]; t++) sum += p[t] * k[t];
-		dst[i] = clip(sum);
-	}
-}
-
-// All columns of rows that are n bytes wide. src begins with input row a->first.
-CVF_CLONES static void columns(const axis *a, const uint8_t *restrict src, ptrdiff_t stride,
-                               int n, int32_t *restrict sums, uint8_t *restrict dst) {
-	for (int i = 0; i < a->count; i++, dst += n) {
-		const int32_t *k = a->coefficients + (size_t)i * a->width;
-		const uint8_t *restrict p = src + (a->start[i] - a->first) * stride;
-		for (int x = 0; x < n; x++) sums[x] = 1 << (PRECISION - 1);
-		for (int t = 0; t < a->taps[i]; t++, p += stride) {
-			int32_t factor = k[t];
-			for (int x = 0; x < n; x++) sums[x] += p[x] * factor;
-		}
-		for (int x = 0; x < n; x++) dst[x] = clip(sums[x]);
-	}
-}
-
-// The parts of the scratch memory.
 typedef struct {
+	cvf_sink sink;
+	cvf_resize job;
+	const cvf_resize_kernels *kernels;
+	size_t bytes; // of scratch memory
+
 	axis across, down;
-	int32_t *wide, *pairs, *sums;
-	uint8_t *middle;
-	size_t bytes;
-} parts;
+	int narrows, lowers;     // which of the two there are
+	int columns_first;       // and their order
+	int channels, full;      // bytes of a pixel of the result; rows that fill the stage
+	int first, last;         // the rows of the part that are used: from first to before last
+	int columns;             // that are used of each
+	uint8_t *stage, *spare;  // rows that are to be convolved together; one of which nobody reads
+	uint8_t *woven, *narrow; // four rows of four-byte pixels each: gray ones, and what becomes of them
+	size_t line;             // bytes from row to row of these
+	uint8_t *ring;           // rows that are to be convolved along the columns
+	size_t pitch;
+	int slots;
+	const uint8_t **rows; // those of the ring that one row of the result is made of
+
+	int staged;     // rows on the stage
+	int done, made; // rows that have left it, and rows of the result
+	const cvf_taps *taps;
+} pillow;
 
 // Which direction comes first matters, because each rounds. Since version 13, Pillow
 // begins with the columns where the picture loses more than twice as many rows as
 // columns; before, it always began with the rows. The rule is not documented, but found
 // by experiments: see order() in testdata/golden.py.
-static int columns_first(const cvf_pillow_job *job) {
-	return job->full_h < job->src_h && job->full_w != job->src_w &&
-	       job->src_h - job->full_h > 2 * (job->src_w - job->full_w);
+static int columns_first(const cvf_resize *r) {
+	return r->full_h < r->h && r->full_w != r->w && r->h - r->full_h > 2 * (r->w - r->full_w);
 }
 
-static parts lay_out(const cvf_pillow_job *job, void *scratch) {
-	parts p;
+static pillow lay_out(const cvf_resize *r, void *scratch) {
+	pillow p = {.job = *r, .narrows = r->w != r->full_w, .lowers = r->h != r->full_h};
 	uintptr_t next = (uintptr_t)scratch;
-	axis_place(&p.across, &next, job->src_w, job->full_w, job->w, job->filter);
-	axis_place(&p.down, &next, job->src_h, job->full_h, job->h, job->filter);
-	// A pixel behind the last is multiplied by a coefficient of 0.
-	p.wide = take(&next, sizeof(int32_t) * 4 * ((size_t)job->src_w + 1));
-	p.pairs = take(&next, sizeof(int32_t) * 4 * job->w * ((size_t)p.across.width + 1));
-	// The result of the first direction.
-	size_t w = job->w, h = job->src_h;
-	if (columns_first(job)) w = job->src_w, h = job->h;
-	p.sums = take(&next, sizeof(int32_t) * job->channels * w);
-	p.middle = take(&next, job->channels * w * h);
+	int filter = r->kind;
+	cvf_sink_reserve(&next, sizeof p);
+	axis_place(&p.across, &next, r->w, r->full_w, r->vw, filter);
+	axis_place(&p.down, &next, r->h, r->full_h, r->vh, filter);
+	p.columns_first = columns_first(r);
+	p.channels = r->gray ? 1 : 3;
+	p.full = r->gray ? TOGETHER : 4;
+	size_t widest = r->w > r->vw ? r->w : r->vw;
+	p.line = (4 * widest + CVF_SINK_BEHIND + 63) / 64 * 64;
+	p.stage = cvf_sink_reserve(&next, p.line * p.full);
+	p.spare = cvf_sink_reserve(&next, p.line);
+	p.woven = cvf_sink_reserve(&next, r->gray ? 4 * p.line : 0);
+	p.narrow = cvf_sink_reserve(&next, r->gray ? 4 * p.line : 0);
+	p.pitch = p.columns_first ? p.line : ((size_t)r->vw * p.channels + 2 * CVF_SINK_BEHIND) / 64 * 64;
+	p.slots = p.down.width + p.full;
+	if (p.slots > r->h) p.slots = r->h;
+	p.ring = cvf_sink_reserve(&next, p.lowers ? p.pitch * p.slots : 0);
+	p.rows = cvf_sink_reserve(&next, sizeof *p.rows * (p.down.width + 3));
 	p.bytes = next - (uintptr_t)scratch;
 	return p;
 }
 
-size_t cvf_pillow_scratch(const cvf_pillow_job *job) { return lay_out(job, NULL).bytes; }
+size_t cvf_pillow_scratch(const cvf_resize *r) { return lay_out(r, NULL).bytes; }
 
-// Writes each coefficient four times, for the four numbers of a pixel.
-static void spread(const axis *a, int32_t *pairs) {
-	for (int i = 0; i < a->count; i++) {
-		const int32_t *k = a->coefficients + (size_t)i * a->width;
-		for (int t = 0; t <= a->width; t++)
-			for (int c = 0; c < 4; c++) *pairs++ = t < a->width ? k[t] : 0;
-	}
+static uint8_t *result(const pillow *p, int i) { return p->job.dst + (size_t)i * p->job.vw * p->channels; }
+
+static uint8_t *slot(const pillow *p, int row) { return p->ring + row % p->slots * p->pitch; }
+
+// Returns where row i of those that leave the stage goes.
+static uint8_t *target(const pillow *p, int i) {
+	if (p->columns_first || !p->lowers) return result(p, i);
+	return slot(p, p->first + i);
 }
 
-// Convolves count rows of the picture, to rows without gaps.
-static void across(const cvf_pillow_job *job, parts *p, const uint8_t *src, ptrdiff_t stride,
-                   int count, uint8_t *dst) {
-	const axis *a = &p->across;
-	if (job->channels == 3) {
-		spread(a, p->pairs);
-		memset(p->wide + 4 * (a->last - a->first), 0, sizeof(int32_t) * 4);
+// Convolves the staged rows, of pixels of four bytes.
+static void narrow_colors(pillow *p) {
+	const uint8_t *rows[4];
+	uint8_t *to[4];
+	for (int r = 0; r < 4; r++) {
+		int used = r < p->staged;
+		rows[r] = p->stage + (used ? r : 0) * p->line;
+		to[r] = used ? target(p, p->done + r) : p->spare;
 	}
-	for (int y = 0; y < count; y++, src += stride, dst += job->w * job->channels) {
-		if (job->channels == 3)
-			row3(a, src, p->wide, p->pairs, dst);
-		else
-			row1(a, src, dst);
-	}
+	p->kernels->across(&(cvf_across){p->across.count, p->across.start, p->across.groups, p->across.taps}, rows, to, 3);
 }
 
-void cvf_pillow(const cvf_pillow_job *job, void *scratch, uint8_t *dst) {
-	parts p = lay_out(job, scratch);
-	int n = job->w * job->channels, narrow = job->src_w != job->full_w, low = job->src_h != job->full_h;
-	axis *a = &p.across, *d = &p.down;
-	if (narrow) axis_compute(a, job->src_w, job->full_w, job->x, job->filter);
-	// Where the height stays, these are the rows of the part.
-	int first = job->y, last = job->y + job->h;
-	if (low) {
-		axis_compute(d, job->src_h, job->full_h, job->y, job->filter);
-		first = d->first;
-		last = d->last;
+// Convolves the staged rows, of gray pixels.
+static void narrow_grays(pillow *p) {
+	const uint8_t *rows[TOGETHER], *woven[4];
+	uint8_t *to[TOGETHER], *narrow[4];
+	for (int r = 0; r < TOGETHER; r++) {
+		int used = r < p->staged;
+		rows[r] = p->stage + (used ? r : 0) * p->line;
+		to[r] = used ? target(p, p->done + r) : p->spare;
 	}
-	const uint8_t *src = job->src + first * job->stride;
-	if (columns_first(job)) {
-		int used = (a->last - a->first) * job->channels;
-		columns(d, src + (ptrdiff_t)a->first * job->channels, job->stride, used, p.sums, p.middle);
-		for (int i = 0; i < a->count; i++) a->start[i] -= a->first;
-		a->last -= a->first;
-		a->first = 0;
-		across(job, &p, p.middle, used, job->h, dst);
+	for (int i = 0; i < 4; i++) {
+		woven[i] = p->woven + i * p->line;
+		narrow[i] = p->narrow + i * p->line;
+		p->kernels->weave(rows + 4 * i, p->columns, p->woven + i * p->line);
+	}
+	p->kernels->across(&(cvf_across){p->across.count, p->across.start, p->across.groups, p->across.taps}, woven, narrow, 4);
+	for (int i = 0; i < 4; i++) p->kernels->unweave(narrow[i], p->across.count, to + 4 * i);
+}
+
+static void clear_stage(pillow *p) {
+	if (p->job.gray)
+		narrow_grays(p);
+	else
+		narrow_colors(p);
+	p->done += p->staged;
+	p->staged = 0;
+}
+
+// Makes the next row of the result, or one that is yet to be convolved along its columns.
+static void lower(pillow *p) {
+	const axis *d = &p->down;
+	int i = p->made++, n = d->groups[i];
+	for (int t = 0; t < 4 * n; t++) {
+		int row = d->start[i] + t;
+		p->rows[t] = slot(p, row < d->last ? row : d->last - 1);
+	}
+	uint8_t *to = p->columns_first ? p->stage + p->staged * p->line : result(p, i);
+	int bytes = p->columns_first ? p->columns * (p->job.gray ? 1 : 4) : p->job.vw * p->channels;
+	p->kernels->down(p->taps, n, p->rows, bytes, to);
+	p->taps += n;
+	if (p->columns_first && (++p->staged == p->full || p->made == p->job.vh)) clear_stage(p);
+}
+
+// Makes the rows of the result for which the ring has all rows, up to before row end.
+static void lower_all(pillow *p, int end) {
+	while (p->made < p->down.count && p->down.ends[p->made] <= end) lower(p);
+}
+
+static void put(pillow *p, const uint8_t *row, int raw, uint8_t *dst) {
+	if (p->job.gray)
+		p->kernels->gray(row, p->columns, dst);
+	else if (raw)
+		memcpy(dst, row, 4 * (size_t)p->columns);
+	else
+		p->kernels->to_three(row, p->columns, dst);
+}
+
+static void take(cvf_sink *sink, const uint8_t *row) {
+	pillow *p = (pillow *)sink;
+	int y = sink->next - p->job.y;
+	sink->next = y + 1 == p->last ? INT_MAX : sink->next + 1;
+	if (p->columns_first || !p->narrows) {
+		put(p, row, p->columns_first, slot(p, y));
+		lower_all(p, y + 1);
 		return;
 	}
-	ptrdiff_t stride = job->stride;
-	if (narrow) {
-		across(job, &p, src, stride, last - first, low ? p.middle : dst);
-		if (!low) return;
-		src = p.middle;
-		stride = n;
-	} else {
-		src += (ptrdiff_t)job->x * job->channels;
+	put(p, row, 1, p->stage + p->staged * p->line);
+	if (++p->staged < p->full && sink->next != INT_MAX) return;
+	clear_stage(p);
+	if (p->lowers) lower_all(p, y + 1);
+}
+
+cvf_sink *cvf_pillow_start(const cvf_resize *r, void *scratch) {
+	pillow *p = scratch;
+	*p = lay_out(r, scratch);
+	p->kernels = cvf_kernels_best()->resize;
+	p->first = r->vy;
+	p->last = r->vy + r->vh;
+	if (p->lowers) {
+		axis_compute(&p->down, r->h, r->full_h, r->vy, r->kind);
+		p->first = p->down.first;
+		p->last = p->down.last;
 	}
-	if (low) {
-		columns(d, src, stride, n, p.sums, dst);
-		return;
+	int left = r->vx, right = r->vx + r->vw;
+	if (p->narrows) {
+		axis_compute(&p->across, r->w, r->full_w, r->vx, r->kind);
+		left = p->across.first;
+		right = p->across.last;
+		for (int i = 0; i < p->across.count; i++) p->across.start[i] = (p->across.start[i] - left) * 4;
 	}
-	for (int y = 0; y < job->h; y++) memcpy(dst + (size_t)y * n, src + y * stride, n);
+	p->columns = right - left;
+	p->taps = p->down.taps;
+	p->sink = (cvf_sink){.left = r->x + left, .right = r->x + right, .next = r->y + p->first, .take = take};
+	return &p->sink;
 }

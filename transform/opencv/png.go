@@ -18,7 +18,7 @@ import (
 
 // decodePNG decodes a PNG with OpenCV, after all of it has been checked: OpenCV would
 // fill missing pixels with black. It is given only the chunks that make up the pixels.
-func (w *Worker) decodePNG(data []byte) (picture, error) {
+func (w *Worker) decodePNG(data []byte, outs []*transform.Output) (picture, error) {
 	size, err := pngSize(data)
 	if err != nil {
 		return picture{}, err
@@ -38,7 +38,13 @@ func (w *Worker) decodePNG(data []byte) (picture, error) {
 		return picture{}, err
 	}
 	w.png = f.appendCritical(w.png[:0])
-	return p, decodeInto(w.png, p.view)
+	if err := decodeInto(w.png, p.view); err != nil {
+		return picture{}, err
+	}
+	if all := w.meter.resizings(p, outs); len(all) > 0 {
+		return w.feed(&w.rows, p.view, p, all)
+	}
+	return p, nil
 }
 
 // decodeInto has OpenCV decode a picture of dst's size into dst, in BGR.

@@ -1,6 +1,6 @@
 package opencv
 
-// #include "pillow.h"
+// #include "sink.h"
 import "C"
 
 import (
@@ -16,17 +16,26 @@ import (
 
 // resize returns the visible part of the resized picture.
 func (w *Worker) resize(s *transform.Spec, g transform.Geometry) (view, error) {
-	if w.picture.p == nil {
-		for _, r := range w.picture.resized {
-			if *r.spec == *s {
-				return r.view, nil
-			}
-		}
-		return view{}, errors.New("the picture was decoded for other outputs: name all outputs to Decode")
+	if w.picture.p != nil {
+		return w.resizeRegion(w.picture.sub(g.Region), s, g)
 	}
-	src := w.picture.sub(g.Region)
-	var err error
+	for _, r := range w.picture.resized {
+		if *r.spec != *s {
+			continue
+		}
+		if r.apart {
+			return w.resizeRegion(r.view, s, g)
+		}
+		return r.view, nil
+	}
+	return view{}, errors.New("the picture was decoded for other outputs: name all outputs to Decode")
+}
+
+// resizeRegion resizes the region of a picture that the spec wants, with OpenCV where the
+// way to resize is one of its own.
+func (w *Worker) resizeRegion(src view, s *transform.Spec, g transform.Geometry) (view, error) {
 	if s.Color == transform.Gray {
+		var err error
 		if src, err = w.toGray(src); err != nil {
 			return view{}, err
 		}
@@ -50,7 +59,7 @@ func (w *Worker) resize(s *transform.Spec, g transform.Geometry) (view, error) {
 	case transform.OpenCVArea:
 		return w.resizeOpenCV(src, g, gocv.InterpolationArea)
 	case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos:
-		return w.resizePillow(src, g, pillowFilter(s.Resize))
+		return w.resizePillow(src, s, g)
 	}
 	return view{}, fmt.Errorf("unknown resize %q", s.Resize)
 }
@@ -121,42 +130,17 @@ func (w *Worker) resizeFloatCubic(src view, g transform.Geometry) (view, error) 
 	return dst.sub(g.Visible()), err
 }
 
-// pillowFilter returns the filter of one of Pillow's ways to resize.
-func pillowFilter(r transform.Resize) C.int {
-	switch r {
-	case transform.PillowBicubic:
-		return C.CVF_BICUBIC
-	case transform.PillowLanczos:
-		return C.CVF_LANCZOS
-	default:
-		return C.CVF_BILINEAR
-	}
+// pillowResizing returns what Pillow makes of a region that is in memory by itself.
+func pillowResizing(s *transform.Spec, g transform.Geometry) resizing {
+	job := resizeJob(image.Rectangle{Max: g.Region.Size()}, g, kinds[s.Resize])
+	job.gray = flag(s.Color == transform.Gray)
+	return resizing{spec: s, job: job}
 }
 
-// pillowJob returns the job of resizing a picture of a size. It is not told where its pixels
-// are.
-func pillowJob(from image.Point, channels int, g transform.Geometry, filter C.int) C.cvf_pillow_job {
-	part := g.Visible()
-	return C.cvf_pillow_job{
-		channels: C.int(channels),
-		src_w:    C.int(from.X), src_h: C.int(from.Y),
-		full_w: C.int(g.Resized.X), full_h: C.int(g.Resized.Y),
-		x: C.int(part.Min.X), y: C.int(part.Min.Y), w: C.int(part.Dx()), h: C.int(part.Dy()),
-		filter: filter,
-	}
-}
-
-// resizePillow computes only the visible part.
-func (w *Worker) resizePillow(src view, g transform.Geometry, filter C.int) (view, error) {
-	dst, err := w.resized.picture(g.Visible().Size(), src.channels)
+func (w *Worker) resizePillow(src view, s *transform.Spec, g transform.Geometry) (view, error) {
+	p, err := w.feed(&w.resized, src, picture{}, []resizing{pillowResizing(s, g)})
 	if err != nil {
 		return view{}, err
 	}
-	job := pillowJob(src.size, src.channels, g, filter)
-	job.src, job.stride = (*C.uint8_t)(src.p), C.ptrdiff_t(src.stride)
-	if err := w.scratch.reserve(int(C.cvf_pillow_scratch(&job))); err != nil {
-		return view{}, err
-	}
-	C.cvf_pillow(&job, w.scratch.p, (*C.uint8_t)(dst.p))
-	return dst, nil
+	return p.resized[0].view, nil
 }

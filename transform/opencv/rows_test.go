@@ -77,11 +77,12 @@ func (d decoders) compare(t testing.TB, data []byte, o *transform.Output, others
 	return fromRows
 }
 
-// linearOutput returns a random output that can be made from rows.
-func linearOutput(rng *rand.Rand, side int) *transform.Output {
+// randomOutput returns an output of a random way to resize.
+func randomOutput(rng *rand.Rand, side int) *transform.Output {
 	s := transform.Spec{
 		Width: 1 + rng.IntN(side), Height: 1 + rng.IntN(side), Fit: transform.Fits()[rng.IntN(4)],
-		Resize: transform.OpenCVLinear, Color: transform.RGB, Scale: 1, Std: [3]float64{1, 1, 1},
+		Resize: transform.Resizes()[rng.IntN(len(transform.Resizes()))], Color: transform.Colors()[rng.IntN(3)],
+		Scale: 1, Std: [3]float64{1, 1, 1},
 		DType: transform.Uint8, Layout: transform.NHWC, Decode: transform.DecodeModes()[rng.IntN(2)],
 	}
 	if rng.IntN(3) == 0 {
@@ -124,11 +125,11 @@ func TestRowsAreAsOpenCV(t *testing.T) {
 		}
 		data := noise(t, rng, size)
 		for i := range 8 {
-			o := linearOutput(rng, 700>>(i%4))
+			o := randomOutput(rng, 700>>(i%4))
 			if i < 2 {
 				o.Spec.Width, o.Spec.Height, o.Spec.Fit, o.Spec.ROI = to.X, to.Y, transform.Stretch, transform.ROI{}
 			}
-			others := []*transform.Output{linearOutput(rng, 200), linearOutput(rng, 50)}
+			others := []*transform.Output{randomOutput(rng, 200), randomOutput(rng, 50)}
 			for _, other := range others {
 				other.Spec.Decode = o.Spec.Decode
 			}
@@ -142,7 +143,7 @@ func TestRowsAreAsOpenCV(t *testing.T) {
 	}
 }
 
-// TestRowsOfEveryPicture compares the decoders for all kinds of JPEGs.
+// TestRowsOfEveryPicture compares the decoders for all kinds of pictures.
 func TestRowsOfEveryPicture(t *testing.T) {
 	files, err := os.ReadDir("testdata/pictures")
 	if err != nil {
@@ -150,18 +151,15 @@ func TestRowsOfEveryPicture(t *testing.T) {
 	}
 	d := newDecoders(t, Options{})
 	for _, file := range files {
-		if !strings.HasSuffix(file.Name(), ".jpg") {
-			continue
-		}
 		t.Run(file.Name(), func(t *testing.T) {
 			data, rng, made := readPicture(t, file.Name()), rand.New(rand.NewPCG(1, 2)), 0
 			for range 60 {
-				if d.compare(t, data, linearOutput(rng, 300)) {
+				if d.compare(t, data, randomOutput(rng, 300)) {
 					made++
 				}
 			}
-			if cmyk := strings.HasPrefix(file.Name(), "cmyk"); cmyk != (made == 0) {
-				t.Errorf("%d tensors were made from rows", made)
+			if made < 40 {
+				t.Errorf("only %d tensors were made from rows", made)
 			}
 		})
 	}
@@ -174,7 +172,7 @@ func TestRowsOfBrokenPictures(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, name := range []string{"exif-1.jpg", "gray.jpg", "progressive.jpg", "restart.jpg", "422.jpg", "444.jpg"} {
 		data := readPicture(t, name)
-		o := linearOutput(rng, 100)
+		o := randomOutput(rng, 100)
 		for i := 1; i < len(data); i++ {
 			d.compare(t, bytes.Clone(data[:i]), o)
 			flipped := bytes.Clone(data)

@@ -20,25 +20,58 @@ struct cvf_sink {
 
 // The ways to resize.
 enum {
-	CVF_LINEAR, // as cv::resize with INTER_LINEAR
+	CVF_COPY,     // not at all
+	CVF_NEAREST,  // as cv::resize with INTER_NEAREST
+	CVF_LINEAR,   // with INTER_LINEAR
+	CVF_AREA,     // with INTER_AREA
+	CVF_BILINEAR, // as Pillow's Image.resize with BILINEAR
+	CVF_BICUBIC,  // with BICUBIC
+	CVF_LANCZOS,  // with LANCZOS
 };
 
 // What is to be made of a picture.
 typedef struct {
 	int kind;           // one of the above
+	int gray;           // as cv::cvtColor with COLOR_BGR2GRAY, before it is resized
 	int x, y, w, h;     // the part of the picture that is resized
 	int full_w, full_h; // the size that it would be resized to
 	int vx, vy, vw, vh; // the visible part of that, which is all that is made
-	uint8_t *dst;       // for the visible part: pixels of three bytes, without gaps
+	uint8_t *dst;       // for the visible part: pixels of three bytes, or of one, without gaps
 } cvf_resize;
 
 // The bytes that may be written behind dst.
-#define CVF_RESIZE_BEHIND 8
+#define CVF_RESIZE_BEHIND 64
 
 // cvf_sink_scratch returns how many bytes of scratch memory the sink needs.
 size_t cvf_sink_scratch(const cvf_resize *r);
 
 // cvf_sink_start makes the sink in the scratch memory, which is aligned to 64 bytes.
 cvf_sink *cvf_sink_start(const cvf_resize *r, void *scratch);
+
+// A picture in memory whose rows sinks take.
+typedef struct {
+	const uint8_t *pixels;
+	ptrdiff_t stride; // bytes from row to row
+	int w, h;
+	int channels; // 3: blue, green, red; 4: inverted CMYK; 1: gray
+	const cvf_resize *resizes;
+	int count;
+} cvf_feed;
+
+// cvf_feed_scratch returns how many bytes of scratch memory cvf_feed_run needs for a picture
+// that is w pixels wide.
+size_t cvf_feed_scratch(int w, const cvf_resize *resizes, int count);
+
+// cvf_feed_run makes the resized pictures. It may read CVF_SINK_BEHIND bytes behind the
+// pixels.
+void cvf_feed_run(const cvf_feed *f, void *scratch);
+
+// cvf_sink_reserve takes bytes of memory that is aligned to 64 bytes, and moves next behind
+// them.
+static inline void *cvf_sink_reserve(uintptr_t *next, size_t bytes) {
+	void *p = (void *)*next;
+	*next += (bytes + 63) / 64 * 64;
+	return p;
+}
 
 #endif

@@ -40,9 +40,9 @@ type Worker struct {
 	frame   source.Frame // without its data
 	picture picture
 
-	pixels, cmyk, gray, resized, scratch, table, luma memory
-	png                                               []byte
-	lumaOwn                                           bool // the last luma was read without libjpeg
+	pixels, cmyk, gray, rows, resized, scratch, table, luma memory
+	png                                                     []byte
+	lumaOwn                                                 bool // the last luma was read without libjpeg
 }
 
 // A picture is a decoded frame.
@@ -55,7 +55,8 @@ type picture struct {
 
 // A resized is the visible part of what a picture was resized to while it was decoded.
 type resized struct {
-	spec *transform.Spec // for which
+	spec  *transform.Spec // for which
+	apart bool            // it is only the region, which OpenCV is to resize
 	view
 }
 
@@ -149,7 +150,7 @@ func (w *Worker) Rest() {
 }
 
 func (w *Worker) memories() []*memory {
-	return []*memory{&w.table, &w.pixels, &w.resized, &w.scratch, &w.gray, &w.cmyk, &w.luma}
+	return []*memory{&w.table, &w.pixels, &w.rows, &w.resized, &w.scratch, &w.gray, &w.cmyk, &w.luma}
 }
 
 // Close frees the worker's memory. Tensors stay valid. A second call does nothing.

@@ -1,0 +1,284 @@
+#ifdef __x86_64__
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "resize_kernels.h"
+
+#define AVX2 __attribute__((target("avx2")))
+
+AVX2 static inline __m256i load(const void *p) { return _mm256_loadu_si256(p); }
+AVX2 static inline __m256i twice(const void *p) { return _mm256_broadcastsi128_si256(_mm_loadu_si128(p)); }
+
+// Each lane holds two pixels, as pairs of 16 bits for each channel.
+AVX2 static void across(const cvf_across *a, const uint8_t *const rows[4], uint8_t *const dst[4], int step) {
+	const __m256i pairs = _mm256_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1,
+	                                       8, -1, 12, -1, 9, -1, 13, -1, 10, -1, 14, -1, 11, -1, 15, -1);
+	const __m256i lows = _mm256_setr_epi8(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3,
+	                                      4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
+	const __m256i highs = _mm256_add_epi8(lows, _mm256_set1_epi8(8));
+	const __m256i half = _mm256_zextsi128_si256(_mm_set1_epi32(1 << (CVF_TAP_BITS - 1)));
+	const cvf_taps *taps = a->taps;
+	for (int i = 0; i < a->count; i++) {
+		__m256i low[4], high[4];
+		for (int r = 0; r < 4; r++) low[r] = half, high[r] = _mm256_setzero_si256();
+		ptrdiff_t at = a->start[i];
+		for (int g = a->groups[i]; g > 0; g--, at += 16, taps++) {
+			__m256i k = twice(taps), kl = _mm256_shuffle_epi8(k, lows), kh = _mm256_shuffle_epi8(k, highs);
+			for (int r = 0; r < 4; r++) {
+				__m256i v = _mm256_shuffle_epi8(twice(rows[r] + at), pairs);
+				low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(v, kl));
+				high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(v, kh));
+			}
+		}
+		for (int r = 0; r < 4; r++) low[r] = _mm256_add_epi32(low[r], _mm256_slli_epi32(high[r], 15));
+		__m256i a01 = _mm256_add_epi32(_mm256_permute2x128_si256(low[0], low[1], 0x20),
+		                               _mm256_permute2x128_si256(low[0], low[1], 0x31));
+		__m256i a23 = _mm256_add_epi32(_mm256_permute2x128_si256(low[2], low[3], 0x20),
+		                               _mm256_permute2x128_si256(low[2], low[3], 0x31));
+		__m256i words = _mm256_packs_epi32(_mm256_srai_epi32(a01, CVF_TAP_BITS), _mm256_srai_epi32(a23, CVF_TAP_BITS));
+		__m256i bytes = _mm256_packus_epi16(words, words); // rows 0 and 2, then 1 and 3
+		__m128i even = _mm256_castsi256_si128(bytes), odd = _mm256_extracti128_si256(bytes, 1);
+		int32_t pixels[4] = {_mm_cvtsi128_si32(even), _mm_cvtsi128_si32(odd), _mm_extract_epi32(even, 1),
+		                     _mm_extract_epi32(odd, 1)};
+		// Behind the last pixel there may be another row.
+		size_t bytes_each = i < a->count - 1 ? 4 : step;
+		if (bytes_each == 4)
+			for (int r = 0; r < 4; r++) memcpy(dst[r] + step * i, &pixels[r], 4);
+		else
+			for (int r = 0; r < 4; r++) memcpy(dst[r] + step * i, &pixels[r], 3);
+	}
+}
+
+AVX2 static void down(const cvf_taps *taps, int groups, const uint8_t *const *rows, int n, uint8_t *dst) {
+	const __m256i zero = _mm256_setzero_si256();
+	for (int x = 0; x < n; x += 32) {
+		__m256i low[4], high[4];
+		for (int i = 0; i < 4; i++) low[i] = _mm256_set1_epi32(1 << (CVF_TAP_BITS - 1)), high[i] = zero;
+		for (int t = 0; t < 4 * groups; t += 2) {
+			int32_t pair;
+			memcpy(&pair, &taps[t / 4].low[t % 4], sizeof pair);
+			__m256i kl = _mm256_set1_epi32(pair);
+			memcpy(&pair, &taps[t / 4].high[t % 4], sizeof pair);
+			__m256i kh = _mm256_set1_epi32(pair);
+			__m256i a = load(rows[t] + x), b = load(rows[t + 1] + x);
+			__m256i ab[2] = {_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)};
+			for (int i = 0; i < 4; i++) {
+				__m256i v = i % 2 ? _mm256_unpackhi_epi8(ab[i / 2], zero) : _mm256_unpacklo_epi8(ab[i / 2], zero);
+				low[i] = _mm256_add_epi32(low[i], _mm256_madd_epi16(v, kl));
+				high[i] = _mm256_add_epi32(high[i], _mm256_madd_epi16(v, kh));
+			}
+		}
+		for (int i = 0; i < 4; i++)
+			low[i] = _mm256_srai_epi32(_mm256_add_epi32(low[i], _mm256_slli_epi32(high[i], 15)), CVF_TAP_BITS);
+		__m256i words = _mm256_packs_epi32(low[0], low[1]), more = _mm256_packs_epi32(low[2], low[3]);
+		_mm256_storeu_si256((__m256i *)(dst + x), _mm256_packus_epi16(words, more));
+	}
+}
+
+// The rounding is the product of the last weight and a channel of 1.
+AVX2 static void gray(const uint8_t *src, int n, uint8_t *dst) {
+	const __m256i blue_red = _mm256_set1_epi32(9798 << 16 | 3735), green = _mm256_set1_epi32(1 << 14 << 16 | 19235);
+	const __m256i low = _mm256_set1_epi16(255), one = _mm256_set1_epi16(1);
+	for (int x = 0; x < n; x += 16) {
+		__m256i v[2];
+		for (int i = 0; i < 2; i++) {
+			__m256i p = load(src + 4 * (x + 8 * i));
+			__m256i q = _mm256_blend_epi16(_mm256_srli_epi16(p, 8), one, 0xaa);
+			p = _mm256_madd_epi16(_mm256_and_si256(p, low), blue_red);
+			v[i] = _mm256_srli_epi32(_mm256_add_epi32(p, _mm256_madd_epi16(q, green)), 15);
+		}
+		__m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(v[0], v[1]), 0xd8);
+		__m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+		_mm_storeu_si128((__m128i *)(dst + x), bytes);
+	}
+}
+
+AVX2 static void to_three(const uint8_t *src, int n, uint8_t *dst) {
+	const __m256i three = _mm256_broadcastsi128_si256(
+		_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+	const __m256i order = _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7);
+	for (int x = 0; x < n; x += 8) {
+		__m256i v = _mm256_shuffle_epi8(load(src + 4 * x), three);
+		_mm256_storeu_si256((__m256i *)(dst + 3 * x), _mm256_permutevar8x32_epi32(v, order));
+	}
+}
+
+AVX2 static void to_four(const uint8_t *src, int n, uint8_t *dst) {
+	const __m256i four = _mm256_broadcastsi128_si256(
+		_mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1));
+	const __m256i order = _mm256_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5);
+	for (int x = 0; x < n; x += 8) {
+		__m256i v = _mm256_permutevar8x32_epi32(load(src + 3 * x), order);
+		_mm256_storeu_si256((__m256i *)(dst + 4 * x), _mm256_shuffle_epi8(v, four));
+	}
+}
+
+AVX2 static void weave(const uint8_t *const rows[4], int n, uint8_t *dst) {
+	for (int x = 0; x < n; x += 16, dst += 64) {
+		__m128i v[4];
+		for (int r = 0; r < 4; r++) v[r] = _mm_loadu_si128((const __m128i *)(rows[r] + x));
+		for (int i = 0; i < 2; i++) {
+			__m128i ab = i ? _mm_unpackhi_epi8(v[0], v[1]) : _mm_unpacklo_epi8(v[0], v[1]);
+			__m128i cd = i ? _mm_unpackhi_epi8(v[2], v[3]) : _mm_unpacklo_epi8(v[2], v[3]);
+			_mm_storeu_si128((__m128i *)(dst + 32 * i), _mm_unpacklo_epi16(ab, cd));
+			_mm_storeu_si128((__m128i *)(dst + 32 * i + 16), _mm_unpackhi_epi16(ab, cd));
+		}
+	}
+}
+
+AVX2 static void unweave(const uint8_t *src, int n, uint8_t *const rows[4]) {
+	const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+	int x = 0;
+	for (; x + 4 <= n; x += 4) {
+		__m128i v = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(src + 4 * x)), order);
+		int32_t parts[4] = {_mm_cvtsi128_si32(v), _mm_extract_epi32(v, 1), _mm_extract_epi32(v, 2), _mm_extract_epi32(v, 3)};
+		for (int r = 0; r < 4; r++) memcpy(rows[r] + x, &parts[r], 4);
+	}
+	for (; x < n; x++)
+		for (int r = 0; r < 4; r++) rows[r][x] = src[4 * x + r];
+}
+
+static void pick(const uint8_t *src, const int32_t *offsets, int n, int step, uint8_t *dst) {
+	cvf_resize_c.pick(src, offsets, n, step, dst);
+}
+
+// Two pixels at a time, one in each half of a vector.
+AVX2 static void widen3(const uint8_t *src, const int32_t *offsets, const int16_t *weights, int n, int16_t *dst) {
+	const __m256i halves = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
+	const __m256i pairs = _mm256_broadcastsi128_si256(
+		_mm_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, -1, -1, -1, -1));
+	int x = 0;
+	for (; x + 1 < n; x += 2, dst += 6) {
+		__m128i a = _mm_loadl_epi64((const __m128i *)(src + offsets[x]));
+		__m128i b = _mm_loadl_epi64((const __m128i *)(src + offsets[x + 1]));
+		__m128i both = _mm_loadl_epi64((const __m128i *)(weights + 2 * x));
+		__m256i pixels = _mm256_shuffle_epi8(_mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1), pairs);
+		__m256i each = _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(both), halves);
+		__m256i sums = _mm256_srai_epi32(_mm256_madd_epi16(pixels, each), 4);
+		sums = _mm256_packs_epi32(sums, sums);
+		_mm_storel_epi64((__m128i *)dst, _mm256_castsi256_si128(sums));
+		_mm_storel_epi64((__m128i *)(dst + 3), _mm256_extracti128_si256(sums, 1));
+	}
+	if (x < n) cvf_resize_c.widen3(src, offsets + x, weights + 2 * x, 1, dst);
+}
+
+// Four pixels at a time.
+AVX2 static void widen1(const uint8_t *src, const int32_t *offsets, const int16_t *weights, int n, int16_t *dst) {
+	int x = 0;
+	for (; x + 4 <= n; x += 4) {
+		uint16_t two[4];
+		for (int i = 0; i < 4; i++) memcpy(&two[i], src + offsets[x + i], 2);
+		uint64_t eight;
+		memcpy(&eight, two, 8);
+		__m128i pixels = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)eight));
+		__m128i each = _mm_loadu_si128((const __m128i *)(weights + 2 * x));
+		__m128i sums = _mm_srai_epi32(_mm_madd_epi16(pixels, each), 4);
+		_mm_storel_epi64((__m128i *)(dst + x), _mm_packs_epi32(sums, sums));
+	}
+	cvf_resize_c.widen1(src, offsets + x, weights + 2 * x, n - x, dst + x);
+}
+
+AVX2 static void blend(const int16_t *a, const int16_t *b, int16_t wa, int16_t wb, int n, uint8_t *dst) {
+	const __m256i both[2] = {_mm256_set1_epi16(wa), _mm256_set1_epi16(wb)}, two = _mm256_set1_epi16(2);
+	for (int x = 0; x < n; x += 32) {
+		__m256i v[2];
+		for (int i = 0; i < 2; i++) {
+			__m256i va = _mm256_mulhi_epi16(load(a + x + 16 * i), both[0]);
+			__m256i vb = _mm256_mulhi_epi16(load(b + x + 16 * i), both[1]);
+			v[i] = _mm256_srai_epi16(_mm256_add_epi16(_mm256_add_epi16(va, vb), two), 2);
+		}
+		__m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(v[0], v[1]), 0xd8);
+		_mm256_storeu_si256((__m256i *)(dst + x), bytes);
+	}
+}
+
+// Four pixels of the result at a time.
+AVX2 static void halve3(const uint8_t *a, const uint8_t *b, int n, uint8_t *dst) {
+	const __m256i pairs = _mm256_broadcastsi128_si256(
+		_mm_setr_epi8(0, 4, 1, 5, 2, 6, 8, 12, 9, 13, 10, 14, -1, -1, -1, -1));
+	const __m256i ones = _mm256_set1_epi8(1), two = _mm256_set1_epi16(2), zero = _mm256_setzero_si256();
+	for (int x = 0; x < n; x += 4, dst += 12) {
+		__m256i va = _mm256_maddubs_epi16(_mm256_shuffle_epi8(load(a + 8 * x), pairs), ones);
+		__m256i vb = _mm256_maddubs_epi16(_mm256_shuffle_epi8(load(b + 8 * x), pairs), ones);
+		__m256i v = _mm256_srli_epi16(_mm256_add_epi16(_mm256_add_epi16(va, vb), two), 2);
+		v = _mm256_packus_epi16(v, zero);
+		_mm_storel_epi64((__m128i *)dst, _mm256_castsi256_si128(v));
+		_mm_storel_epi64((__m128i *)(dst + 6), _mm256_extracti128_si256(v, 1));
+	}
+}
+
+AVX2 static void halve1(const uint8_t *a, const uint8_t *b, int n, uint8_t *dst) {
+	const __m256i ones = _mm256_set1_epi8(1), two = _mm256_set1_epi16(2);
+	for (int x = 0; x < n; x += 16) {
+		__m256i va = _mm256_maddubs_epi16(load(a + 2 * x), ones), vb = _mm256_maddubs_epi16(load(b + 2 * x), ones);
+		__m256i v = _mm256_srli_epi16(_mm256_add_epi16(_mm256_add_epi16(va, vb), two), 2);
+		__m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+		_mm_storeu_si128((__m128i *)(dst + x), bytes);
+	}
+}
+
+AVX2 static inline __m128i pixel(const uint8_t *src) {
+	int32_t four;
+	memcpy(&four, src, 4);
+	return _mm_cvtepu8_epi32(_mm_cvtsi32_si128(four));
+}
+
+AVX2 static void add(const uint8_t *src, int factor, int n, int32_t *sums) {
+	for (int i = 0; i < n; i++, sums += 4) {
+		__m128i sum = _mm_loadu_si128((const __m128i *)sums);
+		for (int k = 0; k < factor; k++, src += 4) sum = _mm_add_epi32(sum, pixel(src));
+		_mm_storeu_si128((__m128i *)sums, sum);
+	}
+}
+
+AVX2 static void mix(const cvf_mix *m, const uint8_t *src, float *dst) {
+	const float *weight = m->weights;
+	for (int i = 0; i < m->count; i++, dst += 4) {
+		const uint8_t *s = src + m->start[i];
+		__m128 sum = _mm_setzero_ps();
+		for (int k = m->counts[i]; k > 0; k--, s += 4)
+			sum = _mm_add_ps(sum, _mm_mul_ps(_mm_cvtepi32_ps(pixel(s)), _mm_broadcast_ss(weight++)));
+		_mm_storeu_ps(dst, sum);
+	}
+}
+
+// The sums are as long as whole vectors.
+AVX2 static void mix_down(const float *src, float weight, int first, int n, float *sums) {
+	const __m256 w = _mm256_set1_ps(weight);
+	for (int x = 0; x < n; x += 8) {
+		__m256 v = _mm256_mul_ps(_mm256_loadu_ps(src + x), w);
+		if (!first) v = _mm256_add_ps(_mm256_loadu_ps(sums + x), v);
+		_mm256_storeu_ps(sums + x, v);
+	}
+}
+
+AVX2 static void round_floats(const float *src, int n, uint8_t *dst) {
+	for (int x = 0; x < n; x += 8) {
+		__m256i v = _mm256_cvtps_epi32(_mm256_loadu_ps(src + x));
+		__m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+		_mm_storel_epi64((__m128i *)(dst + x), _mm_packus_epi16(words, words));
+	}
+}
+
+const cvf_resize_kernels cvf_resize_avx2 = {
+	.across = across,
+	.down = down,
+	.gray = gray,
+	.to_three = to_three,
+	.to_four = to_four,
+	.weave = weave,
+	.unweave = unweave,
+	.pick = pick,
+	.widen3 = widen3,
+	.widen1 = widen1,
+	.blend = blend,
+	.halve3 = halve3,
+	.halve1 = halve1,
+	.add = add,
+	.mix = mix,
+	.mix_down = mix_down,
+	.round = round_floats,
+};
+
+#endif
