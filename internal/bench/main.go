@@ -5,7 +5,7 @@
 // It runs the Go benchmarks in the table below, shows their output, and ends with one
 // line for each result:
 //
-//	bench: transform-vs-libjpeg 1.15 (budget <= 1.2)
+//	bench: transform-yolo-drawn 0.41 (budget <= 0.45)
 //
 // Most results are a ratio to a floor or a peer that the benchmark measures in the same
 // run, so that they mean the same on any machine. The others are streams-10k (KiB for
@@ -43,7 +43,20 @@ type benchmark struct {
 
 // benchmarks has all budgets.
 var benchmarks = [...]benchmark{
-	{"transform-vs-libjpeg", "transform/opencv", "BenchmarkTransformVsLibjpeg", true, 1.2},
+	{"transform-yolo-drawn", "transform/opencv", "BenchmarkTransform", true, 0.45},
+	{"transform-yolo-footage", "transform/opencv", "BenchmarkTransform", true, 0.45},
+	{"transform-gray-drawn", "transform/opencv", "BenchmarkTransform", true, 0.45},
+	{"transform-gray-footage", "transform/opencv", "BenchmarkTransform", true, 0.45},
+	{"transform-roi4-drawn", "transform/opencv", "BenchmarkTransform", true, 0.35},
+	{"transform-roi4-footage", "transform/opencv", "BenchmarkTransform", true, 0.35},
+	{"transform-two-drawn", "transform/opencv", "BenchmarkTransform", true, 0.65},
+	{"transform-two-footage", "transform/opencv", "BenchmarkTransform", true, 0.65},
+	{"transform-fast-drawn", "transform/opencv", "BenchmarkTransform", true, 0.35},
+	{"transform-fast-footage", "transform/opencv", "BenchmarkTransform", true, 0.35},
+	{"transform-imagenet-drawn", "transform/opencv", "BenchmarkTransform", true, 0.85},
+	{"transform-imagenet-footage", "transform/opencv", "BenchmarkTransform", true, 0.95},
+	{"transform-clip-drawn", "transform/opencv", "BenchmarkTransform", true, 0.95},
+	{"transform-clip-footage", "transform/opencv", "BenchmarkTransform", true, 1.1},
 	{"transform-scaling", "transform/opencv", "BenchmarkTransformScaling", false, 1.9},
 	{"gate-vs-frame", "transform/opencv", "BenchmarkGateVsFrame", true, 0.4},
 	{"images-per-event", "internal/feeder", "BenchmarkImagesPerEvent", true, 0.125},

@@ -81,8 +81,8 @@ type measurement struct {
 
 func measurements() []measurement {
 	return []measurement{
-		{"transform/opencv", "BenchmarkTransformVsLibjpeg", "1s", map[string]func(*figures) *float64{
-			"transform-ms": func(f *figures) *float64 { return &f.TransformMS },
+		{"transform/opencv", "BenchmarkTransform/drawn", "1x", map[string]func(*figures) *float64{
+			"transform-yolo-drawn-ms": func(f *figures) *float64 { return &f.TransformMS },
 		}},
 		{"source/kinesis", "BenchmarkPage", "1s", map[string]func(*figures) *float64{
 			"ms/page": func(f *figures) *float64 { return &f.PageMS },

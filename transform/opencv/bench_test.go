@@ -21,17 +21,28 @@ import (
 )
 
 // benchJPEG returns the picture to measure with: the file that CVFEEDER_BENCH_JPEG
-// names, or a synthetic one of 1920x1080, 4:2:0 and about 320 KB, with smooth shades,
-// edges, and noise as of a sensor.
+// names, or the drawn one.
 func benchJPEG(b *testing.B) []byte {
 	b.Helper()
 	if name := os.Getenv("CVFEEDER_BENCH_JPEG"); name != "" {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return data
+		return readFile(b, name)
 	}
+	return drawnJPEG(b)
+}
+
+func readFile(b *testing.B, name string) []byte {
+	b.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return data
+}
+
+// drawnJPEG returns a drawn picture of 1920x1080, 4:2:0 and about 320 KB, with smooth
+// shades, edges, and noise as of a sensor.
+func drawnJPEG(b *testing.B) []byte {
+	b.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
 	m := image.NewRGBA(image.Rect(0, 0, 1920, 1080))
 	for y := range 1080 {
@@ -52,27 +63,82 @@ func benchJPEG(b *testing.B) []byte {
 	return buf.Bytes()
 }
 
-// BenchmarkTransformVsLibjpeg compares the time from a 1080p JPEG to the yolo preset's
-// tensor with that of libjpeg-turbo's decode of the same file alone. The two take turns,
-// so that the noise of a shared machine hits both, and their medians are compared.
-func BenchmarkTransformVsLibjpeg(b *testing.B) {
-	data, out := benchJPEG(b), newOutput(b, "yolo", nil)
+// transformCases are what is made of one picture, and the results' names without the
+// picture's.
+var transformCases = []struct {
+	name string
+	outs func(testing.TB) []*transform.Output
+}{
+	{"transform-yolo-", presetOutput("yolo", nil)},
+	{"transform-gray-", presetOutput("yolo", func(s *transform.Spec) { s.Color = transform.Gray })},
+	{"transform-roi4-", presetOutput("yolo", func(s *transform.Spec) {
+		s.ROI = transform.ROI{X: 0.4, Y: 0.4, W: 0.2, H: 0.2, Fraction: true} // 4% of the picture
+	})},
+	{"transform-two-", func(t testing.TB) []*transform.Output {
+		return []*transform.Output{
+			newOutput(t, "yolo", nil), newOutput(t, "yolo", func(s *transform.Spec) { s.Width, s.Height = 416, 416 }),
+		}
+	}},
+	{"transform-fast-", presetOutput("yolo", func(s *transform.Spec) { s.Decode = transform.DecodeFast })},
+	{"transform-imagenet-", presetOutput("imagenet", nil)},
+	{"transform-clip-", presetOutput("clip", nil)},
+}
+
+func presetOutput(preset string, change func(*transform.Spec)) func(testing.TB) []*transform.Output {
+	return func(t testing.TB) []*transform.Output {
+		return []*transform.Output{newOutput(t, preset, change)}
+	}
+}
+
+// BenchmarkTransform compares the time from a 1080p JPEG to tensors with that of
+// libjpeg-turbo's whole decode of the same file alone, for each case and two pictures:
+//
+//	drawn    has noise in every block: the entropy of a sensor's picture
+//	footage  is a frame of a video: smooth, in most blocks
+//
+// All take turns, so that the noise of a shared machine hits each, and the least times are
+// compared.
+func BenchmarkTransform(b *testing.B) {
+	b.Run("drawn", func(b *testing.B) { benchmarkTransform(b, "drawn", drawnJPEG(b)) })
+	b.Run("footage", func(b *testing.B) { benchmarkTransform(b, "footage", readFile(b, "testdata/footage.jpg")) })
+}
+
+func benchmarkTransform(b *testing.B, picture string, data []byte) {
+	// Each case has its own worker: what one keeps for the next picture is for the same
+	// outputs.
 	w := NewWorker(Options{})
 	defer w.Close()
 	floor := libjpegAlone(b, w, data)
-	whole := func() { transformOnce(b, w, data, out) }
-	floor()
-	whole()
-	var floors, wholes []time.Duration
-	for b.Loop() {
-		floors = append(floors, timed(floor))
-		wholes = append(wholes, timed(whole))
+	runs := []func(){floor}
+	for _, c := range transformCases {
+		w, outs := NewWorker(Options{}), c.outs(b)
+		defer w.Close()
+		runs = append(runs, func() { transformOnce(b, w, data, outs...) })
 	}
-	f, t := median(floors), median(wholes)
-	b.ReportMetric(float64(f.Microseconds())/1000, "libjpeg-ms")
-	b.ReportMetric(float64(t.Microseconds())/1000, "transform-ms")
-	b.ReportMetric(float64(t)/float64(f), "transform-vs-libjpeg")
+	least := make([]time.Duration, len(runs))
+	for i, run := range runs {
+		run() // once to allocate
+		least[i] = timed(run)
+	}
+	turns := 60
+	if testing.Short() {
+		turns = 2
+	}
+	for b.Loop() {
+		for range turns {
+			for i, run := range runs {
+				least[i] = min(least[i], timed(run))
+			}
+		}
+	}
+	b.ReportMetric(milliseconds(least[0]), "libjpeg-ms")
+	for i, c := range transformCases {
+		b.ReportMetric(milliseconds(least[i+1]), c.name+picture+"-ms")
+		b.ReportMetric(float64(least[i+1])/float64(least[0]), c.name+picture)
+	}
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // libjpegAlone returns a function that decodes the whole picture with libjpeg-turbo's
 // public functions, in the same way as TurboJPEG and OpenCV.
@@ -190,21 +256,6 @@ func BenchmarkPack(b *testing.B) {
 			})
 		}
 	}
-}
-
-// BenchmarkDecodeFast measures the scaled decode against the exact one.
-func BenchmarkDecodeFast(b *testing.B) {
-	data := benchJPEG(b)
-	w, exact, fast := NewWorker(Options{}), newOutput(b, "yolo", nil), newOutput(b, "yolo", nil)
-	defer w.Close()
-	fast.Spec.Decode = transform.DecodeFast
-	var exacts, fasts []time.Duration
-	transformOnce(b, w, data, exact)
-	for b.Loop() {
-		exacts = append(exacts, timed(func() { transformOnce(b, w, data, exact) }))
-		fasts = append(fasts, timed(func() { transformOnce(b, w, data, fast) }))
-	}
-	b.ReportMetric(float64(median(exacts))/float64(median(fasts)), "transform-fast-speedup")
 }
 
 // BenchmarkTransformScaling compares the throughput of two workers with that of one, in
