@@ -62,9 +62,7 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 		Output:  f.text(HeaderOutput),
 		Time:    f.time(HeaderTime),
 		Capture: f.time(HeaderCapture),
-		DType: oneOf(&f, HeaderDType, map[string]transform.DType{
-			"FP32": transform.Float32, "FP16": transform.Float16, "UINT8": transform.Uint8,
-		}),
+		DType:   f.dtype(HeaderDType),
 		Layout: oneOf(&f, HeaderLayout, map[string]transform.Layout{
 			"NCHW": transform.NCHW, "NHWC": transform.NHWC,
 		}),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // fields reads headers. It keeps the first error; from then on, all methods return
@@ -135,6 +136,16 @@ func split[T any](f *fields, name, separator string, n int, parse func(string) (
 		values[i] = v
 	}
 	return values
+}
+
+// dtype returns the element type that a header names as the Open Inference Protocol does.
+func (f *fields) dtype(name string) transform.DType {
+	s := f.text(name)
+	d, known := transform.DTypeOfWire(s)
+	if f.err == nil && !known {
+		f.fail(name, "%.40q is not known", s)
+	}
+	return d
 }
 
 func oneOf[T any](f *fields, name string, values map[string]T) T {

@@ -24,7 +24,7 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 		HeaderOutput:  {headerText(t.Output.Name)},
 		HeaderTime:    {t.Slot.String()},
 		HeaderCapture: {t.Capture.UTC().Format(TimeFormat)},
-		HeaderDType:   {wireDType(spec.DType)},
+		HeaderDType:   {spec.DType.Wire()},
 		HeaderShape:   {joinInts(t.Shape)},
 		HeaderLayout:  {strings.ToUpper(string(spec.Layout))},
 		HeaderColor:   {strings.ToUpper(string(spec.Color))},
@@ -58,18 +58,6 @@ func headerText(s string) string {
 	start := strings.Index(clean, trimmed)
 	end := len(clean) - start - len(trimmed)
 	return strings.Repeat("_", start) + trimmed + strings.Repeat("_", end)
-}
-
-// wireDType returns d's name in KServe's Open Inference Protocol.
-func wireDType(d transform.DType) string {
-	switch d {
-	case transform.Float32:
-		return "FP32"
-	case transform.Float16:
-		return "FP16"
-	default:
-		return "UINT8"
-	}
 }
 
 func joinInts(values []int) string {

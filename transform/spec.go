@@ -53,28 +53,6 @@ func (c Color) Channels() int {
 	return 3
 }
 
-// A DType is the type of the tensor's elements.
-type DType string
-
-// The element types.
-const (
-	Float32 DType = "float32"
-	Float16 DType = "float16"
-	Uint8   DType = "uint8"
-)
-
-// Size returns the bytes of one element.
-func (d DType) Size() int {
-	switch d {
-	case Float32:
-		return 4
-	case Float16:
-		return 2
-	default:
-		return 1
-	}
-}
-
 // A Layout is the order of the tensor's dimensions.
 type Layout string
 

@@ -24,9 +24,6 @@ func Resizes() []Resize {
 // Colors returns the values of [Color].
 func Colors() []Color { return []Color{RGB, BGR, Gray} }
 
-// DTypes returns the values of [DType].
-func DTypes() []DType { return []DType{Float32, Float16, Uint8} }
-
 // Layouts returns the values of [Layout].
 func Layouts() []Layout { return []Layout{NCHW, NHWC} }
 
@@ -99,10 +96,10 @@ func (s *Spec) validateSize() error {
 
 // validateRange checks that the element type can hold every normalized pixel.
 func (s *Spec) validateRange() error {
-	largest := map[DType]float64{Float32: math.MaxFloat32, Float16: 65504}[s.DType]
-	if largest == 0 {
-		return nil
+	if s.DType == Uint8 {
+		return nil // it holds the pixels as they are
 	}
+	largest := s.DType.row().most
 	for c := range s.Color.Channels() {
 		for _, pixel := range []int{0, 255} {
 			if v := s.Value(c, uint8(pixel)); math.Abs(v) > largest || math.IsNaN(v) {

@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // EncodeNPY writes the tensor as a file for numpy.load: format 1.0 of NumPy's
 // lib/format.py, with the elements as they are in the payload.
 func EncodeNPY(w io.Writer, t Tensor) error {
 	dict := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
-		descr(t.envelope.DType), t.dims(", "))
+		t.envelope.DType.NumPy(), t.dims(", "))
 
 	// Magic, version, length and dict together are a multiple of 64 bytes long. Spaces
 	// before the dict's final newline fill them up.
@@ -30,16 +28,4 @@ func EncodeNPY(w io.Writer, t Tensor) error {
 		}
 	}
 	return nil
-}
-
-// descr returns NumPy's name for the type, in little-endian order.
-func descr(d transform.DType) string {
-	switch d {
-	case transform.Float32:
-		return "<f4"
-	case transform.Float16:
-		return "<f2"
-	default:
-		return "|u1"
-	}
 }

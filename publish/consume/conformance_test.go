@@ -159,7 +159,7 @@ func described(t *testing.T, d consume.Delivery, err error) map[string]any {
 		result = map[string]any{
 			"kind": "tensor", "subject": d.Subject, "stream": d.Stream, "output": d.Output,
 			"time": d.Time.UTC().Format(publish.TimeFormat), "capture": d.Capture.UTC().Format(publish.TimeFormat),
-			"datatype": map[transform.DType]string{transform.Float32: "FP32", transform.Float16: "FP16", transform.Uint8: "UINT8"}[d.DType],
+			"datatype": d.DType.Wire(),
 			"shape":    d.Shape, "layout": strings.ToUpper(fmt.Sprint(d.Layout)), "color": strings.ToUpper(fmt.Sprint(d.Color)),
 			"source": []int{d.Source.X, d.Source.Y}, "affine": a[:], "scale": d.Scale, "mean": d.Mean, "std": d.Std,
 			"normalized": d.Normalized, "late": d.Late, "spec": d.Spec, "traceparent": d.Traceparent,

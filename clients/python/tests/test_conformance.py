@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import cvfeeder
+from cvfeeder.tensor import _DTYPES
 from support import HEADERS, NATS, PAYLOAD, needs_server, publish
 
 if TYPE_CHECKING:
@@ -63,6 +64,13 @@ def check(want: dict[str, Any], got: object) -> None:
             np.testing.assert_allclose(got.normalize().ravel(), want["values"], atol=1e-6)
         for box, mapped in want.get("boxes", []):
             np.testing.assert_allclose(got.to_source(box, clip=True), mapped, atol=1e-9)
+
+
+def test_the_types_of_elements_are_those_of_cvfeeder() -> None:
+    rows = json.loads((CONFORMANCE / "dtypes.json").read_text())
+    want = {row["datatype"]: np.dtype(row["numpy"]) for row in rows}
+    assert want == _DTYPES
+    assert all(row["size"] == np.dtype(row["numpy"]).itemsize for row in rows)
 
 
 def test_the_cases_are_those_of_the_generator(tmp_path: Path) -> None:

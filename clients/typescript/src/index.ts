@@ -15,6 +15,7 @@
  */
 export { parse } from "./decoder.js";
 export { Delivered } from "./delivered.js";
+export type { Datatype } from "./datatype.js";
 export * from "./errors.js";
 export { fromHalf, halvesToFloats, type HalfArray } from "./float16.js";
 export { Frames, type FrameRequest } from "./frames.js";
@@ -24,4 +25,4 @@ export type { ConnectOptions, ReadOptions } from "./options.js";
 export { pull, Pull, type PullOptions } from "./pull.js";
 export { Reader, type Wait } from "./reader.js";
 export { latest, subscribe, subscribeGaps, Subscription, type Items, type SubscribeOptions } from "./subscribe.js";
-export { Tensor, type Box, type CanvasLike, type Datatype, type Point, type TensorFields } from "./tensor.js";
+export { Tensor, type Box, type CanvasLike, type Point, type TensorFields } from "./tensor.js";

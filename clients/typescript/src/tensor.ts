@@ -1,12 +1,8 @@
+import { DATATYPES, SIZES, type Datatype } from "./datatype.js";
 import { Delivered } from "./delivered.js";
 import { CvfeederError, InvalidMessageError } from "./errors.js";
 import { halfConstructor, halvesToFloats, type HalfArray } from "./float16.js";
 import { MAX_BYTES, Headers, traceparent, type HeaderRecord } from "./headers.js";
-
-const SIZES = { FP32: 4, FP16: 2, UINT8: 1 } as const; // bytes
-
-/** The type of a tensor's elements, as the Open Inference Protocol names it. */
-export type Datatype = keyof typeof SIZES;
 
 /** A point in pixels: x, y. */
 export type Point = readonly [number, number];
@@ -250,7 +246,7 @@ export function parseTensor(subject: string, headers: HeaderRecord, data: Uint8A
     output: h.text("Cvf-Output"),
     time: h.time("Cvf-Time"),
     capture: h.time("Cvf-Capture"),
-    datatype: h.oneOf("Cvf-Dtype", "FP32", "FP16", "UINT8"),
+    datatype: h.oneOf("Cvf-Dtype", ...DATATYPES),
     shape: shapeOf(h),
     layout: h.oneOf("Cvf-Layout", "NCHW", "NHWC"),
     color,
@@ -274,7 +270,7 @@ export function parseTensor(subject: string, headers: HeaderRecord, data: Uint8A
 /** The size in bytes of the whole tensor, as a message's or a part's headers say. */
 export function announcedSize(headers: HeaderRecord): number {
   const h = new Headers(headers);
-  return sizeOf(shapeOf(h), h.oneOf("Cvf-Dtype", "FP32", "FP16", "UINT8"));
+  return sizeOf(shapeOf(h), h.oneOf("Cvf-Dtype", ...DATATYPES));
 }
 
 function shapeOf(h: Headers): [number, number, number, number] {

@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { test } from "node:test";
 import { connect } from "@nats-io/transport-node";
 import { Gap, InvalidMessageError, subscribe, Tensor, halvesToFloats } from "cvfeeder";
+import { SIZES } from "#internal/datatype";
 import { HEADERS, NATS, PAYLOAD, publish, readMessageFile } from "./support.js";
 
 interface Case {
@@ -48,6 +49,12 @@ function check(want: Record<string, unknown>, got: unknown): void {
     near((got as Tensor).boxToSource(box, { clip: true }), mapped, 1e-9);
   }
 }
+
+test("the types of elements are those of cvfeeder", async () => {
+  const text = await readFile(join(CASES, "../dtypes.json"), "utf8");
+  const rows = JSON.parse(text) as { datatype: string; size: number }[];
+  assert.deepEqual(SIZES, Object.fromEntries(rows.map(({ datatype, size }) => [datatype, size])));
+});
 
 const names = await readdir(CASES);
 assert.ok(names.length >= 30, "there are cases");
