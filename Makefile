@@ -118,7 +118,6 @@ test: deps-test $(VENV)/.done $(FAKE_CLIENTS)/.done $(if $(NODE_MODULES),$(NODE)
 		CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" CVFEEDER_HELM="$(CURDIR)/$(HELM)" CVFEEDER_FAKE_CLIENTS="$(CURDIR)/$(FAKE_CLIENTS)" \
 		go test -race -parallel 4 -timeout 40m -tags $(TAGS) ./...
 	go test -timeout 20m -tags $(TAGS) ./source/kinesis ./transform/gate # all simulations and scenes, which take too long with -race
-	go test -race -tags "$(TAGS) matprofile" ./transform/opencv/...
 
 pythons: $(VENV)/.done ## run the Python client's tests with each other supported Python that is installed
 	@for v in $(PYTHONS); do \

@@ -37,7 +37,7 @@ inside() {
 build='make build
 go mod download
 GOPROXY=file:///proxy GOSUMDB=off GOBIN=/usr/local/bin \
-	go install -tags gocv_specific_modules github.com/cvfeeder/cvfeeder/cmd/cvfeeder@latest
+	go install github.com/cvfeeder/cvfeeder/cmd/cvfeeder@latest
 /usr/local/bin/cvfeeder version'
 tests='. /etc/os-release
 echo "$PRETTY_NAME: OpenCV $(pkg-config --modversion opencv4), $(g++ --version | head -1)"

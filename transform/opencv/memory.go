@@ -1,6 +1,7 @@
 package opencv
 
 /*
+#include "cv.h"
 #include <stdlib.h>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -23,8 +24,6 @@ import (
 	"fmt"
 	"image"
 	"unsafe"
-
-	"gocv.io/x/gocv"
 )
 
 const (
@@ -121,26 +120,16 @@ func (v view) sampled(n int) view {
 	return v
 }
 
-// A matrix is memory that can be wrapped in a Mat.
+// A matrix is memory that OpenCV can work in.
 type matrix interface {
-	mat() (gocv.Mat, error)
+	matrix() C.cvf_matrix
 }
 
-// mat returns a Mat over the view's memory. The view must not be sampled.
-func (v view) mat() (gocv.Mat, error) {
-	kind := gocv.MatTypeCV8UC3
-	if v.channels == 1 {
-		kind = gocv.MatTypeCV8UC1
+// matrix describes the view's memory. The view must not be sampled.
+func (v view) matrix() C.cvf_matrix {
+	return C.cvf_matrix{
+		p: v.p, width: C.int(v.size.X), height: C.int(v.size.Y), channels: C.int(v.channels), stride: C.size_t(v.stride),
 	}
-	// gocv cannot be told a stride. So a Mat of whole rows is made, and narrowed to the
-	// view before anything reads it.
-	used := (v.size.Y-1)*v.stride + v.size.X*v.channels
-	rows, err := gocv.NewMatFromBytes(v.size.Y, v.stride/v.channels, kind, unsafe.Slice((*byte)(v.p), used))
-	if err != nil || rows.Cols() == v.size.X {
-		return rows, err
-	}
-	part := rows.Region(image.Rectangle{Max: v.size})
-	return part, rows.Close()
 }
 
 // floats is a picture of float32 channels, without gaps.
@@ -150,34 +139,21 @@ type floats struct {
 	channels int
 }
 
-// mat returns a Mat over the floats' memory.
-func (f floats) mat() (gocv.Mat, error) {
-	kind := gocv.MatTypeCV32FC3
-	if f.channels == 1 {
-		kind = gocv.MatTypeCV32FC1
+// matrix describes the floats' memory.
+func (f floats) matrix() C.cvf_matrix {
+	return C.cvf_matrix{
+		p: f.p, width: C.int(f.size.X), height: C.int(f.size.Y), channels: C.int(f.channels), floats: 1,
+		stride: C.size_t(4 * f.size.X * f.channels),
 	}
-	used := f.size.X * f.size.Y * f.channels * 4
-	return gocv.NewMatFromBytes(f.size.Y, f.size.X, kind, unsafe.Slice((*byte)(f.p), used))
 }
 
-// withMat calls do with a Mat over the memory, which is not copied. The Mat is closed
-// when do returns: do must not keep it.
-func withMat(m matrix, do func(*gocv.Mat) error) error {
-	mat, err := m.mat()
-	if err != nil {
-		return fmt.Errorf("opencv: %w", err)
+// withOpenCV calls a function of OpenCV, which writes to dst's memory.
+func withOpenCV(src, dst matrix, do func(src, dst *C.cvf_matrix) C.int) error {
+	s, d := src.matrix(), dst.matrix()
+	openMats.Add(2)
+	defer openMats.Add(-2)
+	if code := do(&s, &d); code != 0 {
+		return fmt.Errorf("opencv: error %d", code)
 	}
-	openMats.Add(1)
-	defer func() {
-		_ = mat.Close() // never fails
-		openMats.Add(-1)
-	}()
-	return do(&mat)
-}
-
-// withMats calls do with Mats over the memory of both.
-func withMats(src, dst matrix, do func(src, dst *gocv.Mat) error) error {
-	return withMat(src, func(s *gocv.Mat) error {
-		return withMat(dst, func(d *gocv.Mat) error { return do(s, d) })
-	})
+	return nil
 }

@@ -59,7 +59,7 @@ func (m *Meter) Measure(f source.Frame, outs []*transform.Output) (size image.Po
 		if err != nil || m.checkSize(size) != nil {
 			return image.Point{}, 0
 		}
-		return size, m.pngWork(size, len(data), outs)
+		return size, m.pngWork(size, outs)
 	}
 	return image.Point{}, 0
 }
@@ -84,16 +84,16 @@ func (m *Meter) jpegWork(h jpegHeader, outs []*transform.Output) int64 {
 	return work + later.besides(h.library, int64(C.cvf_jpeg_scratch(0, nil, 0)))
 }
 
-// pngWork returns the memory that a PNG takes: the pixels, two copies of the compressed
-// data, and what libpng and zlib need, rows of up to 8 bytes a pixel among it.
-func (m *Meter) pngWork(size image.Point, data int, outs []*transform.Output) int64 {
+// pngWork returns the memory that a PNG takes: the pixels, two rows of up to 8 bytes a pixel,
+// and what inflating needs.
+func (m *Meter) pngWork(size image.Point, outs []*transform.Output) int64 {
 	p := picture{full: size, eighths: 8}
 	all := m.resizings(p, outs)
 	l, scratch := outputsWork(p, outs, all), 0
 	if len(all) > 0 {
 		scratch = feedScratch(size.X, all)
 	}
-	work := 3*pixels(size) + 2*int64(data) + 3*8*int64(size.X) + 1<<20
+	work := 3*pixels(size) + 2*8*int64(size.X) + 1<<20
 	return work + int64(rowsBytes(all)) + l.besides(0, int64(scratch))
 }
 

@@ -68,7 +68,7 @@ func compareMeasured(t *testing.T, name string, f source.Frame, outs []*transfor
 			t.Errorf("%s: a tensor of %d bytes, and %d: %v", name, n, len(tensor.Data), err)
 		}
 	}
-	taken := cap(w.png)
+	taken := 0
 	for _, m := range w.memories() {
 		taken += m.cap
 	}
@@ -139,8 +139,8 @@ func flatPNG(side, depth, color, interlace, bytesPerPixel int) []byte {
 	var rows bytes.Buffer
 	z, _ := zlib.NewWriterLevel(&rows, zlib.BestSpeed)
 	for _, pass := range f.passes() {
-		row := make([]byte, 1+pass.X*bytesPerPixel)
-		for range pass.Y {
+		row := make([]byte, 1+pass.size.X*bytesPerPixel)
+		for range pass.size.Y {
 			_, _ = z.Write(row) // to memory
 		}
 	}

@@ -1,5 +1,5 @@
 // Package opencv turns encoded pictures into tensors, with libjpeg-turbo for
-// JPEG and OpenCV for PNG and for resampling.
+// JPEG and OpenCV for resampling.
 //
 //	w := opencv.NewWorker(opencv.Options{})
 //	defer w.Close()
@@ -45,8 +45,10 @@
 //
 // # Building
 //
-// Building needs OpenCV 4 and the libjpeg of libjpeg-turbo, with their pkg-config files,
-// and -tags gocv_specific_modules.
+// Building needs OpenCV 4 and the libjpeg of libjpeg-turbo, with their pkg-config files. Of
+// OpenCV it links core and imgproc only: with Debian's imgcodecs come 130 libraries more, and
+// 35 MB of memory. The tests compare with all of OpenCV, and need -tags
+// gocv_specific_modules.
 //
 // The package is larger than most packages of this module because all of its C is here:
 // cgo compiles only the C files beside the Go files that call them, and a kernel is best
@@ -55,8 +57,10 @@ package opencv
 
 /*
 #cgo CFLAGS: -std=c11 -O3 -Wall -Wextra
-#cgo LDFLAGS: -lm
-#cgo pkg-config: libjpeg
+#cgo CXXFLAGS: -std=c++11 -O2 -Wall -Wextra
+#cgo LDFLAGS: -Wl,--as-needed -lm
+#cgo pkg-config: libjpeg opencv4
+#include "cv.h"
 #if __has_include(<jconfig.h>)
 #include <jconfig.h>
 #endif
@@ -77,25 +81,22 @@ import "C"
 import (
 	"fmt"
 	"sync/atomic"
-
-	"gocv.io/x/gocv"
 )
 
 // Engine returns the versions of the libraries that make the pixels, in one line,
-// for [transform.Spec.Fingerprint]: "opencv 4.6.0, libjpeg-turbo 2.1.5, gocv 0.43.0".
+// for [transform.Spec.Fingerprint]: "opencv 4.6.0, libjpeg-turbo 2.1.5".
 // For libjpeg-turbo it is the version of the headers at build time.
 func Engine() string {
-	return fmt.Sprintf("opencv %s, libjpeg-turbo %s, gocv %s",
-		gocv.OpenCVVersion(), jpegVersion(), gocv.Version())
+	return fmt.Sprintf("opencv %s, libjpeg-turbo %s", C.GoString(C.cvf_cv_version()), jpegVersion())
 }
 
 // jpegVersion returns the version of libjpeg-turbo's headers.
 func jpegVersion() string { return C.GoString(C.cvf_jpeg_version()) }
 
-// openMats counts the Mats that this package has open. It is one for the process, as
+// openMats counts the matrices that OpenCV works with. It is one for the process, as
 // OpenCV's heap is.
 var openMats atomic.Int64 //nolint:gochecknoglobals // counts what belongs to the process
 
-// OpenMats returns how many Mats this process has open right now. There are none while
+// OpenMats returns how many matrices OpenCV works with right now. There are none while
 // no [Worker] is at work, so a growing number is a leak.
 func OpenMats() int { return int(openMats.Load()) }

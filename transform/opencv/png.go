@@ -11,13 +11,11 @@ import (
 	"io"
 	"unsafe"
 
-	"gocv.io/x/gocv"
-
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// decodePNG decodes a PNG with OpenCV, after all of it has been checked: OpenCV would
-// fill missing pixels with black. It is given only the chunks that make up the pixels.
+// decodePNG decodes a PNG to the pixels of cv2's IMREAD_COLOR: of 16 bits the upper 8, without
+// alpha.
 func (w *Worker) decodePNG(data []byte, outs []*transform.Output) (picture, error) {
 	size, err := pngSize(data)
 	if err != nil {
@@ -30,15 +28,11 @@ func (w *Worker) decodePNG(data []byte, outs []*transform.Output) (picture, erro
 	if err != nil {
 		return picture{}, err
 	}
-	if err := f.checkPixels(); err != nil {
-		return picture{}, err
-	}
 	p := picture{full: size, eighths: 8}
 	if p.view, err = w.pixels.picture(size, 3); err != nil {
 		return picture{}, err
 	}
-	w.png = f.appendCritical(w.png[:0])
-	if err := decodeInto(w.png, p.view); err != nil {
+	if err := f.decode(p.view); err != nil {
 		return picture{}, err
 	}
 	if all := w.meter.resizings(p, outs); len(all) > 0 {
@@ -47,33 +41,23 @@ func (w *Worker) decodePNG(data []byte, outs []*transform.Output) (picture, erro
 	return p, nil
 }
 
-// decodeInto has OpenCV decode a picture of dst's size into dst, in BGR.
-func decodeInto(data []byte, dst view) error {
-	return withMat(dst, func(m *gocv.Mat) error {
-		// imdecode uses the memory of a Mat that has the right size and type.
-		if err := gocv.IMDecodeIntoMat(data, gocv.IMReadColor, m); err != nil {
-			return &transform.DecodeError{Reason: transform.ReasonCorrupt, Err: err}
-		}
-		if m.Empty() {
-			return undecodable(transform.ReasonCorrupt, "PNG: OpenCV could not decode it")
-		}
-		pixels, err := m.DataPtrUint8()
-		if err != nil || unsafe.Pointer(&pixels[0]) != dst.p {
-			return errors.New("opencv: imdecode did not use the memory it was given")
-		}
-		return nil
-	})
-}
-
 // A pngFile is a PNG whose chunks have been checked.
 type pngFile struct {
 	width, height int
-	bits          int // of a pixel
+	color, depth  byte // color type, and bits of a channel
+	bits          int  // of a pixel
 	interlaced    bool
 
-	header, palette []byte // whole chunks, with length and checksum
-	data            [][]byte
+	palette []byte   // RGB
+	data    [][]byte // what the IDAT chunks hold
 }
+
+// Color types.
+const (
+	pngRGB     = 2
+	pngPalette = 3
+	pngRGBA    = 6
+)
 
 const (
 	// chunkFrame is the length, type and checksum around a chunk's data.
@@ -119,22 +103,22 @@ func parsePNG(data []byte) (*pngFile, error) {
 		}
 		closed = closed || (len(f.data) > 0 && name != "IDAT")
 		switch {
-		case (f.header == nil) != (name == "IHDR"):
+		case (f.bits == 0) != (name == "IHDR"):
 			return nil, undecodable(transform.ReasonCorrupt, "PNG: chunk %q out of place", name)
 		case name == "IHDR":
-			if err := f.parseHeader(chunk, body); err != nil {
+			if err := f.parseHeader(body); err != nil {
 				return nil, err
 			}
 		case name == "PLTE":
 			if f.palette != nil || len(f.data) > 0 || n == 0 || n%3 != 0 || n > 3*256 {
 				return nil, undecodable(transform.ReasonCorrupt, "PNG: bad palette")
 			}
-			f.palette = chunk
+			f.palette = body
 		case name == "IDAT":
 			if closed {
 				return nil, undecodable(transform.ReasonCorrupt, "PNG: pixels in two places")
 			}
-			f.data = append(f.data, chunk)
+			f.data = append(f.data, body)
 		case name == "IEND":
 			return f, nil
 		case name[0]&0x20 == 0: // a capital marks chunks that a decoder has to know
@@ -144,14 +128,13 @@ func parsePNG(data []byte) (*pngFile, error) {
 }
 
 // parseHeader reads the IHDR chunk.
-func (f *pngFile) parseHeader(chunk, body []byte) error {
+func (f *pngFile) parseHeader(body []byte) error {
 	if len(body) != headerLen {
 		return undecodable(transform.ReasonCorrupt, "PNG: bad header")
 	}
-	f.header = chunk
 	f.width = int(binary.BigEndian.Uint32(body))
 	f.height = int(binary.BigEndian.Uint32(body[4:]))
-	depth, color := body[8], body[9]
+	f.depth, f.color = body[8], body[9]
 	allowed := map[byte]struct {
 		depths   string
 		channels int
@@ -161,33 +144,33 @@ func (f *pngFile) parseHeader(chunk, body []byte) error {
 		3: {"\x01\x02\x04\x08", 1},     // palette
 		4: {"\x08\x10", 2},             // gray and alpha
 		6: {"\x08\x10", 4},             // RGB and alpha
-	}[color]
-	if bytes.IndexByte([]byte(allowed.depths), depth) < 0 {
-		return undecodable(transform.ReasonCorrupt, "PNG: color type %d with %d bits", color, depth)
+	}[f.color]
+	if bytes.IndexByte([]byte(allowed.depths), f.depth) < 0 {
+		return undecodable(transform.ReasonCorrupt, "PNG: color type %d with %d bits", f.color, f.depth)
 	}
 	if body[10] != 0 || body[11] != 0 || body[12] > 1 {
 		return undecodable(transform.ReasonCorrupt, "PNG: unknown compression, filter or interlacing")
 	}
-	f.bits = int(depth) * allowed.channels
+	f.bits = int(f.depth) * allowed.channels
 	f.interlaced = body[12] == 1
 	return nil
 }
 
-// checkPixels inflates the pixels, without keeping them, and checks that there are
-// as many as the header says.
-func (f *pngFile) checkPixels() error {
+// decode writes the pixels to dst, in BGR, and checks that there are as many as the header
+// says.
+func (f *pngFile) decode(dst view) error {
 	if len(f.data) == 0 {
 		return undecodable(transform.ReasonTruncated, "PNG has no pixels")
 	}
-	if f.palette == nil && f.header[8+9] == 3 {
+	if f.palette == nil && f.color == pngPalette {
 		return undecodable(transform.ReasonCorrupt, "PNG has no palette")
 	}
 	parts := make([]io.Reader, len(f.data))
 	for i, chunk := range f.data {
-		parts[i] = bytes.NewReader(chunk[8 : len(chunk)-4])
+		parts[i] = bytes.NewReader(chunk)
 	}
 	compressed := bufio.NewReader(io.MultiReader(parts...))
-	err := f.inflate(compressed)
+	err := f.inflate(compressed, dst)
 	if err == nil {
 		if _, err = compressed.ReadByte(); err == nil {
 			return undecodable(transform.ReasonCorrupt, "PNG: bytes behind the last pixel")
@@ -202,25 +185,32 @@ func (f *pngFile) checkPixels() error {
 }
 
 // inflate reads the rows of all passes and the end of the compressed stream.
-func (f *pngFile) inflate(compressed io.Reader) error {
+func (f *pngFile) inflate(compressed io.Reader, dst view) error {
 	z, err := zlib.NewReader(compressed)
 	if err != nil {
 		return err
 	}
 	rows := bufio.NewReader(z)
+	write := f.rowWriter()
+	pixels := unsafe.Slice((*byte)(dst.p), dst.stride*dst.size.Y)
 	for _, pass := range f.passes() {
-		bytesPerRow := (pass.X*f.bits + 7) / 8
-		for range pass.Y {
+		// Of the row above the first one, all bytes are 0.
+		n := (pass.size.X*f.bits + 7) / 8
+		row, above := make([]byte, n), make([]byte, n)
+		for y := range pass.size.Y {
 			filter, err := rows.ReadByte()
 			if err != nil {
 				return err
 			}
-			if filter > 4 {
-				return errors.New("unknown filter of a row")
-			}
-			if _, err := rows.Discard(bytesPerRow); err != nil {
+			if _, err := io.ReadFull(rows, row); err != nil {
 				return err
 			}
+			if err := unfilter(filter, row, above, max(1, f.bits/8)); err != nil {
+				return err
+			}
+			at := (pass.first.Y+y*pass.step.Y)*dst.stride + pass.first.X*dst.step
+			write(pixels[at:], pass.step.X*dst.step, pass.size.X, row)
+			row, above = above, row
 		}
 	}
 	switch _, err := rows.ReadByte(); err {
@@ -233,58 +223,117 @@ func (f *pngFile) inflate(compressed io.Reader) error {
 	}
 }
 
-// passes returns the sizes of the pictures that a PNG consists of: one, or with Adam7
-// interlacing up to seven.
-func (f *pngFile) passes() []image.Point {
-	if !f.interlaced {
-		return []image.Point{{f.width, f.height}}
+// unfilter turns a row's differences into values. They are differences to what is a pixel to
+// the left, and above.
+func unfilter(filter byte, row, above []byte, pixel int) error {
+	above = above[:len(row)]
+	switch filter {
+	case 0:
+	case 1:
+		for i := pixel; i < len(row); i++ {
+			row[i] += row[i-pixel]
+		}
+	case 2:
+		for i, b := range above {
+			row[i] += b
+		}
+	case 3:
+		for i := range min(pixel, len(row)) {
+			row[i] += above[i] / 2
+		}
+		for i := pixel; i < len(row); i++ {
+			row[i] += byte((int(row[i-pixel]) + int(above[i])) / 2)
+		}
+	case 4:
+		for i := range min(pixel, len(row)) {
+			row[i] += above[i]
+		}
+		for i := pixel; i < len(row); i++ {
+			row[i] += paeth(int(row[i-pixel]), int(above[i]), int(above[i-pixel]))
+		}
+	default:
+		return errors.New("unknown filter of a row")
 	}
-	var sizes []image.Point
+	return nil
+}
+
+// paeth returns that of left, up and corner which is nearest to left + up - corner.
+func paeth(left, up, corner int) byte {
+	toLeft, toUp := up-corner, left-corner
+	toCorner := toLeft + toUp
+	toLeft, toUp, toCorner = max(toLeft, -toLeft), max(toUp, -toUp), max(toCorner, -toCorner)
+	switch {
+	case toLeft <= toUp && toLeft <= toCorner:
+		return byte(left)
+	case toUp <= toCorner:
+		return byte(up)
+	}
+	return byte(corner)
+}
+
+// rowWriter returns the function that writes n pixels of a row in BGR, step bytes apart.
+func (f *pngFile) rowWriter() func(dst []byte, step, n int, row []byte) {
+	size, channel := f.bits/8, int(f.depth+7)/8
+	switch {
+	case f.color == pngRGB || f.color == pngRGBA:
+		return func(dst []byte, step, n int, row []byte) {
+			for i := range n {
+				to, from := dst[i*step:i*step+3], row[i*size:]
+				to[0], to[1], to[2] = from[2*channel], from[channel], from[0]
+			}
+		}
+	case f.bits > 8: // gray in 16 bits, or with alpha
+		return func(dst []byte, step, n int, row []byte) {
+			for i := range n {
+				to, gray := dst[i*step:i*step+3], row[i*size]
+				to[0], to[1], to[2] = gray, gray, gray
+			}
+		}
+	}
+	colors, bits := f.colors(), f.bits
+	return func(dst []byte, step, n int, row []byte) {
+		for i := range n {
+			at := i * bits
+			v := row[at/8] >> (8 - bits - at%8) & (1<<bits - 1)
+			*(*[3]byte)(dst[i*step:]) = colors[v]
+		}
+	}
+}
+
+// colors returns the colors of pixels of up to 8 bits, in BGR: grays from black to white, or
+// the palette, and black behind its end.
+func (f *pngFile) colors() (colors [256][3]byte) {
+	if f.color == pngPalette {
+		for i := range len(f.palette) / 3 {
+			colors[i] = [3]byte{f.palette[3*i+2], f.palette[3*i+1], f.palette[3*i]}
+		}
+		return colors
+	}
+	white := 1<<f.bits - 1
+	for i := range colors {
+		gray := byte(min(i, white) * 255 / white)
+		colors[i] = [3]byte{gray, gray, gray}
+	}
+	return colors
+}
+
+// A pngPass is one of the pictures that a PNG consists of: its pixels are those from first on,
+// step apart.
+type pngPass struct{ first, step, size image.Point }
+
+// passes returns the passes: one, or with Adam7 interlacing up to seven.
+func (f *pngFile) passes() []pngPass {
+	if !f.interlaced {
+		return []pngPass{{step: image.Pt(1, 1), size: image.Pt(f.width, f.height)}}
+	}
+	var passes []pngPass
 	for _, p := range [7]struct{ x, y, dx, dy int }{
 		{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2},
 	} {
 		size := image.Pt((f.width-p.x+p.dx-1)/p.dx, (f.height-p.y+p.dy-1)/p.dy)
 		if size.X > 0 && size.Y > 0 {
-			sizes = append(sizes, size)
+			passes = append(passes, pngPass{image.Pt(p.x, p.y), image.Pt(p.dx, p.dy), size})
 		}
 	}
-	return sizes
-}
-
-// appendCritical appends a PNG that has only the chunks which make up the pixels, in a form
-// in which libpng has nothing to remark about them: OpenCV lets it write that to standard
-// error. A palette has as many colors as the pixels can name, black where the PNG has none.
-// The window of the compressed data is the largest, whatever its header says.
-func (f *pngFile) appendCritical(b []byte) []byte {
-	b = append(b, pngMagic...)
-	b = append(b, f.header...)
-	if f.header[8+9] == 3 {
-		colors := make([]byte, 3<<f.bits)
-		copy(colors, f.palette[8:len(f.palette)-4])
-		b = appendChunk(b, "PLTE", colors)
-	}
-	parts := make([][]byte, len(f.data))
-	for i, chunk := range f.data {
-		parts[i] = chunk[8 : len(chunk)-4]
-	}
-	at := len(b) + 8
-	b = appendChunk(b, "IDAT", parts...)
-	b[at], b[at+1] = 0x78, 0x01 // deflate with 32 KiB; a check that makes it a multiple of 31
-	b = binary.BigEndian.AppendUint32(b[:len(b)-4], crc32.ChecksumIEEE(b[at-4:len(b)-4]))
-	return append(b, "\x00\x00\x00\x00IEND\xae\x42\x60\x82"...)
-}
-
-// appendChunk appends a chunk of a PNG, with the data in parts.
-func appendChunk(b []byte, name string, parts ...[]byte) []byte {
-	n := 0
-	for _, part := range parts {
-		n += len(part)
-	}
-	b = binary.BigEndian.AppendUint32(b, uint32(n))
-	at := len(b)
-	b = append(b, name...)
-	for _, part := range parts {
-		b = append(b, part...)
-	}
-	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[at:]))
+	return passes
 }

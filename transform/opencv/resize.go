@@ -1,5 +1,6 @@
 package opencv
 
+// #include "cv.h"
 // #include "sink.h"
 import "C"
 
@@ -8,8 +9,6 @@ import (
 	"fmt"
 	"image"
 	"unsafe"
-
-	"gocv.io/x/gocv"
 
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -45,19 +44,19 @@ func (w *Worker) resizeRegion(src view, s *transform.Spec, g transform.Geometry)
 	}
 	switch s.Resize {
 	case transform.OpenCVNearest:
-		return w.resizeOpenCV(src, g, gocv.InterpolationNearestNeighbor)
+		return w.resizeOpenCV(src, g, C.CVF_CV_NEAREST)
 	case transform.OpenCVLinear:
 		if n := oddFactor(src.size, g.Resized); n > 1 {
 			return src.sampled(n).sub(g.Visible()), nil
 		}
-		return w.resizeOpenCV(src, g, gocv.InterpolationLinear)
+		return w.resizeOpenCV(src, g, C.CVF_CV_LINEAR)
 	case transform.OpenCVCubic:
 		if min(src.size.X, src.size.Y) >= minFloatCubic {
 			return w.resizeFloatCubic(src, g)
 		}
-		return w.resizeOpenCV(src, g, gocv.InterpolationCubic)
+		return w.resizeOpenCV(src, g, C.CVF_CV_CUBIC)
 	case transform.OpenCVArea:
-		return w.resizeOpenCV(src, g, gocv.InterpolationArea)
+		return w.resizeOpenCV(src, g, C.CVF_CV_AREA)
 	case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos:
 		return w.resizePillow(src, s, g)
 	}
@@ -81,20 +80,16 @@ func (w *Worker) toGray(src view) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	return dst, withMats(src, dst, func(s, d *gocv.Mat) error {
-		return gocv.CvtColor(*s, d, gocv.ColorBGRToGray)
-	})
+	return dst, withOpenCV(src, dst, func(s, d *C.cvf_matrix) C.int { return C.cvf_cv_gray(s, d) })
 }
 
 // resizeOpenCV resizes all of src, because a part alone would get other pixels.
-func (w *Worker) resizeOpenCV(src view, g transform.Geometry, how gocv.InterpolationFlags) (view, error) {
+func (w *Worker) resizeOpenCV(src view, g transform.Geometry, how C.int) (view, error) {
 	dst, err := w.resized.picture(g.Resized, src.channels)
 	if err != nil {
 		return view{}, err
 	}
-	err = withMats(src, dst, func(s, d *gocv.Mat) error {
-		return gocv.Resize(*s, d, g.Resized, 0, 0, how)
-	})
+	err = withOpenCV(src, dst, func(s, d *C.cvf_matrix) C.int { return C.cvf_cv_resize(s, d, how) })
 	return dst.sub(g.Visible()), err
 }
 
@@ -116,17 +111,15 @@ func (w *Worker) resizeFloatCubic(src view, g transform.Geometry) (view, error) 
 	}
 	from := floats{p: w.scratch.p, size: src.size, channels: src.channels}
 	to := floats{p: unsafe.Add(w.scratch.p, 4*area(src.size)), size: g.Resized, channels: src.channels}
-	err = withMats(src, from, func(s, f *gocv.Mat) error { return s.ConvertTo(f, f.Type()) })
+	convert := func(s, d *C.cvf_matrix) C.int { return C.cvf_cv_convert(s, d) }
+	if err := withOpenCV(src, from, convert); err != nil {
+		return view{}, err
+	}
+	err = withOpenCV(from, to, func(f, t *C.cvf_matrix) C.int { return C.cvf_cv_resize(f, t, C.CVF_CV_CUBIC) })
 	if err != nil {
 		return view{}, err
 	}
-	err = withMats(from, to, func(f, t *gocv.Mat) error {
-		return gocv.Resize(*f, t, g.Resized, 0, 0, gocv.InterpolationCubic)
-	})
-	if err != nil {
-		return view{}, err
-	}
-	err = withMats(to, dst, func(t, d *gocv.Mat) error { return t.ConvertTo(d, d.Type()) })
+	err = withOpenCV(to, dst, convert)
 	return dst.sub(g.Visible()), err
 }
 

@@ -1,5 +1,6 @@
 package opencv
 
+// #include "cv.h"
 // #include "jpeg.h"
 import "C"
 
@@ -8,8 +9,6 @@ import (
 	"fmt"
 	"image"
 	"time"
-
-	"gocv.io/x/gocv"
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -41,7 +40,6 @@ type Worker struct {
 	picture picture
 
 	pixels, cmyk, gray, rows, resized, scratch, table, luma memory
-	png                                                     []byte
 	lumaOwn                                                 bool // the last luma was read without libjpeg
 }
 
@@ -73,7 +71,7 @@ func (p *picture) geometry(s *transform.Spec) (transform.Geometry, error) {
 // NewWorker returns a worker. Close it when it is no longer needed.
 func NewWorker(o Options) *Worker {
 	// This is for the whole process. Its parallelism comes from having several workers.
-	gocv.SetNumThreads(1)
+	C.cvf_cv_threads(1)
 	giveBack()
 	w := &Worker{meter: newMeter(o), buffers: o.Buffers, patience: decodeTime}
 	if w.buffers == nil {
@@ -144,9 +142,6 @@ func (w *Worker) Rest() {
 		}
 		kept += m.cap
 	}
-	if cap(w.png) > memoryKept {
-		w.png = nil
-	}
 }
 
 func (w *Worker) memories() []*memory {
@@ -158,5 +153,5 @@ func (w *Worker) Close() {
 	for _, m := range w.memories() {
 		m.free()
 	}
-	w.picture, w.png, w.closed = picture{}, nil, true
+	w.picture, w.closed = picture{}, true
 }
