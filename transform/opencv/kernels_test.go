@@ -12,9 +12,9 @@ func TestKernels(t *testing.T) {
 	if names[len(names)-1] != "c" {
 		t.Errorf("kernels %q: the plain C comes last", names)
 	}
-	rounds := uint64(300)
+	rounds := uint64(60)
 	if testing.Short() {
-		rounds = 20
+		rounds = 5
 	}
 	for seed := range rounds {
 		if err := checkKernels(seed); err != nil {
