@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -23,9 +24,8 @@ func FuzzDecodeJPEG(f *testing.F) {
 // FuzzDecodePNG does the same for PNG. It corrects the checksums, because with wrong ones
 // hardly anything would reach the decoder.
 func FuzzDecodePNG(f *testing.F) {
-	w := NewWorker(fuzzLimits)
-	defer w.Close()
-	fuzzDecode(f, ".png", pngChunks, repairPNG, w)
+	d := newDecoders(f, fuzzLimits)
+	fuzzDecode(f, ".png", pngChunks, repairPNG, d.rows, d.plain)
 }
 
 // fuzzLimits keep every input cheap.
@@ -66,22 +66,22 @@ func repairPNG(data []byte) []byte {
 	return data
 }
 
-// FuzzRows compares the ways from a JPEG to a tensor.
+// FuzzRows compares the ways from a picture to tensors, for outputs of all kinds, several at
+// once.
 func FuzzRows(f *testing.F) {
-	addSeeds(f, ".jpg", jpegMarkers)
-	for _, name := range []string{"no-luma.jpg", "worst.jpg", "worst-good.jpg"} {
-		f.Add(readBroken(f, name))
+	seeds := uint64(0)
+	add := func(data []byte) {
+		seeds++
+		f.Add(data, seeds)
 	}
-	rng := rand.New(rand.NewPCG(5, 6))
-	var outputs []*transform.Output
-	for range 4 {
-		outputs = append(outputs, randomOutput(rng, 100))
+	eachSeed(f, ".jpg", jpegMarkers, add)
+	eachSeed(f, ".png", pngChunks, add)
+	for _, name := range []string{"no-luma.jpg", "worst.jpg", "worst-good.jpg"} {
+		add(readBroken(f, name))
 	}
 	d := newDecoders(f, fuzzLimits)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, o := range outputs {
-			d.compare(t, data, o)
-		}
+	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
+		d.compare(t, data, randomOutputs(rand.New(rand.NewPCG(seed, 6)), 100)...)
 	})
 }
 
@@ -89,7 +89,7 @@ func FuzzRows(f *testing.F) {
 // refuse the same inputs for the same reason, and to make the same tensors of the others. The
 // libraries have to keep off standard error.
 func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair func([]byte) []byte, workers ...*Worker) {
-	addSeeds(f, extension, marks)
+	eachSeed(f, extension, marks, func(data []byte) { f.Add(data) })
 	outputs := fuzzOutputs(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		data = repair(data)
@@ -104,6 +104,11 @@ func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair
 		}
 		if want != "" {
 			return
+		}
+		for _, w := range workers {
+			if err := w.Decode(source.Frame{Data: data}, outputs); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for _, o := range outputs {
 			tensor := fuzzTensor(t, workers[0], o)
@@ -139,25 +144,26 @@ func fuzzTensor(t *testing.T, w *Worker, o *transform.Output) *transform.Tensor 
 	return tensor
 }
 
-// addSeeds adds the files with the extension, each also cut off at every mark, and with a
-// flipped bit in each of the first bytes after every mark.
-func addSeeds(f *testing.F, extension string, marks func([]byte) []int) {
+// eachSeed calls add with the files with the extension, each also cut off at every mark, and
+// with a flipped bit in each of the first bytes after every mark.
+func eachSeed(f *testing.F, extension string, marks func([]byte) []int, add func([]byte)) {
 	f.Helper()
 	files, err := os.ReadDir("testdata/pictures")
 	if err != nil {
 		f.Fatal(err)
 	}
 	for _, file := range files {
-		if strings.HasSuffix(file.Name(), extension) {
-			data := readPicture(f, file.Name())
-			f.Add(data)
-			for _, at := range marks(data) {
-				f.Add(slices.Clone(data[:at]))
-				for i := at; i < min(at+8, len(data)); i++ {
-					flipped := slices.Clone(data)
-					flipped[i] ^= 1 << (i % 8)
-					f.Add(flipped)
-				}
+		if !strings.HasSuffix(file.Name(), extension) {
+			continue
+		}
+		data := readPicture(f, file.Name())
+		add(data)
+		for _, at := range marks(data) {
+			add(slices.Clone(data[:at]))
+			for i := at; i < min(at+8, len(data)); i++ {
+				flipped := slices.Clone(data)
+				flipped[i] ^= 1 << (i % 8)
+				add(flipped)
 			}
 		}
 	}

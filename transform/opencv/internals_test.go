@@ -1,11 +1,8 @@
 package opencv
 
 import (
-	"math/rand/v2"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -100,36 +97,5 @@ func TestOtherFunctions(t *testing.T) {
 	}
 	if usesInternals(t, d.rows, readPicture(t, "420.jpg")) {
 		t.Error("used although they are not as expected")
-	}
-}
-
-// TestOtherFilter: where OpenCV resizes with another filter than ours, as some builds do, it
-// resizes the region after the rows came.
-func TestOtherFilter(t *testing.T) {
-	d := newDecoders(t, Options{})
-	if len(d.rows.meter.differs) > 0 {
-		t.Fatalf("OpenCV resizes in other ways: %v", d.rows.meter.differs)
-	}
-	area := func(s *transform.Spec, g transform.Geometry) (view, error) {
-		other := *s
-		if s.Resize == transform.OpenCVLinear {
-			other.Resize = transform.OpenCVArea
-		}
-		if s.Color == transform.Gray && s.Resize == "" { // a gray that is not OpenCV's
-			v, err := d.rows.resize(s, g)
-			v.bytes()[7] ^= 1
-			return v, err
-		}
-		return d.rows.resize(&other, g)
-	}
-	differs, err := d.rows.compareSinks(area)
-	want := map[way]bool{{transform.OpenCVLinear, false}: true, {transform.OpenCVLinear, true}: true, {"", true}: true}
-	if diff := cmp.Diff(want, differs, cmp.AllowUnexported(way{})); diff != "" || err != nil {
-		t.Fatalf("%v, ways (-want +got):\n%s", err, diff)
-	}
-	d.rows.meter.differs = differs
-	rng := rand.New(rand.NewPCG(5, 5))
-	for range 60 {
-		d.compare(t, readPicture(t, "420.jpg"), randomOutput(rng, 200), randomOutput(rng, 200))
 	}
 }

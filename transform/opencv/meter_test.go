@@ -31,13 +31,7 @@ func TestMeasuredIsTaken(t *testing.T) {
 	for _, file := range files {
 		f := source.Frame{Data: readPicture(t, file.Name())}
 		for range 12 {
-			outs := make([]*transform.Output, 1+rng.IntN(3))
-			for i := range outs {
-				outs[i] = randomOutput(rng, 300)
-				if rng.IntN(4) == 0 {
-					outs[i].Spec.Width, outs[i].Spec.Height = 0, 0
-				}
-			}
+			outs := randomOutputs(rng, 300)
 			compareMeasured(t, file.Name(), f, outs)
 		}
 	}

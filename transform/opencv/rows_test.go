@@ -38,58 +38,88 @@ func newDecoders(t testing.TB, o Options) decoders {
 	return d
 }
 
-// compare makes the output's tensor of the data in three ways: row by row, with the others
-// beside it; from the whole picture, but still with our Huffman decoder and inverse DCT; and
-// with nothing but the public functions of libjpeg and OpenCV. It fails the test where
-// tensors or errors differ, and returns whether a tensor was made row by row.
-func (d decoders) compare(t testing.TB, data []byte, o *transform.Output, others ...*transform.Output) bool {
+// compare makes the outputs' tensors of the data in three ways: row by row; from the whole
+// picture, but still with our Huffman decoder and inverse DCT; and with nothing but the
+// public functions of libjpeg and OpenCV. It fails the test where tensors or errors differ,
+// and returns whether they were made row by row.
+func (d decoders) compare(t testing.TB, data []byte, outs ...*transform.Output) bool {
 	t.Helper()
-	type result struct {
-		data []byte
-		err  string
-	}
-	run := func(w *Worker) (r result) {
-		err := w.Decode(source.Frame{Data: data}, append([]*transform.Output{o}, others...))
-		if err == nil {
-			var tensor *transform.Tensor
-			if tensor, err = w.Tensor(o); err == nil {
-				r.data = bytes.Clone(tensor.Data)
-				tensor.Release()
-			}
-		}
-		if err != nil {
-			r.err = err.Error()
-		}
-		return r
-	}
-	rows := run(d.rows)
+	rows := results(d.rows, data, outs)
 	fromRows := len(d.rows.picture.resized) > 0
-	whole, plain := run(d.whole), run(d.plain)
+	whole, plain := results(d.whole, data, outs), results(d.plain, data, outs)
 	if len(d.whole.picture.resized)+len(d.plain.picture.resized) > 0 {
 		t.Fatal("a tensor was made from rows without the row decoder")
 	}
-	if rows.err != plain.err || whole.err != plain.err {
-		t.Fatalf("%+v: from rows: %q, from the whole picture: %q, by libjpeg alone: %q", o.Spec, rows.err, whole.err, plain.err)
-	}
-	if !bytes.Equal(rows.data, plain.data) || !bytes.Equal(whole.data, plain.data) {
-		t.Fatalf("%+v: the tensors differ", o.Spec)
+	for i, want := range plain {
+		if rows[i].err != want.err || whole[i].err != want.err {
+			t.Fatalf("%+v: from rows: %q, from the whole picture: %q, by libjpeg alone: %q", outs[i].Spec, rows[i].err, whole[i].err, want.err)
+		}
+		if !bytes.Equal(rows[i].data, want.data) || !bytes.Equal(whole[i].data, want.data) {
+			t.Fatalf("%+v: the tensors differ", outs[i].Spec)
+		}
 	}
 	return fromRows
 }
 
-// randomOutput returns an output of a random way to resize.
+// A result is what became of an output: the tensor's data, or an error.
+type result struct {
+	data []byte
+	err  string
+}
+
+// results makes the outputs' tensors of the data.
+func results(w *Worker, data []byte, outs []*transform.Output) []result {
+	all := make([]result, len(outs))
+	err := w.Decode(source.Frame{Data: data}, outs)
+	for i, o := range outs {
+		var tensor *transform.Tensor
+		if err == nil {
+			tensor, err = w.Tensor(o)
+		}
+		if err != nil {
+			all[i].err = err.Error()
+			continue
+		}
+		all[i].data = bytes.Clone(tensor.Data)
+		tensor.Release()
+	}
+	return all
+}
+
+// randomOutput returns an output of a random preset, of which anything may be changed: all ways
+// to resize, colors, types, layouts, and parts of the picture.
 func randomOutput(rng *rand.Rand, side int) *transform.Output {
-	s := transform.Spec{
-		Width: 1 + rng.IntN(side), Height: 1 + rng.IntN(side), Fit: transform.Fits()[rng.IntN(4)],
-		Resize: transform.Resizes()[rng.IntN(len(transform.Resizes()))], Color: transform.Colors()[rng.IntN(3)],
-		Scale: 1, Std: [3]float64{1, 1, 1},
-		DType: transform.Uint8, Layout: transform.NHWC, Decode: transform.DecodeModes()[rng.IntN(2)],
+	s, err := transform.Preset(pick(rng, transform.PresetNames()))
+	if err != nil {
+		panic(err)
+	}
+	s.Width, s.Height, s.Pad = 1+rng.IntN(side), 1+rng.IntN(side), uint8(rng.Uint32())
+	s.Decode = pick(rng, transform.DecodeModes())
+	if rng.IntN(4) > 0 {
+		s.Fit, s.Resize, s.Color = pick(rng, transform.Fits()), pick(rng, transform.Resizes()), pick(rng, transform.Colors())
+	}
+	if rng.IntN(2) == 0 {
+		s.DType, s.Layout = pick(rng, transform.DTypes()), pick(rng, transform.Layouts())
+	}
+	if rng.IntN(10) == 0 {
+		s.Width, s.Height = 0, 0
 	}
 	if rng.IntN(3) == 0 {
 		x, y := rng.Float64()*0.9, rng.Float64()*0.9
 		s.ROI = transform.ROI{X: x, Y: y, W: (1 - x) * rng.Float64(), H: (1 - y) * rng.Float64(), Fraction: true}
 	}
 	return &transform.Output{Name: "rows", Spec: s}
+}
+
+// pick returns one of them.
+func pick[T any](rng *rand.Rand, all []T) T { return all[rng.IntN(len(all))] }
+
+// randomOutputs returns up to three.
+func randomOutputs(rng *rand.Rand, side int) (outs []*transform.Output) {
+	for range 1 + rng.IntN(3) {
+		outs = append(outs, randomOutput(rng, side))
+	}
+	return outs
 }
 
 // noise returns a JPEG of random pixels.
@@ -129,11 +159,7 @@ func TestRowsAreAsOpenCV(t *testing.T) {
 			if i < 2 {
 				o.Spec.Width, o.Spec.Height, o.Spec.Fit, o.Spec.ROI = to.X, to.Y, transform.Stretch, transform.ROI{}
 			}
-			others := []*transform.Output{randomOutput(rng, 200), randomOutput(rng, 50)}
-			for _, other := range others {
-				other.Spec.Decode = o.Spec.Decode
-			}
-			if d.compare(t, data, o, others[:rng.IntN(3)]...) {
+			if d.compare(t, data, append(randomOutputs(rng, 100), o)...) {
 				made++
 			}
 		}
@@ -154,7 +180,7 @@ func TestRowsOfEveryPicture(t *testing.T) {
 		t.Run(file.Name(), func(t *testing.T) {
 			data, rng, made := readPicture(t, file.Name()), rand.New(rand.NewPCG(1, 2)), 0
 			for range 60 {
-				if d.compare(t, data, randomOutput(rng, 300)) {
+				if d.compare(t, data, randomOutputs(rng, 300)...) {
 					made++
 				}
 			}
