@@ -138,7 +138,7 @@ func (l *later) add(s *transform.Spec, g transform.Geometry) {
 			return // pixels are only picked
 		}
 	case transform.OpenCVCubic:
-		if min(from.X, from.Y) >= minFloatCubic {
+		if floatCubic(from) {
 			l.scratch = max(l.scratch, 4*int64(channels)*(pixels(from)+pixels(to)))
 		}
 	case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos:

@@ -51,7 +51,7 @@ func (w *Worker) resizeRegion(src view, s *transform.Spec, g transform.Geometry)
 		}
 		return w.resizeOpenCV(src, g, C.CVF_CV_LINEAR)
 	case transform.OpenCVCubic:
-		if min(src.size.X, src.size.Y) >= minFloatCubic {
+		if floatCubic(src.size) {
 			return w.resizeFloatCubic(src, g)
 		}
 		return w.resizeOpenCV(src, g, C.CVF_CV_CUBIC)
@@ -93,8 +93,8 @@ func (w *Worker) resizeOpenCV(src view, g transform.Geometry, how C.int) (view, 
 	return dst.sub(g.Visible()), err
 }
 
-// minFloatCubic is the shortest side of a picture for resizeFloatCubic.
-const minFloatCubic = 4
+// floatCubic tells whether a picture is one for resizeFloatCubic, by its shortest side.
+func floatCubic(size image.Point) bool { return min(size.X, size.Y) >= 4 }
 
 // resizeFloatCubic resizes as the cv2 package does on x86-64. That package is
 // built with Intel's IPP, whose cubic filter computes in floats and rounds once.

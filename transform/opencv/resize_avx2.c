@@ -253,6 +253,16 @@ AVX2 static void mix_down(const float *src, float weight, int first, int n, floa
 	}
 }
 
+AVX2 static void mix_four(const float *const rows[4], const float weights[4], int n, float *dst) {
+	__m256 w[4];
+	for (int r = 0; r < 4; r++) w[r] = _mm256_set1_ps(weights[r]);
+	for (int x = 0; x < n; x += 8) {
+		__m256 sum = _mm256_mul_ps(_mm256_loadu_ps(rows[3] + x), w[3]);
+		for (int r = 2; r >= 0; r--) sum = _mm256_add_ps(_mm256_mul_ps(_mm256_loadu_ps(rows[r] + x), w[r]), sum);
+		_mm256_storeu_ps(dst + x, sum);
+	}
+}
+
 AVX2 static void round_floats(const float *src, int n, uint8_t *dst) {
 	for (int x = 0; x < n; x += 8) {
 		__m256i v = _mm256_cvtps_epi32(_mm256_loadu_ps(src + x));
@@ -278,6 +288,7 @@ const cvf_resize_kernels cvf_resize_avx2 = {
 	.add = add,
 	.mix = mix,
 	.mix_down = mix_down,
+	.mix_four = mix_four,
 	.round = round_floats,
 };
 

@@ -128,6 +128,14 @@ static void mix_down(const float *src, float weight, int first, int n, float *su
 	for (int i = 0; i < n; i++) sums[i] = first ? src[i] * weight : sums[i] + src[i] * weight;
 }
 
+static void mix_four(const float *const rows[4], const float weights[4], int n, float *dst) {
+	for (int i = 0; i < n; i++) {
+		float sum = rows[3][i] * weights[3];
+		for (int r = 2; r >= 0; r--) sum = rows[r][i] * weights[r] + sum;
+		dst[i] = sum;
+	}
+}
+
 static void round_floats(const float *src, int n, uint8_t *dst) {
 	for (int i = 0; i < n; i++) {
 		long v = lrintf(src[i]);
@@ -152,5 +160,6 @@ const cvf_resize_kernels cvf_resize_c = {
 	.add = add,
 	.mix = mix,
 	.mix_down = mix_down,
+	.mix_four = mix_four,
 	.round = round_floats,
 };

@@ -208,6 +208,14 @@ static int mix_down_is(check *c, int first) {
 	return same(c, 1, sizeof(float) * c->n, BEHIND);
 }
 
+static int mix_four_is(check *c) {
+	const float *src = floats(c), *rows[4] = {src, src + 3, src + 7, src + 20};
+	clear(c);
+	cvf_resize_c.mix_four(rows, c->weights, c->n, (float *)c->want[0]);
+	c->k->mix_four(rows, c->weights, c->n, (float *)c->got[0]);
+	return same(c, 1, sizeof(float) * c->n, BEHIND);
+}
+
 static int round_is(check *c) {
 	const float *src = floats(c);
 	clear(c);
@@ -239,6 +247,7 @@ const char *cvf_resize_check(const cvf_resize_kernels *k, uint64_t seed) {
 		if (!add_is(&c)) return "add";
 		if (!mix_is(&c)) return "mix";
 		if (!mix_down_is(&c, 0) || !mix_down_is(&c, 1)) return "mix_down";
+		if (!mix_four_is(&c)) return "mix_four";
 		if (!round_is(&c)) return "round";
 	}
 	return NULL;

@@ -75,6 +75,9 @@ typedef struct {
 	// mix_down adds n floats, times a weight, to sums, or sets these. It reads and writes behind
 	// both.
 	void (*mix_down)(const float *src, float weight, int first, int n, float *sums);
+	// mix_four sums n floats of four rows, times their weights, from the last row to the first.
+	// It reads and writes behind them.
+	void (*mix_four)(const float *const rows[4], const float weights[4], int n, float *dst);
 	// round makes bytes of n floats. It reads behind src, and writes behind dst.
 	void (*round)(const float *src, int n, uint8_t *dst);
 } cvf_resize_kernels;

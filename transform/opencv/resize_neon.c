@@ -196,6 +196,14 @@ static void mix_down(const float *src, float weight, int first, int n, float *su
 	}
 }
 
+static void mix_four(const float *const rows[4], const float weights[4], int n, float *dst) {
+	for (int x = 0; x < n; x += 4) {
+		float32x4_t sum = vmulq_n_f32(vld1q_f32(rows[3] + x), weights[3]);
+		for (int r = 2; r >= 0; r--) sum = vaddq_f32(vmulq_n_f32(vld1q_f32(rows[r] + x), weights[r]), sum);
+		vst1q_f32(dst + x, sum);
+	}
+}
+
 static void round_floats(const float *src, int n, uint8_t *dst) {
 	for (int x = 0; x < n; x += 8) {
 		int32x4_t a = vcvtnq_s32_f32(vld1q_f32(src + x)), b = vcvtnq_s32_f32(vld1q_f32(src + x + 4));
@@ -220,6 +228,7 @@ const cvf_resize_kernels cvf_resize_neon = {
 	.add = add,
 	.mix = mix,
 	.mix_down = mix_down,
+	.mix_four = mix_four,
 	.round = round_floats,
 };
 

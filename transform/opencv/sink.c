@@ -1,6 +1,7 @@
 #include "sink.h"
 
 #include "area.h"
+#include "cubic.h"
 #include "kernels.h"
 #include "linear.h"
 #include "pack.h"
@@ -12,8 +13,10 @@ typedef struct {
 	cvf_sink *(*start)(const cvf_resize *r, void *scratch);
 } maker;
 
-static const maker linear = {cvf_linear_scratch, cvf_linear_start}, area = {cvf_area_scratch, cvf_area_start},
-				   pillow = {cvf_pillow_scratch, cvf_pillow_start};
+static const maker linear = {cvf_linear_scratch, cvf_linear_start};
+static const maker area = {cvf_area_scratch, cvf_area_start};
+static const maker cubic = {cvf_cubic_scratch, cvf_cubic_start};
+static const maker pillow = {cvf_pillow_scratch, cvf_pillow_start};
 
 // Returns the job with what is in effect another way to resize.
 static cvf_resize simplified(const cvf_resize *r) {
@@ -28,6 +31,8 @@ static const maker *maker_of(const cvf_resize *r) {
 	case CVF_BICUBIC:
 	case CVF_LANCZOS:
 		return &pillow;
+	case CVF_CUBIC:
+		return &cubic;
 	case CVF_AREA:
 		// OpenCV enlarges with the weights of two neighbours. The mean of four is rounded up.
 		if (r->full_w > r->w || r->full_h > r->h || (r->w == 2 * r->full_w && r->h == 2 * r->full_h)) return &linear;

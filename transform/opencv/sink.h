@@ -24,6 +24,7 @@ enum {
 	CVF_NEAREST,  // as cv::resize with INTER_NEAREST
 	CVF_LINEAR,   // with INTER_LINEAR
 	CVF_AREA,     // with INTER_AREA
+	CVF_CUBIC,    // with INTER_CUBIC, of floats, rounded
 	CVF_BILINEAR, // as Pillow's Image.resize with BILINEAR
 	CVF_BICUBIC,  // with BICUBIC
 	CVF_LANCZOS,  // with LANCZOS

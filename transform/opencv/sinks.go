@@ -40,12 +40,12 @@ type way struct {
 	gray   bool
 }
 
-// kinds are the ways to resize that need no more than a row, or a few, at a time. OpenCV's
-// cubic filter is used as it is.
+// kinds are the ways to resize as C has them.
 var kinds = map[transform.Resize]C.int{ //nolint:gochecknoglobals // a constant
 	transform.OpenCVNearest:  C.CVF_NEAREST,
 	transform.OpenCVLinear:   C.CVF_LINEAR,
 	transform.OpenCVArea:     C.CVF_AREA,
+	transform.OpenCVCubic:    C.CVF_CUBIC,
 	transform.PillowBilinear: C.CVF_BILINEAR,
 	transform.PillowBicubic:  C.CVF_BICUBIC,
 	transform.PillowLanczos:  C.CVF_LANCZOS,
@@ -70,11 +70,11 @@ func (m *Meter) resizings(p picture, outs []*transform.Output) (all []resizing) 
 
 func (m *Meter) resizing(s *transform.Spec, g transform.Geometry) resizing {
 	gray := s.Color == transform.Gray
-	kind, known := kinds[s.Resize]
-	if (!known || m.differs[way{s.Resize, gray}]) && g.Resized != g.Region.Size() || m.differs[way{"", gray}] {
+	differs := m.differs[way{s.Resize, gray}] || s.Resize == transform.OpenCVCubic && !floatCubic(g.Region.Size())
+	if differs && g.Resized != g.Region.Size() || m.differs[way{"", gray}] {
 		return resizing{spec: s, apart: true, job: regionJob(g)}
 	}
-	job := resizeJob(g.Region, g, kind)
+	job := resizeJob(g.Region, g, kinds[s.Resize])
 	job.gray = flag(gray)
 	return resizing{spec: s, job: job}
 }
@@ -181,7 +181,8 @@ func (w *Worker) compareSinks(resize resizer) (map[way]bool, error) {
 		src.bytes()[i] = uint8(rng.Uint32())
 	}
 	differs := map[way]bool{}
-	for _, how := range []transform.Resize{"", transform.OpenCVNearest, transform.OpenCVLinear, transform.OpenCVArea} {
+	ways := []transform.Resize{"", transform.OpenCVNearest, transform.OpenCVLinear, transform.OpenCVArea, transform.OpenCVCubic}
+	for _, how := range ways {
 		for _, to := range []image.Point{{48, 39}, {192, 79}, {87, 73}, {32, 26}, {41, 30}, {16, 39}, {50, 100}} {
 			for _, color := range []transform.Color{transform.BGR, transform.Gray} {
 				s := &transform.Spec{Width: to.X, Height: to.Y, Fit: transform.Stretch, Resize: how, Color: color}
