@@ -87,9 +87,12 @@ func TestGolden(t *testing.T) {
 				t.Fatalf("shape (-want +got):\n%s", diff)
 			}
 			compare(t, c, want, got)
-			plain := makeTensor(t, d.plain, readPicture(t, c.Picture), c.Output.spec(t))
-			if !bytes.Equal(got.Data, plain.Data) {
-				t.Error("another tensor without the row decoder")
+			for _, fused := range []bool{true, d.rows.meter.fused} {
+				d.plain.meter.fused = fused
+				plain := makeTensor(t, d.plain, readPicture(t, c.Picture), c.Output.spec(t))
+				if !bytes.Equal(got.Data, plain.Data) {
+					t.Errorf("another tensor without the row decoder, with floats of OpenCV that are fused: %v", fused)
+				}
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"image"
+	"runtime"
 	"slices"
 	"unsafe"
 
@@ -26,6 +27,7 @@ type Meter struct {
 	limit   image.Point
 	rows    bool         // pictures are resized row by row
 	differs map[way]bool // but not in these ways, of which OpenCV has others here
+	fused   bool         // OpenCV multiplies and adds floats with a single rounding
 }
 
 // NewMeter returns a meter for workers with the options.
@@ -40,7 +42,10 @@ func NewMeter(o Options) *Meter {
 }
 
 func newMeter(o Options) Meter {
-	return Meter{limit: image.Pt(cmp.Or(o.MaxWidth, defaultMaxWidth), cmp.Or(o.MaxHeight, defaultMaxHeight))}
+	return Meter{
+		limit: image.Pt(cmp.Or(o.MaxWidth, defaultMaxWidth), cmp.Or(o.MaxHeight, defaultMaxHeight)),
+		fused: runtime.GOARCH == "arm64",
+	}
 }
 
 // Measure returns the size of a frame's picture in pixels, and how many bytes of memory a
@@ -68,7 +73,7 @@ func (m *Meter) Measure(f source.Frame, outs []*transform.Output) (size image.Po
 func (m *Meter) jpegWork(h jpegHeader, outs []*transform.Output) int64 {
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
 	size, all := scaled(h.size, p.eighths), m.resizings(p, outs)
-	later := outputsWork(p, outs, all)
+	later := m.outputsWork(p, outs, all)
 	if h.channels == 3 && len(all) > 0 {
 		scratch := C.cvf_jpeg_scratch(C.int(size.X), unsafe.SliceData(jobs(all)), C.int(len(all)))
 		return int64(rowsBytes(all)) + later.besides(h.library, int64(scratch))
@@ -89,7 +94,7 @@ func (m *Meter) jpegWork(h jpegHeader, outs []*transform.Output) int64 {
 func (m *Meter) pngWork(size image.Point, outs []*transform.Output) int64 {
 	p := picture{full: size, eighths: 8}
 	all := m.resizings(p, outs)
-	l, scratch := outputsWork(p, outs, all), 0
+	l, scratch := m.outputsWork(p, outs, all), 0
 	if len(all) > 0 {
 		scratch = feedScratch(size.X, all)
 	}
@@ -109,7 +114,7 @@ func (l later) besides(library, scratch int64) int64 {
 
 // outputsWork returns the memory that outputs take of a decoded picture. Nothing more is to be
 // done for what all were made of it before, unless that is only a region.
-func outputsWork(p picture, outs []*transform.Output, all []resizing) (l later) {
+func (m *Meter) outputsWork(p picture, outs []*transform.Output, all []resizing) (l later) {
 	for _, o := range outs {
 		g, err := p.geometry(&o.Spec)
 		if err != nil {
@@ -117,14 +122,14 @@ func outputsWork(p picture, outs []*transform.Output, all []resizing) (l later) 
 		}
 		done := func(r resizing) bool { return *r.spec == o.Spec && !r.apart }
 		if !slices.ContainsFunc(all, done) {
-			l.add(&o.Spec, g)
+			l.add(&o.Spec, g, m.own(&o.Spec, g))
 		}
 	}
 	return l
 }
 
-// add adds an output.
-func (l *later) add(s *transform.Spec, g transform.Geometry) {
+// add adds an output, of which own tells whether it is resized as rows come nevertheless.
+func (l *later) add(s *transform.Spec, g transform.Geometry, own bool) {
 	from, to, channels := g.Region.Size(), g.Resized, s.Color.Channels()
 	if s.Color == transform.Gray {
 		l.gray = max(l.gray, pixels(from))
@@ -132,20 +137,16 @@ func (l *later) add(s *transform.Spec, g transform.Geometry) {
 	if from == to {
 		return
 	}
-	switch s.Resize {
-	case transform.OpenCVLinear:
-		if oddFactor(from, to) > 1 {
-			return // pixels are only picked
-		}
-	case transform.OpenCVCubic:
-		if floatCubic(from) {
-			l.scratch = max(l.scratch, 4*int64(channels)*(pixels(from)+pixels(to)))
-		}
-	case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos:
-		all := []resizing{pillowResizing(s, g)}
+	switch {
+	case own:
+		all := []resizing{ownResizing(s, g)}
 		l.scratch = max(l.scratch, int64(feedScratch(from.X, all)))
 		l.resized = max(l.resized, int64(rowsBytes(all)))
 		return
+	case s.Resize == transform.OpenCVLinear && oddFactor(from, to) > 1:
+		return // pixels are only picked
+	case s.Resize == transform.OpenCVCubic && floatCubic(from):
+		l.scratch = max(l.scratch, 4*int64(channels)*(pixels(from)+pixels(to)))
 	}
 	l.resized = max(l.resized, int64(channels)*pixels(to))
 }

@@ -97,7 +97,7 @@ func comparePillow(t *testing.T, w *Worker, c pillowCase, want []byte) {
 		t.Fatal(err)
 	}
 	copy(src.bytes(), c.data)
-	p, err := w.feed(&w.rows, src, picture{}, []resizing{pillowResizing(&c.spec, g)})
+	p, err := w.feed(&w.rows, src, picture{}, []resizing{ownResizing(&c.spec, g)})
 	if err != nil {
 		t.Fatal(err)
 	}

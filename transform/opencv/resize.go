@@ -42,6 +42,9 @@ func (w *Worker) resizeRegion(src view, s *transform.Spec, g transform.Geometry)
 	if src.size == g.Resized {
 		return src.sub(g.Visible()), nil
 	}
+	if w.meter.own(s, g) {
+		return w.resizeOwn(src, s, g)
+	}
 	switch s.Resize {
 	case transform.OpenCVNearest:
 		return w.resizeOpenCV(src, g, C.CVF_CV_NEAREST)
@@ -57,8 +60,6 @@ func (w *Worker) resizeRegion(src view, s *transform.Spec, g transform.Geometry)
 		return w.resizeOpenCV(src, g, C.CVF_CV_CUBIC)
 	case transform.OpenCVArea:
 		return w.resizeOpenCV(src, g, C.CVF_CV_AREA)
-	case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos:
-		return w.resizePillow(src, s, g)
 	}
 	return view{}, fmt.Errorf("unknown resize %q", s.Resize)
 }
@@ -123,15 +124,30 @@ func (w *Worker) resizeFloatCubic(src view, g transform.Geometry) (view, error) 
 	return dst.sub(g.Visible()), err
 }
 
-// pillowResizing returns what Pillow makes of a region that is in memory by itself.
-func pillowResizing(s *transform.Spec, g transform.Geometry) resizing {
+// own tells whether a region is resized by this package in any case. OpenCV has none of
+// Pillow's filters. On arm64, it multiplies and adds floats with a single rounding, and the
+// pixels are to be those of x86-64.
+func (m *Meter) own(s *transform.Spec, g transform.Geometry) bool {
+	switch s.Resize {
+	case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos:
+		return true
+	case transform.OpenCVArea:
+		return m.fused
+	case transform.OpenCVCubic:
+		return m.fused && floatCubic(g.Region.Size())
+	}
+	return false
+}
+
+// ownResizing returns what is made of a region that is in memory by itself.
+func ownResizing(s *transform.Spec, g transform.Geometry) resizing {
 	job := resizeJob(image.Rectangle{Max: g.Region.Size()}, g, kinds[s.Resize])
 	job.gray = flag(s.Color == transform.Gray)
 	return resizing{spec: s, job: job}
 }
 
-func (w *Worker) resizePillow(src view, s *transform.Spec, g transform.Geometry) (view, error) {
-	p, err := w.feed(&w.resized, src, picture{}, []resizing{pillowResizing(s, g)})
+func (w *Worker) resizeOwn(src view, s *transform.Spec, g transform.Geometry) (view, error) {
+	p, err := w.feed(&w.resized, src, picture{}, []resizing{ownResizing(s, g)})
 	if err != nil {
 		return view{}, err
 	}
