@@ -46,7 +46,7 @@ def test_parts_of_two_attempts_are_one_tensor() -> None:
         msg = Msg(Mock(), subject="a", data=data, headers=headers | {"traceparent": attempt})
         whole = joiner.add(msg)
     assert whole is not None
-    assert whole.data == PAYLOAD
+    assert b"".join(whole.payloads) == PAYLOAD
     assert whole.headers["traceparent"] == TRACED
     assert joiner.incomplete == 0
 

@@ -38,11 +38,9 @@ class Whole:
     messages: list[Msg]
 
     @property
-    def data(self) -> bytes:
-        """The payload: the message's own where it came in one."""
-        if len(self.messages) == 1:
-            return self.messages[0].data
-        return b"".join(m.data for m in self.messages)
+    def payloads(self) -> list[memoryview | bytes]:
+        """The pieces of the payload, in order."""
+        return [m.data for m in self.messages]
 
 
 @dataclass(slots=True)

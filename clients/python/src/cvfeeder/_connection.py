@@ -26,17 +26,20 @@ from urllib.parse import urlsplit
 from nats.aio.client import Client
 
 from ._options import CONNECT_TIMEOUT, ConnectOptions, credentials, overlap, without_password
+from ._receive import tap_of
 from .delivery import Sent
 from .errors import Closed, CvfeederError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
 
     from ._decoder import Decoder
     from ._mailbox import Mailbox
+    from ._payload import Tap
     from .gap import Gap
     from .tensor import Tensor
 
@@ -104,6 +107,7 @@ class Connection:
         self._servers, self._options, self._after = list(servers), options, after
         self._discovered: list[str] = []  # other servers of the cluster
         self._client: Client | None = None  # while it is connected
+        self._tap: Tap | None = None  # of the client
         self._lost = asyncio.Event()
         self._denied: asyncio.Future[None] | None = None
         self._last_error: Exception | None = None
@@ -159,6 +163,19 @@ class Connection:
             self._was_connected = time.monotonic()
             self._mailbox.set_ready()
 
+    async def subscribe(
+        self, client: Client, subject: str, queue: str, take: Callable[[Msg], None]
+    ) -> Subscription:
+        """Subscribe, and have take called for each message, on the connection's thread."""
+
+        async def receive(msg: Msg) -> None:
+            take(msg)
+
+        subscription = await client.subscribe(subject, queue, cb=receive)
+        if self._tap is not None:
+            self._tap.hand_to(subscription, take)
+        return subscription
+
     def send(self, messages: Sequence[tuple[str, bytes]]) -> Sent:
         """Publish subjects and payloads, from any thread, if need be when NATS is back."""
         if self.pid != os.getpid():
@@ -195,6 +212,7 @@ class Connection:
         self._after = None
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._main())
+        self.source.decoder.pool.close()
         with self._lock:
             self._ended = True
             sending = list(self._sending)
@@ -247,6 +265,7 @@ class Connection:
         """Connect, and read until the connection is lost, which is an error."""
         self._lost.clear()
         self._denied = asyncio.get_running_loop().create_future()
+        self._tap = tap_of(client, self.source.decoder.pool)
         options = {k: v for k, v in self._options.items() if k not in _OURS}
         await client.connect(
             servers=[*self._servers, *self._discovered],
@@ -260,6 +279,8 @@ class Connection:
             closed_cb=self._on_closed,
             **{"name": "cvfeeder-python", **options, **credentials(self._options)},
         )
+        if self._tap is not None:
+            self._tap.start()
         self._check_tls(client)
         self._discover(client)
         self._client, self._last_error, self._said = client, None, set()

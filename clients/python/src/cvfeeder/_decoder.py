@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import gap, tensor
 from ._chunks import Joiner
+from ._pool import Pool
 from .errors import InvalidMessage, SpecMismatch
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def parse(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Tenso
     return _parse(subject, headers, data)
 
 
-def _parse(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Tensor | Gap:
+def _parse(
+    subject: str, headers: Mapping[str, str] | None, data: memoryview | bytes
+) -> Tensor | Gap:
     if headers and "Cvf-End" in headers:
         return gap.parse_end(subject, headers, data)
     if headers and "Cvf-Gap" in headers:
@@ -57,6 +60,7 @@ class Decoder:
     ) -> None:
         """Keep at most limit bytes of incomplete tensors; answer sends acknowledgements."""
         self.invalid = 0
+        self.pool = Pool()
         self.joiner = Joiner(limit, repeats=answer is not None)
         self._specs = frozenset(
             [expect_spec] if isinstance(expect_spec, str) else expect_spec or ()
@@ -71,11 +75,11 @@ class Decoder:
         Raises SpecMismatch and InvalidMessage.
         """
         if msg.subject.startswith("cvf.gap."):
-            return self._with_reply(gap.parse_event(msg.subject, msg.data), [msg])
+            return self._with_reply(gap.parse_event(msg.subject, bytes(msg.data)), [msg])
         whole = self.joiner.add(msg)
         if whole is None:
             return None
-        item = _parse(msg.subject, whole.headers, whole.data)
+        item = _parse(msg.subject, whole.headers, self.pool.joined(whole.payloads))
         if self._specs and item.spec not in self._specs:
             raise SpecMismatch(
                 f"{msg.subject} was made with the spec {item.spec[:80]}, but expected is"

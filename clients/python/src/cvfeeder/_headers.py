@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
 
 from .errors import InvalidMessage
@@ -70,10 +71,9 @@ class Headers:
     def counts(self, name: str, separator: str, n: int, at_most: int = MAX_SIDE) -> tuple[int, ...]:
         """Return n whole numbers from 1 to at_most."""
         value = self.text(name)
-        parts = value.split(separator)
-        if len(parts) != n or not all(_COUNT.fullmatch(part) for part in parts):
+        numbers = _counts(value, separator, n)
+        if numbers is None:
             self._fail(name, value, f"not {n} whole number(s), with {separator!r} between them")
-        numbers = tuple(int(part) for part in parts)
         if not all(1 <= number <= at_most for number in numbers):
             self._fail(name, value, f"not within 1 to {at_most}")
         return numbers
@@ -81,10 +81,9 @@ class Headers:
     def floats(self, name: str, n: int) -> tuple[float, ...]:
         """Return n finite numbers."""
         value = self.text(name)
-        parts = value.split(",")
-        if len(parts) != n or not all(_NUMBER.fullmatch(part) for part in parts):
+        numbers = _floats(value, n)
+        if numbers is None:
             self._fail(name, value, f"not {n} number(s), with ',' between them")
-        numbers = tuple(float(part) for part in parts)
         if not all(math.isfinite(number) for number in numbers):
             self._fail(name, value, "not finite")
         return numbers
@@ -98,6 +97,23 @@ class Headers:
 
     def _fail(self, name: str, value: str, problem: str) -> NoReturn:
         raise InvalidMessage(f"header {name}: {value[:40]!r} is {problem}")
+
+
+# Most headers of an output are the same in each of its tensors.
+@lru_cache(maxsize=256)
+def _counts(value: str, separator: str, n: int) -> tuple[int, ...] | None:
+    parts = value.split(separator)
+    if len(parts) != n or not all(_COUNT.fullmatch(part) for part in parts):
+        return None
+    return tuple(int(part) for part in parts)
+
+
+@lru_cache(maxsize=256)
+def _floats(value: str, n: int) -> tuple[float, ...] | None:
+    parts = value.split(",")
+    if len(parts) != n or not all(_NUMBER.fullmatch(part) for part in parts):
+        return None
+    return tuple(float(part) for part in parts)
 
 
 def traceparent(headers: Mapping[str, str] | None) -> str:

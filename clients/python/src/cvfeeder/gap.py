@@ -42,7 +42,7 @@ class Gap(Delivered):
     spec: str = ""
 
 
-def parse_inline(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Gap:
+def parse_inline(subject: str, headers: Mapping[str, str] | None, data: memoryview | bytes) -> Gap:
     """Return the gap in a message that comes in place of a tensor, on its subject."""
     if data:
         raise InvalidMessage(f"header Cvf-Gap: with a payload of {len(data)} bytes")
@@ -62,7 +62,7 @@ def parse_inline(subject: str, headers: Mapping[str, str] | None, data: bytes) -
     return gap
 
 
-def parse_end(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Gap:
+def parse_end(subject: str, headers: Mapping[str, str] | None, data: memoryview | bytes) -> Gap:
     """Return the end of a replay job's tensors on a subject, as a gap with the reason "end"."""
     if data:
         raise InvalidMessage(f"header Cvf-End: with a payload of {len(data)} bytes")

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """An inference request with one input. Nothing in it is a copy of the payload."""
+    """An inference request with one input, whose payload is the tensor's memory."""
 
     model_name: str
     model_version: str
     id: str
     input: dict[str, Any]  # name, shape, datatype
     outputs: tuple[str, ...]
-    payload: bytes
+    payload: memoryview | bytes
 
     @property
     def path(self) -> str:
@@ -58,7 +58,8 @@ class InferRequest:
     def grpc(self) -> dict[str, Any]:
         """Return the fields of the gRPC message: ``ModelInferRequest(**request.grpc())``.
 
-        The payload is the one element of ``raw_input_contents``.
+        The payload is the one element of ``raw_input_contents``, as bytes: protobuf takes
+        nothing else.
         """
         return {
             "model_name": self.model_name,
@@ -66,7 +67,7 @@ class InferRequest:
             "id": self.id,
             "inputs": [self.input],
             "outputs": [{"name": name} for name in self.outputs],
-            "raw_input_contents": [self.payload],
+            "raw_input_contents": [bytes(self.payload)],
         }
 
     def _json(self) -> bytes:
@@ -96,5 +97,5 @@ def infer_request(
         id=request_id,
         input={"name": input_name, "shape": list(tensor.shape), "datatype": tensor.datatype},
         outputs=tuple(outputs),
-        payload=tensor.payload,
+        payload=tensor.memory,
     )

@@ -118,7 +118,9 @@ class _Pulled(Source):
         self._inbox = client.new_inbox()
         self._received = asyncio.Queue()
         self._open = 0
-        self._subscription = await client.subscribe(f"{self._inbox}.*", cb=self._receive)
+        self._subscription = await self.connection.subscribe(
+            client, f"{self._inbox}.*", "", self._received.put_nowait
+        )
         await flush(client)
         await self._find_consumer(client.jetstream())
         self.connection.set_ready()
@@ -131,9 +133,6 @@ class _Pulled(Source):
             while self.mailbox.hungry:
                 await self._fetch(client)
                 self.mailbox.forget_hunger()  # who does not wait any more will ask again
-
-    async def _receive(self, msg: Msg) -> None:
-        self._received.put_nowait(msg)
 
     async def _fetch(self, client: Client) -> None:
         """Ask for a batch and take what comes, until the request has ended or is lost."""

@@ -116,7 +116,7 @@ class _Ranged(Source):
             raise MessagesLost("the connection to NATS was lost within the range: ask for the rest")
         self._ended = asyncio.get_running_loop().create_future()
         inbox = client.new_inbox()
-        await client.subscribe(inbox, cb=self._receive)
+        await self.connection.subscribe(client, inbox, "", self._receive)
         await flush(client)
         self._asked, self._heard_at = True, time.monotonic()
         self.connection.set_ready()
@@ -152,7 +152,7 @@ class _Ranged(Source):
         if self._control:
             await client.publish(self._control, self._word(cancel=cancel))
 
-    async def _receive(self, msg: Msg) -> None:
+    def _receive(self, msg: Msg) -> None:
         """Take a message, on the connection's thread."""
         if self._over or self._ended is None or self._ended.done():
             return

@@ -75,13 +75,13 @@ class _Subscribed(Source):
 
     async def run(self, client: Client) -> None:
         for subject in self.subjects:
-            await client.subscribe(subject, self._queue, cb=self._receive)
+            await self.connection.subscribe(client, subject, self._queue, self._take)
         await flush(client)
         self.connection.set_ready()
         await asyncio.Event().wait()
 
-    async def _receive(self, msg: Msg) -> None:
-        """Take a message, on the connection's thread; errors are raised in the consumer."""
+    def _take(self, msg: Msg) -> None:
+        """Take a message; errors are raised in the consumer."""
         self.heard = True
         try:
             item = self.decoder.decode(msg)
@@ -96,7 +96,7 @@ class _Subscribed(Source):
             return
         if item is None or (isinstance(item, Gap) and not self._gaps):
             return
-        size = len(item.payload) if isinstance(item, Tensor) else 0
+        size = len(item.memory) if isinstance(item, Tensor) else 0
         # A late tensor is older than those that come on time, and replaces none of them.
         late = isinstance(item, Tensor) and item.late
         key: Hashable | None = (item.subject, type(item), late) if self._newest else None

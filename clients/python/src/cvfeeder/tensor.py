@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ class Tensor(Delivered):
     layout       NCHW or NHWC
     shape        (1, C, H, W) for NCHW, (1, H, W, C) for NHWC; H and W in pixels
     color        RGB, BGR or GRAY: the order of the C channels, 3 or 1
-    payload      the bytes of the elements, little-endian, in C order
+    memory       the bytes of the elements, little-endian, in C order; read-only
 
     How they were made:
 
@@ -85,7 +85,7 @@ class Tensor(Delivered):
     normalized: bool
     spec: str
     id: str
-    payload: bytes = field(repr=False)
+    memory: memoryview | bytes = field(repr=False)
     traceparent: str = ""
     late: bool = False
     burst: str = ""
@@ -93,8 +93,23 @@ class Tensor(Delivered):
 
     @property
     def array(self) -> NDArray[Any]:
-        """The elements in their shape and type: a read-only view of the payload, not a copy."""
-        return np.frombuffer(self.payload, _DTYPES[self.datatype]).reshape(self.shape)
+        """The elements in their shape and type: a read-only view of the memory, not a copy.
+
+        What a reader returns begins at a multiple of 64 bytes. It is read-only because all
+        arrays of the tensor share its memory, which is used again for another tensor when the
+        last of them is gone, and all that was made of them.
+        """
+        return np.frombuffer(self.memory, _DTYPES[self.datatype]).reshape(self.shape)
+
+    @property
+    def payload(self) -> bytes:
+        """The bytes of the elements as an object of their own, which may be a copy of them."""
+        return bytes(self.memory)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how to make the same tensor in another process, in memory of its own."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _made_of, (values | {"memory": self.payload},)
 
     def age(self, now: datetime | None = None) -> float:
         """Return the seconds from the slot until now, or until the given time."""
@@ -210,7 +225,13 @@ def _imported(module: str, method: str) -> Any:  # noqa: ANN401 - a module
         ) from err
 
 
-def parse_tensor(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Tensor:
+def _made_of(values: dict[str, Any]) -> Tensor:
+    return Tensor(**values)
+
+
+def parse_tensor(
+    subject: str, headers: Mapping[str, str] | None, data: memoryview | bytes
+) -> Tensor:
     """Return the tensor of a message, or raise InvalidMessage."""
     h = Headers(headers)
     color = h.one_of("Cvf-Color", "RGB", "BGR", "GRAY")
@@ -234,7 +255,7 @@ def parse_tensor(subject: str, headers: Mapping[str, str] | None, data: bytes) -
         or h.one_of("Cvf-Normalized", "true", "false") == "true",
         spec=h.text("Cvf-Spec"),
         id=h.text("Nats-Msg-Id") if "Nats-Msg-Id" in h else "",
-        payload=data,
+        memory=data,
         traceparent=traceparent(headers),
         late="Cvf-Late" in h,
         burst=h.text("Cvf-Burst") if "Cvf-Burst" in h else "",
@@ -265,9 +286,9 @@ def _check(t: Tensor, channels: int) -> None:
             f"header Cvf-Shape: {t.shape} is not one picture in {t.color} and {t.layout}"
         )
     size = _size(t.shape, t.datatype)
-    if len(t.payload) != size:
+    if len(t.memory) != size:
         raise InvalidMessage(
-            f"the payload has {len(t.payload)} bytes, but {t.shape} of {t.datatype} needs {size}"
+            f"the payload has {len(t.memory)} bytes, but {t.shape} of {t.datatype} needs {size}"
         )
 
 
