@@ -36,6 +36,8 @@ const (
 
 	HeaderChunk = "Cvf-Chunk" // 2/5, only on a part of a tensor, see Split
 
+	HeaderMemory = "Cvf-Memory" // cvf-6f1c.mem;1052672;4915200;17, only where the payload lies in memory, see InMemory
+
 	// Only on an inline gap, see NewInlineGap, where HeaderTime is the first slot.
 	HeaderGap      = "Cvf-Gap"       // no_media, the outcome
 	HeaderGapTo    = "Cvf-Gap-To"    // 2026-01-02T03:04:05.800Z, the last slot

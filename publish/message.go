@@ -10,7 +10,7 @@ import (
 )
 
 // NewMessage returns the message that carries t on the given subject. Its data is
-// t's own memory, not a copy.
+// t's own memory, not a copy. From then on, t's data must not change.
 //
 // Numbers are written as the shortest decimals that read back as the same
 // float64. A control character in a name, which a header cannot hold, becomes an
@@ -39,7 +39,7 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 	if spec.DType == transform.Uint8 {
 		h[HeaderNormalized] = []string{"false"}
 	}
-	return Message{Subject: subject, Header: h, Data: t.Data}
+	return Message{Subject: subject, Header: h, Data: t.Data, Memory: t.Share()}
 }
 
 // headerText makes s safe as a header's value. Control characters, which could end the

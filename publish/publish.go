@@ -41,6 +41,12 @@ type Message struct {
 	// Data is the tensor's bytes. It is the tensor's own memory, and not used after
 	// Publish has returned.
 	Data []byte
+	// Memory, unless "", is where Data is for other processes of this host: see publish/memory.
+	// It is not sent but by [InMemory].
+	Memory string
+	// Release, unless nil, is to be called when Data is no longer read, on a message that was
+	// received in memory.
+	Release func()
 	// Expires is the time after which the message is of no use; zero means never. It is
 	// not sent.
 	Expires time.Time

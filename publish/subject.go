@@ -14,6 +14,10 @@ const DefaultSubject = "cvf.t.{stream}.{output}"
 // GapPrefix begins the subjects of gap events and of nothing else: see [GapSubject].
 const GapPrefix = "cvf.gap."
 
+// MemoryPrefix begins the subjects of tensors in memory and of nothing else: see
+// [MemorySubject].
+const MemoryPrefix = "cvf.m."
+
 const (
 	streamField = "{stream}"
 	outputField = "{output}"
@@ -35,7 +39,7 @@ func ParseSubject(template string) (SubjectTemplate, error) {
 			return fail("must contain %s once, as in %s", field, DefaultSubject)
 		}
 	}
-	for _, reserved := range []string{GapPrefix, svcPrefix, "$", "_INBOX."} {
+	for _, reserved := range []string{GapPrefix, svcPrefix, MemoryPrefix, "$", "_INBOX."} {
 		if strings.HasPrefix(template, reserved) {
 			return fail("must not begin with %q, which is reserved for other messages", reserved)
 		}

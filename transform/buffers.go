@@ -2,6 +2,7 @@ package transform
 
 import (
 	"image"
+	"runtime"
 
 	"github.com/cvfeeder/cvfeeder/source"
 )
@@ -9,7 +10,29 @@ import (
 // Buffers recycles the memory of tensors, as [source.Buffers] does. The zero value is
 // ready; it may be used by many goroutines.
 type Buffers struct {
+	// Shared, where set, is asked first for the memory of each tensor.
+	Shared Shared
+
 	memory source.Buffers[Padding] // the note is that of the last tensor
+}
+
+// Shared is memory that other processes can read: see publish/memory.
+type Shared interface {
+	// Slot returns n bytes of it, aligned to 64, and false where there is no room.
+	Slot(n int) (Slot, bool)
+}
+
+// A Slot is shared memory for one tensor.
+type Slot interface {
+	Data() []byte
+	// Keep notes the padding that the tensor will have, and tells whether the last tensor
+	// has left it in the memory.
+	Keep(Padding) (padded bool)
+	// Share lets others read the data, which must not change any more, and returns where they
+	// find it.
+	Share() string
+	// Release gives the memory back. It is called once.
+	Release()
 }
 
 // A Padding describes the elements around the picture in a tensor: tensors with equal
@@ -25,8 +48,24 @@ type Padding struct {
 // may hold anything. [Tensor.Release] hands the memory back; by then the padding must be
 // complete.
 func (b *Buffers) Tensor(n int, padding Padding) (t *Tensor, padded bool) {
+	if b.Shared != nil {
+		if slot, ok := b.Shared.Slot(n); ok {
+			return inSlot(slot), slot.Keep(padding)
+		}
+	}
 	memory := b.memory.Get(n)
 	padded = memory.Note == padding
 	memory.Note = padding
 	return &Tensor{Data: memory.Data, release: func() { b.memory.Put(memory) }}, padded
+}
+
+// inSlot returns a tensor in a slot, which is given back also if nobody calls Release.
+func inSlot(slot Slot) *Tensor {
+	t := &Tensor{Data: slot.Data(), share: slot.Share}
+	forgotten := runtime.AddCleanup(t, Slot.Release, slot)
+	t.release = func() {
+		forgotten.Stop()
+		slot.Release()
+	}
+	return t
 }

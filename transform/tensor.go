@@ -29,6 +29,7 @@ type Tensor struct {
 	Data []byte
 
 	release func()
+	share   func() string // nil where the memory is the process's own
 }
 
 // Release hands the tensor's memory over to the next one, and sets Data to nil. Call
@@ -38,7 +39,17 @@ func (t *Tensor) Release() {
 	if t.release != nil {
 		t.release()
 	}
-	t.release, t.Data = nil, nil
+	t.release, t.share, t.Data = nil, nil, nil
+}
+
+// Share lets other processes read the tensor where it is, and returns where that is: see
+// publish/memory. It returns "" if the memory is the process's own. In shared memory, Data is
+// valid only as long as the tensor is in use.
+func (t *Tensor) Share() string {
+	if t.share == nil {
+		return ""
+	}
+	return t.share()
 }
 
 // An Output is a named spec: one kind of tensor that a stream is turned into.

@@ -1,0 +1,254 @@
+package memory
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+var _ transform.Shared = (*Ring)(nil)
+
+// Options are those of [Open].
+type Options struct {
+	// Dir is the directory, which is made if it is missing; its parent must exist.
+	Dir string
+	// Bytes is how much memory the slots take, and SlotBytes the largest tensor.
+	Bytes     int64
+	SlotBytes int
+	// Group, where set, is the name or the number of the group whose members may read.
+	// Default: that of the directory.
+	Group string
+}
+
+// A Ring is memory for tensors that other processes can read. It is safe for concurrent use.
+type Ring struct {
+	host  string
+	place layout
+	file  *os.File
+	data  []byte // the whole file
+
+	mu    sync.Mutex
+	free  []*slot // what was published longest ago is used first
+	slots []*slot
+	none  uint64
+	taken int
+	ended bool
+}
+
+// A slot is memory for one tensor. What it holds of the tensor is there until the slot is
+// taken again.
+type slot struct {
+	ring       *Ring
+	index      int64
+	generation uint64
+	length     int
+	padding    transform.Padding // of the last tensor
+	padded     int               // the length of the last tensor
+	shared     bool              // with others, since it was taken
+}
+
+// Open makes the file of a ring. The error says in words what is wrong, for example that the
+// memory file system is full.
+func Open(ctx context.Context, o Options) (*Ring, error) {
+	r, err := open(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("memory in %s: %w", o.Dir, err)
+	}
+	return r, nil
+}
+
+func open(ctx context.Context, o Options) (*Ring, error) {
+	l := layoutOf(1, max(o.SlotBytes, 1))
+	l = layoutOf(o.Bytes/l.slotBytes, max(o.SlotBytes, 1))
+	if l.slots < 1 {
+		return nil, fmt.Errorf("%d bytes hold no tensor of %d", o.Bytes, o.SlotBytes)
+	}
+	if err := makeDir(o.Dir, o.Group); err != nil {
+		return nil, err
+	}
+	locked, err := lockDir(ctx, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer locked.Close() //nolint:errcheck // nothing was written
+	if _, err := removeDead(o.Dir); err != nil {
+		return nil, err
+	}
+	host, err := makeHost(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Ring{host: host, place: l}
+	token := newToken()
+	path := filepath.Join(o.Dir, filePrefix+token+fileSuffix)
+	if r.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|noFollow, fileMode); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(give(r.file, o.Dir), r.allocate(token)); err != nil {
+		return nil, errors.Join(err, os.Remove(path), r.file.Close())
+	}
+	for i := range l.slots {
+		r.slots = append(r.slots, &slot{ring: r, index: i})
+	}
+	r.free = slices.Clone(r.slots)
+	return r, nil
+}
+
+// allocate gives the file its memory, and locks it for as long as the process lives.
+func (r *Ring) allocate(token string) error {
+	if ok, err := lock(r.file, 0, 1, true); !ok {
+		return fmt.Errorf("the file cannot be locked: %w", err)
+	}
+	size := r.place.size()
+	switch err := syscall.Fallocate(int(r.file.Fd()), 0, 0, size); {
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("the file system has no room for %d bytes: make it larger (in a pod, the sizeLimit of its emptyDir and the container's memory), or delivery.memory_bytes smaller", size)
+	case err != nil:
+		return fmt.Errorf("%d bytes cannot be allocated: %w", size, err)
+	}
+	data, err := syscall.Mmap(int(r.file.Fd()), 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_POPULATE)
+	if err != nil {
+		return fmt.Errorf("the file cannot be mapped: %w", err)
+	}
+	r.data = data
+	binary.LittleEndian.PutUint64(data[atSlotBytes:], uint64(r.place.slotBytes))
+	binary.LittleEndian.PutUint64(data[atSlots:], uint64(r.place.slots))
+	binary.LittleEndian.PutUint64(data[atData:], uint64(r.place.data))
+	copy(data[atToken:], token)
+	copy(data, magic) // last: without it, nobody reads the rest
+	return nil
+}
+
+// Host returns the token that stands for the directory, and is part of subjects.
+func (r *Ring) Host() string { return r.host }
+
+// Stats are those of a [Ring] at one instant.
+type Stats struct {
+	// Slots is how many there are. Held are those that others hold, and Taken those with
+	// tensors that are being made or published.
+	Slots, Held, Taken int
+	// None counts tensors for which there was no slot: all were held or taken.
+	None uint64
+}
+
+// Stats looks at every slot.
+func (r *Ring) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Stats{Slots: len(r.slots), Taken: r.taken, None: r.none}
+	if r.ended {
+		return s
+	}
+	for _, one := range r.slots {
+		if locked(r.file, r.place.header(one.index), headerBytes) {
+			s.Held++
+		}
+	}
+	return s
+}
+
+// Slot implements [transform.Shared]. It returns false if all slots are in use, or none is
+// large enough.
+func (r *Ring) Slot(n int) (transform.Slot, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n < 1 || int64(n) > r.place.slotBytes || r.ended {
+		return nil, false
+	}
+	for i, s := range r.free {
+		if ok, err := lock(r.file, r.place.header(s.index), headerBytes, true); !ok || err != nil {
+			continue // somebody reads it
+		}
+		r.free = slices.Delete(r.free, i, i+1)
+		r.taken++
+		s.generation++
+		s.length, s.shared = n, false
+		s.store(atLength, 0)
+		s.store(atGeneration, s.generation)
+		return s, true
+	}
+	r.none++
+	return nil, false
+}
+
+// store writes a number to the header. No reader sees it before the lock is given up.
+func (s *slot) store(at int64, v uint64) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(&s.ring.data[s.ring.place.header(s.index)+at])), v) //nolint:gosec // within the file, and aligned
+}
+
+// Data implements [transform.Slot].
+func (s *slot) Data() []byte {
+	from := s.ring.place.content(s.index)
+	return s.ring.data[from : from+int64(s.length) : from+int64(s.length)]
+}
+
+// Keep implements [transform.Slot].
+func (s *slot) Keep(p transform.Padding) (padded bool) {
+	padded = s.padded == s.length && s.padding == p
+	s.padding, s.padded = p, s.length
+	return padded
+}
+
+// Share implements [transform.Slot].
+func (s *slot) Share() string {
+	s.ring.mu.Lock()
+	defer s.ring.mu.Unlock()
+	if !s.shared {
+		s.shared = true
+		s.store(atLength, uint64(s.length))
+		s.unlock()
+	}
+	return Place{File: filepath.Base(s.ring.file.Name()), Offset: s.ring.place.content(s.index), Length: int64(s.length), Generation: s.generation}.String()
+}
+
+func (s *slot) unlock() { unlock(s.ring.file, s.ring.place.header(s.index), headerBytes) }
+
+// Release implements [transform.Slot].
+func (s *slot) Release() {
+	r := s.ring
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taken--
+	if r.ended {
+		r.unmap()
+		return
+	}
+	if s.shared {
+		r.free = append(r.free, s)
+		return
+	}
+	s.unlock()
+	r.free = slices.Insert(r.free, 0, s) // nobody was told of what is in it
+}
+
+// Close removes the file. Readers keep what they have; so do tensors that were not released
+// yet.
+func (r *Ring) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return nil
+	}
+	r.ended = true
+	err := errors.Join(os.Remove(r.file.Name()), r.file.Close())
+	r.unmap()
+	return err
+}
+
+// unmap gives the memory back once nobody uses it here.
+func (r *Ring) unmap() {
+	if r.taken == 0 && r.data != nil {
+		_ = syscall.Munmap(r.data) // fails only for what is not mapped
+		r.data = nil
+	}
+}
