@@ -98,6 +98,8 @@ type Sources struct {
 	// InflightBytes returns the bytes of frames and tensors between fetching and
 	// delivery.
 	InflightBytes func() int64
+	// Memory returns how tensors are handed over on the same host; nil where they are not.
+	Memory func() Memory
 	// MatsOpen returns the number of open OpenCV matrices.
 	MatsOpen func() int
 	// Cores returns how many cores the process may use, and what it lacks.
@@ -222,6 +224,9 @@ func (f *families) addSources(src Sources) {
 	if src.InflightBytes != nil {
 		f.gaugeFunc("cvfeeder_inflight_bytes", "Bytes of frames and tensors between fetching and delivery.",
 			func() float64 { return float64(src.InflightBytes()) })
+	}
+	if src.Memory != nil {
+		f.memory(src.Memory)
 	}
 	if src.MatsOpen != nil {
 		f.gaugeFunc("cvfeeder_mats_open", "Open OpenCV matrices.", func() float64 { return float64(src.MatsOpen()) })

@@ -61,6 +61,7 @@ func (d checker) check(c *Config) {
 	d.checkCluster(c)
 	d.checkStreams(c)
 	d.checkOutputs(c)
+	d.checkMemory(c)
 }
 
 // checkStreamName reports what cannot be the name of a JetStream stream.

@@ -139,6 +139,14 @@ type Delivery struct {
 	// delivery: their bytes and what decoding them takes, plus two fifths for the garbage
 	// collector. A picture that takes more than that is decoded while there is no other.
 	Inflight Bytes `yaml:"inflight"`
+	// Memory is the directory, in a memory file system such as /dev/shm, in which tensors are
+	// handed over to consumers of the same host without a copy; empty hands over none.
+	Memory string `yaml:"memory"`
+	// MemoryBytes is how much memory these tensors take, which is allocated at the start.
+	MemoryBytes Bytes `yaml:"memory_bytes"`
+	// MemoryGroup is the name or number of the group whose members may read them; empty leaves
+	// it to the directory.
+	MemoryGroup string `yaml:"memory_group"`
 }
 
 // Decoder is the limits of decoding pictures.

@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"transform/gate":    {},
 	"publish":           {"source", "transform"},
 	"publish/tensor":    {"source", "transform", "publish"},
+	"publish/memory":    {"transform"},
 	"metrics":           {"source", "transform", "publish", "internal/health"},
 
 	// It judges what others tell it.
@@ -48,9 +49,10 @@ var layers = map[string][]string{
 	// The pipeline knows the contracts, and nothing of polling or of a broker.
 	"internal/pipeline": {"source", "transform", "transform/gate", "publish"},
 
-	"publish/consume":        {"publish", "publish/tensor", "publish/nats/dial"},
+	"publish/consume":        {"transform", "publish", "publish/memory", "publish/tensor", "publish/nats/dial"},
 	"publish/nats/dial":      {"publish"},
 	"publish/nats/interest":  {"publish/nats/dial"},
+	"publish/nats/handoff":   {"publish", "publish/nats/interest"},
 	"publish/nats/deliver":   {"source", "transform", "publish", "publish/nats/dial", "publish/nats/interest"},
 	"publish/nats/lease":     {"source", "publish/nats/dial"},
 	"publish/nats/jobs":      {"publish/nats/dial"},
@@ -108,7 +110,7 @@ var adapters = map[string][]string{
 // serverFree are the packages that link no NATS server, whatever they import: it would
 // double the programs of those who import them.
 var serverFree = []string{
-	"publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/deliver", "publish/nats/lease", "publish/nats/jobs", "publish/nats/reply", "publish/nats/frames", "publish/nats/preflight",
+	"publish/consume", "publish/nats/dial", "publish/nats/interest", "publish/nats/handoff", "publish/nats/deliver", "publish/nats/lease", "publish/nats/jobs", "publish/nats/reply", "publish/nats/frames", "publish/nats/preflight",
 }
 
 const natsServer = "github.com/nats-io/nats-server/"

@@ -125,12 +125,17 @@ func (f *Feeder) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	out, err := newOutlet(plan, b, m, service.Now, f.Log)
+	mem, err := openShared(ctx, plan, f.Log)
+	if err != nil {
+		return errors.Join(err, closeListener(listener))
+	}
+	defer mem.close(f.Log)
+	out, err := newOutlet(plan, b, mem, m, service.Now, f.Log)
 	if err != nil {
 		return errors.Join(err, closeListener(listener))
 	}
 	p := &parts{
-		plan: plan, service: service, traces: traces, cores: cores.New(os.DirFS("/")), limit: limit, broker: b, metrics: m, outlet: out, log: f.Log,
+		plan: plan, service: service, traces: traces, cores: cores.New(os.DirFS("/")), limit: limit, broker: b, metrics: m, outlet: out, memory: mem, log: f.Log,
 		histories: &observe.Histories{Now: service.Now}, rates: frames.NewRates(f.Config.Requests.Rate, f.Config.Requests.RatePerAsker),
 		requested: requested(f.Config.Requests),
 	}
@@ -165,6 +170,7 @@ type parts struct {
 	broker    *broker
 	metrics   *metrics.Metrics
 	outlet    *outlet
+	memory    *shared
 	histories *observe.Histories
 	pipeline  *pipeline.Pipeline
 	log       *slog.Logger
@@ -212,6 +218,9 @@ func checkCredentials(ctx context.Context, client *kinesis.Client, log *slog.Log
 func (f *Feeder) pipeline(p *parts, switches Switches) *pipeline.Pipeline {
 	decoder := Decoder(switches, f.Config)
 	decoder.Buffers = new(transform.Buffers)
+	if p.memory != nil {
+		decoder.Buffers.Shared = p.memory
+	}
 	return pipeline.New(pipeline.Options{
 		Workers:   p.cores.Workers(),
 		NewWorker: func() pipeline.Worker { return opencv.NewWorker(decoder) },
@@ -269,6 +278,7 @@ func (f *Feeder) run(ctx context.Context, p *parts, l net.Listener, stop func(er
 	defer background(ctx, func(ctx context.Context) { p.outlet.sharing.weigh(ctx, p.pipeline, p.cores.Workers()) })()
 	defer background(side, p.purse.keep)()
 	defer background(side, p.bursts.Serve)()
+	defer background(side, p.memory.serve)()
 	p.replays = newReplayer(p, b)
 	defer background(ctx, p.replays.serve)()
 	defer background(side, p.answer)()

@@ -46,7 +46,7 @@ type outlet struct {
 
 // newOutlet makes the outlet of a plan. What it decides by the delivery mode is decided
 // here and nowhere else.
-func newOutlet(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (*outlet, error) {
+func newOutlet(plan Plan, b *broker, mem *shared, m *metrics.Metrics, now func() time.Time, log *slog.Logger) (*outlet, error) {
 	if plan.Config.Delivery.Mode == config.ModeDurable {
 		return durableOutlet(plan, b, m, now, log), nil
 	}
@@ -59,9 +59,9 @@ func newOutlet(plan Plan, b *broker, m *metrics.Metrics, now func() time.Time, l
 	}
 	if plan.Config.Delivery.Mode == config.ModeRing {
 		ring := stored(plan, b, m, now, log)
-		o.delivery, o.open = ring, ring.Open
+		o.delivery, o.open = mem.over(ring, &b.troubles), ring.Open
 	} else {
-		o.delivery = deliver.NewLive(b.conn, plan.Gaps)
+		o.delivery = mem.over(deliver.NewLive(b.conn, plan.Gaps), &b.troubles)
 	}
 	o.once = bursts.NewOnce(o.delivery)
 	o.delivery = o.once // within what waits for a lease, so that nobody waits for a stream that is elsewhere

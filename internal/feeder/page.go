@@ -29,6 +29,7 @@ func (p *parts) sources() metrics.Sources {
 		Remakes:       p.broker.conn.Remakes,
 		Rollbacks:     p.broker.conn.Rollbacks,
 		NotReady:      p.watchdog.counts,
+		Memory:        p.memory.metrics(),
 		Now:           p.service.Now,
 		ClockOffset:   p.service.ClockOffset,
 	}

@@ -96,13 +96,22 @@ func gapsOf(g config.Gaps) publish.GapMode {
 func streamOf(cfg *config.Config, subject publish.SubjectTemplate) deliver.StreamOptions {
 	c := cfg.Delivery.Stream
 	o := deliver.StreamOptions{
-		Name: c.Name, Subjects: []string{subject.Wildcard()}, Replicas: c.Replicas,
+		Name: c.Name, Subjects: subjectsOf(cfg, subject), Replicas: c.Replicas,
 		Keep: c.Keep, Limits: c.Retention == config.RetentionLimits,
 	}
 	if cfg.Delivery.Mode == config.ModeDurable {
 		o.Kind, o.MaxBytes = deliver.Durable, int64(c.MaxBytes)
 	}
 	return o
+}
+
+// subjectsOf returns the subjects of the stream.
+func subjectsOf(cfg *config.Config, subject publish.SubjectTemplate) []string {
+	subjects := []string{subject.Wildcard()}
+	if cfg.Delivery.Memory != "" {
+		subjects = append(subjects, publish.MemorySubject("*", subjects[0]))
+	}
+	return subjects
 }
 
 // storeDir returns where an embedded server stores messages, "" where nothing is to
@@ -163,7 +172,13 @@ func (p Plan) needs() preflight.Needs {
 	slices.Sort(tensors)
 	tensors, gaps = slices.Compact(tensors), slices.Compact(gaps)
 	needs := modeNeeds(cfg.Delivery, tensors, gaps)
-	if slices.ContainsFunc(cfg.Streams, func(s config.Stream) bool { return s.Poll == config.PollSubscribed }) {
+	if cfg.Delivery.Memory != "" {
+		for _, subject := range tensors {
+			needs = needs.With(preflight.Needs{Publish: []string{publish.MemorySubject("*", subject)}})
+		}
+	}
+	asks := func(s config.Stream) bool { return s.Poll == config.PollSubscribed }
+	if cfg.Delivery.Memory != "" || slices.ContainsFunc(cfg.Streams, asks) {
 		needs = needs.With(preflight.NeedsInterest(p.Stream.Name))
 	}
 	if cfg.Cluster.Group != "" {

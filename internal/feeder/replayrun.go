@@ -102,7 +102,7 @@ func (f *Feeder) replayParts(ctx context.Context, plan Plan, stop func(error)) (
 		return nil, err
 	}
 	p := &parts{plan: plan, service: service, traces: traces, cores: cores.New(os.DirFS("/")), limit: limit, broker: b, metrics: m, log: f.Log}
-	out, err := newOutlet(plan, b, m, service.Now, f.Log)
+	out, err := newOutlet(plan, b, nil, m, service.Now, f.Log)
 	if err != nil {
 		traces.end()
 		return nil, errors.Join(err, b.close(ctx))

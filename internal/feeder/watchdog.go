@@ -198,6 +198,7 @@ func (p *parts) forget(stream string) {
 	if c := p.cameras.of(stream); c != nil && p.outlet != nil && p.outlet.once != nil {
 		for _, r := range c.builder.routes(c.config) {
 			p.outlet.once.Forget(r.Subject)
+			p.memory.forget(r.Subject)
 		}
 	}
 	if p.bursts != nil {

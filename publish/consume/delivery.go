@@ -23,7 +23,16 @@ type Delivery struct {
 	// End says that a replay job has nothing more on the subject, and is nil otherwise.
 	End *publish.End
 
-	parts []jetstream.Msg // to acknowledge; none without JetStream
+	parts   []jetstream.Msg // to acknowledge; none without JetStream
+	release func()          // nil but for a borrowed tensor
+}
+
+// Release gives back the memory of the tensor, if it is borrowed: see [Options]. Its Data must
+// not be read any more, nor those of its copies. Otherwise it does nothing.
+func (d Delivery) Release() {
+	if d.release != nil {
+		d.release()
+	}
 }
 
 // Ack tells JetStream that the delivery was processed. Call it for each delivery of
@@ -80,9 +89,10 @@ func newDelivery(m publish.Message) (Delivery, error) {
 	default:
 		t, err := tensor.Parse(m)
 		if err != nil {
+			release(m)
 			return Delivery{}, &MessageError{m.Subject, err}
 		}
-		return Delivery{Tensor: t}, nil
+		return Delivery{Tensor: t, release: m.Release}, nil
 	}
 	if err != nil {
 		return Delivery{}, &MessageError{m.Subject, err}

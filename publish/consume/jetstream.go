@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/memory"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
 
@@ -39,6 +42,11 @@ type ConsumerOptions struct {
 	// AckWait is the time without an ack after which a delivery is repeated. It is used
 	// only if the consumer is created. Default: 30s.
 	AckWait time.Duration
+	// Memory is the directory in which feeders of this host share memory: see [Options]. If it
+	// is set, a consumer that is created gets the tensors of Subjects in memory
+	// where everybody else reads them there, too. All of its readers must then be on
+	// this host: others get gaps.
+	Memory string
 }
 
 // A Consumer reads a JetStream stream. JetStream remembers how far it has read, so that
@@ -48,6 +56,7 @@ type Consumer struct {
 	consumer      jetstream.Consumer
 	maxAckPending int
 	incomplete    atomic.Int64
+	memory        fetcher
 }
 
 // Consume connects, waits for the server, and finds or creates the durable consumer. An
@@ -68,7 +77,7 @@ func Consume(ctx context.Context, o dial.Options, c ConsumerOptions) (*Consumer,
 	if err != nil {
 		return nil, err
 	}
-	consumer := &Consumer{conn: conn}
+	consumer := &Consumer{conn: conn, memory: fetcher{reader: memory.NewReader(memoryDir(c.Memory)), conn: conn}}
 	if err := consumer.find(ctx, c); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("consumer %q of the stream %q: %w", c.Name, c.Stream, err)
@@ -84,6 +93,7 @@ func (c *Consumer) find(ctx context.Context, o ConsumerOptions) error {
 	if err != nil {
 		return err
 	}
+	o.Subjects = c.withPlaces(o)
 	c.consumer, err = js.Consumer(ctx, o.Stream, o.Name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		c.consumer, err = js.CreateConsumer(ctx, o.Stream, jetstream.ConsumerConfig{
@@ -105,6 +115,34 @@ func (c *Consumer) find(ctx context.Context, o ConsumerOptions) error {
 	return nil
 }
 
+// withPlaces returns the subjects of a consumer that is to be created.
+func (c *Consumer) withPlaces(o ConsumerOptions) []string {
+	if o.Memory == "" || o.Memory == memoryOff {
+		return o.Subjects
+	}
+	host, err := c.memory.reader.Host()
+	if err != nil {
+		return o.Subjects // there is no feeder on this host
+	}
+	all := slices.Clone(o.Subjects)
+	for _, subject := range o.Subjects {
+		all = append(all, publish.MemorySubject(host, subject))
+	}
+	return all
+}
+
+// fetch brings what lies in memory.
+func (c *Consumer) fetch(m publish.Message) publish.Message {
+	if !strings.HasPrefix(m.Subject, publish.MemoryPrefix) {
+		return m
+	}
+	return c.memory.fetch(m)
+}
+
+// Lost returns how many tensors in memory came too late to be read there. Each of them was
+// delivered as a gap.
+func (c *Consumer) Lost() int { return int(c.memory.lost.Load()) }
+
 // Deliveries returns tensors and inline gaps until ctx ends. They are in order for each
 // subject, except those that are delivered again. Acknowledge each one with
 // [Delivery.Ack] once its results are safe. At most a few messages, of at most 32 MB, are
@@ -116,6 +154,7 @@ func (c *Consumer) find(ctx context.Context, o ConsumerOptions) error {
 func (c *Consumer) Deliveries(ctx context.Context) iter.Seq2[Delivery, error] {
 	return func(yield func(Delivery, error) bool) {
 		parts := newAssembly(&c.incomplete, c.maxAckPending)
+		parts.fetch = c.fetch
 		for ctx.Err() == nil {
 			err := c.pull(ctx, parts, yield)
 			switch {
@@ -198,6 +237,7 @@ func (c *Consumer) Incomplete() int { return int(c.incomplete.Load()) }
 func (c *Consumer) Close(ctx context.Context) error {
 	err := c.conn.Flush(ctx)
 	c.conn.Close()
+	c.memory.reader.Close()
 	return err
 }
 

@@ -40,15 +40,7 @@ func cost(m publish.Message) int {
 // subject that has waited longest is read first. A late tensor, see
 // [publish.Envelope.Late], replaces only a late one: it is older than what comes on time.
 func SubscribeNewest(o dial.Options, subjects ...string) (*Subscription, error) {
-	s, err := newSubscription(o)
-	if err != nil {
-		return nil, err
-	}
-	s.newest = &mailbox{room: newestBytes, filled: s.filled, joiner: countingJoiner(&s.incomplete)}
-	if err := s.addAll(subjects); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return Open(o, Options{Newest: true}, subjects...)
 }
 
 // A mailbox keeps the newest message of each subject and kind until it is taken.
@@ -86,6 +78,7 @@ func (b *mailbox) put(m publish.Message) {
 	if old, there := b.box[p]; there {
 		b.room += cost(old)
 		b.missed++
+		release(old)
 	} else {
 		b.order = append(b.order, p)
 	}
@@ -112,8 +105,17 @@ func (b *mailbox) makeRoom(last boxKey) {
 		if i < 0 {
 			return
 		}
-		b.remove(i)
+		release(b.remove(i))
 		b.missed++
+	}
+}
+
+// clear gives back the memory of what nobody will take.
+func (b *mailbox) clear() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.order) > 0 {
+		release(b.remove(0))
 	}
 }
 

@@ -22,6 +22,7 @@ type assembly struct {
 	held       map[string]*heldParts // by the joiner's name for the tensor
 	most       int                   // how many parts can wait for each other; 0 or less: any number
 	incomplete *atomic.Int64
+	fetch      func(publish.Message) publish.Message // what lies in memory
 }
 
 // heldParts are the parts of an incomplete tensor.
@@ -42,6 +43,9 @@ func newAssembly(incomplete *atomic.Int64, maxAckPending int) *assembly {
 // [*MessageError]; then the message will not be delivered again.
 func (a *assembly) add(m jetstream.Msg) (Delivery, bool, error) {
 	in := message(m)
+	if a.fetch != nil {
+		in = copied(a.fetch(in))
+	}
 	meta, err := m.Metadata()
 	if err != nil {
 		return Delivery{}, false, &MessageError{in.Subject, err}

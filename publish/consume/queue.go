@@ -48,6 +48,7 @@ func (qs *queues) put(q *queue, m publish.Message) {
 	n := cost(m)
 	if len(q.messages) > 0 && (len(q.messages) >= pendingMessages || q.bytes+n > pendingBytes) {
 		qs.missed++
+		release(m)
 		return
 	}
 	q.messages, q.bytes = append(q.messages, m), q.bytes+n
@@ -74,6 +75,17 @@ func (qs *queues) take() (publish.Message, bool) {
 		return m, true
 	}
 	return publish.Message{}, false
+}
+
+// clear gives back the memory of what nobody will take.
+func (qs *queues) clear() {
+	for {
+		m, ok := qs.take()
+		if !ok {
+			return
+		}
+		release(m)
+	}
 }
 
 func (qs *queues) lost() int {

@@ -25,6 +25,10 @@
 // and publish/tensor for what to do with a tensor, such as reading its numbers and
 // mapping boxes back to the picture.
 //
+// The package is larger than most packages because it is all that a program in Go needs to
+// read: whichever way tensors come, over core NATS, from JetStream, on request or in memory, they
+// are joined, bounded and returned alike.
+//
 // All of this package is for importers, who can rely on it. It links the NATS client but
 // no NATS server.
 package consume
@@ -33,6 +37,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -58,15 +63,45 @@ type Subscription struct {
 	queues     queues
 	newest     *mailbox // nil if all messages are kept
 	incomplete atomic.Int64
+
+	places *places // nil if memory is not read
+	borrow bool
+}
+
+// Options are those of [Open].
+type Options struct {
+	// Newest keeps only the newest tensor of each subject: see [SubscribeNewest].
+	Newest bool
+	// Memory is the directory in which feeders of this host share memory, "off" for none.
+	// Default: that of the environment variable CVFEEDER_MEMORY, or [memory.DefaultDir].
+	Memory string
+	// Borrow leaves tensors where the feeder has made them, if they come in memory. Each
+	// delivery is then to be released, see [Delivery.Release], before the feeder runs out of
+	// memory. Default: they are copied.
+	Borrow bool
 }
 
 // Subscribe starts to read the given subjects, which can have wildcards, over a connection
 // of its own. Like [dial.Dial], it does not wait for a server that is down.
+//
+// Tensors of feeders on the same host come in memory, if both have the same directory for that:
+// see [Options] and publish/memory. Nothing else changes, but that a tensor which came too late
+// to be read there is a gap, of the reason [memory.ReasonOverwritten].
 func Subscribe(o dial.Options, subjects ...string) (*Subscription, error) {
+	return Open(o, Options{}, subjects...)
+}
+
+// Open is [Subscribe] with options.
+func Open(o dial.Options, c Options, subjects ...string) (*Subscription, error) {
 	s, err := newSubscription(o)
 	if err != nil {
 		return nil, err
 	}
+	if c.Newest {
+		s.newest = &mailbox{room: newestBytes, filled: s.filled, joiner: countingJoiner(&s.incomplete)}
+	}
+	s.borrow = c.Borrow
+	s.readMemory(c.Memory, subjects)
 	if err := s.addAll(subjects); err != nil {
 		return nil, err
 	}
@@ -97,6 +132,13 @@ func (s *Subscription) add(subject string) error {
 	if s.newest != nil {
 		put = s.newest.put
 	}
+	if s.places != nil {
+		sub, err := s.places.line(subject, put)
+		if err == nil {
+			s.subs = append(s.subs, sub)
+		}
+		return err
+	}
 	sub, err := s.conn.Client().Subscribe(subject, func(m *nats.Msg) {
 		put(publish.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
 	})
@@ -119,7 +161,7 @@ func (s *Subscription) Next(ctx context.Context) (publish.Message, error) {
 		select {
 		case <-s.filled:
 			if m, ok := take(); ok {
-				return m, nil
+				return s.own(m), nil
 			}
 		case <-ctx.Done():
 			return publish.Message{}, ctx.Err()
@@ -145,7 +187,7 @@ func (s *Subscription) Missed() int {
 	if s.newest != nil {
 		missed = s.newest.lost()
 	}
-	for _, sub := range s.subs {
+	for _, sub := range slices.Concat(s.subs, s.places.all()) {
 		n, err := sub.Dropped()
 		if err == nil { // it fails only once the subscription has ended
 			missed += n
@@ -158,7 +200,13 @@ func (s *Subscription) Missed() int {
 func (s *Subscription) Close() {
 	s.once.Do(func() {
 		close(s.done)
+		s.places.end()
 		s.conn.Close()
 		s.ends.Wait()
+		s.queues.clear()
+		if s.newest != nil {
+			s.newest.clear()
+		}
+		s.places.close()
 	})
 }

@@ -87,6 +87,12 @@ func (l *Live) Interest(ctx context.Context, subject string) (bool, error) {
 	return some, unreached(err)
 }
 
+// Covered tells who listens to a subject, and whether another one would do: see
+// [interest.Asker.Covered].
+func (l *Live) Covered(ctx context.Context, subject, other, prefix string) (interest.Coverage, error) {
+	return l.asker.Covered(ctx, subject, other, prefix, "")
+}
+
 // unreached makes the error that there is no connection one of a delivery.
 func unreached(err error) error {
 	if errors.Is(err, interest.ErrDown) {

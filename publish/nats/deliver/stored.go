@@ -166,6 +166,17 @@ func (s *Stored) Interest(ctx context.Context, subject string) (bool, error) {
 	return some, unreached(err)
 }
 
+// Covered tells who listens to a subject, and whether another one would do: consumers of the
+// stream, and those who subscribe without JetStream. See [interest.Asker.Covered].
+func (s *Stored) Covered(ctx context.Context, subject, other, prefix string) (interest.Coverage, error) {
+	found, err := s.consumers.Covered(ctx, subject, other, prefix)
+	if err != nil || found.Others {
+		return found, err
+	}
+	more, err := s.asker.Covered(ctx, subject, other, prefix, s.cfg.Name)
+	return interest.Coverage{Some: found.Some || more.Some, Others: more.Others}, err
+}
+
 // Confirm implements [publish.Delivery]. Tensors are confirmed when Publish returns, so it
 // only has to flush the events of gaps.
 func (s *Stored) Confirm(ctx context.Context) error { return s.gaps.confirm(ctx) }

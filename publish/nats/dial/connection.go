@@ -191,7 +191,7 @@ func (c *Connection) options(o Options, servers []string) nats.Options {
 func (c *Connection) asyncError(outage *outage) nats.ErrHandler {
 	limit := pacing.Outage{Every: time.Second}
 	return func(_ *nats.Conn, sub *nats.Subscription, err error) {
-		if p, ok := ParseViolation(err); ok && p.OfRequests() {
+		if p, ok := ParseViolation(err); ok && (p.OfRequests() || p.OfMemory()) {
 			return
 		}
 		c.errors.Add(1)
@@ -220,7 +220,7 @@ func (c *Connection) deny(err error) error {
 		return nil
 	}
 	p, ok := ParseViolation(err)
-	if !ok || p.OfRequests() || c.lenient {
+	if !ok || p.OfRequests() || p.OfMemory() || c.lenient {
 		return nil
 	}
 	denied := &PermissionError{Missing: []Permission{p}}

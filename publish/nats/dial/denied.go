@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/cvfeeder/cvfeeder/publish"
 )
 
 // The values of [Permission.Verb].
@@ -49,6 +51,12 @@ func (p Permission) text() string {
 // makes a request learns in another way that it was denied.
 func (p Permission) OfRequests() bool {
 	return p.Subject == UserInfoSubject || strings.HasPrefix(p.Subject, "_INBOX.")
+}
+
+// OfMemory tells whether only a subscription to places in memory needs the permission. Whoever
+// may not have that gets payloads.
+func (p Permission) OfMemory() bool {
+	return p.Verb == VerbSubscribe && strings.HasPrefix(p.Subject, publish.MemoryPrefix)
 }
 
 // A PermissionError says what the server does not allow. It is an [ErrRefused].

@@ -22,7 +22,7 @@ type Consumers struct {
 
 	mu      sync.Mutex // held while they are looked up
 	at      time.Time
-	filters []string // the subjects that they get
+	filters [][]string // the subjects that each of them gets
 	err     error
 }
 
@@ -34,40 +34,48 @@ func NewConsumers(on *dial.Connection, stream string) *Consumers {
 // Some returns whether the stream has a consumer that gets the messages of a subject, whether
 // its reader is there or not. The error wraps [ErrDown], or is JetStream's or ctx's.
 func (c *Consumers) Some(ctx context.Context, subject string) (bool, error) {
+	all, err := c.now(ctx)
+	for _, filters := range all {
+		for _, f := range filters {
+			if matches(f, subject) {
+				return true, nil
+			}
+		}
+	}
+	return false, err
+}
+
+// now returns the subjects that each consumer gets. The errors are those of [Consumers.Some].
+func (c *Consumers) now(ctx context.Context) ([][]string, error) {
 	if !c.on.Connected() {
-		return false, ErrDown
+		return nil, ErrDown
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := time.Now(); c.at.IsZero() || now.Sub(c.at) >= known {
 		filters, err := c.look(ctx)
 		if ctx.Err() != nil {
-			return false, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 		c.at, c.filters, c.err = now, filters, err
 	}
 	if c.err != nil {
-		return false, c.err
+		return nil, c.err
 	}
-	for _, f := range c.filters {
-		if matches(f, subject) {
-			return true, nil
-		}
-	}
-	return false, nil
+	return c.filters, nil
 }
 
-func (c *Consumers) look(ctx context.Context) ([]string, error) {
+func (c *Consumers) look(ctx context.Context) ([][]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	stream, err := c.on.JetStream().Stream(ctx, c.stream)
 	if err != nil {
 		return nil, err
 	}
-	var filters []string
+	var filters [][]string
 	list := stream.ListConsumers(ctx)
 	for info := range list.Info() {
-		filters = append(filters, filtersOf(info.Config)...)
+		filters = append(filters, filtersOf(info.Config))
 	}
 	return filters, list.Err()
 }

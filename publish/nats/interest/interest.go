@@ -93,12 +93,20 @@ func (a *Asker) traced(m *nats.Msg) {
 // JetStream stream other than the given one, "" for any. The error wraps [ErrDown], [ErrOld]
 // or [ErrSilent], or is ctx's.
 func (a *Asker) Listeners(ctx context.Context, subject, except string) (bool, error) {
+	w := newWay(except)
+	err := a.trace(ctx, subject, w, func() bool { return w.reaches || w.whole() })
+	return w.reaches, err
+}
+
+// trace asks for the way of a message on the subject, and adds the answers to w until they are
+// enough. The error is that of [Asker.Listeners].
+func (a *Asker) trace(ctx context.Context, subject string, w *way, enough func() bool) error {
 	nc := a.on.Client()
 	switch {
 	case !a.on.Connected():
-		return false, ErrDown
+		return ErrDown
 	case !traces(nc.ConnectedServerVersion()):
-		return false, ErrOld
+		return ErrOld
 	}
 	dest, answers := a.expect()
 	defer a.forget(dest)
@@ -106,27 +114,23 @@ func (a *Asker) Listeners(ctx context.Context, subject, except string) (bool, er
 	m.Header.Set(headerDest, dest)
 	m.Header.Set(headerOnly, "true")
 	if err := nc.PublishMsg(m); err != nil {
-		return false, fmt.Errorf("%w: %w", ErrDown, err)
+		return fmt.Errorf("%w: %w", ErrDown, err)
 	}
 	late := time.NewTimer(answerTime)
 	defer late.Stop()
-	w := newWay(except)
 	for {
 		select {
 		case data := <-answers:
-			if err := w.add(data); err != nil || w.reaches {
-				return w.reaches, err
-			}
-			if w.whole() {
-				return false, nil
+			if err := w.add(data); err != nil || enough() {
+				return err
 			}
 		case <-late.C:
 			if !a.on.Connected() {
-				return false, ErrDown
+				return ErrDown
 			}
-			return false, ErrSilent
+			return ErrSilent
 		case <-ctx.Done():
-			return false, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
 }

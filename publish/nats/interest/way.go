@@ -17,6 +17,9 @@ const (
 
 // A trace is what one server tells of a message.
 type trace struct {
+	Server struct {
+		ID string `json:"id"`
+	} `json:"server"`
 	Request struct {
 		Header map[string][]string `json:"header"`
 	} `json:"request"`
@@ -32,6 +35,12 @@ type event struct {
 	Hop    string `json:"hop"`
 	Stream string `json:"stream"`
 	Error  string `json:"error"`
+	// Client is the number of a subscriber's connection, Sub what it has subscribed to, and
+	// Queue its queue group. Account is set if it is another one.
+	Client  uint64 `json:"cid"`
+	Sub     string `json:"sub"`
+	Queue   string `json:"queue"`
+	Account string `json:"acc"`
 }
 
 // A way is the servers that a message would pass through.
@@ -39,6 +48,7 @@ type way struct {
 	except  string          // the stream that does not count
 	reaches bool            // somebody
 	told    map[string]bool // by hop, "" for the first server: whether it has answered
+	readers *readers        // nil if nobody wants to know them
 }
 
 func newWay(except string) *way { return &way{except: except, told: map[string]bool{"": false}} }
@@ -61,6 +71,9 @@ func (w *way) add(data []byte) error {
 	w.told[hop] = true
 	for _, e := range t.Events {
 		w.see(e)
+		if w.readers != nil {
+			w.readers.see(t.Server.ID, e)
+		}
 	}
 	return nil
 }

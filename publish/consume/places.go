@@ -1,0 +1,241 @@
+package consume
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/memory"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+const (
+	memoryVariable = "CVFEEDER_MEMORY"
+	memoryOff      = "off"
+	// memoryLook is how often it is looked whether there is memory to read, and memoryRest for how
+	// long payloads are asked for after it could not be read.
+	memoryLook = time.Second
+	memoryRest = time.Minute
+)
+
+// memoryDir returns the directory that an option names, "" for none.
+func memoryDir(option string) string {
+	if option == "" {
+		option = os.Getenv(memoryVariable)
+	}
+	switch option {
+	case "":
+		return memory.DefaultDir
+	case memoryOff:
+		return ""
+	}
+	return option
+}
+
+// places are the subscriptions to where tensors are in memory.
+type places struct {
+	fetcher
+	s    *Subscription
+	stop context.CancelFunc
+	ends sync.WaitGroup
+
+	mu    sync.Mutex
+	host  string // "" while payloads are asked for
+	lines map[string]chan *nats.Msg
+	subs  []*nats.Subscription
+}
+
+// readMemory begins to look for memory to read. It is called before the first subscription.
+func (s *Subscription) readMemory(dir string, subjects []string) {
+	if dir = memoryDir(dir); dir == "" || len(subjects) == 0 {
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p := &places{s: s, fetcher: fetcher{reader: memory.NewReader(dir), conn: s.conn}, stop: stop, lines: map[string]chan *nats.Msg{}}
+	s.places = p
+	p.look()
+	p.ends.Go(func() {
+		for pacing.Sleep(ctx, memoryLook) == nil {
+			p.look()
+		}
+	})
+}
+
+// look subscribes to places while there is memory to read.
+func (p *places) look() {
+	host, err := p.reader.Host()
+	if err != nil || time.Since(time.Unix(0, p.failed.Load())) < memoryRest {
+		host = ""
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if host == p.host {
+		return
+	}
+	for _, sub := range p.subs {
+		_ = sub.Unsubscribe() // fails only if the connection has ended
+	}
+	p.host, p.subs = host, nil
+	for subject, line := range p.lines {
+		p.subscribe(subject, line)
+	}
+}
+
+// lineLength is how many messages may wait to be put into a queue, which takes no time.
+const lineLength = 4096
+
+// line returns a subscription to a subject and to its places. Their messages go through one
+// line, which keeps them in the order in which they were published: subscriptions with
+// goroutines of their own would not.
+func (p *places) line(subject string, put func(publish.Message)) (*nats.Subscription, error) {
+	line := make(chan *nats.Msg, lineLength)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// In this order: see publish/nats/handoff.
+	p.lines[subject] = line
+	p.subscribe(subject, line)
+	sub, err := p.s.conn.Client().ChanSubscribe(subject, line)
+	if err != nil {
+		return nil, err
+	}
+	p.s.ends.Go(func() {
+		for {
+			select {
+			case m := <-line:
+				p.take(m, put)
+			case <-p.s.done:
+				return
+			}
+		}
+	})
+	return sub, nil
+}
+
+func (p *places) take(m *nats.Msg, put func(publish.Message)) {
+	in := publish.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}
+	if strings.HasPrefix(m.Subject, publish.MemoryPrefix) {
+		in = p.fetch(in)
+	}
+	put(in)
+}
+
+func (p *places) subscribe(subject string, line chan *nats.Msg) {
+	if p.host == "" {
+		return
+	}
+	sub, err := p.s.conn.Client().ChanSubscribe(publish.MemorySubject(p.host, subject), line)
+	if err == nil { // otherwise payloads come, as ever
+		p.subs = append(p.subs, sub)
+	}
+}
+
+// A fetcher brings tensors from where messages say that they are.
+type fetcher struct {
+	reader *memory.Reader
+	conn   *dial.Connection
+	failed atomic.Int64 // when memory could last not be read, in nanoseconds since the Unix epoch
+	lost   atomic.Int64
+}
+
+// fetch returns the message with the tensor, or what tells that it is lost.
+func (p *fetcher) fetch(m publish.Message) publish.Message {
+	whole, ok := publish.FromMemory(m)
+	if !ok {
+		return m // whoever reads it gets an error
+	}
+	place, err := memory.ParsePlace(whole.Memory)
+	if err != nil {
+		return whole
+	}
+	hold, err := p.reader.Hold(place)
+	if err != nil {
+		p.lost.Add(1)
+		if memory.Reason(err) == memory.ReasonUnreachable {
+			p.failed.Store(time.Now().UnixNano())
+			p.conn.Log().Warn("a tensor in memory cannot be read", "err", err)
+		}
+		return gapOf(whole, memory.Reason(err))
+	}
+	whole.Data, whole.Release = hold.Data, hold.Release
+	return whole
+}
+
+// gapOf returns the inline gap in the place of a tensor.
+func gapOf(m publish.Message, reason string) publish.Message {
+	p, err := publish.ParsePosition(m.Header)
+	e, err2 := publish.ParseEnvelope(m.Header)
+	if err != nil || err2 != nil {
+		return m // whoever reads it gets the error
+	}
+	return publish.NewInlineGap(m.Subject, publish.Gap{Stream: e.Stream, From: p.First, To: p.Last, Slots: 1, Reason: reason},
+		&transform.Output{Name: e.Output, Fingerprint: e.Spec})
+}
+
+// all returns the subscriptions to places.
+func (p *places) all() []*nats.Subscription {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.subs)
+}
+
+// end stops to look for memory.
+func (p *places) end() {
+	if p != nil {
+		p.stop()
+		p.ends.Wait()
+	}
+}
+
+// close unmaps what nobody reads any more.
+func (p *places) close() {
+	if p != nil {
+		p.reader.Close()
+	}
+}
+
+// Lost returns how many tensors in memory came too late to be read there. Each of them was
+// delivered as a gap.
+func (s *Subscription) Lost() int {
+	if s.places == nil {
+		return 0
+	}
+	return int(s.places.lost.Load())
+}
+
+// own returns a message whose data belongs to its reader, unless that borrows it.
+func (s *Subscription) own(m publish.Message) publish.Message {
+	if m.Release == nil || s.borrow {
+		return m
+	}
+	return copied(m)
+}
+
+// copied returns a message whose data is its reader's.
+func copied(m publish.Message) publish.Message {
+	if m.Release != nil {
+		m.Data = bytes.Clone(m.Data)
+		m.Release()
+		m.Release = nil
+	}
+	return m
+}
+
+// release gives back the memory of a message that nobody reads.
+func release(m publish.Message) {
+	if m.Release != nil {
+		m.Release()
+	}
+}
