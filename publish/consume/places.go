@@ -145,7 +145,12 @@ type fetcher struct {
 	conn   *dial.Connection
 	failed atomic.Int64 // when memory could last not be read, in nanoseconds since the Unix epoch
 	lost   atomic.Int64
+	inARow atomic.Int64 // tensors that could not be read
 }
+
+// memoryTries is how many tensors in a row cannot be read when payloads are asked for. The last
+// words of a feeder that was killed may be about a file that the next one has removed.
+const memoryTries = 3
 
 // fetch returns the message with the tensor, or what tells that it is lost.
 func (p *fetcher) fetch(m publish.Message) publish.Message {
@@ -161,11 +166,14 @@ func (p *fetcher) fetch(m publish.Message) publish.Message {
 	if err != nil {
 		p.lost.Add(1)
 		if memory.Reason(err) == memory.ReasonUnreachable {
-			p.failed.Store(time.Now().UnixNano())
+			if p.inARow.Add(1) >= memoryTries {
+				p.failed.Store(time.Now().UnixNano())
+			}
 			p.conn.Log().Warn("a tensor in memory cannot be read", "err", err)
 		}
 		return gapOf(whole, memory.Reason(err))
 	}
+	p.inARow.Store(0)
 	whole.Data, whole.Release = hold.Data, hold.Release
 	return whole
 }

@@ -240,8 +240,10 @@ func TestTooLate(t *testing.T) {
 	}
 	gap(m, n, memory.ReasonOverwritten)
 	m.Memory = "cvf-0.mem;1052672;10000;1"
-	gap(m, n, memory.ReasonUnreachable)
-	if near.Lost() != 2 {
+	for range 3 { // it might be that only one file is gone
+		gap(m, n, memory.ReasonUnreachable)
+	}
+	if near.Lost() != 4 {
 		t.Errorf("%d are lost", near.Lost())
 	}
 	near.next = -1

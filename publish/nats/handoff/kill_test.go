@@ -1,0 +1,357 @@
+package handoff_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/crc32"
+	"image"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/memory"
+	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
+	"github.com/cvfeeder/cvfeeder/publish/nats/handoff"
+	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
+	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
+)
+
+var killFor = flag.Duration("kill-for", 0, "how long TestKill kills; 0 is a few rounds")
+
+const (
+	killRounds  = 8
+	killReaders = 3
+	killSlots   = 8
+	killBytes   = 300 * 300 // of a tensor
+	killKeep    = 4         // a reader lets go of one in so many tensors that it holds, for each new one
+	killStep    = 20        // tensors after which a reader says so
+	killEvery   = 2 * time.Millisecond
+	lifeSlots   = 1_000_000 // of one life of the feeder
+)
+
+// TestKill kills the feeder and its readers again and again, with SIGKILL. No reader ever sees a
+// tensor that is not whole, or misses one that it is not told of, and no slot and no file is
+// left over from the dead.
+func TestKill(t *testing.T) {
+	url := natstest.Serve(t, embedded.Options{}).ClientURL()
+	dir := filepath.Join(t.TempDir(), "memory")
+	y := &yard{t: t, url: url, dir: dir}
+	y.startFeeder()
+	for range killReaders {
+		y.readers = append(y.readers, y.start("reader", ""))
+	}
+	defer func() {
+		for _, c := range append(y.readers, y.feeder) {
+			c.kill()
+		}
+	}()
+	begun, feeders := time.Now(), 0
+	for round := 0; *killFor == 0 && round < killRounds || time.Since(begun) < *killFor; round++ {
+		for i := range 1 + rand.IntN(4) {
+			y.readers[(round+i)%killReaders].progress()
+		}
+		if round%2 == 0 {
+			y.feeder.kill()
+			y.startFeeder()
+			feeders++
+		} else {
+			i := rand.IntN(killReaders)
+			y.readers[i].kill()
+			y.readers[i] = y.start("reader", "")
+		}
+		y.delay(round % killReaders)
+	}
+	var tensors, gaps int // of the readers that have lived to the end
+	for _, c := range y.readers {
+		c.progress()
+		n, g := c.end()
+		tensors, gaps = tensors+n, gaps+g
+	}
+	y.readers = nil
+	natstest.Within(t, func() error {
+		held, inMemory, payloads := y.feeder.stats()
+		if held > 0 {
+			return fmt.Errorf("%d slots are held by nobody", held)
+		}
+		t.Logf("%d feeders were killed; the last readers got %d tensors and %d gaps; the last feeder published %d in memory and %d as payload", feeders, tensors, gaps, inMemory, payloads)
+		return nil
+	})
+	if files, err := filepath.Glob(filepath.Join(dir, "*.mem")); err != nil || len(files) != 1 {
+		t.Errorf("there are %v (%v), not the file of the one feeder", files, err)
+	}
+}
+
+// A yard is where the processes live.
+type yard struct {
+	t        *testing.T
+	url, dir string
+	lives    int
+	feeder   *child
+	readers  []*child
+}
+
+func (y *yard) startFeeder() {
+	y.lives++
+	y.feeder = y.start("feeder", strconv.Itoa(y.lives))
+}
+
+// A child is a process of its own.
+type child struct {
+	t     *testing.T
+	role  string
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	lines chan string // of its standard output
+	ended sync.WaitGroup
+}
+
+func (y *yard) start(role, life string) *child {
+	y.t.Helper()
+	c := &child{t: y.t, role: role, cmd: exec.Command(os.Args[0], "-test.run=^TestChild$"), lines: make(chan string, 1<<16)}
+	c.cmd.Env = append(os.Environ(), "HANDOFF_ROLE="+role, "HANDOFF_URL="+y.url, "HANDOFF_DIR="+y.dir, "HANDOFF_LIFE="+life)
+	c.cmd.Stderr = os.Stderr
+	var err error
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		y.t.Fatal(err)
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		y.t.Fatal(err)
+	}
+	c.ended.Go(func() {
+		defer close(c.lines)
+		for scan := bufio.NewScanner(out); scan.Scan(); {
+			c.lines <- scan.Text()
+		}
+		_ = c.cmd.Wait() // it was killed, or has said what is wrong
+	})
+	return c
+}
+
+// next returns the next line that begins with a word. A line that says that something is wrong
+// fails the test.
+func (c *child) next(word string) string {
+	c.t.Helper()
+	limit := time.After(time.Minute)
+	for {
+		select {
+		case line, ok := <-c.lines:
+			if !ok || strings.HasPrefix(line, "wrong") {
+				c.t.Fatalf("%s: %q", c.role, line)
+			}
+			if rest, found := strings.CutPrefix(line, word+" "); found {
+				return rest
+			}
+		case <-limit:
+			c.t.Fatalf("%s: no word of %q within a minute", c.role, word)
+		}
+	}
+}
+
+// delay lets a reader stand still for some time, so that it comes too late for many tensors.
+func (y *yard) delay(i int) {
+	y.t.Helper()
+	y.readers[i].progress()
+	y.readers[i].signal(syscall.SIGSTOP)
+	y.readers[(i+1)%killReaders].progress()
+	y.readers[(i+1)%killReaders].progress()
+	y.readers[i].signal(syscall.SIGCONT)
+}
+
+func (c *child) signal(s syscall.Signal) {
+	c.t.Helper()
+	if err := c.cmd.Process.Signal(s); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *child) progress() { c.t.Helper(); c.next("progress") }
+
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill() // it may have ended
+	c.ended.Wait()
+}
+
+// end ends a reader in the proper way, and returns what it got.
+func (c *child) end() (tensors, gaps int) {
+	c.t.Helper()
+	_ = c.in.Close()
+	if _, err := fmt.Sscan(c.next("got"), &tensors, &gaps); err != nil {
+		c.t.Fatal(err)
+	}
+	c.ended.Wait()
+	return tensors, gaps
+}
+
+func (c *child) stats() (held, inMemory, payloads int) {
+	c.t.Helper()
+	if _, err := io.WriteString(c.in, "stats\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := fmt.Sscan(c.next("stats"), &held, &inMemory, &payloads); err != nil {
+		c.t.Fatal(err)
+	}
+	return held, inMemory, payloads
+}
+
+// TestChild is the processes of TestKill.
+func TestChild(t *testing.T) {
+	role := os.Getenv("HANDOFF_ROLE")
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	run := map[string]func(context.Context, *bufio.Scanner) error{"feeder": feed, "reader": read}[role]
+	if run == nil {
+		t.Skip("only as a process of TestKill")
+	}
+	if err := run(ctx, bufio.NewScanner(os.Stdin)); err != nil {
+		fmt.Println("wrong", err)
+	}
+}
+
+// feed publishes tensors until it is killed.
+func feed(ctx context.Context, commands *bufio.Scanner) error {
+	life, err := strconv.Atoi(os.Getenv("HANDOFF_LIFE"))
+	if err != nil {
+		return err
+	}
+	ring, err := memory.Open(ctx, memory.Options{Dir: os.Getenv("HANDOFF_DIR"), Bytes: killSlots * 90112, SlotBytes: killBytes})
+	if err != nil {
+		return err
+	}
+	conn, err := dial.Dial(dial.Options{URL: os.Getenv("HANDOFF_URL")})
+	if err == nil {
+		err = conn.WaitConnected(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	d := handoff.New(deliver.NewLive(conn, publish.NoGaps), handoff.Options{Host: ring.Host(), OnUnknown: func(err error) { fmt.Println("wrong", err) }})
+	go d.Serve(ctx)
+	go func() {
+		for commands.Scan() {
+			fmt.Println("stats", ring.Stats().Held, d.Counts().Memory, d.Counts().Payload)
+		}
+	}()
+	spec, err := transform.Preset("raw")
+	if err != nil {
+		return err
+	}
+	spec.DType, spec.Color = transform.Uint8, transform.Gray
+	output := &transform.Output{Name: "detector", Spec: spec, Fingerprint: "test"}
+	buffers := transform.Buffers{Shared: ring}
+	for n, tick := 0, time.NewTicker(killEvery); ; n++ {
+		<-tick.C
+		slot := source.Slot((life*lifeSlots + n) * 200)
+		t, _ := buffers.Tensor(killBytes, transform.Padding{})
+		fill(t.Data, uint64(slot))
+		t.Stream, t.Slot, t.Capture, t.Output = "cam-1", slot, slot.Time(), output
+		t.Shape, t.Source = []int{1, 300, 300, 1}, image.Pt(300, 300)
+		err := d.Publish(ctx, publish.NewMessage("cvf.t.cam-1.detector", t))
+		t.Release()
+		if err != nil && !errors.Is(err, publish.ErrUnwatched) {
+			return err
+		}
+	}
+}
+
+// fill makes a tensor that says by its checksum whether it is whole.
+func fill(data []byte, seed uint64) {
+	body := data[:len(data)-4]
+	binary.LittleEndian.PutUint64(body, seed)
+	for i := 8; i < len(body); i++ {
+		body[i] = body[i-8]*31 + byte(i)
+	}
+	binary.LittleEndian.PutUint32(data[len(body):], crc32.ChecksumIEEE(body))
+}
+
+func check(d consume.Delivery) error {
+	body := d.Data[:len(d.Data)-4]
+	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(d.Data[len(body):]) || binary.LittleEndian.Uint64(body) != uint64(d.Time.UnixMilli()) {
+		return fmt.Errorf("the tensor of %v is torn", d.Time)
+	}
+	return nil
+}
+
+// read reads tensors until its standard input ends or it is killed. Each is looked at when it
+// comes, and again when it is let go.
+func read(ctx context.Context, commands *bufio.Scanner) error {
+	sub, err := consume.Open(dial.Options{URL: os.Getenv("HANDOFF_URL")}, consume.Options{Memory: os.Getenv("HANDOFF_DIR"), Borrow: true}, "cvf.t.>")
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		defer stop()
+		for commands.Scan() {
+		}
+	}()
+	var held []consume.Delivery
+	tensors, gaps, missing, last := 0, 0, 0, 0
+	for d, err := range sub.Tensors(ctx) {
+		if err != nil {
+			return err
+		}
+		n := int(d.Time.UnixMilli() / 200)
+		switch {
+		case n <= last:
+			return fmt.Errorf("%d comes after %d", n, last)
+		case last > 0 && n/lifeSlots == last/lifeSlots:
+			missing += n - last - 1
+		}
+		if missing > sub.Missed() {
+			return fmt.Errorf("%d tensors are missing before %d, and %d are known to be missed", missing, n, sub.Missed())
+		}
+		last = n
+		if d.Gap != nil {
+			if gaps++; d.Gap.Reason != memory.ReasonOverwritten && d.Gap.Reason != memory.ReasonUnreachable {
+				return fmt.Errorf("a gap of the reason %s", d.Gap.Reason)
+			}
+			continue
+		}
+		if err := check(d); err != nil {
+			return err
+		}
+		held = append(held, d)
+		held = slices.DeleteFunc(held, func(one consume.Delivery) bool {
+			if rand.IntN(killKeep) > 0 {
+				return false
+			}
+			if wrong := check(one); wrong != nil {
+				err = fmt.Errorf("while it was held: %w", wrong)
+			}
+			one.Release()
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		if tensors++; tensors%killStep == 0 {
+			fmt.Println("progress", tensors)
+		}
+	}
+	fmt.Println("got", tensors, gaps)
+	return nil
+}
