@@ -111,13 +111,18 @@ check: deps $(GOLANGCI) ## vet, lint what changed, run all tests but the long on
 	.ci/lint-changed.sh $(GOLANGCI)
 	go test -short -p 4 -parallel 8 -timeout 5m -tags $(TAGS) ./...
 
-test: deps-test $(VENV)/.done $(FAKE_CLIENTS)/.done $(if $(NODE_MODULES),$(NODE)/.done) $(KUSTOMIZE) $(HELM) ## vet and test everything, with the race detector
+test: deps-test $(VENV)/.done $(BENCH_VENV)/.done $(FAKE_CLIENTS)/.done $(if $(NODE_MODULES),$(NODE)/.done) $(KUSTOMIZE) $(HELM) ## vet and test everything, with the race detector
 	go vet -tags $(TAGS) ./...
 	$(if $(NODE_MODULES),,@echo "Node 20 and npm are missing: the TypeScript client is not tested")
 	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_NODE_MODULES="$(addprefix $(CURDIR)/,$(NODE_MODULES))" \
 		CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" CVFEEDER_HELM="$(CURDIR)/$(HELM)" CVFEEDER_FAKE_CLIENTS="$(CURDIR)/$(FAKE_CLIENTS)" \
 		go test -race -parallel 4 -timeout 40m -tags $(TAGS) ./...
 	go test -timeout 20m -tags $(TAGS) ./source/kinesis ./transform/gate # all simulations and scenes, which take too long with -race
+	CVFEEDER_BENCH_PYTHON="$(CURDIR)/$(BENCH_VENV)/bin/python" \
+		go test -short -timeout 10m -run '^$$' -bench . -benchtime 1x -tags $(TAGS) $(BENCHMARKS) # they run, however fast
+
+# The packages that have benchmarks.
+BENCHMARKS = $(sort $(dir $(shell grep -rl --include='*_test.go' '^func Benchmark' $(addprefix ./,$(wildcard */)))))
 
 pythons: $(VENV)/.done ## run the Python client's tests with each other supported Python that is installed
 	@for v in $(PYTHONS); do \

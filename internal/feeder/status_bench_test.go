@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/bursts"
 	"github.com/cvfeeder/cvfeeder/internal/observe"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -14,7 +15,7 @@ import (
 // BenchmarkStatusesOf10k is what the page asks of the feeder for each answer, of 10,000
 // streams: it comes on top of BenchmarkPageOf10k in metrics/status.
 func BenchmarkStatusesOf10k(b *testing.B) {
-	p := &parts{histories: &observe.Histories{}}
+	p := &parts{histories: &observe.Histories{}, bursts: bursts.New(bursts.Options{})}
 	grid, err := source.NewGrid(time.Second)
 	if err != nil {
 		b.Fatal(err)

@@ -28,9 +28,6 @@ import (
 const (
 	cameras  = 4
 	interval = 200 * time.Millisecond
-	length   = 80 * time.Second // of the range that is read
-	frames   = cameras * int(length/interval)
-	rounds   = 3
 )
 
 const config = `
@@ -60,7 +57,17 @@ type rig struct {
 	dir, cvfeeder, python string
 	fake, nats            string // URLs
 	from, to              time.Time
+	frames                int // in that range
 	received              *received
+}
+
+// extent returns how long a range is read, and how many times. With -short it shows no more
+// than that the benchmark runs.
+func extent() (length time.Duration, rounds int) {
+	if testing.Short() {
+		return 8 * time.Second, 1
+	}
+	return 80 * time.Second, 3
 }
 
 // BenchmarkPipeline runs both programs alternately, and reports the medians of their
@@ -76,6 +83,7 @@ func BenchmarkPipeline(b *testing.B) {
 	r.run(b, "warm-up", r.feeder(b, "fast"))
 	r.received.take()
 	var exact, fast, reduced, memory []float64
+	_, rounds := extent()
 	for b.Loop() {
 		for range rounds {
 			ours, theirs := r.pair(b, "exact")
@@ -101,8 +109,8 @@ func (r *rig) pair(b *testing.B, decode string) (ours, theirs usage) {
 		tensors := r.received.take()
 		theirs = r.run(b, "baseline "+decode, r.baseline(decode))
 		err := tensors.same(r.received.take(), decode)
-		if err == nil && (tensors.count != frames || len(tensors.slots) != frames) {
-			err = fmt.Errorf("%d tensors of %d slots, want %d", tensors.count, len(tensors.slots), frames)
+		if err == nil && (tensors.count != r.frames || len(tensors.slots) != r.frames) {
+			err = fmt.Errorf("%d tensors of %d slots, want %d", tensors.count, len(tensors.slots), r.frames)
 		}
 		switch {
 		case err == nil:
@@ -121,10 +129,10 @@ func (r *rig) run(b *testing.B, name string, command []string) usage {
 	if err != nil {
 		b.Fatalf("%s: %v", name, err)
 	}
-	if err := r.received.settle(b.Context(), frames); err != nil {
+	if err := r.received.settle(b.Context(), r.frames); err != nil {
 		b.Logf("%s: %v\n%s", name, err, u.said)
 	}
-	frames := float64(frames)
+	frames := float64(r.frames)
 	b.Logf("%-15s %5.1f frames per CPU second: %5.2f ms a frame, %2.0f%% of it system; %3d MiB, %4.1f s", name,
 		frames/u.cpu.Seconds(), u.cpu.Seconds()*1e3/frames, 100*u.system.Seconds()/u.cpu.Seconds(), u.memory>>20, u.wall.Seconds())
 	return u
@@ -166,7 +174,8 @@ func newRig(b *testing.B) *rig {
 		b.Skip("CVFEEDER_BENCH_PYTHON does not name a Python with what requirements.txt has: `make bench` makes one")
 	}
 	to := time.Now().UTC().Truncate(time.Minute).Add(-time.Minute)
-	r := &rig{dir: b.TempDir(), python: python, from: to.Add(-length), to: to}
+	length, _ := extent()
+	r := &rig{dir: b.TempDir(), python: python, from: to.Add(-length), to: to, frames: cameras * int(length/interval)}
 	r.cvfeeder = build(b, filepath.Join(r.dir, "cvfeeder"), "github.com/cvfeeder/cvfeeder/cmd/cvfeeder")
 	r.fake = startFake(b)
 	r.nats = startNATS(b, r.dir)

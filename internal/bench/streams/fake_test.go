@@ -14,15 +14,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
 
-// asFake is the environment variable that makes this program the fake service. As a
-// process of its own, its memory does not count as memory of the streams.
+// asFake is the environment variable that makes this program the fake service: it has the
+// number of streams, and how long the start takes. As a process of its own, its memory does
+// not count as memory of the streams.
 const asFake = "CVFEEDER_STREAMS_FAKE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asFake) == "" {
+	setting := os.Getenv(asFake)
+	if setting == "" {
 		os.Exit(m.Run())
 	}
-	if err := serveFake(); err != nil {
+	if err := serveFake(setting); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -86,10 +88,15 @@ func (t *tally) add(r kinesistest.Request, settled bool) {
 }
 
 // serveFake serves until standard input ends, and then prints the tally.
-func serveFake() error {
+func serveFake(setting string) error {
+	var count int
+	var settle time.Duration
+	if _, err := fmt.Sscan(setting, &count, &settle); err != nil {
+		return err
+	}
 	requests, begin := newTally(), time.Now()
 	srv, err := kinesistest.New(kinesistest.Options{
-		Streams: kinesistest.Cameras(count10k), Scene: tiny{}, Fragment: fragment,
+		Streams: kinesistest.Cameras(count), Scene: tiny{}, Fragment: fragment,
 		Faults: kinesistest.Faults{Throttle: true}, Records: 1, Instants: 1,
 		Observe: func(r kinesistest.Request) { requests.add(r, time.Since(begin) > settle) },
 	})
@@ -110,10 +117,10 @@ func serveFake() error {
 }
 
 // startFake starts the fake service and returns its URL. Call end to stop it.
-func startFake(b *testing.B) (url string, end func() *tally) {
+func startFake(b *testing.B, l load) (url string, end func() *tally) {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), os.Args[0])
-	cmd.Env, cmd.Stderr = append(os.Environ(), asFake+"=1"), os.Stderr
+	cmd.Env, cmd.Stderr = append(os.Environ(), fmt.Sprintf("%s=%d %d", asFake, l.count, l.settle)), os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)

@@ -28,14 +28,26 @@ import (
 )
 
 const (
-	count10k = 10_000
 	interval = time.Second
 	fragment = 10 * time.Second
+)
+
+// A load is how many streams there are, and for how long.
+type load struct {
+	count int
 	// settle is how long the start takes. AWS limits how many streams an account may look
 	// up in a second, and each stream then has to learn when its media comes.
-	settle  = 100 * time.Second
-	measure = 30 * time.Second
-)
+	settle, measure time.Duration
+}
+
+// theLoad is of 10,000 streams. With -short it is so small that it shows no more than that
+// the benchmark runs.
+func theLoad() load {
+	if testing.Short() {
+		return load{50, 3 * time.Second, time.Second}
+	}
+	return load{10_000, 100 * time.Second, 30 * time.Second}
+}
 
 // worker makes tensors of one byte: the cost of decoding is measured elsewhere.
 type worker struct{ frame source.Frame }
@@ -96,14 +108,14 @@ func (l *lateness) quantile(q float64) time.Duration {
 //	streams-10k-lateness  milliseconds by which polls begin late, 99th percentile
 func BenchmarkStreams(b *testing.B) {
 	for range b.N {
-		runStreams(b)
+		runStreams(b, theLoad())
 	}
 }
 
-func runStreams(b *testing.B) {
+func runStreams(b *testing.B, l load) {
 	b.Helper()
 	debug.SetGCPercent(40) // as the program does
-	url, end := startFake(b)
+	url, end := startFake(b, l)
 	client, err := kinesis.New(b.Context(), kinesis.Options{
 		Region: kinesistest.Region, Endpoint: url, AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
 	})
@@ -121,8 +133,8 @@ func runStreams(b *testing.B) {
 		Delivery: &out, Inflight: 64 << 20, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
 		Observers: []pipeline.Observer{observe.Metrics(metrics.New(metrics.Build{}), time.Now), &observe.Histories{}},
 	})
-	streams := tenThousand(b, client, &late, func() {
-		if checked.Add(1) == count10k {
+	streams := streamsOf(b, l.count, client, &late, func() {
+		if checked.Add(1) == int64(l.count) {
 			started = time.Since(begin)
 		}
 	})
@@ -130,12 +142,12 @@ func runStreams(b *testing.B) {
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx, streams, nil) }()
-	<-time.After(settle - time.Since(begin))
+	<-time.After(l.settle - time.Since(begin))
 	late.on.Store(true)
 	from, behind := out.published.Load(), freshness(p.Streams())
-	<-time.After(measure)
+	<-time.After(l.measure)
 	late.on.Store(false)
-	rate := float64(out.published.Load()-from) / measure.Seconds()
+	rate := float64(out.published.Load()-from) / l.measure.Seconds()
 	running := resident(b)
 	debug.FreeOSMemory()
 	idle := resident(b)
@@ -148,16 +160,16 @@ func runStreams(b *testing.B) {
 	}
 	requests := end()
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(float64(idle-before)/1024/count10k, "streams-10k")
+	b.ReportMetric(float64(idle-before)/1024/float64(l.count), "streams-10k")
 	b.ReportMetric(float64(late.quantile(.99).Microseconds())/1000, "streams-10k-lateness")
-	b.ReportMetric(float64(running-before)/1024/count10k, "KiB-running")
-	b.ReportMetric(float64(goroutines)/count10k, "goroutines/stream")
+	b.ReportMetric(float64(running-before)/1024/float64(l.count), "KiB-running")
+	b.ReportMetric(float64(goroutines)/float64(l.count), "goroutines/stream")
 	b.ReportMetric(float64(late.quantile(.5).Microseconds())/1000, "ms-late-p50")
 	b.ReportMetric(float64(late.quantile(1).Microseconds())/1000, "ms-late-max")
 	b.ReportMetric(started.Seconds(), "s-start")
 	b.ReportMetric(rate, "frames/s")
 	b.Logf("requests %v, of which throttled %v, most in a second %v; after the start, GetImages %.0f a second on average, at most %d in a tenth of one",
-		requests.Total, requests.Throttled, requests.Most, float64(requests.Settled)/(measure.Seconds()+2), requests.Burst)
+		requests.Total, requests.Throttled, requests.Most, float64(requests.Settled)/(l.measure.Seconds()+2), requests.Burst)
 	b.Logf("freshness at the start of the measurement: %s", behind)
 	b.Logf("MiB in use: heap %d, stacks %d, of the system %d", mem.HeapInuse>>20, mem.StackInuse>>20, mem.Sys>>20)
 	if n := requests.Throttled["DescribeStream"] + requests.Throttled["GetDataEndpoint"]; n > 0 {
@@ -166,19 +178,19 @@ func runStreams(b *testing.B) {
 	if started > 10*time.Second {
 		b.Logf("the start took %v", started)
 	}
-	if rate < 0.9*count10k {
-		b.Logf("only %.0f frames a second of %d", rate, count10k)
+	if rate < 0.9*float64(l.count) {
+		b.Logf("only %.0f frames a second of %d", rate, l.count)
 	}
 }
 
-func tenThousand(b *testing.B, client *kinesis.Client, late *lateness, checked func()) []pipeline.Stream {
+func streamsOf(b *testing.B, count int, client *kinesis.Client, late *lateness, checked func()) []pipeline.Stream {
 	b.Helper()
 	grid, err := source.NewGrid(interval)
 	if err != nil {
 		b.Fatal(err)
 	}
 	output := &transform.Output{Name: "x", Spec: transform.Spec{Width: 1, Height: 1}}
-	names, streams := kinesistest.Cameras(count10k), make([]pipeline.Stream, count10k)
+	names, streams := kinesistest.Cameras(count), make([]pipeline.Stream, count)
 	for i := range streams {
 		name := names[i].Name
 		s := client.Stream(kinesis.StreamOptions{Name: name})
@@ -189,7 +201,7 @@ func tenThousand(b *testing.B, client *kinesis.Client, late *lateness, checked f
 				return poll.New(s, l, poll.Options{
 					Stream: name, Lag: poll.Auto, Overlap: poll.Auto, Grace: 30 * time.Second, Retention: s.Retention, Late: late.add,
 					Check:   func(ctx context.Context) error { defer checked(); return s.Check(ctx) },
-					Spread:  func() time.Duration { return poll.SpreadOver(count10k) },
+					Spread:  func() time.Duration { return poll.SpreadOver(count) },
 					Fetched: fetched,
 				})
 			},
