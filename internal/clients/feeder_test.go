@@ -91,6 +91,7 @@ type feeder struct {
 	server *embedded.Server
 	conn   *dial.Conn
 	live   *deliver.Live
+	room   *room // nil before it is asked for
 }
 
 func newFeeder(t *testing.T) *feeder {
@@ -166,6 +167,7 @@ func (f *feeder) handler() http.Handler {
 	mux.HandleFunc("POST /gap", answer(f.gap))
 	mux.HandleFunc("POST /inline-gap", answer(f.inlineGap))
 	mux.HandleFunc("POST /restart", answer(f.restart))
+	mux.HandleFunc("POST /memory", answer(f.memory))
 	return mux
 }
 

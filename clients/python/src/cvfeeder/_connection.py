@@ -427,7 +427,7 @@ class Connection:
 
 
 # What makes errors better, and is not needed.
-_OPTIONAL = re.compile(r"cvf\.svc\.|\$js\.api\.(stream\.info|consumer\.list)\.")
+_OPTIONAL = re.compile(r"cvf\.(svc|m)\.|\$js\.api\.(stream\.info|consumer\.list)\.")
 _OURS = {"user_credentials", "nkeys_seed", "nkeys_seed_str", "connect_timeout"}
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()
 

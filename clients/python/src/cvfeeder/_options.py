@@ -75,6 +75,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "strict": (bool,),
     "queue": (str,),
     "buffer": (int,),
+    "memory": (str,),
     "batch": (int,),
     "batch_bytes": (int,),
     "timeout": (int, float, type(None)),

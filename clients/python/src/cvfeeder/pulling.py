@@ -20,6 +20,7 @@ from ._connection import RETRY, Source, flush
 from ._decoder import Decoder
 from ._mailbox import Mailbox
 from ._options import CONNECT_TIMEOUT, URL, ConnectOptions, check, overlap, servers_of, subjects_of
+from ._places import OFF, PREFIX, Places
 from ._reader import Reader
 from .errors import CvfeederError, InvalidMessage, SpecMismatch
 from .gap import Gap
@@ -91,6 +92,7 @@ class _Pulled(Source):
         strict: bool,
         batch: int,
         batch_bytes: int,
+        memory: str,
         patience: float | None,
     ) -> None:
         decoder = Decoder(limit=BUFFER, expect_spec=expect_spec, strict=strict, answer=self._answer)
@@ -98,6 +100,7 @@ class _Pulled(Source):
         super().__init__(subjects, Mailbox(sys.maxsize, self._want), decoder)
         self._stream, self._durable, self._gaps = stream, durable, gaps
         self._batch, self._batch_bytes, self._patience = batch, batch_bytes, patience
+        self.places = Places(memory)
         self._wanted = asyncio.Event()
         self._received: asyncio.Queue[Msg] = asyncio.Queue()
         self._refused: deque[str] = deque(maxlen=1000)  # where to answer for other specs
@@ -172,7 +175,7 @@ class _Pulled(Source):
         self.heard = True
         self._open -= 1
         try:
-            item = self.decoder.decode(msg)
+            item = self.decoder.decode(self.places.fetch(msg))
         except InvalidMessage as err:
             self._answer([msg.reply], b"+TERM")  # it would be just as invalid the next time
             try:
@@ -238,11 +241,12 @@ class _Pulled(Source):
             info: ConsumerInfo = await js.consumer_info(self._stream, self._durable)
         except NotFoundError:
             await self._check_subjects(js)
-            several = len(self.subjects) > 1
+            subjects = [*self.subjects, *self.places.of(self.subjects)]
+            several = len(subjects) > 1
             config = ConsumerConfig(
                 durable_name=self._durable,
-                filter_subject=None if several else self.subjects[0],
-                filter_subjects=list(self.subjects) if several else None,
+                filter_subject=None if several else subjects[0],
+                filter_subjects=subjects if several else None,
                 ack_policy=AckPolicy.EXPLICIT,
             )
             info = await js.add_consumer(self._stream, config)
@@ -335,7 +339,8 @@ class _Pulled(Source):
 
 
 def _filters(info: ConsumerInfo) -> list[str]:
-    return info.config.filter_subjects or [info.config.filter_subject or ">"]
+    filters = info.config.filter_subjects or [info.config.filter_subject or ">"]
+    return [f for f in filters if not f.startswith(PREFIX)]
 
 
 def _will_pass(err: Exception) -> bool:
@@ -370,6 +375,7 @@ def pull(
     strict: bool = ...,
     batch: int = ...,
     batch_bytes: int = ...,
+    memory: str = ...,
     **options: Unpack[ConnectOptions],
 ) -> Pull[Tensor]: ...
 
@@ -386,6 +392,7 @@ def pull(
     strict: bool = ...,
     batch: int = ...,
     batch_bytes: int = ...,
+    memory: str = ...,
     **options: Unpack[ConnectOptions],
 ) -> Pull[Tensor | Gap]: ...
 
@@ -401,6 +408,7 @@ def pull(
     strict: bool = False,
     batch: int = BATCH,
     batch_bytes: int = BATCH_BYTES,
+    memory: str = OFF,
     **options: Unpack[ConnectOptions],
 ) -> Pull[Any]:
     """Return the tensors of a JetStream stream, with a durable consumer of the given name.
@@ -419,6 +427,10 @@ def pull(
     If NATS loses the stream, for example because it was in memory, the reader waits for
     cvfeeder to make it again, at most for connect_timeout seconds.
 
+    With memory, a directory as in `subscribe` or "" for the usual one, a consumer that is created
+    gets tensors in memory, if the delivery mode is ring. All of its readers must be on the host
+    of the feeder then, and have the same directory: others get gaps.
+
     A batch is at most batch messages and batch_bytes bytes; a larger message comes on its
     own. The other parameters are those of `subscribe`. Without gaps, inline gaps are
     acknowledged and skipped.
@@ -431,6 +443,7 @@ def pull(
         "strict": strict,
         "batch": batch,
         "batch_bytes": batch_bytes,
+        "memory": memory,
     }
     check("pull", own, options)
     return Pull(subjects_of("pull", subject), servers_of("pull", servers), own, options)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from ._connection import Source, flush
 from ._decoder import Decoder
 from ._mailbox import Mailbox
 from ._options import URL, ConnectOptions, check, servers_of, subjects_of
+from ._places import OFF, Places
 from ._reader import Reader
 from .errors import CvfeederError, InvalidMessage
 from .gap import Gap
@@ -44,6 +44,12 @@ class Subscription(Reader[T]):
         """How many items were dropped because the consumer was too slow."""
         return self._source.mailbox.skipped
 
+    @property
+    def lost(self) -> int:
+        """How many tensors in memory came too late to be read there; see `subscribe`."""
+        source = self._source
+        return source.places.lost if isinstance(source, _Subscribed) else 0
+
     def sharing(self, queue: str) -> Subscription[T]:
         """Return the same subscription as one of several that share the tensors."""
         settings = {**self._settings, "queue": self._settings["queue"] or queue}
@@ -68,23 +74,30 @@ class _Subscribed(Source):
         expect_spec: str | Collection[str] | None,
         strict: bool,
         buffer: int,
+        memory: str,
     ) -> None:
         decoder = Decoder(limit=buffer, expect_spec=expect_spec, strict=strict)
         super().__init__(subjects, Mailbox(buffer), decoder)
         self._newest, self._gaps, self._queue = newest, gaps, queue
+        # What one of a group gets by its places, another would get as payload.
+        self.places = Places(OFF if queue else memory)
 
     async def run(self, client: Client) -> None:
-        for subject in self.subjects:
-            await self.connection.subscribe(client, subject, self._queue, self._take)
+        plain = [
+            await self.connection.subscribe(client, s, self._queue, self._take)
+            for s in self.subjects
+        ]
+        self.places.begin()
+        await self.places.look(client, plain)
         await flush(client)
         self.connection.set_ready()
-        await asyncio.Event().wait()
+        await self.places.follow(client, plain)
 
     def _take(self, msg: Msg) -> None:
         """Take a message; errors are raised in the consumer."""
         self.heard = True
         try:
-            item = self.decoder.decode(msg)
+            item = self.decoder.decode(self.places.fetch(msg))
         except InvalidMessage as err:
             try:
                 self.decoder.tolerate(msg.subject, err)
@@ -114,6 +127,7 @@ def subscribe(
     expect_spec: str | Collection[str] | None = ...,
     strict: bool = ...,
     buffer: int = ...,
+    memory: str = ...,
     **options: Unpack[ConnectOptions],
 ) -> Subscription[Tensor]: ...
 
@@ -129,6 +143,7 @@ def subscribe(
     expect_spec: str | Collection[str] | None = ...,
     strict: bool = ...,
     buffer: int = ...,
+    memory: str = ...,
     **options: Unpack[ConnectOptions],
 ) -> Subscription[Tensor | Gap]: ...
 
@@ -143,6 +158,7 @@ def subscribe(
     expect_spec: str | Collection[str] | None = None,
     strict: bool = False,
     buffer: int = BUFFER,
+    memory: str = "",
     **options: Unpack[ConnectOptions],
 ) -> Subscription[Any]:
     """Return the tensors that are published from now on, on a subject or several.
@@ -162,6 +178,13 @@ def subscribe(
     All subscriptions with the same queue share the tensors: each goes to one of them. That
     does not work for tensors that come in parts.
 
+    Tensors of feeders on the same host come in memory, without a copy, if everybody who reads
+    them does so: see docs/memory.md. memory is the directory in which these feeders share it, by
+    default that of the environment variable CVFEEDER_MEMORY or /dev/shm/cvfeeder, and "off" for
+    none. The arrays are read-only then, and each keeps its tensor in the feeder's memory until
+    it is gone. A tensor that came too late to be read there is a `Gap` of the reason
+    memory_overwritten; `Subscription.lost` counts them.
+
     servers is one URL, or several. The options say how to connect, see `ConnectOptions`: name,
     user, password, token, user_credentials, nkeys_seed, nkeys_seed_str, tls, tls_hostname,
     tls_handshake_first, inbox_prefix, ws_connection_headers and connect_timeout.
@@ -173,6 +196,7 @@ def subscribe(
         "expect_spec": expect_spec,
         "strict": strict,
         "buffer": buffer,
+        "memory": memory,
     }
     check("subscribe", own, options)
     return Subscription(
@@ -223,5 +247,6 @@ def subscribe_gaps(
         "expect_spec": None,
         "strict": strict,
         "buffer": BUFFER,
+        "memory": OFF,
     }
     return Subscription(subjects, servers_of("subscribe_gaps", servers), settings, options)

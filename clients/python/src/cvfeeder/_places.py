@@ -1,0 +1,122 @@
+"""Subscribing to where tensors are in memory, beside the subscriptions to the tensors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from .memory import DIRECTORY, UNREACHABLE, MemoryLost, Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+PREFIX = "cvf.m."
+VARIABLE = "CVFEEDER_MEMORY"
+OFF = "off"
+LOOK = 1.0  # seconds between looks for memory to read
+REST = 60.0  # seconds for which payloads are asked for after memory could not be read
+TRIES = 3  # tensors in a row that cannot be read until then
+
+log = logging.getLogger("cvfeeder")
+_readers: dict[str, Reader] = {}  # by directory: a process maps each file once
+
+
+class Places:
+    """Has tensors come in memory where everybody who gets them reads them there.
+
+    The feeder finds that out by the subscriptions: who has one to a subject, and by the same
+    connection one to the places of that subject, gets a place instead of the payload.
+    """
+
+    def __init__(self, directory: str) -> None:
+        """Look for memory in a directory; "" is the usual one, and "off" none."""
+        directory = directory or os.environ.get(VARIABLE, "") or DIRECTORY
+        self.lost = 0
+        self._reader = None
+        if directory != OFF:
+            self._reader = _readers.setdefault(directory, Reader(directory))
+        self._host = ""
+        self._subscriptions: list[Subscription] = []
+        self._failed = -REST
+        self._tries = 0
+
+    def begin(self) -> None:
+        """Forget the subscriptions of an earlier connection."""
+        self._host, self._subscriptions = "", []
+
+    def of(self, subjects: Sequence[str]) -> list[str]:
+        """Return the subjects of the places of subjects, none if there is no memory to read."""
+        host = self._reader.host() if self._reader is not None else ""
+        return [f"{PREFIX}{host}.{subject}" for subject in subjects] if host else []
+
+    async def look(self, client: Client, plain: list[Subscription]) -> None:
+        """Subscribe to the places of what is subscribed to, while there is memory to read."""
+        host = ""
+        if self._reader is not None and time.monotonic() - self._failed >= REST:
+            host = self._reader.host()
+        if host == self._host:
+            return
+        self._host, before = host, self._subscriptions
+        self._subscriptions = []
+        for subscription in before:
+            await subscription.unsubscribe()
+        if not host:
+            return
+        for one in plain:
+            places = await client.subscribe(f"{PREFIX}{host}.{one.subject}")
+            # One queue keeps the messages of both in the order in which they were published.
+            own, places._pending_queue = places._pending_queue, one._pending_queue  # noqa: SLF001
+            while not own.empty():
+                one._pending_queue.put_nowait(own.get_nowait())  # noqa: SLF001
+            self._subscriptions.append(places)
+
+    async def follow(self, client: Client, plain: list[Subscription]) -> None:
+        """Look again and again."""
+        while True:
+            await asyncio.sleep(LOOK)
+            await self.look(client, plain)
+
+    def fetch(self, msg: Msg) -> Msg:
+        """Return a message with its tensor, or with the gap in its place, if it is a place."""
+        headers = msg.headers
+        if not msg.subject.startswith(PREFIX) or not headers or "Cvf-Memory" not in headers:
+            return msg
+        place = headers["Cvf-Memory"]
+        whole = {k: v for k, v in headers.items() if k != "Cvf-Memory"}
+        data = memoryview(b"")
+        try:
+            if self._reader is None:
+                raise MemoryLost(UNREACHABLE, "the option memory is off")
+            data, self._tries = self._reader.hold(place), 0
+        except ValueError as err:
+            log.debug("%s: %s", msg.subject[:100], err)  # the length is wrong, as readers will say
+        except MemoryLost as err:
+            self.lost += 1
+            whole = _gap(whole, err.reason)
+            self._note(err)
+        subject = msg.subject.split(".", 3)[3]
+        return replace(msg, subject=subject, data=cast("bytes", data), headers=whole)
+
+    def _note(self, err: MemoryLost) -> None:
+        if err.reason != UNREACHABLE:
+            return
+        self._tries += 1
+        if self._tries == TRIES:
+            log.warning("tensors in memory cannot be read, so payloads are asked for: %s", err)
+            self._failed, self._tries = time.monotonic(), 0
+
+
+def _gap(headers: dict[str, str], reason: str) -> dict[str, str]:
+    """Return the headers of the inline gap in the place of a tensor."""
+    kept = ("Cvf-Version", "Cvf-Stream", "Cvf-Output", "Cvf-Time", "Cvf-Spec")
+    gap = {name: headers[name] for name in kept if name in headers}
+    slot = {"Cvf-Gap-To": gap["Cvf-Time"]} if "Cvf-Time" in gap else {}
+    return gap | slot | {"Cvf-Gap": reason, "Cvf-Gap-Slots": "1"}

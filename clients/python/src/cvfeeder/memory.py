@@ -1,0 +1,217 @@
+"""Tensors in memory that the processes of one host share, read where the feeder has made them.
+
+A feeder with ``delivery.memory`` keeps tensors in a file of a memory file system, and publishes
+where they are. `Reader` maps that file, and holds a tensor for as long as anything refers to its
+array: by a lock that the kernel takes away when this process dies. What is held is not
+overwritten. The Go package publish/memory describes the file.
+
+`cvfeeder.subscribe` does all of this by itself. It works on Linux.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import stat
+import struct
+import threading
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+
+try:
+    import fcntl
+
+    _SET_LOCK = fcntl.F_OFD_SETLK
+except (ImportError, AttributeError):  # not Linux
+    _SET_LOCK = 0
+
+#: Where feeders and consumers look if they are not told where.
+DIRECTORY = "/dev/shm/cvfeeder"  # noqa: S108 - made by the feeder, and checked
+
+#: The reasons of gaps in the place of tensors that cannot be read in memory.
+OVERWRITTEN = "memory_overwritten"
+UNREACHABLE = "memory_unreachable"
+
+MAX_FILES = 8  # mapped at a time; a feeder has one, and another after each start
+PAGE = 4096
+HEADER = 64  # bytes of the header of a slot
+MAGIC = b"CVFMEM01"
+
+_PLACE = re.compile(
+    r"(cvf-[0-9a-z]{1,32}\.mem);([1-9]\d{0,17});([1-9]\d{0,17});([1-9]\d{0,19})", re.ASCII
+)
+_TOKEN = re.compile(r"[0-9a-z]{1,32}", re.ASCII)
+_OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class MemoryLost(Exception):  # noqa: N818 - as a sentence
+    """A tensor in memory cannot be read; reason is that of the gap in its place."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        """Say why."""
+        super().__init__(text)
+        self.reason = reason
+
+
+class Reader:
+    """Reads what feeders have put into one directory. It may be used by several threads."""
+
+    def __init__(self, directory: str | os.PathLike[str] = DIRECTORY) -> None:
+        """Read in a directory, which need not exist yet."""
+        self._directory = os.fspath(directory)
+        self._files: OrderedDict[str, _File] = OrderedDict()
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def host(self) -> str:
+        """Return the token that stands for the directory in subjects, "" if there is none."""
+        if not _SET_LOCK:
+            return ""
+        try:
+            self._check_directory()
+            fd = _open(f"{self._directory}/host")
+        except (OSError, MemoryLost):
+            return ""
+        try:
+            text = os.read(fd, 64).decode("ascii", "replace").strip()
+        finally:
+            os.close(fd)
+        return text if _TOKEN.fullmatch(text) else ""
+
+    def hold(self, place: str) -> memoryview:
+        """Return the bytes of the tensor at a place, as the header Cvf-Memory names it.
+
+        They are read-only, and stay as they are until nothing refers to them any more: neither
+        this memoryview nor an array, a tensor or a view that was made of it, in this process.
+        Raises MemoryLost, and ValueError for what is no place.
+        """
+        if not (m := _PLACE.fullmatch(place)):
+            raise ValueError(f"{place[:60]!r} is not a place in memory")
+        name, (offset, length, generation) = m[1], (int(n) for n in m.groups()[1:])
+        return self._file(name).hold(offset, length, generation)
+
+    def _file(self, name: str) -> _File:
+        with self._lock:
+            if self._pid != os.getpid():  # forked: the locks are the parent's
+                self._files, self._pid = OrderedDict(), os.getpid()
+            if name not in self._files:
+                try:
+                    self._check_directory()
+                    self._files[name] = _File(f"{self._directory}/{name}")
+                except OSError as err:
+                    raise MemoryLost(UNREACHABLE, f"{name} cannot be read: {err}") from err
+                if len(self._files) > MAX_FILES:
+                    self._files.popitem(last=False)
+            self._files.move_to_end(name)
+            return self._files[name]
+
+    def _check_directory(self) -> None:
+        mode = os.lstat(self._directory).st_mode
+        if not stat.S_ISDIR(mode) or mode & stat.S_IWOTH:
+            text = f"{self._directory} is not a directory, or everybody may write to it"
+            raise MemoryLost(UNREACHABLE, text)
+
+
+def _open(path: str) -> int:
+    """Open a file that nobody but its owner can have written."""
+    fd = os.open(path, _OPEN)
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode) or mode & stat.S_IWOTH:
+        os.close(fd)
+        raise MemoryLost(UNREACHABLE, f"{path} is not a file, or everybody may write to it")
+    return fd
+
+
+class _File:
+    """A mapped file, whose slots are locked by way of one open file.
+
+    That is another one than the mapping's: a mapping that a forked child inherits would keep
+    the locks after the death of this process.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._name = Path(path).name
+        self._pid = os.getpid()
+        self._fd = _open(path)
+        _open_files.add(self)
+        weakref.finalize(self, _close, self._fd, self._pid)
+        mapped = _open(path)
+        try:
+            self._size = os.fstat(mapped).st_size
+            if not os.path.sameopenfile(mapped, self._fd) or self._size <= PAGE:
+                raise MemoryLost(UNREACHABLE, f"{self._name} is not a feeder's file")
+            self._memory = mmap.mmap(mapped, self._size, mmap.MAP_SHARED, mmap.PROT_READ)
+        finally:
+            os.close(mapped)
+        self._slot, self._slots, self._data = struct.unpack_from("<QQQ", self._memory, 8)
+        if (
+            self._memory[: len(MAGIC)] != MAGIC
+            or self._slot == 0
+            or self._slot % PAGE
+            or self._slots == 0
+            or self._data != -(-(PAGE + self._slots * HEADER) // PAGE) * PAGE
+            or self._data + self._slots * self._slot != self._size
+        ):
+            text = f"{self._name} is not a feeder's file, or of another version"
+            raise MemoryLost(UNREACHABLE, text)
+        self._holds: dict[int, int] = {}  # by slot
+        # What releases a tensor may run in the middle of anything, in the same thread.
+        self._lock = threading.RLock()
+
+    def hold(self, offset: int, length: int, generation: int) -> memoryview:
+        slot, rest = divmod(offset - self._data, self._slot)
+        if rest or not 0 <= slot < self._slots or length > self._slot:
+            raise MemoryLost(UNREACHABLE, f"{offset} is outside of the slots of {self._name}")
+        if os.fstat(self._fd).st_size != self._size:
+            raise MemoryLost(UNREACHABLE, f"{self._name} has another length than before")
+        with self._lock:
+            self._holds[slot] = self._holds.get(slot, 0) + 1
+            whole = self._holds[slot] > 1 or self._set_lock(slot, fcntl.F_RDLCK)
+            header = struct.unpack_from("<QQ", self._memory, PAGE + slot * HEADER)
+            if not whole or header != (generation, length):
+                self._release(slot)
+                text = "the memory has been used for another tensor since"
+                raise MemoryLost(OVERWRITTEN, text)
+        owner = np.frombuffer(self._memory, np.uint8, length, offset)
+        weakref.finalize(owner, self._release, slot).atexit = False
+        return owner.data
+
+    def _release(self, slot: int) -> None:
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            self._holds[slot] -= 1
+            if not self._holds[slot]:
+                del self._holds[slot]
+                self._set_lock(slot, fcntl.F_UNLCK)
+
+    def _set_lock(self, slot: int, kind: int) -> bool:
+        lock = struct.pack("hhqqi4x", kind, os.SEEK_SET, PAGE + slot * HEADER, HEADER, 0)
+        try:
+            fcntl.fcntl(self._fd, _SET_LOCK, lock)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+
+_open_files: weakref.WeakSet[_File] = weakref.WeakSet()
+
+
+def _close(fd: int, pid: int) -> None:
+    if pid == os.getpid():
+        os.close(fd)
+
+
+def _forked() -> None:
+    """Close the files of the parent in a child, so that the parent's locks end with it."""
+    for file in list(_open_files):
+        os.close(file._fd)  # noqa: SLF001 - of this module
+    _open_files.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
