@@ -19,8 +19,7 @@ const (
 type Switches struct {
 	// DirectWrites writes large messages past the buffers of nats.go.
 	DirectWrites bool
-	// RowDecoder decodes JPEGs row by row, with an entropy decoder and an inverse DCT of
-	// our own within libjpeg.
+	// RowDecoder decodes baseline JPEGs with a decoder of our own, row by row.
 	RowDecoder bool
 }
 

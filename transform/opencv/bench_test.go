@@ -151,7 +151,7 @@ func libjpegAlone(b *testing.B, w *Worker, data []byte) func() {
 	if err != nil {
 		b.Fatal(err)
 	}
-	job := new(Worker).wholeJPEG(8, v) // without internals
+	job := new(Worker).wholeJPEG(h, 8, v) // without our own decoder
 	job.lax = 1
 	return func() {
 		if err := w.runJPEG(&job, data); err != nil {

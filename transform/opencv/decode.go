@@ -43,25 +43,25 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 	all := w.meter.resizings(p, outs)
 	switch {
 	case h.channels == 4:
-		return w.decodeCMYK(data, p, all)
+		return w.decodeCMYK(data, h, p, all)
 	case len(all) > 0:
-		return w.decodeRows(data, p, all)
+		return w.decodeRows(data, h, p, all)
 	}
 	if p.view, err = w.pixels.picture(scaled(h.size, p.eighths), 3); err != nil {
 		return picture{}, err
 	}
-	job := w.wholeJPEG(p.eighths, p.view)
+	job := w.wholeJPEG(h, p.eighths, p.view)
 	return p, w.runJPEG(&job, data)
 }
 
 // decodeCMYK decodes a JPEG of four channels.
-func (w *Worker) decodeCMYK(data []byte, p picture, all []resizing) (picture, error) {
+func (w *Worker) decodeCMYK(data []byte, h jpegHeader, p picture, all []resizing) (picture, error) {
 	size := scaled(p.full, p.eighths)
 	cmyk, err := w.cmyk.picture(size, 4)
 	if err != nil {
 		return picture{}, err
 	}
-	job := w.wholeJPEG(p.eighths, cmyk)
+	job := w.wholeJPEG(h, p.eighths, cmyk)
 	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err
 	}

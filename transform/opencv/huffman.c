@@ -1,11 +1,8 @@
-#define JPEG_INTERNALS // for struct jpeg_entropy_decoder: see internals.h
 #include "huffman.h"
 
 #include <string.h>
 
-#include <jerror.h>
-
-#if CVF_INTERNALS_KNOWN
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words of the data are read as little-endian");
 
 // With BMI2 a shift can be by what is in any register, and leaves the flags alone. (A
 // variant for "arch=haswell" would be used on processors of just that name.)
@@ -19,27 +16,28 @@
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define INLINE __attribute__((always_inline))
 
+// A step from any coefficient to behind the last one, farther than a run can lead.
+#define END_OF_BLOCK 80
+
 // The place of each coefficient in its block, by the order in the data (figure 5 of
 // ITU-T T.81). As in libjpeg, indices beyond the last one are that of the last one:
 // runs that are too long lead there, and so does the zero of an end of block.
-static const uint8_t order[64 + 64] = {
-    0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,
-    12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6,  7,  14, 21, 28,
-    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,
-    58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
-    63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
-    63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
-    63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
-    63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63, 63,
+#define AT CVF_COEFFICIENT
+static const uint8_t order[64 + END_OF_BLOCK] = {
+    AT(0, 0), AT(0, 1), AT(1, 0), AT(2, 0), AT(1, 1), AT(0, 2), AT(0, 3), AT(1, 2),
+    AT(2, 1), AT(3, 0), AT(4, 0), AT(3, 1), AT(2, 2), AT(1, 3), AT(0, 4), AT(0, 5),
+    AT(1, 4), AT(2, 3), AT(3, 2), AT(4, 1), AT(5, 0), AT(6, 0), AT(5, 1), AT(4, 2),
+    AT(3, 3), AT(2, 4), AT(1, 5), AT(0, 6), AT(0, 7), AT(1, 6), AT(2, 5), AT(3, 4),
+    AT(4, 3), AT(5, 2), AT(6, 1), AT(7, 0), AT(7, 1), AT(6, 2), AT(5, 3), AT(4, 4),
+    AT(3, 5), AT(2, 6), AT(1, 7), AT(2, 7), AT(3, 6), AT(4, 5), AT(5, 4), AT(6, 3),
+    AT(7, 2), AT(7, 3), AT(6, 4), AT(5, 5), AT(4, 6), AT(3, 7), AT(4, 7), AT(5, 6),
+    AT(6, 5), AT(7, 4), AT(7, 5), AT(6, 6), AT(5, 7), AT(6, 7), AT(7, 6), AT(7, 7),
+    [64 ... 63 + END_OF_BLOCK] = AT(7, 7),
 };
 
-#define END_OF_BLOCK 64 // a step from any coefficient to behind the last one
-
 // The text does not matter: libjpeg decodes the data again and has its own.
-static __attribute__((noreturn)) void give_up(j_decompress_ptr info) {
-	info->err->msg_code = JWRN_HUFF_BAD_CODE;
-	info->err->error_exit((j_common_ptr)info);
-	__builtin_unreachable();
+static __attribute__((noreturn)) void give_up(const cvf_huffman *h) {
+	cvf_session_fail(h->session, "this is not right to the last bit");
 }
 
 // The value of a coefficient whose size in bits, and whose bits, are given (table F.1
@@ -95,7 +93,8 @@ static void pair(cvf_huffman_table *t) {
 }
 
 // Adds up the codes that fit into each entry's bits, for skip_ac.
-static void make_skips(cvf_huffman_table *t) {
+static __attribute__((noinline)) void make_skips(cvf_huffman_table *t) {
+	t->skips = 1;
 	for (int i = 0; i < 1 << CVF_LOOK; i++) {
 		unsigned length = 0, steps = 0, end = 0;
 		while (!end) {
@@ -113,21 +112,29 @@ static void make_skips(cvf_huffman_table *t) {
 	}
 }
 
-// libjpeg has checked that the table is a sound one, when the scan began.
-static void make_table(cvf_huffman_table *t, const JHUFF_TBL *from, int ac) {
+// Makes the table, and checks that it is a sound one, as libjpeg does when a scan begins:
+// no code is too long or all ones, and none for DC has more than 15 bits behind it.
+static void make_table(const cvf_huffman *h, cvf_huffman_table *t, const JHUFF_TBL *from, int ac) {
 	t->ac = ac;
+	t->skips = 0;
 	memset(t->look, 0, sizeof t->look);
 	memcpy(t->symbols, from->huffval, sizeof t->symbols);
+	int longest = 16;
+	while (longest > 0 && !from->bits[longest]) longest--;
 	for (int length = 1, code = 0, i = 0; length <= 16; length++, code <<= 1) {
+		int n = from->bits[length];
+		if (i + n > 256 || (length <= longest && code + n >= 1 << length)) give_up(h);
 		t->offset[length] = i - code;
-		for (int n = from->bits[length]; n > 0; n--, code++, i++)
+		for (; n > 0; n--, code++, i++) {
+			if (!ac && from->huffval[i] > 15) give_up(h);
 			if (length <= CVF_LOOK) enter(t, code, length, from->huffval[i]);
+		}
 		t->last[length] = from->bits[length] ? code - 1 : -1;
 	}
 	if (ac) pair(t);
 }
 
-// The reader's state while an MCU is decoded, which the compiler keeps in registers.
+// The reader's state while a row of MCUs is decoded, which the compiler keeps in registers.
 typedef struct {
 	uint64_t bits;
 	int count;
@@ -141,23 +148,23 @@ typedef struct {
 } refilled;
 
 // Adds one byte at a time until there are 56 bits. From a marker on, it makes up zeros.
-static __attribute__((noinline)) refilled refill_slowly(j_decompress_ptr info, uint64_t bits, int count,
+static __attribute__((noinline)) refilled refill_slowly(cvf_huffman *h, uint64_t bits, int count,
                                                         const uint8_t *at, const uint8_t *end) {
 	bits &= ~(~0ull >> count); // a fast refill may have left bits of a marker behind the count
 	for (; count < 56; count += 8) {
 		int c = 0;
-		if (info->unread_marker == 0) {
+		if (h->met == 0) {
 			do {
-				if (at == end) give_up(info);
+				if (at == end) give_up(h);
 				c = *at++;
 			} while (c == 0xff && at < end && *at == 0xff);
 			if (c == 0xff) {
-				if (at == end) give_up(info);
-				info->unread_marker = *at++;
-				c = info->unread_marker ? 0 : 0xff;
+				if (at == end) give_up(h);
+				h->met = *at++;
+				c = h->met ? 0 : 0xff;
 			}
 		}
-		if (info->unread_marker) ((cvf_huffman *)info->client_data)->made_up += 8;
+		if (h->met) h->made_up += 8;
 		bits |= (uint64_t)c << (56 - count);
 	}
 	return (refilled){bits, at};
@@ -165,7 +172,7 @@ static __attribute__((noinline)) refilled refill_slowly(j_decompress_ptr info, u
 
 // Makes the bits 56 or more. Behind the count, bits of the next byte may be there
 // already: to add them again changes nothing.
-static inline INLINE void refill(j_decompress_ptr info, reader *r) {
+static inline INLINE void refill(cvf_huffman *h, reader *r) {
 	uint64_t v;
 	if (LIKELY(r->end - r->at >= 8)) {
 		memcpy(&v, r->at, sizeof v);
@@ -178,11 +185,11 @@ static inline INLINE void refill(j_decompress_ptr info, reader *r) {
 			return;
 		}
 	}
-	refilled slow = refill_slowly(info, r->bits, r->count, r->at, r->end);
+	refilled slow = refill_slowly(h, r->bits, r->count, r->at, r->end);
 	r->bits = slow.bits;
 	r->at = slow.at;
 	r->count |= 56;
-	if (UNLIKELY(info->unread_marker)) r->end = r->at;
+	if (UNLIKELY(h->met)) r->end = r->at;
 }
 
 static inline INLINE void drop(reader *r, int n) {
@@ -192,14 +199,14 @@ static inline INLINE void drop(reader *r, int n) {
 
 // Reads a code that does not fit into a look-up together with its value. Returns the
 // step to the coefficient.
-static inline INLINE int longer(j_decompress_ptr info, const cvf_huffman_table *t, reader *r, int *value) {
-	refill(info, r);
+static inline INLINE int longer(cvf_huffman *h, const cvf_huffman_table *t, reader *r, int *value) {
+	refill(h, r);
 	cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
 	int length = first_of(e), symbol = value_of(e);
 	if (!length) {
 		length = CVF_LOOK + 1;
 		while (length <= 16 && (int)(r->bits >> (64 - length)) > t->last[length]) length++;
-		if (length > 16) give_up(info);
+		if (length > 16) give_up(h);
 		symbol = t->symbols[((int)(r->bits >> (64 - length)) + t->offset[length]) & 255];
 	}
 	drop(r, length);
@@ -213,15 +220,15 @@ static inline INLINE int longer(j_decompress_ptr info, const cvf_huffman_table *
 }
 
 // Leaves enough bits to look up the first AC coefficients without another refill.
-static inline INLINE int decode_dc(j_decompress_ptr info, const cvf_huffman_table *t, reader *r) {
-	refill(info, r);
+static inline INLINE int decode_dc(cvf_huffman *h, const cvf_huffman_table *t, reader *r) {
+	refill(h, r);
 	cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
 	int value = value_of(e);
 	if (LIKELY(length_of(e))) {
 		drop(r, length_of(e));
 	} else {
-		longer(info, t, r, &value);
-		refill(info, r);
+		longer(h, t, r, &value);
+		refill(h, r);
 	}
 	return value;
 }
@@ -233,46 +240,8 @@ static inline INLINE int decode_dc(j_decompress_ptr info, const cvf_huffman_tabl
 // the next block: they are taken one at a time.
 #define ALONE (63 - 16)
 
-static inline INLINE void decode_ac(j_decompress_ptr info, const cvf_huffman_table *t, reader *r,
-                                    JCOEF *block) {
-	unsigned k = 0;
-	for (;;) {
-		for (int i = 0; i < AT_ONCE; i++) {
-			cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
-			if (UNLIKELY(!length_of(e))) {
-				int value;
-				k += longer(info, t, r, &value);
-				block[order[k]] = value;
-				if (k >= ALONE) goto alone;
-				break;
-			}
-			drop(r, length_of(e));
-			k += step_of(e);
-			block[order[k]] = value_of(e);
-			k += second_step_of(e);
-			block[order[k]] = second_value_of(e);
-			if (k >= ALONE) goto alone;
-		}
-		refill(info, r);
-	}
-alone:
-	while (k < 63) {
-		refill(info, r);
-		cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
-		int value = value_of(e);
-		if (LIKELY(length_of(e))) {
-			drop(r, first_of(e));
-			k += step_of(e);
-		} else {
-			k += longer(info, t, r, &value);
-		}
-		block[order[k]] = value;
-	}
-}
-
-// Reads the AC coefficients of a block, as decode_ac does, and keeps none.
-static inline INLINE void skip_ac(j_decompress_ptr info, const cvf_huffman_table *t, reader *r) {
-	unsigned k = 0;
+// Reads the AC coefficients of a block behind index k, and keeps none.
+static inline INLINE void skip_ac(cvf_huffman *h, const cvf_huffman_table *t, reader *r, unsigned k) {
 	for (;;) {
 		for (int i = 0; i < AT_ONCE; i++) {
 			unsigned e = t->skip[r->bits >> (64 - CVF_LOOK)], next = k + (e >> 8);
@@ -283,14 +252,14 @@ static inline INLINE void skip_ac(j_decompress_ptr info, const cvf_huffman_table
 					drop(r, e & 255);
 					return;
 				}
-				refill(info, r);
+				refill(h, r);
 				cvf_huffman_entry one = t->look[r->bits >> (64 - CVF_LOOK)];
 				int value;
 				if (length_of(one)) {
 					drop(r, first_of(one));
 					k += step_of(one);
 				} else {
-					k += longer(info, t, r, &value);
+					k += longer(h, t, r, &value);
 				}
 				if (k >= 63) return;
 				break;
@@ -298,150 +267,176 @@ static inline INLINE void skip_ac(j_decompress_ptr info, const cvf_huffman_table
 			drop(r, e & 255);
 			k = next;
 		}
-		refill(info, r);
+		refill(h, r);
 	}
 }
 
-// The whole bytes that were read and not used.
-static int bytes_left(const cvf_huffman *h) { return (h->count - h->made_up) / 8; }
-
-// Reads the marker that has to come next, unless it was met already.
-static int next_marker(j_decompress_ptr info) {
-	struct jpeg_source_mgr *src = info->src;
-	int marker = info->unread_marker;
-	info->unread_marker = 0;
-	if (marker) return marker;
-	const uint8_t *at = src->next_input_byte, *end = at + src->bytes_in_buffer;
-	if (at == end || *at != 0xff) give_up(info);
-	while (at < end && *at == 0xff) at++; // any number of them may come before a marker
-	if (at == end) give_up(info);
-	marker = *at++;
-	src->next_input_byte = at;
-	src->bytes_in_buffer = end - at;
-	return marker;
-}
-
-static void restart(j_decompress_ptr info, cvf_huffman *h) {
-	if (bytes_left(h) || next_marker(info) != JPEG_RST0 + h->marker) give_up(info);
-	h->marker = (h->marker + 1) & 7;
-	h->bits = 0;
-	h->count = h->made_up = 0;
-	memset(h->dc, 0, sizeof h->dc);
-	h->restart = info->restart_interval;
-}
-
-// Takes the place of libjpeg's function. The blocks are zero when it is called; blocks
-// is NULL where the pixels are not needed.
-CLONES static boolean decode_mcu(j_decompress_ptr info, JBLOCKROW *blocks) {
-	cvf_huffman *h = info->client_data;
-	if (info->restart_interval) {
-		if (h->restart == 0) restart(info, h);
-		h->restart--;
+// Reads the AC coefficients of a block one at a time, from index k on.
+static inline INLINE unsigned decode_alone(cvf_huffman *h, const cvf_huffman_table *t, reader *r, int16_t *block,
+                                           unsigned k) {
+	while (k < 63) {
+		refill(h, r);
+		cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
+		int value = value_of(e);
+		if (LIKELY(length_of(e))) {
+			drop(r, first_of(e));
+			k += step_of(e);
+		} else {
+			k += longer(h, t, r, &value);
+		}
+		block[order[k]] = (int16_t)value;
 	}
-	struct jpeg_source_mgr *src = info->src;
-	const uint8_t *at = src->next_input_byte;
-	reader r = {h->bits, h->count, at, info->unread_marker ? at : at + src->bytes_in_buffer};
-	for (int i = 0; i < info->blocks_in_MCU; i++) {
-		JBLOCK unwanted;
-		JCOEF *block = blocks ? *blocks[i] : unwanted;
-		int c = info->MCU_membership[i]; // the component
-		h->dc[c] += decode_dc(info, h->dc_table[c], &r);
-		block[0] = (JCOEF)h->dc[c];
-		decode_ac(info, h->ac_table[c], &r, block);
-	}
-	if (UNLIKELY(r.count < h->made_up)) give_up(info);
-	h->bits = r.bits;
-	h->count = r.count;
-	src->next_input_byte = r.at;
-	src->bytes_in_buffer -= r.at - at;
-	return TRUE;
+	return k;
 }
 
-// Writes the means of one MCU's blocks of the first component. x and y are those of its
-// first block.
-static inline INLINE void luma_mcu(j_decompress_ptr info, cvf_huffman *h, reader *r, int factor, uint8_t *dst, int x,
-                                   int y, int w, int rows) {
-	int last = x + (info->comps_in_scan > 1 ? info->cur_comp_info[0]->h_samp_factor : 1), bx = x;
-	for (int i = 0; i < info->blocks_in_MCU; i++) {
-		int c = info->MCU_membership[i];
-		h->dc[c] += decode_dc(info, h->dc_table[c], r);
-		skip_ac(info, h->ac_table[c], r);
-		if (c > 0) continue;
-		if (bx == last) bx = x, y++;
-		int at = bx++;
-		if (at >= w || y >= rows) continue; // it fills up the MCU beyond the edge
-		// As in libjpeg's jpeg_idct_1x1, what is beyond the range included.
-		const JSAMPLE *range = info->sample_range_limit + CENTERJSAMPLE;
-		dst[y * w + at] = range[(((JCOEF)h->dc[0] * factor + 4) >> 3) & (MAXJSAMPLE * 4 + 3)];
-	}
-}
-
-CLONES void cvf_huffman_luma(j_decompress_ptr info, uint8_t *dst, int w, int rows) {
-	cvf_huffman *h = info->client_data;
-	const jpeg_component_info *first = info->cur_comp_info[0];
-	int across = info->comps_in_scan > 1 ? first->h_samp_factor : 1;
-	int down = info->comps_in_scan > 1 ? first->v_samp_factor : 1;
-	for (int c = 0; c < info->comps_in_scan; c++) make_skips(&h->tables[1][info->cur_comp_info[c]->ac_tbl_no]);
-	struct jpeg_source_mgr *src = info->src;
-	for (int y = 0; y < (int)info->MCU_rows_in_scan; y++) {
-		for (int x = 0; x < (int)info->MCUs_per_row; x++) {
-			if (info->restart_interval) {
-				if (h->restart == 0) restart(info, h);
-				h->restart--;
+// Reads the AC coefficients of a block, and returns the index of the last one that may not
+// be zero. Those behind index limit need not be kept.
+static inline INLINE unsigned decode_ac(cvf_huffman *h, const cvf_huffman_table *t, reader *r, int16_t *block,
+                                        unsigned limit) {
+	unsigned k = 0, stop = limit < ALONE ? limit : ALONE;
+	for (;;) {
+		for (int i = 0; i < AT_ONCE; i++) {
+			cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
+			if (UNLIKELY(!length_of(e))) {
+				int value;
+				k += longer(h, t, r, &value);
+				block[order[k]] = (int16_t)value;
+				if (k >= stop) goto stopped;
+				break;
 			}
-			const uint8_t *at = src->next_input_byte;
-			reader r = {h->bits, h->count, at, info->unread_marker ? at : at + src->bytes_in_buffer};
-			luma_mcu(info, h, &r, (MULTIPLIER)first->quant_table->quantval[0], dst, x * across, y * down, w, rows);
-			if (UNLIKELY(r.count < h->made_up)) give_up(info);
-			h->bits = r.bits;
-			h->count = r.count;
-			src->next_input_byte = r.at;
-			src->bytes_in_buffer -= r.at - at;
+			drop(r, length_of(e));
+			k += step_of(e);
+			block[order[k]] = value_of(e);
+			k += second_step_of(e);
+			block[order[k]] = second_value_of(e);
+			if (k >= stop) goto stopped;
+		}
+		refill(h, r);
+	}
+stopped:
+	if (k < 63) {
+		if (limit >= ALONE) {
+			k = decode_alone(h, t, r, block, k);
+		} else {
+			refill(h, r);
+			skip_ac(h, t, r, k);
 		}
 	}
-	if (bytes_left(h) || next_marker(info) != JPEG_EOI) give_up(info);
+	return k >= END_OF_BLOCK ? k - END_OF_BLOCK : k < 63 ? k : 63;
+}
+
+// The whole bytes that were read and not used. Bits that were made up must not be used.
+static int bytes_left(const cvf_huffman *h, const reader *r) {
+	if (r->count < h->made_up) give_up(h);
+	return (r->count - h->made_up) / 8;
+}
+
+// Reads the marker that has to come next, unless it was met already.
+static int next_marker(cvf_huffman *h, reader *r) {
+	int marker = h->met;
+	h->met = 0;
+	if (marker) return marker;
+	if (r->at == h->end || *r->at != 0xff) give_up(h);
+	while (r->at < h->end && *r->at == 0xff) r->at++; // any number of them may come before a marker
+	if (r->at == h->end) give_up(h);
+	return *r->at++;
+}
+
+static __attribute__((noinline)) reader restart(cvf_huffman *h, reader r) {
+	if (bytes_left(h, &r) || next_marker(h, &r) != JPEG_RST0 + h->marker) give_up(h);
+	h->marker = (h->marker + 1) & 7;
+	h->made_up = 0;
+	h->left = h->interval;
+	memset(h->dc, 0, sizeof h->dc);
+	return (reader){.at = r.at, .end = h->end};
+}
+
+static inline INLINE void decode_block(cvf_huffman *h, reader *r, const cvf_huffman_place *p, int kept, int x) {
+	int c = p->component, dc = h->dc[c] += decode_dc(h, h->dc_table[c], r);
+	if (UNLIKELY(dc > INT16_MAX || dc < -INT16_MAX)) give_up(h);
+	const cvf_huffman_table *ac = h->ac_table[c];
+	if (!kept || p->limit < 0) {
+		skip_ac(h, ac, r, 0);
+		return;
+	}
+	int16_t *block = p->blocks + (ptrdiff_t)p->apart * p->step * x;
+	if (p->limit == 0) {
+		block[0] = (int16_t)dc;
+		skip_ac(h, ac, r, 0);
+		p->ends[p->step * x] = 0;
+		return;
+	}
+	memset(block, 0, 64 * sizeof *block);
+	block[0] = (int16_t)dc;
+	p->ends[p->step * x] = (uint8_t)decode_ac(h, ac, r, block, (unsigned)p->limit);
+}
+
+// Makes what skip_ac needs, as soon as there are blocks of which not all is kept.
+static void prepare(cvf_huffman *h, const cvf_huffman_place *places, int all) {
+	for (int i = 0; i < h->blocks; i++) {
+		cvf_huffman_table *t = h->ac_table[places[i].component];
+		if (!t->skips && (!all || places[i].limit < 63)) make_skips(t);
+	}
+}
+
+CLONES void cvf_huffman_row(cvf_huffman *h, const cvf_huffman_place *places, int from, int to) {
+	prepare(h, places, from == 0 && to == h->across);
+	reader r = {h->bits, h->count, h->at, h->met ? h->at : h->end};
+	for (int x = 0; x < h->across; x++) {
+		if (h->interval) {
+			if (h->left == 0) r = restart(h, r);
+			h->left--;
+		}
+		for (int i = 0; i < h->blocks; i++) decode_block(h, &r, &places[i], x >= from && x < to, x);
+	}
+	if (UNLIKELY(r.count < h->made_up)) give_up(h);
+	h->bits = r.bits;
+	h->count = r.count;
+	h->at = r.at;
+}
+
+static int has_tables(const struct jpeg_decompress_struct *info, const jpeg_component_info *c) {
+	const int n = NUM_HUFF_TBLS;
+	return c->dc_tbl_no >= 0 && c->dc_tbl_no < n && info->dc_huff_tbl_ptrs[c->dc_tbl_no] && c->ac_tbl_no >= 0 &&
+	       c->ac_tbl_no < n && info->ac_huff_tbl_ptrs[c->ac_tbl_no] && c->quant_tbl_no >= 0 &&
+	       c->quant_tbl_no < NUM_QUANT_TBLS && info->quant_tbl_ptrs[c->quant_tbl_no];
 }
 
 int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
-	return !info->progressive_mode && !info->arith_code && info->data_precision == 8 &&
-	       info->comps_in_scan == info->num_components;
+	if (info->progressive_mode || info->arith_code || info->data_precision != 8 || info->num_components > MAX_COMPS_IN_SCAN ||
+	    info->comps_in_scan != info->num_components || info->Ss != 0 || info->Se != 63 || info->Ah != 0 || info->Al != 0)
+		return 0;
+	int blocks = 0;
+	for (int i = 0; i < info->num_components; i++) {
+		const jpeg_component_info *c = &info->comp_info[i];
+		if (info->cur_comp_info[i] != c || !has_tables(info, c)) return 0;
+		blocks += c->h_samp_factor * c->v_samp_factor;
+	}
+	return info->num_components == 1 || blocks <= D_MAX_BLOCKS_IN_MCU;
 }
 
-void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h, const cvf_internals *internals) {
-	if ((void (*)(void))info->entropy->decode_mcu != internals->decode_mcu) give_up(info);
+void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int across, int blocks) {
+	const struct jpeg_decompress_struct *info = &s->info;
 	int made[2][NUM_HUFF_TBLS] = {{0}};
-	for (int i = 0; i < info->comps_in_scan; i++) {
-		int dc = info->cur_comp_info[i]->dc_tbl_no, ac = info->cur_comp_info[i]->ac_tbl_no;
+	h->session = s;
+	for (int i = 0; i < info->num_components; i++) {
+		int dc = info->comp_info[i].dc_tbl_no, ac = info->comp_info[i].ac_tbl_no;
 		h->dc_table[i] = &h->tables[0][dc];
 		h->ac_table[i] = &h->tables[1][ac];
-		if (!made[0][dc]++) make_table(&h->tables[0][dc], info->dc_huff_tbl_ptrs[dc], 0);
-		if (!made[1][ac]++) make_table(&h->tables[1][ac], info->ac_huff_tbl_ptrs[ac], 1);
-		h->dc[i] = 0;
+		if (!made[0][dc]++) make_table(h, &h->tables[0][dc], info->dc_huff_tbl_ptrs[dc], 0);
+		if (!made[1][ac]++) make_table(h, &h->tables[1][ac], info->ac_huff_tbl_ptrs[ac], 1);
 	}
+	h->at = info->src->next_input_byte;
+	h->end = h->at + info->src->bytes_in_buffer;
 	h->bits = 0;
-	h->count = h->made_up = h->marker = 0;
-	h->restart = info->restart_interval;
-	info->client_data = h;
-	info->entropy->decode_mcu = decode_mcu;
+	h->count = h->made_up = h->marker = h->met = 0;
+	memset(h->dc, 0, sizeof h->dc);
+	h->interval = h->left = info->restart_interval;
+	h->across = across;
+	h->blocks = blocks;
 }
 
-void cvf_huffman_end(j_decompress_ptr info) {
-	if (bytes_left(info->client_data)) give_up(info);
+void cvf_huffman_end(cvf_huffman *h) {
+	reader r = {h->bits, h->count, h->at, h->end};
+	if (bytes_left(h, &r) || next_marker(h, &r) != JPEG_EOI) give_up(h);
 }
-
-#else
-
-int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
-	(void)info;
-	return 0;
-}
-
-void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h, const cvf_internals *internals) {
-	(void)info, (void)h, (void)internals;
-}
-
-void cvf_huffman_luma(j_decompress_ptr info, uint8_t *dst, int w, int h) { (void)info, (void)dst, (void)w, (void)h; }
-
-void cvf_huffman_end(j_decompress_ptr info) { (void)info; }
-
-#endif

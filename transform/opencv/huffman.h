@@ -4,16 +4,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "internals.h"
+#include "decode_kernels.h"
+#include "session.h"
 
-// A decoder of baseline JPEG's Huffman codes in place of libjpeg's own, which takes
-// more than half of the time of a picture. This one takes less than two thirds of that,
-// because it looks up two coefficients at once, with their values.
+// A decoder of baseline JPEG's Huffman codes, which take more than half of the time of a
+// picture. It takes less than two thirds of libjpeg's time, because it looks up two
+// coefficients at once, with their values.
 //
 // It makes the same coefficients of data that is right to the last bit: every code
-// exists, no bit is missing, the restart markers are in order, and at most the bits
-// that fill a byte are left before a marker. With all other data it ends the session,
-// and libjpeg has to decide.
+// exists, no bit is missing, the restart markers are in order, at most the bits that fill
+// a byte are left before a marker, and the picture ends with its only scan. With all other
+// data it ends the session, and libjpeg has to decide.
 
 #define CVF_LOOK 11 // bits that are looked up at once
 
@@ -40,40 +41,52 @@ typedef uint16_t cvf_huffman_skip;
 
 typedef struct {
 	cvf_huffman_entry look[1 << CVF_LOOK];
-	cvf_huffman_skip skip[1 << CVF_LOOK]; // set for cvf_huffman_luma alone
+	cvf_huffman_skip skip[1 << CVF_LOOK]; // made when it is needed
 	int32_t last[17];   // the last code of each length, -1 where there is none
 	int32_t offset[17]; // from a code to its place among the symbols
 	uint8_t symbols[256];
-	int ac;
+	int ac, skips; // whether it is for AC, and whether skip is made
 } cvf_huffman_table;
 
 typedef struct {
-	uint64_t bits;    // not used yet, from the highest on
-	int count;        // how many there are
-	int made_up;      // how many of them are zeros made up after the marker
-	unsigned restart; // MCUs until the next restart marker
-	int marker;       // the number of that marker, 0 to 7
-	unsigned dc[MAX_COMPS_IN_SCAN];
-	const cvf_huffman_table *dc_table[MAX_COMPS_IN_SCAN], *ac_table[MAX_COMPS_IN_SCAN];
+	cvf_session *session;
+	const uint8_t *at, *end; // the data that was not read yet
+	uint64_t bits;           // not used yet, from the highest on
+	int count;               // how many there are
+	int made_up;             // how many of them are zeros made up after the marker
+	int met;                 // the marker that was met behind the bits, or 0
+	unsigned interval, left; // MCUs between restart markers, or 0, and until the next one
+	int marker;              // the number of that marker, 0 to 7
+	int across, blocks;      // MCUs in a row, and blocks in an MCU
+	int dc[MAX_COMPS_IN_SCAN];
+	cvf_huffman_table *dc_table[MAX_COMPS_IN_SCAN], *ac_table[MAX_COMPS_IN_SCAN];
 	cvf_huffman_table tables[2][NUM_HUFF_TBLS];
 } cvf_huffman;
 
+// What is to be done with one of the blocks of each MCU.
+typedef struct {
+	int component;   // its index in libjpeg's comp_info
+	int limit;       // the index of the last coefficient that has to be kept; -1 for none
+	int step;        // blocks from one MCU to the next
+	int apart;       // numbers from one block to the next: 64, or fewer where limit is 0
+	int16_t *blocks; // that of the first MCU of a row: see CVF_COEFFICIENT
+	uint8_t *ends;   // for the index of the last coefficient that may not be zero
+} cvf_huffman_place;
+
 // cvf_huffman_suits tells whether a JPEG whose header has been read is of the kind that
-// this decoder knows: one scan of baseline Huffman codes.
+// this decoder knows: one scan of baseline Huffman codes, with all tables of its components.
 int cvf_huffman_suits(const struct jpeg_decompress_struct *info);
 
-// cvf_huffman_start has libjpeg use h for the rest of the picture. It is called between
-// jpeg_start_decompress and the first row, with all of the data in libjpeg's hands,
-// and takes info->client_data.
-void cvf_huffman_start(j_decompress_ptr info, cvf_huffman *h, const cvf_internals *internals);
+// cvf_huffman_start begins with the data behind the header that the session has read, all of
+// which has to be in libjpeg's hands.
+void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int across, int blocks);
 
-// cvf_huffman_luma reads the whole picture in place of libjpeg, after cvf_huffman_start and
-// instead of the rows. It writes the mean of each block of the first component to dst, as
-// libjpeg's decode at 1/8 would, and skips all else. The first component has to have the
-// most samples. The picture has w blocks in a row, and h rows of blocks.
-void cvf_huffman_luma(j_decompress_ptr info, uint8_t *dst, int w, int h);
+// cvf_huffman_row reads a row of MCUs. There is a place for each block of an MCU. Of the MCUs
+// before from, and from to on, no block is kept. Where a block's end is 0, only its first
+// coefficient is written.
+void cvf_huffman_row(cvf_huffman *h, const cvf_huffman_place *places, int from, int to);
 
-// cvf_huffman_end checks, after the last row, that the scan's data has ended, too.
-void cvf_huffman_end(j_decompress_ptr info);
+// cvf_huffman_end checks, after the last row, that the data ends there.
+void cvf_huffman_end(cvf_huffman *h);
 
 #endif

@@ -1,9 +1,9 @@
 #include "jpeg.h"
 
 #include <limits.h>
+#include <string.h>
 
-#include "huffman.h"
-#include "idct.h"
+#include "decode.h"
 
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static size_t align(size_t n) { return round_up(n, 64); }
@@ -21,6 +21,17 @@ static size_t library_bytes(j_decompress_ptr info) {
 		bytes += w * DCTSIZE * component->v_samp_factor * DCTSIZE * 4;
 	}
 	return bytes + (size_t)info->image_width * info->num_components * info->max_v_samp_factor * 4;
+}
+
+// What our own decoder needs, at whatever scale.
+static size_t own_bytes(j_decompress_ptr info) {
+	size_t most = 0;
+	if (!cvf_decode_suits(info)) return 0;
+	for (int n = 1; n <= DCTSIZE; n++) {
+		size_t bytes = cvf_decode_scratch(info, n);
+		if (bytes > most) most = bytes;
+	}
+	return most;
 }
 
 static void read_header(cvf_session *s, void *job) {
@@ -42,6 +53,7 @@ static void read_header(cvf_session *s, void *job) {
 		cvf_session_fail(s, "Unknown color space of %d components", info->num_components);
 	}
 	header->library = library_bytes(info);
+	header->scratch = own_bytes(info);
 	header->w = (int)info->image_width;
 	header->h = (int)info->image_height;
 }
@@ -54,8 +66,10 @@ int cvf_jpeg_read_header(const uint8_t *data, size_t size, cvf_jpeg_header *head
 // One attempt at a job.
 typedef struct {
 	cvf_jpeg_job *job;
-	void *scratch;
-	int own; // the Huffman codes are decoded by huffman.c
+	uint8_t *scratch;
+	cvf_sink **sinks;
+	int count; // of the sinks
+	int own;   // it is made by our own decoder
 } attempt;
 
 // libjpeg-turbo writes rows that begin at a multiple of 16 around the cache, to
@@ -64,12 +78,45 @@ typedef struct {
 
 static size_t row_bytes(int w) { return align(ASKEW + (size_t)w * 4 + CVF_SINK_BEHIND); }
 
-size_t cvf_jpeg_scratch(int w, const cvf_resize *resizes, int count) {
-	size_t n = align(sizeof(cvf_huffman));
-	if (count == 0) return n;
-	n += row_bytes(w) + align(count * sizeof(cvf_sink *));
-	for (int i = 0; i < count; i++) n += align(cvf_sink_scratch(&resizes[i]));
+// A sink that copies the whole picture, with three bytes for each pixel.
+typedef struct {
+	cvf_sink sink;
+	int w, h;
+	uint8_t *dst;
+} copy;
+
+static void copy_row(cvf_sink *s, const uint8_t *row) {
+	copy *c = (copy *)s;
+	int x = 0;
+	// Copying four bytes is faster than copying three.
+	for (; x < c->w - 1; x++) memcpy(c->dst + 3 * x, row + 4 * x, 4);
+	memcpy(c->dst + 3 * x, row + 4 * x, 3);
+	c->dst += 3 * (ptrdiff_t)c->w;
+	if (++s->next == c->h) s->next = INT_MAX;
+}
+
+size_t cvf_jpeg_scratch(const cvf_jpeg_job *job, const cvf_resize *resizes) {
+	size_t n = align(job->scratch) + row_bytes(job->w) + align((job->count + 1) * sizeof(cvf_sink *)) + align(sizeof(copy));
+	for (int i = 0; i < job->count; i++) n += align(cvf_sink_scratch(&resizes[i]));
 	return n;
+}
+
+// Makes the sinks in the scratch memory. What is behind them stays for the decoder.
+static void make_sinks(attempt *a) {
+	const cvf_jpeg_job *job = a->job;
+	a->sinks = (cvf_sink **)a->scratch;
+	a->scratch += align((job->count + 1) * sizeof *a->sinks);
+	a->count = job->count;
+	for (int i = 0; i < job->count; i++) {
+		a->sinks[i] = cvf_sink_start(&job->resizes[i], a->scratch);
+		a->scratch += align(cvf_sink_scratch(&job->resizes[i]));
+	}
+	if (job->count > 0) return;
+	copy *c = (copy *)a->scratch;
+	*c = (copy){.sink = {.right = job->w, .take = copy_row}, .w = job->w, .h = job->h, .dst = job->dst};
+	a->sinks[0] = &c->sink;
+	a->scratch += align(sizeof *c);
+	a->count = 1;
 }
 
 // Sets what TurboJPEG sets for TJPF_BGR or TJPF_CMYK, and TJFLAG_ACCURATEDCT. Of a
@@ -119,24 +166,19 @@ static int next_row(cvf_sink *const *sinks, int count) {
 
 // The first and the last row are never skipped: libjpeg has to be at work before it
 // can skip, and has to have read all of the data at the end.
-static void read_resized(j_decompress_ptr info, cvf_jpeg_job *job, uint8_t *scratch) {
-	JSAMPROW row = scratch + ASKEW;
-	scratch += row_bytes(job->w);
-	cvf_sink **sinks = (cvf_sink **)scratch;
-	scratch += align(job->count * sizeof *sinks);
-	for (int i = 0; i < job->count; i++) {
-		sinks[i] = cvf_sink_start(&job->resizes[i], scratch);
-		scratch += align(cvf_sink_scratch(&job->resizes[i]));
-	}
-	int skip = skips(info);
-	for (int y = 0; y < job->h; y++) {
-		if (skip && y > 0 && y < job->h - 1 && y < next_row(sinks, job->count)) {
+static void read_resized(j_decompress_ptr info, attempt *a) {
+	JSAMPROW row = a->scratch + ASKEW;
+	int skip = skips(info), h = a->job->h;
+	for (int y = 0; y < h; y++) {
+		if (skip && y > 0 && y < h - 1 && y < next_row(a->sinks, a->count)) {
 			jpeg_skip_scanlines(info, 1);
 			continue;
 		}
 		jpeg_read_scanlines(info, &row, 1);
-		for (int i = 0; i < job->count; i++)
-			if (sinks[i]->next == y) sinks[i]->take(sinks[i], row + 4 * (size_t)sinks[i]->left);
+		for (int i = 0; i < a->count; i++) {
+			cvf_sink *s = a->sinks[i];
+			if (s->next == y) s->take(s, row + 4 * (size_t)s->left);
+		}
 	}
 }
 
@@ -145,27 +187,38 @@ static void read_whole(j_decompress_ptr info, const cvf_jpeg_job *job) {
 	for (int y = 0; y < job->h; y++, row += (size_t)job->w * job->channels) jpeg_read_scanlines(info, &row, 1);
 }
 
+// Tells whether the picture is as its header was when the job's memory was reserved.
+static int has_size(const struct jpeg_decompress_struct *info, const cvf_jpeg_job *job) {
+	return (info->image_width * (unsigned)job->eighths + DCTSIZE - 1) / DCTSIZE == (unsigned)job->w &&
+	       (info->image_height * (unsigned)job->eighths + DCTSIZE - 1) / DCTSIZE == (unsigned)job->h &&
+	       cvf_decode_scratch(info, job->eighths) <= job->scratch;
+}
+
 static void decode(cvf_session *s, void *p) {
 	attempt *a = p;
 	cvf_jpeg_job *job = a->job;
 	j_decompress_ptr info = &s->info;
 	cvf_session_limit(s, job->seconds);
 	jpeg_read_header(info, TRUE);
-	a->own = job->internals.decode_mcu && cvf_huffman_suits(info);
-	if (!a->own && !job->lax) cvf_session_check_codes(s);
+	a->own = job->own && job->channels == 3 && cvf_decode_suits(info) && has_size(info, job);
+	if (a->own) {
+		make_sinks(a);
+		cvf_decode_rows(s, job->own->decode, job->eighths, a->sinks, a->count, a->scratch);
+		return;
+	}
+	if (!job->lax) cvf_session_check_codes(s);
 	start(info, job);
 	if ((int)info->output_width != job->w || (int)info->output_height != job->h ||
 	    info->output_components != (job->count ? 4 : job->channels))
 		cvf_session_fail(s, "picture of %ux%u pixels where its header has %dx%d", info->output_width,
 		                 info->output_height, job->w, job->h);
 	check_scans(s);
-	if (a->own) cvf_huffman_start(info, a->scratch, &job->internals);
-	cvf_idct_start(info, &job->internals);
-	if (job->count)
-		read_resized(info, job, (uint8_t *)a->scratch + align(sizeof(cvf_huffman)));
-	else
+	if (job->count) {
+		make_sinks(a);
+		read_resized(info, a);
+	} else {
 		read_whole(info, job);
-	if (a->own) cvf_huffman_end(info);
+	}
 	jpeg_finish_decompress(info);
 }
 
@@ -176,7 +229,8 @@ int cvf_jpeg_decode(cvf_jpeg_job *job, const uint8_t *data, size_t size, void *s
 	cvf_session s;
 	int failed = cvf_session_run(&s, data, size, message, decode, &a);
 	if (failed && a.own) {
-		mine.internals = (cvf_internals){0};
+		mine.own = NULL;
+		a.scratch = scratch;
 		failed = cvf_session_run(&s, data, size, message, decode, &a);
 	}
 	job->used = a.own;

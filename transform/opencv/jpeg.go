@@ -18,6 +18,7 @@ type jpegHeader struct {
 	size     image.Point
 	channels int   // that its pixels are decoded to: 3 for BGR, 4 for CMYK
 	library  int64 // bytes that libjpeg itself takes to decode it
+	scratch  int64 // bytes that our own decoder takes; 0 where it does not know this kind
 }
 
 type (
@@ -32,21 +33,21 @@ func readJPEGHeader(data []byte) (jpegHeader, error) {
 	if C.cvf_jpeg_read_header((*C.uint8_t)(&data[0]), C.size_t(len(data)), &header, &message[0]) != 0 {
 		return jpegHeader{}, jpegFailure(&message, data)
 	}
-	return jpegHeader{size: image.Pt(int(header.w), int(header.h)), channels: int(header.channels), library: int64(header.library)}, nil
+	return jpegHeader{size: image.Pt(int(header.w), int(header.h)), channels: int(header.channels), library: int64(header.library), scratch: int64(header.scratch)}, nil
 }
 
-// wholeJPEG returns the job of decoding a JPEG at n/8 into dst, which has the header's
+// wholeJPEG returns the job of decoding a JPEG with the header at n/8 into dst, which has its
 // size at that scale and its channels.
-func (w *Worker) wholeJPEG(n int, dst view) jpegJob {
+func (w *Worker) wholeJPEG(h jpegHeader, n int, dst view) jpegJob {
 	return jpegJob{
 		eighths: C.int(n), w: C.int(dst.size.X), h: C.int(dst.size.Y), channels: C.int(dst.channels),
-		internals: w.internals, dst: (*C.uint8_t)(dst.p),
+		scratch: C.size_t(h.scratch), own: w.own, dst: (*C.uint8_t)(dst.p),
 	}
 }
 
 // runJPEG does the job with the data.
 func (w *Worker) runJPEG(job *jpegJob, data []byte) error {
-	if err := w.scratch.reserve(int(C.cvf_jpeg_scratch(job.w, job.resizes, job.count))); err != nil {
+	if err := w.scratch.reserve(int(C.cvf_jpeg_scratch(job, job.resizes))); err != nil {
 		return err
 	}
 	job.seconds = w.seconds(image.Pt(int(job.w), int(job.h)))

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "internals.h"
+#include "kernels.h"
 #include "session.h"
 #include "sink.h"
 
@@ -12,6 +12,7 @@ typedef struct {
 	int w, h;
 	int channels;   // that the pixels are to be decoded to: 3, or 4 for CMYK
 	size_t library; // bytes that libjpeg allocates to decode it, at most
+	size_t scratch; // bytes that cvf_jpeg_decode needs for it besides its sinks, at most
 } cvf_jpeg_header;
 
 // cvf_jpeg_read_header reads the header of a JPEG, and allocates nothing for the
@@ -25,8 +26,9 @@ typedef struct {
 	int channels;            // as in the header
 	double seconds;          // of processor time that it may take; 0 for any
 	int lax;                 // codes that do not exist are no error: for benchmarks
-	cvf_internals internals; // all zero: libjpeg is used by its public functions alone
-	int used;                // set to whether the internals have decoded the picture
+	size_t scratch;          // as in the header
+	const cvf_kernels *own;  // for our own decoder; NULL where libjpeg is to decode alone
+	int used;                // set to whether our own decoder has made the pixels
 	uint8_t *dst;            // for the pixels, without gaps between the rows
 
 	// Where there are resizes, they have the pixels instead of dst, and the picture is
@@ -35,16 +37,16 @@ typedef struct {
 	int count;
 } cvf_jpeg_job;
 
-// cvf_jpeg_scratch returns how many bytes of scratch memory cvf_jpeg_decode needs for a
-// picture that is w pixels wide at its scale, and count resizes.
-size_t cvf_jpeg_scratch(int w, const cvf_resize *resizes, int count);
+// cvf_jpeg_scratch returns how many bytes of scratch memory cvf_jpeg_decode needs for the
+// job, with these resizes.
+size_t cvf_jpeg_scratch(const cvf_jpeg_job *job, const cvf_resize *resizes);
 
 // cvf_jpeg_decode decodes a JPEG. It returns 0; or 1 after an error, with its
 // message. The data is then at fault, and dst holds nothing of use.
 //
-// Where job->internals are set, they are tried first. They accept only data that is
-// right to the last bit. All other data is decoded again by libjpeg alone, so that
-// pixels, errors and messages never depend on the internals.
+// Our own decoder is tried first, where the picture is of a kind that it knows: see decode.h.
+// It accepts only data that is right to the last bit. All other data is decoded again by
+// libjpeg alone, so that pixels, errors and messages never depend on which one it was.
 int cvf_jpeg_decode(cvf_jpeg_job *job, const uint8_t *data, size_t size, void *scratch,
                     char message[CVF_MESSAGE]);
 

@@ -2,12 +2,12 @@
 
 static const cvf_kernels all[] = {
 #ifdef __x86_64__
-	{"avx2", &cvf_resize_avx2},
+	{"avx2", &cvf_decode_avx2, &cvf_resize_avx2},
 #endif
 #ifdef __aarch64__
-	{"neon", &cvf_resize_neon},
+	{"neon", &cvf_decode_c, &cvf_resize_neon},
 #endif
-	{"c", &cvf_resize_c},
+	{"c", &cvf_decode_c, &cvf_resize_c},
 };
 
 // Tells how many of the tables this processor cannot use.

@@ -1,5 +1,7 @@
 #include "luma.h"
 
+#include <string.h>
+
 #include "huffman.h"
 
 // One attempt at a job.
@@ -9,7 +11,61 @@ typedef struct {
 	int own; // the data is read by huffman.c
 } attempt;
 
-size_t cvf_luma_scratch(void) { return sizeof(cvf_huffman); }
+// A row of MCUs has up to four rows of blocks, and up to three blocks beyond the edge.
+enum { ROWS = 4, BEYOND = 3 };
+
+static size_t means(int w) { return (size_t)ROWS * (w + BEYOND); }
+
+size_t cvf_luma_scratch(int w) { return sizeof(cvf_huffman) + means(w) * (sizeof(int16_t) + 1); }
+
+// Reads the DC coefficients alone. They are 8 times the means.
+static void read_own(cvf_session *s, const cvf_luma_job *job, cvf_huffman *huffman) {
+	const struct jpeg_decompress_struct *info = &s->info;
+	const jpeg_component_info *first = info->comp_info;
+	int alone = info->num_components == 1, h = alone ? 1 : first->h_samp_factor, v = alone ? 1 : first->v_samp_factor;
+	int mcus = (job->w + h - 1) / h, blocks = 0, factor = info->quant_tbl_ptrs[first->quant_tbl_no]->quantval[0];
+	int16_t *means_of = (int16_t *)(huffman + 1);
+	uint8_t *ends = (uint8_t *)(means_of + means(job->w));
+	cvf_huffman_place places[D_MAX_BLOCKS_IN_MCU];
+	for (int c = 0; c < info->num_components; c++) {
+		int n = alone ? 1 : info->comp_info[c].h_samp_factor * info->comp_info[c].v_samp_factor;
+		for (int i = 0; i < n; i++) {
+			int at = i / h * mcus * h + i % h;
+			places[blocks++] = (cvf_huffman_place){
+			    .component = c, .limit = c ? -1 : 0, .step = h, .apart = 1, .blocks = means_of + at, .ends = ends + at};
+		}
+	}
+	cvf_huffman_start(huffman, s, mcus, blocks);
+	for (int y = 0; y < job->h; y += v) {
+		cvf_session_check_cost(s);
+		cvf_huffman_row(huffman, places, 0, mcus);
+		for (int i = 0; i < v && y + i < job->h; i++)
+			for (int x = 0; x < job->w; x++) {
+				int dc = means_of[i * mcus * h + x] * factor, mean = ((dc + 4) >> 3) + CENTERJSAMPLE;
+				if (dc > CVF_DCT_COEFFICIENT || dc < -CVF_DCT_COEFFICIENT) cvf_session_fail(s, "a coefficient is too large");
+				job->dst[(y + i) * job->w + x] = (uint8_t)(mean < 0 ? 0 : mean > MAXJSAMPLE ? MAXJSAMPLE : mean);
+			}
+	}
+	cvf_huffman_end(huffman);
+}
+
+// Fails where the picture has no brightness of its own that has the most samples.
+static void check_kind(cvf_session *s) {
+	const struct jpeg_decompress_struct *info = &s->info;
+	if (info->jpeg_color_space != JCS_YCbCr && info->jpeg_color_space != JCS_GRAYSCALE)
+		cvf_session_fail(s, "its colors are not YCbCr or gray");
+	const jpeg_component_info *first = info->comp_info;
+	for (int c = 1; c < info->num_components; c++)
+		if (first->h_samp_factor < first[c].h_samp_factor || first->v_samp_factor < first[c].v_samp_factor)
+			cvf_session_fail(s, "its brightness has fewer samples than its colors");
+}
+
+// Tells whether our own decoder can read the means.
+static int suits(const struct jpeg_decompress_struct *info, const cvf_luma_job *job) {
+	return cvf_huffman_suits(info) &&
+	       (info->image_width + DCTSIZE - 1) / DCTSIZE == (unsigned)job->w &&
+	       (info->image_height + DCTSIZE - 1) / DCTSIZE == (unsigned)job->h;
+}
 
 static void read_luma(cvf_session *s, void *p) {
 	attempt *a = p;
@@ -17,14 +73,13 @@ static void read_luma(cvf_session *s, void *p) {
 	j_decompress_ptr info = &s->info;
 	cvf_session_limit(s, job->seconds);
 	jpeg_read_header(info, TRUE);
-	if (info->jpeg_color_space != JCS_YCbCr && info->jpeg_color_space != JCS_GRAYSCALE)
-		cvf_session_fail(s, "its colors are not YCbCr or gray");
-	const jpeg_component_info *first = info->comp_info;
-	for (int c = 1; c < info->num_components; c++)
-		if (first->h_samp_factor < first[c].h_samp_factor || first->v_samp_factor < first[c].v_samp_factor)
-			cvf_session_fail(s, "its brightness has fewer samples than its colors");
-	a->own = job->internals.decode_mcu && cvf_huffman_suits(info);
-	if (!a->own) cvf_session_check_codes(s);
+	check_kind(s);
+	a->own = job->own && suits(info, job);
+	if (a->own) {
+		read_own(s, job, a->huffman);
+		return;
+	}
+	cvf_session_check_codes(s);
 	info->out_color_space = JCS_GRAYSCALE;
 	info->dct_method = JDCT_ISLOW;
 	info->scale_num = 1;
@@ -33,11 +88,6 @@ static void read_luma(cvf_session *s, void *p) {
 	if ((int)info->output_width != job->w || (int)info->output_height != job->h || info->output_components != 1)
 		cvf_session_fail(s, "picture of %ux%u blocks where its header has %dx%d", info->output_width,
 		                 info->output_height, job->w, job->h);
-	if (a->own) {
-		cvf_huffman_start(info, a->huffman, &job->internals);
-		cvf_huffman_luma(info, job->dst, job->w, job->h);
-		return;
-	}
 	JSAMPROW row = job->dst;
 	for (int y = 0; y < job->h; y++, row += job->w) jpeg_read_scanlines(info, &row, 1);
 	jpeg_finish_decompress(info);
@@ -49,7 +99,7 @@ int cvf_luma_read(cvf_luma_job *job, const uint8_t *data, size_t size, void *scr
 	cvf_session s;
 	int failed = cvf_session_run(&s, data, size, message, read_luma, &a);
 	if (failed && a.own) {
-		mine.internals = (cvf_internals){0};
+		mine.own = 0;
 		failed = cvf_session_run(&s, data, size, message, read_luma, &a);
 	}
 	job->used = a.own;

@@ -41,10 +41,10 @@ func (w *Worker) Luma(f source.Frame) (luma *image.Gray, size image.Point, err e
 	if err := w.luma.reserve(at.X * at.Y); err != nil {
 		return nil, size, err
 	}
-	if err := w.scratch.reserve(int(C.cvf_luma_scratch())); err != nil {
+	if err := w.scratch.reserve(int(C.cvf_luma_scratch(C.int(at.X)))); err != nil {
 		return nil, size, err
 	}
-	job := C.cvf_luma_job{w: C.int(at.X), h: C.int(at.Y), seconds: w.seconds(h.size), internals: w.internals, dst: (*C.uint8_t)(w.luma.p)}
+	job := C.cvf_luma_job{w: C.int(at.X), h: C.int(at.Y), seconds: w.seconds(h.size), own: flag(w.own != nil), dst: (*C.uint8_t)(w.luma.p)}
 	var message jpegMessage
 	if C.cvf_luma_read(&job, (*C.uint8_t)(&f.Data[0]), C.size_t(len(f.Data)), w.scratch.p, &message[0]) != 0 {
 		return nil, size, fmt.Errorf("JPEG: %s", C.GoString(&message[0]))

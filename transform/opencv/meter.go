@@ -1,6 +1,7 @@
 package opencv
 
 // #include "jpeg.h"
+// #include "luma.h"
 import "C"
 
 import (
@@ -75,8 +76,7 @@ func (m *Meter) jpegWork(h jpegHeader, outs []*transform.Output) int64 {
 	size, all := scaled(h.size, p.eighths), m.resizings(p, outs)
 	later := m.outputsWork(p, outs, all)
 	if h.channels == 3 && len(all) > 0 {
-		scratch := C.cvf_jpeg_scratch(C.int(size.X), unsafe.SliceData(jobs(all)), C.int(len(all)))
-		return int64(rowsBytes(all)) + later.besides(h.library, int64(scratch))
+		return int64(rowsBytes(all)) + later.besides(h.library, jpegScratch(h, size.X, all))
 	}
 	work := 3 * pixels(size)
 	if h.channels == 4 && len(all) > 0 {
@@ -86,7 +86,14 @@ func (m *Meter) jpegWork(h jpegHeader, outs []*transform.Output) int64 {
 	if h.channels == 4 {
 		work += 4 * pixels(size)
 	}
-	return work + later.besides(h.library, int64(C.cvf_jpeg_scratch(0, nil, 0)))
+	return work + later.besides(h.library, jpegScratch(h, size.X, nil))
+}
+
+// jpegScratch returns the scratch memory that a JPEG takes, decoded to a width, and for Luma.
+func jpegScratch(h jpegHeader, width int, all []resizing) int64 {
+	job := jpegJob{w: C.int(width), scratch: C.size_t(h.scratch), count: C.int(len(all))}
+	decoding := C.cvf_jpeg_scratch(&job, unsafe.SliceData(jobs(all)))
+	return int64(max(decoding, C.cvf_luma_scratch(C.int(scaled(h.size, 1).X))))
 }
 
 // pngWork returns the memory that a PNG takes: the pixels, two rows of up to 8 bytes a pixel,

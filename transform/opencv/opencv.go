@@ -30,12 +30,14 @@
 //
 // # The row decoder
 //
-// The row decoder makes the same tensors in two thirds of the time: see
-// [CheckRowDecoder]. It resizes a JPEG row by row while it is decoded, for all outputs. So
-// the whole picture is never written to memory, whose bandwidth is what many workers run
-// short of first. Only opencv-cubic is left to OpenCV. It also has a Huffman decoder and an
-// inverse DCT of its own. Only through private structs of libjpeg-turbo can it make the
-// library call them.
+// Baseline JPEGs are decoded by a decoder of our own, of which libjpeg-turbo reads the
+// header, through its public functions alone: see [CheckRowDecoder]. It makes the same
+// pixels, and only those that are read: rows and columns that no output needs are neither
+// transformed nor upsampled nor converted. Everything else, and all data that is not right
+// to the last bit, is decoded by libjpeg-turbo.
+//
+// A JPEG is resized row by row while it is decoded, for all outputs. So the whole picture is
+// never written to memory, whose bandwidth is what many workers run short of first.
 //
 // # Stability
 //

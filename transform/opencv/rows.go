@@ -4,7 +4,7 @@ package opencv
 import "C"
 
 // decodeRows decodes a JPEG to what it is resized to while its rows come.
-func (w *Worker) decodeRows(data []byte, p picture, all []resizing) (picture, error) {
+func (w *Worker) decodeRows(data []byte, h jpegHeader, p picture, all []resizing) (picture, error) {
 	jobs, err := p.place(&w.rows, all)
 	if err != nil {
 		return picture{}, err
@@ -12,7 +12,7 @@ func (w *Worker) decodeRows(data []byte, p picture, all []resizing) (picture, er
 	size := scaled(p.full, p.eighths)
 	job := jpegJob{
 		eighths: C.int(p.eighths), w: C.int(size.X), h: C.int(size.Y), channels: 3,
-		internals: w.internals, resizes: jobs, count: C.int(len(all)),
+		scratch: C.size_t(h.scratch), own: w.own, resizes: jobs, count: C.int(len(all)),
 	}
 	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err

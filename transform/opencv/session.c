@@ -55,15 +55,16 @@ static double now(void) {
 
 void cvf_session_limit(cvf_session *s, double seconds) { s->deadline = seconds > 0 ? now() + seconds : 0; }
 
-// libjpeg calls it with each row of blocks of each scan of several, and with each row of
-// pixels.
-static void check_cost(j_common_ptr info) {
-	cvf_session *s = (cvf_session *)info;
+void cvf_session_check_cost(cvf_session *s) {
 	if (s->info.input_scan_number > MAX_SCANS)
 		cvf_session_fail(s, "Too costly: more than %d scans", MAX_SCANS);
 	if (s->deadline > 0 && ++s->calls % ROWS_PER_LOOK == 0 && now() > s->deadline)
 		cvf_session_fail(s, "Too costly: it takes too long to decode");
 }
+
+// libjpeg calls it with each row of blocks of each scan of several, and with each row of
+// pixels.
+static void check_cost(j_common_ptr info) { cvf_session_check_cost((cvf_session *)info); }
 
 static void do_nothing(j_decompress_ptr info) { (void)info; }
 

@@ -40,6 +40,10 @@ __attribute__((noreturn, format(printf, 2, 3))) void cvf_session_fail(cvf_sessio
 // processor's time; 0 is no limit.
 void cvf_session_limit(cvf_session *s, double seconds);
 
+// cvf_session_check_cost ends the session where it has taken too long, or the picture has too
+// many scans. It is called once in a while; libjpeg does so by itself.
+void cvf_session_check_cost(cvf_session *s);
+
 // cvf_session_check_codes has libjpeg report Huffman codes that do not exist: it is
 // given the rest of the data in pieces that are too small for its fastest loop, which
 // takes such a code for a zero. A decode takes 5% longer.

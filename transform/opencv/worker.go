@@ -30,11 +30,11 @@ type Options struct {
 // A Worker decodes frames and makes tensors of them. Only one goroutine may use it at a
 // time. The tensors do not depend on it: they outlive its next frame and its end.
 type Worker struct {
-	meter     Meter
-	buffers   *transform.Buffers
-	internals C.cvf_internals // of libjpeg, to decode JPEGs with; zero: none
-	patience  time.Duration   // see decodeTime
-	closed    bool
+	meter    Meter
+	buffers  *transform.Buffers
+	own      *C.cvf_kernels // for our own decoder; nil: libjpeg decodes
+	patience time.Duration  // see decodeTime
+	closed   bool
 
 	frame   source.Frame // without its data
 	picture picture
