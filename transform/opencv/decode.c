@@ -9,6 +9,10 @@
 // one, and for what kernels read and write there.
 enum { BEFORE = 64, BEHIND = 64 + CVF_DECODE_BEHIND };
 
+// So many MCUs are read before their blocks are transformed: few enough that the coefficients
+// stay in the fastest cache beside the tables of the codes.
+enum { PIECE = 8 };
+
 enum { COMPONENTS = 3 };
 
 // A component of the picture.
@@ -20,7 +24,7 @@ typedef struct {
 	int band;                // rows of samples in a row of MCUs
 	ptrdiff_t stride;        // of the plane
 	uint8_t *plane;          // two bands, one after the other in turns
-	int16_t *blocks;         // of a row of MCUs, row after row
+	int16_t *blocks;         // of a piece of MCUs, row after row
 	uint8_t *ends;           // of the blocks
 	uint8_t *wide;           // an upsampled row
 	cvf_dct dct;
@@ -112,7 +116,7 @@ static size_t set_memory(decoder *d, uint8_t *at) {
 	size_t bytes = 0, row = BEFORE + (size_t)d->width + 2 * 16 + BEHIND;
 	for (int i = 0; i < d->count; i++) {
 		component *c = &d->components[i];
-		size_t blocks = (size_t)d->mcus * c->h * c->v;
+		size_t blocks = (size_t)PIECE * c->h * c->v;
 		c->plane = take(&at, &bytes, 2 * (size_t)c->band * c->stride);
 		c->blocks = take(&at, &bytes, blocks * 64 * sizeof *c->blocks);
 		c->ends = take(&at, &bytes, blocks);
@@ -157,7 +161,7 @@ static void set_places(decoder *d) {
 		component *c = &d->components[i];
 		for (int y = 0; y < c->v; y++)
 			for (int x = 0; x < c->h; x++) {
-				ptrdiff_t first = (ptrdiff_t)y * d->mcus * c->h + x;
+				int first = y * PIECE * c->h + x;
 				d->places[n++] = (cvf_huffman_place){
 				    .component = i, .limit = last_of_use(c->dct.size), .step = c->h, .apart = 64,
 				    .blocks = c->blocks + 64 * first, .ends = c->ends + first,
@@ -208,7 +212,7 @@ static void start(decoder *d, void *scratch) {
 	set_columns(d);
 	int blocks = 0;
 	for (int i = 0; i < d->count; i++) blocks += d->components[i].h * d->components[i].v;
-	cvf_huffman_start(d->huffman, d->session, d->mcus, blocks);
+	cvf_huffman_start(d->huffman, d->session, blocks);
 }
 
 // The rows of a block that are read, of blocks whose first row is row y of the component.
@@ -235,6 +239,14 @@ static void extend_rows(const component *c, int y, unsigned rows) {
 	}
 }
 
+// Transforms the blocks of n MCUs from MCU x on.
+static void transform(const decoder *d, const component *c, int y, int x, int n, int v, unsigned rows) {
+	int at = v * PIECE * c->h;
+	if (d->kernels->idct(&c->dct, c->blocks + 64 * at, c->ends + at, n * c->h, rows, row_of(c, y) + x * c->h * c->dct.size,
+	                     c->stride))
+		cvf_session_fail(d->session, "coefficients are too large");
+}
+
 // Reads row m of MCUs, and transforms the blocks that are read.
 static void read_band(decoder *d, int m) {
 	unsigned rows[COMPONENTS][4], any = 0;
@@ -242,18 +254,25 @@ static void read_band(decoder *d, int m) {
 		const component *c = &d->components[i];
 		for (int v = 0; v < c->v; v++) any |= rows[i][v] = rows_read(d, c, m * c->band + v * c->dct.size);
 	}
-	cvf_huffman_row(d->huffman, d->places, any ? d->from : 0, any ? d->to : 0);
+	if (!any) {
+		cvf_huffman_read(d->huffman, d->places, d->mcus, 0);
+		return;
+	}
+	cvf_huffman_read(d->huffman, d->places, d->from, 0);
+	for (int x = d->from, n; x < d->to; x += n) {
+		n = d->to - x < PIECE ? d->to - x : PIECE;
+		cvf_huffman_read(d->huffman, d->places, n, 1);
+		for (int i = 0; i < d->count; i++) {
+			const component *c = &d->components[i];
+			for (int v = 0; v < c->v; v++)
+				if (rows[i][v]) transform(d, c, m * c->band + v * c->dct.size, x, n, v, rows[i][v]);
+		}
+	}
+	cvf_huffman_read(d->huffman, d->places, d->mcus - d->to, 0);
 	for (int i = 0; i < d->count; i++) {
 		const component *c = &d->components[i];
-		for (int v = 0; v < c->v; v++) {
-			if (!rows[i][v]) continue;
-			int y = m * c->band + v * c->dct.size, first = d->from * c->h, count = (d->to - d->from) * c->h;
-			ptrdiff_t at = (ptrdiff_t)v * d->mcus * c->h + first;
-			if (d->kernels->idct(&c->dct, c->blocks + 64 * at, c->ends + at, count, rows[i][v],
-			                     row_of(c, y) + first * c->dct.size, c->stride))
-				cvf_session_fail(d->session, "coefficients are too large");
-			if (c->fancy && c->across > 1) extend_rows(c, y, rows[i][v]);
-		}
+		for (int v = 0; v < c->v && c->fancy && c->across > 1; v++)
+			extend_rows(c, m * c->band + v * c->dct.size, rows[i][v]);
 	}
 }
 

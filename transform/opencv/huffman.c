@@ -134,7 +134,7 @@ static void make_table(const cvf_huffman *h, cvf_huffman_table *t, const JHUFF_T
 	if (ac) pair(t);
 }
 
-// The reader's state while a row of MCUs is decoded, which the compiler keeps in registers.
+// The reader's state while MCUs are decoded, which the compiler keeps in registers.
 typedef struct {
 	uint64_t bits;
 	int count;
@@ -351,6 +351,15 @@ static __attribute__((noinline)) reader restart(cvf_huffman *h, reader r) {
 	return (reader){.at = r.at, .end = h->end};
 }
 
+// Sets a block to zero. Of memset, or of a loop, the compiler makes an instruction that is slow
+// for so few bytes.
+static inline INLINE void clear(int16_t *block) {
+	typedef int16_t eight __attribute__((vector_size(16)));
+	eight *b = (eight *)block;
+	const eight zero = {0};
+	b[0] = zero, b[1] = zero, b[2] = zero, b[3] = zero, b[4] = zero, b[5] = zero, b[6] = zero, b[7] = zero;
+}
+
 static inline INLINE void decode_block(cvf_huffman *h, reader *r, const cvf_huffman_place *p, int kept, int x) {
 	int c = p->component, dc = h->dc[c] += decode_dc(h, h->dc_table[c], r);
 	if (UNLIKELY(dc > INT16_MAX || dc < -INT16_MAX)) give_up(h);
@@ -366,28 +375,29 @@ static inline INLINE void decode_block(cvf_huffman *h, reader *r, const cvf_huff
 		p->ends[p->step * x] = 0;
 		return;
 	}
-	memset(block, 0, 64 * sizeof *block);
+	clear(block);
 	block[0] = (int16_t)dc;
 	p->ends[p->step * x] = (uint8_t)decode_ac(h, ac, r, block, (unsigned)p->limit);
 }
 
 // Makes what skip_ac needs, as soon as there are blocks of which not all is kept.
-static void prepare(cvf_huffman *h, const cvf_huffman_place *places, int all) {
+static void prepare(cvf_huffman *h, const cvf_huffman_place *places, int kept) {
 	for (int i = 0; i < h->blocks; i++) {
 		cvf_huffman_table *t = h->ac_table[places[i].component];
-		if (!t->skips && (!all || places[i].limit < 63)) make_skips(t);
+		if (!t->skips && (!kept || places[i].limit < 63)) make_skips(t);
 	}
 }
 
-CLONES void cvf_huffman_row(cvf_huffman *h, const cvf_huffman_place *places, int from, int to) {
-	prepare(h, places, from == 0 && to == h->across);
+CLONES void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, int n, int kept) {
+	if (n == 0) return;
+	prepare(h, places, kept);
 	reader r = {h->bits, h->count, h->at, h->met ? h->at : h->end};
-	for (int x = 0; x < h->across; x++) {
+	for (int x = 0; x < n; x++) {
 		if (h->interval) {
 			if (h->left == 0) r = restart(h, r);
 			h->left--;
 		}
-		for (int i = 0; i < h->blocks; i++) decode_block(h, &r, &places[i], x >= from && x < to, x);
+		for (int i = 0; i < h->blocks; i++) decode_block(h, &r, &places[i], kept, x);
 	}
 	if (UNLIKELY(r.count < h->made_up)) give_up(h);
 	h->bits = r.bits;
@@ -415,7 +425,7 @@ int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
 	return info->num_components == 1 || blocks <= D_MAX_BLOCKS_IN_MCU;
 }
 
-void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int across, int blocks) {
+void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks) {
 	const struct jpeg_decompress_struct *info = &s->info;
 	int made[2][NUM_HUFF_TBLS] = {{0}};
 	h->session = s;
@@ -432,7 +442,6 @@ void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int across, int blocks) {
 	h->count = h->made_up = h->marker = h->met = 0;
 	memset(h->dc, 0, sizeof h->dc);
 	h->interval = h->left = info->restart_interval;
-	h->across = across;
 	h->blocks = blocks;
 }
 

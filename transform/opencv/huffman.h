@@ -57,7 +57,7 @@ typedef struct {
 	int met;                 // the marker that was met behind the bits, or 0
 	unsigned interval, left; // MCUs between restart markers, or 0, and until the next one
 	int marker;              // the number of that marker, 0 to 7
-	int across, blocks;      // MCUs in a row, and blocks in an MCU
+	int blocks;              // in an MCU
 	int dc[MAX_COMPS_IN_SCAN];
 	cvf_huffman_table *dc_table[MAX_COMPS_IN_SCAN], *ac_table[MAX_COMPS_IN_SCAN];
 	cvf_huffman_table tables[2][NUM_HUFF_TBLS];
@@ -69,7 +69,7 @@ typedef struct {
 	int limit;       // the index of the last coefficient that has to be kept; -1 for none
 	int step;        // blocks from one MCU to the next
 	int apart;       // numbers from one block to the next: 64, or fewer where limit is 0
-	int16_t *blocks; // that of the first MCU of a row: see CVF_COEFFICIENT
+	int16_t *blocks; // that of the first MCU: see CVF_COEFFICIENT
 	uint8_t *ends;   // for the index of the last coefficient that may not be zero
 } cvf_huffman_place;
 
@@ -79,14 +79,14 @@ int cvf_huffman_suits(const struct jpeg_decompress_struct *info);
 
 // cvf_huffman_start begins with the data behind the header that the session has read, all of
 // which has to be in libjpeg's hands.
-void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int across, int blocks);
+void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks);
 
-// cvf_huffman_row reads a row of MCUs. There is a place for each block of an MCU. Of the MCUs
-// before from, and from to on, no block is kept. Where a block's end is 0, only its first
+// cvf_huffman_read reads the next n MCUs. There is a place for each block of an MCU; unless they
+// are kept, only the places' components matter. Where a block's end is 0, only its first
 // coefficient is written.
-void cvf_huffman_row(cvf_huffman *h, const cvf_huffman_place *places, int from, int to);
+void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, int n, int kept);
 
-// cvf_huffman_end checks, after the last row, that the data ends there.
+// cvf_huffman_end checks, after the last MCU, that the data ends there.
 void cvf_huffman_end(cvf_huffman *h);
 
 #endif

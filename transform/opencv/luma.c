@@ -35,10 +35,10 @@ static void read_own(cvf_session *s, const cvf_luma_job *job, cvf_huffman *huffm
 			    .component = c, .limit = c ? -1 : 0, .step = h, .apart = 1, .blocks = means_of + at, .ends = ends + at};
 		}
 	}
-	cvf_huffman_start(huffman, s, mcus, blocks);
+	cvf_huffman_start(huffman, s, blocks);
 	for (int y = 0; y < job->h; y += v) {
 		cvf_session_check_cost(s);
-		cvf_huffman_row(huffman, places, 0, mcus);
+		cvf_huffman_read(huffman, places, mcus, 1);
 		for (int i = 0; i < v && y + i < job->h; i++)
 			for (int x = 0; x < job->w; x++) {
 				int dc = means_of[i * mcus * h + x] * factor, mean = ((dc + 4) >> 3) + CENTERJSAMPLE;
