@@ -180,7 +180,13 @@ static int next_row(const decoder *d) {
 
 // Tells whether a sink may take one of the rows from first to last.
 static int may_take(const decoder *d, int first, int last) {
-	return last >= next_row(d) && first < d->height;
+	if (first >= d->height) return 0;
+	for (int i = 0; i < d->sink_count; i++) {
+		const cvf_sink *s = d->sinks[i];
+		if (last < s->next) continue;
+		if (first <= s->next || s->step < 2 || last - s->next >= ceil_div(first - s->next, s->step) * s->step) return 1;
+	}
+	return 0;
 }
 
 // Finds the MCUs of each row that have what the sinks read.

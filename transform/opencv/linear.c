@@ -199,5 +199,6 @@ cvf_sink *cvf_linear_start(const cvf_resize *r, void *scratch) {
 	next_row(l);
 	l->sink.take = take;
 	l->sink.next = r->y + l->first;
+	if (l->how == PICK && r->kind != CVF_NEAREST) l->sink.step = r->h / r->full_h;
 	return &l->sink;
 }

@@ -13,6 +13,7 @@ typedef struct cvf_sink cvf_sink;
 struct cvf_sink {
 	int left, right; // the columns of the picture that it reads: from left to before right
 	int next;        // the row that it takes next; INT_MAX when it needs no more
+	int step;        // it takes every step-th row from there on; 0: which ones, next tells as it goes
 	// take is given row next: pixels of four bytes, blue, green, red and one that means
 	// nothing, from column left on. It sets next.
 	void (*take)(cvf_sink *s, const uint8_t *row);
