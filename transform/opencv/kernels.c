@@ -13,7 +13,7 @@ static const cvf_kernels all[] = {
 // Tells how many of the tables this processor cannot use.
 static int skipped(void) {
 #ifdef __x86_64__
-	return !__builtin_cpu_supports("avx2");
+	return !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"));
 #else
 	return 0;
 #endif

@@ -2,116 +2,137 @@
 
 #include <string.h>
 
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
+#include "kernels.h"
 
-// Pixels that are not side by side are first gathered, this many at a time: with vectors
-// of them the rest takes half the time.
-#define CVF_GATHERED 640
+// So many pixels are packed at a time, which stay in the fastest cache.
+#define PART 512
 
-static void cvf_gather(const uint8_t *src, int step, int n, uint8_t *dst) {
-	for (int i = 0; i < n; i++) memcpy(dst + 3 * i, src + (ptrdiff_t)i * step, 3);
-}
+// What packing one tensor needs.
+typedef struct {
+	const cvf_pack_job *job;
+	const cvf_resize_kernels *kernels; // for divisions: plain C where no other is exact
+	const void *table;
+	size_t size; // of an element
+	uint8_t *dst;
+} packing;
 
-#define T uint8_t
-#define NAME pixel
-#define VALUE(c, v) (v)
-#include "pack_rows.h"
-
-#define T uint16_t
-#define NAME look16
-#define VALUE(c, v) table[(c) * 256 + (v)]
-#include "pack_rows.h"
-
-#define T uint32_t
-#define NAME look32
-#define VALUE(c, v) table[(c) * 256 + (v)]
-#include "pack_rows.h"
-
-// In vectors, this is twice as fast as a table.
-#define T float
-#define NAME divide
-#define VALUE(c, v) ((float)(v) / table[0])
-#include "pack_rows.h"
-
-#ifdef __x86_64__
-// The quotient by way of the reciprocal, corrected once by the remainder. For most
-// divisors the result is that of the division, several times as fast (P. Markstein,
-// Computation of elementary functions on the IBM RISC System/6000 processor, 1990).
-#define QUOTIENT(v, d, r, mul, fma, fnma) fma(fnma(mul(v, r), d, v), r, mul(v, r))
-
-// Tells whether that is so for every pixel and this divisor.
-__attribute__((target("avx2,fma"))) static int divides(float d) {
-	__m128 divisor = _mm_set_ss(d), r = _mm_set_ss(1 / d);
-	for (int i = 0; i < 256; i++) {
-		__m128 v = _mm_set_ss((float)i);
-		__m128 q = QUOTIENT(v, divisor, r, _mm_mul_ss, _mm_fmadd_ss, _mm_fnmadd_ss);
-		if (!(_mm_cvtss_f32(q) == i / d)) return 0;
-	}
-	return 1;
-}
-
-// Divides eight pixels at a time: 24 bytes, in two vectors that overlap by eight. The
-// tensor is written around the caches: it would fill them several times, and nobody reads
-// it soon.
-__attribute__((target("avx2,fma"))) static void divide_row_uncached(const uint8_t *s, int w, int reverse,
-                                                                const float *table, float *d, size_t plane) {
-	const __m128i low[3] = {
-	    _mm_setr_epi8(0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
-	    _mm_setr_epi8(1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
-	    _mm_setr_epi8(2, 5, 8, 11, 14, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
-	};
-	const __m128i high[3] = {
-	    _mm_setr_epi8(-1, -1, -1, -1, -1, -1, 10, 13, -1, -1, -1, -1, -1, -1, -1, -1),
-	    _mm_setr_epi8(-1, -1, -1, -1, -1, 8, 11, 14, -1, -1, -1, -1, -1, -1, -1, -1),
-	    _mm_setr_epi8(-1, -1, -1, -1, -1, 9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1),
-	};
-	const __m256 divisor = _mm256_set1_ps(table[0]), r = _mm256_set1_ps(1 / table[0]);
-	int x = 0;
-	for (; x + 8 <= w; x += 8) {
-		__m128i a = _mm_loadu_si128((const __m128i *)(s + 3 * x));
-		__m128i b = _mm_loadu_si128((const __m128i *)(s + 3 * x + 8));
-		for (int c = 0; c < 3; c++) {
-			__m128i bytes = _mm_or_si128(_mm_shuffle_epi8(a, low[c]), _mm_shuffle_epi8(b, high[c]));
-			__m256 v = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
-			__m256 q = QUOTIENT(v, divisor, r, _mm256_mul_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps);
-			_mm256_stream_ps(d + (reverse ? 2 - c : c) * plane + x, q);
-		}
-	}
-	divide_row_planar(s + 3 * x, w - x, reverse, table, d + x, plane);
-}
-
-// Tells whether divide_row_uncached can be used: every row has to begin at an address
-// for whole vectors.
-static int suits_uncached(const cvf_pack_job *j, const float *table, const float *dst) {
-	return j->planar && j->channels == 3 && (uintptr_t)dst % 32 == 0 && j->tw % 8 == 0 && j->left % 8 == 0 &&
-	       __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2") && divides(table[0]);
-}
-#endif
-
-void cvf_pack(const cvf_pack_job *job, const void *table, void *dst) {
-	switch (job->kind) {
+static size_t element_size(int kind) {
+	switch (kind) {
 	case CVF_PIXEL:
-		pixel(job, table, dst);
+		return 1;
+	case CVF_LOOK16:
+	case CVF_DIVIDE16:
+		return 2;
+	}
+	return 4;
+}
+
+// The entries of each table are apart channels of three, or side by side with 1.
+static void look16(const uint8_t *src, int n, const uint16_t *table, int apart, uint16_t *restrict dst) {
+	for (int i = 0; i < n; i++) dst[i * apart] = table[src[i * apart]];
+}
+
+static void look32(const uint8_t *src, int n, const uint32_t *table, int apart, uint32_t *restrict dst) {
+	for (int i = 0; i < n; i++) dst[i * apart] = table[src[i * apart]];
+}
+
+// Makes elements of n bytes. Three channels are side by side, or all are of one.
+static void elements(const packing *p, const uint8_t *src, int n, int channel, int channels, uint8_t *dst) {
+	switch (p->job->kind) {
+	case CVF_PIXEL:
+		memcpy(dst, src, n);
 		break;
 	case CVF_LOOK16:
-		look16(job, table, dst);
+		for (int c = 0; c < channels; c++)
+			look16(src + c, n / channels, (const uint16_t *)p->table + 256 * (channel + c), channels, (uint16_t *)dst + c);
 		break;
 	case CVF_LOOK32:
-		look32(job, table, dst);
+		for (int c = 0; c < channels; c++)
+			look32(src + c, n / channels, (const uint32_t *)p->table + 256 * (channel + c), channels, (uint32_t *)dst + c);
 		break;
-	case CVF_DIVIDE:
-#ifdef __x86_64__
-		if (suits_uncached(job, table, dst)) {
-			divide_planar(job, table, dst, divide_row_uncached);
-			_mm_sfence(); // so that other threads see what was written around the caches
-			break;
-		}
-#endif
-		divide(job, table, dst);
+	case CVF_DIVIDE16:
+		p->kernels->divide16(src, n, *(const float *)p->table, (uint16_t *)dst);
 		break;
+	case CVF_DIVIDE32:
+		p->kernels->divide32(src, n, *(const float *)p->table, (float *)dst);
 	}
+}
+
+// Packs n pixels of three bytes, up to PART, to where the first of them belongs.
+static void pack_colors(const packing *p, const uint8_t *src, int n, uint8_t *dst) {
+	const cvf_pack_job *j = p->job;
+	const cvf_resize_kernels *k = cvf_kernels_best()->resize;
+	uint8_t rows[3][PART + 64], flipped[3 * PART + 64];
+	if (j->planar) {
+		size_t plane = (size_t)j->tw * j->th * p->size;
+		if (j->kind == CVF_PIXEL) { // most of them need no other row
+			int most = n / 16 * 16;
+			k->split(src, most, j->reverse ? (uint8_t *[]){dst + 2 * plane, dst + plane, dst}
+			                               : (uint8_t *[]){dst, dst + plane, dst + 2 * plane});
+			src += 3 * most;
+			dst += most;
+			n -= most;
+		}
+		k->split(src, n, (uint8_t *[]){rows[0], rows[1], rows[2]});
+		for (int c = 0; c < 3; c++) elements(p, rows[j->reverse ? 2 - c : c], n, c, 1, dst + c * plane);
+		return;
+	}
+	if (j->reverse) {
+		k->flip(src, n, flipped);
+		src = flipped;
+	}
+	elements(p, src, 3 * n, 0, 3, dst);
+}
+
+// Packs up to PART pixels that are step bytes apart, as those that are picked from a larger
+// picture.
+static void pack_part(const packing *p, const uint8_t *src, int step, int n, uint8_t *dst) {
+	uint8_t gathered[3 * PART + 64];
+	int channels = p->job->channels;
+	if (step != channels) {
+		for (int i = 0; i < n; i++) memcpy(gathered + channels * i, src + (ptrdiff_t)i * step, channels);
+		src = gathered;
+	}
+	if (channels == 1)
+		elements(p, src, n, 0, 1, dst);
+	else
+		pack_colors(p, src, n, dst);
+}
+
+// Returns where the pixel of the tensor is, or begins.
+static uint8_t *place(const packing *p, int x, int y) {
+	size_t elements = p->job->planar ? 1 : p->job->channels;
+	return p->dst + ((size_t)y * p->job->tw + x) * elements * p->size;
+}
+
+static void pack_row(const packing *p, const uint8_t *src, int step, int x, int y, int n) {
+	for (int i = 0; i < n; i += PART)
+		pack_part(p, src + (ptrdiff_t)i * step, step, n - i < PART ? n - i : PART, place(p, x + i, y));
+}
+
+// Fills what the picture leaves free. pixels are PART of the padding.
+static void pad(const packing *p, const uint8_t *pixels, int x, int y, int n) {
+	for (int i = 0; i < n; i += PART)
+		pack_part(p, pixels, p->job->channels, n - i < PART ? n - i : PART, place(p, x + i, y));
+}
+
+static void pad_all(const packing *p) {
+	const cvf_pack_job *j = p->job;
+	uint8_t pixels[3 * PART + 64];
+	memset(pixels, j->pad, sizeof pixels);
+	for (int y = 0; y < j->th; y++) {
+		int within = y >= j->top && y < j->top + j->h, right = j->left + j->w;
+		pad(p, pixels, 0, y, within ? j->left : j->tw);
+		if (within) pad(p, pixels, right, y, j->tw - right);
+	}
+}
+
+void cvf_pack(const cvf_pack_job *job, const void *table, void *dst) {
+	packing p = {.job = job, .kernels = cvf_kernels_best()->resize, .table = table, .size = element_size(job->kind), .dst = dst};
+	int divided = job->kind == CVF_DIVIDE16 || job->kind == CVF_DIVIDE32;
+	if (divided && !p.kernels->divides(*(const float *)table)) p.kernels = &cvf_resize_c;
+	if (!job->padded) pad_all(&p);
+	for (int y = 0; y < job->h; y++) pack_row(&p, job->src + y * job->stride, job->step, job->left, job->top + y, job->w);
 }
 
 // No ink is 255. A channel is key - (255 - ink) * key / 255, with the

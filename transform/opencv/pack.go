@@ -44,7 +44,7 @@ func fillTable(s *transform.Spec, memory unsafe.Pointer) int {
 	case transform.Float32:
 		if d, exact := divisor(s); exact {
 			*(*float32)(memory) = d
-			return C.CVF_DIVIDE
+			return C.CVF_DIVIDE32
 		}
 		table := unsafe.Slice((*float32)(memory), 3*256)
 		for i := range s.Color.Channels() * 256 {
@@ -52,6 +52,10 @@ func fillTable(s *transform.Spec, memory unsafe.Pointer) int {
 		}
 		return C.CVF_LOOK32
 	case transform.Float16:
+		if d, exact := divisor(s); exact {
+			*(*float32)(memory) = d
+			return C.CVF_DIVIDE16
+		}
 		table := unsafe.Slice((*uint16)(memory), 3*256)
 		for i := range s.Color.Channels() * 256 {
 			table[i] = float16bits(float32(s.Value(i/256, uint8(i%256))))

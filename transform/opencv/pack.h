@@ -4,20 +4,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A product and a sum with a single rounding, which some processors have an instruction for,
-// would give other pixels there. With -std=c11, GCC makes none of itself.
-#ifdef __clang__
-#pragma STDC FP_CONTRACT OFF
-#endif
-
-// GCC compiles a variant of the function for each, and one is chosen when the program is
-// loaded.
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define CVF_CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define CVF_CLONES
-#endif
-
 // A picture of w x h 8-bit pixels, to be written to a tensor of tw x th.
 typedef struct {
 	const uint8_t *src;
@@ -36,10 +22,11 @@ typedef struct {
 
 // The kinds of elements, and the table that each needs.
 enum {
-	CVF_PIXEL,  // of 8 bits, the pixels as they are: no table
-	CVF_LOOK16, // of 16 bits: what each of the 256 pixels becomes, for each channel
-	CVF_LOOK32, // of 32 bits: the same
-	CVF_DIVIDE, // floats, pixels divided by a number: that number
+	CVF_PIXEL,    // of 8 bits, the pixels as they are: no table
+	CVF_LOOK16,   // of 16 bits: what each of the 256 pixels becomes, for each channel
+	CVF_LOOK32,   // of 32 bits: the same
+	CVF_DIVIDE16, // pixels divided by a number, in half precision: that number, a float
+	CVF_DIVIDE32, // floats, pixels divided by a number: that number
 };
 
 // cvf_pack writes the tensor to dst.

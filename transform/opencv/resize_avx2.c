@@ -6,6 +6,7 @@
 #include "resize_kernels.h"
 
 #define AVX2 __attribute__((target("avx2")))
+#define FMA __attribute__((target("avx2,fma,f16c")))
 
 AVX2 static inline __m256i load(const void *p) { return _mm256_loadu_si256(p); }
 AVX2 static inline __m256i twice(const void *p) { return _mm256_broadcastsi128_si256(_mm_loadu_si128(p)); }
@@ -271,6 +272,81 @@ AVX2 static void round_floats(const float *src, int n, uint8_t *dst) {
 	}
 }
 
+// Sixteen pixels at a time: 48 bytes, each third of which has some of every channel.
+AVX2 static void split(const uint8_t *src, int n, uint8_t *const rows[3]) {
+	const __m128i order[3][3] = {
+		{
+			_mm_setr_epi8(0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
+			_mm_setr_epi8(-1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14, -1, -1, -1, -1, -1),
+			_mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 1, 4, 7, 10, 13),
+		},
+		{
+			_mm_setr_epi8(1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
+			_mm_setr_epi8(-1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1),
+			_mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14),
+		},
+		{
+			_mm_setr_epi8(2, 5, 8, 11, 14, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1),
+			_mm_setr_epi8(-1, -1, -1, -1, -1, 1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1),
+			_mm_setr_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15),
+		},
+	};
+	uint8_t *const dst[3] = {rows[0], rows[1], rows[2]}; // which do not change as bytes are written
+	for (int x = 0; x < n; x += 16) {
+		__m128i v[3];
+		for (int i = 0; i < 3; i++) v[i] = _mm_loadu_si128((const __m128i *)(src + 3 * x + 16 * i));
+		for (int c = 0; c < 3; c++) {
+			__m128i all = _mm_or_si128(_mm_shuffle_epi8(v[0], order[c][0]), _mm_shuffle_epi8(v[1], order[c][1]));
+			_mm_storeu_si128((__m128i *)(dst[c] + x), _mm_or_si128(all, _mm_shuffle_epi8(v[2], order[c][2])));
+		}
+	}
+}
+
+AVX2 static void flip(const uint8_t *src, int n, uint8_t *dst) {
+	const __m128i order = _mm_setr_epi8(2, 1, 0, 5, 4, 3, 8, 7, 6, 11, 10, 9, 14, 13, 12, 15);
+	for (int x = 0; x < n; x += 5) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(src + 3 * x));
+		_mm_storeu_si128((__m128i *)(dst + 3 * x), _mm_shuffle_epi8(v, order));
+	}
+}
+
+// The quotient by way of the reciprocal, corrected once by the remainder. For most
+// divisors the result is that of the division, several times as fast (P. Markstein,
+// Computation of elementary functions on the IBM RISC System/6000 processor, 1990).
+FMA static inline __m256 quotients(const uint8_t *src, __m256 divisor, __m256 reciprocal) {
+	__m256 v = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)src)));
+	__m256 q = _mm256_mul_ps(v, reciprocal);
+	return _mm256_fmadd_ps(_mm256_fnmadd_ps(q, divisor, v), reciprocal, q);
+}
+
+FMA static int divides(float divisor) {
+	const __m256 d = _mm256_set1_ps(divisor), r = _mm256_set1_ps(1 / divisor);
+	for (int i = 0; i < 256; i += 8) {
+		uint8_t bytes[8];
+		float q[8];
+		for (int k = 0; k < 8; k++) bytes[k] = (uint8_t)(i + k);
+		_mm256_storeu_ps(q, quotients(bytes, d, r));
+		for (int k = 0; k < 8; k++)
+			if (!(q[k] == (float)(i + k) / divisor)) return 0;
+	}
+	return 1;
+}
+
+FMA static void divide32(const uint8_t *src, int n, float divisor, float *dst) {
+	const __m256 d = _mm256_set1_ps(divisor), r = _mm256_set1_ps(1 / divisor);
+	int x = 0;
+	for (; x + 8 <= n; x += 8) _mm256_storeu_ps(dst + x, quotients(src + x, d, r));
+	cvf_resize_c.divide32(src + x, n - x, divisor, dst + x);
+}
+
+FMA static void divide16(const uint8_t *src, int n, float divisor, uint16_t *dst) {
+	const __m256 d = _mm256_set1_ps(divisor), r = _mm256_set1_ps(1 / divisor);
+	int x = 0;
+	for (; x + 8 <= n; x += 8)
+		_mm_storeu_si128((__m128i *)(dst + x), _mm256_cvtps_ph(quotients(src + x, d, r), _MM_FROUND_TO_NEAREST_INT));
+	cvf_resize_c.divide16(src + x, n - x, divisor, dst + x);
+}
+
 const cvf_resize_kernels cvf_resize_avx2 = {
 	.across = across,
 	.down = down,
@@ -290,6 +366,11 @@ const cvf_resize_kernels cvf_resize_avx2 = {
 	.mix_down = mix_down,
 	.mix_four = mix_four,
 	.round = round_floats,
+	.split = split,
+	.flip = flip,
+	.divides = divides,
+	.divide32 = divide32,
+	.divide16 = divide16,
 };
 
 #endif

@@ -143,6 +143,49 @@ static void round_floats(const float *src, int n, uint8_t *dst) {
 	}
 }
 
+static void split(const uint8_t *src, int n, uint8_t *const rows[3]) {
+	for (int c = 0; c < 3; c++)
+		for (int i = 0; i < n; i++) rows[c][i] = src[3 * i + c];
+}
+
+static void flip(const uint8_t *src, int n, uint8_t *dst) {
+	for (int i = 0; i < n; i++)
+		for (int c = 0; c < 3; c++) dst[3 * i + c] = src[3 * i + 2 - c];
+}
+
+static int divides(float divisor) {
+	(void)divisor;
+	return 1;
+}
+
+static void divide32(const uint8_t *src, int n, float divisor, float *dst) {
+	for (int i = 0; i < n; i++) dst[i] = (float)src[i] / divisor;
+}
+
+// Rounds a float that is not negative to half precision, halves to even.
+static uint16_t half(float f) {
+	uint32_t bits, shift = 13;
+	memcpy(&bits, &f, sizeof bits);
+	int exponent = (int)(bits >> 23) - 127 + 15;
+	if (exponent > 30) return 0x7c00; // infinity
+	if (exponent < -10) return 0;
+	bits &= 0x7fffff;
+	if (exponent <= 0) { // not normal
+		bits |= 0x800000;
+		shift = (uint32_t)(14 - exponent);
+	} else {
+		bits |= (uint32_t)exponent << 23;
+	}
+	// A carry out of the mantissa raises the exponent.
+	uint32_t rest = bits & ((1u << shift) - 1), middle = 1u << (shift - 1);
+	bits >>= shift;
+	return (uint16_t)(bits + (rest > middle || (rest == middle && (bits & 1))));
+}
+
+static void divide16(const uint8_t *src, int n, float divisor, uint16_t *dst) {
+	for (int i = 0; i < n; i++) dst[i] = half((float)src[i] / divisor);
+}
+
 const cvf_resize_kernels cvf_resize_c = {
 	.across = across,
 	.down = down,
@@ -162,4 +205,9 @@ const cvf_resize_kernels cvf_resize_c = {
 	.mix_down = mix_down,
 	.mix_four = mix_four,
 	.round = round_floats,
+	.split = split,
+	.flip = flip,
+	.divides = divides,
+	.divide32 = divide32,
+	.divide16 = divide16,
 };

@@ -1,5 +1,6 @@
 #include "resize_check.h"
 
+#include <math.h>
 #include <string.h>
 
 #define LONGEST 80
@@ -224,6 +225,26 @@ static int round_is(check *c) {
 	return same(c, 1, c->n, BEHIND);
 }
 
+static int split_is(check *c) {
+	uint8_t *want[3] = {c->want[0], c->want[1], c->want[2]}, *got[3] = {c->got[0], c->got[1], c->got[2]};
+	clear(c);
+	cvf_resize_c.split(c->rows[0], c->n, want);
+	c->k->split(c->rows[0], c->n, got);
+	return same(c, 3, c->n, c->n % 16 ? BEHIND : 0);
+}
+
+// Divisors of all magnitudes, and the usual one.
+static int divide_is(check *c) {
+	float divisor = next(c) % 2 ? 255 : ldexpf((float)(1 + next(c) % (1 << 24)), (int)(next(c) % 90) - 60);
+	clear(c);
+	if (!c->k->divides(divisor)) return divisor != 255;
+	cvf_resize_c.divide32(c->rows[0], c->n, divisor, (float *)c->want[0]);
+	c->k->divide32(c->rows[0], c->n, divisor, (float *)c->got[0]);
+	cvf_resize_c.divide16(c->rows[0], c->n, divisor, (uint16_t *)c->want[1]);
+	c->k->divide16(c->rows[0], c->n, divisor, (uint16_t *)c->got[1]);
+	return same(c, 1, 4 * (size_t)c->n, 0) && memcmp(c->want[1], c->got[1], ROOM) == 0;
+}
+
 const char *cvf_resize_check(const cvf_resize_kernels *k, uint64_t seed) {
 	static _Thread_local check c;
 	const cvf_resize_kernels *p = &cvf_resize_c;
@@ -248,6 +269,9 @@ const char *cvf_resize_check(const cvf_resize_kernels *k, uint64_t seed) {
 		if (!mix_is(&c)) return "mix";
 		if (!mix_down_is(&c, 0) || !mix_down_is(&c, 1)) return "mix_down";
 		if (!mix_four_is(&c)) return "mix_four";
+		if (!split_is(&c)) return "split";
+		if (!convert_is(&c, p->flip, k->flip, 3)) return "flip";
+		if (!divide_is(&c)) return "divide";
 		if (!round_is(&c)) return "round";
 	}
 	return NULL;

@@ -80,6 +80,20 @@ typedef struct {
 	void (*mix_four)(const float *const rows[4], const float weights[4], int n, float *dst);
 	// round makes bytes of n floats. It reads behind src, and writes behind dst.
 	void (*round)(const float *src, int n, uint8_t *dst);
+
+	// split makes a row of each channel of n pixels of three bytes. Where n is not a multiple
+	// of 16, it reads behind src, and writes behind the rows.
+	void (*split)(const uint8_t *src, int n, uint8_t *const rows[3]);
+	// flip reverses the channels of n pixels of three bytes. It reads behind src, and writes
+	// behind dst.
+	void (*flip)(const uint8_t *src, int n, uint8_t *dst);
+	// divides tells whether divide32 and divide16 make quotients with this divisor that are
+	// rounded as a division's.
+	int (*divides)(float divisor);
+	// divide32 makes n floats of bytes that are divided, and divide16 rounds these to half
+	// precision.
+	void (*divide32)(const uint8_t *src, int n, float divisor, float *dst);
+	void (*divide16)(const uint8_t *src, int n, float divisor, uint16_t *dst);
 } cvf_resize_kernels;
 
 extern const cvf_resize_kernels cvf_resize_c;

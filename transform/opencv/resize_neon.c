@@ -211,6 +211,59 @@ static void round_floats(const float *src, int n, uint8_t *dst) {
 	}
 }
 
+static void split(const uint8_t *src, int n, uint8_t *const rows[3]) {
+	for (int x = 0; x < n; x += 16) {
+		uint8x16x3_t v = vld3q_u8(src + 3 * x);
+		for (int c = 0; c < 3; c++) vst1q_u8(rows[c] + x, v.val[c]);
+	}
+}
+
+static void flip(const uint8_t *src, int n, uint8_t *dst) {
+	for (int x = 0; x < n; x += 16) {
+		uint8x16x3_t v = vld3q_u8(src + 3 * x);
+		vst3q_u8(dst + 3 * x, (uint8x16x3_t){{v.val[2], v.val[1], v.val[0]}});
+	}
+}
+
+// The quotient by way of the reciprocal, corrected once by the remainder. For most
+// divisors the result is that of the division, several times as fast (P. Markstein,
+// Computation of elementary functions on the IBM RISC System/6000 processor, 1990).
+static inline float32x4_t quotients(uint16x4_t bytes, float divisor, float reciprocal) {
+	float32x4_t v = vcvtq_f32_u32(vmovl_u16(bytes)), q = vmulq_n_f32(v, reciprocal);
+	return vfmaq_n_f32(q, vfmsq_n_f32(v, q, divisor), reciprocal);
+}
+
+static int divides(float divisor) {
+	for (uint16_t i = 0; i < 256; i++) {
+		float q = vgetq_lane_f32(quotients(vdup_n_u16(i), divisor, 1 / divisor), 0);
+		if (!(q == (float)i / divisor)) return 0;
+	}
+	return 1;
+}
+
+static void divide32(const uint8_t *src, int n, float divisor, float *dst) {
+	float reciprocal = 1 / divisor;
+	int x = 0;
+	for (; x + 8 <= n; x += 8) {
+		uint16x8_t v = vmovl_u8(vld1_u8(src + x));
+		vst1q_f32(dst + x, quotients(vget_low_u16(v), divisor, reciprocal));
+		vst1q_f32(dst + x + 4, quotients(vget_high_u16(v), divisor, reciprocal));
+	}
+	cvf_resize_c.divide32(src + x, n - x, divisor, dst + x);
+}
+
+static void divide16(const uint8_t *src, int n, float divisor, uint16_t *dst) {
+	float reciprocal = 1 / divisor;
+	int x = 0;
+	for (; x + 8 <= n; x += 8) {
+		uint16x8_t v = vmovl_u8(vld1_u8(src + x));
+		float16x4_t a = vcvt_f16_f32(quotients(vget_low_u16(v), divisor, reciprocal));
+		float16x4_t b = vcvt_f16_f32(quotients(vget_high_u16(v), divisor, reciprocal));
+		vst1q_u16(dst + x, vcombine_u16(vreinterpret_u16_f16(a), vreinterpret_u16_f16(b)));
+	}
+	cvf_resize_c.divide16(src + x, n - x, divisor, dst + x);
+}
+
 const cvf_resize_kernels cvf_resize_neon = {
 	.across = across,
 	.down = down,
@@ -230,6 +283,11 @@ const cvf_resize_kernels cvf_resize_neon = {
 	.mix_down = mix_down,
 	.mix_four = mix_four,
 	.round = round_floats,
+	.split = split,
+	.flip = flip,
+	.divides = divides,
+	.divide32 = divide32,
+	.divide16 = divide16,
 };
 
 #endif
