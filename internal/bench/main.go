@@ -68,6 +68,8 @@ var benchmarks = [...]benchmark{
 	{"pipeline-vs-python", "internal/bench/baseline", "BenchmarkPipeline", false, 1.8},
 	{"pipeline-vs-python-fast", "internal/bench/baseline", "BenchmarkPipeline", false, 2.5},
 	{"pipeline-memory-vs-python", "internal/bench/baseline", "BenchmarkPipeline", true, 0.5},
+	{"consume-python-vs-socket", "internal/bench/baseline", "BenchmarkConsume", true, 1.5},
+	{"consume-go-vs-socket", "internal/bench/baseline", "BenchmarkConsume", true, 1.2},
 	{"scrape-10k", "metrics", "BenchmarkScrape", true, 1},
 	{"scrape-10k-memory", "metrics", "BenchmarkScrape", true, 50},
 }

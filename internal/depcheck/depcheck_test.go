@@ -31,6 +31,7 @@ var common = []string{"internal/pacing", "internal/sanitize"}
 // internal, may import all of it but the adapters.
 var layers = map[string][]string{
 	"internal/pacing":   {},
+	"internal/payloads": {},
 	"internal/sanitize": {},
 	"source":            {},
 	"source/poll":       {"source"},
@@ -49,8 +50,8 @@ var layers = map[string][]string{
 	// The pipeline knows the contracts, and nothing of polling or of a broker.
 	"internal/pipeline": {"source", "transform", "transform/gate", "publish"},
 
-	"publish/consume":        {"transform", "publish", "publish/memory", "publish/tensor", "publish/nats/dial"},
-	"publish/nats/dial":      {"publish"},
+	"publish/consume":        {"transform", "publish", "publish/memory", "publish/tensor", "publish/nats/dial", "internal/payloads"},
+	"publish/nats/dial":      {"publish", "internal/payloads"},
 	"publish/nats/interest":  {"publish/nats/dial"},
 	"publish/nats/handoff":   {"publish", "publish/nats/interest"},
 	"publish/nats/deliver":   {"source", "transform", "publish", "publish/nats/dial", "publish/nats/interest"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,11 +25,14 @@ type Delivery struct {
 	End *publish.End
 
 	parts   []jetstream.Msg // to acknowledge; none without JetStream
-	release func()          // nil but for a borrowed tensor
+	release func()          // nil where the memory is not used again
 }
 
-// Release gives back the memory of the tensor, if it is borrowed: see [Options]. Its Data must
-// not be read any more, nor those of its copies. Otherwise it does nothing.
+// Release says that nothing of the tensor's data is used any more, neither by the caller
+// nor by what was made of it without a copy, such as by [tensor.Tensor.Float32s]. Its memory
+// then receives a later tensor, or is the feeder's again if it is borrowed: see [Options].
+// What was received and is not released is left to the garbage collector, which takes longer
+// than to receive a tensor does.
 func (d Delivery) Release() {
 	if d.release != nil {
 		d.release()
@@ -134,11 +138,19 @@ func (s *Subscription) Tensors(ctx context.Context) iter.Seq2[Delivery, error] {
 				continue
 			default:
 				d, err = newDelivery(whole)
+				s.releasable(&d)
 			}
 			if !yield(d, err) {
 				return
 			}
 		}
+	}
+}
+
+// releasable has the memory of a payload used again once it is released.
+func (s *Subscription) releasable(d *Delivery) {
+	if data := d.Data; d.release == nil && len(data) > 0 {
+		d.release = sync.OnceFunc(func() { s.store.Release(data) })
 	}
 }
 

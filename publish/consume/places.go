@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
+	"github.com/cvfeeder/cvfeeder/internal/payloads"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/memory"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
@@ -112,7 +113,7 @@ func (p *places) line(subject string, put func(publish.Message)) (*nats.Subscrip
 		for {
 			select {
 			case m := <-line:
-				p.take(m, put)
+				p.take(m, line, put)
 			case <-p.s.done:
 				return
 			}
@@ -121,12 +122,30 @@ func (p *places) line(subject string, put func(publish.Message)) (*nats.Subscrip
 	return sub, nil
 }
 
-func (p *places) take(m *nats.Msg, put func(publish.Message)) {
-	in := publish.Message{Subject: m.Subject, Header: m.Header, Data: m.Data}
+func (p *places) take(m *nats.Msg, line chan<- *nats.Msg, put func(publish.Message)) {
+	in := publish.Message{Subject: m.Subject, Header: m.Header}
+	in.Data = p.s.store.Data(m.Header, m.Data, queueing(line))
 	if strings.HasPrefix(m.Subject, publish.MemoryPrefix) {
 		in = p.fetch(in)
 	}
 	put(in)
+}
+
+// queueing returns what puts a message that has not gone through the client behind those that
+// have, which are in the line by then.
+func queueing(line chan<- *nats.Msg) payloads.Take {
+	return func(subject string, header, data []byte) bool {
+		h, err := nats.DecodeHeadersMsg(header)
+		if err != nil {
+			return false // the client will report it
+		}
+		select {
+		case line <- &nats.Msg{Subject: subject, Header: h, Data: data}:
+			return true
+		default:
+			return false
+		}
+	}
 }
 
 func (p *places) subscribe(subject string, line chan *nats.Msg) {

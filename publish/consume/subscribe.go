@@ -43,6 +43,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/cvfeeder/cvfeeder/internal/payloads"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 )
@@ -61,7 +62,8 @@ type Subscription struct {
 
 	filled     chan struct{} // has a value while there may be something to take
 	queues     queues
-	newest     *mailbox // nil if all messages are kept
+	newest     *mailbox        // nil if all messages are kept
+	store      *payloads.Store // where large payloads are received
 	incomplete atomic.Int64
 
 	places *places // nil if memory is not read
@@ -109,12 +111,13 @@ func Open(o dial.Options, c Options, subjects ...string) (*Subscription, error) 
 }
 
 func newSubscription(o dial.Options) (*Subscription, error) {
-	conn, err := dial.Connect(o, "subscription")
+	store := payloads.NewStore()
+	conn, err := dial.ConnectReader(o, "subscription", store)
 	if err != nil {
 		return nil, err
 	}
 	filled := make(chan struct{}, 1)
-	return &Subscription{conn: conn, done: make(chan struct{}), filled: filled, queues: queues{filled: filled}}, nil
+	return &Subscription{conn: conn, done: make(chan struct{}), filled: filled, store: store, queues: queues{filled: filled}}, nil
 }
 
 func (s *Subscription) addAll(subjects []string) error {
@@ -140,7 +143,7 @@ func (s *Subscription) add(subject string) error {
 		return err
 	}
 	sub, err := s.conn.Client().Subscribe(subject, func(m *nats.Msg) {
-		put(publish.Message{Subject: m.Subject, Header: m.Header, Data: m.Data})
+		put(publish.Message{Subject: m.Subject, Header: m.Header, Data: s.store.Data(m.Header, m.Data, direct(m.Sub, put))})
 	})
 	if err != nil {
 		return err
@@ -149,6 +152,22 @@ func (s *Subscription) add(subject string) error {
 	sub.SetClosedHandler(func(string) { s.ends.Done() })
 	s.subs = append(s.subs, sub)
 	return sub.SetPendingLimits(pendingMessages, pendingBytes)
+}
+
+// direct returns what handles a message of sub that has not gone through the client.
+func direct(sub *nats.Subscription, put func(publish.Message)) payloads.Take {
+	return func(subject string, header, data []byte) bool {
+		// What is being handled counts as pending.
+		if pending, _, err := sub.Pending(); err != nil || pending > 0 {
+			return false
+		}
+		h, err := nats.DecodeHeadersMsg(header)
+		if err != nil {
+			return false // the client will report it
+		}
+		put(publish.Message{Subject: subject, Header: h, Data: data})
+		return true
+	}
 }
 
 // Next returns the next message as it arrived, or ctx's error, or [ErrClosed].

@@ -44,12 +44,13 @@ const stream = `
 
 // natsConfig makes the server wait for a reader that falls behind on a busy machine, so
 // that every message arrives. The server that publish/nats/embedded starts would drop
-// messages for it.
+// messages for it. It asks its clients for a sign of life only once.
 const natsConfig = `
 listen: "127.0.0.1:-1"
 max_payload: 8MB
 max_pending: 1GB
 write_deadline: "60s"
+ping_interval: "1h"
 `
 
 // A rig is what both programs run with.

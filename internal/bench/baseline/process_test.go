@@ -25,11 +25,12 @@ type usage struct {
 }
 
 // role is an environment variable that makes the test binary another program: launcher
-// runs a command and prints its usage, and fake is the fake service.
+// runs a command and prints its usage, fake is the fake service, and goReader reads tensors.
 const (
 	role     = "CVFEEDER_BENCH_ROLE"
 	launcher = "launcher"
 	fake     = "fake"
+	goReader = "consumer"
 )
 
 func TestMain(m *testing.M) {
@@ -39,6 +40,8 @@ func TestMain(m *testing.M) {
 		err = launch(os.Args[1:])
 	case fake:
 		err = serve()
+	case goReader:
+		err = consumeGo(os.Args[1:])
 	default:
 		os.Exit(m.Run())
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
+	"github.com/cvfeeder/cvfeeder/internal/payloads"
 )
 
 // A Connection is one NATS connection. It reconnects until it is closed. It learns of
@@ -66,6 +67,16 @@ func Connect(o Options, name string) (*Connection, error) {
 	return newConnection(o.withDefaults(), name)
 }
 
+// ConnectReader is like [Connect], for a connection that reads tensors. Messages of its
+// subscriptions do not have their large payloads, unless [Options.NoDirectReads] is set:
+// [payloads.Store.Data] returns them.
+func ConnectReader(o Options, name string, large *payloads.Store) (*Connection, error) {
+	if !o.NoDirectReads {
+		o.large = large
+	}
+	return newConnection(o.withDefaults(), name)
+}
+
 func newConnection(o Options, name string) (*Connection, error) {
 	servers, err := o.servers()
 	if err != nil && o.Server == nil {
@@ -75,7 +86,7 @@ func newConnection(o Options, name string) (*Connection, error) {
 		name:      name,
 		timeout:   o.WriteTimeout,
 		log:       o.Logger.With("connection", name, "server", o.display()),
-		dialer:    &dialer{server: o.Server, timeout: o.WriteTimeout},
+		dialer:    &dialer{server: o.Server, timeout: o.WriteTimeout, large: o.large},
 		closed:    make(chan struct{}),
 		onConnect: o.OnConnect,
 		onDenied:  o.OnDenied,

@@ -40,6 +40,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/cvfeeder/cvfeeder/internal/payloads"
 )
 
 // DefaultAddress is where NATS servers listen unless told otherwise.
@@ -107,6 +109,12 @@ type Options struct {
 	// written to the socket directly.
 	NoDirectWrites bool
 
+	// NoDirectReads has a subscription receive all messages through the client (nats.go),
+	// which copies them. Default: on connections without TLS and WebSocket, large
+	// tensors are received from the socket straight into their memory.
+	NoDirectReads bool
+
+	large   *payloads.Store
 	lenient bool // what the server denies is only logged
 	reopens bool // a connection that the client gives up is made again
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/cvfeeder/cvfeeder/internal/payloads"
 	"github.com/cvfeeder/cvfeeder/publish"
 )
 
@@ -16,8 +17,9 @@ import (
 // comes back would get the stale frames in the kernel's buffer.
 type socket struct {
 	net.Conn
-	timeout time.Duration // of a write
-	writing sync.Mutex    // held for whole commands, which is what the client writes
+	timeout time.Duration    // of a write
+	reader  *payloads.Reader // nil if the client reads all by itself
+	writing sync.Mutex       // held for whole commands, which is what the client writes
 	once    sync.Once
 	cause   error // set by once
 }
@@ -28,10 +30,21 @@ func (s *socket) SetWriteDeadline(time.Time) error { return nil }
 
 func (s *socket) begin() error { return s.Conn.SetWriteDeadline(time.Now().Add(s.timeout)) }
 
+// Read implements net.Conn.
+func (s *socket) Read(p []byte) (int, error) {
+	if s.reader != nil {
+		return s.reader.Read(p)
+	}
+	return s.Conn.Read(p)
+}
+
 // Write implements net.Conn. After abort, every write fails with the cause.
 func (s *socket) Write(p []byte) (int, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.reader != nil {
+		s.reader.Wrote(p)
+	}
 	n, err := 0, s.begin()
 	if err == nil {
 		n, err = s.Conn.Write(p)
@@ -75,7 +88,8 @@ func (s *socket) abort(cause error) error {
 // remembers the newest one.
 type dialer struct {
 	server  nats.InProcessConnProvider
-	timeout time.Duration // of a write
+	timeout time.Duration   // of a write
+	large   *payloads.Store // where large payloads are received; nil if the client does it
 	current atomic.Pointer[socket]
 }
 
@@ -95,6 +109,9 @@ func (d *dialer) keep(c net.Conn, err error) (net.Conn, error) {
 		return nil, err
 	}
 	s := &socket{Conn: c, timeout: d.timeout}
+	if d.large != nil {
+		s.reader = payloads.NewReader(c, d.large)
+	}
 	d.current.Store(s)
 	return s, nil
 }
