@@ -14,6 +14,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/usage"
 	"github.com/cvfeeder/cvfeeder/publish/consume"
+	"github.com/cvfeeder/cvfeeder/publish/memory"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/source/kinesis/kinesistest"
 )
@@ -24,8 +25,9 @@ const demoConfig = `
 aws: {region: %q, endpoint: %q}
 nats: {url: embedded}
 http: {listen: %q}
+delivery: {%[6]s}
 log: {level: warn}
-streams:%s
+streams:%[4]s
 outputs:
   detector: {preset: yolo, gate: %[5]s}
   classifier: {preset: imagenet, gate: %[5]s}
@@ -120,7 +122,8 @@ func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 	}
 	defer func() { _ = endpoint.Close() }()
 
-	cfg, err := o.config(endpoint.URL, fake.Streams())
+	shared, why := demoMemory()
+	cfg, err := o.config(endpoint.URL, fake.Streams(), shared)
 	if err != nil {
 		return feeder.Usage(err)
 	}
@@ -133,7 +136,7 @@ func demo(ctx context.Context, o demoOptions, out, errOut io.Writer) error {
 		AccessKey: kinesistest.AccessKey, Secret: kinesistest.SecretKey,
 		Listen: o.nats, Length: o.length,
 		Started: func(ctx context.Context, run feeder.Running) {
-			p.begin(endpoint.URL, run)
+			p.begin(endpoint.URL, run, why)
 			var err error
 			if model, err = classify(ctx, run.NATS, o.reads()); err != nil {
 				log.Warn("the demo cannot subscribe to its own tensors, so slots end as unwatched", "err", err)
@@ -173,6 +176,17 @@ func classify(ctx context.Context, url, subject string) (*consume.Subscription, 
 	return sub, nil
 }
 
+// demoMemory returns the keys of the memory in which the demo hands tensors over, none if it
+// cannot, and which of both it is in words.
+func demoMemory() (keys, words string) {
+	const bytes, tensor = 96 << 20, 3 * 640 * 640 * 4
+	_, err := memory.Check(memory.Options{Dir: memory.DefaultDir, Bytes: bytes, SlotBytes: tensor})
+	if err != nil {
+		return "", "not used: " + err.Error()
+	}
+	return fmt.Sprintf("memory: %q, memory_bytes: %dB", memory.DefaultDir, bytes), memory.DefaultDir + "  in which consumers of this host read tensors in place"
+}
+
 // reads returns the subject that the demo reads.
 func (o demoOptions) reads() string {
 	if o.poll == string(config.PollAlways) {
@@ -182,12 +196,12 @@ func (o demoOptions) reads() string {
 }
 
 // config returns the demo's config, which is one that a user could write.
-func (o demoOptions) config(endpoint string, names []string) (*config.Config, error) {
+func (o demoOptions) config(endpoint string, names []string, shared string) (*config.Config, error) {
 	streams := ""
 	for _, name := range names {
 		streams += fmt.Sprintf("\n  - {name: %s, interval: 200ms, poll: %s, outputs: [detector, classifier]}", name, o.poll)
 	}
-	text := fmt.Sprintf(demoConfig, kinesistest.Region, endpoint, o.http, streams, "{change: "+o.gate+", every: 10s, relax: 2s}")
+	text := fmt.Sprintf(demoConfig, kinesistest.Region, endpoint, o.http, streams, "{change: "+o.gate+", every: 10s, relax: 2s}", shared)
 	return config.Parse("demo", []byte(text), noVariables)
 }
 

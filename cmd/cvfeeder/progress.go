@@ -41,12 +41,13 @@ func newProgress(out io.Writer) *progress {
 }
 
 // begin prints the addresses of everything.
-func (p *progress) begin(endpoint string, r feeder.Running) {
+func (p *progress) begin(endpoint string, r feeder.Running, shared string) {
 	p.start, p.last = time.Now(), &r
 	for _, l := range [][2]string{
 		{"Kinesis Video (fake)", endpoint},
 		{"NATS", r.NATS + "  subjects cvf.t.> and cvf.gap.>"},
 		{"status page", r.HTTP + "/  and /metrics  /healthz  /readyz"},
+		{"shared memory", shared},
 	} {
 		if l[0] == "status page" && r.HTTP == "" {
 			continue

@@ -121,22 +121,29 @@ func checkTensor(t *testing.T, m publish.Message) publish.Envelope {
 	if err != nil {
 		t.Fatalf("%s: %v", m.Subject, err)
 	}
-	tensor, err := tensorimage.New(e, m.Data)
+	checkPicture(t, m.Subject, e, m.Data)
+	return e
+}
+
+// checkPicture reads the time code in a tensor.
+func checkPicture(t *testing.T, subject string, e publish.Envelope, data []byte) {
+	t.Helper()
+	tensor, err := tensorimage.New(e, data)
 	if err != nil {
-		t.Fatalf("%s: %v", m.Subject, err)
+		t.Errorf("%s: %v", subject, err)
+		return
 	}
-	if want := "cvf.t." + e.Stream + "." + e.Output; m.Subject != want {
-		t.Errorf("subject %s, want %s", m.Subject, want)
+	if want := "cvf.t." + e.Stream + "." + e.Output; subject != want {
+		t.Errorf("subject %s, want %s", subject, want)
 	}
 	code, err := scene.ReadTimeCode(tensor.Image(), scene.AffineView(e.Affine, e.Source))
 	if err != nil {
-		t.Errorf("%s at %v: %v", m.Subject, e.Time, err)
-		return e
+		t.Errorf("%s at %v: %v", subject, e.Time, err)
+		return
 	}
 	if !code.Time.Equal(e.Time) || code.Stream != scene.StreamHash(e.Stream) {
-		t.Errorf("%s: the tensor for %v shows %v, of stream hash %x", m.Subject, e.Time, code.Time, code.Stream)
+		t.Errorf("%s: the tensor for %v shows %v, of stream hash %x", subject, e.Time, code.Time, code.Stream)
 	}
-	return e
 }
 
 // TestBrokenFramesAreGapsNotTensors has the service hand out every fifth frame

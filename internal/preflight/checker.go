@@ -168,6 +168,7 @@ func (c *checker) offline() {
 	if err := c.cfg.Delivery.Oversize.CheckSize(size, publish.MaxServerPayload); err != nil {
 		c.fail("outputs", feeder.Usage(fmt.Errorf("%s: %w", which, err)))
 	}
+	c.checkMemory()
 	if dir := c.cfg.State; dir != "" {
 		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 			c.fail("state", feeder.Usage(fmt.Errorf("%s is a file: name a directory", dir)))

@@ -93,6 +93,9 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	line("memory", "about %s: %s in flight (delivery.inflight), %d workers, %s",
 		bytesText(float64(baseMemory+int64(c.cfg.Delivery.Inflight)+workers*l.largest+int64(l.streams)*streamMemory)),
 		bytesText(float64(c.cfg.Delivery.Inflight)), workers, count(l.streams, "stream"))
+	if c.cfg.Delivery.Memory != "" {
+		line("shared", "%s more in %s (delivery.memory_bytes)", bytesText(float64(c.cfg.Delivery.MemoryBytes)), c.cfg.Delivery.Memory)
+	}
 	for _, text := range savings.OfGates(c.cfg.Outputs, c.read()) {
 		line("gate", "%s", text)
 	}

@@ -202,7 +202,11 @@ func (t *tap) show(d consume.Delivery) error {
 			return err
 		}
 	}
-	return t.line(tensorLine(d.Tensor, tensor, t.now()))
+	line := tensorLine(d.Tensor, tensor, t.now())
+	if d.InMemory {
+		line += " in memory"
+	}
+	return t.line(line)
 }
 
 func (t *tap) line(s string) error {

@@ -23,6 +23,8 @@ type Delivery struct {
 	Gap *publish.InlineGap
 	// End says that a replay job has nothing more on the subject, and is nil otherwise.
 	End *publish.End
+	// InMemory says that the tensor came in the feeder's memory, not over NATS.
+	InMemory bool
 
 	parts   []jetstream.Msg // to acknowledge; none without JetStream
 	release func()          // nil where the memory is not used again
@@ -96,7 +98,7 @@ func newDelivery(m publish.Message) (Delivery, error) {
 			release(m)
 			return Delivery{}, &MessageError{m.Subject, err}
 		}
-		return Delivery{Tensor: t, release: m.Release}, nil
+		return Delivery{Tensor: t, InMemory: m.Memory != "", release: m.Release}, nil
 	}
 	if err != nil {
 		return Delivery{}, &MessageError{m.Subject, err}

@@ -58,7 +58,7 @@ type places struct {
 
 // readMemory begins to look for memory to read. It is called before the first subscription.
 func (s *Subscription) readMemory(dir string, subjects []string) {
-	if dir = memoryDir(dir); dir == "" || len(subjects) == 0 {
+	if dir = memoryDir(dir); dir == "" || len(subjects) == 0 || slices.ContainsFunc(subjects, hasPlaces) {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -70,6 +70,21 @@ func (s *Subscription) readMemory(dir string, subjects []string) {
 			p.look()
 		}
 	})
+}
+
+// hasPlaces tells whether a pattern may match the subjects of places: then they would come twice.
+func hasPlaces(pattern string) bool {
+	for _, prefix := range strings.Split(strings.TrimSuffix(publish.MemoryPrefix, "."), ".") {
+		token, rest, _ := strings.Cut(pattern, ".")
+		if token == ">" {
+			return true
+		}
+		if token != "*" && token != prefix {
+			return false
+		}
+		pattern = rest
+	}
+	return true
 }
 
 // look subscribes to places while there is memory to read.

@@ -207,3 +207,52 @@ func removeDead(dir string) (removed int, err error) {
 	}
 	return removed, nil
 }
+
+// tmpfs is the type of a memory file system: see statfs(2).
+const tmpfs = 0x01021994
+
+// Check tells whether [Open] would succeed, without making anything. The note says what would
+// work, but badly.
+func Check(o Options) (note string, err error) {
+	if note, err = check(o); err != nil {
+		return "", fmt.Errorf("memory in %s: %w", o.Dir, err)
+	}
+	return note, nil
+}
+
+func check(o Options) (note string, err error) {
+	l, err := o.layout()
+	if err != nil {
+		return "", err
+	}
+	if o.Group != "" {
+		if _, err := groupID(o.Group); err != nil {
+			return "", err
+		}
+	}
+	dir := o.Dir
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		dir = filepath.Dir(dir) // in which it will be made
+	} else if err := checkDir(dir); err != nil {
+		return "", err
+	}
+	const mayWrite = 2
+	if err := syscall.Access(dir, mayWrite); err != nil {
+		return "", fmt.Errorf("%s cannot be written to: %w", dir, err)
+	}
+	var space syscall.Statfs_t
+	if err := syscall.Statfs(dir, &space); err != nil {
+		return "", err
+	}
+	if int64(space.Bavail) < l.size()/space.Bsize {
+		return "", noRoom(l.size())
+	}
+	if space.Type != tmpfs {
+		note = dir + " is not in a memory file system, such as /dev/shm: tensors would be written to a disk"
+	}
+	return note, nil
+}
+
+func noRoom(size int64) error {
+	return fmt.Errorf("the file system has no room for %d bytes: make it larger (in a pod, the sizeLimit of its emptyDir and the container's memory), or delivery.memory_bytes smaller", size)
+}

@@ -22,6 +22,9 @@ type Ring struct{}
 // Open returns [ErrUnsupported].
 func Open(context.Context, Options) (*Ring, error) { return nil, ErrUnsupported }
 
+// Check returns [ErrUnsupported].
+func Check(Options) (note string, err error) { return "", ErrUnsupported }
+
 // Stats are those of a [Ring] at one instant.
 type Stats struct {
 	Slots, Held, Taken int

@@ -30,6 +30,16 @@ type Options struct {
 	Group string
 }
 
+// layout returns that of the file.
+func (o Options) layout() (layout, error) {
+	one := layoutOf(1, max(o.SlotBytes, 1))
+	l := layoutOf(o.Bytes/one.slotBytes, max(o.SlotBytes, 1))
+	if l.slots < 1 {
+		return l, fmt.Errorf("%d bytes hold no tensor of %d", o.Bytes, o.SlotBytes)
+	}
+	return l, nil
+}
+
 // A Ring is memory for tensors that other processes can read. It is safe for concurrent use.
 type Ring struct {
 	host  string
@@ -68,10 +78,9 @@ func Open(ctx context.Context, o Options) (*Ring, error) {
 }
 
 func open(ctx context.Context, o Options) (*Ring, error) {
-	l := layoutOf(1, max(o.SlotBytes, 1))
-	l = layoutOf(o.Bytes/l.slotBytes, max(o.SlotBytes, 1))
-	if l.slots < 1 {
-		return nil, fmt.Errorf("%d bytes hold no tensor of %d", o.Bytes, o.SlotBytes)
+	l, err := o.layout()
+	if err != nil {
+		return nil, err
 	}
 	if err := makeDir(o.Dir, o.Group); err != nil {
 		return nil, err
@@ -112,7 +121,7 @@ func (r *Ring) allocate(token string) error {
 	size := r.place.size()
 	switch err := syscall.Fallocate(int(r.file.Fd()), 0, 0, size); {
 	case errors.Is(err, syscall.ENOSPC):
-		return fmt.Errorf("the file system has no room for %d bytes: make it larger (in a pod, the sizeLimit of its emptyDir and the container's memory), or delivery.memory_bytes smaller", size)
+		return noRoom(size)
 	case err != nil:
 		return fmt.Errorf("%d bytes cannot be allocated: %w", size, err)
 	}

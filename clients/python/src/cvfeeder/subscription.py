@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 from ._connection import Source, flush
 from ._decoder import Decoder
 from ._mailbox import Mailbox
-from ._options import URL, ConnectOptions, check, servers_of, subjects_of
-from ._places import OFF, Places
+from ._options import URL, ConnectOptions, check, overlap, servers_of, subjects_of
+from ._places import OFF, PREFIX, Places
 from ._reader import Reader
 from .errors import CvfeederError, InvalidMessage
 from .gap import Gap
@@ -80,7 +80,9 @@ class _Subscribed(Source):
         super().__init__(subjects, Mailbox(buffer), decoder)
         self._newest, self._gaps, self._queue = newest, gaps, queue
         # What one of a group gets by its places, another would get as payload.
-        self.places = Places(OFF if queue else memory)
+        # What matches the places, too, would get them twice.
+        twice = any(overlap(s, f"{PREFIX}>") for s in subjects)
+        self.places = Places(OFF if queue or twice else memory)
 
     async def run(self, client: Client) -> None:
         plain = [
