@@ -9,7 +9,7 @@
 //
 // Most results are a ratio to a floor or a peer that the benchmark measures in the same
 // run, so that they mean the same on any machine. The others are streams-10k (KiB for
-// each stream), streams-10k-lateness (ms), scrape-10k (seconds) and scrape-10k-memory
+// each stream), streams-10k-lateness (ms), handoff-memory (ms), scrape-10k (seconds) and scrape-10k-memory
 // (MB). A benchmark reports a result with [testing.B.ReportMetric], and the result's
 // name is the unit.
 //
@@ -70,6 +70,9 @@ var benchmarks = [...]benchmark{
 	{"pipeline-memory-vs-python", "internal/bench/baseline", "BenchmarkPipeline", true, 0.5},
 	{"consume-python-vs-socket", "internal/bench/baseline", "BenchmarkConsume", true, 1.5},
 	{"consume-go-vs-socket", "internal/bench/baseline", "BenchmarkConsume", true, 1.2},
+	{"handoff-memory", "internal/bench/baseline", "BenchmarkHandoff", true, 0.3},
+	{"pipeline-to-model-vs-python", "internal/bench/baseline", "BenchmarkModel", false, 2.5},
+	{"pipeline-to-model-memory-vs-python", "internal/bench/baseline", "BenchmarkModel", false, 4},
 	{"scrape-10k", "metrics", "BenchmarkScrape", true, 1},
 	{"scrape-10k-memory", "metrics", "BenchmarkScrape", true, 50},
 }

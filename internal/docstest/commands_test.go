@@ -404,8 +404,8 @@ func TestConfigs(t *testing.T) {
 	for file, text := range everywhere(t) {
 		for _, block := range blocks(text) {
 			chart := strings.HasPrefix(block.text, "# values.yaml\n") || strings.HasPrefix(block.text, "# templates/")
-			if block.language != "yaml" || chart || strings.Contains(block.text, "scrape_configs:") || strings.Contains(block.text, "yaml-language-server") {
-				continue // the chart's, which internal/deploytest renders; Prometheus' own; and the beginning of a file
+			if block.language != "yaml" || chart || strings.HasPrefix(block.text, "spec:\n") || strings.Contains(block.text, "scrape_configs:") || strings.Contains(block.text, "yaml-language-server") {
+				continue // the chart's, which internal/deploytest renders; a pod's; Prometheus' own; and the beginning of a file
 			}
 			seen++
 			whole := block.text
