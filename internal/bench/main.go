@@ -7,7 +7,7 @@
 //
 //	bench: transform-yolo-drawn 0.41 (budget <= 0.45)
 //
-// Most results are a ratio to a floor or a peer that the benchmark measures in the same
+// without a budget where the result is only shown. Most results are a ratio to a floor or a peer that the benchmark measures in the same
 // run, so that they mean the same on any machine. The others are streams-10k (KiB for
 // each stream), streams-10k-lateness (ms), handoff-memory (ms), scrape-10k (seconds) and scrape-10k-memory
 // (MB). A benchmark reports a result with [testing.B.ReportMetric], and the result's
@@ -37,8 +37,8 @@ type benchmark struct {
 	name     string // of the result, and the unit of the metric
 	pkg      string // relative to the module
 	function string
-	atMost   bool // the budget is a maximum; a minimum otherwise
-	budget   float64
+	atMost   bool    // the budget is a maximum; a minimum otherwise
+	budget   float64 // 0: it is only shown
 }
 
 // benchmarks has all budgets.
@@ -57,6 +57,14 @@ var benchmarks = [...]benchmark{
 	{"transform-imagenet-footage", "transform/opencv", "BenchmarkTransform", true, 0.95},
 	{"transform-clip-drawn", "transform/opencv", "BenchmarkTransform", true, 0.95},
 	{"transform-clip-footage", "transform/opencv", "BenchmarkTransform", true, 1.1},
+	{"vs-cv2-yolo-drawn", "transform/opencv", "BenchmarkPeers", true, 0},
+	{"vs-cv2-yolo-footage", "transform/opencv", "BenchmarkPeers", true, 0},
+	{"vs-pillow-imagenet-drawn", "transform/opencv", "BenchmarkPeers", true, 0},
+	{"vs-pillow-imagenet-footage", "transform/opencv", "BenchmarkPeers", true, 0},
+	{"vs-pillow-clip-drawn", "transform/opencv", "BenchmarkPeers", true, 0},
+	{"vs-pillow-clip-footage", "transform/opencv", "BenchmarkPeers", true, 0},
+	{"libjpeg3-drawn", "transform/opencv", "BenchmarkPeers", true, 0},
+	{"libjpeg3-footage", "transform/opencv", "BenchmarkPeers", true, 0},
 	{"transform-scaling", "transform/opencv", "BenchmarkTransformScaling", false, 1.9},
 	{"gate-vs-frame", "transform/opencv", "BenchmarkGateVsFrame", true, 0.4},
 	{"images-per-event", "internal/feeder", "BenchmarkImagesPerEvent", true, 0.125},
@@ -162,13 +170,16 @@ func metric(output, unit string) (float64, error) {
 // within reports whether the value is within the budget.
 func (b benchmark) within(value float64) bool {
 	if b.atMost {
-		return value <= b.budget
+		return value <= b.budget || b.budget == 0
 	}
 	return value >= b.budget
 }
 
 // line returns the result as it is printed.
 func (b benchmark) line(value float64) string {
+	if b.budget == 0 {
+		return fmt.Sprintf("bench: %s %.3g", b.name, value)
+	}
 	op := ">="
 	if b.atMost {
 		op = "<="

@@ -62,6 +62,7 @@ PASS
 func TestLine(t *testing.T) {
 	ceiling := benchmark{name: "a", atMost: true, budget: 1.2}
 	floor := benchmark{name: "b", budget: 1.9}
+	shown := benchmark{name: "c", atMost: true}
 	for _, tc := range []struct {
 		b      benchmark
 		value  float64
@@ -71,6 +72,7 @@ func TestLine(t *testing.T) {
 		{ceiling, 1.1512, "bench: a 1.15 (budget <= 1.2)", true},
 		{ceiling, 1.2, "bench: a 1.2 (budget <= 1.2)", true},
 		{ceiling, 1.21, "bench: a 1.21 (budget <= 1.2)", false},
+		{shown, 7, "bench: c 7", true},
 		{floor, 1.9, "bench: b 1.9 (budget >= 1.9)", true},
 		{floor, 1.5, "bench: b 1.5 (budget >= 1.9)", false},
 	} {
