@@ -38,7 +38,16 @@ func (s *Spec) canonical(engine string) string {
 	line("std", triple(s.Std))
 	line("dtype", string(s.DType))
 	line("layout", string(s.Layout))
-	line("decode", string(s.Decode))
+	line("decode", s.decodeVersion())
 	line("engine", engine)
 	return b.String()
+}
+
+// decodeVersion returns how pictures are decoded. The number belongs to the scales that
+// pictures are decoded at: the second set has 3/8.
+func (s *Spec) decodeVersion() string {
+	if s.Decode == DecodeFast {
+		return string(s.Decode) + " 2"
+	}
+	return string(s.Decode)
 }

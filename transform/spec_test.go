@@ -118,6 +118,7 @@ func TestFingerprintIsStable(t *testing.T) {
 	const engine = "opencv 4.6.0, libjpeg-turbo 2.1.5, gocv 0.43.0"
 	want := map[string]string{
 		"clip":     "149d5542bd78dc28",
+		"fast":     "210d38adbc9fde43",
 		"imagenet": "b37e62471a920158",
 		"none":     "5e9078ebc2e445f9",
 		"raw":      "f723a424047448c5",
@@ -128,6 +129,9 @@ func TestFingerprintIsStable(t *testing.T) {
 		s := preset(t, name)
 		got[name] = s.Fingerprint(engine)
 	}
+	fast := preset(t, "yolo")
+	fast.Decode = DecodeFast
+	got["fast"] = fast.Fingerprint(engine)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

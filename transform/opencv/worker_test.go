@@ -283,6 +283,10 @@ func TestFastDecode(t *testing.T) {
 			fast(s)
 			s.Width, s.Height = 200, 200
 		})}, 4},
+		{"with another one", []*transform.Output{newOutput(t, "yolo", fast), newOutput(t, "yolo", func(s *transform.Spec) {
+			fast(s)
+			s.Width, s.Height = 170, 170
+		})}, 3},
 		{"at full size", []*transform.Output{newOutput(t, "raw", func(s *transform.Spec) { s.Decode = transform.DecodeFast })}, 8},
 		{"for nothing", nil, 8},
 	}
