@@ -110,11 +110,11 @@ INLINE int block_of(const int size, const cvf_dct *d, const int16_t *block, unsi
 		}
 	if (wrong) return 1;
 	for (int u = 0; u < 8; u++) one(size, in + u, 8, down, between + u, 8);
-	for (int i = 0; i < size * 8; i++) wrong |= out_of(between[i], CVF_DCT_BETWEEN);
-	if (wrong) return 1;
 	down = ONE_BITS + BETWEEN_BITS + 3 + more_bits(size);
 	for (int y = 0; y < size; y++) {
 		if (!(rows >> y & 1)) continue;
+		for (int u = 0; u < 8; u++) wrong |= out_of(between[8 * y + u], CVF_DCT_BETWEEN);
+		if (wrong) return 1;
 		one(size, between + 8 * y, 1, down, out, 1);
 		for (int x = 0; x < size; x++) {
 			wrong |= out_of(out[x], CVF_DCT_SAMPLE);

@@ -39,7 +39,7 @@ typedef struct {
 	// idct makes count * size samples a row of count blocks, one behind the other. ends has
 	// the index of each block's last coefficient that may not be 0, in the order of the
 	// data; where that is 0, only the first one is in memory. Only the rows whose bits are
-	// set in rows have to be made. It returns 0; or 1 where a number was out of range, and
+	// set in rows have to be made; one is. It returns 0; or 1 where a number was out of range, and
 	// the samples are of no use.
 	int (*idct)(const cvf_dct *d, const int16_t *blocks, const uint8_t *ends, int count, unsigned rows,
 	            uint8_t *dst, ptrdiff_t stride);

@@ -5,7 +5,7 @@ static const cvf_kernels all[] = {
 	{"avx2", &cvf_decode_avx2, &cvf_resize_avx2},
 #endif
 #ifdef __aarch64__
-	{"neon", &cvf_decode_c, &cvf_resize_neon},
+	{"neon", &cvf_decode_neon, &cvf_resize_neon},
 #endif
 	{"c", &cvf_decode_c, &cvf_resize_c},
 };

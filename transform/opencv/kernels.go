@@ -1,5 +1,6 @@
 package opencv
 
+// #include "decode_check.h"
 // #include "kernels.h"
 // #include "resize_check.h"
 import "C"
@@ -23,6 +24,9 @@ func kernelName(k C.cvf_kernels) string { return C.GoString(k.name) }
 // An error names one that differs.
 func checkKernels(seed uint64) error {
 	for _, k := range kernels() {
+		if name := C.cvf_decode_check(k.decode, C.uint64_t(seed)); name != nil {
+			return fmt.Errorf("%s of %s, seed %d", C.GoString(name), kernelName(k), seed)
+		}
 		if name := C.cvf_resize_check(k.resize, C.uint64_t(seed)); name != nil {
 			return fmt.Errorf("%s of %s, seed %d", C.GoString(name), kernelName(k), seed)
 		}
