@@ -11,43 +11,70 @@
 AVX2 static inline __m256i load(const void *p) { return _mm256_loadu_si256(p); }
 AVX2 static inline __m256i twice(const void *p) { return _mm256_broadcastsi128_si256(_mm_loadu_si128(p)); }
 
-// Each lane holds two pixels, as pairs of 16 bits for each channel.
-AVX2 static void across(const cvf_across *a, const uint8_t *const rows[4], uint8_t *const dst[4], int step) {
+// The sums of two rows, with the low halves of the taps and with the high ones.
+typedef struct {
+	__m256i low0, high0, low1, high1;
+} sums;
+
+// Sums the groups of taps for the pixels of two rows. Each lane holds two pixels, as pairs of 16
+// bits for each channel. Two rows at a time leave registers for all that is needed.
+AVX2 static inline sums sum_two(const cvf_taps *taps, int groups, const uint8_t *row0, const uint8_t *row1) {
 	const __m256i pairs = _mm256_setr_epi8(0, -1, 4, -1, 1, -1, 5, -1, 2, -1, 6, -1, 3, -1, 7, -1,
 	                                       8, -1, 12, -1, 9, -1, 13, -1, 10, -1, 14, -1, 11, -1, 15, -1);
 	const __m256i lows = _mm256_setr_epi8(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3,
 	                                      4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
 	const __m256i highs = _mm256_add_epi8(lows, _mm256_set1_epi8(8));
 	const __m256i half = _mm256_zextsi128_si256(_mm_set1_epi32(1 << (CVF_TAP_BITS - 1)));
+	sums s = {half, _mm256_setzero_si256(), half, _mm256_setzero_si256()};
+	do {
+		__m256i k = twice(taps), kl = _mm256_shuffle_epi8(k, lows), kh = _mm256_shuffle_epi8(k, highs);
+		__m256i v0 = _mm256_shuffle_epi8(twice(row0), pairs), v1 = _mm256_shuffle_epi8(twice(row1), pairs);
+		s.low0 = _mm256_add_epi32(s.low0, _mm256_madd_epi16(v0, kl));
+		s.high0 = _mm256_add_epi32(s.high0, _mm256_madd_epi16(v0, kh));
+		s.low1 = _mm256_add_epi32(s.low1, _mm256_madd_epi16(v1, kl));
+		s.high1 = _mm256_add_epi32(s.high1, _mm256_madd_epi16(v1, kh));
+		row0 += 16;
+		row1 += 16;
+		taps++;
+	} while (--groups > 0);
+	return s;
+}
+
+// The rounded sums of two rows, one in each lane.
+AVX2 static inline __m256i finish_two(sums s) {
+	__m256i a = _mm256_add_epi32(s.low0, _mm256_slli_epi32(s.high0, 15));
+	__m256i b = _mm256_add_epi32(s.low1, _mm256_slli_epi32(s.high1, 15));
+	__m256i both = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
+	return _mm256_srai_epi32(both, CVF_TAP_BITS);
+}
+
+// The size is a constant where it is called.
+AVX2 static inline void store_four(uint8_t *d0, uint8_t *d1, uint8_t *d2, uint8_t *d3, const int32_t pixels[4], size_t size) {
+	memcpy(d0, &pixels[0], size);
+	memcpy(d1, &pixels[1], size);
+	memcpy(d2, &pixels[2], size);
+	memcpy(d3, &pixels[3], size);
+}
+
+AVX2 static void across(const cvf_across *a, const uint8_t *const rows[4], uint8_t *const dst[4], int step) {
 	const cvf_taps *taps = a->taps;
-	for (int i = 0; i < a->count; i++) {
-		__m256i low[4], high[4];
-		for (int r = 0; r < 4; r++) low[r] = half, high[r] = _mm256_setzero_si256();
+	const uint8_t *const r0 = rows[0], *const r1 = rows[1], *const r2 = rows[2], *const r3 = rows[3];
+	uint8_t *d0 = dst[0], *d1 = dst[1], *d2 = dst[2], *d3 = dst[3];
+	for (int i = 0; i < a->count; i++, d0 += step, d1 += step, d2 += step, d3 += step) {
 		ptrdiff_t at = a->start[i];
-		for (int g = a->groups[i]; g > 0; g--, at += 16, taps++) {
-			__m256i k = twice(taps), kl = _mm256_shuffle_epi8(k, lows), kh = _mm256_shuffle_epi8(k, highs);
-			for (int r = 0; r < 4; r++) {
-				__m256i v = _mm256_shuffle_epi8(twice(rows[r] + at), pairs);
-				low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(v, kl));
-				high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(v, kh));
-			}
-		}
-		for (int r = 0; r < 4; r++) low[r] = _mm256_add_epi32(low[r], _mm256_slli_epi32(high[r], 15));
-		__m256i a01 = _mm256_add_epi32(_mm256_permute2x128_si256(low[0], low[1], 0x20),
-		                               _mm256_permute2x128_si256(low[0], low[1], 0x31));
-		__m256i a23 = _mm256_add_epi32(_mm256_permute2x128_si256(low[2], low[3], 0x20),
-		                               _mm256_permute2x128_si256(low[2], low[3], 0x31));
-		__m256i words = _mm256_packs_epi32(_mm256_srai_epi32(a01, CVF_TAP_BITS), _mm256_srai_epi32(a23, CVF_TAP_BITS));
-		__m256i bytes = _mm256_packus_epi16(words, words); // rows 0 and 2, then 1 and 3
+		int groups = a->groups[i];
+		__m256i first = finish_two(sum_two(taps, groups, r0 + at, r1 + at));
+		__m256i second = finish_two(sum_two(taps, groups, r2 + at, r3 + at));
+		taps += groups;
+		__m256i words = _mm256_packs_epi32(first, second), bytes = _mm256_packus_epi16(words, words);
 		__m128i even = _mm256_castsi256_si128(bytes), odd = _mm256_extracti128_si256(bytes, 1);
-		int32_t pixels[4] = {_mm_cvtsi128_si32(even), _mm_cvtsi128_si32(odd), _mm_extract_epi32(even, 1),
-		                     _mm_extract_epi32(odd, 1)};
+		int32_t p0 = _mm_cvtsi128_si32(even), p1 = _mm_cvtsi128_si32(odd);
+		int32_t p2 = _mm_extract_epi32(even, 1), p3 = _mm_extract_epi32(odd, 1);
 		// Behind the last pixel there may be another row.
-		size_t bytes_each = i < a->count - 1 ? 4 : step;
-		if (bytes_each == 4)
-			for (int r = 0; r < 4; r++) memcpy(dst[r] + step * i, &pixels[r], 4);
+		if (step == 4 || i < a->count - 1)
+			store_four(d0, d1, d2, d3, (int32_t[]){p0, p1, p2, p3}, 4);
 		else
-			for (int r = 0; r < 4; r++) memcpy(dst[r] + step * i, &pixels[r], 3);
+			store_four(d0, d1, d2, d3, (int32_t[]){p0, p1, p2, p3}, 3);
 	}
 }
 

@@ -48,7 +48,7 @@ static void prepare_taps(check *c) {
 static void prepare(check *c) {
 	for (int r = 0; r < ROWS; r++) fill(c, c->rows[r], ROOM);
 	for (int i = 0; i < LONGEST; i++) {
-		c->counts[i] = next(c) % 4;
+		c->counts[i] = 1 + (int32_t)(next(c) % 3);
 		c->weights[i] = 1.f / (float)(1 + next(c) % 300);
 		c->pairs[2 * i] = (int16_t)(next(c) % 2049);
 		c->pairs[2 * i + 1] = (int16_t)(2048 - c->pairs[2 * i]);

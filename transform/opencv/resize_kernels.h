@@ -17,7 +17,7 @@ typedef struct {
 typedef struct {
 	int count;             // pixels of the result
 	const int32_t *start;  // for each, the offset of its first pixel in the row, in bytes
-	const int32_t *groups; // and how many groups of taps it has
+	const int32_t *groups; // and how many groups of taps it has, at least one
 	const cvf_taps *taps;  // of all pixels, one after the other
 } cvf_across;
 
