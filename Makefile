@@ -58,7 +58,7 @@ export CGO_LDFLAGS := -O2 -g -L$(abspath $(OPENCV))/lib
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean chart k8s-test deps-arm64 deps-hosts test-arm64 test-hosts scaling drill drills
+.PHONY: help deps deps-test deps-lint deps-opencv build demo example examples check test test-asan chaos matrix redteam simulate dashboards-look soak soak-hour fidelity pythons rust lint vuln fmt docs site requirements bench opencv image image-test release clean chart k8s-test deps-arm64 deps-hosts count test-arm64 test-hosts scaling drill drills
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -144,6 +144,9 @@ test-asan: deps ## test the decoders under the address sanitizer
 
 test-arm64: deps-arm64 ## test pixels, source, publish and the demo on arm64, emulated; half an hour, and a quarter of one more the first time
 	.ci/arm64.sh $(ARGS)
+
+count: deps-arm64 ## count the instructions of every kernel on amd64 and arm64, emulated; takes minutes; ARGS="across down"
+	@.ci/count.sh $(ARGS)
 
 test-hosts: deps-hosts ## build, test and install on another Debian, in a chroot made by debootstrap; half an hour, needs root; HOSTS="trixie"
 	.ci/hosts.sh $(HOSTS)
