@@ -12,8 +12,8 @@ const leastSlots = 4
 // defaultMemoryBytes is the default of delivery.memory_bytes.
 const defaultMemoryBytes = 256 << 20
 
-// assumed is the size of pictures whose size nobody knows beforehand.
-var assumed = image.Pt(1920, 1080)
+// assumedWidth and assumedHeight are of pictures whose size nobody knows beforehand.
+const assumedWidth, assumedHeight = 1920, 1080
 
 // TensorBytes returns the size in bytes of the largest tensor that the streams ask for. For an
 // output that is as large as its picture, that is as large as the service makes it, or else
@@ -21,7 +21,7 @@ var assumed = image.Pt(1920, 1080)
 func (c *Config) TensorBytes() int {
 	largest := 0
 	for _, s := range c.Streams {
-		size := assumed
+		size := image.Pt(assumedWidth, assumedHeight)
 		if s.Request.Size.Width > 0 {
 			size = image.Pt(s.Request.Size.Width, s.Request.Size.Height)
 		}

@@ -51,7 +51,8 @@ func TestLayouts(t *testing.T) {
 		t.Fatalf("%+v is not valid", good)
 	}
 	for _, bad := range []layout{
-		{}, {slotBytes: 4096, slots: -1, data: good.data}, {slotBytes: 100, slots: 5, data: good.data},
+		{},
+		{slotBytes: 4096, slots: -1, data: good.data}, {slotBytes: 100, slots: 5, data: good.data},
 		{slotBytes: 1 << 62, slots: 1 << 62, data: good.data}, {slotBytes: good.slotBytes, slots: 5, data: 0},
 		{slotBytes: good.slotBytes, slots: 5, data: 1 << 62}, {slotBytes: good.slotBytes, slots: 6, data: good.data},
 	} {

@@ -31,11 +31,21 @@ const (
 	side         = 640
 	modelBytes   = 4 * 3 * side * side
 	modelSlots   = 32
+	modelLength  = 32 * time.Second // of the range that is read
+	modelFrames  = cameras * int(modelLength/interval)
 	handoffBatch = 50 // tensors
 	handoffRuns  = 30 // batches
 	// handoffPause is the time between tensors: what a feeder has is not all at once.
 	handoffPause = 4 * time.Millisecond
 )
+
+// modelNATS lets all that is published wait for a slow reader.
+const modelNATS = `
+listen: "127.0.0.1:-1"
+max_payload: 8MB
+max_pending: 4GB
+write_deadline: "60s"
+`
 
 // A server is NATS in a process of its own.
 type server struct {
@@ -46,7 +56,7 @@ type server struct {
 func startServer(b *testing.B, dir string) server {
 	b.Helper()
 	file := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(file, []byte(natsConfig), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(modelNATS), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	cmd := exec.Command(build(b, filepath.Join(dir, "nats-server"), "github.com/nats-io/nats-server/v2"), "-c", file)
@@ -155,7 +165,7 @@ func BenchmarkHandoff(b *testing.B) {
 	if err != nil {
 		b.Skip(err)
 	}
-	defer ring.Close() //nolint:errcheck // the benchmark is over
+	defer ring.Close()
 	conn, err := dial.Dial(dial.Options{URL: nats.url})
 	if err == nil {
 		err = conn.WaitConnected(b.Context())
@@ -163,7 +173,7 @@ func BenchmarkHandoff(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer conn.Close(context.Background()) //nolint:errcheck // the benchmark is over
+	defer conn.Close(context.Background())
 	d := handoff.New(deliver.NewLive(conn, publish.NoGaps), handoff.Options{Host: ring.Host(), OnUnknown: func(err error) { b.Error(err) }})
 	ctx, stop := context.WithCancel(b.Context())
 	var serving sync.WaitGroup
@@ -244,7 +254,7 @@ delivery: {memory: %q, memory_bytes: 256MiB}
 func BenchmarkModel(b *testing.B) {
 	dir := b.TempDir()
 	to := time.Now().UTC().Truncate(time.Minute).Add(-time.Minute)
-	r := &rig{dir: dir, python: os.Getenv("CVFEEDER_BENCH_PYTHON"), from: to.Add(-length), to: to}
+	r := &rig{dir: dir, python: os.Getenv("CVFEEDER_BENCH_PYTHON"), from: to.Add(-modelLength), to: to}
 	if r.python == "" {
 		b.Skip("CVFEEDER_BENCH_PYTHON does not name a Python with what requirements.txt has: `make bench` makes one")
 	}
@@ -291,7 +301,7 @@ func (r *rig) sharing(b *testing.B, dir string) []string {
 // toModel runs a feeder and a consumer, and returns the seconds of CPU time for each tensor.
 func (r *rig) toModel(b *testing.B, nats server, way, dir string, feeder []string) float64 {
 	b.Helper()
-	reader := startModel(b, way, r.nats, "cvf.t.>", dir, frames)
+	reader := startModel(b, way, r.nats, "cvf.t.>", dir, modelFrames)
 	defer reader.end()
 	before := nats.cpu(b)
 	u, err := measure(b.Context(), feeder)
@@ -299,8 +309,8 @@ func (r *rig) toModel(b *testing.B, nats server, way, dir string, feeder []strin
 		b.Fatalf("%s: %v", way, err)
 	}
 	consumer := reader.cost()
-	served := (nats.cpu(b) - before) / time.Duration(frames)
-	own := u.cpu / time.Duration(frames)
+	served := (nats.cpu(b) - before) / time.Duration(modelFrames)
+	own := u.cpu / time.Duration(modelFrames)
 	b.Logf("%-8s feeder %v, server %v, consumer %v a tensor; %.1f s", way, own, served, consumer, u.wall.Seconds())
 	return (own + served + consumer).Seconds()
 }

@@ -337,7 +337,7 @@ func TestRing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer near.Close(t.Context()) //nolint:errcheck // the test is over
+	defer near.Close(t.Context())
 	n, gaps := 0, 0
 	for d, err := range near.Deliveries(t.Context()) {
 		if err != nil {
