@@ -252,6 +252,7 @@ delivery: {memory: %q, memory_bytes: 256MiB}
 //	pipeline-to-model-vs-python         both over NATS
 //	pipeline-to-model-memory-vs-python  ours in memory
 func BenchmarkModel(b *testing.B) {
+	_, rounds := extent()
 	dir := b.TempDir()
 	to := time.Now().UTC().Truncate(time.Minute).Add(-time.Minute)
 	r := &rig{dir: dir, python: os.Getenv("CVFEEDER_BENCH_PYTHON"), from: to.Add(-modelLength), to: to}
