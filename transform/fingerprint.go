@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -20,25 +19,18 @@ func (s *Spec) Fingerprint(engine string) string {
 // canonical returns the text that is hashed. Raise the number in its first line when
 // our own arithmetic changes.
 func (s *Spec) canonical(engine string) string {
-	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-	triple := func(v [3]float64) string {
-		return number(v[0]) + "," + number(v[1]) + "," + number(v[2])
-	}
 	var b strings.Builder
 	line := func(key, value string) { fmt.Fprintf(&b, "%s=%s\n", key, value) }
 	line("spec", "1")
-	line("size", fmt.Sprintf("%dx%d", s.Width, s.Height))
-	line("fit", string(s.Fit))
-	line("resize", string(s.Resize))
-	line("pad", strconv.Itoa(int(s.Pad)))
-	line("color", string(s.Color))
-	line("roi", s.ROI.String())
-	line("scale", number(s.Scale))
-	line("mean", triple(s.Mean))
-	line("std", triple(s.Std))
-	line("dtype", string(s.DType))
-	line("layout", string(s.Layout))
-	line("decode", s.decodeVersion())
+	for _, k := range keys() {
+		value := k.text(s)
+		if k.name == "decode" {
+			value = s.decodeVersion()
+		}
+		if value != "" || !k.optional {
+			line(k.name, value)
+		}
+	}
 	line("engine", engine)
 	return b.String()
 }

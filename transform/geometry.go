@@ -26,8 +26,11 @@ type Geometry struct {
 	// Size is the tensor's width and height.
 	Size image.Point
 	// Affine maps points of the tensor to points of the picture. It is exact, because
-	// it is computed from the rounded sizes above.
+	// it is computed from the rounded sizes above, and knows which pixels of the picture the
+	// resampling method looks at.
 	Affine Affine
+
+	resize Resize
 }
 
 // Geometry works out where the pixels of a picture of the given size go. The
@@ -43,42 +46,100 @@ type Geometry struct {
 //     side that fits exactly is W or H, the other one is rounded down, and the
 //     cut is round((side-W)/2), halves to even. For other tensors the same with
 //     the side that must be exact for the picture to cover the tensor.
-//   - short-side: crop, with the picture resized to cover 8/7 of W and H
-//     (rounded) instead of W and H: Resize(256), CenterCrop(224).
-//   - stretch: W × H.
+//   - short-side: crop, with the picture resized to cover ResizeTo, or floor(W/CropRatio)
+//     and floor(H/CropRatio) as timm does, or 8/7 of W and H (rounded):
+//     Resize(256), CenterCrop(224). Without a size, the tensor is what is resized: that is
+//     get_size_with_aspect_ratio of transformers' DETR, with its longest_edge MaxSide.
+//   - stretch: ResizeTo, out of which W × H is cut; or W × H.
+//   - long-side: letterbox in the box ResizeTo, without the bars.
+//   - smart-resize: smart_resize of transformers' Qwen2VLImageProcessor.
 //   - without a size: the region as it is.
+//
+// What is smaller than the tensor is padded: Letterbox as said, or at the right and at the
+// bottom with TopLeft; otherwise as torchvision's CenterCrop does.
 func (s *Spec) Geometry(source image.Point) (Geometry, error) {
 	if source.X < 1 || source.Y < 1 {
 		return Geometry{}, fmt.Errorf("picture of %dx%d has no pixels", source.X, source.Y)
 	}
-	g := Geometry{Source: source, Region: s.ROI.region(source), Size: image.Pt(s.Width, s.Height)}
+	g := Geometry{Source: source, Region: s.ROI.region(source), resize: s.Resize}
 	if g.Region.Empty() {
 		return Geometry{}, fmt.Errorf("roi %s holds no pixel of the %dx%d picture", s.ROI, source.X, source.Y)
 	}
 	from := g.Region.Size()
-	switch {
-	case s.Width == 0 && s.Height == 0:
-		g.Size, g.Resized = from, from
-	case s.Fit == Letterbox:
-		g.Resized = contain(from, g.Size)
-		g.Offset = image.Pt(letterboxEdge(g.Size.X-g.Resized.X), letterboxEdge(g.Size.Y-g.Resized.Y))
-	case s.Fit == Stretch:
-		g.Resized = g.Size
-	case s.Fit == Crop:
-		g.Resized = cover(from, g.Size)
-		g.Offset = centre(g.Resized, g.Size)
-	case s.Fit == ShortSide:
-		g.Resized = cover(from, image.Pt(eightSevenths(g.Size.X), eightSevenths(g.Size.Y)))
-		g.Offset = centre(g.Resized, g.Size)
-	default:
-		return Geometry{}, fmt.Errorf("unknown fit %q", s.Fit)
+	var err error
+	if g.Resized, err = s.resized(from); err != nil {
+		return Geometry{}, err
 	}
 	if g.Resized.X > maxResized/g.Resized.Y {
 		return Geometry{}, fmt.Errorf("picture of %dx%d is too narrow to be fitted by %s: it would be resized to %dx%d",
 			from.X, from.Y, s.Fit, g.Resized.X, g.Resized.Y)
 	}
+	g.Size = image.Pt(s.Width, s.Height)
+	if g.Size == (image.Point{}) {
+		g.Size = image.Pt(multiple(g.Resized.X, s.MultipleOf), multiple(g.Resized.Y, s.MultipleOf))
+		if s.computesSize() && max(g.Size.X, g.Size.Y) > maxSide {
+			return Geometry{}, fmt.Errorf("picture of %dx%d is too narrow to be fitted by %s: the tensor would be %dx%d, and its sides are at most %d",
+				from.X, from.Y, s.Fit, g.Size.X, g.Size.Y, maxSide)
+		}
+	}
+	g.Offset = image.Pt(s.edge(g.Resized.X, g.Size.X), s.edge(g.Resized.Y, g.Size.Y))
 	g.Affine = g.affine(1)
 	return g, nil
+}
+
+// computesSize tells whether the tensor's size is neither given nor the picture's own.
+func (s *Spec) computesSize() bool {
+	return s.Width == 0 && s.Height == 0 && (s.ResizeTo != image.Point{} || s.Fit == SmartResize)
+}
+
+// resized returns the size that a picture is resized to.
+func (s *Spec) resized(from image.Point) (image.Point, error) {
+	size := image.Pt(s.Width, s.Height)
+	switch {
+	case size == image.Point{} && !s.computesSize():
+		return from, nil
+	case oneOf(s.Fit, Fits()) != nil:
+		return image.Point{}, fmt.Errorf("unknown fit %q", s.Fit)
+	case s.Fit == Letterbox:
+		return s.contain(from, size), nil
+	case s.Fit == LongSide:
+		return s.contain(from, s.ResizeTo), nil
+	case s.Fit == Crop:
+		return s.cover(from, size), nil
+	case s.Fit == SmartResize:
+		return s.smart(from)
+	case s.Fit == ShortSide && s.MaxSide > 0:
+		return s.shortest(from), nil
+	}
+	box := s.ResizeTo
+	switch {
+	case box != image.Point{}:
+	case s.CropRatio > 0:
+		box = image.Pt(int(math.Floor(float64(size.X)/s.CropRatio)), int(math.Floor(float64(size.Y)/s.CropRatio)))
+	case s.Fit == ShortSide:
+		box = image.Pt(eightSevenths(size.X), eightSevenths(size.Y))
+	default:
+		box = size
+	}
+	if s.Fit == Stretch {
+		return box, nil
+	}
+	return s.cover(from, box), nil
+}
+
+// edge returns where a side of the resized picture begins in a side of the tensor.
+func (s *Spec) edge(resized, tensor int) int {
+	switch {
+	case s.Align == TopLeft && resized <= tensor:
+		return 0
+	case resized <= tensor && (s.Fit == Letterbox || s.computesSize()):
+		return letterboxEdge(tensor - resized)
+	case resized <= tensor:
+		return (tensor - resized) / 2
+	case s.CropRounding == Floor:
+		return -((resized - tensor) / 2)
+	}
+	return -int(math.RoundToEven(float64(resized-tensor) / 2))
 }
 
 // Visible returns the part of the resized picture that is in the tensor, in the
@@ -113,37 +174,104 @@ func (g Geometry) Scaled(num, denom int) Geometry {
 // affine returns the map from the tensor to the source, where a pixel of Region is unit
 // pixels of the source wide.
 func (g Geometry) affine(unit float64) Affine {
-	kx := float64(g.Region.Dx()) * unit / float64(g.Resized.X)
-	ky := float64(g.Region.Dy()) * unit / float64(g.Resized.Y)
+	from := g.Region.Size()
+	kx := float64(from.X) * unit / float64(g.Resized.X)
+	ky := float64(from.Y) * unit / float64(g.Resized.Y)
+	dx, dy := g.resize.shift(from, g.Resized)
+	left, top := float64(g.Region.Min.X)+dx, float64(g.Region.Min.Y)+dy
 	return Affine{
-		kx, 0, float64(float64(g.Region.Min.X)*unit) - float64(kx*float64(g.Offset.X)),
-		0, ky, float64(float64(g.Region.Min.Y)*unit) - float64(ky*float64(g.Offset.Y)),
+		kx, 0, float64(left*unit) - float64(kx*float64(g.Offset.X)),
+		0, ky, float64(top*unit) - float64(ky*float64(g.Offset.Y)),
 	}
 }
 
 // contain returns the largest size with the aspect ratio of from within the box.
-func contain(from, box image.Point) image.Point {
+func (s *Spec) contain(from, box image.Point) image.Point {
 	r := min(float64(box.Y)/float64(from.Y), float64(box.X)/float64(from.X))
-	side := func(v int) int { return max(int(math.RoundToEven(float64(v)*r)), 1) }
-	return image.Pt(side(from.X), side(from.Y))
+	if s.NoScaleUp {
+		r = min(r, 1)
+	}
+	return image.Pt(s.side(float64(float64(from.X)*r)), s.side(float64(float64(from.Y)*r)))
+}
+
+// side rounds a side of a picture in a box.
+func (s *Spec) side(v float64) int {
+	switch s.SizeRounding {
+	case Floor:
+		v = math.Floor(v)
+	case HalfUp:
+		v = math.Floor(v + 0.5)
+	default:
+		v = math.RoundToEven(v)
+	}
+	return max(int(v), 1)
 }
 
 // letterboxEdge returns the first of two bars that share the given pixels.
 func letterboxEdge(bars int) int { return int(math.RoundToEven(float64(float64(bars)/2) - 0.1)) }
 
 // cover returns the smallest size with the aspect ratio of from around the box.
-func cover(from, box image.Point) image.Point {
+func (s *Spec) cover(from, box image.Point) image.Point {
 	if box.X*from.Y >= box.Y*from.X {
-		return image.Pt(box.X, box.X*from.Y/from.X)
+		return image.Pt(box.X, s.other(box.X*from.Y, from.X))
 	}
-	return image.Pt(box.Y*from.X/from.Y, box.Y)
+	return image.Pt(s.other(box.Y*from.X, from.Y), box.Y)
 }
 
-// centre returns the offset at which the middle of resized is that of the
-// tensor.
-func centre(resized, tensor image.Point) image.Point {
-	cut := func(v int) int { return int(math.RoundToEven(float64(v) / 2)) }
-	return image.Pt(-cut(resized.X-tensor.X), -cut(resized.Y-tensor.Y))
+// other rounds the other side of a picture around a box, num/denom.
+func (s *Spec) other(num, denom int) int {
+	if s.SizeRounding == "" {
+		return num / denom
+	}
+	return s.side(float64(num) / float64(denom))
+}
+
+// shortest returns the size whose short side is that of ResizeTo, unless the long side would
+// then be longer than MaxSide.
+func (s *Spec) shortest(from image.Point) image.Point {
+	short, long := float64(min(from.X, from.Y)), float64(max(from.X, from.Y))
+	side := float64(min(s.ResizeTo.X, s.ResizeTo.Y))
+	raw := side
+	if long/short*side > float64(s.MaxSide) {
+		raw = float64(s.MaxSide) * short / long
+		side = math.RoundToEven(raw)
+	}
+	if side == short {
+		return from
+	}
+	a, b := max(int(side), 1), max(int(raw*long/short), 1)
+	if from.X < from.Y {
+		return image.Pt(a, b)
+	}
+	return image.Pt(b, a)
+}
+
+// maxAspect is the longest shape that smart takes, as its reference.
+const maxAspect = 200
+
+// smart returns the size of SmartResize.
+func (s *Spec) smart(from image.Point) (image.Point, error) {
+	if max(from.X, from.Y) > maxAspect*min(from.X, from.Y) {
+		return image.Point{}, fmt.Errorf("picture of %dx%d is too narrow to be fitted by %s: at most %d times as long as wide", from.X, from.Y, s.Fit, maxAspect)
+	}
+	f := float64(max(s.MultipleOf, 1))
+	w, h := float64(from.X), float64(from.Y)
+	x, y := math.RoundToEven(w/f)*f, math.RoundToEven(h/f)*f
+	switch {
+	case s.MaxPixels > 0 && x*y > float64(s.MaxPixels):
+		beta := math.Sqrt(w * h / float64(s.MaxPixels))
+		x, y = math.Floor(w/beta/f)*f, math.Floor(h/beta/f)*f
+	case s.MinPixels > 0 && x*y < float64(s.MinPixels):
+		beta := math.Sqrt(float64(s.MinPixels) / (w * h))
+		x, y = math.Ceil(w*beta/f)*f, math.Ceil(h*beta/f)*f
+	}
+	return image.Pt(int(max(x, f)), int(max(y, f))), nil
+}
+
+// multiple rounds a side up to a multiple of n.
+func multiple(side, n int) int {
+	n = max(n, 1)
+	return (side + n - 1) / n * n
 }
 
 // eightSevenths returns v·8/7, rounded: 256 for 224.

@@ -59,6 +59,15 @@ func geometries(t *testing.T, do func(s Spec, g Geometry)) {
 			for _, roi := range rois {
 				for _, size := range []image.Point{{640, 640}, {1 + rng.IntN(900), 1 + rng.IntN(900)}, {}} {
 					s := Spec{Width: size.X, Height: size.Y, Fit: fit, ROI: roi}
+					switch fit {
+					case LongSide:
+						s.Width, s.Height, s.ResizeTo = 0, 0, image.Pt(1+rng.IntN(900), 1+rng.IntN(900))
+						s.MultipleOf, s.NoScaleUp = rng.IntN(40), rng.IntN(2) == 0
+					case SmartResize:
+						s.Width, s.Height, s.MultipleOf = 0, 0, 1+rng.IntN(40)
+						s.MaxPixels = (1 + rng.IntN(500)) * s.MultipleOf * s.MultipleOf
+						s.MinPixels = s.MaxPixels / (2 + rng.IntN(50))
+					}
 					g, err := s.Geometry(source)
 					if err != nil {
 						t.Fatalf("%+v of %v: %v", s, source, err)
@@ -109,7 +118,9 @@ func TestGeometryHoldsTogether(t *testing.T) {
 			t.Fatalf("%+v: region %v of %v", s, g.Region, g.Source)
 		case seen.Empty() || !seen.In(tensor):
 			t.Fatalf("%+v: %v of the tensor shows the picture", s, seen)
-		case s.Fit != Letterbox && seen != tensor:
+		case s.MultipleOf > 0 && (g.Size.X%s.MultipleOf != 0 || g.Size.Y%s.MultipleOf != 0):
+			t.Fatalf("%+v: a tensor of %v", s, g.Size)
+		case s.Fit != Letterbox && s.Fit != LongSide && seen != tensor:
 			t.Fatalf("%+v: %v of %v is padded", s, seen, tensor)
 		case s.Fit == Letterbox && g.Visible() != image.Rectangle{Max: g.Resized}:
 			t.Fatalf("%+v: the picture is cut to %v", s, g.Visible())

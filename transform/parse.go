@@ -2,6 +2,7 @@ package transform
 
 import (
 	"fmt"
+	"image"
 	"strconv"
 	"strings"
 )
@@ -22,6 +23,68 @@ func ParseSize(text string) (width, height int, err error) {
 		return 0, 0, fmt.Errorf("size %q: width and height must be 1 to %d", text, maxSide)
 	}
 	return width, height, nil
+}
+
+// ParseBox reads the size of a box, "WIDTHxHEIGHT" in pixels, or "SIDE" of a square one:
+// "256x256" and "256" are the same. The empty string is the zero point.
+func ParseBox(text string) (image.Point, error) {
+	if side := strings.TrimSpace(text); side != "" && !strings.ContainsAny(side, "xX") {
+		text = side + "x" + side
+	}
+	w, h, err := ParseSize(text)
+	if err != nil {
+		return image.Point{}, fmt.Errorf(`%w, or one side of a square, such as "256"`, err)
+	}
+	return image.Pt(w, h), nil
+}
+
+// FormatBox writes a box as [ParseBox] reads it.
+func FormatBox(box image.Point) string {
+	switch {
+	case box == image.Point{}:
+		return ""
+	case box.X == box.Y:
+		return strconv.Itoa(box.X)
+	}
+	return sizeText(box.X, box.Y)
+}
+
+// ParsePad reads the padding: one number for all channels, or three that are separated by
+// commas. It returns the fields of a [Spec].
+func ParsePad(text string) (pad uint8, channels [3]float64, err error) {
+	v, err := strconv.ParseUint(strings.TrimSpace(text), 10, 8)
+	if err == nil {
+		return uint8(v), channels, nil
+	}
+	if !strings.Contains(text, ",") {
+		text += "," + text + "," + text
+	}
+	if channels, err = parseTriple(text); err != nil {
+		return 0, channels, fmt.Errorf(`pad %q is neither a whole number from 0 to 255 nor three numbers, one for each channel, such as "104,117,123"`, text)
+	}
+	return 0, channels, nil
+}
+
+// FormatPad writes the padding as [ParsePad] reads it.
+func FormatPad(pad uint8, channels [3]float64) string {
+	if channels == [3]float64{} {
+		return strconv.Itoa(int(pad))
+	}
+	return tripleText(channels)
+}
+
+// parseTriple reads three numbers that are separated by commas, which may be in brackets.
+func parseTriple(text string) (v [3]float64, err error) {
+	parts := strings.Split(strings.Trim(text, "[] "), ",")
+	if len(parts) != len(v) {
+		return v, fmt.Errorf("%q has %d numbers: want three", text, len(parts))
+	}
+	for i, part := range parts {
+		if v[i], err = strconv.ParseFloat(strings.TrimSpace(part), 64); err != nil {
+			return v, fmt.Errorf("%q: %q is not a number", text, strings.TrimSpace(part))
+		}
+	}
+	return v, nil
 }
 
 // ParseScale reads the factor of the pixels: a number ("0.0039") or a fraction

@@ -1,6 +1,6 @@
 package transform
 
-import "fmt"
+import "image"
 
 // A Fit is how a picture is brought to the size of the tensor.
 type Fit string
@@ -15,9 +15,36 @@ const (
 	// Crop keeps the aspect ratio, covers the tensor, and cuts off the same amount
 	// on both sides.
 	Crop Fit = "crop"
-	// ShortSide resizes the picture's short side to 8/7 of the tensor's (256 for
-	// 224) and cuts the centre out of it: torchvision's evaluation transform.
+	// ShortSide resizes the picture's short side to ResizeTo, or to the tensor's divided by
+	// CropRatio, or else to 8/7 of the tensor's (256 for 224), and cuts the centre out of
+	// it: torchvision's evaluation transform.
 	ShortSide Fit = "short-side"
+	// LongSide resizes the picture's long side to ResizeTo. The tensor is as large as that
+	// picture: it has the same aspect ratio.
+	LongSide Fit = "long-side"
+	// SmartResize resizes the picture to sides that are multiples of MultipleOf, with about
+	// the same aspect ratio and a number of pixels from MinPixels to MaxPixels: the
+	// smart_resize of Qwen-VL. The tensor is as large as that picture.
+	SmartResize Fit = "smart-resize"
+)
+
+// A Rounding is how a length that is not a whole number of pixels becomes one.
+type Rounding string
+
+// The roundings. The zero value leaves it to the fit.
+const (
+	HalfEven Rounding = "half-even" // Python's round
+	HalfUp   Rounding = "half-up"   // int(v + 0.5)
+	Floor    Rounding = "floor"     // int(v), v // 1
+)
+
+// An Align is where in a tensor the picture lies that does not fill it.
+type Align string
+
+// The alignments. The zero value is Center.
+const (
+	Center  Align = "center"
+	TopLeft Align = "top-left"
 )
 
 // A Resize is a resampling method: a library and its filter, because a filter of the
@@ -87,8 +114,8 @@ type Spec struct {
 	Width, Height int
 	Fit           Fit
 	Resize        Resize
-	// Pad is the value of the letterbox's bars, in every channel, before
-	// normalization.
+	// Pad is the value of what the picture leaves of the tensor, in every channel: a pixel,
+	// before normalization.
 	Pad    uint8
 	Color  Color
 	ROI    ROI
@@ -98,6 +125,36 @@ type Spec struct {
 	DType  DType
 	Layout Layout
 	Decode DecodeMode
+
+	// ResizeTo is what the picture is resized to before the tensor's size is cut out of it,
+	// for ShortSide (the box that it covers) and Stretch, or the box that it is fitted into,
+	// for LongSide. Zero: see there.
+	ResizeTo image.Point
+	// CropRatio is the tensor's size in relation to what the picture is resized to: timm's
+	// crop_pct. 0: ResizeTo says it.
+	CropRatio float64
+	// MaxSide is the most that the long side may become where ShortSide gives tensors of the
+	// picture's aspect ratio. 0 is no limit.
+	MaxSide int
+	// MultipleOf is what the sides of a tensor without a size are multiples of: by padding,
+	// or with SmartResize by resizing. 0 is 1.
+	MultipleOf int
+	// MinPixels and MaxPixels are how many pixels SmartResize gives. 0 is no limit.
+	MinPixels, MaxPixels int
+	// SizeRounding is how a side of the resized picture is rounded, and CropRounding how the
+	// edge of what is cut out is. By default they are as in the reference of the fit.
+	SizeRounding, CropRounding Rounding
+	// Align is where the picture lies in a Letterbox, or in a tensor that is padded to
+	// MultipleOf.
+	Align Align
+	// NoScaleUp leaves pictures as they are that are smaller than a Letterbox or LongSide.
+	NoScaleUp bool
+	// PadChannels is the padding of each channel, in the order of Color; all zeros leave it to
+	// Pad.
+	PadChannels [3]float64
+	// PadNormalized says that Pad and PadChannels are elements of the tensor, and not pixels:
+	// the picture is padded after normalization.
+	PadNormalized bool
 }
 
 // A ROI is the part of the picture that is used: x, y, width and height in
@@ -106,45 +163,4 @@ type Spec struct {
 type ROI struct {
 	X, Y, W, H float64
 	Fraction   bool
-}
-
-// PresetNames returns the names that [Preset] knows.
-func PresetNames() []string { return []string{"yolo", "imagenet", "clip", "raw", "none"} }
-
-// Preset returns the preprocessing of a family of models:
-//
-//   - yolo: Ultralytics' LetterBox, 640x640: centred, pad 114, RGB, 1/255
-//   - imagenet: torchvision's evaluation, 224x224: short side 256 resized as
-//     Pillow's bilinear does, centre crop, RGB, ImageNet's mean and std
-//   - clip: OpenAI's CLIP, 224x224: Pillow's bicubic, centre crop, CLIP's mean and
-//     std
-//   - raw: the decoded pixels at their own size, uint8, NHWC
-//   - none: the defaults of the config file, without a size
-func Preset(name string) (Spec, error) {
-	s := Spec{
-		Fit: Letterbox, Resize: OpenCVLinear, Pad: 114, Color: RGB,
-		Scale: 1.0 / 255, Std: [3]float64{1, 1, 1},
-		DType: Float32, Layout: NCHW, Decode: DecodeExact,
-	}
-	switch name {
-	case "none", "":
-	case "yolo":
-		s.Width, s.Height = 640, 640
-	case "imagenet":
-		s.Width, s.Height = 224, 224
-		s.Fit, s.Resize = ShortSide, PillowBilinear
-		s.Mean = [3]float64{0.485, 0.456, 0.406}
-		s.Std = [3]float64{0.229, 0.224, 0.225}
-	case "clip":
-		s.Width, s.Height = 224, 224
-		s.Fit, s.Resize = Crop, PillowBicubic
-		s.Mean = [3]float64{0.48145466, 0.4578275, 0.40821073}
-		s.Std = [3]float64{0.26862954, 0.26130258, 0.27577711}
-	case "raw":
-		s.Fit, s.DType, s.Layout = Stretch, Uint8, NHWC
-		s.Scale = 1
-	default:
-		return Spec{}, fmt.Errorf("unknown preset %q: there are %v", name, PresetNames())
-	}
-	return s, nil
 }

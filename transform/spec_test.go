@@ -44,7 +44,7 @@ func TestValidate(t *testing.T) {
 		{"nothing", func(*Spec) {}, nil},
 		{"one side", func(s *Spec) { s.Width = 0 }, []string{"size: 0x640: width and height must be 1 to 8192"}},
 		{"too large", func(s *Spec) { s.Height = 9000 }, []string{"size: 640x9000"}},
-		{"fit", func(s *Spec) { s.Fit = "fill" }, []string{`fit: unknown "fill": one of [letterbox stretch crop short-side]`}},
+		{"fit", func(s *Spec) { s.Fit = "fill" }, []string{`fit: unknown "fill": one of [letterbox stretch crop short-side long-side smart-resize]`}},
 		{"resize", func(s *Spec) { s.Resize = "" }, []string{`resize: unknown ""`}},
 		{"roi", func(s *Spec) { s.ROI = ROI{X: 1, W: 0.5, H: 2} }, []string{"roi: 0.5 is not a whole number"}},
 		{"numbers", func(s *Spec) {
@@ -147,12 +147,18 @@ func TestFingerprintSeesEveryField(t *testing.T) {
 		old.Set(v)
 		switch v.Kind() {
 		case reflect.Struct:
-			s.ROI = ROI{X: 0.25, Y: 0.25, W: 0.5, H: 0.5, Fraction: true}
-			seen = append(seen, s.Fingerprint("a"))
-			s.ROI = ROI{X: 1, Y: 2, W: 3, H: 4}
-			for i := range v.NumField() - 1 {
-				visit(v.Field(i), s)
+			if roi, ok := v.Addr().Interface().(*ROI); ok {
+				*roi = ROI{X: 0.25, Y: 0.25, W: 0.5, H: 0.5, Fraction: true}
+				seen = append(seen, s.Fingerprint("a"))
+				*roi = ROI{X: 1, Y: 2, W: 3, H: 4}
 			}
+			for i := range v.NumField() {
+				if v.Type() != reflect.TypeFor[ROI]() || i < v.NumField()-1 {
+					visit(v.Field(i), s)
+				}
+			}
+			v.Set(old)
+			return
 		case reflect.Array:
 			for i := range v.Len() {
 				visit(v.Index(i), s)
@@ -162,6 +168,8 @@ func TestFingerprintSeesEveryField(t *testing.T) {
 			v.SetInt(v.Int() + 1)
 		case reflect.Uint8:
 			v.SetUint(v.Uint() + 1)
+		case reflect.Bool:
+			v.SetBool(!v.Bool())
 		case reflect.Float64:
 			v.SetFloat(v.Float() + 0.5)
 		case reflect.String:

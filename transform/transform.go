@@ -13,12 +13,15 @@
 // The package is arithmetic only, and imports nothing but the standard library and the
 // time slots of package source. Package transform/opencv decodes and resizes pixels.
 //
+// The package is larger than most packages of this module because a spec's keys, what they
+// mean for a picture's size, and what is wrong with them belong together.
+//
 // # Stability
 //
 // The config file and the headers of messages are made of this package's words, so they
 // do not change: the values of [Fit], [Resize], [Color], [DType], [Layout], [DecodeMode]
 // and [Reason], the names of the presets, and what each of them does to a pixel.
 // Tensors with the same [Spec.Fingerprint] stay the same, bit for bit. New values and new
-// fields may be added; name the fields in literals. [Buffers] and [Padding] serve
+// fields may be added, whose zero values change nothing; name the fields in literals. [Buffers] and [Padding] serve
 // transform/opencv and may change with it.
 package transform

@@ -1,8 +1,10 @@
 package transform
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"image"
 	"math"
 	"slices"
 )
@@ -11,7 +13,19 @@ import (
 const maxSide = 8192
 
 // Fits returns the values of [Fit].
-func Fits() []Fit { return []Fit{Letterbox, Stretch, Crop, ShortSide} }
+func Fits() []Fit { return []Fit{Letterbox, Stretch, Crop, ShortSide, LongSide, SmartResize} }
+
+// Auto is the word for a [Rounding] that is left to the fit, as its zero value is.
+const Auto Rounding = "auto"
+
+// SizeRoundings returns the values of [Spec.SizeRounding]; the first is the zero value's.
+func SizeRoundings() []Rounding { return []Rounding{Auto, HalfEven, HalfUp, Floor} }
+
+// CropRoundings returns the values of [Spec.CropRounding]; the first is the zero value's.
+func CropRoundings() []Rounding { return []Rounding{Auto, HalfEven, Floor} }
+
+// Aligns returns the values of [Align]; the first is the zero value's.
+func Aligns() []Align { return []Align{Center, TopLeft} }
 
 // Resizes returns the values of [Resize].
 func Resizes() []Resize {
@@ -55,6 +69,8 @@ func (s *Spec) Validate() error {
 	}
 	check("size", s.validateSize())
 	check("fit", oneOf(s.Fit, Fits()))
+	s.validateFit(check)
+	s.validatePad(check)
 	check("resize", oneOf(s.Resize, Resizes()))
 	check("color", oneOf(s.Color, Colors()))
 	check("roi", s.ROI.validate())
@@ -92,6 +108,81 @@ func (s *Spec) validateSize() error {
 			s.Width, s.Height, maxSide)
 	}
 	return nil
+}
+
+// validateFit checks the keys that belong to some fits only.
+func (s *Spec) validateFit(check func(key string, err error)) {
+	sized, box := s.Width > 0, s.ResizeTo != image.Point{}
+	only := func(key string, set, allowed bool, where string) {
+		if set && !allowed {
+			check(key, fmt.Errorf("it belongs to %s: remove it, or change fit, which is %s", where, s.Fit))
+		}
+	}
+	only("resize_to", box, s.Fit == ShortSide || s.Fit == Stretch && sized || s.Fit == LongSide && !sized,
+		"fit: short-side, stretch with a size, and long-side")
+	only("crop", s.CropRatio != 0, (s.Fit == ShortSide || s.Fit == Stretch) && sized, "fit: short-side and stretch, with a size")
+	only("max_side", s.MaxSide != 0, s.Fit == ShortSide && !sized && box, "fit: short-side with resize_to and without a size")
+	only("multiple_of", s.MultipleOf != 0, s.computesSize(), "fit: smart-resize, and short-side and long-side with resize_to and without a size")
+	only("min_pixels", s.MinPixels != 0, s.Fit == SmartResize, "fit: smart-resize")
+	only("max_pixels", s.MaxPixels != 0, s.Fit == SmartResize, "fit: smart-resize")
+	only("scale_up", s.NoScaleUp, s.Fit == Letterbox || s.Fit == LongSide, "fit: letterbox and long-side")
+	only("align", s.Align == TopLeft, s.Fit == Letterbox || s.computesSize(), "fit: letterbox, and tensors that are padded to multiple_of")
+	only("size_rounding", s.SizeRounding != "", s.Fit != Stretch && s.Fit != SmartResize && s.MaxSide == 0, "fits that keep the aspect ratio without max_side")
+	only("crop_rounding", s.CropRounding != "", sized && (s.Fit == Crop || s.Fit == ShortSide || s.Fit == Stretch), "fit: crop, short-side and stretch, with a size")
+	switch {
+	case s.Fit == LongSide && !box:
+		check("resize_to", errors.New("fit: long-side needs it: what the long side becomes, in pixels"))
+	case (s.Fit == LongSide || s.Fit == SmartResize) && sized:
+		check("size", fmt.Errorf("with fit: %s the size follows from the picture: set it to \"\"", s.Fit))
+	case box && s.CropRatio != 0:
+		check("crop", errors.New("resize_to says it already: remove one of them"))
+	case box && sized && (s.ResizeTo.X < s.Width || s.ResizeTo.Y < s.Height) && s.Fit != LongSide:
+		check("resize_to", fmt.Errorf("%s is smaller than the size %dx%d that is cut out of it: make it larger, or set crop in its place", FormatBox(s.ResizeTo), s.Width, s.Height))
+	}
+	s.validateBounds(check)
+}
+
+// validateBounds checks the numbers of those keys.
+func (s *Spec) validateBounds(check func(key string, err error)) {
+	within := func(key string, v, least, most int) {
+		if v != 0 && (v < least || v > most) {
+			check(key, fmt.Errorf("%d is out of range: %d to %d, or 0 for none", v, least, most))
+		}
+	}
+	if b := s.ResizeTo; b != (image.Point{}) && (b.X < 1 || b.Y < 1 || b.X > maxSide || b.Y > maxSide) {
+		check("resize_to", fmt.Errorf("%dx%d: width and height must be 1 to %d", b.X, b.Y, maxSide))
+	}
+	if c := s.CropRatio; c != 0 && (!finite(c) || c < 0.1 || c > 2) {
+		check("crop", fmt.Errorf("%v is out of range: 0.1 to 2, such as 0.875, or 0 for none", c))
+	}
+	within("max_side", s.MaxSide, max(s.ResizeTo.X, s.ResizeTo.Y), maxSide)
+	within("multiple_of", s.MultipleOf, 1, 512)
+	within("min_pixels", s.MinPixels, 1, maxSide*maxSide)
+	within("max_pixels", s.MaxPixels, 1, maxSide*maxSide)
+	if f := max(s.MultipleOf, 1); s.MaxPixels > 0 && s.MaxPixels < max(s.MinPixels, f*f) {
+		check("max_pixels", fmt.Errorf("%d is less than min_pixels, %d, or than the smallest tensor, %dx%d: make it larger", s.MaxPixels, s.MinPixels, f, f))
+	}
+	check("size_rounding", oneOf(cmp.Or(s.SizeRounding, Auto), SizeRoundings()))
+	check("crop_rounding", oneOf(cmp.Or(s.CropRounding, Auto), CropRoundings()))
+	check("align", oneOf(cmp.Or(s.Align, Center), Aligns()))
+}
+
+// validatePad checks the padding.
+func (s *Spec) validatePad(check func(key string, err error)) {
+	for _, v := range s.PadChannels {
+		if finite(v) && (s.PadNormalized || v >= 0 && v <= 255 && v == math.Trunc(v)) {
+			continue
+		}
+		what := "a whole number from 0 to 255; with pad_normalized: true it may be any number"
+		if s.PadNormalized {
+			what = "a finite number"
+		}
+		check("pad", fmt.Errorf("%v is not %s", v, what))
+		break
+	}
+	if s.PadNormalized && s.DType == Uint8 {
+		check("pad_normalized", errors.New("dtype: uint8 is not normalized: remove it, or choose another dtype"))
+	}
 }
 
 // validateRange checks that the element type can hold every normalized pixel.

@@ -360,20 +360,54 @@ type Request struct {
 
 // Output is one kind of tensor. [transform.Spec] explains its keys in detail.
 type Output struct {
-	// Preset is the family of models whose preprocessing provides the defaults of the
-	// other keys.
-	Preset string `yaml:"preset" jsonschema:"enum=yolo,enum=imagenet,enum=clip,enum=raw,enum=none"`
+	// Preset is the family of models, or the model of torchvision or timm, whose preprocessing
+	// provides the defaults of the other keys: "cvfeeder presets" lists them.
+	Preset Preset `yaml:"preset"`
 	// Size is the width and height of the tensor in pixels; empty keeps those of the
 	// picture.
 	Size Size `yaml:"size"`
 	// Fit is how the picture is brought to the size: letterbox (all of it, with bars
 	// around it), stretch, crop (covers the size, centred) or short-side (as torchvision
-	// resizes and crops).
-	Fit transform.Fit `yaml:"fit" jsonschema:"enum=letterbox,enum=stretch,enum=crop,enum=short-side"`
+	// resizes and crops). Without a size, the tensor may have one that follows from the
+	// picture's: with short-side and resize_to, with long-side, and with smart-resize (as
+	// Qwen-VL).
+	Fit transform.Fit `yaml:"fit" jsonschema:"enum=letterbox,enum=stretch,enum=crop,enum=short-side,enum=long-side,enum=smart-resize"`
+	// ResizeTo is the side, or the width and height, of what the picture is resized to before
+	// the size is cut out of it; with long-side the box that it is fitted into. Empty: with
+	// short-side 8/7 of the size, otherwise the size.
+	ResizeTo Box `yaml:"resize_to"`
+	// Crop is the size in relation to what the picture is resized to, instead of resize_to:
+	// 0.875 of 256 is 224. 0 is none.
+	Crop float64 `yaml:"crop"`
+	// MaxSide is the most that the long side becomes, with short-side and without a size; 0 is
+	// no limit.
+	MaxSide int `yaml:"max_side" jsonschema:"minimum=0,maximum=8192"`
+	// MultipleOf is what the sides of a tensor are multiples of whose size follows from the
+	// picture's, by padding, or with smart-resize by resizing.
+	MultipleOf int `yaml:"multiple_of" jsonschema:"minimum=0,maximum=512"`
+	// MinPixels is how many pixels smart-resize makes at least.
+	MinPixels int `yaml:"min_pixels" jsonschema:"minimum=0,maximum=67108864"`
+	// MaxPixels is how many pixels smart-resize makes at most.
+	MaxPixels int `yaml:"max_pixels" jsonschema:"minimum=0,maximum=67108864"`
+	// SizeRounding is how a side of the resized picture is rounded; auto is as in the
+	// reference of the fit: half-even for letterbox and long-side, otherwise floor.
+	SizeRounding transform.Rounding `yaml:"size_rounding" jsonschema:"enum=auto,enum=half-even,enum=half-up,enum=floor"`
+	// CropRounding is how the edge of what is cut out is rounded; auto is half-even, as
+	// torchvision does, and floor is as transformers does.
+	CropRounding transform.Rounding `yaml:"crop_rounding" jsonschema:"enum=auto,enum=half-even,enum=floor"`
+	// Align is where the picture lies in a letterbox.
+	Align transform.Align `yaml:"align" jsonschema:"enum=center,enum=top-left"`
+	// ScaleUp is whether pictures are enlarged that are smaller than a letterbox, or than
+	// resize_to with long-side.
+	ScaleUp bool `yaml:"scale_up"`
 	// Resize is the resampling method.
 	Resize transform.Resize `yaml:"resize" jsonschema:"enum=opencv-nearest,enum=opencv-linear,enum=opencv-cubic,enum=opencv-area,enum=pillow-bilinear,enum=pillow-bicubic,enum=pillow-lanczos"`
-	// Pad is the value of the letterbox bars.
-	Pad uint8 `yaml:"pad"`
+	// Pad is the value of the letterbox bars, and of other padding; or three values separated
+	// by commas, one for each channel.
+	Pad Pad `yaml:"pad"`
+	// PadNormalized is whether pad is a value of the tensor, and not a pixel: the picture is
+	// padded after normalization.
+	PadNormalized bool `yaml:"pad_normalized"`
 	// Color is the order of the channels, or gray for one.
 	Color transform.Color `yaml:"color" jsonschema:"enum=rgb,enum=bgr,enum=gray"`
 	// ROI is the part of the picture that is used, "x,y,w,h" in pixels or in fractions

@@ -111,13 +111,16 @@ func TestEnums(t *testing.T) {
 	collect("streams[].", reflect.TypeFor[Stream]())
 	tag := func(names ...string) string { return "enum=" + strings.Join(names, ",enum=") }
 	want := map[string]string{
-		"outputs.*.preset": tag(transform.PresetNames()...),
 		"outputs.*.fit":    tag(names(transform.Fits())...),
 		"outputs.*.resize": tag(names(transform.Resizes())...),
 		"outputs.*.color":  tag(names(transform.Colors())...),
 		"outputs.*.dtype":  tag(names(transform.DTypes())...),
 		"outputs.*.layout": tag(names(transform.Layouts())...),
 		"outputs.*.decode": tag(names(transform.DecodeModes())...),
+		"outputs.*.align":  tag(names(transform.Aligns())...),
+
+		"outputs.*.size_rounding": tag(names(transform.SizeRoundings())...),
+		"outputs.*.crop_rounding": tag(names(transform.CropRoundings())...),
 
 		"delivery.mode":             tag(names([]Mode{ModeLive, ModeRing, ModeDurable})...),
 		"delivery.gaps":             tag(names([]Gaps{GapsEvents, GapsInline, GapsNone})...),

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"image"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/internal/health"
@@ -72,9 +74,9 @@ func (s *Stream) SetDefaults(func(string) string) {
 func (o *Output) SetDefaults(peek func(key string) string) {
 	o.Preset = defaultPreset
 	if preset := peek("preset"); preset != "" {
-		o.Preset = preset
+		o.Preset = Preset(preset)
 	}
-	spec, err := transform.Preset(o.Preset)
+	spec, err := transform.Preset(string(o.Preset))
 	if err != nil {
 		o.Preset = defaultPreset
 		o.SetDefaults(func(string) string { return "" })
@@ -83,7 +85,11 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 	*o = Output{
 		Preset: o.Preset,
 		Size:   Size{spec.Width, spec.Height},
-		Fit:    spec.Fit, Resize: spec.Resize, Pad: spec.Pad, Color: spec.Color,
+		Fit:    spec.Fit, ResizeTo: Box(spec.ResizeTo), Crop: spec.CropRatio,
+		MaxSide: spec.MaxSide, MultipleOf: spec.MultipleOf, MinPixels: spec.MinPixels, MaxPixels: spec.MaxPixels,
+		SizeRounding: cmp.Or(spec.SizeRounding, transform.Auto), CropRounding: cmp.Or(spec.CropRounding, transform.Auto),
+		Align: cmp.Or(spec.Align, transform.Center), ScaleUp: !spec.NoScaleUp,
+		Resize: spec.Resize, Pad: Pad{spec.Pad, spec.PadChannels}, PadNormalized: spec.PadNormalized, Color: spec.Color,
 		ROI: ROI(spec.ROI), Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
 		DType: spec.DType, Layout: spec.Layout, Decode: spec.Decode,
 		Gate: Gate{Every: defaultEvery},
@@ -97,10 +103,22 @@ const defaultEvery = 10 * time.Second
 func (o Output) Spec() transform.Spec {
 	return transform.Spec{
 		Width: o.Size.Width, Height: o.Size.Height,
-		Fit: o.Fit, Resize: o.Resize, Pad: o.Pad, Color: o.Color,
+		Fit: o.Fit, ResizeTo: image.Point(o.ResizeTo), CropRatio: o.Crop,
+		MaxSide: o.MaxSide, MultipleOf: o.MultipleOf, MinPixels: o.MinPixels, MaxPixels: o.MaxPixels,
+		SizeRounding: unless(o.SizeRounding, transform.Auto), CropRounding: unless(o.CropRounding, transform.Auto),
+		Align: unless(o.Align, transform.Center), NoScaleUp: !o.ScaleUp,
+		Resize: o.Resize, Pad: o.Pad.All, PadChannels: o.Pad.Channels, PadNormalized: o.PadNormalized, Color: o.Color,
 		ROI: transform.ROI(o.ROI), Scale: float64(o.Scale), Mean: o.Mean, Std: o.Std,
 		DType: o.DType, Layout: o.Layout, Decode: o.Decode,
 	}
+}
+
+// unless returns word, or "" for the one that says what is meant anyway.
+func unless[T ~string](word, usual T) T {
+	if word == usual {
+		return ""
+	}
+	return word
 }
 
 // Transforms returns the outputs by name, as new values at each call. The caller sets

@@ -117,6 +117,12 @@ func kindOf(f reflect.StructField) string {
 		return "bytes"
 	case "Size":
 		return "`WIDTHxHEIGHT`"
+	case "Box":
+		return "`SIDE`, or `WIDTHxHEIGHT`"
+	case "Pad":
+		return "number, or `\"a,b,c\"`"
+	case "Preset":
+		return "name"
 	case "ROI":
 		return "`\"x,y,w,h\"`"
 	case "Share":

@@ -32,7 +32,7 @@ func (c *Config) Excerpt(s Stream) (string, error) {
 		var plain Output
 		plain.SetDefaults(func(key string) string {
 			if key == "preset" {
-				return o.Preset
+				return string(o.Preset)
 			}
 			return ""
 		})

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"image"
 	"math"
 	"strconv"
 	"time"
@@ -37,6 +38,14 @@ func (s Size) MarshalText() ([]byte, error) {
 		return nil, nil
 	}
 	return fmt.Appendf(nil, "%dx%d", s.Width, s.Height), nil
+}
+
+// MarshalText writes what [Box.UnmarshalText] reads.
+func (b Box) MarshalText() ([]byte, error) { return []byte(transform.FormatBox(image.Point(b))), nil }
+
+// MarshalText writes what [Pad.UnmarshalText] reads.
+func (p Pad) MarshalText() ([]byte, error) {
+	return []byte(transform.FormatPad(p.All, p.Channels)), nil
 }
 
 // MarshalText writes what [ROI.UnmarshalText] reads.

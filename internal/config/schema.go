@@ -10,6 +10,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/cvfeeder/cvfeeder/internal/config/strictyaml"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // Schema returns the JSON schema of the config file: its keys with their types, enums,
@@ -75,6 +76,16 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 		return text(only(amount))
 	case reflect.TypeFor[Size]():
 		return text(only(`\s*`, pixels))
+	case reflect.TypeFor[Box]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text(only(`\s*`, side, pixels)), {Type: "integer", Minimum: "1", Maximum: "8192"}}}
+	case reflect.TypeFor[Pad]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text(only(`\s*`+number+`\s*`, `\s*\[?(\s*`+number+`\s*,){2}\s*`+number+`\s*\]?\s*`)), {Type: "number"}}}
+	case reflect.TypeFor[Preset]():
+		words := &jsonschema.Schema{}
+		for _, name := range transform.PresetNames() {
+			words.Enum = append(words.Enum, name)
+		}
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{words, text(only(`(timm|torchvision)/[A-Za-z0-9_.-]+`))}}
 	case reflect.TypeFor[ROI]():
 		return text(only(`\s*`, region))
 	case reflect.TypeFor[Hours]():

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"image"
 	"regexp"
 	"strconv"
 	"strings"
@@ -90,6 +92,49 @@ type Size struct{ Width, Height int }
 func (s *Size) UnmarshalText(text []byte) (err error) {
 	s.Width, s.Height, err = transform.ParseSize(string(text))
 	return err
+}
+
+// Box is a width and a height in pixels, written "640x480" or, if they are equal, "640". Both
+// are 0 where there is none.
+type Box image.Point
+
+// UnmarshalText reads what [transform.ParseBox] reads.
+func (b *Box) UnmarshalText(text []byte) error {
+	box, err := transform.ParseBox(string(text))
+	*b = Box(box)
+	return err
+}
+
+// Pad is the padding of a tensor, written as one number or as three.
+type Pad struct {
+	All      uint8
+	Channels [3]float64 // all zeros: All
+}
+
+// UnmarshalText reads what [transform.ParsePad] reads.
+func (p *Pad) UnmarshalText(text []byte) (err error) {
+	p.All, p.Channels, err = transform.ParsePad(string(text))
+	return err
+}
+
+// Preset is the name of a preset.
+type Preset string
+
+// UnmarshalText accepts names that [transform.PresetOf] knows.
+func (p *Preset) UnmarshalText(text []byte) error {
+	*p = Preset(text)
+	if _, err := transform.PresetOf(string(text)); err == nil && len(text) > 0 {
+		return nil
+	}
+	names := transform.PresetNames()
+	if strings.Contains(string(text), "/") {
+		names = transform.PresetModels()
+	}
+	hint := ""
+	if near := strictyaml.Closest(string(text), names); near != "" {
+		hint = "; did you mean " + near + "?"
+	}
+	return fmt.Errorf("unknown preset %.60q%s \"cvfeeder presets\" lists them, and the models of torchvision and timm", text, cmp.Or(hint, ";"))
 }
 
 // ROI is the part of a picture that is used.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"image"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -177,6 +178,7 @@ func fuzzOutputs(f *testing.F) []*transform.Output {
 			o := newOutput(f, "none", func(s *transform.Spec) {
 				s.Width, s.Height = 33, 20
 				s.Resize, s.Fit = resize, fit
+				computed(s)
 				s.Color = transform.Colors()[(i+j)%3]
 				s.DType = transform.DTypes()[(i+j/2)%3]
 				s.Layout = transform.Layouts()[(i/2+j)%2]
@@ -186,4 +188,14 @@ func fuzzOutputs(f *testing.F) []*transform.Output {
 		}
 	}
 	return outputs
+}
+
+// computed gives a spec whose size follows from the picture what its fit needs in its place.
+func computed(s *transform.Spec) {
+	switch s.Fit {
+	case transform.LongSide:
+		s.ResizeTo, s.Width, s.Height, s.MultipleOf = image.Pt(s.Width, s.Height), 0, 0, 14
+	case transform.SmartResize:
+		s.MinPixels, s.MaxPixels, s.Width, s.Height, s.MultipleOf = 50, max(s.Width*s.Height, 14*14), 0, 0, 14
+	}
 }
