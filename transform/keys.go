@@ -189,7 +189,7 @@ func (s *Spec) Settings(base Spec) []Setting {
 			continue
 		}
 		switch {
-		case strings.Count(value, ",") == 2:
+		case k.name == "mean" || k.name == "std":
 			value = "[" + strings.ReplaceAll(value, ",", ", ") + "]"
 		case value == "0x0", value == "":
 			value = `""`

@@ -8,6 +8,19 @@ func (s *Spec) Value(channel int, pixel uint8) float64 {
 	return (float64(float64(pixel)*s.Scale) - s.Mean[channel]) / s.Std[channel]
 }
 
+// Padding returns the element that a channel of the tensor is padded with; of a uint8 tensor,
+// the pixel.
+func (s *Spec) Padding(channel int) float64 {
+	v := s.PadChannels[channel]
+	if s.PadChannels == [3]float64{} {
+		v = float64(s.Pad)
+	}
+	if s.PadNormalized || s.DType == Uint8 {
+		return v
+	}
+	return s.Value(channel, uint8(v))
+}
+
 // Shape returns the shape of a tensor of the geometry's size: [1 C H W] for NCHW,
 // [1 H W C] for NHWC.
 func (s *Spec) Shape(g Geometry) []int {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/feeder"
 	"github.com/cvfeeder/cvfeeder/internal/feeder/replaycmd"
+	"github.com/cvfeeder/cvfeeder/internal/presetscmd"
 	"github.com/cvfeeder/cvfeeder/internal/sanitize"
 	"github.com/cvfeeder/cvfeeder/internal/usage"
 )
@@ -80,7 +81,7 @@ func newCommand() *cobra.Command {
 	})
 	root.SetVersionTemplate(versionLine())
 	root.AddCommand(newInitCommand(), newRunCommand(), newCheckCommand(), newDemoCommand(), newPreviewCommand(), newTapCommand(), newFakeCommand(),
-		newSchemaCommand(), replaycmd.NewReplay(), replaycmd.NewJobs(), newHealthCommand(), newManCommand(), newVersionCommand())
+		newSchemaCommand(), presetscmd.New(feeder.Usage), replaycmd.NewReplay(), replaycmd.NewJobs(), newHealthCommand(), newManCommand(), newVersionCommand())
 	addCompletion(root)
 	root.Args = usageArgs(root.Args)
 	for _, c := range root.Commands() {

@@ -86,11 +86,14 @@ func meant(word, prefix string, names []string) string {
 	return ""
 }
 
+// Words is the annotation of a command that takes arguments though it has subcommands.
+const Words = "words"
+
 // Arguments returns the check of a command's arguments that also says how to find out what
 // is right. A command that has subcommands takes nothing else.
 func Arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if cmd.HasSubCommands() && len(args) > 0 {
+		if cmd.HasSubCommands() && len(args) > 0 && cmd.Annotations[Words] == "" {
 			return Unknown(cmd, args[0])
 		}
 		if check == nil {

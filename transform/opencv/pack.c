@@ -110,16 +110,26 @@ static void pack_row(const packing *p, const uint8_t *src, int step, int x, int 
 		pack_part(p, src + (ptrdiff_t)i * step, step, n - i < PART ? n - i : PART, place(p, x + i, y));
 }
 
-// Fills what the picture leaves free. pixels are PART of the padding.
-static void pad(const packing *p, const uint8_t *pixels, int x, int y, int n) {
+// PART pixels of padding: of each plane, or in the first with the channels side by side.
+typedef uint8_t padding[3][PART * 3 * sizeof(uint32_t)];
+
+// Fills what the picture leaves free.
+static void pad(const packing *p, padding pixels, int x, int y, int n) {
+	const cvf_pack_job *j = p->job;
+	int planes = j->planar ? j->channels : 1, channels = j->planar ? 1 : j->channels;
+	size_t plane = (size_t)j->tw * j->th * p->size;
 	for (int i = 0; i < n; i += PART)
-		pack_part(p, pixels, p->job->channels, n - i < PART ? n - i : PART, place(p, x + i, y));
+		for (int c = 0; c < planes; c++)
+			memcpy(place(p, x + i, y) + c * plane, pixels[c], (n - i < PART ? n - i : PART) * channels * p->size);
 }
 
 static void pad_all(const packing *p) {
 	const cvf_pack_job *j = p->job;
-	uint8_t pixels[3 * PART + 64];
-	memset(pixels, j->pad, sizeof pixels);
+	padding pixels;
+	int channels = j->planar ? 1 : j->channels;
+	for (int c = 0; c < j->channels; c++)
+		for (int i = 0; i < PART; i++)
+			memcpy(j->planar ? pixels[c] + i * p->size : pixels[0] + (i * channels + c) * p->size, &j->pad[c], p->size);
 	for (int y = 0; y < j->th; y++) {
 		int within = y >= j->top && y < j->top + j->h, right = j->left + j->w;
 		pad(p, pixels, 0, y, within ? j->left : j->tw);

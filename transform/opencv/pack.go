@@ -31,10 +31,29 @@ func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []b
 		src: (*C.uint8_t)(src.p), stride: C.ptrdiff_t(src.stride), step: C.int(src.step),
 		w: C.int(src.size.X), h: C.int(src.size.Y), channels: C.int(src.channels),
 		reverse: flag(s.Color == transform.RGB), kind: C.int(fillTable(s, w.table.p)),
-		planar: flag(s.Layout == transform.NCHW), pad: C.uint8_t(s.Pad), padded: flag(padded),
+		planar: flag(s.Layout == transform.NCHW), pad: padding(s), padded: flag(padded),
 		tw: C.int(g.Size.X), th: C.int(g.Size.Y), left: C.int(at.X), top: C.int(at.Y),
 	}
 	C.cvf_pack(&job, w.table.p, unsafe.Pointer(&dst[0]))
+}
+
+// padding returns the elements that the tensor is padded with, in the lowest bits.
+func padding(s *transform.Spec) (pad [3]C.uint32_t) {
+	for c := range s.Color.Channels() {
+		pad[c] = C.uint32_t(element(s.DType, s.Padding(c)))
+	}
+	return pad
+}
+
+// element returns the bits of an element of a type.
+func element(d transform.DType, value float64) uint32 {
+	switch d {
+	case transform.Float32:
+		return math.Float32bits(float32(value))
+	case transform.Float16:
+		return uint32(float16bits(float32(value)))
+	}
+	return uint32(uint8(value))
 }
 
 // fillTable writes the table that packing elements of the spec's type needs, of up to

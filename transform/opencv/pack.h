@@ -14,7 +14,7 @@ typedef struct {
 	int reverse;   // the tensor has the picture's channels in reverse order
 	int kind;      // of the tensor's elements: see below
 	int planar;    // the tensor has a plane for each channel
-	uint8_t pad;   // the pixel that fills the tensor around the picture
+	uint32_t pad[3]; // the element that fills each channel around the picture, in its lowest bits
 	int padded;    // this has been done already
 	int tw, th;
 	int left, top; // where the picture lies in the tensor, which holds all of it

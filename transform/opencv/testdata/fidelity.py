@@ -5,6 +5,7 @@
 It writes to the directory
 
     N.npy         what a reference makes of a picture
+    residues/     drawn pictures whose sizes leave every remainder of 4, 14 and 32
     cases.json    for each: the preset or resampling, the reference, the picture, the
                   output's keys as in the config file
     pictures/     drawn pictures of the sizes of cameras
@@ -15,16 +16,25 @@ reference is called as its users call it.
 
 import importlib.metadata
 import json
+import os
 import pathlib
 import sys
 
+os.environ["KERAS_BACKEND"] = "torch"
+
 import cv2
+import keras
 import numpy as np
+import timm
+import torchvision
+import transformers
 from PIL import Image
+from timm.data import create_transform, resolve_data_config
+from timm.models import get_pretrained_cfg
 from torchvision import transforms
 from torchvision.models import ResNet50_Weights
 from transformers.models.clip import CLIPImageProcessor, CLIPImageProcessorPil
-from ultralytics.data.augment import LetterBox
+from ultralytics.data.augment import LetterBox, classify_transforms
 
 import golden
 
@@ -104,9 +114,107 @@ def resampling(path):
             case(f"resize: {name}", f"Image.resize ({version('pillow')})", path, output | {"resize": name}, pixels[None])
 
 
+def draw_residues():
+    """Pictures whose widths and heights leave every remainder of a division by 4, 14 and 32."""
+    folder = target / "residues"
+    folder.mkdir()
+    for i in range(32):
+        size = (96 + i, 140 + 11 * i % 32) if i % 2 else (260 - 3 * i, 128 + 7 * i % 32)
+        Image.fromarray(golden.draw(*size, 200 + i, noise=4)).save(folder / f"{size[0]}x{size[1]}.jpg", quality=90)
+    sizes = [tuple(map(int, p.stem.split("x"))) for p in folder.iterdir()]
+    for n in (4, 14, 32):
+        assert {w % n for w, _ in sizes} == {h % n for _, h in sizes} == set(range(n)), f"remainders of {n} are missing"
+    return sorted(folder.iterdir())
+
+
+def processor(name):
+    """The processor of transformers that a recorded file describes, and what it says of itself."""
+    config = json.loads((golden.HERE / "processors" / f"{name}.json").read_text())
+    config = {k: v for k, v in config.items() if not k.startswith("_")}
+    kind = config.pop("image_processor_type") + "Pil"
+    return getattr(transformers, kind)(**config), f"{kind} ({version('transformers')})"
+
+
+def unpatched(features):
+    """The picture that Qwen's processor cuts into patches, put together again."""
+    (_, rows, columns), patches = features["image_grid_thw"][0], features["pixel_values"]
+    side, merge = 14, 2
+    x = patches.reshape(rows // merge, columns // merge, merge, merge, 3, 2, side, side)[:, :, :, :, :, 0]
+    return x.transpose(4, 0, 2, 5, 1, 3, 6).reshape(1, 3, rows * side, columns * side)
+
+
+def with_transformers(name, path):
+    prepare, reference = processor(name)
+    features = prepare(read_pillow(path), return_tensors="np")
+    tensor = unpatched(features) if "image_grid_thw" in features else features["pixel_values"]
+    case(name, reference, path, {"preset": name}, tensor.astype(np.float32))
+
+
+def with_ultralytics(name, path):
+    if name == "yolo-cls":
+        tensor = classify_transforms(224)(read_pillow(path))[None].numpy()
+        reference = f"classify_transforms ({version('ultralytics')})"
+    else:
+        options = {"auto": True, "stride": 32} if name == "yolo-rect" else {"auto": False, "scale_fill": True}
+        pixels = LetterBox(new_shape=(640, 640), **options)(image=read_cv2(path))[:, :, ::-1]
+        tensor = pixels.transpose(2, 0, 1)[None].astype(np.float32) / 255
+        reference = f"LetterBox, {options} ({version('ultralytics')})"
+    case(name, reference, path, {"preset": name}, tensor)
+
+
+def with_yolox(name, path):
+    """YOLOX's preproc, whose package needs its whole training code: its lines, rebuilt."""
+    image = read_cv2(path)
+    r = min(640 / image.shape[0], 640 / image.shape[1])
+    size = int(image.shape[1] * r), int(image.shape[0] * r)
+    padded = np.full((640, 640, 3), 114, np.uint8)
+    padded[: size[1], : size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    case(name, f"YOLOX's preproc, rebuilt ({version('opencv-python-headless')})", path, {"preset": name},
+         padded.transpose(2, 0, 1)[None].astype(np.float32))
+
+
+def with_keras(name, path):
+    module = {"keras-mobilenet": "mobilenet", "keras-resnet": "resnet", "keras-densenet": "densenet",
+              "keras-efficientnet": "efficientnet"}[name]
+    image = keras.utils.load_img(path, target_size=(224, 224), interpolation="bilinear")
+    tensor = getattr(keras.applications, module).preprocess_input(keras.utils.img_to_array(image)[None])
+    case(name, f"{module}.preprocess_input ({version('keras')})", path, {"preset": name}, np.asarray(tensor, np.float32))
+
+
+def with_torchvision(name, path):
+    weights, _, member = name.removeprefix("torchvision/").partition(".")
+    where = next(m for m in (torchvision.models, torchvision.models.detection, torchvision.models.segmentation) if hasattr(m, weights))
+    image = read_pillow(path)
+    tensor = getattr(where, weights)[member].transforms()(image)
+    case("torchvision/…, {torchvision} presets", f"weights.transforms() ({version('torchvision')})", path, {"preset": name}, tensor[None].numpy())
+
+
+def with_timm(name, path):
+    config = get_pretrained_cfg(name.removeprefix("timm/"))
+    prepare = create_transform(**resolve_data_config(pretrained_cfg=config.to_dict()))
+    case("timm/…, {timm} presets", f"create_transform ({version('timm')})", path, {"preset": name}, prepare(read_pillow(path))[None].numpy())
+
+
+def presets(residues, cameras):
+    """The rows of the table of presets: by themselves with all pictures, and those of the names
+    of models with some, which are others for each."""
+    table = json.loads((golden.HERE / "../../presets.json").read_text())
+    how = {"transformers": with_transformers, "ultralytics": with_ultralytics, "megvii": with_yolox, "keras": with_keras,
+           "torchvision": with_torchvision, "timm": with_timm}
+    counts = {}
+    for i, row in enumerate(r for r in table if r["name"] not in ("yolo", "imagenet", "clip", "raw", "none")):
+        counts[row["family"]] = counts.get(row["family"], 0) + 1
+        some = [residues[(5 * i + k) % len(residues)] for k in range(4)] + [cameras[i % len(cameras)]]
+        for path in some if row.get("models") else residues + [c for c in cameras if c.stem in ("1920x1080", "704x576")]:
+            how[row["family"]](row["name"], path)
+    for c in cases:
+        c["row"] = c["row"].format(**counts) if "{" in c["row"] else c["row"]
+
+
 def main():
     target.mkdir(parents=True)
-    pictures = sorted(golden.PICTURES.iterdir()) + draw_cameras()
+    cameras, residues = draw_cameras(), draw_residues()
+    pictures = sorted(golden.PICTURES.iterdir()) + cameras
     for path in pictures:
         raw(path)
     # Where the two decoders differ, see raw, so would all that comes after them.
@@ -114,6 +222,7 @@ def main():
     for make in [yolo, imagenet, clip, resampling]:
         for path in pictures:
             make(path)
+    presets(residues, cameras)
     (target / "cases.json").write_text(json.dumps(cases, indent=1))
     print(f"{len(cases)} tensors of {len(pictures)} pictures")
 
