@@ -99,7 +99,7 @@ var (
 		"RTDetr", "Pvt", "ChineseCLIP", "Flava", "Llava", "Gemma3", "DPT", "EfficientNet", "ConvNext", "PoolFormer", "Levit",
 	}
 	// shortest resize the short side unless the long one becomes too long.
-	shortest = []string{"Detr", "Yolos", "ConditionalDetr", "DeformableDetr", "GroundingDino"}
+	shortest = []string{"Detr", "ConditionalDetr", "DeformableDetr", "GroundingDino"}
 	smart    = []string{"Qwen2VL"}
 )
 
@@ -151,6 +151,8 @@ func reasonOf(name string) string {
 		return "it gives patches in a sequence (NaFlex), not a picture"
 	case "Pixtral":
 		return "it rounds the number of patches up, and gives them in a sequence"
+	case "Yolos":
+		return "it stretches the picture to sides that are rounded down to multiples of 16"
 	case "GLPN", "Vilt":
 		return "it rounds both sides down to a multiple of size_divisor"
 	case "MaskFormer", "Mask2Former", "OneFormer":

@@ -7,27 +7,28 @@ import (
 	"math"
 )
 
+// A timmConfig is the pretrained_cfg of a model of timm.
+type timmConfig struct {
+	InputSize     []int     `json:"input_size"`
+	TestInputSize []int     `json:"test_input_size"`
+	Interpolation string    `json:"interpolation"`
+	Mean          []float64 `json:"mean"`
+	Std           []float64 `json:"std"`
+	CropPct       float64   `json:"crop_pct"`
+	TestCropPct   float64   `json:"test_crop_pct"`
+	CropMode      string    `json:"crop_mode"`
+}
+
 // readTimm reads a config.json of a model of timm.
 func readTimm(text []byte) (*Found, error) {
-	type pretrained struct {
-		Architecture  string
-		InputSize     []int     `json:"input_size"`
-		TestInputSize []int     `json:"test_input_size"`
-		Interpolation string    `json:"interpolation"`
-		Mean          []float64 `json:"mean"`
-		Std           []float64 `json:"std"`
-		CropPct       float64   `json:"crop_pct"`
-		TestCropPct   float64   `json:"test_crop_pct"`
-		CropMode      string    `json:"crop_mode"`
-	}
 	var outer struct {
-		pretrained
-		Config *pretrained `json:"pretrained_cfg"`
+		timmConfig
+		Config *timmConfig `json:"pretrained_cfg"`
 	}
 	if err := json.Unmarshal(text, &outer); err != nil {
 		return nil, fmt.Errorf("the config of timm cannot be read: %w", err)
 	}
-	c := outer.pretrained
+	c := outer.timmConfig
 	if outer.Config != nil {
 		c = *outer.Config
 	}
