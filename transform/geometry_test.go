@@ -42,6 +42,60 @@ func TestGeometryReferences(t *testing.T) {
 	}
 }
 
+// TestSizesOfReferences compares the sizes of tensors that follow from the picture's with those
+// that the libraries make; opencv/testdata/fidelity.py writes them.
+func TestSizesOfReferences(t *testing.T) {
+	text, err := os.ReadFile("testdata/sizes.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows [][]any
+	if err := json.Unmarshal(text, &rows); err != nil || len(rows) < 100 {
+		t.Fatal(len(rows), err)
+	}
+	for _, r := range rows {
+		n := func(i int) int { return int(r[i].(float64)) }
+		s := preset(t, r[0].(string))
+		g, err := s.Geometry(image.Pt(n(1), n(2)))
+		if err != nil || g.Size != image.Pt(n(3), n(4)) {
+			t.Errorf("%v: %v, %v", r, g.Size, err)
+		}
+	}
+}
+
+// TestPlaces says where the picture lies, for the keys that move it.
+func TestPlaces(t *testing.T) {
+	for name, tt := range map[string]struct {
+		preset          string
+		change          func(*Spec)
+		source          image.Point
+		resized, offset image.Point
+	}{
+		"torchvision rounds a crop to even":     {"clip", nil, image.Pt(227, 224), image.Pt(227, 224), image.Pt(-2, 0)},
+		"transformers rounds it down":           {"clip-hf", nil, image.Pt(227, 224), image.Pt(227, 224), image.Pt(-1, 0)},
+		"resize_to":                             {"torchvision/resnet50", nil, image.Pt(1920, 1080), image.Pt(412, 232), image.Pt(-94, -4)},
+		"crop":                                  {"timm/resnet50.a1_in1k", nil, image.Pt(1080, 1920), image.Pt(235, 417), image.Pt(-6, -96)},
+		"squashed, then cropped":                {"deit", nil, image.Pt(1920, 1080), image.Pt(256, 256), image.Pt(-16, -16)},
+		"at the top left, rounded down":         {"yolox", nil, image.Pt(1000, 333), image.Pt(640, 213), image.Point{}},
+		"at the top left, half up":              {"sam", nil, image.Pt(1000, 333), image.Pt(1024, 341), image.Point{}},
+		"no larger":                             {"yolo", func(s *Spec) { s.NoScaleUp = true }, image.Pt(320, 200), image.Pt(320, 200), image.Pt(160, 220)},
+		"no larger, but smaller":                {"yolo", func(s *Spec) { s.NoScaleUp = true }, image.Pt(1280, 800), image.Pt(640, 400), image.Pt(0, 120)},
+		"padded to a multiple":                  {"yolo-rect", nil, image.Pt(1000, 500), image.Pt(640, 320), image.Point{}},
+		"padded to a multiple, in the middle":   {"yolo-rect", nil, image.Pt(1920, 1080), image.Pt(640, 360), image.Pt(0, 12)},
+		"padded to a multiple, at the top left": {"yolo-rect", func(s *Spec) { s.Align = TopLeft }, image.Pt(1920, 1080), image.Pt(640, 360), image.Point{}},
+		"a crop larger than the picture":        {"none", func(s *Spec) { s.Width, s.Height, s.Fit, s.CropRatio = 512, 512, ShortSide, 1.15 }, image.Pt(500, 500), image.Pt(445, 445), image.Pt(33, 33)},
+	} {
+		s := preset(t, tt.preset)
+		if tt.change != nil {
+			tt.change(&s)
+		}
+		g, err := s.Geometry(tt.source)
+		if err != nil || g.Resized != tt.resized || g.Offset != tt.offset {
+			t.Errorf("%s: %v at %v, want %v at %v (%v)", name, g.Resized, g.Offset, tt.resized, tt.offset, err)
+		}
+	}
+}
+
 // geometries calls do with the geometry of many pictures, fits and ROIs.
 func geometries(t *testing.T, do func(s Spec, g Geometry)) {
 	t.Helper()

@@ -31,6 +31,29 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
+func TestParseBoxAndPad(t *testing.T) {
+	for text, want := range map[string]string{"232": "232", " 232 ": "232", "256x256": "256", "320x240": "320x240", "": ""} {
+		if box, err := ParseBox(text); err != nil || FormatBox(box) != want {
+			t.Errorf("ParseBox(%q) = %v, %v", text, box, err)
+		}
+	}
+	for text, want := range map[string]string{"114": "114", " 0 ": "0", "0,0,0": "0", "104,117,123": "104,117,123", "[1, 2, 3.5]": "1,2,3.5", "-1": "-1,-1,-1"} {
+		if pad, channels, err := ParsePad(text); err != nil || FormatPad(pad, channels) != want {
+			t.Errorf("ParsePad(%q) = %v, %v, %v", text, pad, channels, err)
+		}
+	}
+	for _, text := range []string{"a", "1,2", "1,2,3,4", "1,b,3"} {
+		if _, _, err := ParsePad(text); !failsWith(err, "one for each channel") {
+			t.Errorf("ParsePad(%q): %v", text, err)
+		}
+	}
+	for _, text := range []string{"0", "x", "232x", "9000"} {
+		if box, err := ParseBox(text); err == nil {
+			t.Errorf("ParseBox(%q) = %v", text, box)
+		}
+	}
+}
+
 func TestParseScale(t *testing.T) {
 	tests := []struct {
 		text string

@@ -54,3 +54,50 @@ func TestPackValues(t *testing.T) {
 		}
 	}
 }
+
+// TestPadding: every element around the picture is what the spec says, for each channel, as a
+// pixel and as an element, in each type and layout, and again in memory that is used twice.
+func TestPadding(t *testing.T) {
+	w := NewWorker(Options{})
+	defer w.Close()
+	for _, dtype := range transform.DTypes() {
+		for _, layout := range transform.Layouts() {
+			for _, pixels := range []bool{true, false} {
+				if !pixels && dtype == transform.Uint8 {
+					continue
+				}
+				s := newOutput(t, "imagenet", func(s *transform.Spec) {
+					s.Width, s.Height, s.Fit, s.DType, s.Layout = 1100, 40, transform.Letterbox, dtype, layout
+					s.PadChannels, s.PadNormalized = [3]float64{104, 117, 123}, !pixels
+				}).Spec
+				for range 2 {
+					tensor := makeTensor(t, w, readPicture(t, "444.jpg"), s)
+					size := dtype.Size()
+					for c := range 3 {
+						want := s.PadChannels[c]
+						if pixels && dtype != transform.Uint8 {
+							want = s.Value(c, uint8(want))
+						}
+						for _, pixel := range []int{0, 1099, 39 * 1100, 40*1100 - 1, 20*1100 + 100} {
+							at := (c*1100*40 + pixel) * size
+							if layout == transform.NHWC {
+								at = (pixel*3 + c) * size
+							}
+							if got := wordOf(tensor.Data[at : at+size]); got != element(dtype, want) {
+								t.Errorf("%s %s, pixels %v: channel %d of pixel %d is %#x, want %v", dtype, layout, pixels, c, pixel, got, want)
+							}
+						}
+					}
+					tensor.Release()
+				}
+			}
+		}
+	}
+}
+
+// wordOf returns an element's bits.
+func wordOf(data []byte) uint32 {
+	var word [4]byte
+	copy(word[:], data)
+	return binary.LittleEndian.Uint32(word[:])
+}

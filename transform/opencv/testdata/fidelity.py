@@ -8,6 +8,8 @@ It writes to the directory
     residues/     drawn pictures whose sizes leave every remainder of 4, 14 and 32
     cases.json    for each: the preset or resampling, the reference, the picture, the
                   output's keys as in the config file
+    ../../../transform/testdata/sizes.json, in the repository: the sizes of tensors that follow
+                  from the picture's, for every test run
     pictures/     drawn pictures of the sizes of cameras
 
 requirements-fidelity.txt has the versions. Nothing here is our arithmetic: each
@@ -207,6 +209,10 @@ def presets(residues, cameras):
         some = [residues[(5 * i + k) % len(residues)] for k in range(4)] + [cameras[i % len(cameras)]]
         for path in some if row.get("models") else residues + [c for c in cameras if c.stem in ("1920x1080", "704x576")]:
             how[row["family"]](row["name"], path)
+    rows = [[c["row"], *Image.open(c["picture"]).size, *reversed(np.load(target / f"{i}.npy", mmap_mode="r").shape[2:])]
+            for i, c in enumerate(cases) if c["row"] in ("detr", "qwen2-vl", "qwen2-vl-1m", "yolo-rect")]
+    lines = ",\n".join(" " + json.dumps(r) for r in rows)
+    (golden.HERE / "../../testdata/sizes.json").write_text(f"[\n{lines}\n]\n")
     for c in cases:
         c["row"] = c["row"].format(**counts) if "{" in c["row"] else c["row"]
 
