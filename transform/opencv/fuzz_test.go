@@ -199,3 +199,24 @@ func computed(s *transform.Spec) {
 		s.MinPixels, s.MaxPixels, s.Width, s.Height, s.MultipleOf = 50, max(s.Width*s.Height, 14*14), 0, 0, 14
 	}
 }
+
+// FuzzCoefficients compares the ways from a JPEG of random coefficients to tensors: of any
+// sampling and size, with restart markers, with numbers so large that libjpeg has to decide,
+// and sometimes with a broken byte.
+func FuzzCoefficients(f *testing.F) {
+	for i := range uint64(40) {
+		f.Add(i, uint16(0))
+		f.Add(i, uint16(i*1973))
+	}
+	d := newDecoders(f, fuzzLimits)
+	f.Fuzz(func(t *testing.T, seed uint64, broken uint16) {
+		rng := rand.New(rand.NewPCG(seed, 31))
+		data := randomCoded(rng, samplings[rng.IntN(len(samplings))], 1+rng.IntN(200))
+		if broken > 0 {
+			data[2+int(broken)%(len(data)-2)] ^= 1 << (broken % 8)
+		} else {
+			decodeBoth(t, d.rows, data, 1+rng.IntN(8))
+		}
+		d.compare(t, data, randomOutputs(rng, 150)...)
+	})
+}
