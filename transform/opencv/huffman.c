@@ -118,6 +118,7 @@ static void make_table(const cvf_huffman *h, cvf_huffman_table *t, const JHUFF_T
 	t->ac = ac;
 	t->skips = 0;
 	memset(t->look, 0, sizeof t->look);
+	memset(t->brief, 0, sizeof t->brief);
 	memcpy(t->symbols, from->huffval, sizeof t->symbols);
 	int longest = 16;
 	while (longest > 0 && !from->bits[longest]) longest--;
@@ -128,6 +129,9 @@ static void make_table(const cvf_huffman *h, cvf_huffman_table *t, const JHUFF_T
 		for (; n > 0; n--, code++, i++) {
 			if (!ac && from->huffval[i] > 15) give_up(h);
 			if (length <= CVF_LOOK) enter(t, code, length, from->huffval[i]);
+			int rest = CVF_BRIEF - length;
+			for (int k = 0; !ac && rest >= 0 && k < 1 << rest; k++)
+				t->brief[code << rest | k] = (uint16_t)(length | from->huffval[i] << 8);
 		}
 		t->last[length] = from->bits[length] ? code - 1 : -1;
 	}
@@ -222,14 +226,17 @@ static inline INLINE int longer(cvf_huffman *h, const cvf_huffman_table *t, read
 // Leaves enough bits to look up the first AC coefficients without another refill.
 static inline INLINE int decode_dc(cvf_huffman *h, const cvf_huffman_table *t, reader *r) {
 	refill(h, r);
-	cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
-	int value = value_of(e);
-	if (LIKELY(length_of(e))) {
-		drop(r, length_of(e));
-	} else {
-		longer(h, t, r, &value);
-		refill(h, r);
+	unsigned e = t->brief[r->bits >> (64 - CVF_BRIEF)], length = e & 255, size = e >> 8;
+	if (LIKELY(length && length + size <= CVF_LOOK)) {
+		uint64_t bits = r->bits << length;
+		int value = (int)(bits >> 1 >> (63 - size)); // as extend, also for no bits at all
+		value -= ((1 << size) - 1) & ((int)(bits >> 63) - 1);
+		drop(r, (int)(length + size));
+		return value;
 	}
+	int value;
+	longer(h, t, r, &value);
+	refill(h, r);
 	return value;
 }
 
@@ -369,10 +376,14 @@ static inline INLINE void decode_block(cvf_huffman *h, reader *r, const cvf_huff
 		return;
 	}
 	int16_t *block = p->blocks + (ptrdiff_t)p->apart * p->step * x;
-	if (p->limit == 0) {
+	cvf_huffman_entry e = ac->look[r->bits >> (64 - CVF_LOOK)];
+	if (p->limit == 0 || (step_of(e) == END_OF_BLOCK && length_of(e))) {
 		block[0] = (int16_t)dc;
-		skip_ac(h, ac, r, 0);
 		p->ends[p->step * x] = 0;
+		if (p->limit == 0)
+			skip_ac(h, ac, r, 0);
+		else
+			drop(r, first_of(e));
 		return;
 	}
 	clear(block);

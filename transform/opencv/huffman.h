@@ -17,6 +17,7 @@
 // data it ends the session, and libjpeg has to decide.
 
 #define CVF_LOOK 11 // bits that are looked up at once
+#define CVF_BRIEF 9 // for DC coefficients, whose values are not looked up
 
 // The answer to the next bits: one coefficient or two, with their values. Where a code
 // fits into the bits but its value does not, only first and value are set, to the
@@ -42,6 +43,7 @@ typedef uint16_t cvf_huffman_skip;
 typedef struct {
 	cvf_huffman_entry look[1 << CVF_LOOK];
 	cvf_huffman_skip skip[1 << CVF_LOOK]; // made when it is needed
+	uint16_t brief[1 << CVF_BRIEF]; // for DC: the code's length, or 0, and its symbol * 256
 	int32_t last[17];   // the last code of each length, -1 where there is none
 	int32_t offset[17]; // from a code to its place among the symbols
 	uint8_t symbols[256];
