@@ -351,8 +351,10 @@ async def test_an_unknown_version_of_nats_py_reads_all_by_itself(
     assert _receive.KNOWN[0] in told[0]
 
 
-def test_the_installed_version_is_known() -> None:
+def test_the_installed_version_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _receive.tap_of(Client(), Pool()) is not None
+    monkeypatch.setenv("CVFEEDER_DIRECT_READS", "off")
+    assert _receive.tap_of(Client(), Pool()) is None
 
 
 async def test_a_connection_lost_within_a_payload_is_made_again() -> None:

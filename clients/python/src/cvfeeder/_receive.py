@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,11 @@ _told: set[str] = set()  # versions that the log has
 def tap_of(client: Client, pool: Pool) -> Tap | None:
     """Return what will receive large payloads for a client.
 
-    None if nats-py receives them, as always, because its version is not known. That is
-    logged once.
+    None if nats-py receives them, as always: because CVFEEDER_DIRECT_READS is off, or because
+    its version is not known, which is logged once.
     """
+    if os.environ.get("CVFEEDER_DIRECT_READS") == "off":
+        return None
     version = metadata.version("nats-py")
     if version.startswith(KNOWN):
         from ._payload import Tap  # noqa: PLC0415 - other versions may not have what it needs
