@@ -13,6 +13,7 @@ import ssl
 import subprocess
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -110,12 +111,16 @@ async def seen(pieces: list[bytes], *, tapped: bool) -> Seen:
     tap = Tap(client, Pool())
     if tapped:
         tap.start()
-    for subject in ("cvf.t.a", "cvf.t.>"):
-        tap.hand_to(await client.subscribe(subject, cb=result.receive), result.take)
+    subscriptions = [
+        await client.subscribe(subject, cb=result.receive) for subject in ("cvf.t.a", "cvf.t.>")
+    ]
+    for subscription in subscriptions:
+        tap.hand_to(subscription, result.take)
     async with asyncio.timeout(20):
         await closed.wait()
     result.pongs = script.pongs
     result.stats = {k: v for k, v in client.stats.items() if k.startswith("in_")}
+    result.stats |= {s.subject: s.delivered for s in subscriptions}
     server.close()
     return result
 
@@ -188,17 +193,67 @@ async def test_messages_back_to_back_are_all_received_without_nats_py() -> None:
     assert got.views >= 19  # the first may come together with the end of the handshake
 
 
-async def test_a_size_that_the_server_does_not_allow_takes_no_memory() -> None:
-    block = b"NATS/1.0\r\nCvf-Dtype: FP32\r\n\r\n"
-    line = b"HMSG cvf.t.x 2 %d %d\r\n" % (len(block), 1 << 40)
-    got = await seen([line + block + bytes(10)], tapped=True)
-    assert got.messages == {"1": [], "2": []}
+def headed(headers: bytes, payload: bytes) -> bytes:
+    """Return a message for the second subscription."""
+    line = b"HMSG cvf.t.x 2 %d %d\r\n" % (len(headers), len(headers) + len(payload))
+    return line + headers + payload + b"\r\n"
+
+
+TENSOR = b"NATS/1.0\r\nCvf-Dtype: FP32\r\n\r\n"
+
+
+async def test_a_message_within_a_message_is_none() -> None:
+    inner = headed(TENSOR, bytes(100_000))
+    outer = headed(b"NATS/1.0\r\nA: b\r\n\r\n", inner)
+    for last in (headed(TENSOR, b"\1" * 70_000), b""):
+        begin = outer.index(inner)
+        got = await seen([outer[:begin], outer[begin:], last], tapped=True)
+        assert [data for *_, data in got.messages["2"]] == [inner, *[b"\1" * 70_000] * bool(last)]
+
+
+@pytest.mark.parametrize("first", [b"NATS/1.0 100 Idle", b"NATS/1.0", b"NATS/1.0 503"])
+async def test_a_status_is_read_as_nats_py_does(first: bytes) -> None:
+    whole = headed(TENSOR.replace(b"NATS/1.0", first), bytes(100_000))
+    tapped, not_tapped = [await seen([whole] * 3, tapped=tapped) for tapped in (True, False)]
+    assert tapped.messages == not_tapped.messages
+    assert tapped.stats == not_tapped.stats
+
+
+async def test_messages_that_wait_come_first() -> None:
+    """Those that nats-py has put into a subscription's queue."""
+    pieces = [headed(TENSOR, b"%d" % i * (10, 100_000)[i % 3 == 2]) for i in range(9)]
+    for cuts in (pieces, [b"".join(pieces)], [pieces[0] + pieces[1], b"".join(pieces[2:])]):
+        got = await seen(cuts, tapped=True)
+        assert [data[:1] for *_, data in got.messages["2"]] == [b"%d" % i for i in range(9)]
+
+
+def test_the_queue_of_a_subscription_has_to_be_empty() -> None:
+    client: Any = Client()
+    tap = Tap(client, Pool())
+    queue: asyncio.Queue[int] = asyncio.Queue()
+    subscription: Any = Mock(_id=2, _pending_queue=queue)
+    client._subs = {2: subscription}  # noqa: SLF001
+    tap.hand_to(subscription, print)
+    assert tap._is_next(2)  # noqa: SLF001
+    assert not tap._is_next(1)  # noqa: SLF001
+    queue.put_nowait(1)
+    assert not tap._is_next(2)  # noqa: SLF001
+
+
+async def test_a_size_that_the_server_does_not_allow_takes_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(Pool, "take", lambda _, size, extra: taken.append(size + extra))
+    line = b"HMSG cvf.t.x 2 %d %d\r\n" % (len(TENSOR), 1 << 40)
+    for before in (b"", b"PING\r\n"):
+        got = await seen([before, line + TENSOR + bytes(10)], tapped=True)
+        assert got.messages == {"1": [], "2": []}
+    assert taken == []
 
 
 async def test_what_a_reader_raises_goes_to_the_error_callback() -> None:
-    block = b"NATS/1.0\r\nCvf-Dtype: FP32\r\n\r\n"
-    line = b"HMSG cvf.t.x 2 %d %d\r\n" % (len(block), len(block) + 100_000)
-    whole = line + block + bytes(100_000) + b"\r\n"
+    whole = headed(TENSOR, bytes(100_000))
 
     def fail(*_: object) -> None:
         raise ValueError("no")
