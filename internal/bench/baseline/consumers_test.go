@@ -51,8 +51,12 @@ func BenchmarkConsume(b *testing.B) {
 		}
 		c.costs = nil
 	}
+	n := batches
+	if testing.Short() {
+		n = 2
+	}
 	for b.Loop() {
-		for range batches {
+		for range n {
 			for _, c := range all {
 				c.measure(b, nc)
 			}
