@@ -1,7 +1,6 @@
 package baseline
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -81,9 +80,9 @@ func readSocket(address, subject string, count func()) error {
 	if _, err := fmt.Fprintf(conn, "CONNECT {\"verbose\":false,\"headers\":true,\"protocol\":1}\r\nSUB %s 1\r\nPING\r\n", subject); err != nil {
 		return err
 	}
-	lines := bufio.NewReader(conn)
-	for line := ""; line != "PING\r\n"; { // a second after the connection was made
-		if line, err = lines.ReadString('\n'); err != nil {
+	line := []byte{}
+	for string(line) != "PING\r\n" { // a second after the connection was made
+		if line, err = readLine(conn); err != nil {
 			return err
 		}
 	}
@@ -91,23 +90,34 @@ func readSocket(address, subject string, count func()) error {
 		return err
 	}
 	fmt.Println("ready")
-	first, err := lines.ReadBytes('\n')
-	if err != nil {
+	if line, err = readLine(conn); err != nil {
 		return err
 	}
-	words := bytes.Fields(first)
+	words := bytes.Fields(line)
 	size, err := strconv.Atoi(string(words[len(words)-1]))
 	if err != nil {
 		return err
 	}
-	if _, err := io.CopyN(io.Discard, lines, int64(size+len("\r\n"))); err != nil || lines.Buffered() > 0 {
-		return errors.Join(err, errors.New("the first message is not alone"))
+	if _, err := io.CopyN(io.Discard, conn, int64(size+len("\r\n"))); err != nil {
+		return err
 	}
 	count()
 	// All messages have the same length, so only the first one is looked at.
-	for memory := make([]byte, len(first)+size+len("\r\n")); ; count() {
+	for memory := make([]byte, len(line)+size+len("\r\n")); ; count() {
 		if _, err := io.ReadFull(conn, memory); err != nil {
 			return err
 		}
 	}
+}
+
+// readLine reads a line and nothing after it.
+func readLine(r io.Reader) ([]byte, error) {
+	var line []byte
+	for b := make([]byte, 1); b[0] != '\n'; {
+		if _, err := io.ReadFull(r, b); err != nil {
+			return nil, err
+		}
+		line = append(line, b[0])
+	}
+	return line, nil
 }
