@@ -28,13 +28,15 @@ import (
 )
 
 const (
-	side         = 640
-	modelBytes   = 4 * 3 * side * side
-	modelSlots   = 32
-	modelLength  = 32 * time.Second // of the range that is read
-	modelFrames  = cameras * int(modelLength/interval)
-	handoffBatch = 50 // tensors
-	handoffRuns  = 30 // batches
+	modelLength = 32 * time.Second // of the range that is read, at most
+	side        = 640
+	modelBytes  = 4 * 3 * side * side
+	modelSlots  = 32
+	modelBatch  = 20
+	// modelPatience is how long a consumer may have nothing to say.
+	modelPatience = 15 * time.Second
+	handoffBatch  = 50 // tensors
+	handoffRuns   = 30 // batches
 	// handoffPause is the time between tensors: what a feeder has is not all at once.
 	handoffPause = 4 * time.Millisecond
 )
@@ -93,7 +95,9 @@ func (s server) cpu(b *testing.B) time.Duration {
 type model struct {
 	b     *testing.B
 	cmd   *exec.Cmd
-	lines *bufio.Scanner
+	lines chan string
+	count int           // of the tensors that it has got
+	spent time.Duration // CPU time
 }
 
 func startModel(b *testing.B, way, url, subject, dir string, batch int) *model {
@@ -112,33 +116,46 @@ func startModel(b *testing.B, way, url, subject, dir string, batch int) *model {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	m := &model{b, cmd, bufio.NewScanner(out)}
-	if got := m.next(); got != "ready" {
+	m := &model{b: b, cmd: cmd, lines: make(chan string)}
+	go func() {
+		defer close(m.lines)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			m.lines <- lines.Text()
+		}
+	}()
+	if got := <-m.lines; got != "ready" {
 		b.Fatalf("%s does not start: %q", way, got)
 	}
 	return m
 }
 
-func (m *model) next() string {
+// read waits until so many tensors have come in all, or none for some time, and returns the CPU
+// time that each of those since the last call has taken.
+func (m *model) read(count int) time.Duration {
 	m.b.Helper()
-	if !m.lines.Scan() {
-		m.b.Fatal("the consumer has ended")
+	before, spent := m.count, m.spent
+	for m.count < count {
+		select {
+		case line, ok := <-m.lines:
+			var ms float64
+			if _, err := fmt.Sscan(line, &m.count, &ms); err != nil || !ok {
+				m.b.Fatalf("the consumer says %q", line)
+			}
+			m.spent = time.Duration(ms * 1e6)
+		case <-time.After(modelPatience):
+			count = m.count // the feeder drops tensors rather than be late
+		}
 	}
-	return m.lines.Text()
-}
-
-// cost returns the CPU time that each tensor of the next batch has taken.
-func (m *model) cost() time.Duration {
-	m.b.Helper()
-	ms, err := strconv.ParseFloat(m.next(), 64)
-	if err != nil {
-		m.b.Fatal(err)
+	if m.count == before {
+		m.b.Fatal("no tensor has come")
 	}
-	return time.Duration(ms * 1e6)
+	return (m.spent - spent) / time.Duration(m.count-before)
 }
 
 func (m *model) end() {
 	_ = m.cmd.Process.Kill()
+	for range m.lines {
+	}
 	_ = m.cmd.Wait() // it was killed
 }
 
@@ -189,7 +206,7 @@ func BenchmarkHandoff(b *testing.B) {
 			before := d.Counts().Payload
 			own, theirs := ownCPU(), nats.cpu(b)
 			p.publish(b, handoffBatch)
-			consumer := reader.cost()
+			consumer := reader.read(handoffBatch * (run + 1))
 			own, theirs = (ownCPU()-own)/handoffBatch, (nats.cpu(b)-theirs)/handoffBatch
 			if d.Counts().Payload > before {
 				continue // the first batch
@@ -255,7 +272,9 @@ func BenchmarkModel(b *testing.B) {
 	_, rounds := extent()
 	dir := b.TempDir()
 	to := time.Now().UTC().Truncate(time.Minute).Add(-time.Minute)
-	r := &rig{dir: dir, python: os.Getenv("CVFEEDER_BENCH_PYTHON"), from: to.Add(-modelLength), to: to}
+	length, rounds := extent()
+	length = min(length, modelLength)
+	r := &rig{dir: dir, python: os.Getenv("CVFEEDER_BENCH_PYTHON"), from: to.Add(-length), to: to, frames: cameras * int(length/interval)}
 	if r.python == "" {
 		b.Skip("CVFEEDER_BENCH_PYTHON does not name a Python with what requirements.txt has: `make bench` makes one")
 	}
@@ -303,16 +322,16 @@ func (r *rig) sharing(b *testing.B, dir string) []string {
 // toModel runs a feeder and a consumer, and returns the seconds of CPU time for each tensor.
 func (r *rig) toModel(b *testing.B, nats server, way, dir string, feeder []string) float64 {
 	b.Helper()
-	reader := startModel(b, way, r.nats, "cvf.t.>", dir, modelFrames)
+	reader := startModel(b, way, r.nats, "cvf.t.>", dir, modelBatch)
 	defer reader.end()
 	before := nats.cpu(b)
 	u, err := measure(b.Context(), feeder)
 	if err != nil {
 		b.Fatalf("%s: %v", way, err)
 	}
-	consumer := reader.cost()
-	served := (nats.cpu(b) - before) / time.Duration(modelFrames)
-	own := u.cpu / time.Duration(modelFrames)
-	b.Logf("%-8s feeder %v, server %v, consumer %v a tensor; %.1f s", way, own, served, consumer, u.wall.Seconds())
+	consumer := reader.read(r.frames)
+	served := (nats.cpu(b) - before) / time.Duration(r.frames)
+	own := u.cpu / time.Duration(r.frames)
+	b.Logf("%-8s feeder %v, server %v, consumer %v a tensor, of %d; %.1f s", way, own, served, consumer, reader.count, u.wall.Seconds())
 	return (own + served + consumer).Seconds()
 }
