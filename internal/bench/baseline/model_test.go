@@ -269,7 +269,6 @@ delivery: {memory: %q, memory_bytes: 256MiB}
 //	pipeline-to-model-vs-python         both over NATS
 //	pipeline-to-model-memory-vs-python  ours in memory
 func BenchmarkModel(b *testing.B) {
-	_, rounds := extent()
 	dir := b.TempDir()
 	to := time.Now().UTC().Truncate(time.Minute).Add(-time.Minute)
 	length, rounds := extent()
