@@ -52,9 +52,12 @@ func TestLayouts(t *testing.T) {
 	}
 	for _, bad := range []layout{
 		{},
-		{slotBytes: 4096, slots: -1, data: good.data}, {slotBytes: 100, slots: 5, data: good.data},
-		{slotBytes: 1 << 62, slots: 1 << 62, data: good.data}, {slotBytes: good.slotBytes, slots: 5, data: 0},
-		{slotBytes: good.slotBytes, slots: 5, data: 1 << 62}, {slotBytes: good.slotBytes, slots: 6, data: good.data},
+		{slotBytes: 4096, slots: -1, data: good.data},
+		{slotBytes: 100, slots: 5, data: good.data},
+		{slotBytes: 1 << 62, slots: 1 << 62, data: good.data},
+		{slotBytes: good.slotBytes, slots: 5, data: 0},
+		{slotBytes: good.slotBytes, slots: 5, data: 1 << 62},
+		{slotBytes: good.slotBytes, slots: 6, data: good.data},
 	} {
 		if bad.valid(good.size()) {
 			t.Errorf("%+v is valid for %d bytes", bad, good.size())
