@@ -52,7 +52,7 @@ demo() {
 
 # What would take long under emulation, and what starts its own program once more, which the
 # kernel refuses.
-[[ ${#run[@]} -eq 0 ]] || flags+=(-skip '^(TestRowsOfBrokenPictures|TestBenchmarksRun|TestLargePicturesAreMeasured|TestProxy)$')
+[[ ${#run[@]} -eq 0 ]] || flags+=(-skip '^(TestRowsOfBrokenPictures|TestLargePicturesAreMeasured|TestProxy)$')
 
 for package in "${packages[@]}"; do
 	case $package in
