@@ -140,13 +140,15 @@ static void widen1(const uint8_t *src, const int32_t *offsets, const int16_t *we
 
 // The high halves of eight products.
 static inline int16x8_t high_product(int16x8_t v, int16_t w) {
-	return vcombine_s16(vshrn_n_s32(vmull_n_s16(vget_low_s16(v), w), 16), vshrn_n_s32(vmull_high_n_s16(v, w), 16));
+	return vshrq_n_s16(vqdmulhq_n_s16(v, w), 1); // which doubles the product
 }
 
 static void blend(const int16_t *a, const int16_t *b, int16_t wa, int16_t wb, int n, uint8_t *dst) {
-	for (int x = 0; x < n; x += 8) {
-		int16x8_t v = vaddq_s16(high_product(vld1q_s16(a + x), wa), high_product(vld1q_s16(b + x), wb));
-		vst1_u8(dst + x, vqrshrun_n_s16(v, 2));
+	for (int x = 0; x < n; x += 16) {
+		int16x8x2_t va = vld1q_s16_x2(a + x), vb = vld1q_s16_x2(b + x);
+		int16x8_t low = vaddq_s16(high_product(va.val[0], wa), high_product(vb.val[0], wb));
+		int16x8_t high = vaddq_s16(high_product(va.val[1], wa), high_product(vb.val[1], wb));
+		vst1q_u8(dst + x, vqrshrun_high_n_s16(vqrshrun_n_s16(low, 2), high, 2));
 	}
 }
 
@@ -190,17 +192,29 @@ static void mix(const cvf_mix *m, const uint8_t *src, float *dst) {
 }
 
 static void mix_down(const float *src, float weight, int first, int n, float *sums) {
-	for (int x = 0; x < n; x += 4) {
-		float32x4_t v = vmulq_n_f32(vld1q_f32(src + x), weight);
-		vst1q_f32(sums + x, first ? v : vaddq_f32(vld1q_f32(sums + x), v));
+	for (int x = 0; x < n; x += 16) {
+		float32x4x4_t v = vld1q_f32_x4(src + x), s;
+		for (int i = 0; i < 4; i++) v.val[i] = vmulq_n_f32(v.val[i], weight);
+		if (!first) {
+			s = vld1q_f32_x4(sums + x);
+			for (int i = 0; i < 4; i++) v.val[i] = vaddq_f32(s.val[i], v.val[i]);
+		}
+		vst1q_f32_x4(sums + x, v);
 	}
 }
 
 static void mix_four(const float *const rows[4], const float weights[4], int n, float *dst) {
-	for (int x = 0; x < n; x += 4) {
-		float32x4_t sum = vmulq_n_f32(vld1q_f32(rows[3] + x), weights[3]);
-		for (int r = 2; r >= 0; r--) sum = vaddq_f32(vmulq_n_f32(vld1q_f32(rows[r] + x), weights[r]), sum);
-		vst1q_f32(dst + x, sum);
+	const float *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
+	float32x4_t w = vld1q_f32(weights);
+	for (int x = 0; x < n; x += 16) {
+		float32x4x4_t v0 = vld1q_f32_x4(r0 + x), v1 = vld1q_f32_x4(r1 + x), v2 = vld1q_f32_x4(r2 + x), v3 = vld1q_f32_x4(r3 + x);
+		for (int i = 0; i < 4; i++) {
+			float32x4_t sum = vmulq_laneq_f32(v3.val[i], w, 3);
+			sum = vaddq_f32(vmulq_laneq_f32(v2.val[i], w, 2), sum);
+			sum = vaddq_f32(vmulq_laneq_f32(v1.val[i], w, 1), sum);
+			v0.val[i] = vaddq_f32(vmulq_laneq_f32(v0.val[i], w, 0), sum);
+		}
+		vst1q_f32_x4(dst + x, v0);
 	}
 }
 
