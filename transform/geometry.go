@@ -77,7 +77,7 @@ func (s *Spec) Geometry(source image.Point) (Geometry, error) {
 	g.Size = image.Pt(s.Width, s.Height)
 	if g.Size == (image.Point{}) {
 		g.Size = image.Pt(multiple(g.Resized.X, s.MultipleOf), multiple(g.Resized.Y, s.MultipleOf))
-		if s.computesSize() && max(g.Size.X, g.Size.Y) > maxSide {
+		if s.ComputesSize() && max(g.Size.X, g.Size.Y) > maxSide {
 			return Geometry{}, fmt.Errorf("picture of %dx%d is too narrow to be fitted by %s: the tensor would be %dx%d, and its sides are at most %d",
 				from.X, from.Y, s.Fit, g.Size.X, g.Size.Y, maxSide)
 		}
@@ -87,8 +87,9 @@ func (s *Spec) Geometry(source image.Point) (Geometry, error) {
 	return g, nil
 }
 
-// computesSize tells whether the tensor's size is neither given nor the picture's own.
-func (s *Spec) computesSize() bool {
+// ComputesSize tells whether the tensor's size is neither given nor the picture's own, but
+// follows from it.
+func (s *Spec) ComputesSize() bool {
 	return s.Width == 0 && s.Height == 0 && (s.ResizeTo != image.Point{} || s.Fit == SmartResize)
 }
 
@@ -96,7 +97,7 @@ func (s *Spec) computesSize() bool {
 func (s *Spec) resized(from image.Point) (image.Point, error) {
 	size := image.Pt(s.Width, s.Height)
 	switch {
-	case size == image.Point{} && !s.computesSize():
+	case size == image.Point{} && !s.ComputesSize():
 		return from, nil
 	case oneOf(s.Fit, Fits()) != nil:
 		return image.Point{}, fmt.Errorf("unknown fit %q", s.Fit)
@@ -132,7 +133,7 @@ func (s *Spec) edge(resized, tensor int) int {
 	switch {
 	case s.Align == TopLeft && resized <= tensor:
 		return 0
-	case resized <= tensor && (s.Fit == Letterbox || s.computesSize()):
+	case resized <= tensor && (s.Fit == Letterbox || s.ComputesSize()):
 		return letterboxEdge(tensor - resized)
 	case resized <= tensor:
 		return (tensor - resized) / 2

@@ -122,11 +122,11 @@ func (s *Spec) validateFit(check func(key string, err error)) {
 		"fit: short-side, stretch with a size, and long-side")
 	only("crop", s.CropRatio != 0, (s.Fit == ShortSide || s.Fit == Stretch) && sized, "fit: short-side and stretch, with a size")
 	only("max_side", s.MaxSide != 0, s.Fit == ShortSide && !sized && box, "fit: short-side with resize_to and without a size")
-	only("multiple_of", s.MultipleOf != 0, s.computesSize(), "fit: smart-resize, and short-side and long-side with resize_to and without a size")
+	only("multiple_of", s.MultipleOf != 0, s.ComputesSize(), "fit: smart-resize, and short-side and long-side with resize_to and without a size")
 	only("min_pixels", s.MinPixels != 0, s.Fit == SmartResize, "fit: smart-resize")
 	only("max_pixels", s.MaxPixels != 0, s.Fit == SmartResize, "fit: smart-resize")
 	only("scale_up", s.NoScaleUp, s.Fit == Letterbox || s.Fit == LongSide, "fit: letterbox and long-side")
-	only("align", s.Align == TopLeft, s.Fit == Letterbox || s.computesSize(), "fit: letterbox, and tensors that are padded to multiple_of")
+	only("align", s.Align == TopLeft, s.Fit == Letterbox || s.ComputesSize(), "fit: letterbox, and tensors that are padded to multiple_of")
 	only("size_rounding", s.SizeRounding != "", s.Fit != Stretch && s.Fit != SmartResize && s.MaxSide == 0, "fits that keep the aspect ratio without max_side")
 	only("crop_rounding", s.CropRounding != "", sized && (s.Fit == Crop || s.Fit == ShortSide || s.Fit == Stretch), "fit: crop, short-side and stretch, with a size")
 	switch {

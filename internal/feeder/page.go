@@ -122,8 +122,11 @@ func outputsOf(routes []publish.Route) []status.Output {
 // describe returns an output in a few words: 640x640 letterbox, rgb float32 nchw.
 func describe(o *transform.Output) string {
 	size := "as large as the picture"
-	if o.Spec.Width > 0 {
+	switch {
+	case o.Spec.Width > 0:
 		size = fmt.Sprintf("%dx%d %s", o.Spec.Width, o.Spec.Height, o.Spec.Fit)
+	case o.Spec.ComputesSize():
+		size = fmt.Sprintf("%s of the picture", o.Spec.Fit)
 	}
 	return fmt.Sprintf("%s, %s %s %s", size, o.Spec.Color, o.Spec.DType, o.Spec.Layout)
 }

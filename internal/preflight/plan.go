@@ -208,18 +208,28 @@ func (c *checker) printTensors(w io.Writer, l load) {
 	_, _ = fmt.Fprintln(w, "  output\ttensor\tbytes\ta second")
 	for _, name := range slices.Sorted(maps.Keys(l.sent)) {
 		o := c.plan.Outputs[name]
-		shape, size := "as large as the picture", "?"
-		if n, known := o.Spec.Bytes(); known {
-			if g, err := o.Spec.Geometry(assumed); err == nil {
-				dims := make([]string, 0, 4)
-				for _, side := range o.Spec.Shape(g) {
-					dims = append(dims, strconv.Itoa(side))
-				}
-				shape, size = strings.Join(dims, "x"), bytesText(float64(n))
-			}
-		}
+		shape, size := tensorText(&o.Spec)
 		_, _ = fmt.Fprintf(w, "  %s\t%s %s\t%s\t%s\n", name, shape, o.Spec.DType, size, bytesText(l.sent[name]))
 	}
+}
+
+// tensorText returns the shape and the size of an output's tensors. A size that follows from the
+// picture's is shown for the assumed one.
+func tensorText(s *transform.Spec) (shape, size string) {
+	_, known := s.Bytes()
+	g, err := s.Geometry(assumed)
+	if err != nil || !known && !s.ComputesSize() {
+		return "as large as the picture", "?"
+	}
+	dims, n := make([]string, 0, 4), s.DType.Size()
+	for _, side := range s.Shape(g) {
+		dims, n = append(dims, strconv.Itoa(side)), n*side
+	}
+	shape, size = strings.Join(dims, "x"), bytesText(float64(n))
+	if !known {
+		shape += fmt.Sprintf(" of a picture of %dx%d,", assumed.X, assumed.Y)
+	}
+	return shape, size
 }
 
 func (c *checker) printCost(line func(key, format string, args ...any), l load) {

@@ -64,7 +64,7 @@ func (a *Answers) Ask(ctx context.Context, in io.Reader, out io.Writer, given fu
 	}{
 		{"region", `AWS region ("" for the SDK's default)`, &a.Region, nil},
 		{"stream", "", nil, nil},
-		{"preset", "Model that the pictures are for", &a.Preset, transform.PresetNames()},
+		{"preset", "", nil, nil},
 		{"interval", "", nil, nil},
 		{"nats", `NATS server ("embedded" for one in this process)`, &a.NATS, nil},
 		{"mode", "Delivery", &a.Mode, Modes()},
@@ -74,6 +74,8 @@ func (a *Answers) Ask(ctx context.Context, in io.Reader, out io.Writer, given fu
 		case given(q.flag), q.flag == "stream" && given("prefix"):
 		case q.flag == "stream":
 			err = d.cameras(ctx, a, list)
+		case q.flag == "preset":
+			a.Preset, err = d.preset(a.Preset)
 		case q.flag == "interval":
 			err = d.interval(&a.Interval)
 		default:
@@ -118,6 +120,19 @@ func (d dialogue) choice(text, usual string, allowed []string) (chosen string, e
 			answer = ""
 		}
 		if chosen = answer; allowed != nil && !slices.Contains(allowed, answer) {
+			return fmt.Errorf("%q is none of them", answer)
+		}
+		return nil
+	})
+	return chosen, err
+}
+
+// preset asks for one of all presets, and names the first.
+func (d dialogue) preset(usual string) (chosen string, err error) {
+	text := fmt.Sprintf(`Model that the pictures are for (%s, or another of "cvfeeder presets")`, strings.Join(transform.PresetNames()[:5], ", "))
+	err = d.ask(text, usual, func(answer string) error {
+		chosen = answer
+		if _, err := transform.PresetOf(answer); err != nil {
 			return fmt.Errorf("%q is none of them", answer)
 		}
 		return nil
