@@ -292,7 +292,6 @@ func BenchmarkModel(b *testing.B) {
 	network, inMemory := r.feeder(b, "exact"), r.sharing(b, shared)
 	r.toModel(b, nats, "memory", shared, inMemory) // the fake service draws the pictures, and the memory gets its name
 	var socket, place []float64
-	_, rounds := extent()
 	for b.Loop() {
 		for range rounds {
 			theirs := r.toModel(b, nats, "nats-py", shared, r.baseline("exact"))
