@@ -53,6 +53,8 @@ func (r *PresetRow) Spec() (Spec, error) {
 }
 
 // presets returns the table, and the number of the row by each name that it has.
+//
+//nolint:gochecknoglobals // the table is in the program, and read once
 var presets = sync.OnceValue(func() (table struct {
 	rows   []PresetRow
 	byName map[string]int
@@ -61,7 +63,7 @@ var presets = sync.OnceValue(func() (table struct {
 	if err := json.Unmarshal(presetsFile, &table.rows); err != nil {
 		panic(fmt.Sprintf("the table of presets in the program: %v", err)) // a test reads it
 	}
-	table.byName = map[string]int{"": 0}
+	table.byName = map[string]int{}
 	for i := range table.rows {
 		r := &table.rows[i]
 		if r.Name == "none" {

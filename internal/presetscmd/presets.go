@@ -182,7 +182,7 @@ func read(name string, in io.Reader) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }() // it is only read
 		in = file
 	}
 	data, err := io.ReadAll(io.LimitReader(in, modelfile.MaxBytes+1))
