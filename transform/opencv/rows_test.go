@@ -87,8 +87,16 @@ func results(w *Worker, data []byte, outs []*transform.Output) []result {
 }
 
 // randomOutput returns an output of a random preset, of which anything may be changed: all ways
-// to resize, colors, types, layouts, and parts of the picture.
+// to resize, colors, types, layouts, and parts of the picture. It is one that is valid.
 func randomOutput(rng *rand.Rand, side int) *transform.Output {
+	for {
+		if s := randomSpec(rng, side); s.Validate() == nil {
+			return &transform.Output{Name: "rows", Spec: s}
+		}
+	}
+}
+
+func randomSpec(rng *rand.Rand, side int) transform.Spec {
 	s, err := transform.Preset(pick(rng, transform.PresetNames()))
 	if err != nil {
 		panic(err)
@@ -108,7 +116,10 @@ func randomOutput(rng *rand.Rand, side int) *transform.Output {
 		x, y := rng.Float64()*0.9, rng.Float64()*0.9
 		s.ROI = transform.ROI{X: x, Y: y, W: (1 - x) * rng.Float64(), H: (1 - y) * rng.Float64(), Fraction: true}
 	}
-	return &transform.Output{Name: "rows", Spec: s}
+	if s.ResizeTo != (image.Point{}) {
+		s.ResizeTo, s.MaxSide = image.Pt(1+rng.IntN(side), 1+rng.IntN(side)), 0
+	}
+	return s
 }
 
 // pick returns one of them.
@@ -158,6 +169,7 @@ func TestRowsAreAsOpenCV(t *testing.T) {
 			o := randomOutput(rng, 700>>(i%4))
 			if i < 2 {
 				o.Spec.Width, o.Spec.Height, o.Spec.Fit, o.Spec.ROI = to.X, to.Y, transform.Stretch, transform.ROI{}
+				o.Spec.ResizeTo = image.Point{}
 			}
 			if d.compare(t, data, append(randomOutputs(rng, 100), o)...) {
 				made++
