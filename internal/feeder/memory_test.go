@@ -19,7 +19,7 @@ const memoryConfig = `
 aws: {region: us-east-1, endpoint: %q}
 nats: {url: %q}
 http: {listen: "127.0.0.1:0"}
-delivery: {mode: %s, memory: %q, memory_bytes: 16MiB}
+delivery: {mode: %s, memory: %q, memory_bytes: 64MiB}
 streams:
   - {name: cam-1, interval: 200ms, outputs: [detector, plain]}
 outputs:
@@ -48,7 +48,7 @@ func TestMemory(t *testing.T) {
 			if err := feeder.New(o).Run(ctx); err != nil {
 				t.Fatalf("%v\n%s", err, log.String())
 			}
-			if strings.Contains(page, "\ncvfeeder_memory_tensors_total 0\n") || !strings.Contains(page, "\ncvfeeder_memory_slots 13\n") {
+			if strings.Contains(page, "\ncvfeeder_memory_tensors_total 0\n") || !strings.Contains(page, "\ncvfeeder_memory_slots 54\n") {
 				t.Errorf("/metrics does not say what there is in memory:\n%s", page)
 			}
 			if files, err := filepath.Glob(filepath.Join(dir, "*.mem")); err != nil || len(files) > 0 {

@@ -173,12 +173,9 @@ func (p Plan) needs() preflight.Needs {
 	tensors, gaps = slices.Compact(tensors), slices.Compact(gaps)
 	needs := modeNeeds(cfg.Delivery, tensors, gaps)
 	if cfg.Delivery.Memory != "" {
-		for _, subject := range tensors {
-			needs = needs.With(preflight.Needs{Publish: []string{publish.MemorySubject("*", subject)}})
-		}
+		needs = needs.With(preflight.NeedsMemory(p.Stream.Name, tensors))
 	}
-	asks := func(s config.Stream) bool { return s.Poll == config.PollSubscribed }
-	if cfg.Delivery.Memory != "" || slices.ContainsFunc(cfg.Streams, asks) {
+	if slices.ContainsFunc(cfg.Streams, func(s config.Stream) bool { return s.Poll == config.PollSubscribed }) {
 		needs = needs.With(preflight.NeedsInterest(p.Stream.Name))
 	}
 	if cfg.Cluster.Group != "" {

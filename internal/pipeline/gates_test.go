@@ -38,7 +38,7 @@ func (r *rig) gated(t *testing.T, there func(i int) bool, gates ...*Gate) (woken
 		s := &streams[0]
 		index := func(at source.Slot) int { return s.Grid.Count(s.Grid.Ceil(s.From), at) }
 		for _, route := range s.Routes {
-			route.Output.Spec = transform.Spec{ROI: route.Output.Spec.ROI}
+			route.Output.Spec = transform.Spec{ROI: route.Output.Spec.ROI, DType: transform.Uint8}
 		}
 		s.Gates = NewGates(gates, func(at source.Slot) {
 			mu.Lock()

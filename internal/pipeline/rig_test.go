@@ -161,7 +161,8 @@ func (r *rig) build(t *testing.T, n int, length time.Duration, change func(*Opti
 	if err != nil {
 		t.Fatal(err)
 	}
-	outputs := []*transform.Output{{Name: "a", Fingerprint: "test"}, {Name: "b", Fingerprint: "test"}}
+	spec := transform.Spec{DType: transform.Uint8}
+	outputs := []*transform.Output{{Name: "a", Spec: spec, Fingerprint: "test"}, {Name: "b", Spec: spec, Fingerprint: "test"}}
 	streams := make([]Stream, n)
 	from := source.SlotAt(time.Now())
 	for i := range streams {

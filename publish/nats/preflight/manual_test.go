@@ -28,6 +28,7 @@ func TestManualGrantsWhatIsNeeded(t *testing.T) {
 		row("`live`", needsLive, preflight.Needs{}) +
 		row("`ring`: as `live`, and", ring, needsLive) +
 		row("`durable`: as `ring`, and", durable, ring) +
+		row("`delivery.memory`", preflight.NeedsMemory("", allTensors), preflight.Needs{}) +
 		row("`poll: subscribed`, in `live`", preflight.NeedsInterest(""), preflight.Needs{}) +
 		row("`poll: subscribed`, in `ring` and `durable`: as in `live`, and", preflight.NeedsInterest(stream), preflight.NeedsInterest("")) +
 		row("making its stream and bucket", preflight.NeedsCreate(stream, bucket), preflight.Needs{}) +

@@ -86,6 +86,16 @@ func NeedsInterest(stream string) Needs {
 	return n.With(Needs{Publish: []string{"$JS.API.CONSUMER.LIST." + stream}, Subscribe: []string{dial.InboxSubjects}})
 }
 
+// NeedsMemory is what handing over tensors on the given subjects in shared memory needs. stream
+// is as in [NeedsInterest].
+func NeedsMemory(stream string, tensors []string) Needs {
+	n := NeedsInterest(stream)
+	for _, subject := range tensors {
+		n = Needs{Publish: []string{publish.MemorySubject("*", subject)}}.With(n)
+	}
+	return n
+}
+
 // NeedsLeases is what sharing streams with other replicas needs if the bucket of the
 // leases exists.
 func NeedsLeases() Needs {
