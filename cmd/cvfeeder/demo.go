@@ -179,7 +179,7 @@ func classify(ctx context.Context, url, subject string) (*consume.Subscription, 
 // demoMemory returns the keys of the memory in which the demo hands tensors over, none if it
 // cannot, and which of both it is in words.
 func demoMemory() (keys, words string) {
-	const bytes, tensor = 96 << 20, 3 * 640 * 640 * 4
+	const bytes, tensor = 256 << 20, 3 * 640 * 640 * 4
 	_, err := memory.Check(memory.Options{Dir: memory.DefaultDir, Bytes: bytes, SlotBytes: tensor})
 	if err != nil {
 		return "", "not used: " + err.Error()

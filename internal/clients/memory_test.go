@@ -61,7 +61,7 @@ func (f *feeder) memory(ctx context.Context, r inMemory) (any, error) {
 
 func (f *feeder) makeRoom(ctx context.Context) error {
 	dir := filepath.Join(f.t.TempDir(), "memory")
-	ring, err := memory.Open(ctx, memory.Options{Dir: dir, Bytes: 8 * 12288, SlotBytes: 10_000})
+	ring, err := memory.Open(ctx, memory.Options{Dir: dir, Bytes: 8 * 12288, SlotBytes: 10_000, Grace: -1})
 	if err != nil {
 		return err
 	}

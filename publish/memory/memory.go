@@ -16,8 +16,8 @@
 // To hold a slot is to have a read lock on its header, an open-file-description lock, which
 // the kernel takes away when the process dies. The feeder needs the write lock to reuse a
 // slot, so it never writes to one that somebody reads; it takes another. A slot that nobody
-// holds keeps its tensor until the feeder needs it again, in the order in which the tensors
-// were made. Each use of a slot has a generation, which is in its header and in the Place:
+// holds keeps its tensor for a second at least (Options.Grace), and then until the feeder needs
+// it again, in the order in which the tensors were made. Each use of a slot has a generation, which is in its header and in the Place:
 // that is how a reader notices that it came too late.
 //
 // # What can go wrong
@@ -41,7 +41,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// DefaultGrace is for how long a published tensor stays in memory at least: a reader that the
+// machine keeps waiting is rarely later. What finds no memory meanwhile is published as payload.
+const DefaultGrace = time.Second
 
 // DefaultDir is where consumers look if they are not told where.
 const DefaultDir = "/dev/shm/cvfeeder"

@@ -14,6 +14,7 @@ type Options struct {
 	Bytes     int64
 	SlotBytes int
 	Group     string
+	Grace     time.Duration
 }
 
 // A Ring is memory for tensors that other processes can read.

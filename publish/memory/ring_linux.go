@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -25,6 +27,9 @@ type Options struct {
 	// Bytes is how much memory the slots take, and SlotBytes the largest tensor.
 	Bytes     int64
 	SlotBytes int
+	// Grace is for how long a tensor that others were told of stays where it is, so that they
+	// get round to it. Default: [DefaultGrace]; negative for not at all.
+	Grace time.Duration
 	// Group, where set, is the name or the number of the group whose members may read.
 	// Default: that of the directory.
 	Group string
@@ -43,6 +48,7 @@ func (o Options) layout() (layout, error) {
 // A Ring is memory for tensors that other processes can read. It is safe for concurrent use.
 type Ring struct {
 	host  string
+	grace time.Duration
 	place layout
 	file  *os.File
 	data  []byte // the whole file
@@ -65,6 +71,7 @@ type slot struct {
 	padding    transform.Padding // of the last tensor
 	padded     int               // the length of the last tensor
 	shared     bool              // with others, since it was taken
+	since      time.Time         // when it was shared last
 }
 
 // Open makes the file of a ring. The error says in words what is wrong, for example that the
@@ -97,7 +104,7 @@ func open(ctx context.Context, o Options) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Ring{host: host, place: l}
+	r := &Ring{host: host, grace: cmp.Or(o.Grace, DefaultGrace), place: l}
 	token := newToken()
 	path := filepath.Join(o.Dir, filePrefix+token+fileSuffix)
 	if r.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|noFollow, fileMode); err != nil {
@@ -166,8 +173,8 @@ func (r *Ring) Stats() Stats {
 	return s
 }
 
-// Slot implements [transform.Shared]. It returns false if all slots are in use, or none is
-// large enough.
+// Slot implements [transform.Shared]. It returns false if all slots are in use or were published
+// only just now, or none is large enough.
 func (r *Ring) Slot(n int) (transform.Slot, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -175,6 +182,9 @@ func (r *Ring) Slot(n int) (transform.Slot, bool) {
 		return nil, false
 	}
 	for i, s := range r.free {
+		if time.Since(s.since) < r.grace {
+			break // and so were those behind it
+		}
 		if ok, err := lock(r.file, r.place.header(s.index), headerBytes, true); !ok || err != nil {
 			continue // somebody reads it
 		}
@@ -213,7 +223,7 @@ func (s *slot) Share() string {
 	s.ring.mu.Lock()
 	defer s.ring.mu.Unlock()
 	if !s.shared {
-		s.shared = true
+		s.shared, s.since = true, time.Now()
 		s.store(atLength, uint64(s.length))
 		s.unlock()
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -26,7 +27,7 @@ func openRing(t *testing.T, slots int64) (*Ring, string) {
 
 func openIn(t *testing.T, dir string, slots int64) *Ring {
 	t.Helper()
-	r, err := Open(t.Context(), Options{Dir: dir, Bytes: slots * 3 * page, SlotBytes: tensorBytes})
+	r, err := Open(t.Context(), Options{Dir: dir, Bytes: slots * 3 * page, SlotBytes: tensorBytes, Grace: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +64,41 @@ func hold(t *testing.T, r *Reader, p Place, b byte) *Hold {
 		t.Fatalf("tensor %d holds something else", b)
 	}
 	return h
+}
+
+// TestGrace: a tensor stays for some time even if nobody holds it, and those that nobody was told
+// of do not.
+func TestGrace(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "memory")
+	synctest.Test(t, func(t *testing.T) {
+		ring, err := Open(t.Context(), Options{Dir: dir, Bytes: 2 * 3 * page, SlotBytes: tensorBytes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ring.Close() //nolint:errcheck // as in openIn
+		reader := NewReader(dir)
+		defer reader.Close()
+		first := put(t, ring, 1)
+		for range 3 {
+			s, ok := ring.Slot(tensorBytes)
+			if !ok {
+				t.Fatal("a slot that nobody was told of is not used again")
+			}
+			s.Release()
+		}
+		time.Sleep(DefaultGrace / 2)
+		second := put(t, ring, 2)
+		if _, ok := ring.Slot(tensorBytes); ok || ring.Stats().None != 1 {
+			t.Error("a tensor is overwritten at once")
+		}
+		hold(t, reader, first, 1).Release()
+		time.Sleep(DefaultGrace / 2)
+		put(t, ring, 3)
+		if _, err := reader.Hold(first); !errors.Is(err, ErrOverwritten) {
+			t.Errorf("after the grace: %v", err)
+		}
+		hold(t, reader, second, 2).Release()
+	})
 }
 
 // TestHandOver: what is held stays, what is not is overwritten in the order in which it was

@@ -45,7 +45,7 @@ type rig struct {
 func newRig(t *testing.T, d handoff.Coverer) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: filepath.Join(t.TempDir(), "memory")}
-	ring, err := memory.Open(t.Context(), memory.Options{Dir: r.dir, Bytes: room * 12288, SlotBytes: size})
+	ring, err := memory.Open(t.Context(), memory.Options{Dir: r.dir, Bytes: room * 12288, SlotBytes: size, Grace: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -241,7 +241,7 @@ func feed(ctx context.Context, commands *bufio.Scanner) error {
 	if err != nil {
 		return err
 	}
-	ring, err := memory.Open(ctx, memory.Options{Dir: os.Getenv("HANDOFF_DIR"), Bytes: killSlots * 90112, SlotBytes: killBytes})
+	ring, err := memory.Open(ctx, memory.Options{Dir: os.Getenv("HANDOFF_DIR"), Bytes: killSlots * 90112, SlotBytes: killBytes, Grace: -1})
 	if err != nil {
 		return err
 	}
