@@ -75,7 +75,7 @@ func TestGrace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ring.Close() //nolint:errcheck // as in openIn
+		defer ring.Close()
 		reader := NewReader(dir)
 		defer reader.Close()
 		first := put(t, ring, 1)
