@@ -19,6 +19,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words of the data are
 // A step from any coefficient to behind the last one, farther than a run can lead.
 #define END_OF_BLOCK 80
 
+// In an entry of cvf_huffman_first: the block ends behind its DC coefficient.
+#define ENDS 256
+
 // The place of each coefficient in its block, by the order in the data (figure 5 of
 // ITU-T T.81). As in libjpeg, indices beyond the last one are that of the last one:
 // runs that are too long lead there, and so does the zero of an end of block.
@@ -118,7 +121,6 @@ static void make_table(const cvf_huffman *h, cvf_huffman_table *t, const JHUFF_T
 	t->ac = ac;
 	t->skips = 0;
 	memset(t->look, 0, sizeof t->look);
-	memset(t->brief, 0, sizeof t->brief);
 	memcpy(t->symbols, from->huffval, sizeof t->symbols);
 	int longest = 16;
 	while (longest > 0 && !from->bits[longest]) longest--;
@@ -129,13 +131,35 @@ static void make_table(const cvf_huffman *h, cvf_huffman_table *t, const JHUFF_T
 		for (; n > 0; n--, code++, i++) {
 			if (!ac && from->huffval[i] > 15) give_up(h);
 			if (length <= CVF_LOOK) enter(t, code, length, from->huffval[i]);
-			int rest = CVF_BRIEF - length;
-			for (int k = 0; !ac && rest >= 0 && k < 1 << rest; k++)
-				t->brief[code << rest | k] = (uint16_t)(length | from->huffval[i] << 8);
 		}
 		t->last[length] = from->bits[length] ? code - 1 : -1;
 	}
 	if (ac) pair(t);
+}
+
+// Enters a number for all bits that begin with the given ones.
+static void enter_first(uint32_t *first, unsigned bits, int length, uint32_t e) {
+	int rest = CVF_LOOK - length;
+	for (unsigned i = 0; rest >= 0 && i < 1u << rest; i++) first[bits << rest | i] = e;
+}
+
+// Makes the look-up of a block's beginning.
+static void make_first(uint32_t *first, const JHUFF_TBL *dc, const JHUFF_TBL *ac) {
+	unsigned end = 0, end_length = CVF_LOOK + 1; // the code of an end of block
+	for (unsigned length = 1, code = 0, i = 0; length <= 16; length++, code <<= 1)
+		for (int n = ac->bits[length]; n > 0; n--, code++, i++)
+			if (ac->huffval[i] == 0) end = code, end_length = length;
+	memset(first, 0, sizeof(cvf_huffman_first));
+	for (unsigned length = 1, code = 0, i = 0; length <= CVF_LOOK; length++, code <<= 1)
+		for (int n = dc->bits[length]; n > 0; n--, code++, i++) {
+			unsigned size = dc->huffval[i], both = length + size;
+			for (unsigned k = 0; both <= CVF_LOOK && k < 1u << size; k++) {
+				unsigned bits = code << size | k, value = (uint16_t)(size ? extend((int)k, (int)size) : 0);
+				enter_first(first, bits, (int)both, both | value << 16);
+				if (both + end_length <= CVF_LOOK)
+					enter_first(first, bits << end_length | end, (int)(both + end_length), (both + end_length) | ENDS | value << 16);
+			}
+		}
 }
 
 // The reader's state while MCUs are decoded, which the compiler keeps in registers.
@@ -221,23 +245,6 @@ static inline INLINE int longer(cvf_huffman *h, const cvf_huffman_table *t, read
 		drop(r, size);
 	}
 	return step(t, symbol);
-}
-
-// Leaves enough bits to look up the first AC coefficients without another refill.
-static inline INLINE int decode_dc(cvf_huffman *h, const cvf_huffman_table *t, reader *r) {
-	refill(h, r);
-	unsigned e = t->brief[r->bits >> (64 - CVF_BRIEF)], length = e & 255, size = e >> 8;
-	if (LIKELY(length && length + size <= CVF_LOOK)) {
-		uint64_t bits = r->bits << length;
-		int value = (int)(bits >> 1 >> (63 - size)); // as extend, also for no bits at all
-		value -= ((1 << size) - 1) & ((int)(bits >> 63) - 1);
-		drop(r, (int)(length + size));
-		return value;
-	}
-	int value;
-	longer(h, t, r, &value);
-	refill(h, r);
-	return value;
 }
 
 // The look-ups that 56 bits suffice for, less one for the DC coefficient.
@@ -368,27 +375,36 @@ static inline INLINE void clear(int16_t *block) {
 }
 
 static inline INLINE void decode_block(cvf_huffman *h, reader *r, const cvf_huffman_place *p, int kept, int x) {
-	int c = p->component, dc = h->dc[c] += decode_dc(h, h->dc_table[c], r);
+	int c = p->component, value;
+	refill(h, r);
+	uint32_t e = (*h->first[c])[r->bits >> (64 - CVF_LOOK)];
+	if (LIKELY(e & 255)) { // there are enough bits left to look up AC coefficients
+		drop(r, (int)(e & 255));
+		value = (int16_t)(e >> 16);
+	} else {
+		longer(h, h->dc_table[c], r, &value);
+		refill(h, r);
+	}
+	int dc = h->dc[c] += value;
 	if (UNLIKELY(dc > INT16_MAX || dc < -INT16_MAX)) give_up(h);
-	const cvf_huffman_table *ac = h->ac_table[c];
-	if (!kept || p->limit < 0) {
-		skip_ac(h, ac, r, 0);
+	if (!kept || p->limit <= 0) {
+		if (kept && p->limit == 0) {
+			p->blocks[(ptrdiff_t)p->apart * p->step * x] = (int16_t)dc;
+			p->ends[p->step * x] = 0;
+		}
+		if (!(e & ENDS)) skip_ac(h, h->ac_table[c], r, 0);
 		return;
 	}
 	int16_t *block = p->blocks + (ptrdiff_t)p->apart * p->step * x;
-	cvf_huffman_entry e = ac->look[r->bits >> (64 - CVF_LOOK)];
-	if (p->limit == 0 || (step_of(e) == END_OF_BLOCK && length_of(e))) {
+	unsigned end = 0;
+	if (e & ENDS) {
 		block[0] = (int16_t)dc;
-		p->ends[p->step * x] = 0;
-		if (p->limit == 0)
-			skip_ac(h, ac, r, 0);
-		else
-			drop(r, first_of(e));
-		return;
+	} else {
+		clear(block);
+		block[0] = (int16_t)dc;
+		end = decode_ac(h, h->ac_table[c], r, block, (unsigned)p->limit);
 	}
-	clear(block);
-	block[0] = (int16_t)dc;
-	p->ends[p->step * x] = (uint8_t)decode_ac(h, ac, r, block, (unsigned)p->limit);
+	p->ends[p->step * x] = (uint8_t)end;
 }
 
 // Makes what skip_ac needs, as soon as there are blocks of which not all is kept.
@@ -446,6 +462,10 @@ void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks) {
 		h->ac_table[i] = &h->tables[1][ac];
 		if (!made[0][dc]++) make_table(h, &h->tables[0][dc], info->dc_huff_tbl_ptrs[dc], 0);
 		if (!made[1][ac]++) make_table(h, &h->tables[1][ac], info->ac_huff_tbl_ptrs[ac], 1);
+		h->first[i] = &h->firsts[i];
+		for (int k = 0; k < i; k++)
+			if (h->dc_table[k] == h->dc_table[i] && h->ac_table[k] == h->ac_table[i]) h->first[i] = h->first[k];
+		if (h->first[i] == &h->firsts[i]) make_first(*h->first[i], info->dc_huff_tbl_ptrs[dc], info->ac_huff_tbl_ptrs[ac]);
 	}
 	h->at = info->src->next_input_byte;
 	h->end = h->at + info->src->bytes_in_buffer;

@@ -17,7 +17,6 @@
 // data it ends the session, and libjpeg has to decide.
 
 #define CVF_LOOK 11 // bits that are looked up at once
-#define CVF_BRIEF 9 // for DC coefficients, whose values are not looked up
 
 // The answer to the next bits: one coefficient or two, with their values. Where a code
 // fits into the bits but its value does not, only first and value are set, to the
@@ -43,12 +42,19 @@ typedef uint16_t cvf_huffman_skip;
 typedef struct {
 	cvf_huffman_entry look[1 << CVF_LOOK];
 	cvf_huffman_skip skip[1 << CVF_LOOK]; // made when it is needed
-	uint16_t brief[1 << CVF_BRIEF]; // for DC: the code's length, or 0, and its symbol * 256
 	int32_t last[17];   // the last code of each length, -1 where there is none
 	int32_t offset[17]; // from a code to its place among the symbols
 	uint8_t symbols[256];
 	int ac, skips; // whether it is for AC, and whether skip is made
 } cvf_huffman_table;
+
+// The answer to the bits at the beginning of a block: its DC coefficient, and whether the
+// block ends behind it, as most do of a smooth picture. From the lowest bits on:
+//
+//	 8  length of the codes and the value; 0 where they do not fit
+//	 8  1 where the end of the block is among them
+//	16  value
+typedef uint32_t cvf_huffman_first[1 << CVF_LOOK];
 
 typedef struct {
 	cvf_session *session;
@@ -62,7 +68,9 @@ typedef struct {
 	int blocks;              // in an MCU
 	int dc[MAX_COMPS_IN_SCAN];
 	cvf_huffman_table *dc_table[MAX_COMPS_IN_SCAN], *ac_table[MAX_COMPS_IN_SCAN];
+	cvf_huffman_first *first[MAX_COMPS_IN_SCAN]; // of the two
 	cvf_huffman_table tables[2][NUM_HUFF_TBLS];
+	cvf_huffman_first firsts[MAX_COMPS_IN_SCAN];
 } cvf_huffman;
 
 // What is to be done with one of the blocks of each MCU.
