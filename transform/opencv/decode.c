@@ -27,6 +27,7 @@ typedef struct {
 	int16_t *blocks;         // of a piece of MCUs, row after row
 	uint8_t *ends;           // of the blocks
 	uint8_t *wide;           // an upsampled row
+	uint8_t *thin;           // the samples of a row that are read
 	cvf_dct dct;
 } component;
 
@@ -121,6 +122,7 @@ static size_t set_memory(decoder *d, uint8_t *at) {
 		c->blocks = take(&at, &bytes, blocks * 64 * sizeof *c->blocks);
 		c->ends = take(&at, &bytes, blocks);
 		if (c->across > 1 || c->down > 1) c->wide = take(&at, &bytes, row);
+		c->thin = take(&at, &bytes, row);
 	}
 	d->pixels = take(&at, &bytes, 4 * row);
 	d->huffman = take(&at, &bytes, sizeof *d->huffman);
@@ -316,22 +318,39 @@ static const uint8_t *upsampled(const decoder *d, const component *c, int y, int
 	return c->wide + left - x * c->across;
 }
 
+// Makes the pixels of row y from column left to before right. Of these, every across-th is
+// made.
+static void make_pixels(const decoder *d, int y, int left, int right, int across) {
+	const uint8_t *samples[COMPONENTS];
+	int n = ceil_div(right - left, across);
+	for (int i = 0; i < COMPONENTS; i++) {
+		const component *c = &d->components[i];
+		samples[i] = i < d->count ? upsampled(d, c, y, left, right) : samples[0];
+		if (across == 1 || i >= d->count) continue;
+		d->kernels->thin(samples[i], across, n, c->thin);
+		samples[i] = c->thin;
+	}
+	(d->count == 1 || d->rgb ? d->kernels->rgb : d->kernels->ycc)(samples[0], samples[1], samples[2], n, d->pixels);
+}
+
 // Makes row y, and gives it to the sinks that take it.
 static void make_row(const decoder *d, int y) {
-	int left = INT_MAX, right = 0;
+	int left = INT_MAX, right = 0, takers = 0;
+	cvf_sink *last = NULL;
 	for (int i = 0; i < d->sink_count; i++) {
-		const cvf_sink *s = d->sinks[i];
+		cvf_sink *s = d->sinks[i];
 		if (s->next != y) continue;
 		if (s->left < left) left = s->left;
 		if (s->right > right) right = s->right;
+		last = s;
+		takers++;
 	}
-	const uint8_t *samples[COMPONENTS];
-	for (int i = 0; i < COMPONENTS; i++)
-		samples[i] = i < d->count ? upsampled(d, &d->components[i], y, left, right) : samples[0];
-	if (d->count == 1 || d->rgb)
-		d->kernels->rgb(samples[0], samples[1], samples[2], right - left, d->pixels);
-	else
-		d->kernels->ycc(samples[0], samples[1], samples[2], right - left, d->pixels);
+	if (takers == 1 && last->across > 1) {
+		make_pixels(d, y, left, right, last->across);
+		last->take_picked(last, d->pixels);
+		return;
+	}
+	make_pixels(d, y, left, right, 1);
 	for (int i = 0; i < d->sink_count; i++) {
 		cvf_sink *s = d->sinks[i];
 		if (s->next == y) s->take(s, d->pixels + 4 * (ptrdiff_t)(s->left - left));

@@ -303,6 +303,25 @@ TARGET static void h1v2(const uint8_t *a, const uint8_t *b, int bias, int n, uin
 	}
 }
 
+// Where the samples of each third of 48 bytes go of which every third is kept.
+#define NOT -1
+TARGET static void thin(const uint8_t *src, int step, int n, uint8_t *dst) {
+	if (step != 3) {
+		cvf_decode_c.thin(src, step, n, dst);
+		return;
+	}
+	const __m128i first = _mm_setr_epi8(0, 3, 6, 9, 12, 15, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT);
+	const __m128i second = _mm_setr_epi8(NOT, NOT, NOT, NOT, NOT, NOT, 2, 5, 8, 11, 14, NOT, NOT, NOT, NOT, NOT);
+	const __m128i third = _mm_setr_epi8(NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, NOT, 1, 4, 7, 10, 13);
+	for (int i = 0; i < n; i += 16, src += 48) {
+		__m128i a = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)src), first);
+		__m128i b = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(src + 16)), second);
+		__m128i c = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(src + 32)), third);
+		_mm_storeu_si128((__m128i *)(dst + i), _mm_or_si128(_mm_or_si128(a, b), c));
+	}
+}
+#undef NOT
+
 // Writes sixteen pixels. bg has bytes of blue and green in turns, 0 to 7 in the lower half
 // and 8 to 15 in the upper; r has 16-bit numbers.
 INLINE void store_pixels(uint8_t *dst, v bg, v r) {
@@ -345,7 +364,7 @@ TARGET static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int
 }
 
 const cvf_decode_kernels cvf_decode_avx2 = {
-    .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .ycc = ycc, .rgb = rgb,
+    .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
 };
 
 #endif

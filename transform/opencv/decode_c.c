@@ -186,6 +186,10 @@ static void h1v2(const uint8_t *a, const uint8_t *b, int bias, int n, uint8_t *d
 	for (int i = 0; i < n; i++) dst[i] = (uint8_t)((3 * a[i] + b[i] + bias) >> 2);
 }
 
+static void thin(const uint8_t *src, int step, int n, uint8_t *dst) {
+	for (int i = 0; i < n; i++) dst[i] = src[(ptrdiff_t)i * step];
+}
+
 INLINE uint8_t clip_color(int v) { return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v); }
 
 // The formula of JFIF, with libjpeg's fractions of 16 bits.
@@ -209,5 +213,5 @@ static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int n, uin
 }
 
 const cvf_decode_kernels cvf_decode_c = {
-    .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .ycc = ycc, .rgb = rgb,
+    .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
 };

@@ -77,6 +77,10 @@ static const char *rows_differ(const cvf_decode_kernels *k, uint64_t *state, int
 		k->h1v2(x, y, bias, n, a), cvf_decode_c.h1v2(x, y, bias, n, b);
 		if (memcmp(a, b, (size_t)n)) return "h1v2";
 	}
+	for (int step = 1; step <= 5; step++) {
+		k->thin(x, step, n / step, a), cvf_decode_c.thin(x, step, n / step, b);
+		if (memcmp(a, b, (size_t)(n / step))) return "thin";
+	}
 	k->ycc(x, y, z, n, a), cvf_decode_c.ycc(x, y, z, n, b);
 	for (int i = 0; i < 4 * n; i++)
 		if (i % 4 < 3 && a[i] != b[i]) return "ycc";

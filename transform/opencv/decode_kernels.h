@@ -51,6 +51,9 @@ typedef struct {
 	// h1v2 makes one sample of each. The bias is 1 where b is above a, and 2 below.
 	void (*h1v2)(const uint8_t *a, const uint8_t *b, int bias, int n, uint8_t *dst);
 
+	// thin keeps n samples that are step apart.
+	void (*thin)(const uint8_t *src, int step, int n, uint8_t *dst);
+
 	// These make n pixels of four bytes: blue, green, red and one that means nothing.
 	void (*ycc)(const uint8_t *y, const uint8_t *cb, const uint8_t *cr, int n, uint8_t *dst);
 	void (*rgb)(const uint8_t *r, const uint8_t *g, const uint8_t *b, int n, uint8_t *dst);

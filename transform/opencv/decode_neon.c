@@ -187,6 +187,14 @@ static void h1v2(const uint8_t *a, const uint8_t *b, int bias, int n, uint8_t *d
 	}
 }
 
+static void thin(const uint8_t *src, int step, int n, uint8_t *dst) {
+	if (step != 3) {
+		cvf_decode_c.thin(src, step, n, dst);
+		return;
+	}
+	for (int i = 0; i < n; i += 16) vst1q_u8(dst + i, vld3q_u8(src + 3 * i).val[0]);
+}
+
 // The sample less 128.
 INLINE int16x8_t centered(const uint8_t *p) { return vreinterpretq_s16_u16(vsubl_u8(vld1_u8(p), vdup_n_u8(128))); }
 
@@ -219,7 +227,7 @@ static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int n, uin
 }
 
 const cvf_decode_kernels cvf_decode_neon = {
-    .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .ycc = ycc, .rgb = rgb,
+    .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
 };
 
 #endif

@@ -129,27 +129,33 @@ static void start_columns(linear *l) {
 	l->sink.right = r->x + right;
 }
 
-static void pick(linear *l, const uint8_t *row, uint8_t *dst) {
+// Makes pixels of the result of those that were picked.
+static void copy(const linear *l, const uint8_t *row, uint8_t *dst) {
+	(l->job.gray ? l->kernels->gray : l->kernels->to_three)(row, l->job.vw, dst);
+}
+
+static void pick(const linear *l, const uint8_t *row, uint8_t *dst) {
 	const cvf_resize *r = &l->job;
-	if (r->kind == CVF_COPY && !r->gray) {
-		l->kernels->to_three(row, r->vw, dst);
-		return;
-	}
-	if (!r->gray) {
-		l->kernels->pick(row, l->offsets, r->vw, 3, dst);
-		return;
-	}
-	if (r->kind != CVF_COPY) {
+	if (r->kind == CVF_COPY) {
+		copy(l, row, dst);
+	} else if (r->gray) {
 		l->kernels->pick(row, l->offsets, r->vw, 4, l->row[0]);
-		row = l->row[0];
+		copy(l, l->row[0], dst);
+	} else {
+		l->kernels->pick(row, l->offsets, r->vw, 3, dst);
 	}
-	l->kernels->gray(row, r->vw, dst);
+}
+
+// Returns where the next row of the result begins.
+static uint8_t *next_dst(const linear *l) {
+	return l->job.dst + (size_t)l->channels * (l->y - l->job.vy) * l->job.vw;
 }
 
 // Makes the next row of the result, whose last row of the source is y.
 static void make_row(linear *l, const uint8_t *row, int y) {
 	const cvf_resize *r = &l->job;
-	uint8_t *dst = r->dst + (size_t)l->channels * (l->y++ - r->vy) * r->vw;
+	uint8_t *dst = next_dst(l);
+	l->y++;
 	switch (l->how) {
 	case PICK:
 		pick(l, row, dst);
@@ -181,6 +187,14 @@ static void take(cvf_sink *sink, const uint8_t *row) {
 	sink->next = next == INT_MAX ? next : r->y + next;
 }
 
+static void take_picked(cvf_sink *sink, const uint8_t *row) {
+	linear *l = (linear *)sink;
+	copy(l, row, next_dst(l));
+	l->y++;
+	next_row(l);
+	sink->next = l->first == INT_MAX ? INT_MAX : l->job.y + l->first;
+}
+
 static int how(const cvf_resize *r) {
 	if (r->kind == CVF_COPY || r->kind == CVF_NEAREST) return PICK;
 	int n = r->w / r->full_w;
@@ -199,6 +213,9 @@ cvf_sink *cvf_linear_start(const cvf_resize *r, void *scratch) {
 	next_row(l);
 	l->sink.take = take;
 	l->sink.next = r->y + l->first;
-	if (l->how == PICK && r->kind != CVF_NEAREST) l->sink.step = r->h / r->full_h;
+	if (l->how == PICK && r->kind != CVF_NEAREST) { // rows and columns are equally far apart
+		l->sink.step = l->sink.across = r->h / r->full_h;
+		l->sink.take_picked = take_picked;
+	}
 	return &l->sink;
 }

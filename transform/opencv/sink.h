@@ -14,9 +14,13 @@ struct cvf_sink {
 	int left, right; // the columns of the picture that it reads: from left to before right
 	int next;        // the row that it takes next; INT_MAX when it needs no more
 	int step;        // it takes every step-th row from there on; 0: which ones, next tells as it goes
+	int across;      // of these columns, only every across-th is read; 0: all
 	// take is given row next: pixels of four bytes, blue, green, red and one that means
 	// nothing, from column left on. It sets next.
 	void (*take)(cvf_sink *s, const uint8_t *row);
+	// take_picked is there where across is more than 1. It is given only the pixels that are
+	// read, one behind the other, and is else as take.
+	void (*take_picked)(cvf_sink *s, const uint8_t *row);
 };
 
 // The ways to resize.

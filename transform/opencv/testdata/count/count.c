@@ -82,6 +82,7 @@ KERNEL(idct_all, coefficients(63), idct(k))
 KERNEL(h2v1, , k->decode->h2v1(in[0] + BEHIND, WIDTH / 2, out[0]))
 KERNEL(h2v2, , k->decode->h2v2(in[0] + BEHIND, in[1] + BEHIND, WIDTH / 2, out[0]))
 KERNEL(h1v2, , k->decode->h1v2(in[0] + BEHIND, in[1] + BEHIND, 1, WIDTH, out[0]))
+KERNEL(thin, , k->decode->thin(in[0], 3, WIDTH / 3, out[0]))
 KERNEL(ycc, , k->decode->ycc(in[0], in[1], in[2], WIDTH, out[0]))
 KERNEL(rgb, , k->decode->rgb(in[0], in[1], in[2], WIDTH, out[0]))
 
