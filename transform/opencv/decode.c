@@ -9,10 +9,6 @@
 // one, and for what kernels read and write there.
 enum { BEFORE = 64, BEHIND = 64 + CVF_DECODE_BEHIND };
 
-// So many MCUs are read before their blocks are transformed: few enough that the coefficients
-// stay in the fastest cache beside the tables of the codes.
-enum { PIECE = 8 };
-
 enum { COMPONENTS = 3 };
 
 // A component of the picture.
@@ -24,11 +20,10 @@ typedef struct {
 	int band;                // rows of samples in a row of MCUs
 	ptrdiff_t stride;        // of the plane
 	uint8_t *plane;          // two bands, one after the other in turns
-	int16_t *blocks;         // of a piece of MCUs, row after row
-	uint8_t *ends;           // of the blocks
 	uint8_t *wide;           // an upsampled row
 	uint8_t *thin;           // the samples of a row that are read
 	cvf_dct dct;
+	cvf_dct_rows rows[4];    // that are read, of each row of blocks in a row of MCUs
 } component;
 
 typedef struct {
@@ -117,10 +112,7 @@ static size_t set_memory(decoder *d, uint8_t *at) {
 	size_t bytes = 0, row = BEFORE + (size_t)d->width + 2 * 16 + BEHIND;
 	for (int i = 0; i < d->count; i++) {
 		component *c = &d->components[i];
-		size_t blocks = (size_t)PIECE * c->h * c->v;
 		c->plane = take(&at, &bytes, 2 * (size_t)c->band * c->stride);
-		c->blocks = take(&at, &bytes, blocks * 64 * sizeof *c->blocks);
-		c->ends = take(&at, &bytes, blocks);
 		if (c->across > 1 || c->down > 1) c->wide = take(&at, &bytes, row);
 		c->thin = take(&at, &bytes, row);
 	}
@@ -155,21 +147,6 @@ static int last_of_use(int size) {
 	// It is in the middle of its diagonal, as many coefficients before it as behind.
 	int sum = 2 * side, length = sum < 8 ? sum + 1 : 15 - sum;
 	return diagonal_begins[sum] + length / 2;
-}
-
-static void set_places(decoder *d) {
-	int n = 0;
-	for (int i = 0; i < d->count; i++) {
-		component *c = &d->components[i];
-		for (int y = 0; y < c->v; y++)
-			for (int x = 0; x < c->h; x++) {
-				int first = y * PIECE * c->h + x;
-				d->places[n++] = (cvf_huffman_place){
-				    .component = i, .limit = last_of_use(c->dct.size), .step = c->h, .apart = 64,
-				    .blocks = c->blocks + 64 * first, .ends = c->ends + first,
-				};
-			}
-	}
 }
 
 // Returns the row that some sink takes next.
@@ -214,24 +191,26 @@ static void set_columns(decoder *d) {
 static void start(decoder *d, void *scratch) {
 	const struct jpeg_decompress_struct *info = &d->session->info;
 	set_memory(d, scratch);
-	for (int i = 0; i < d->count; i++)
-		set_quantization(&d->components[i].dct, info->quant_tbl_ptrs[info->comp_info[i].quant_tbl_no]);
-	set_places(d);
+	for (int i = 0; i < d->count; i++) {
+		cvf_dct *dct = &d->components[i].dct;
+		set_quantization(dct, info->quant_tbl_ptrs[info->comp_info[i].quant_tbl_no]);
+		d->kernels->prepare(dct);
+	}
 	set_columns(d);
 	int blocks = 0;
 	for (int i = 0; i < d->count; i++) blocks += d->components[i].h * d->components[i].v;
-	cvf_huffman_start(d->huffman, d->session, blocks);
+	cvf_huffman_start(d->huffman, d->session, d->kernels->idct, blocks);
 }
 
 // The rows of a block that are read, of blocks whose first row is row y of the component.
-static unsigned rows_read(const decoder *d, const component *c, int y) {
+static cvf_dct_rows rows_read(const decoder *d, const component *c, int y) {
 	unsigned rows = 0;
 	for (int i = 0; i < c->dct.size; i++, y++) {
 		int first = c->down * y, last = first + c->down - 1;
 		if (c->fancy && c->down > 1) first--, last++;
 		if (may_take(d, first, last)) rows |= 1u << i;
 	}
-	return rows;
+	return cvf_dct_rows_of(c->dct.size, rows);
 }
 
 static uint8_t *row_of(const component *c, int y) {
@@ -247,40 +226,39 @@ static void extend_rows(const component *c, int y, unsigned rows) {
 	}
 }
 
-// Transforms the blocks of n MCUs from MCU x on.
-static void transform(const decoder *d, const component *c, int y, int x, int n, int v, unsigned rows) {
-	int at = v * PIECE * c->h;
-	if (d->kernels->idct(&c->dct, c->blocks + 64 * at, c->ends + at, n * c->h, rows, row_of(c, y) + x * c->h * c->dct.size,
-	                     c->stride))
-		cvf_session_fail(d->session, "coefficients are too large");
+// Finds what is to be done with the blocks of row m of MCUs. Returns whether anything is read.
+static int set_places(decoder *d, int m) {
+	int n = 0, any = 0;
+	for (int i = 0; i < d->count; i++) {
+		component *c = &d->components[i];
+		for (int v = 0; v < c->v; v++) {
+			int y = m * c->band + v * c->dct.size, w = c->h * c->dct.size;
+			c->rows[v] = rows_read(d, c, y);
+			any |= c->rows[v].count;
+			for (int x = 0; x < c->h; x++)
+				d->places[n++] = (cvf_huffman_place){
+				    .component = i, .limit = c->rows[v].count ? last_of_use(c->dct.size) : -1, .apart = w,
+				    .dct = &c->dct, .rows = &c->rows[v], .dst = row_of(c, y) + d->from * w + x * c->dct.size,
+				    .stride = c->stride,
+				};
+		}
+	}
+	return any;
 }
 
-// Reads row m of MCUs, and transforms the blocks that are read.
+// Reads row m of MCUs, and makes the samples that are read.
 static void read_band(decoder *d, int m) {
-	unsigned rows[COMPONENTS][4], any = 0;
-	for (int i = 0; i < d->count; i++) {
-		const component *c = &d->components[i];
-		for (int v = 0; v < c->v; v++) any |= rows[i][v] = rows_read(d, c, m * c->band + v * c->dct.size);
-	}
-	if (!any) {
+	if (!set_places(d, m)) {
 		cvf_huffman_read(d->huffman, d->places, d->mcus, 0);
 		return;
 	}
 	cvf_huffman_read(d->huffman, d->places, d->from, 0);
-	for (int x = d->from, n; x < d->to; x += n) {
-		n = d->to - x < PIECE ? d->to - x : PIECE;
-		cvf_huffman_read(d->huffman, d->places, n, 1);
-		for (int i = 0; i < d->count; i++) {
-			const component *c = &d->components[i];
-			for (int v = 0; v < c->v; v++)
-				if (rows[i][v]) transform(d, c, m * c->band + v * c->dct.size, x, n, v, rows[i][v]);
-		}
-	}
+	cvf_huffman_read(d->huffman, d->places, d->to - d->from, 1);
 	cvf_huffman_read(d->huffman, d->places, d->mcus - d->to, 0);
 	for (int i = 0; i < d->count; i++) {
 		const component *c = &d->components[i];
 		for (int v = 0; v < c->v && c->fancy && c->across > 1; v++)
-			extend_rows(c, m * c->band + v * c->dct.size, rows[i][v]);
+			extend_rows(c, m * c->band + v * c->dct.size, c->rows[v].mask);
 	}
 }
 

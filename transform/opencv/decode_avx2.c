@@ -219,39 +219,31 @@ INLINE int flat(const cvf_dct *d, int c, const int size, const uint8_t *list, in
 // The last index of a coefficient in a block of which none is outside of its first 4x4.
 enum { CORNER = 9 };
 
-INLINE int row_of(const int size, const cvf_dct *d, const int16_t *blocks, const uint8_t *ends, int count,
-                  unsigned rows, uint8_t *dst, ptrdiff_t stride) {
-	weights w;
-	set_weights(&w, size);
-	uint8_t list[8 + 4];
-	int n = 0, wrong = 0;
-	for (int y = 0; y < size; y++)
-		if (rows >> y & 1) list[n++] = (uint8_t)y;
-	if (n == 0) return 0;
-	for (int i = n; i < n + 4; i++) list[i] = list[n - 1];
-	int few = size == 8 && n <= 4;
-	if (size < 8 || !few) n = size;
+INLINE int block_of(const int size, const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last,
+                    uint8_t *dst, ptrdiff_t stride) {
+	int few = size == 8 && rows->count <= 4;
+	if (last == 0) return flat(d, block[0], size, rows->list, few ? rows->count : size, dst, stride);
+	const weights *w = (const weights *)d->prepared;
 	range r = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
-	for (int i = 0; i < count; i++, blocks += 64, dst += size) {
-		if (ends[i] == 0)
-			wrong |= flat(d, blocks[0], size, list, n, dst, stride);
-		else if (few && ends[i] <= CORNER)
-			some(d, &w, blocks, 1, &r, list, n, dst, stride);
-		else if (few)
-			some(d, &w, blocks, 0, &r, list, n, dst, stride);
-		else if (size == 3 || ends[i] <= CORNER)
-			whole(d, &w, blocks, size, 1, &r, dst, stride);
-		else
-			whole(d, &w, blocks, size, 0, &r, dst, stride);
-	}
-	return wrong | !in_range(&r);
+	if (few && last <= CORNER)
+		some(d, w, block, 1, &r, rows->list, rows->count, dst, stride);
+	else if (few)
+		some(d, w, block, 0, &r, rows->list, rows->count, dst, stride);
+	else if (size == 3 || last <= CORNER)
+		whole(d, w, block, size, 1, &r, dst, stride);
+	else
+		whole(d, w, block, size, 0, &r, dst, stride);
+	return !in_range(&r);
 }
 
-TARGET static int idct(const cvf_dct *d, const int16_t *blocks, const uint8_t *ends, int count, unsigned rows,
-                       uint8_t *dst, ptrdiff_t stride) {
+_Static_assert(sizeof(weights) <= sizeof((cvf_dct *)0)->prepared, "the weights do not fit");
+
+TARGET static void prepare(cvf_dct *d) {
+	weights *w = (weights *)d->prepared;
 #define SIZE(n) \
 	case n: \
-		return row_of(n, d, blocks, ends, count, rows, dst, stride)
+		set_weights(w, n); \
+		break
 	switch (d->size) {
 		SIZE(2);
 		SIZE(3);
@@ -262,7 +254,24 @@ TARGET static int idct(const cvf_dct *d, const int16_t *blocks, const uint8_t *e
 		SIZE(8);
 	}
 #undef SIZE
-	return cvf_decode_c.idct(d, blocks, ends, count, rows, dst, stride);
+}
+
+TARGET static int idct(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last, uint8_t *dst,
+                       ptrdiff_t stride) {
+#define SIZE(n) \
+	case n: \
+		return block_of(n, d, rows, block, last, dst, stride)
+	switch (d->size) {
+		SIZE(2);
+		SIZE(3);
+		SIZE(4);
+		SIZE(5);
+		SIZE(6);
+		SIZE(7);
+		SIZE(8);
+	}
+#undef SIZE
+	return cvf_decode_c.idct(d, rows, block, last, dst, stride);
 }
 
 // Sixteen bytes as 16-bit numbers.
@@ -364,7 +373,7 @@ TARGET static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int
 }
 
 const cvf_decode_kernels cvf_decode_avx2 = {
-    .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
+    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
 };
 
 #endif

@@ -133,19 +133,22 @@ INLINE int flat(const cvf_dct *d, int coefficient, unsigned rows, uint8_t *dst, 
 	return 0;
 }
 
-INLINE int row_of(const int size, const cvf_dct *d, const int16_t *blocks, const uint8_t *ends, int count,
-                  unsigned rows, uint8_t *dst, ptrdiff_t stride) {
-	int wrong = 0;
-	for (int i = 0; i < count; i++, blocks += 64, dst += size)
-		wrong |= ends[i] ? block_of(size, d, blocks, rows, dst, stride) : flat(d, blocks[0], rows, dst, stride);
-	return wrong;
+cvf_dct_rows cvf_dct_rows_of(int size, unsigned mask) {
+	cvf_dct_rows rows = {.mask = mask};
+	for (int y = 0; y < size; y++)
+		if (mask >> y & 1) rows.list[rows.count++] = (uint8_t)y;
+	for (int i = 0; rows.count && i < 4; i++) rows.list[rows.count + i] = rows.list[rows.count - 1];
+	return rows;
 }
 
-static int idct(const cvf_dct *d, const int16_t *blocks, const uint8_t *ends, int count, unsigned rows, uint8_t *dst,
+static void prepare(cvf_dct *d) { (void)d; }
+
+static int idct(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last, uint8_t *dst,
                 ptrdiff_t stride) {
+	if (last == 0) return flat(d, block[0], rows->mask, dst, stride);
 #define SIZE(n) \
 	case n: \
-		return row_of(n, d, blocks, ends, count, rows, dst, stride)
+		return block_of(n, d, block, rows->mask, dst, stride)
 	switch (d->size) {
 		SIZE(2);
 		SIZE(3);
@@ -159,9 +162,7 @@ static int idct(const cvf_dct *d, const int16_t *blocks, const uint8_t *ends, in
 		SIZE(14);
 	}
 #undef SIZE
-	int wrong = 0;
-	for (int i = 0; i < count; i++) wrong |= flat(d, blocks[64 * i], rows, dst + i, stride);
-	return wrong;
+	return flat(d, block[0], rows->mask, dst, stride);
 }
 
 // libjpeg's "fancy" upsampling: the nearer sample counts three times as much as the farther
@@ -213,5 +214,5 @@ static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int n, uin
 }
 
 const cvf_decode_kernels cvf_decode_c = {
-    .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
+    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
 };

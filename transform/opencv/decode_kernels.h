@@ -26,23 +26,37 @@ typedef struct {
 	int size;                                 // of a block after it: 1 to 8, 10, 12 or 14
 	_Alignas(32) int16_t factors[64];         // the quantization
 	_Alignas(32) int16_t limits[64];          // the largest coefficients; 0 up to these
+	_Alignas(32) uint8_t prepared[576];       // what a kernel makes of the size
 } cvf_dct;
+
+// The rows of a block that have to be made; one is.
+typedef struct {
+	unsigned mask;
+	int count;
+	uint8_t list[CVF_DCT_MAX + 4]; // the last one is there four times more
+} cvf_dct_rows;
+
+// cvf_dct_rows_of returns the rows whose bits are set in the mask.
+cvf_dct_rows cvf_dct_rows_of(int size, unsigned mask);
 
 // Beyond these, versions of libjpeg differ in where numbers wrap around or are clipped: a
 // coefficient times its quantization, a number between the two passes, and a sample before
 // it is clipped.
 enum { CVF_DCT_COEFFICIENT = 4088, CVF_DCT_BETWEEN = 16383, CVF_DCT_SAMPLE = 511 };
 
+// cvf_idct makes size * size samples of a block. last is the index of its last coefficient that
+// may not be 0, in the order of the data; where that is 0, only the first one is in memory.
+// Other rows may be made, too, and up to eight bytes may be written of each. It returns 0; or 1
+// where a number was out of range, and the samples are of no use.
+typedef int cvf_idct(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last, uint8_t *dst,
+                     ptrdiff_t stride);
+
 // The functions of decoding that have vector code. Each makes the same of the same input, on
 // every processor.
 typedef struct {
-	// idct makes count * size samples a row of count blocks, one behind the other. ends has
-	// the index of each block's last coefficient that may not be 0, in the order of the
-	// data; where that is 0, only the first one is in memory. Only the rows whose bits are
-	// set in rows have to be made; one is. It returns 0; or 1 where a number was out of range, and
-	// the samples are of no use.
-	int (*idct)(const cvf_dct *d, const int16_t *blocks, const uint8_t *ends, int count, unsigned rows,
-	            uint8_t *dst, ptrdiff_t stride);
+	// prepare sets what idct needs besides the size, the factors and the limits.
+	void (*prepare)(cvf_dct *d);
+	cvf_idct *idct;
 
 	// These make two samples of each of n. They read the samples before the first one and
 	// behind the last one, too. Of the two rows, a is the nearer one.

@@ -123,26 +123,24 @@ INLINE int flat(const cvf_dct *d, int c, const int size, unsigned rows, uint8_t 
 // The last index of a coefficient in a block of which none is outside of its first 4x4.
 enum { CORNER = 9 };
 
-INLINE int row_of(const int size, const cvf_dct *d, const int16_t *blocks, const uint8_t *ends, int count,
-                  unsigned rows, uint8_t *dst, ptrdiff_t stride) {
-	int wrong = 0;
+INLINE int block_of(const int size, const cvf_dct *d, unsigned rows, const int16_t *block, int last, uint8_t *dst,
+                    ptrdiff_t stride) {
+	if (last == 0) return flat(d, block[0], size, rows, dst, stride);
 	range r = {vdupq_n_u16(0), vdupq_n_u16(0), vdupq_n_u16(0)};
-	for (int i = 0; i < count; i++, blocks += 64, dst += size) {
-		if (ends[i] == 0)
-			wrong |= flat(d, blocks[0], size, rows, dst, stride);
-		else if (size == 3 || ends[i] <= CORNER)
-			whole(d, blocks, size, 1, &r, dst, stride);
-		else
-			whole(d, blocks, size, 0, &r, dst, stride);
-	}
-	return wrong | !in_range(&r);
+	if (size == 3 || last <= CORNER)
+		whole(d, block, size, 1, &r, dst, stride);
+	else
+		whole(d, block, size, 0, &r, dst, stride);
+	return !in_range(&r);
 }
 
-static int idct(const cvf_dct *d, const int16_t *blocks, const uint8_t *ends, int count, unsigned rows, uint8_t *dst,
+static void prepare(cvf_dct *d) { (void)d; }
+
+static int idct(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last, uint8_t *dst,
                 ptrdiff_t stride) {
 #define SIZE(n) \
 	case n: \
-		return row_of(n, d, blocks, ends, count, rows, dst, stride)
+		return block_of(n, d, rows->mask, block, last, dst, stride)
 	switch (d->size) {
 		SIZE(2);
 		SIZE(3);
@@ -153,7 +151,7 @@ static int idct(const cvf_dct *d, const int16_t *blocks, const uint8_t *ends, in
 		SIZE(8);
 	}
 #undef SIZE
-	return cvf_decode_c.idct(d, blocks, ends, count, rows, dst, stride);
+	return cvf_decode_c.idct(d, rows, block, last, dst, stride);
 }
 
 // Three times a, as 16-bit numbers.
@@ -227,7 +225,7 @@ static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int n, uin
 }
 
 const cvf_decode_kernels cvf_decode_neon = {
-    .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
+    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
 };
 
 #endif

@@ -374,7 +374,9 @@ static inline INLINE void clear(int16_t *block) {
 	b[0] = zero, b[1] = zero, b[2] = zero, b[3] = zero, b[4] = zero, b[5] = zero, b[6] = zero, b[7] = zero;
 }
 
-static inline INLINE void decode_block(cvf_huffman *h, reader *r, const cvf_huffman_place *p, int kept, int x) {
+// Returns whether a number was out of range.
+static inline INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffman_place *p, int kept, int x,
+                                      int16_t *block) {
 	int c = p->component, value;
 	refill(h, r);
 	uint32_t e = (*h->first[c])[r->bits >> (64 - CVF_LOOK)];
@@ -388,23 +390,21 @@ static inline INLINE void decode_block(cvf_huffman *h, reader *r, const cvf_huff
 	int dc = h->dc[c] += value;
 	if (UNLIKELY(dc > INT16_MAX || dc < -INT16_MAX)) give_up(h);
 	if (!kept || p->limit <= 0) {
-		if (kept && p->limit == 0) {
-			p->blocks[(ptrdiff_t)p->apart * p->step * x] = (int16_t)dc;
-			p->ends[p->step * x] = 0;
-		}
 		if (!(e & ENDS)) skip_ac(h, h->ac_table[c], r, 0);
-		return;
+		if (!kept || p->limit < 0) return 0;
+		if (p->means) {
+			p->means[p->apart * x] = (int16_t)dc;
+			return 0;
+		}
+		e |= ENDS;
 	}
-	int16_t *block = p->blocks + (ptrdiff_t)p->apart * p->step * x;
-	unsigned end = 0;
-	if (e & ENDS) {
-		block[0] = (int16_t)dc;
-	} else {
+	unsigned last = 0;
+	if (!(e & ENDS)) {
 		clear(block);
-		block[0] = (int16_t)dc;
-		end = decode_ac(h, h->ac_table[c], r, block, (unsigned)p->limit);
+		last = decode_ac(h, h->ac_table[c], r, block, (unsigned)p->limit);
 	}
-	p->ends[p->step * x] = (uint8_t)end;
+	block[0] = (int16_t)dc;
+	return h->idct(p->dct, p->rows, block, (int)last, p->dst + p->apart * x, p->stride);
 }
 
 // Makes what skip_ac needs, as soon as there are blocks of which not all is kept.
@@ -419,14 +419,16 @@ CLONES void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, in
 	if (n == 0) return;
 	prepare(h, places, kept);
 	reader r = {h->bits, h->count, h->at, h->met ? h->at : h->end};
+	_Alignas(64) int16_t block[64];
+	int wrong = 0;
 	for (int x = 0; x < n; x++) {
 		if (h->interval) {
 			if (h->left == 0) r = restart(h, r);
 			h->left--;
 		}
-		for (int i = 0; i < h->blocks; i++) decode_block(h, &r, &places[i], kept, x);
+		for (int i = 0; i < h->blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, block);
 	}
-	if (UNLIKELY(r.count < h->made_up)) give_up(h);
+	if (UNLIKELY(wrong || r.count < h->made_up)) give_up(h);
 	h->bits = r.bits;
 	h->count = r.count;
 	h->at = r.at;
@@ -452,10 +454,11 @@ int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
 	return info->num_components == 1 || blocks <= D_MAX_BLOCKS_IN_MCU;
 }
 
-void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks) {
+void cvf_huffman_start(cvf_huffman *h, cvf_session *s, cvf_idct *idct, int blocks) {
 	const struct jpeg_decompress_struct *info = &s->info;
 	int made[2][NUM_HUFF_TBLS] = {{0}};
 	h->session = s;
+	h->idct = idct;
 	for (int i = 0; i < info->num_components; i++) {
 		int dc = info->comp_info[i].dc_tbl_no, ac = info->comp_info[i].ac_tbl_no;
 		h->dc_table[i] = &h->tables[0][dc];

@@ -65,6 +65,7 @@ typedef struct {
 	int met;                 // the marker that was met behind the bits, or 0
 	unsigned interval, left; // MCUs between restart markers, or 0, and until the next one
 	int marker;              // the number of that marker, 0 to 7
+	cvf_idct *idct;
 	int blocks;              // in an MCU
 	int dc[MAX_COMPS_IN_SCAN];
 	cvf_huffman_table *dc_table[MAX_COMPS_IN_SCAN], *ac_table[MAX_COMPS_IN_SCAN];
@@ -73,14 +74,17 @@ typedef struct {
 	cvf_huffman_first firsts[MAX_COMPS_IN_SCAN];
 } cvf_huffman;
 
-// What is to be done with one of the blocks of each MCU.
+// What is to be done with one of the blocks of each MCU. Its samples are made as soon as it is
+// read: the processor does so while it waits for the next codes.
 typedef struct {
 	int component;   // its index in libjpeg's comp_info
 	int limit;       // the index of the last coefficient that has to be kept; -1 for none
-	int step;        // blocks from one MCU to the next
-	int apart;       // numbers from one block to the next: 64, or fewer where limit is 0
-	int16_t *blocks; // that of the first MCU: see CVF_COEFFICIENT
-	uint8_t *ends;   // for the index of the last coefficient that may not be zero
+	ptrdiff_t apart; // from one MCU to the next, in bytes of dst or in means
+	int16_t *means;  // for the first coefficients alone: limit is 0; or NULL
+	const cvf_dct *dct;
+	const cvf_dct_rows *rows;
+	uint8_t *dst; // for the samples of the first MCU's
+	ptrdiff_t stride;
 } cvf_huffman_place;
 
 // cvf_huffman_suits tells whether a JPEG whose header has been read is of the kind that
@@ -88,12 +92,11 @@ typedef struct {
 int cvf_huffman_suits(const struct jpeg_decompress_struct *info);
 
 // cvf_huffman_start begins with the data behind the header that the session has read, all of
-// which has to be in libjpeg's hands.
-void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks);
+// which has to be in libjpeg's hands. Blocks are transformed by idct.
+void cvf_huffman_start(cvf_huffman *h, cvf_session *s, cvf_idct *idct, int blocks);
 
 // cvf_huffman_read reads the next n MCUs. There is a place for each block of an MCU; unless they
-// are kept, only the places' components matter. Where a block's end is 0, only its first
-// coefficient is written.
+// are kept, only the places' components matter.
 void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, int n, int kept);
 
 // cvf_huffman_end checks, after the last MCU, that the data ends there.

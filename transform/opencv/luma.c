@@ -16,7 +16,7 @@ enum { ROWS = 4, BEYOND = 3 };
 
 static size_t means(int w) { return (size_t)ROWS * (w + BEYOND); }
 
-size_t cvf_luma_scratch(int w) { return sizeof(cvf_huffman) + means(w) * (sizeof(int16_t) + 1); }
+size_t cvf_luma_scratch(int w) { return sizeof(cvf_huffman) + means(w) * sizeof(int16_t); }
 
 // Reads the DC coefficients alone. They are 8 times the means.
 static void read_own(cvf_session *s, const cvf_luma_job *job, cvf_huffman *huffman) {
@@ -25,17 +25,16 @@ static void read_own(cvf_session *s, const cvf_luma_job *job, cvf_huffman *huffm
 	int alone = info->num_components == 1, h = alone ? 1 : first->h_samp_factor, v = alone ? 1 : first->v_samp_factor;
 	int mcus = (job->w + h - 1) / h, blocks = 0, factor = info->quant_tbl_ptrs[first->quant_tbl_no]->quantval[0];
 	int16_t *means_of = (int16_t *)(huffman + 1);
-	uint8_t *ends = (uint8_t *)(means_of + means(job->w));
 	cvf_huffman_place places[D_MAX_BLOCKS_IN_MCU];
 	for (int c = 0; c < info->num_components; c++) {
 		int n = alone ? 1 : info->comp_info[c].h_samp_factor * info->comp_info[c].v_samp_factor;
 		for (int i = 0; i < n; i++) {
 			int at = i / h * mcus * h + i % h;
 			places[blocks++] = (cvf_huffman_place){
-			    .component = c, .limit = c ? -1 : 0, .step = h, .apart = 1, .blocks = means_of + at, .ends = ends + at};
+			    .component = c, .limit = c ? -1 : 0, .apart = h, .means = means_of + at};
 		}
 	}
-	cvf_huffman_start(huffman, s, blocks);
+	cvf_huffman_start(huffman, s, NULL, blocks);
 	for (int y = 0; y < job->h; y += v) {
 		cvf_session_check_cost(s);
 		cvf_huffman_read(huffman, places, mcus, 1);

@@ -62,7 +62,10 @@ static void coefficients(int last) {
 }
 
 static void idct(const cvf_kernels *k) {
-	if (k->decode->idct(&dct, blocks, ends, BLOCKS, ~0u, samples[0], sizeof samples[0])) abort();
+	cvf_dct_rows all = cvf_dct_rows_of(dct.size, ~0u);
+	k->decode->prepare(&dct);
+	for (int i = 0; i < BLOCKS; i++)
+		if (k->decode->idct(&dct, &all, blocks + 64 * i, ends[i], samples[0] + 8 * i, sizeof samples[0])) abort();
 }
 
 // What a kernel needs besides, and a call of it.
