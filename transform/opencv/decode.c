@@ -199,7 +199,7 @@ static void start(decoder *d, void *scratch) {
 	set_columns(d);
 	int blocks = 0;
 	for (int i = 0; i < d->count; i++) blocks += d->components[i].h * d->components[i].v;
-	cvf_huffman_start(d->huffman, d->session, d->kernels->idct, blocks);
+	cvf_huffman_start(d->huffman, d->session, blocks);
 }
 
 // The rows of a block that are read, of blocks whose first row is row y of the component.
@@ -238,7 +238,7 @@ static int set_places(decoder *d, int m) {
 			for (int x = 0; x < c->h; x++)
 				d->places[n++] = (cvf_huffman_place){
 				    .component = i, .limit = c->rows[v].count ? last_of_use(c->dct.size) : -1, .apart = w,
-				    .dct = &c->dct, .rows = &c->rows[v], .dst = row_of(c, y) + d->from * w + x * c->dct.size,
+				    .idct = d->kernels->idct(c->dct.size, &c->rows[v]), .dct = &c->dct, .rows = &c->rows[v], .dst = row_of(c, y) + d->from * w + x * c->dct.size,
 				    .stride = c->stride,
 				};
 		}

@@ -219,9 +219,8 @@ INLINE int flat(const cvf_dct *d, int c, const int size, const uint8_t *list, in
 // The last index of a coefficient in a block of which none is outside of its first 4x4.
 enum { CORNER = 9 };
 
-INLINE int block_of(const int size, const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last,
+INLINE int block_of(const int size, const int few, const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last,
                     uint8_t *dst, ptrdiff_t stride) {
-	int few = size == 8 && rows->count <= 4;
 	if (last == 0) return flat(d, block[0], size, rows->list, few ? rows->count : size, dst, stride);
 	const weights *w = (const weights *)d->prepared;
 	range r = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
@@ -256,22 +255,25 @@ TARGET static void prepare(cvf_dct *d) {
 #undef SIZE
 }
 
-TARGET static int idct(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last, uint8_t *dst,
-                       ptrdiff_t stride) {
-#define SIZE(n) \
-	case n: \
-		return block_of(n, d, rows, block, last, dst, stride)
-	switch (d->size) {
-		SIZE(2);
-		SIZE(3);
-		SIZE(4);
-		SIZE(5);
-		SIZE(6);
-		SIZE(7);
-		SIZE(8);
+#define IDCT(n, few) \
+	TARGET static int idct##n##few(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last, \
+	                               uint8_t *dst, ptrdiff_t stride) { \
+		return block_of(n, few, d, rows, block, last, dst, stride); \
 	}
-#undef SIZE
-	return cvf_decode_c.idct(d, rows, block, last, dst, stride);
+IDCT(2, 0)
+IDCT(3, 0)
+IDCT(4, 0)
+IDCT(5, 0)
+IDCT(6, 0)
+IDCT(7, 0)
+IDCT(8, 0)
+IDCT(8, 1)
+#undef IDCT
+
+static cvf_idct *idct(int size, const cvf_dct_rows *rows) {
+	static cvf_idct *const all[9] = {NULL, NULL, idct20, idct30, idct40, idct50, idct60, idct70, idct80};
+	if (size < 2 || size > 8) return cvf_decode_c.idct(size, rows);
+	return size == 8 && rows->count <= 4 ? idct81 : all[size];
 }
 
 // Sixteen bytes as 16-bit numbers.

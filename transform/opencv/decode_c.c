@@ -143,26 +143,31 @@ cvf_dct_rows cvf_dct_rows_of(int size, unsigned mask) {
 
 static void prepare(cvf_dct *d) { (void)d; }
 
-static int idct(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last, uint8_t *dst,
-                ptrdiff_t stride) {
-	if (last == 0) return flat(d, block[0], rows->mask, dst, stride);
-#define SIZE(n) \
-	case n: \
-		return block_of(n, d, block, rows->mask, dst, stride)
-	switch (d->size) {
-		SIZE(2);
-		SIZE(3);
-		SIZE(4);
-		SIZE(5);
-		SIZE(6);
-		SIZE(7);
-		SIZE(8);
-		SIZE(10);
-		SIZE(12);
-		SIZE(14);
+#define IDCT(n) \
+	static int idct##n(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last, uint8_t *dst, \
+	                   ptrdiff_t stride) { \
+		return last && n > 1 ? block_of(n, d, block, rows->mask, dst, stride) : flat(d, block[0], rows->mask, dst, stride); \
 	}
-#undef SIZE
-	return flat(d, block[0], rows->mask, dst, stride);
+IDCT(1)
+IDCT(2)
+IDCT(3)
+IDCT(4)
+IDCT(5)
+IDCT(6)
+IDCT(7)
+IDCT(8)
+IDCT(10)
+IDCT(12)
+IDCT(14)
+#undef IDCT
+
+static cvf_idct *idct(int size, const cvf_dct_rows *rows) {
+	static cvf_idct *const all[CVF_DCT_MAX + 1] = {
+	    [1] = idct1, [2] = idct2, [3] = idct3,   [4] = idct4,   [5] = idct5,   [6] = idct6,
+	    [7] = idct7, [8] = idct8, [10] = idct10, [12] = idct12, [14] = idct14,
+	};
+	(void)rows;
+	return all[size];
 }
 
 // libjpeg's "fancy" upsampling: the nearer sample counts three times as much as the farther

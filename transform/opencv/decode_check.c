@@ -53,8 +53,9 @@ static void fill_row(uint64_t *state, row *r, int size) {
 static int transform(const cvf_decode_kernels *k, row *r, unsigned mask, uint8_t *dst, int stride) {
 	cvf_dct_rows rows = cvf_dct_rows_of(r->dct.size, mask);
 	int wrong = 0;
+	cvf_idct *idct = k->idct(r->dct.size, &rows);
 	k->prepare(&r->dct);
-	for (int i = 0; i < BLOCKS; i++) wrong |= k->idct(&r->dct, &rows, r->blocks[i], r->ends[i], dst + i * r->dct.size, stride);
+	for (int i = 0; i < BLOCKS; i++) wrong |= idct(&r->dct, &rows, r->blocks[i], r->ends[i], dst + i * r->dct.size, stride);
 	return wrong;
 }
 

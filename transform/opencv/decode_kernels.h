@@ -56,7 +56,9 @@ typedef int cvf_idct(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *
 typedef struct {
 	// prepare sets what idct needs besides the size, the factors and the limits.
 	void (*prepare)(cvf_dct *d);
-	cvf_idct *idct;
+	// idct returns the function for a size and rows. There are many, so that each has few ways
+	// that the processor has to foretell.
+	cvf_idct *(*idct)(int size, const cvf_dct_rows *rows);
 
 	// These make two samples of each of n. They read the samples before the first one and
 	// behind the last one, too. Of the two rows, a is the nearer one.

@@ -136,22 +136,23 @@ INLINE int block_of(const int size, const cvf_dct *d, unsigned rows, const int16
 
 static void prepare(cvf_dct *d) { (void)d; }
 
-static int idct(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last, uint8_t *dst,
-                ptrdiff_t stride) {
-#define SIZE(n) \
-	case n: \
-		return block_of(n, d, rows->mask, block, last, dst, stride)
-	switch (d->size) {
-		SIZE(2);
-		SIZE(3);
-		SIZE(4);
-		SIZE(5);
-		SIZE(6);
-		SIZE(7);
-		SIZE(8);
+#define IDCT(n) \
+	static int idct##n(const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last, uint8_t *dst, \
+	                   ptrdiff_t stride) { \
+		return block_of(n, d, rows->mask, block, last, dst, stride); \
 	}
-#undef SIZE
-	return cvf_decode_c.idct(d, rows, block, last, dst, stride);
+IDCT(2)
+IDCT(3)
+IDCT(4)
+IDCT(5)
+IDCT(6)
+IDCT(7)
+IDCT(8)
+#undef IDCT
+
+static cvf_idct *idct(int size, const cvf_dct_rows *rows) {
+	static cvf_idct *const all[9] = {NULL, NULL, idct2, idct3, idct4, idct5, idct6, idct7, idct8};
+	return size < 2 || size > 8 ? cvf_decode_c.idct(size, rows) : all[size];
 }
 
 // Three times a, as 16-bit numbers.

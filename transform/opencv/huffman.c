@@ -404,7 +404,7 @@ static inline INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffm
 		last = decode_ac(h, h->ac_table[c], r, block, (unsigned)p->limit);
 	}
 	block[0] = (int16_t)dc;
-	return h->idct(p->dct, p->rows, block, (int)last, p->dst + p->apart * x, p->stride);
+	return p->idct(p->dct, p->rows, block, (int)last, p->dst + p->apart * x, p->stride);
 }
 
 // Makes what skip_ac needs, as soon as there are blocks of which not all is kept.
@@ -415,19 +415,34 @@ static void prepare(cvf_huffman *h, const cvf_huffman_place *places, int kept) {
 	}
 }
 
-CLONES void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, int n, int kept) {
-	if (n == 0) return;
-	prepare(h, places, kept);
-	reader r = {h->bits, h->count, h->at, h->met ? h->at : h->end};
+// Reads MCUs of a number of blocks. Where that is a constant, each of the blocks has code of its
+// own, and the processor foretells the ways of each kind better.
+static inline INLINE int read_mcus(cvf_huffman *h, reader *reading, const cvf_huffman_place *places, int n, int kept,
+                                   const int blocks) {
 	_Alignas(64) int16_t block[64];
+	reader r = *reading;
 	int wrong = 0;
 	for (int x = 0; x < n; x++) {
 		if (h->interval) {
 			if (h->left == 0) r = restart(h, r);
 			h->left--;
 		}
-		for (int i = 0; i < h->blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, block);
+#pragma GCC unroll 6
+		for (int i = 0; i < blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, block);
 	}
+	*reading = r;
+	return wrong;
+}
+
+CLONES void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, int n, int kept) {
+	if (n == 0) return;
+	prepare(h, places, kept);
+	reader r = {h->bits, h->count, h->at, h->met ? h->at : h->end};
+	int wrong;
+	if (kept && h->blocks == 6) // 4:2:0
+		wrong = read_mcus(h, &r, places, n, 1, 6);
+	else
+		wrong = read_mcus(h, &r, places, n, kept, h->blocks);
 	if (UNLIKELY(wrong || r.count < h->made_up)) give_up(h);
 	h->bits = r.bits;
 	h->count = r.count;
@@ -454,11 +469,10 @@ int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
 	return info->num_components == 1 || blocks <= D_MAX_BLOCKS_IN_MCU;
 }
 
-void cvf_huffman_start(cvf_huffman *h, cvf_session *s, cvf_idct *idct, int blocks) {
+void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks) {
 	const struct jpeg_decompress_struct *info = &s->info;
 	int made[2][NUM_HUFF_TBLS] = {{0}};
 	h->session = s;
-	h->idct = idct;
 	for (int i = 0; i < info->num_components; i++) {
 		int dc = info->comp_info[i].dc_tbl_no, ac = info->comp_info[i].ac_tbl_no;
 		h->dc_table[i] = &h->tables[0][dc];

@@ -65,7 +65,6 @@ typedef struct {
 	int met;                 // the marker that was met behind the bits, or 0
 	unsigned interval, left; // MCUs between restart markers, or 0, and until the next one
 	int marker;              // the number of that marker, 0 to 7
-	cvf_idct *idct;
 	int blocks;              // in an MCU
 	int dc[MAX_COMPS_IN_SCAN];
 	cvf_huffman_table *dc_table[MAX_COMPS_IN_SCAN], *ac_table[MAX_COMPS_IN_SCAN];
@@ -81,6 +80,7 @@ typedef struct {
 	int limit;       // the index of the last coefficient that has to be kept; -1 for none
 	ptrdiff_t apart; // from one MCU to the next, in bytes of dst or in means
 	int16_t *means;  // for the first coefficients alone: limit is 0; or NULL
+	cvf_idct *idct;
 	const cvf_dct *dct;
 	const cvf_dct_rows *rows;
 	uint8_t *dst; // for the samples of the first MCU's
@@ -92,8 +92,8 @@ typedef struct {
 int cvf_huffman_suits(const struct jpeg_decompress_struct *info);
 
 // cvf_huffman_start begins with the data behind the header that the session has read, all of
-// which has to be in libjpeg's hands. Blocks are transformed by idct.
-void cvf_huffman_start(cvf_huffman *h, cvf_session *s, cvf_idct *idct, int blocks);
+// which has to be in libjpeg's hands.
+void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks);
 
 // cvf_huffman_read reads the next n MCUs. There is a place for each block of an MCU; unless they
 // are kept, only the places' components matter.

@@ -63,9 +63,10 @@ static void coefficients(int last) {
 
 static void idct(const cvf_kernels *k) {
 	cvf_dct_rows all = cvf_dct_rows_of(dct.size, ~0u);
+	cvf_idct *transform = k->decode->idct(dct.size, &all);
 	k->decode->prepare(&dct);
 	for (int i = 0; i < BLOCKS; i++)
-		if (k->decode->idct(&dct, &all, blocks + 64 * i, ends[i], samples[0] + 8 * i, sizeof samples[0])) abort();
+		if (transform(&dct, &all, blocks + 64 * i, ends[i], samples[0] + 8 * i, sizeof samples[0])) abort();
 }
 
 // What a kernel needs besides, and a call of it.
