@@ -13,33 +13,25 @@ INLINE v load(const void *p) { return _mm256_loadu_si256((const v *)p); }
 INLINE v all32(int x) { return _mm256_set1_epi32(x); }
 INLINE v all16(int x) { return _mm256_set1_epi16((short)x); }
 
-// The weights as pairs of 16-bit numbers, for two rows or columns at once that are two apart.
-// The lower half of each vector has even ones, the upper half odd ones.
+// The weights as pairs of 16-bit numbers.
 typedef struct {
-	v first[8], second[8]; // for the columns, for each row of the result
-	v across[2];           // for the rows: four samples of the result
+	int32_t down[8][4]; // for the columns, for each row of the result: of two even or odd rows that are two apart
+	v across[2];        // for the rows: four samples of the result; in the lower half even ones, in the upper half odd ones
 } weights;
 
 INLINE void set_weights(weights *w, const int size) {
-	const v last = _mm256_setr_epi32(0, 0, 0, 0, -1, -1, -1, -1); // the odd ones
-	for (int y = 0; y < 8; y++) {
-		int mirrored = y >= (size + 1) / 2, from = mirrored ? size - 1 - y : y;
-		if (from < 0) break;
-		v row = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)cvf_dct_weights[size][from]));
-		v sign = mirrored ? last : _mm256_setzero_si256();
-		v a = _mm256_permutevar8x32_epi32(row, _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2));
-		v b = _mm256_permutevar8x32_epi32(row, _mm256_setr_epi32(1, 1, 1, 1, 3, 3, 3, 3));
-		w->first[y] = _mm256_sub_epi16(_mm256_xor_si256(a, sign), sign);
-		w->second[y] = _mm256_sub_epi16(_mm256_xor_si256(b, sign), sign);
-	}
 	int32_t across[2][8] = {{0}};
-	for (int x = 0; x < (size + 1) / 2; x++) {
-		int32_t pairs[4];
-		memcpy(pairs, cvf_dct_weights[size][x], sizeof pairs);
-		across[0][x] = pairs[0];
-		across[1][x] = pairs[1];
-		across[0][4 + x] = pairs[2];
-		across[1][4 + x] = pairs[3];
+	for (int y = 0; y < size; y++) {
+		int mirrored = y >= (size + 1) / 2;
+		int16_t row[8];
+		memcpy(row, cvf_dct_weights[size][mirrored ? size - 1 - y : y], sizeof row);
+		for (int k = 4; mirrored && k < 8; k++) row[k] = (int16_t)-row[k];
+		memcpy(w->down[y], row, sizeof row);
+		if (mirrored) continue;
+		for (int k = 0; k < 2; k++) {
+			across[k][y] = w->down[y][k];
+			across[k][4 + y] = w->down[y][2 + k];
+		}
 	}
 	w->across[0] = load(across[0]);
 	w->across[1] = load(across[1]);
@@ -69,42 +61,32 @@ INLINE v dequantize(const cvf_dct *d, const int16_t *block, int row, range *r) {
 	return _mm256_mullo_epi16(x, load(d->factors + 8 * row));
 }
 
-// The rows of a block as pairs of those that are two apart: in the lower half of each vector
-// even rows, in the upper half odd ones. even and odd are the columns.
+INLINE v low_halves(v a, v b) { return _mm256_permute2x128_si256(a, b, 0x20); }
+INLINE v high_halves(v a, v b) { return _mm256_permute2x128_si256(a, b, 0x31); }
+
+// The rows of a block as pairs of those that are two apart: even rows and odd ones. The lower
+// half of each vector has the even columns, the upper half the odd ones.
 typedef struct {
 	v even[2], odd[2];
 } pairs;
 
+INLINE void add_pairs(pairs *p, int i, v two, v next_two) {
+	v low = _mm256_unpacklo_epi16(two, next_two), high = _mm256_unpackhi_epi16(two, next_two);
+	p->even[i] = low_halves(low, high);
+	p->odd[i] = high_halves(low, high);
+}
+
 INLINE pairs pairs_of(const cvf_dct *d, const int16_t *block, const int corner, range *r) {
 	pairs p;
-	v r01 = dequantize(d, block, 0, r), r23 = dequantize(d, block, 2, r);
-	p.even[0] = _mm256_unpacklo_epi16(r01, r23);
-	p.odd[0] = _mm256_unpackhi_epi16(r01, r23);
-	if (!corner) {
-		v r45 = dequantize(d, block, 4, r), r67 = dequantize(d, block, 6, r);
-		p.even[1] = _mm256_unpacklo_epi16(r45, r67);
-		p.odd[1] = _mm256_unpackhi_epi16(r45, r67);
-	}
+	add_pairs(&p, 0, dequantize(d, block, 0, r), dequantize(d, block, 2, r));
+	if (!corner) add_pairs(&p, 1, dequantize(d, block, 4, r), dequantize(d, block, 6, r));
 	return p;
 }
 
-INLINE v low_halves(v a, v b) { return _mm256_permute2x128_si256(a, b, 0x20); }
-INLINE v high_halves(v a, v b) { return _mm256_permute2x128_si256(a, b, 0x31); }
-
-// The sums over the columns for row y of the result: those of the even rows and of the odd ones.
-typedef struct {
-	v even, odd;
-} sums;
-
-INLINE sums down(const weights *w, const pairs *p, int y, const int size, const int corner) {
-	v a = _mm256_madd_epi16(p->even[0], w->first[y]), b = _mm256_madd_epi16(p->odd[0], w->first[y]);
-	if (!corner) {
-		a = _mm256_add_epi32(a, _mm256_madd_epi16(p->even[1], w->second[y]));
-		b = _mm256_add_epi32(b, _mm256_madd_epi16(p->odd[1], w->second[y]));
-	}
-	sums s = {low_halves(a, b), high_halves(a, b)};
-	if (size == 2) s.even = _mm256_slli_epi32(s.even, 1); // the table has half of these weights
-	return s;
+// The sum over the even rows or the odd ones, with two pairs of weights.
+INLINE v down(const int32_t *w, const v *rows, const int corner) {
+	v sum = _mm256_madd_epi16(rows[0], all32(w[0]));
+	return corner ? sum : _mm256_add_epi32(sum, _mm256_madd_epi16(rows[1], all32(w[1])));
 }
 
 INLINE v shifted(v x, const int bits) { return _mm256_srai_epi32(x, bits); }
@@ -117,18 +99,21 @@ INLINE int more_bits(const int size) { return size == 4 ? 1 : size == 2 ? 2 : 0;
 // the even columns, then the odd columns likewise.
 INLINE v mirrored_rows(const weights *w, const pairs *p, int y, const int size, const int corner) {
 	const int bits = DOWN + more_bits(size);
-	sums s = down(w, p, y, size, corner);
-	s.even = _mm256_add_epi32(s.even, all32(1 << (bits - 1)));
-	return _mm256_packs_epi32(shifted(_mm256_add_epi32(s.even, s.odd), bits),
-	                          shifted(_mm256_sub_epi32(s.even, s.odd), bits));
+	v even = down(w->down[y], p->even, corner), odd = down(w->down[y] + 2, p->odd, corner);
+	if (size == 2) even = _mm256_slli_epi32(even, 1); // the table has half of these weights
+	even = _mm256_add_epi32(even, all32(1 << (bits - 1)));
+	return _mm256_packs_epi32(shifted(_mm256_add_epi32(even, odd), bits), shifted(_mm256_sub_epi32(even, odd), bits));
 }
 
-// Makes rows y and z, any ones, in the same way.
+// Makes row y between the passes, any one of size 8.
+INLINE v any_row(const weights *w, const pairs *p, int y, const int corner) {
+	v even = down(w->down[y], p->even, corner), odd = down(w->down[y] + 2, p->odd, corner);
+	return shifted(_mm256_add_epi32(_mm256_add_epi32(even, all32(1 << (DOWN - 1))), odd), DOWN);
+}
+
+// Makes rows y and z in the same way as mirrored ones.
 INLINE v any_rows(const weights *w, const pairs *p, int y, int z, const int corner) {
-	sums a = down(w, p, y, 8, corner), b = down(w, p, z, 8, corner);
-	const v half = all32(1 << (DOWN - 1));
-	return _mm256_packs_epi32(shifted(_mm256_add_epi32(_mm256_add_epi32(a.even, half), a.odd), DOWN),
-	                          shifted(_mm256_add_epi32(_mm256_add_epi32(b.even, half), b.odd), DOWN));
+	return _mm256_packs_epi32(any_row(w, p, y, corner), any_row(w, p, z, corner));
 }
 
 // Makes the samples of two rows: each half has samples 0 to 3 of one, and then from the last

@@ -26,7 +26,7 @@ typedef struct {
 	int size;                                 // of a block after it: 1 to 8, 10, 12 or 14
 	_Alignas(32) int16_t factors[64];         // the quantization
 	_Alignas(32) int16_t limits[64];          // the largest coefficients; 0 up to these
-	_Alignas(32) uint8_t prepared[576];       // what a kernel makes of the size
+	_Alignas(32) uint8_t prepared[192];       // what a kernel makes of the size
 } cvf_dct;
 
 // The rows of a block that have to be made; one is.

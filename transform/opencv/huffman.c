@@ -399,11 +399,13 @@ static inline INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffm
 		e |= ENDS;
 	}
 	unsigned last = 0;
-	if (!(e & ENDS)) {
+	if (e & ENDS) {
+		block[0] = (int16_t)dc;
+	} else {
 		clear(block);
+		block[0] = (int16_t)dc; // early: a row cannot be loaded right behind one of its numbers was stored
 		last = decode_ac(h, h->ac_table[c], r, block, (unsigned)p->limit);
 	}
-	block[0] = (int16_t)dc;
 	return p->idct(p->dct, p->rows, block, (int)last, p->dst + p->apart * x, p->stride);
 }
 
