@@ -274,17 +274,19 @@ static int ready(const decoder *d, int m) {
 	return end;
 }
 
+// The row of samples that counts less for row y of the picture.
+static int far_row(const component *c, int y) {
+	int near = y / c->down, far = y & 1 ? near + 1 : near - 1;
+	if (!c->fancy || c->down == 1) return near;
+	return far < 0 ? 0 : far > c->height - 1 ? c->height - 1 : far;
+}
+
 // Returns the samples of a component for row y of the picture, from column left to before
 // right.
 static const uint8_t *upsampled(const decoder *d, const component *c, int y, int left, int right) {
-	int near = y / c->down, far = near, x = left / c->across, n = ceil_div(right, c->across) - x;
-	const uint8_t *a = row_of(c, near) + x;
+	int x = left / c->across, n = ceil_div(right, c->across) - x;
+	const uint8_t *a = row_of(c, y / c->down) + x, *b = row_of(c, far_row(c, y)) + x;
 	if (c->across == 1 && !c->fancy) return a;
-	if (c->fancy && c->down > 1) {
-		far += y & 1 ? 1 : -1;
-		far = far < 0 ? 0 : far > c->height - 1 ? c->height - 1 : far;
-	}
-	const uint8_t *b = row_of(c, far) + x;
 	if (c->across == 1)
 		d->kernels->h1v2(a, b, y & 1 ? 2 : 1, n, c->wide);
 	else if (!c->fancy)
@@ -296,17 +298,26 @@ static const uint8_t *upsampled(const decoder *d, const component *c, int y, int
 	return c->wide + left - x * c->across;
 }
 
+// Returns every across-th of these, n of them.
+static const uint8_t *thinned(const decoder *d, const component *c, int y, int left, int right, int across, int n) {
+	if (across == 3 && c->fancy && c->across == 2 && c->down == 2)
+		d->kernels->h2v2_third(row_of(c, y / 2) + left / 2, row_of(c, far_row(c, y)) + left / 2, left & 1, n, c->thin);
+	else
+		d->kernels->thin(upsampled(d, c, y, left, right), across, n, c->thin);
+	return c->thin;
+}
+
 // Makes the pixels of row y from column left to before right. Of these, every across-th is
 // made.
 static void make_pixels(const decoder *d, int y, int left, int right, int across) {
-	const uint8_t *samples[COMPONENTS];
+	const uint8_t *samples[COMPONENTS] = {0};
 	int n = ceil_div(right - left, across);
 	for (int i = 0; i < COMPONENTS; i++) {
 		const component *c = &d->components[i];
-		samples[i] = i < d->count ? upsampled(d, c, y, left, right) : samples[0];
-		if (across == 1 || i >= d->count) continue;
-		d->kernels->thin(samples[i], across, n, c->thin);
-		samples[i] = c->thin;
+		if (i >= d->count)
+			samples[i] = samples[0];
+		else
+			samples[i] = across > 1 ? thinned(d, c, y, left, right, across, n) : upsampled(d, c, y, left, right);
 	}
 	(d->count == 1 || d->rgb ? d->kernels->rgb : d->kernels->ycc)(samples[0], samples[1], samples[2], n, d->pixels);
 }

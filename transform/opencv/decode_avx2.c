@@ -299,6 +299,31 @@ TARGET static void h1v2(const uint8_t *a, const uint8_t *b, int bias, int n, uin
 	}
 }
 
+// Eight bytes as 16-bit numbers, from these places of each half.
+#define EIGHT(a, b, c, d, e, f, g, h) \
+	_mm256_broadcastsi128_si256(_mm_setr_epi8(a, -1, b, -1, c, -1, d, -1, e, -1, f, -1, g, -1, h, -1))
+
+TARGET static void h2v2_third(const uint8_t *a, const uint8_t *b, int first, int n, uint8_t *dst) {
+	// Twelve samples become eight.
+	v near = EIGHT(0, 2, 3, 5, 6, 8, 9, 11), far = EIGHT(1, 1, 4, 4, 7, 7, 10, 10);
+	v bias = all32(8 << 16 | 7);
+	if (first == 0) {
+		near = EIGHT(1, 2, 4, 5, 7, 8, 10, 11), far = EIGHT(0, 3, 3, 6, 6, 9, 9, 12);
+		bias = all32(7 << 16 | 8);
+		a--, b--;
+	}
+	for (int i = 0; i < n; i += 16, a += 24, b += 24) {
+		v above = _mm256_loadu2_m128i((const __m128i *)(a + 12), (const __m128i *)a);
+		v below = _mm256_loadu2_m128i((const __m128i *)(b + 12), (const __m128i *)b);
+		v here = add(triple(_mm256_shuffle_epi8(above, near)), _mm256_shuffle_epi8(below, near));
+		v beside = add(triple(_mm256_shuffle_epi8(above, far)), _mm256_shuffle_epi8(below, far));
+		v x = _mm256_srli_epi16(add(add(triple(here), beside), bias), 4);
+		x = _mm256_permute4x64_epi64(_mm256_packus_epi16(x, x), 0x08);
+		_mm_storeu_si128((__m128i *)(dst + i), _mm256_castsi256_si128(x));
+	}
+}
+#undef EIGHT
+
 // Where the samples of each third of 48 bytes go of which every third is kept.
 #define NOT -1
 TARGET static void thin(const uint8_t *src, int step, int n, uint8_t *dst) {
@@ -360,7 +385,7 @@ TARGET static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int
 }
 
 const cvf_decode_kernels cvf_decode_avx2 = {
-    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
+    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .h2v2_third = h2v2_third, .thin = thin, .ycc = ycc, .rgb = rgb,
 };
 
 #endif

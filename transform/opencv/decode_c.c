@@ -192,6 +192,13 @@ static void h1v2(const uint8_t *a, const uint8_t *b, int bias, int n, uint8_t *d
 	for (int i = 0; i < n; i++) dst[i] = (uint8_t)((3 * a[i] + b[i] + bias) >> 2);
 }
 
+static void h2v2_third(const uint8_t *a, const uint8_t *b, int first, int n, uint8_t *dst) {
+	for (int i = 0, x = first; i < n; i++, x += 3) {
+		int near = x / 2, far = x & 1 ? near + 1 : near - 1;
+		dst[i] = (uint8_t)((3 * (3 * a[near] + b[near]) + 3 * a[far] + b[far] + (x & 1 ? 7 : 8)) >> 4);
+	}
+}
+
 static void thin(const uint8_t *src, int step, int n, uint8_t *dst) {
 	for (int i = 0; i < n; i++) dst[i] = src[(ptrdiff_t)i * step];
 }
@@ -219,5 +226,5 @@ static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int n, uin
 }
 
 const cvf_decode_kernels cvf_decode_c = {
-    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
+    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .h2v2_third = h2v2_third, .thin = thin, .ycc = ycc, .rgb = rgb,
 };

@@ -74,7 +74,7 @@ static int idct_differs(const cvf_decode_kernels *k, uint64_t *state, int size) 
 }
 
 static const char *rows_differ(const cvf_decode_kernels *k, uint64_t *state, int n) {
-	uint8_t in[3][WIDTH + 2 * CVF_DECODE_BEHIND], a[ROOM], b[ROOM];
+	uint8_t in[3][2 * WIDTH + 2 * CVF_DECODE_BEHIND], a[ROOM], b[ROOM];
 	for (int i = 0; i < 3; i++) fill(state, in[i], sizeof in[i]);
 	const uint8_t *x = in[0] + CVF_DECODE_BEHIND, *y = in[1] + CVF_DECODE_BEHIND, *z = in[2] + CVF_DECODE_BEHIND;
 	k->h2v1(x, n, a), cvf_decode_c.h2v1(x, n, b);
@@ -84,6 +84,10 @@ static const char *rows_differ(const cvf_decode_kernels *k, uint64_t *state, int
 	for (int bias = 1; bias <= 2; bias++) {
 		k->h1v2(x, y, bias, n, a), cvf_decode_c.h1v2(x, y, bias, n, b);
 		if (memcmp(a, b, (size_t)n)) return "h1v2";
+	}
+	for (int first = 0; first <= 1; first++) {
+		k->h2v2_third(x, y, first, n, a), cvf_decode_c.h2v2_third(x, y, first, n, b);
+		if (memcmp(a, b, (size_t)n)) return "h2v2_third";
 	}
 	for (int step = 1; step <= 5; step++) {
 		k->thin(x, step, n / step, a), cvf_decode_c.thin(x, step, n / step, b);

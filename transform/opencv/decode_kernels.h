@@ -67,6 +67,9 @@ typedef struct {
 	// h1v2 makes one sample of each. The bias is 1 where b is above a, and 2 below.
 	void (*h1v2)(const uint8_t *a, const uint8_t *b, int bias, int n, uint8_t *dst);
 
+	// h2v2_third makes n of the samples of h2v2: that with the index first, 0 or 1, and every
+	// third one behind it.
+	void (*h2v2_third)(const uint8_t *a, const uint8_t *b, int first, int n, uint8_t *dst);
 	// thin keeps n samples that are step apart.
 	void (*thin)(const uint8_t *src, int step, int n, uint8_t *dst);
 

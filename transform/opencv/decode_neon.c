@@ -186,6 +186,23 @@ static void h1v2(const uint8_t *a, const uint8_t *b, int bias, int n, uint8_t *d
 	}
 }
 
+// The indices of near and far samples in twelve of them, and what their sums are rounded by.
+static const uint8_t thirds[2][3][8] = {
+    {{1, 2, 4, 5, 7, 8, 10, 11}, {0, 3, 3, 6, 6, 9, 9, 12}, {8, 7, 8, 7, 8, 7, 8, 7}},
+    {{0, 2, 3, 5, 6, 8, 9, 11}, {1, 1, 4, 4, 7, 7, 10, 10}, {7, 8, 7, 8, 7, 8, 7, 8}},
+};
+
+static void h2v2_third(const uint8_t *a, const uint8_t *b, int first, int n, uint8_t *dst) {
+	const uint8x8_t near = vld1_u8(thirds[first][0]), far = vld1_u8(thirds[first][1]), bias = vld1_u8(thirds[first][2]);
+	a -= first == 0, b -= first == 0;
+	for (int i = 0; i < n; i += 8, a += 12, b += 12) {
+		uint8x16_t above = vld1q_u8(a), below = vld1q_u8(b);
+		uint16x8_t here = vaddw_u8(triple(vqtbl1_u8(above, near)), vqtbl1_u8(below, near));
+		uint16x8_t beside = vaddw_u8(triple(vqtbl1_u8(above, far)), vqtbl1_u8(below, far));
+		vst1_u8(dst + i, vshrn_n_u16(vaddw_u8(vmlaq_n_u16(beside, here, 3), bias), 4));
+	}
+}
+
 static void thin(const uint8_t *src, int step, int n, uint8_t *dst) {
 	if (step != 3) {
 		cvf_decode_c.thin(src, step, n, dst);
@@ -226,7 +243,7 @@ static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int n, uin
 }
 
 const cvf_decode_kernels cvf_decode_neon = {
-    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .thin = thin, .ycc = ycc, .rgb = rgb,
+    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .h2v2_third = h2v2_third, .thin = thin, .ycc = ycc, .rgb = rgb,
 };
 
 #endif
