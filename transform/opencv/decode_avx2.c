@@ -170,34 +170,28 @@ INLINE void whole(const cvf_dct *d, const weights *w, const int16_t *block, cons
 	}
 }
 
-// Makes some rows of size 8, whose numbers the list has; it is filled up to a multiple of four.
+// Makes up to four rows of size 8.
 INLINE void some(const cvf_dct *d, const weights *w, const int16_t *block, const int corner, range *r,
-                 const uint8_t *list, int count, uint8_t *dst, ptrdiff_t stride) {
+                 const cvf_dct_rows *rows, uint8_t *dst, ptrdiff_t stride) {
+	const uint8_t *y = rows->list;
 	pairs p = pairs_of(d, block, corner, r);
-	for (int i = 0; i < count; i += 4, list += 4) {
-		v a = across(w, any_rows(w, &p, list[0], list[1], corner), 8, corner, r);
-		v b = i + 2 < count ? across(w, any_rows(w, &p, list[2], list[3], corner), 8, corner, r) : a;
-		v bytes = bytes_of(a, b, 8);
-		__m128i first = _mm256_castsi256_si128(bytes), second = _mm256_extracti128_si256(bytes, 1);
-		store_low(dst + list[0] * stride, first);
-		store_low(dst + list[1] * stride, second);
-		if (i + 2 < count) {
-			store_high(dst + list[2] * stride, first);
-			store_high(dst + list[3] * stride, second);
-		}
-	}
+	v a = across(w, any_rows(w, &p, y[0], y[1], corner), 8, corner, r);
+	v b = across(w, any_rows(w, &p, y[2], y[3], corner), 8, corner, r);
+	v bytes = bytes_of(a, b, 8);
+	__m128i first = _mm256_castsi256_si128(bytes), second = _mm256_extracti128_si256(bytes, 1);
+	store_low(dst + y[0] * stride, first);
+	store_low(dst + y[1] * stride, second);
+	store_high(dst + y[2] * stride, first);
+	store_high(dst + y[3] * stride, second);
 }
 
 // A block of which all coefficients but the first are 0. Returns 1 where that is too large.
-INLINE int flat(const cvf_dct *d, int c, const int size, const uint8_t *list, int count, uint8_t *dst,
+INLINE int flat(const cvf_dct *d, int c, const int size, const int few, const cvf_dct_rows *rows, uint8_t *dst,
                 ptrdiff_t stride) {
 	int sample = (c * d->factors[0] + 4) >> 3;
 	sample = sample < -128 ? 0 : sample > 127 ? 255 : sample + 128;
 	uint64_t bytes = 0x0101010101010101 * (uint64_t)sample;
-	if (count < size)
-		for (int i = 0; i < count; i++) memcpy(dst + list[i] * stride, &bytes, 8);
-	else
-		for (int y = 0; y < size; y++) memcpy(dst + y * stride, &bytes, 8);
+	for (int i = 0; i < (few ? 4 : size); i++) memcpy(dst + (few ? rows->list[i] : i) * stride, &bytes, 8);
 	return c > d->limits[0] || c < -d->limits[0];
 }
 
@@ -206,13 +200,13 @@ enum { CORNER = 9 };
 
 INLINE int block_of(const int size, const int few, const cvf_dct *d, const cvf_dct_rows *rows, const int16_t *block, int last,
                     uint8_t *dst, ptrdiff_t stride) {
-	if (last == 0) return flat(d, block[0], size, rows->list, few ? rows->count : size, dst, stride);
+	if (last == 0) return flat(d, block[0], size, few, rows, dst, stride);
 	const weights *w = (const weights *)d->prepared;
 	range r = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
 	if (few && last <= CORNER)
-		some(d, w, block, 1, &r, rows->list, rows->count, dst, stride);
+		some(d, w, block, 1, &r, rows, dst, stride);
 	else if (few)
-		some(d, w, block, 0, &r, rows->list, rows->count, dst, stride);
+		some(d, w, block, 0, &r, rows, dst, stride);
 	else if (size == 3 || last <= CORNER)
 		whole(d, w, block, size, 1, &r, dst, stride);
 	else
