@@ -125,6 +125,7 @@ KERNEL(round, , k->resize->round(in_floats[0], 4 * 416, out[0]))
 #define ENTRY(name) {#name, prepare_##name, run_##name}
 static const kernel kernels[] = {
 	ENTRY(idct_dc), ENTRY(idct_few), ENTRY(idct_all), ENTRY(h2v1),   ENTRY(h2v2),    ENTRY(h1v2),    ENTRY(ycc),
+	ENTRY(h2v2_third), ENTRY(thin),
 	ENTRY(rgb),     ENTRY(across),   ENTRY(down),     ENTRY(gray),   ENTRY(to_three), ENTRY(to_four), ENTRY(weave),
 	ENTRY(unweave), ENTRY(pick),     ENTRY(widen3),   ENTRY(widen1), ENTRY(blend),   ENTRY(halve3),  ENTRY(halve1),
 	ENTRY(add),     ENTRY(mix),      ENTRY(mix_down), ENTRY(mix_four), ENTRY(round),
