@@ -33,6 +33,8 @@ const (
 	modelBytes  = 4 * 3 * side * side
 	modelSlots  = 32
 	modelBatch  = 20
+	// sharedBytes is the memory of the feeder: for more tensors than it makes in a second.
+	sharedBytes = 1 << 30
 	// modelPatience is how long a consumer may have nothing to say.
 	modelPatience = 15 * time.Second
 	handoffBatch  = 50 // tensors
@@ -178,7 +180,7 @@ func BenchmarkHandoff(b *testing.B) {
 	shared := filepath.Join("/dev/shm", filepath.Base(filepath.Dir(dir))+"-bench")
 	b.Cleanup(func() { _ = os.RemoveAll(shared) })
 	nats := startServer(b, dir)
-	ring, err := memory.Open(b.Context(), memory.Options{Dir: shared, Bytes: modelSlots * modelBytes, SlotBytes: modelBytes})
+	ring, err := memory.Open(b.Context(), memory.Options{Dir: shared, Bytes: modelSlots * modelBytes, SlotBytes: modelBytes, Grace: -1})
 	if err != nil {
 		b.Skip(err)
 	}
@@ -259,7 +261,7 @@ func (p *publisher) publish(b *testing.B, n int) {
 }
 
 const sharedConfig = config + `
-delivery: {memory: %q, memory_bytes: 256MiB}
+delivery: {memory: %q, memory_bytes: %dB}
 `
 
 // BenchmarkModel measures the whole way from the answers of GetImages to arrays in the process of
@@ -288,6 +290,9 @@ func BenchmarkModel(b *testing.B) {
 	nats := startServer(b, dir)
 	r.nats = nats.url
 	shared := filepath.Join("/dev/shm", filepath.Base(filepath.Dir(dir))+"-model")
+	if _, err := memory.Check(memory.Options{Dir: shared, Bytes: sharedBytes, SlotBytes: modelBytes}); err != nil {
+		b.Skip(err)
+	}
 	b.Cleanup(func() { _ = os.RemoveAll(shared) })
 	network, inMemory := r.feeder(b, "exact"), r.sharing(b, shared)
 	r.toModel(b, nats, "memory", shared, inMemory) // the fake service draws the pictures, and the memory gets its name
@@ -311,7 +316,7 @@ func (r *rig) sharing(b *testing.B, dir string) []string {
 		fmt.Fprintf(&streams, stream, name, interval, r.from.Format(time.RFC3339), r.to.Format(time.RFC3339))
 	}
 	file := filepath.Join(r.dir, "sharing.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, sharedConfig, r.fake, r.nats, streams.String(), "exact", dir), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, sharedConfig, r.fake, r.nats, streams.String(), "exact", dir, sharedBytes), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	return []string{r.cvfeeder, "run", "-c", file}
