@@ -378,8 +378,6 @@ TARGET static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int
 		store_pixels(dst, _mm256_or_si256(widen(b + i), _mm256_slli_epi16(widen(g + i), 8)), widen(r + i));
 }
 
-const cvf_decode_kernels cvf_decode_avx2 = {
-    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .h2v2_third = h2v2_third, .thin = thin, .ycc = ycc, .rgb = rgb,
-};
+const cvf_decode_kernels cvf_decode_avx2 = CVF_DECODE_KERNELS;
 
 #endif

@@ -78,6 +78,11 @@ typedef struct {
 	void (*rgb)(const uint8_t *r, const uint8_t *g, const uint8_t *b, int n, uint8_t *dst);
 } cvf_decode_kernels;
 
+// CVF_DECODE_KERNELS is a table of the functions of a file, which have the names of the fields.
+#define CVF_DECODE_KERNELS                                                                       \
+	{.prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2,                 \
+	 .h2v2_third = h2v2_third, .thin = thin, .ycc = ycc, .rgb = rgb}
+
 // Each table is only there for the processors that it is for. That of plain C always is.
 extern const cvf_decode_kernels cvf_decode_c, cvf_decode_avx2, cvf_decode_neon;
 

@@ -242,8 +242,6 @@ static void rgb(const uint8_t *r, const uint8_t *g, const uint8_t *b, int n, uin
 	}
 }
 
-const cvf_decode_kernels cvf_decode_neon = {
-    .prepare = prepare, .idct = idct, .h2v1 = h2v1, .h2v2 = h2v2, .h1v2 = h1v2, .h2v2_third = h2v2_third, .thin = thin, .ycc = ycc, .rgb = rgb,
-};
+const cvf_decode_kernels cvf_decode_neon = CVF_DECODE_KERNELS;
 
 #endif

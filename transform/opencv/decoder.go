@@ -7,6 +7,7 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"sync"
 )
 
 // The JPEGs that are decoded in two ways when the process starts: of each sampling that our
@@ -25,32 +26,41 @@ var (
 )
 
 // CheckRowDecoder returns nil if the row decoder can be used in this process, and
-// otherwise the reason why not. A [Worker] checks this itself. Without the row decoder it
-// makes the same tensors, in more time.
+// otherwise the reason why not. It is looked at once, as a [Worker] does itself. Without the
+// row decoder it makes the same tensors, in more time.
 //
 // The row decoder is our own for baseline JPEGs, and resizes pictures while their rows are
 // decoded. It is used only if known pictures have the same pixels as with the libjpeg that is
 // linked, at every scale: libjpeg itself, without -turbo, upsamples in another way. Ways to
 // resize for which OpenCV as it is built here has another filter, of Carotene on arm64 or of
 // IPP on x86-64, are left to OpenCV.
-func CheckRowDecoder() error {
-	w := NewWorker(Options{NoRowDecoder: true})
-	defer w.Close()
-	return w.findRowDecoder()
+func CheckRowDecoder() error { return rowDecoderHere().err }
+
+// A rowDecoder is what this process can use of the row decoder.
+type rowDecoder struct {
+	own     *C.cvf_kernels // see Worker
+	differs map[way]bool   // see Meter
+	err     error          // why it is not used, or only in part
 }
 
-// findRowDecoder sets w.own and w.meter.rows by what it sees of the libraries. An error says
+// rowDecoderHere compares the row decoder with the libraries. These are the same for the whole
+// process, so all workers share the answer.
+var rowDecoderHere = sync.OnceValue(func() rowDecoder { //nolint:gochecknoglobals // of the process
+	w := newWorker(Options{})
+	defer w.Close()
+	err := w.findRowDecoder()
+	return rowDecoder{own: w.own, differs: w.meter.differs, err: err}
+})
+
+// findRowDecoder sets w.own and w.meter.differs by what it sees of the libraries. An error says
 // why it does not set both.
 func (w *Worker) findRowDecoder() error {
 	if err := w.findDecoder(&kernels()[0], known420, known422, known440, known444, knownGray); err != nil {
 		return err
 	}
-	var err error
-	if w.meter.differs, err = w.compareSinks(w.resize); err != nil {
-		return err
-	}
-	w.meter.rows = true
-	return nil
+	differs, err := w.compareSinks(w.resize)
+	w.meter.differs = differs
+	return err
 }
 
 // findDecoder sets w.own if our own decoder makes the same of the pictures as libjpeg. An error

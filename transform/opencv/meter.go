@@ -35,9 +35,8 @@ type Meter struct {
 func NewMeter(o Options) *Meter {
 	m := newMeter(o)
 	if !o.NoRowDecoder {
-		w := NewWorker(o)
-		defer w.Close()
-		m = w.meter
+		found := rowDecoderHere()
+		m.rows, m.differs = found.err == nil, found.differs
 	}
 	return &m
 }

@@ -186,28 +186,4 @@ static void divide16(const uint8_t *src, int n, float divisor, uint16_t *dst) {
 	for (int i = 0; i < n; i++) dst[i] = half((float)src[i] / divisor);
 }
 
-const cvf_resize_kernels cvf_resize_c = {
-	.across = across,
-	.down = down,
-	.gray = gray,
-	.to_three = to_three,
-	.to_four = to_four,
-	.weave = weave,
-	.unweave = unweave,
-	.pick = pick,
-	.widen3 = widen3,
-	.widen1 = widen1,
-	.blend = blend,
-	.halve3 = halve3,
-	.halve1 = halve1,
-	.add = add,
-	.mix = mix,
-	.mix_down = mix_down,
-	.mix_four = mix_four,
-	.round = round_floats,
-	.split = split,
-	.flip = flip,
-	.divides = divides,
-	.divide32 = divide32,
-	.divide16 = divide16,
-};
+const cvf_resize_kernels cvf_resize_c = CVF_RESIZE_KERNELS;

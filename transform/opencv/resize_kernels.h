@@ -96,6 +96,15 @@ typedef struct {
 	void (*divide16)(const uint8_t *src, int n, float divisor, uint16_t *dst);
 } cvf_resize_kernels;
 
+// CVF_RESIZE_KERNELS is a table of the functions of a file, which have the names of the fields,
+// but for round: the C library has one.
+#define CVF_RESIZE_KERNELS                                                                       \
+	{.across = across, .down = down, .gray = gray, .to_three = to_three, .to_four = to_four,     \
+	 .weave = weave, .unweave = unweave, .pick = pick, .widen3 = widen3, .widen1 = widen1,       \
+	 .blend = blend, .halve3 = halve3, .halve1 = halve1, .add = add, .mix = mix,                 \
+	 .mix_down = mix_down, .mix_four = mix_four, .round = round_floats, .split = split,          \
+	 .flip = flip, .divides = divides, .divide32 = divide32, .divide16 = divide16}
+
 extern const cvf_resize_kernels cvf_resize_c;
 #ifdef __x86_64__
 extern const cvf_resize_kernels cvf_resize_avx2;

@@ -278,30 +278,6 @@ static void divide16(const uint8_t *src, int n, float divisor, uint16_t *dst) {
 	cvf_resize_c.divide16(src + x, n - x, divisor, dst + x);
 }
 
-const cvf_resize_kernels cvf_resize_neon = {
-	.across = across,
-	.down = down,
-	.gray = gray,
-	.to_three = to_three,
-	.to_four = to_four,
-	.weave = weave,
-	.unweave = unweave,
-	.pick = pick,
-	.widen3 = widen3,
-	.widen1 = widen1,
-	.blend = blend,
-	.halve3 = halve3,
-	.halve1 = halve1,
-	.add = add,
-	.mix = mix,
-	.mix_down = mix_down,
-	.mix_four = mix_four,
-	.round = round_floats,
-	.split = split,
-	.flip = flip,
-	.divides = divides,
-	.divide32 = divide32,
-	.divide16 = divide16,
-};
+const cvf_resize_kernels cvf_resize_neon = CVF_RESIZE_KERNELS;
 
 #endif

@@ -70,15 +70,22 @@ func (p *picture) geometry(s *transform.Spec) (transform.Geometry, error) {
 
 // NewWorker returns a worker. Close it when it is no longer needed.
 func NewWorker(o Options) *Worker {
+	w := newWorker(o)
+	if !o.NoRowDecoder {
+		w.own = rowDecoderHere().own
+	}
+	w.meter = *NewMeter(o)
+	return w
+}
+
+// newWorker returns a worker without the row decoder.
+func newWorker(o Options) *Worker {
 	// This is for the whole process. Its parallelism comes from having several workers.
 	C.cvf_cv_threads(1)
 	giveBack()
 	w := &Worker{meter: newMeter(o), buffers: o.Buffers, patience: decodeTime}
 	if w.buffers == nil {
 		w.buffers = new(transform.Buffers)
-	}
-	if !o.NoRowDecoder {
-		_ = w.findRowDecoder() // CheckRowDecoder tells
 	}
 	return w
 }
