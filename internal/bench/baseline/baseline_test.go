@@ -141,13 +141,20 @@ func (r *rig) run(b *testing.B, name string, command []string) usage {
 
 func (r *rig) feeder(b *testing.B, decode string) []string {
 	b.Helper()
+	return r.feederOf(b, "cvfeeder.yaml", config, decode)
+}
+
+// feederOf returns the command of a feeder whose config has a format for where the fake service
+// and NATS are, the streams, and what follows.
+func (r *rig) feederOf(b *testing.B, file, format string, more ...any) []string {
+	b.Helper()
 	var streams strings.Builder
 	for _, name := range names() {
 		fmt.Fprintf(&streams, stream, name, interval, r.from.Format(time.RFC3339), r.to.Format(time.RFC3339))
 	}
-	file := filepath.Join(r.dir, "cvfeeder.yaml")
-	text := fmt.Sprintf(config, r.fake, r.nats, streams.String(), decode)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	file = filepath.Join(r.dir, file)
+	text := fmt.Appendf(nil, format, append([]any{r.fake, r.nats, streams.String()}, more...)...)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
 		b.Fatal(err)
 	}
 	return []string{r.cvfeeder, "run", "-c", file}

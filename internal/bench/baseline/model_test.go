@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -57,10 +56,10 @@ type server struct {
 	cmd *exec.Cmd
 }
 
-func startServer(b *testing.B, dir string) server {
+func startServer(b *testing.B, dir, text string) server {
 	b.Helper()
 	file := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(file, []byte(modelNATS), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	cmd := exec.Command(build(b, filepath.Join(dir, "nats-server"), "github.com/nats-io/nats-server/v2"), "-c", file)
@@ -179,7 +178,7 @@ func BenchmarkHandoff(b *testing.B) {
 	dir := b.TempDir()
 	shared := filepath.Join("/dev/shm", filepath.Base(filepath.Dir(dir))+"-bench")
 	b.Cleanup(func() { _ = os.RemoveAll(shared) })
-	nats := startServer(b, dir)
+	nats := startServer(b, dir, modelNATS)
 	ring, err := memory.Open(b.Context(), memory.Options{Dir: shared, Bytes: modelSlots * modelBytes, SlotBytes: modelBytes, Grace: -1})
 	if err != nil {
 		b.Skip(err)
@@ -287,7 +286,7 @@ func BenchmarkModel(b *testing.B) {
 	} {
 		b.Setenv(name, value)
 	}
-	nats := startServer(b, dir)
+	nats := startServer(b, dir, modelNATS)
 	r.nats = nats.url
 	shared := filepath.Join("/dev/shm", filepath.Base(filepath.Dir(dir))+"-model")
 	if _, err := memory.Check(memory.Options{Dir: shared, Bytes: sharedBytes, SlotBytes: modelBytes}); err != nil {
@@ -311,15 +310,7 @@ func BenchmarkModel(b *testing.B) {
 // sharing returns the command of a feeder that shares memory.
 func (r *rig) sharing(b *testing.B, dir string) []string {
 	b.Helper()
-	var streams strings.Builder
-	for _, name := range names() {
-		fmt.Fprintf(&streams, stream, name, interval, r.from.Format(time.RFC3339), r.to.Format(time.RFC3339))
-	}
-	file := filepath.Join(r.dir, "sharing.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, sharedConfig, r.fake, r.nats, streams.String(), "exact", dir, sharedBytes), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	return []string{r.cvfeeder, "run", "-c", file}
+	return r.feederOf(b, "sharing.yaml", sharedConfig, "exact", dir, sharedBytes)
 }
 
 // toModel runs a feeder and a consumer, and returns the seconds of CPU time for each tensor.

@@ -98,16 +98,7 @@ func build(b *testing.B, program, pkg string) string {
 // startNATS starts a NATS server as a process of its own, and returns its URL.
 func startNATS(b *testing.B, dir string) string {
 	b.Helper()
-	file := filepath.Join(dir, "nats.conf")
-	if err := os.WriteFile(file, []byte(natsConfig), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	cmd := exec.Command(build(b, filepath.Join(dir, "nats-server"), "github.com/nats-io/nats-server/v2"), "-c", file)
-	log, err := cmd.StderrPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	return "nats://" + started(b, cmd, log, regexp.MustCompile(`client connections on (\S+)`))
+	return startServer(b, dir, natsConfig).url
 }
 
 // started starts a server, and returns what it says by the pattern. The server is
