@@ -23,11 +23,11 @@ func (s *Spec) canonical(engine string) string {
 	line := func(key, value string) { fmt.Fprintf(&b, "%s=%s\n", key, value) }
 	line("spec", "1")
 	for _, k := range keys() {
-		value := k.text(s)
-		if k.name == "decode" {
-			value = s.decodeVersion()
+		text := k.text
+		if k.hashed != nil {
+			text = k.hashed
 		}
-		if value != "" || !k.optional {
+		if value := text(s); value != "" || !k.optional {
 			line(k.name, value)
 		}
 	}

@@ -10,12 +10,20 @@ import (
 // A key is one of the keys of an output in the config file: the name of a part of a [Spec].
 type key struct {
 	name string
-	// text returns the value as the fingerprint has it, and as set reads it.
+	// text returns the value as set reads it.
 	text func(*Spec) string
 	set  func(*Spec, string) error
+	// hashed returns the value as the fingerprint has it; nil where that is the text.
+	hashed func(*Spec) string
 	// optional says that the key came after the first release: it is left out of the
 	// fingerprint and of texts where its value is the zero value, so that they stay the same.
 	optional bool
+}
+
+// hashedAs returns the key with another value in the fingerprint.
+func (k key) hashedAs(value func(*Spec) string) key {
+	k.hashed = value
+	return k
 }
 
 // keys returns all keys, in the order of the fingerprint.
@@ -41,7 +49,7 @@ func keys() []key {
 		triple("std", func(s *Spec) *[3]float64 { return &s.Std }),
 		word("dtype", func(s *Spec) *DType { return &s.DType }, DTypes()),
 		word("layout", func(s *Spec) *Layout { return &s.Layout }, Layouts()),
-		word("decode", func(s *Spec) *DecodeMode { return &s.Decode }, DecodeModes()),
+		word("decode", func(s *Spec) *DecodeMode { return &s.Decode }, DecodeModes()).hashedAs((*Spec).decodeVersion),
 
 		{name: "resize_to", optional: true, text: func(s *Spec) string { return FormatBox(s.ResizeTo) }, set: func(s *Spec, text string) (err error) {
 			s.ResizeTo, err = ParseBox(text)
