@@ -173,3 +173,22 @@ def test_mistakes_are_raised_at_once() -> None:
         make(1, "")
     with pytest.raises(TypeError, match=r"frames\(\) has no option 'sever'"):
         make(1, sever="x")
+
+
+def test_nothing_is_sent_once_the_loop_is_closed() -> None:
+    with make(10) as reader:
+        connection = reader._shared
+        assert connection is not None
+        close, refused = connection._loop.close, threading.Event()
+
+        def close_and_send() -> None:
+            close()
+            with pytest.raises(cvfeeder.Closed):
+                connection.send([("a", b"")])
+            refused.set()
+
+        connection._loop.close = close_and_send  # type: ignore[method-assign]
+        check([reader.read() for _ in range(9)], 10)
+        with pytest.raises(cvfeeder.Closed):
+            reader.read()
+        assert refused.wait(10)

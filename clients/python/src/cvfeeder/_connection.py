@@ -191,6 +191,8 @@ class Connection:
         return Sent(future)
 
     async def _send(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        if self._ended:
+            raise Closed("the reader was closed before this was sent")
         self._unsent.extend(messages)
         if self._client is not None:
             await self.publish_unsent(self._client)
@@ -212,10 +214,10 @@ class Connection:
         self._after = None
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             runner.run(self._main())
+            with self._lock:  # before the loop is closed, which then takes nothing more
+                self._ended = True
+                sending = list(self._sending)
         self.source.decoder.pool.close()
-        with self._lock:
-            self._ended = True
-            sending = list(self._sending)
         for future in sending:
             if not future.done():
                 future.set_exception(Closed("the reader was closed before this was sent"))
