@@ -29,16 +29,30 @@ def picture() -> NDArray[np.float32]:
     return values
 
 
-def test_the_model_finds_the_window() -> None:
+def test_the_model_finds_the_window_in_each_picture() -> None:
     model = onnxruntime.InferenceSession(make_model(256, 320))
+    box = [LEFT, TOP, LEFT + WINDOW, TOP + WINDOW]
     (boxes,) = model.run(None, {"images": picture()})
-    assert boxes.tolist() == [[LEFT, TOP, LEFT + WINDOW, TOP + WINDOW]]
+    assert boxes.tolist() == [box]
+    turned = picture().transpose(0, 1, 3, 2)[..., :256, :]  # the corner is elsewhere in this one
+    turned = np.pad(turned, [(0, 0), (0, 0), (0, 0), (0, 64)], constant_values=0.5)
+    (boxes,) = model.run(None, {"images": np.concatenate([picture(), turned])})
+    assert boxes.tolist() == [box, [TOP, LEFT, TOP + WINDOW, LEFT + WINDOW]]
 
 
 @needs_server
 async def test_the_consumer_draws_the_box_on_the_source(client: Client, tmp_path: Path) -> None:
     subject = "cvf.t.front-door.example"
-    url = ["--nats", NATS, "--subject", subject, "--count", "1", "--output", str(tmp_path)]
+    url = [
+        "--nats",
+        NATS,
+        "--subject",
+        "cvf.t.*.example",
+        "--count",
+        "5",
+        "--output",
+        str(tmp_path),
+    ]
     command = [sys.executable, "-W", "error", "examples/onnx_consumer.py", *url]
     consumer = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": "src"}
@@ -51,11 +65,15 @@ async def test_the_consumer_draws_the_box_on_the_source(client: Client, tmp_path
         "Cvf-Std": "1,1,1",
     }
     message = (HEADERS | made, picture().tobytes())
+    other = (HEADERS | made | {"Cvf-Stream": "yard", "Cvf-Affine": "1,0,0,0,1,0"}, message[1])
     output = asyncio.create_task(consumer.communicate())
     async with asyncio.timeout(60):
         while not output.done():
             await publish(client, subject, message)
+            await publish(client, "cvf.t.yard.example", other)
             await asyncio.wait([output], timeout=0.1)
+    straight = [LEFT, TOP, LEFT + WINDOW, TOP + WINDOW]
+    assert f"yard: [{', '.join(f'{v}.0' for v in straight)}]" in str(output.result())
     box = [2 * LEFT, 2 * TOP - 16, 2 * (LEFT + WINDOW), 2 * (TOP + WINDOW) - 16]
     assert f"front-door: [{', '.join(f'{v}.0' for v in box)}] of (640, 480)" in str(output.result())
     assert consumer.returncode == 0

@@ -8,7 +8,8 @@
 
 With asyncio it is ``async for``. `subscribe` reads core NATS, `pull` reads a JetStream stream
 with acknowledgements, and `subscribe_gaps` reads the events that say which frames are missing,
-and why. `latest` returns one tensor, and `dataset` is for PyTorch's DataLoader. `burst` has a
+and why. `batched` gives a model several tensors at a time, in one array. `latest` returns one
+tensor, and `dataset` is for PyTorch's DataLoader. `burst` has a
 camera looked at more closely around an instant, also in the past. `frames`
 asks a feeder for a range of a camera's past.
 
@@ -21,6 +22,7 @@ if the reader is closed meanwhile, or with the error in the way, a CvfeederError
 
 from ._decoder import parse
 from ._options import ConnectOptions
+from .batches import Batch, Batches, batched
 from .bursts import Burst, burst
 from .dataset import Dataset, dataset
 from .delivery import Sent
@@ -43,6 +45,8 @@ from .tensor import Tensor
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batch",
+    "Batches",
     "Burst",
     "Closed",
     "ConnectOptions",
@@ -60,6 +64,7 @@ __all__ = [
     "SpecMismatch",
     "Subscription",
     "Tensor",
+    "batched",
     "burst",
     "dataset",
     "frames",
