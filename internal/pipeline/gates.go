@@ -96,8 +96,8 @@ func (g *outputGate) decide(at source.Slot, next time.Duration, o *transform.Out
 		g.gate.Forget()
 	}
 	v := gate.Verdict{Pass: true, Why: gate.Unknown}
-	if shown, err := o.Spec.Geometry(size); luma != nil && err == nil {
-		v = g.gate.Decide(at.Time(), next, luma, eighth(shown.Shown()))
+	if shown, err := o.Spec.Shown(size); luma != nil && err == nil {
+		v = g.gate.Decide(at.Time(), next, luma, eighth(shown))
 	} else {
 		g.gate.Forget() // what passes now is not what the next one is compared with
 	}

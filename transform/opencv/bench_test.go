@@ -235,7 +235,7 @@ func BenchmarkPack(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				src, err := w.resize(&s, g)
+				src, err := w.resize(of{spec: &s}, g)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -116,6 +116,12 @@ func randomSpec(rng *rand.Rand, side int) transform.Spec {
 		x, y := rng.Float64()*0.9, rng.Float64()*0.9
 		s.ROI = transform.ROI{X: x, Y: y, W: (1 - x) * rng.Float64(), H: (1 - y) * rng.Float64(), Fraction: true}
 	}
+	switch rng.IntN(10) {
+	case 0:
+		s.Tiles = transform.Tiles{Grid: image.Pt(1+rng.IntN(3), 1+rng.IntN(3)), Overlap: rng.Float64() / 2}
+	case 1:
+		s.Tiles = transform.Tiles{Size: image.Pt(20+rng.IntN(side), 20+rng.IntN(side)), Overlap: rng.Float64() / 2}
+	}
 	if s.ResizeTo != (image.Point{}) {
 		s.ResizeTo, s.MaxSide = image.Pt(1+rng.IntN(side), 1+rng.IntN(side)), 0
 	}
