@@ -156,7 +156,7 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 	begin := time.Now()
 	if looks {
 		// An error leaves it to Decode to say what is wrong.
-		luma, size, _ = w.Luma(j.frame)
+		luma, size, _ = w.Luma(j.frame, j.camera.Camera)
 	}
 	took := time.Since(begin)
 	if g.before != nil {

@@ -51,7 +51,7 @@ func newMeter(o Options) Meter {
 // Measure returns the size of a frame's picture in pixels, and how many bytes of memory a
 // worker takes at most to decode it and to make tensors of the outputs, besides the frame
 // and the tensors. For a picture that a worker refuses by its header it returns zeros.
-func (m *Meter) Measure(f source.Frame, outs []*transform.Output) (size image.Point, work int64) {
+func (m *Meter) Measure(f source.Frame, _ *transform.Camera, outs []*transform.Output) (size image.Point, work int64) {
 	switch data := f.Data; {
 	case bytes.HasPrefix(data, jpegMagic):
 		h, err := readJPEGHeader(data)

@@ -70,7 +70,7 @@ type result struct {
 // results makes the outputs' tensors of the data.
 func results(w *Worker, data []byte, outs []*transform.Output) []result {
 	all := make([]result, len(outs))
-	err := w.Decode(source.Frame{Data: data}, outs)
+	err := w.Decode(source.Frame{Data: data}, nil, outs)
 	for i, o := range outs {
 		var tensor *transform.Tensor
 		if err == nil {
@@ -235,7 +235,7 @@ func TestBadCode(t *testing.T) {
 	yolo := newOutput(t, "yolo", nil)
 	d.compare(t, data, yolo)
 	var failure *transform.DecodeError
-	err := d.rows.Decode(source.Frame{Data: data}, []*transform.Output{yolo})
+	err := d.rows.Decode(source.Frame{Data: data}, nil, []*transform.Output{yolo})
 	if !errors.As(err, &failure) || failure.Reason != transform.ReasonCorrupt || !strings.Contains(err.Error(), "bad Huffman code") {
 		t.Error(err)
 	}
@@ -247,7 +247,7 @@ func TestRowsOfAnotherOutput(t *testing.T) {
 	w := NewWorker(Options{})
 	defer w.Close()
 	yolo := newOutput(t, "yolo", nil)
-	if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, []*transform.Output{yolo}); err != nil {
+	if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, nil, []*transform.Output{yolo}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := w.Tensor(newOutput(t, "imagenet", nil))
@@ -318,7 +318,7 @@ func TestManyScans(t *testing.T) {
 		if !d.compare(t, data, o) && want == "" {
 			t.Errorf("%d scans: no tensor", n)
 		}
-		if err := d.rows.Decode(source.Frame{Data: data}, []*transform.Output{o}); !strings.Contains(fmt.Sprint(err), want) {
+		if err := d.rows.Decode(source.Frame{Data: data}, nil, []*transform.Output{o}); !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%d scans: %v", n, err)
 		}
 	}

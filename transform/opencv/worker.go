@@ -101,7 +101,7 @@ func newWorker(o Options) *Worker {
 // Decode decodes the frame's picture, so that [Worker.Tensor] can make the outputs of
 // it. The frame's data is not needed afterwards. A [*transform.DecodeError] means
 // that the picture is at fault. After an error there is no picture.
-func (w *Worker) Decode(f source.Frame, outs []*transform.Output) error {
+func (w *Worker) Decode(f source.Frame, _ *transform.Camera, outs []*transform.Output) error {
 	w.picture = picture{}
 	if w.closed {
 		return errors.New("the worker is closed")

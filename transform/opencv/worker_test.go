@@ -43,7 +43,7 @@ func TestSeveralOutputsOfOneDecode(t *testing.T) {
 		Stream: "front-door", Slot: 1767323045200, Capture: time.UnixMilli(1767323045207).UTC(),
 		Data: readPicture(t, "large.jpg"),
 	}
-	if err := w.Decode(f, outs); err != nil {
+	if err := w.Decode(f, nil, outs); err != nil {
 		t.Fatal(err)
 	}
 	clear(f.Data) // it is not needed any more
@@ -119,7 +119,7 @@ func TestNoPicture(t *testing.T) {
 	}
 	w.Close()
 	w.Close()
-	if err := w.Decode(source.Frame{Data: readPicture(t, "444.jpg")}, nil); err == nil {
+	if err := w.Decode(source.Frame{Data: readPicture(t, "444.jpg")}, nil, nil); err == nil {
 		t.Error("a closed worker decodes")
 	}
 	if _, err := w.Tensor(o); err == nil {
@@ -329,7 +329,7 @@ func TestFastDecode(t *testing.T) {
 	w := NewWorker(Options{})
 	defer w.Close()
 	for _, tt := range tests {
-		if err := w.Decode(source.Frame{Data: readPicture(t, "large.jpg")}, tt.outs); err != nil {
+		if err := w.Decode(source.Frame{Data: readPicture(t, "large.jpg")}, nil, tt.outs); err != nil {
 			t.Fatal(err)
 		}
 		if w.picture.eighths != tt.eighths || w.picture.full != image.Pt(480, 270) ||
@@ -374,7 +374,7 @@ func TestWorkersShareBuffers(t *testing.T) {
 			w := NewWorker(Options{Buffers: buffers})
 			defer w.Close()
 			for range 20 {
-				if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, []*transform.Output{o}); err != nil {
+				if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, nil, []*transform.Output{o}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -421,7 +421,7 @@ func TestResidentMemoryIsFlat(t *testing.T) {
 	run := func(frames int) {
 		for i := range frames {
 			some := outs[:1+i%2*2] // one is made from rows
-			if w.Decode(source.Frame{Data: pictures[i%len(pictures)]}, some) != nil {
+			if w.Decode(source.Frame{Data: pictures[i%len(pictures)]}, nil, some) != nil {
 				continue
 			}
 			for _, o := range some {
