@@ -444,7 +444,7 @@ type Tiles struct {
 	// Grid is the number of columns and rows of tiles, such as 3x2, instead of size.
 	Grid Size `yaml:"grid"`
 	// Overlap is the part of a tile by which it overlaps the next one, from 0 to 0.9.
-	Overlap float64 `yaml:"overlap" jsonschema:"minimum=0,maximum=0.9"`
+	Overlap float64 `yaml:"overlap"`
 }
 
 // A Gate says what is new enough to be published.
