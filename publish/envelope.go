@@ -17,17 +17,27 @@ const (
 	maxPictures = 1 << 10 // in a tensor
 )
 
-// An Envelope is what the headers of a tensor message say.
+// An Envelope is what the headers of a tensor message say, or of one with an encoded picture.
 type Envelope struct {
 	Stream, Output string
 	// Time is the slot. Capture is the service's own timestamp of the picture.
 	Time, Capture time.Time
 	DType         transform.DType
-	// Shape has four positive entries: [N C H W] for NCHW, [N H W C] for NHWC. N is 1, or the
-	// number of tiles.
+	// ContentType is image/jpeg, image/png or image/webp if the payload is an encoded picture, and
+	// "" if it has elements. DType, Layout ("hwc") and the normalization are then those of its
+	// pixels.
+	ContentType string
+	// Shape has a positive entry for each letter of Layout: [N C H W] for NCHW, where N is 1, or
+	// the number of tiles, or of rows of a batch. A clip, whose layout is NCTHW, NTCHW or NTHWC,
+	// has T frames.
 	Shape  []int
 	Layout transform.Layout
 	Color  transform.Color
+	// Frames are those of a clip in order; nil if it is none.
+	Frames []Frame
+	// Rows are those of a batch across cameras; nil if it is none. Stream is then the batch's
+	// name, and each row has a Source of its own.
+	Rows []Row
 	// Source is the size of the decoded picture in pixels.
 	Source image.Point
 	// Affine maps the pixels of the tensor's first picture to the source's. Affines has the map
@@ -63,38 +73,26 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	f := fields{header: h}
 	f.version()
 	e := Envelope{
-		Stream:  f.text(HeaderStream),
-		Output:  f.text(HeaderOutput),
-		Time:    f.time(HeaderTime),
-		Capture: f.time(HeaderCapture),
-		DType:   f.dtype(HeaderDType),
-		Layout: oneOf(&f, HeaderLayout, map[string]transform.Layout{
-			"NCHW": transform.NCHW, "NHWC": transform.NHWC,
-		}),
-		Color: oneOf(&f, HeaderColor, map[string]transform.Color{
-			"RGB": transform.RGB, "BGR": transform.BGR, "GRAY": transform.Gray,
-		}),
-		Shape:      f.sides(HeaderShape, ",", 4),
+		Stream:     f.text(HeaderStream),
+		Output:     f.text(HeaderOutput),
+		Time:       f.time(HeaderTime),
+		Capture:    f.time(HeaderCapture),
 		Normalized: true,
 		Late:       len(h[HeaderLate]) > 0,
 		Spec:       f.text(HeaderSpec),
 
 		Traceparent: traceparent(h),
 	}
-	if size := f.sides(HeaderSource, "x", 2); f.err == nil {
-		e.Source = image.Pt(size[0], size[1])
+	if _, ok := h[HeaderContentType]; ok {
+		f.parsePicture(&e)
+	} else {
+		f.parseElements(&e)
 	}
-	channels := e.Color.Channels()
+	if e.Rows == nil {
+		e.Source = f.size(HeaderSource, f.text(HeaderSource))
+	}
 	if e.Affines = f.affines(HeaderAffine); f.err == nil {
 		e.Affine = e.Affines[0]
-	}
-	if scale := f.floats(HeaderScale, 1); f.err == nil {
-		e.Scale = scale[0]
-	}
-	e.Mean = f.floats(HeaderMean, channels)
-	e.Std = f.floats(HeaderStd, channels)
-	if _, ok := h[HeaderNormalized]; ok {
-		e.Normalized = oneOf(&f, HeaderNormalized, map[string]bool{"true": true, "false": false})
 	}
 	if _, ok := h[HeaderSince]; ok {
 		e.Since = f.time(HeaderSince)
@@ -113,13 +111,8 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 
 // validate checks what no header shows on its own.
 func (e Envelope) validate() error {
-	channels := e.Color.Channels()
-	n, c, _, _ := e.dims()
-	if n > maxPictures || c != channels {
-		return fmt.Errorf("header %s: %v is not 1 to %d pictures with %d channels in %s", HeaderShape, e.Shape, maxPictures, channels, e.Layout)
-	}
-	if len(e.Affines) != n {
-		return fmt.Errorf("header %s: has %d maps for %d pictures", HeaderAffine, len(e.Affines), n)
+	if err := e.checkForm(); err != nil {
+		return err
 	}
 	if e.Scale == 0 {
 		return fmt.Errorf("header %s: must not be 0", HeaderScale)
@@ -129,41 +122,52 @@ func (e Envelope) validate() error {
 			return fmt.Errorf("header %s: must not be 0", HeaderStd)
 		}
 	}
-	if e.Bytes() > maxBytes {
+	if e.elements() > maxBytes/int64(e.DType.Size()) {
 		return fmt.Errorf("header %s: %v of %s is more than %d bytes", HeaderShape, e.Shape, e.DType, maxBytes)
 	}
 	return nil
 }
 
-// dims returns the numbers of pictures, channels, rows and columns: all 0 for the
-// zero value.
-func (e Envelope) dims() (n, c, h, w int) {
-	if len(e.Shape) != 4 {
-		return 0, 0, 0, 0
-	}
-	if e.Layout == transform.NHWC {
-		return e.Shape[0], e.Shape[3], e.Shape[1], e.Shape[2]
-	}
-	return e.Shape[0], e.Shape[1], e.Shape[2], e.Shape[3]
-}
-
-// Pictures returns how many pictures the tensor has: 1, or as many as there are tiles.
-func (e Envelope) Pictures() int { n, _, _, _ := e.dims(); return n }
+// Pictures returns how many pictures or clips the tensor has: 1, or as many as there are tiles,
+// or rows of a batch.
+func (e Envelope) Pictures() int { return e.side('n') }
 
 // Width returns the width of the tensor's pictures in pixels.
-func (e Envelope) Width() int { _, _, _, w := e.dims(); return w }
+func (e Envelope) Width() int { return e.side('w') }
 
 // Height returns the height of the tensor's pictures in pixels.
-func (e Envelope) Height() int { _, _, h, _ := e.dims(); return h }
+func (e Envelope) Height() int { return e.side('h') }
 
-// Bytes returns the length of the payload in bytes, according to the headers.
+// Bytes returns the length of the payload in bytes, according to the headers: 0 for an encoded
+// picture, whose headers do not say it.
 func (e Envelope) Bytes() int64 {
-	n, c, h, w := e.dims()
-	return int64(n) * int64(c) * int64(h) * int64(w) * int64(e.DType.Size())
+	if e.Encoded() {
+		return 0
+	}
+	return e.elements() * int64(e.DType.Size())
 }
 
-// Check returns an error unless a payload of n bytes is as long as the headers say.
+// elements returns the number of elements, or a large number if it is larger.
+func (e Envelope) elements() int64 {
+	if len(e.Shape) == 0 {
+		return 0
+	}
+	n := int64(1)
+	for _, side := range e.Shape {
+		n = min(n*int64(side), 1<<44) // times the largest side, it is still an int64
+	}
+	return n
+}
+
+// Check returns an error unless a payload of n bytes is as long as the headers say, or may be
+// an encoded picture.
 func (e Envelope) Check(n int) error {
+	if e.Encoded() {
+		if n < 1 || n > maxPicture {
+			return fmt.Errorf("the payload has %d bytes, but an encoded picture has 1 to %d", n, maxPicture)
+		}
+		return nil
+	}
 	if want := e.Bytes(); int64(n) != want {
 		return fmt.Errorf("the payload has %d bytes, but %v of %s needs %d", n, e.Shape, e.DType, want)
 	}

@@ -13,7 +13,7 @@ const (
 	HeaderCapture    = "Cvf-Capture"    // the service's timestamp of the image, in the same form
 	HeaderDType      = "Cvf-Dtype"      // FP32, FP16 or UINT8
 	HeaderShape      = "Cvf-Shape"      // 1,3,640,640; the first number is that of the tiles
-	HeaderLayout     = "Cvf-Layout"     // NCHW or NHWC
+	HeaderLayout     = "Cvf-Layout"     // NCHW or NHWC; NCTHW, NTCHW or NTHWC of a clip
 	HeaderColor      = "Cvf-Color"      // RGB, BGR or GRAY
 	HeaderSource     = "Cvf-Source"     // 1920x1080, the decoded picture's size
 	HeaderAffine     = "Cvf-Affine"     // a,b,c,d,e,f, see transform.Affine; those of tiles with ; between them
@@ -35,6 +35,16 @@ const (
 	HeaderEnd    = "Cvf-End"    // the number of streams of the job, only at the end of a replay, see NewEnd
 
 	HeaderChunk = "Cvf-Chunk" // 2/5, only on a part of a tensor, see Split
+
+	// Only on a clip: the slot of each frame in order, and how one is filled that was missing:
+	// 2026-01-02T03:04:05.200Z,2026-01-02T03:04:05.600Z!repeat.
+	HeaderClip = "Cvf-Clip"
+	// Only on a batch across cameras: the stream of each row, percent-escaped, and ! before one
+	// that was missing: cam-1,!cam-2. HeaderSource and HeaderAffine then have one value for each
+	// row, with ; between them.
+	HeaderBatch = "Cvf-Batch"
+
+	HeaderContentType = "Content-Type" // image/jpeg, image/png or image/webp, only on an encoded picture
 
 	HeaderMemory = "Cvf-Memory" // cvf-6f1c.mem;1052672;4915200;17, only where the payload lies in memory, see InMemory
 

@@ -382,6 +382,276 @@ def invalid() -> None:
     )
 
 
+def tiles() -> None:
+    """Write tensors of several pictures of one camera."""
+    two = {"Cvf-Shape": "2,3,1,1", "Cvf-Affine": "3,0,0,0,3,-420;3,0,18.5,0,3,-1e2"}
+    tensor = {k: v for k, v in TENSOR.items() if k != "affine"}
+    case(
+        "tiles",
+        "each picture has a map of its own",
+        [message(two)],
+        [
+            tensor
+            | {
+                "shape": [2, 3, 1, 1],
+                "affines": [[3, 0, 0, 0, 3, -420], [3, 0, 18.5, 0, 3, -100]],
+                "boxes": [
+                    [[100, 200, 300, 400], [300, 180, 900, 780], 0],
+                    [[100, 200, 300, 400], [318.5, 500, 918.5, 1080], 1],
+                ],
+            }
+        ],
+    )
+    pixels = {"Cvf-Dtype": "UINT8", "Cvf-Normalized": "false", "Cvf-Scale": "0.1"}
+    pixels |= {"Cvf-Mean": "0.5,0.25,0", "Cvf-Std": "0.5,1,2"}
+    raw: dict[str, Any] = {"datatype": "UINT8", "normalized": False, "scale": 0.1}
+    raw |= {"mean": [0.5, 0.25, 0], "std": [0.5, 1, 2], "elements": [0, 10, 20, 30, 40, 255]}
+    for layout, shape in (("NCHW", [2, 3, 1, 1]), ("NHWC", [2, 1, 1, 3])):
+        case(
+            f"tiles-uint8-{layout.lower()}",
+            "pixels of several pictures, which the consumer normalizes",
+            [
+                message(
+                    two | pixels | {"Cvf-Layout": layout, "Cvf-Shape": ",".join(map(str, shape))},
+                    bytes(raw["elements"]),
+                )
+            ],
+            [
+                tensor
+                | raw
+                | {"shape": shape, "layout": layout, "values": [-1, 0.75, 1, 5, 3.75, 12.75]}
+            ],
+        )
+    wrong: list[dict[str, str | None]] = [
+        two | change
+        for change in (
+            {"Cvf-Affine": "3,0,0,0,3,-420"},
+            {"Cvf-Affine": two["Cvf-Affine"] + ";1,0,0,0,1,0"},
+            {"Cvf-Affine": "3,0,0,0,3,-420;"},
+            {"Cvf-Affine": "3,0,0,0,3,-420;3,0,0,0,3"},
+            {"Cvf-Affine": "3,0,0,0,3,-420;3,0,0,0,3,nan"},
+            {"Cvf-Affine": "3,0,0,0,3,-420,3,0,0,0,3,-420"},
+            {"Cvf-Shape": "1,3,1,2"},
+            {"Cvf-Source": "1920x1080;1920x1080"},
+        )
+    ]
+    many = {"Cvf-Shape": "1025,1,1,1", "Cvf-Color": "GRAY", "Cvf-Mean": "0", "Cvf-Std": "1"}
+    case(
+        "invalid-tiles",
+        "maps of other pictures than there are, and more pictures than anybody has",
+        [
+            *map(message, wrong),
+            message(many | {"Cvf-Affine": ";".join(["1,0,0,0,1,0"] * 1025)}, bytes(4100)),
+            message(),
+        ],
+        [*[INVALID] * (len(wrong) + 1), TENSOR],
+    )
+
+
+def clips() -> None:
+    """Write tensors of several frames."""
+    slots = ["2026-01-02T03:04:04.800Z", "2026-01-02T03:04:05.200Z"]
+    pixels = {"Cvf-Dtype": "UINT8", "Cvf-Normalized": "false", "Cvf-Scale": "0.1"}
+    pixels |= {"Cvf-Mean": "0.5,0.25,0", "Cvf-Std": "0.5,1,2"}
+    raw = {"datatype": "UINT8", "normalized": False, "scale": 0.1}
+    raw |= {"mean": [0.5, 0.25, 0], "std": [0.5, 1, 2], "elements": [0, 10, 20, 30, 40, 255]}
+    planes, interleaved = [-1, 1, 1.75, 2.75, 2, 12.75], [-1, 0.75, 1, 5, 3.75, 12.75]
+    two = {"Cvf-Clip": f"{slots[0]}!black,{slots[1]}", "Cvf-Layout": "NCTHW"}
+    two |= {"Cvf-Shape": "1,3,2,1,1"}
+    for layout, shape, values in (
+        ("NCTHW", [1, 3, 2, 1, 1], planes),
+        ("NTCHW", [1, 2, 3, 1, 1], interleaved),
+        ("NTHWC", [1, 2, 1, 1, 3], interleaved),
+    ):
+        clip = {
+            "Cvf-Layout": layout,
+            "Cvf-Shape": ",".join(map(str, shape)),
+            "Cvf-Clip": f"{slots[0]},{slots[1]}!repeat",
+        }
+        case(
+            f"clip-{layout.lower()}",
+            "frames with their slots, one of which was missing",
+            [message(pixels | clip, bytes([0, 10, 20, 30, 40, 255]))],
+            [
+                TENSOR
+                | raw
+                | {
+                    "shape": shape,
+                    "layout": layout,
+                    "slots": slots,
+                    "missing": ["", "repeat"],
+                    "values": values,
+                    "boxes": [[[100, 200, 300, 400], [300, 180, 900, 780]]],
+                }
+            ],
+        )
+    wrong: list[dict[str, str | None]] = [
+        two | change
+        for change in (
+            {"Cvf-Clip": None},
+            {"Cvf-Clip": slots[0]},
+            {"Cvf-Clip": ",".join([*slots, slots[1]])},
+            {"Cvf-Clip": f"{slots[0]},"},
+            {"Cvf-Clip": f"{slots[0]},{slots[1]}!"},
+            {"Cvf-Clip": f"{slots[0]},{slots[1]}!white"},
+            {"Cvf-Clip": f"{slots[0]},!repeat"},
+            {"Cvf-Clip": f"{slots[0]},yesterday"},
+            {"Cvf-Shape": "1,3,2,1"},
+            {"Cvf-Shape": "1,2,3,1,1"},
+            {"Cvf-Shape": "2,3,2,1,1", "Cvf-Affine": "3,0,0,0,3,-420;3,0,0,0,3,-420"},
+            {"Cvf-Affine": "3,0,0,0,3,-420;3,0,0,0,3,-420"},
+            {"Cvf-Layout": "NTWHC"},
+        )
+    ]
+    clip = message(two)
+    case(
+        "invalid-clips",
+        "frames that are not those of the shape",
+        [*map(message, wrong), clip],
+        [
+            *[INVALID] * len(wrong),
+            TENSOR
+            | {
+                "shape": [1, 3, 2, 1, 1],
+                "layout": "NCTHW",
+                "slots": slots,
+                "missing": ["black", ""],
+            },
+        ],
+    )
+    case(
+        "clip-in-parts",
+        "it is joined as any other tensor",
+        [part(1, 2, PAYLOAD[:12], **{k[4:]: v for k, v in two.items()}),
+         part(2, 2, PAYLOAD[12:], **{k[4:]: v for k, v in two.items()})],
+        [TENSOR | {"shape": [1, 3, 2, 1, 1], "layout": "NCTHW", "slots": slots}],
+    )
+
+
+def batches() -> None:
+    """Write tensors of several cameras."""
+    one = {"Cvf-Color": "GRAY", "Cvf-Mean": "0.5", "Cvf-Std": "2", "Cvf-Shape": "3,1,1,2"}
+    one |= {"Cvf-Stream": "yard", "Cvf-Batch": "cam-1,!cam-2,a%2Cb%21%25%C3%A4"}
+    one |= {"Cvf-Source": "1920x1080;0x0;1280x720"}
+    one |= {"Cvf-Affine": "3,0,0,0,3,-420;0,0,0,0,0,0;2,0,1,0,2,0"}
+    tensor = {k: v for k, v in TENSOR.items() if k not in ("affine", "source")}
+    case(
+        "batch",
+        "a row of each stream, one of which had no frame",
+        [message(one)],
+        [
+            tensor
+            | {
+                "stream": "yard",
+                "shape": [3, 1, 1, 2],
+                "color": "GRAY",
+                "mean": [0.5],
+                "std": [2],
+                "streams": ["cam-1", "cam-2", "a,b!%ä"],
+                "present": [True, False, True],
+                "sources": [[1920, 1080], [0, 0], [1280, 720]],
+                "affines": [[3, 0, 0, 0, 3, -420], [0, 0, 0, 0, 0, 0], [2, 0, 1, 0, 2, 0]],
+                "boxes": [
+                    [[100, 200, 300, 400], [300, 180, 900, 780], 0],
+                    [[100, 200, 800, 400], [201, 400, 1280, 720], 2],
+                ],
+            }
+        ],
+    )
+    wrong: list[dict[str, str | None]] = [
+        one | change
+        for change in (
+            {"Cvf-Batch": "cam-1,cam-2"},
+            {"Cvf-Batch": "cam-1,,cam-3"},
+            {"Cvf-Batch": "cam-1,!,cam-3"},
+            {"Cvf-Batch": "cam-1,!cam-2,cam%2"},
+            {"Cvf-Batch": "cam-1,!cam-2,cam%FF"},
+            {"Cvf-Batch": "cam-1,!cam-2," + "x" * 1025},
+            {"Cvf-Batch": "cam-1,cam-2,cam-3"},  # the second one has no size
+            {"Cvf-Batch": None},
+            {"Cvf-Source": "1920x1080"},
+            {"Cvf-Source": "1920x1080;0x0;1280x720;1x1"},
+            {"Cvf-Source": "1920x1080;0x0;0x0"},
+            {"Cvf-Affine": "3,0,0,0,3,-420"},
+            {"Cvf-Shape": "2,1,1,3"},
+        )
+    ]
+    case(
+        "invalid-batches",
+        "streams that are not those of the rows",
+        [*map(message, wrong), message()],
+        [*[INVALID] * len(wrong), TENSOR],
+    )
+
+
+def pictures() -> None:
+    """Write encoded pictures."""
+    names = ("Dtype", "Layout", "Scale", "Mean", "Std")
+    plain: dict[str, str | None] = {f"Cvf-{name}": None for name in names}
+    plain |= {"Content-Type": "image/jpeg", "Cvf-Shape": "1080,1920,3"}
+    payload = b"\xff\xd8\xff, and what else it holds is not judged"
+    picture = {
+        "kind": "picture",
+        "subject": SUBJECT,
+        "stream": "front-door",
+        "output": "detector",
+        "time": "2026-01-02T03:04:05.200Z",
+        "capture": "2026-01-02T03:04:05.207Z",
+        "content_type": "image/jpeg",
+        "shape": [1080, 1920, 3],
+        "color": "RGB",
+        "source": [1920, 1080],
+        "affine": [3, 0, 0, 0, 3, -420],
+        "spec": "3f2a",
+        "payload": list(payload),
+        "boxes": [[[100, 200, 300, 400], [300, 180, 900, 780]]],
+    }
+    gray = plain | {"Cvf-Shape": "2,3,1", "Cvf-Color": "GRAY", "Content-Type": "image/png"}
+    webp = plain | {"Content-Type": "image/webp"}
+    case(
+        "pictures",
+        "encoded, as their content type says",
+        [message(plain, payload), message(gray, b"x"), message(webp, payload)],
+        [
+            picture,
+            picture
+            | {
+                "content_type": "image/png",
+                "shape": [2, 3, 1],
+                "color": "GRAY",
+                "payload": [ord("x")],
+            },
+            picture | {"content_type": "image/webp"},
+        ],
+    )
+    wrong: list[dict[str, str | None]] = [
+        plain | change
+        for change in (
+            {"Content-Type": ""},
+            {"Content-Type": "text/html"},
+            {"Content-Type": "image/gif"},
+            {"Content-Type": "IMAGE/JPEG"},
+            {"Cvf-Shape": "1080,1920"},
+            {"Cvf-Shape": "1,3,1080,1920"},
+            {"Cvf-Shape": "1080,1920,1"},
+            {"Cvf-Shape": "1080,1920,4"},
+            {"Cvf-Shape": "65536,65536,3"},
+            {"Cvf-Color": "BGR"},
+            {"Cvf-Affine": "1,0,0,0,1,0;1,0,0,0,1,0"},
+            {"Cvf-Affine": None},
+            {"Cvf-Source": None},
+            {"Cvf-Spec": None},
+            {"Cvf-Chunk": "1/2"},
+        )
+    ]
+    case(
+        "invalid-pictures",
+        "types, sizes and colors that no picture has, and parts of one",
+        [*(message(w, payload) for w in wrong), message(plain, b""), message()],
+        [*[INVALID] * (len(wrong) + 1), TENSOR],
+    )
+
+
 def parts() -> None:
     """Write tensors in parts."""
     a, b, c = (PAYLOAD[i : i + 8] for i in (0, 8, 16))
@@ -456,7 +726,7 @@ def parts() -> None:
 def main() -> None:
     """Write all cases anew."""
     shutil.rmtree(CASES, ignore_errors=True)
-    for write in (kinds, maps, gaps, invalid, parts):
+    for write in (kinds, maps, gaps, invalid, tiles, clips, batches, pictures, parts):
         write()
     print(f"{len(written)} cases")
 

@@ -2,6 +2,7 @@ package tap
 
 import (
 	"fmt"
+	"image"
 	"strconv"
 	"strings"
 	"time"
@@ -18,10 +19,63 @@ import (
 //	cvf.t.front-door.detector 2026-01-02T03:04:05.200Z age 1.25s float32 1x3x640x640 nchw rgb from 1920x1080 4915200 B affine 3,0,0,0,3,-420 min 0 max 1 mean 0.43
 func tensorLine(t tensor.Tensor, pixels tensorimage.Tensor, now time.Time) string {
 	low, high, mean := pixels.Range()
-	return fmt.Sprintf("%s %s age %v %s %s %s %s from %dx%d %d B affine %s min %.3g max %.3g mean %.3g",
-		printable(t.Subject), t.Time.Format(publish.TimeFormat), t.Age(now).Round(time.Millisecond),
-		t.DType, pixels.Dims(), t.Layout, t.Color, t.Source.X, t.Source.Y, len(t.Data),
-		affine(t.Affine), low, high, mean)
+	return fmt.Sprintf("%s %s %s%s min %.3g max %.3g mean %.3g",
+		beginning(t, now), t.DType, described(t), clip(t.Frames), low, high, mean)
+}
+
+// pictureLine returns the line of an encoded picture:
+//
+//	cvf.t.front-door.snapshot 2026-01-02T03:04:05.200Z age 1.25s image/jpeg 1080x1920x3 hwc rgb from 1920x1080 81234 B affine 1,0,0,0,1,0
+func pictureLine(t tensor.Tensor, now time.Time) string {
+	return fmt.Sprintf("%s %s %s", beginning(t, now), t.ContentType, described(t))
+}
+
+func beginning(t tensor.Tensor, now time.Time) string {
+	return fmt.Sprintf("%s %s age %v", printable(t.Subject), t.Time.Format(publish.TimeFormat), t.Age(now).Round(time.Millisecond))
+}
+
+// described says what elements and encoded pictures have in common.
+func described(t tensor.Tensor) string {
+	dims := make([]string, len(t.Shape))
+	for i, n := range t.Shape {
+		dims[i] = strconv.Itoa(n)
+	}
+	return fmt.Sprintf("%s %s %s from %s %d B affine %s",
+		strings.Join(dims, "x"), t.Layout, t.Color, sources(t), len(t.Data), affine(t.Affine))
+}
+
+// sources says from which pictures a tensor is: "1920x1080", or of a batch across cameras
+// "cam-1:1920x1080,cam-2:missing".
+func sources(t tensor.Tensor) string {
+	if t.Rows == nil {
+		return size(t.Source)
+	}
+	rows := make([]string, len(t.Rows))
+	for i, r := range t.Rows {
+		from := size(r.Source)
+		if r.Missing {
+			from = "missing"
+		}
+		rows[i] = printable(r.Stream) + ":" + from
+	}
+	return strings.Join(rows, ",")
+}
+
+func size(p image.Point) string { return fmt.Sprintf("%dx%d", p.X, p.Y) }
+
+// clip says from when the frames of a clip are, and how many were missing: " since
+// 2026-01-02T03:04:04.200Z 1 missing".
+func clip(frames []publish.Frame) string {
+	if frames == nil {
+		return ""
+	}
+	missing := 0
+	for _, f := range frames {
+		if f.Filled != "" {
+			missing++
+		}
+	}
+	return fmt.Sprintf(" since %s %d missing", frames[0].Time.Format(publish.TimeFormat), missing)
 }
 
 // gapLine returns the line of a gap:
@@ -30,6 +84,13 @@ func tensorLine(t tensor.Tensor, pixels tensorimage.Tensor, now time.Time) strin
 func gapLine(subject string, g publish.Gap) string {
 	return fmt.Sprintf("%s gap %s %d slots %s to %s",
 		printable(subject), printable(g.Reason), g.Slots, g.From, g.To)
+}
+
+// endLine returns the line of the end of a replay job's tensors on a subject:
+//
+//	cvf.r.b7k2m4qx.front-door.detector end of 2 streams up to 2026-01-02T03:04:05.200Z
+func endLine(subject string, e publish.End) string {
+	return fmt.Sprintf("%s end of %d streams up to %s", printable(subject), e.Streams, e.To)
 }
 
 // affine returns the map with five digits, which is precise to a tenth of a pixel.

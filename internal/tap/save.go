@@ -11,6 +11,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/tensor"
 )
 
 // maxName is the most bytes of a stream's or an output's name that go into the name of a
@@ -41,6 +42,18 @@ func (f *folder) save(e publish.Envelope, tensor tensorimage.Tensor) error {
 		f.write(name+".png", tensor, tensorimage.EncodePNG),
 		f.write(name+".npy", tensor, tensorimage.EncodeNPY),
 	)
+}
+
+// extensions are those of the files of encoded pictures.
+var extensions = map[string]string{"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
+
+// savePicture writes an encoded picture as it is.
+func (f *folder) savePicture(t tensor.Tensor) error {
+	name := fileName(t.Envelope) + extensions[t.ContentType]
+	if err := f.root.WriteFile(name, t.Data, 0o640); err != nil {
+		return fmt.Errorf("saving %s: %w", name, err)
+	}
+	return nil
 }
 
 func (f *folder) write(name string, tensor tensorimage.Tensor, encode func(io.Writer, tensorimage.Tensor) error) error {

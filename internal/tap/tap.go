@@ -188,21 +188,29 @@ func (t *tap) show(d consume.Delivery) error {
 		t.seen.Gaps++
 		return t.line(gapLine(d.Subject, d.Gap.Gap))
 	}
-	tensor, err := tensorimage.New(d.Envelope, d.Data)
-	if err != nil {
-		t.broken(err)
-		return nil
+	if d.End != nil {
+		return t.line(endLine(d.Subject, *d.End))
 	}
-	age := d.Age(t.now())
+	var line string
+	var save func() error
+	if d.Encoded() {
+		line, save = pictureLine(d.Tensor, t.now()), func() error { return t.files.savePicture(d.Tensor) }
+	} else {
+		tensor, err := tensorimage.New(d.Envelope, d.Data)
+		if err != nil {
+			t.broken(err)
+			return nil
+		}
+		line, save = tensorLine(d.Tensor, tensor, t.now()), func() error { return t.files.save(d.Envelope, tensor) }
+	}
 	if t.seen.Tensors++; t.seen.Tensors == 1 {
-		t.tellAge(age)
+		t.tellAge(d.Age(t.now()))
 	}
 	if t.files != nil {
-		if err := t.files.save(d.Envelope, tensor); err != nil {
+		if err := save(); err != nil {
 			return err
 		}
 	}
-	line := tensorLine(d.Tensor, tensor, t.now())
 	if d.InMemory {
 		line += " in memory"
 	}

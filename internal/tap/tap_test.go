@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/png"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -216,6 +217,53 @@ func TestPartsAndInlineGaps(t *testing.T) {
 		"cvf.t.cam-1.detector gap no_media 4 slots 2026-01-02T03:04:05.200Z to 2026-01-02T03:04:05.800Z\n" + tensorText
 	if diff := cmp.Diff(want, s.out.String()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// forms are a tensor of two tiles, a clip, a batch across cameras and an encoded picture, with
+// their lines, and the end of a replay.
+func forms() (messages []publish.Message, lines string) {
+	add := func(changes map[string]string, data []byte, line string) {
+		m := message("cam-1")
+		m.Header = maps.Clone(m.Header)
+		for name, value := range changes {
+			if m.Header[name] = []string{value}; value == "" {
+				delete(m.Header, name)
+			}
+		}
+		m.Data = data
+		messages = append(messages, m)
+		lines += "cvf.t.cam-1.detector 2026-01-02T03:04:05.200Z " + line + "\n"
+	}
+	white := bytes.Repeat([]byte{255}, 24)
+	add(map[string]string{"Cvf-Shape": "2,2,2,3", "Cvf-Affine": "2,0,0,0,2,0;2,0,4,0,2,0"}, white,
+		"age 1.25s uint8 2x2x2x3 nhwc rgb from 12x8 24 B affine 2,0,0,0,2,0 min 255 max 255 mean 255")
+	add(map[string]string{"Cvf-Shape": "1,2,2,2,3", "Cvf-Layout": "NTHWC", "Cvf-Clip": "2026-01-02T03:04:04.800Z!black,2026-01-02T03:04:05.200Z"}, white,
+		"age 1.25s uint8 1x2x2x2x3 nthwc rgb from 12x8 24 B affine 2,0,0,0,2,0.33333 since 2026-01-02T03:04:04.800Z 1 missing min 255 max 255 mean 255")
+	add(map[string]string{"Cvf-Shape": "2,2,2,3", "Cvf-Affine": "2,0,0,0,2,0;0,0,0,0,0,0", "Cvf-Batch": "cam-1,!a%0Ab", "Cvf-Source": "12x8;0x0"}, white,
+		`age 1.25s uint8 2x2x2x3 nhwc rgb from cam-1:12x8,"a\nb":missing 24 B affine 2,0,0,0,2,0 min 255 max 255 mean 255`)
+	add(map[string]string{
+		"Content-Type": "image/jpeg", "Cvf-Shape": "4,6,3", "Cvf-Dtype": "", "Cvf-Layout": "", "Cvf-Scale": "", "Cvf-Mean": "", "Cvf-Std": "",
+	}, []byte("a JPEG"), "age 1.25s image/jpeg 4x6x3 hwc rgb from 12x8 6 B affine 2,0,0,0,2,0.33333")
+	return messages, lines
+}
+
+// TestForms: what is not one picture as elements is shown and saved, too.
+func TestForms(t *testing.T) {
+	dir := t.TempDir()
+	messages, want := forms()
+	end := publish.NewEnd("cvf.t.cam-1.detector", publish.End{Stream: "cam-1", Output: "detector", Job: "b7k2m4qx", To: source.SlotAt(slotTime), Streams: 2}, &transform.Output{Name: "detector", Fingerprint: "3f2a"})
+	s := start(t, Options{Save: dir, Count: 5})
+	s.publish(t, messages...)
+	s.publish(t, end, message("cam-2"))
+	s.end(t, Summary{Tensors: 5})
+	want += "cvf.t.cam-1.detector end of 2 streams up to 2026-01-02T03:04:05.200Z\n" + tensorText
+	if diff := cmp.Diff(want, s.out.String()); diff != "" {
+		t.Error(diff)
+	}
+	picture, err := os.ReadFile(filepath.Join(dir, "cam-1.detector.20260102T030405.200Z.jpg"))
+	if err != nil || string(picture) != "a JPEG" {
+		t.Errorf("%q %v", picture, err)
 	}
 }
 

@@ -12,7 +12,9 @@ package tensorimage
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,8 +31,11 @@ type Tensor struct {
 
 // New returns the tensor of a message's envelope, as returned by [publish.ParseEnvelope],
 // and payload, which it keeps. An error means that the payload does not have the size that
-// the envelope says.
+// the envelope says, or is an encoded picture, which needs nothing of this package.
 func New(envelope publish.Envelope, data []byte) (Tensor, error) {
+	if envelope.Encoded() {
+		return Tensor{}, fmt.Errorf("the payload is a picture encoded as %s, not elements", envelope.ContentType)
+	}
 	if err := envelope.Check(len(data)); err != nil {
 		return Tensor{}, err
 	}
@@ -81,7 +86,7 @@ func (t Tensor) Range() (low, high, mean float64) {
 
 // ChannelMeans returns the mean of each channel's elements.
 func (t Tensor) ChannelMeans() []float64 {
-	channels, pictures := t.envelope.Color.Channels(), t.envelope.Pictures()
+	channels, pictures := t.envelope.Color.Channels(), t.pictures()
 	pixels := t.envelope.Width() * t.envelope.Height()
 	means := make([]float64, channels)
 	for c := range means {
@@ -96,20 +101,33 @@ func (t Tensor) ChannelMeans() []float64 {
 	return means
 }
 
+// pictures returns how many pictures there are, where each frame of a clip is one.
+func (t Tensor) pictures() int { return t.envelope.Pictures() * max(1, len(t.envelope.Frames)) }
+
 // channel returns the index of the first element of channel c of picture n, and the distance
-// from each to the next.
+// from each pixel to the next.
 func (t Tensor) channel(n, c int) (first, stride int) {
-	e := t.envelope
-	first = n * e.Color.Channels() * e.Width() * e.Height()
-	if e.Layout == transform.NHWC {
-		return first + c, e.Color.Channels()
+	e, frames := t.envelope, max(1, len(t.envelope.Frames))
+	strides := map[rune]int{}
+	apart := 1
+	for i, side := range slices.Backward(e.Shape) {
+		strides[rune(e.Layout[i])] = apart
+		apart *= side
 	}
-	return first + c*e.Width()*e.Height(), 1
+	return n/frames*strides['n'] + n%frames*strides['t'] + c*strides['c'], strides['w']
 }
 
 // Columns returns how many of the tensor's pictures [Tensor.Image] shows side by side: as many
-// as lie side by side in the source.
+// as lie side by side in the source, and of the frames of a clip as many as make a square of
+// them.
 func (t Tensor) Columns() int {
+	if frames := len(t.envelope.Frames); frames > 0 {
+		n := int(math.Ceil(math.Sqrt(float64(frames))))
+		for frames%n != 0 {
+			n++
+		}
+		return n
+	}
 	maps := t.envelope.Affines
 	n := 1
 	for n < len(maps) && maps[n][5] == maps[0][5] {

@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -77,6 +78,10 @@ func (a *assembler) due() <-chan time.Time {
 }
 
 func (a *assembler) add(d delivered, within time.Duration) {
+	if d.err == nil && d.Encoded() {
+		d.err = &MessageError{d.Subject, fmt.Errorf("a picture encoded as %s cannot be in a batch: read it with a loop of its own", d.ContentType)}
+		d.Release()
+	}
 	switch {
 	case d.err != nil:
 		if !isMessageError(d.err) {

@@ -35,9 +35,27 @@ func numbered(t testing.TB, stream string, n int, shape []int, spec string) Deli
 	}
 	d, err := newDelivery(publish.NewMessage("cvf.t."+stream+".detector", &transform.Tensor{
 		Stream: stream, Slot: source.Slot(n * 200), Capture: source.Slot(n * 200).Time(), Output: output,
-		Shape: shape, Source: image.Pt(64, 64), Affine: transform.Affine{float64(n), 0, 0, 0, 1, 0},
+		Shape: shape, Source: image.Pt(64, 64), Affines: []transform.Affine{{float64(n), 0, 0, 0, 1, 0}},
 		Data: bytes.Repeat([]byte{byte(n)}, size),
 	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// encoded returns an encoded picture.
+func encoded(t testing.TB) Delivery {
+	t.Helper()
+	m := publish.Message{Subject: "cvf.t.a.snapshot", Data: []byte("jpeg"), Header: map[string][]string{}}
+	for name, value := range map[string]string{
+		"Cvf-Version": "1", "Cvf-Stream": "a", "Cvf-Output": "snapshot", "Cvf-Time": "2026-01-02T03:04:05.200Z",
+		"Cvf-Capture": "2026-01-02T03:04:05.200Z", "Content-Type": "image/jpeg", "Cvf-Shape": "9,9,3",
+		"Cvf-Color": "RGB", "Cvf-Source": "9x9", "Cvf-Affine": "1,0,0,0,1,0", "Cvf-Spec": "x",
+	} {
+		m.Header[name] = []string{value}
+	}
+	d, err := newDelivery(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +137,10 @@ func TestBatched(t *testing.T) {
 		"errors": {
 			[]any{numbered(t, "a", 1, small, "x"), error(&MessageError{"x", errors.New("broken")}), errors.New("gone")},
 			[]string{"0s: error", "0s: 1", "0s: error"},
+		},
+		"encoded pictures": {
+			[]any{numbered(t, "a", 1, small, "x"), encoded(t), numbered(t, "a", 2, small, "x"), wait(time.Second)},
+			[]string{"0s: error", "50ms: 1 2"},
 		},
 		"too many at a time": {
 			func() (feed []any) {

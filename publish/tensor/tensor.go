@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -31,13 +32,14 @@ import (
 // ErrSpec says that a tensor was not made in the expected way.
 var ErrSpec = errors.New("tensor of another spec")
 
-// A Tensor is one picture in the form that a model takes, and where it came from. It is
-// a value; its copies share Data.
+// A Tensor is one picture in the form that a model takes, and where it came from; or the tiles
+// of one, a clip, one picture of each of several cameras, or an encoded picture, as the Envelope
+// says. It is a value; its copies share Data.
 type Tensor struct {
 	publish.Envelope
 	// Subject is the subject of the message.
 	Subject string
-	// Data holds the elements: contiguous, little-endian, in C order.
+	// Data holds the elements: contiguous, little-endian, in C order; or the encoded picture.
 	Data []byte
 }
 
@@ -83,6 +85,9 @@ func (t Tensor) Uint8s() ([]byte, error) {
 }
 
 func (t Tensor) need(d transform.DType) error {
+	if t.Encoded() {
+		return fmt.Errorf("the data is a picture encoded as %s, which has to be decoded first", t.ContentType)
+	}
 	if t.DType != d {
 		return fmt.Errorf("the elements are %s, not %s", t.DType, d)
 	}
@@ -91,8 +96,12 @@ func (t Tensor) need(d transform.DType) error {
 
 // AppendFloat32s appends the elements to dst, ready for the model, whatever their type
 // in the message. It converts float16, and normalizes pixels that are not normalized
-// yet, with Scale, Mean and Std. Pass dst[:0] to reuse its memory.
+// yet, with Scale, Mean and Std. Pass dst[:0] to reuse its memory. An encoded picture has no
+// elements.
 func (t Tensor) AppendFloat32s(dst []float32) []float32 {
+	if t.Encoded() {
+		return dst
+	}
 	start := len(dst)
 	switch t.DType {
 	case transform.Float32:
@@ -116,15 +125,16 @@ func (t Tensor) AppendFloat32s(dst []float32) []float32 {
 
 // normalize computes value = (pixel*Scale - Mean) / Std for each channel.
 func (t Tensor) normalize(values []float32) {
-	channels, pixels := t.Color.Channels(), t.Width()*t.Height()
-	for c := range channels {
-		first, stride := c*pixels, 1
-		if t.Layout == transform.NHWC {
-			first, stride = c, channels
-		}
-		for i := range pixels {
-			v := &values[first+i*stride]
-			*v = float32((float64(float64(*v)*t.Scale) - t.Mean[c]) / t.Std[c])
+	stride := 1 // from a channel to the next
+	for _, side := range t.Shape[strings.IndexByte(string(t.Layout), 'c')+1:] {
+		stride *= side
+	}
+	for first := 0; first < len(values); first += stride * len(t.Mean) {
+		for c := range t.Mean {
+			for i := range stride {
+				v := &values[first+c*stride+i]
+				*v = float32((float64(float64(*v)*t.Scale) - t.Mean[c]) / t.Std[c])
+			}
 		}
 	}
 }

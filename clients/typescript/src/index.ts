@@ -19,10 +19,20 @@ export type { Datatype } from "./datatype.js";
 export * from "./errors.js";
 export { fromHalf, halvesToFloats, type HalfArray } from "./float16.js";
 export { Frames, type FrameRequest } from "./frames.js";
+export type { Missing } from "./forms.js";
 export { Gap, type GapFields } from "./gap.js";
 export type { HeaderRecord } from "./headers.js";
 export type { ConnectOptions, ReadOptions } from "./options.js";
 export { pull, Pull, type PullOptions } from "./pull.js";
 export { Reader, type Wait } from "./reader.js";
 export { latest, subscribe, subscribeGaps, Subscription, type Items, type SubscribeOptions } from "./subscribe.js";
-export { Tensor, type Box, type CanvasLike, type Point, type TensorFields } from "./tensor.js";
+export {
+  Tensor,
+  type Box,
+  type CanvasLike,
+  type ContentType,
+  type Layout,
+  type Point,
+  type TensorFields,
+  type Which,
+} from "./tensor.js";

@@ -102,7 +102,8 @@ class Batch:
         """Map what a model found in a row to pixels of its picture; see `Tensor.to_source`."""
         if not 0 <= row < len(self):
             raise IndexError(f"the batch has no row {row}: it has {len(self)}")
-        return self.tensors[row].to_source(points, clip=clip)
+        each = len(self) // len(self.tensors)
+        return self.tensors[row // each].to_source(points, tile=row % each, clip=clip)
 
     def ack(self) -> Sent:
         """Acknowledge all tensors to JetStream; see `Tensor.ack`."""
@@ -257,6 +258,8 @@ class Assembly:
             self._end_those(lambda _, t: t.stream == item.stream)
             self._ready.append(item)
             return
+        if item.content_type:
+            raise TypeError(f"{item.subject} has encoded pictures: they cannot be in one array")
         kind = _kind(item)
         if len(self._filling) > (kind in self._filling):
             self._end_those(lambda other, t: other != kind and t.subject == item.subject)
