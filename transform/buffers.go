@@ -61,6 +61,14 @@ func (b *Buffers) Tensor(n int, padding Padding) (t *Tensor, padded bool) {
 	return &Tensor{Data: memory.Data, release: func() { b.memory.Put(memory) }}, padded
 }
 
+// Picture returns a tensor with n bytes of Data for an encoded picture, which may hold anything.
+// It is never in shared memory, whose slots have the size of tensors.
+func (b *Buffers) Picture(n int) *Tensor {
+	memory := b.memory.Get(n)
+	memory.Note = Padding{}
+	return &Tensor{Data: memory.Data, release: func() { b.memory.Put(memory) }}
+}
+
 // inSlot returns a tensor in a slot, which is given back also if nobody calls Release.
 func inSlot(slot Slot) *Tensor {
 	t := &Tensor{Data: slot.Data(), share: slot.Share}
