@@ -71,9 +71,6 @@ func (s *Spec) EncodeQuality() int {
 // that of its pixels.
 func (s *Spec) pictureBytes(size image.Point) int { return size.X * size.Y * s.Color.Channels() }
 
-// maxWebP is the longest side of a WebP.
-const maxWebP = 16383
-
 // validateEncode checks the keys that belong to pictures only.
 func (s *Spec) validateEncode(check func(key string, err error)) {
 	if s.Encode != "" {

@@ -39,7 +39,7 @@ func notPicture(data []byte) error {
 
 // readHeader returns the picture as its header describes it, without any pixels.
 func (m *Meter) readHeader(data []byte) (picture, error) {
-	size := image.Point{}
+	var size image.Point
 	switch {
 	case bytes.HasPrefix(data, jpegMagic):
 		h, err := readJPEGHeader(data)
