@@ -3,6 +3,7 @@ package publish
 import (
 	"fmt"
 	"image"
+	"slices"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -17,19 +18,20 @@ const (
 	maxPictures = 1 << 10 // in a tensor
 )
 
-// An Envelope is what the headers of a tensor message say, or of one with an encoded picture.
+// An Envelope is what the headers of a message with a tensor or a picture say.
 type Envelope struct {
+	// ContentType is the media type of a picture, such as image/jpeg, and "" for a tensor. A
+	// picture has neither a DType nor a Layout, and is not normalized.
+	ContentType string
+	// Length is the size of a picture's payload in bytes.
+	Length         int
 	Stream, Output string
 	// Time is the slot. Capture is the service's own timestamp of the picture.
 	Time, Capture time.Time
 	DType         transform.DType
-	// ContentType is image/jpeg, image/png or image/webp if the payload is an encoded picture, and
-	// "" if it has elements. DType, Layout ("hwc") and the normalization are then those of its
-	// pixels.
-	ContentType string
 	// Shape has a positive entry for each letter of Layout: [N C H W] for NCHW, where N is 1, or
 	// the number of tiles, or of rows of a batch. A clip, whose layout is NCTHW, NTCHW or NTHWC,
-	// has T frames.
+	// has T frames. That of a picture is [H W C].
 	Shape  []int
 	Layout transform.Layout
 	Color  transform.Color
@@ -73,22 +75,21 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	f := fields{header: h}
 	f.version()
 	e := Envelope{
-		Stream:     f.text(HeaderStream),
-		Output:     f.text(HeaderOutput),
-		Time:       f.time(HeaderTime),
-		Capture:    f.time(HeaderCapture),
-		Normalized: true,
-		Late:       len(h[HeaderLate]) > 0,
-		Spec:       f.text(HeaderSpec),
+		Stream:  f.text(HeaderStream),
+		Output:  f.text(HeaderOutput),
+		Time:    f.time(HeaderTime),
+		Capture: f.time(HeaderCapture),
+		Color: oneOf(&f, HeaderColor, map[string]transform.Color{
+			"RGB": transform.RGB, "BGR": transform.BGR, "GRAY": transform.Gray,
+		}),
+		Late: len(h[HeaderLate]) > 0,
+		Spec: f.text(HeaderSpec),
 
 		Traceparent: traceparent(h),
 	}
-	if _, ok := h[HeaderContentType]; ok {
-		f.parsePicture(&e)
+	if _, ok := h[HeaderBatch]; ok {
+		e.Rows = f.batch()
 	} else {
-		f.parseElements(&e)
-	}
-	if e.Rows == nil {
 		e.Source = f.size(HeaderSource, f.text(HeaderSource))
 	}
 	if e.Affines = f.affines(HeaderAffine); f.err == nil {
@@ -100,6 +101,13 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	if _, ok := h[HeaderBurst]; ok {
 		e.Burst = f.text(HeaderBurst)
 	}
+	if _, ok := h[HeaderType]; ok {
+		e.ContentType = f.text(HeaderType)
+		e.Length = f.count(HeaderLength)
+		e.Shape = f.sides(HeaderShape, ",", 3)
+	} else {
+		e.tensor(&f)
+	}
 	if f.err != nil {
 		return Envelope{}, f.err
 	}
@@ -109,10 +117,33 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	return e, nil
 }
 
+// tensor reads the headers that only a tensor has.
+func (e *Envelope) tensor(f *fields) {
+	channels := e.Color.Channels()
+	e.DType = f.dtype(HeaderDType)
+	e.Layout = oneOf(f, HeaderLayout, layouts)
+	e.Shape = f.sides(HeaderShape, ",", len(e.Layout))
+	if len(e.Layout) == clipAxes {
+		e.Frames = f.clip()
+	}
+	if scale := f.floats(HeaderScale, 1); f.err == nil {
+		e.Scale = scale[0]
+	}
+	e.Mean = f.floats(HeaderMean, channels)
+	e.Std = f.floats(HeaderStd, channels)
+	e.Normalized = true
+	if _, ok := f.header[HeaderNormalized]; ok {
+		e.Normalized = oneOf(f, HeaderNormalized, map[string]bool{"true": true, "false": false})
+	}
+}
+
 // validate checks what no header shows on its own.
 func (e Envelope) validate() error {
 	if err := e.checkForm(); err != nil {
 		return err
+	}
+	if e.ContentType != "" {
+		return e.validatePicture()
 	}
 	if e.Scale == 0 {
 		return fmt.Errorf("header %s: must not be 0", HeaderScale)
@@ -122,8 +153,27 @@ func (e Envelope) validate() error {
 			return fmt.Errorf("header %s: must not be 0", HeaderStd)
 		}
 	}
-	if e.elements() > maxBytes/int64(e.DType.Size()) {
+	if e.Bytes() > maxBytes {
 		return fmt.Errorf("header %s: %v of %s is more than %d bytes", HeaderShape, e.Shape, e.DType, maxBytes)
+	}
+	return nil
+}
+
+// pictureTypes are the media types of pictures.
+var pictureTypes = [...]string{transform.TypeJPEG, transform.TypePNG, transform.TypeWebP}
+
+func (e Envelope) validatePicture() error {
+	if !slices.Contains(pictureTypes[:], e.ContentType) {
+		return fmt.Errorf("header %s: %.40q is not one of %v", HeaderType, e.ContentType, pictureTypes)
+	}
+	if e.Color == transform.BGR {
+		return fmt.Errorf("header %s: an encoded picture is RGB or GRAY, not BGR", HeaderColor)
+	}
+	if int64(e.Width())*int64(e.Height())*int64(e.Color.Channels()) > maxBytes {
+		return fmt.Errorf("header %s: %v is more than %d bytes when it is decoded", HeaderShape, e.Shape, maxBytes)
+	}
+	if e.Length > maxBytes {
+		return fmt.Errorf("header %s: %d is more than %d bytes", HeaderLength, e.Length, maxBytes)
 	}
 	return nil
 }
@@ -138,37 +188,28 @@ func (e Envelope) Width() int { return e.side('w') }
 // Height returns the height of the tensor's pictures in pixels.
 func (e Envelope) Height() int { return e.side('h') }
 
-// Bytes returns the length of the payload in bytes, according to the headers: 0 for an encoded
-// picture, whose headers do not say it.
+// Bytes returns the length of the payload in bytes, according to the headers.
 func (e Envelope) Bytes() int64 {
-	if e.Encoded() {
-		return 0
+	if e.ContentType != "" {
+		return int64(e.Length)
 	}
-	return e.elements() * int64(e.DType.Size())
-}
-
-// elements returns the number of elements, or a large number if it is larger.
-func (e Envelope) elements() int64 {
 	if len(e.Shape) == 0 {
 		return 0
 	}
-	n := int64(1)
+	elements := int64(1)
 	for _, side := range e.Shape {
-		n = min(n*int64(side), 1<<44) // times the largest side, it is still an int64
+		elements = min(elements*int64(side), 2*maxBytes) // it must not overflow
 	}
-	return n
+	return elements * int64(e.DType.Size())
 }
 
-// Check returns an error unless a payload of n bytes is as long as the headers say, or may be
-// an encoded picture.
+// Check returns an error unless a payload of n bytes is as long as the headers say.
 func (e Envelope) Check(n int) error {
-	if e.Encoded() {
-		if n < 1 || n > maxPicture {
-			return fmt.Errorf("the payload has %d bytes, but an encoded picture has 1 to %d", n, maxPicture)
-		}
-		return nil
+	want := e.Bytes()
+	if int64(n) != want && e.ContentType != "" {
+		return fmt.Errorf("the payload has %d bytes, and header %s says %d", n, HeaderLength, want)
 	}
-	if want := e.Bytes(); int64(n) != want {
+	if int64(n) != want {
 		return fmt.Errorf("the payload has %d bytes, but %v of %s needs %d", n, e.Shape, e.DType, want)
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"image"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -15,12 +14,11 @@ import (
 
 // Limits of the forms that are not one picture as elements.
 const (
-	maxPicture = 64 << 20 // bytes: the most that NATS allows
-	maxFrames  = 1024     // of a clip
-	clipAxes   = 5
+	maxFrames = 1024 // of a clip
+	clipAxes  = 5
 )
 
-// The layouts of clips, and that of encoded pictures.
+// The layouts of clips, and that of pictures.
 const (
 	ncthw transform.Layout = "ncthw"
 	ntchw transform.Layout = "ntchw"
@@ -31,8 +29,6 @@ const (
 var layouts = map[string]transform.Layout{
 	"NCHW": transform.NCHW, "NHWC": transform.NHWC, "NCTHW": ncthw, "NTCHW": ntchw, "NTHWC": nthwc,
 }
-
-var contentTypes = map[string]string{"image/jpeg": "image/jpeg", "image/png": "image/png", "image/webp": "image/webp"}
 
 // A Frame is one frame of a clip.
 type Frame struct {
@@ -55,54 +51,18 @@ type Row struct {
 // side returns the length of an axis, such as 'c': 1 if the layout does not have it, and 0
 // for the zero value.
 func (e Envelope) side(axis byte) int {
-	i := strings.IndexByte(string(e.Layout), axis)
+	layout := e.Layout
+	if e.ContentType != "" {
+		layout = hwc
+	}
+	i := strings.IndexByte(string(layout), axis)
 	switch {
-	case len(e.Shape) != len(e.Layout) || len(e.Shape) == 0:
+	case len(e.Shape) != len(layout) || len(e.Shape) == 0:
 		return 0
 	case i < 0:
 		return 1
 	}
 	return e.Shape[i]
-}
-
-// Encoded says whether the payload is an encoded picture, in place of elements.
-func (e Envelope) Encoded() bool { return e.ContentType != "" }
-
-// parseElements reads what only the message of elements has.
-func (f *fields) parseElements(e *Envelope) {
-	e.DType = f.dtype(HeaderDType)
-	e.Layout = oneOf(f, HeaderLayout, layouts)
-	e.Color = oneOf(f, HeaderColor, map[string]transform.Color{
-		"RGB": transform.RGB, "BGR": transform.BGR, "GRAY": transform.Gray,
-	})
-	e.Shape = f.sides(HeaderShape, ",", len(e.Layout))
-	channels := e.Color.Channels()
-	if scale := f.floats(HeaderScale, 1); f.err == nil {
-		e.Scale = scale[0]
-	}
-	e.Mean = f.floats(HeaderMean, channels)
-	e.Std = f.floats(HeaderStd, channels)
-	if _, ok := f.header[HeaderNormalized]; ok {
-		e.Normalized = oneOf(f, HeaderNormalized, map[string]bool{"true": true, "false": false})
-	}
-	if len(e.Layout) == clipAxes {
-		e.Frames = f.clip()
-	}
-	if _, ok := f.header[HeaderBatch]; ok {
-		e.Rows = f.batch()
-	}
-}
-
-// parsePicture reads what only the message of an encoded picture has, and in what it is
-// different from one of elements.
-func (f *fields) parsePicture(e *Envelope) {
-	e.ContentType = oneOf(f, HeaderContentType, contentTypes)
-	e.Color = oneOf(f, HeaderColor, map[string]transform.Color{"RGB": transform.RGB, "GRAY": transform.Gray})
-	e.DType, e.Layout, e.Normalized = transform.Uint8, hwc, false
-	e.Shape = f.sides(HeaderShape, ",", len(e.Layout))
-	e.Scale = 1
-	e.Mean = make([]float64, e.Color.Channels())
-	e.Std = slices.Repeat([]float64{1}, e.Color.Channels())
 }
 
 // clip reads the frames of a clip.

@@ -35,9 +35,6 @@ func parsePart(m Message) (part, error) {
 	if f.err != nil {
 		return part{}, f.err
 	}
-	if envelope.Encoded() {
-		return part{}, fmt.Errorf("header %s: an encoded picture does not come in parts", HeaderChunk)
-	}
 	p := part{subject: m.Subject, index: i - 1, parts: n, total: envelope.Bytes()}
 	length := int64(len(m.Data))
 	size := length
@@ -80,7 +77,7 @@ func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.
 
 // tensorHeaders are those of a whole tensor's message.
 var tensorHeaders = [...]string{
-	HeaderVersion, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
+	HeaderVersion, HeaderType, HeaderLength, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
 	HeaderLayout, HeaderColor, HeaderSource, HeaderAffine, HeaderScale, HeaderMean, HeaderStd,
 	HeaderNormalized, HeaderLate, HeaderBurst, HeaderSince, HeaderSpec, HeaderMsgID,
 	HeaderClip, HeaderBatch,

@@ -127,8 +127,14 @@ func TestTilesAsText(t *testing.T) {
 		}
 	}
 	for _, bad := range []Tiles{
-		{Overlap: 0.2}, {Size: image.Pt(640, 640), Grid: image.Pt(3, 2)}, {Size: image.Pt(0, 640)}, {Size: image.Pt(9000, 640)},
-		{Grid: image.Pt(-1, 2)}, {Grid: image.Pt(17, 16)}, {Size: image.Pt(640, 640), Overlap: 0.91}, {Size: image.Pt(640, 640), Overlap: -0.1},
+		{Overlap: 0.2},
+		{Size: image.Pt(640, 640), Grid: image.Pt(3, 2)},
+		{Size: image.Pt(0, 640)},
+		{Size: image.Pt(9000, 640)},
+		{Grid: image.Pt(-1, 2)},
+		{Grid: image.Pt(17, 16)},
+		{Size: image.Pt(640, 640), Overlap: 0.91},
+		{Size: image.Pt(640, 640), Overlap: -0.1},
 	} {
 		if bad.validate() == nil {
 			t.Errorf("%+v is valid", bad)

@@ -590,6 +590,7 @@ def pictures() -> None:
     plain: dict[str, str | None] = {f"Cvf-{name}": None for name in names}
     plain |= {"Content-Type": "image/jpeg", "Cvf-Shape": "1080,1920,3"}
     payload = b"\xff\xd8\xff, and what else it holds is not judged"
+    plain |= {"Content-Length": str(len(payload))}
     picture = {
         "kind": "picture",
         "subject": SUBJECT,
@@ -607,6 +608,7 @@ def pictures() -> None:
         "boxes": [[[100, 200, 300, 400], [300, 180, 900, 780]]],
     }
     gray = plain | {"Cvf-Shape": "2,3,1", "Cvf-Color": "GRAY", "Content-Type": "image/png"}
+    gray |= {"Content-Length": "1"}
     webp = plain | {"Content-Type": "image/webp"}
     case(
         "pictures",
@@ -641,15 +643,25 @@ def pictures() -> None:
             {"Cvf-Affine": None},
             {"Cvf-Source": None},
             {"Cvf-Spec": None},
-            {"Cvf-Chunk": "1/2"},
+            {"Content-Length": None},
+            {"Content-Length": "0"},
+            {"Content-Length": "-1"},
+            {"Content-Length": str(len(payload) - 1)},
+            {"Content-Length": str(len(payload) + 1)},
+            {"Content-Length": "99999999999"},
         )
     ]
     case(
         "invalid-pictures",
-        "types, sizes and colors that no picture has, and parts of one",
+        "types, sizes, lengths and colors that no picture has",
         [*(message(w, payload) for w in wrong), message(plain, b""), message()],
         [*[INVALID] * (len(wrong) + 1), TENSOR],
     )
+    halves = [
+        message(plain | {"Cvf-Chunk": f"{i}/2", "Nats-Msg-Id": f"{HEADERS['Nats-Msg-Id']}/{i}/2"}, half)
+        for i, half in ((1, payload[:30]), (2, payload[30:]))
+    ]
+    case("picture-in-parts", "it is joined as a tensor is", halves, [picture])
 
 
 def parts() -> None:

@@ -2,7 +2,6 @@ package tap
 
 import (
 	"fmt"
-	"image"
 	"strconv"
 	"strings"
 	"time"
@@ -19,63 +18,22 @@ import (
 //	cvf.t.front-door.detector 2026-01-02T03:04:05.200Z age 1.25s float32 1x3x640x640 nchw rgb from 1920x1080 4915200 B affine 3,0,0,0,3,-420 min 0 max 1 mean 0.43
 func tensorLine(t tensor.Tensor, pixels tensorimage.Tensor, now time.Time) string {
 	low, high, mean := pixels.Range()
-	return fmt.Sprintf("%s %s %s%s min %.3g max %.3g mean %.3g",
-		beginning(t, now), t.DType, described(t), clip(t.Frames), low, high, mean)
+	return fmt.Sprintf("%s %s %s %s %s from %s %d B affine %s%s min %.3g max %.3g mean %.3g",
+		opening(t, now), t.DType, pixels.Dims(), t.Layout, t.Color, sources(t), len(t.Data),
+		affines(t), clip(t.Frames), low, high, mean)
 }
 
 // pictureLine returns the line of an encoded picture:
 //
-//	cvf.t.front-door.snapshot 2026-01-02T03:04:05.200Z age 1.25s image/jpeg 1080x1920x3 hwc rgb from 1920x1080 81234 B affine 1,0,0,0,1,0
+//	cvf.t.front-door.archive 2026-01-02T03:04:05.200Z age 1.25s image/jpeg 1280x720 rgb from 1920x1080 83211 B
 func pictureLine(t tensor.Tensor, now time.Time) string {
-	return fmt.Sprintf("%s %s %s", beginning(t, now), t.ContentType, described(t))
+	return fmt.Sprintf("%s %s %dx%d %s from %dx%d %d B",
+		opening(t, now), t.ContentType, t.Width(), t.Height(), t.Color, t.Source.X, t.Source.Y, len(t.Data))
 }
 
-func beginning(t tensor.Tensor, now time.Time) string {
+// opening returns how the line of a tensor or a picture begins.
+func opening(t tensor.Tensor, now time.Time) string {
 	return fmt.Sprintf("%s %s age %v", printable(t.Subject), t.Time.Format(publish.TimeFormat), t.Age(now).Round(time.Millisecond))
-}
-
-// described says what elements and encoded pictures have in common.
-func described(t tensor.Tensor) string {
-	dims := make([]string, len(t.Shape))
-	for i, n := range t.Shape {
-		dims[i] = strconv.Itoa(n)
-	}
-	return fmt.Sprintf("%s %s %s from %s %d B affine %s",
-		strings.Join(dims, "x"), t.Layout, t.Color, sources(t), len(t.Data), affine(t.Affine))
-}
-
-// sources says from which pictures a tensor is: "1920x1080", or of a batch across cameras
-// "cam-1:1920x1080,cam-2:missing".
-func sources(t tensor.Tensor) string {
-	if t.Rows == nil {
-		return size(t.Source)
-	}
-	rows := make([]string, len(t.Rows))
-	for i, r := range t.Rows {
-		from := size(r.Source)
-		if r.Missing {
-			from = "missing"
-		}
-		rows[i] = printable(r.Stream) + ":" + from
-	}
-	return strings.Join(rows, ",")
-}
-
-func size(p image.Point) string { return fmt.Sprintf("%dx%d", p.X, p.Y) }
-
-// clip says from when the frames of a clip are, and how many were missing: " since
-// 2026-01-02T03:04:04.200Z 1 missing".
-func clip(frames []publish.Frame) string {
-	if frames == nil {
-		return ""
-	}
-	missing := 0
-	for _, f := range frames {
-		if f.Filled != "" {
-			missing++
-		}
-	}
-	return fmt.Sprintf(" since %s %d missing", frames[0].Time.Format(publish.TimeFormat), missing)
 }
 
 // gapLine returns the line of a gap:
@@ -91,6 +49,50 @@ func gapLine(subject string, g publish.Gap) string {
 //	cvf.r.b7k2m4qx.front-door.detector end of 2 streams up to 2026-01-02T03:04:05.200Z
 func endLine(subject string, e publish.End) string {
 	return fmt.Sprintf("%s end of %d streams up to %s", printable(subject), e.Streams, e.To)
+}
+
+// sources says from which pictures a tensor is: "1920x1080", or of a batch across cameras
+// "cam-1:1920x1080,cam-2:missing".
+func sources(t tensor.Tensor) string {
+	if t.Rows == nil {
+		return fmt.Sprintf("%dx%d", t.Source.X, t.Source.Y)
+	}
+	rows := make([]string, len(t.Rows))
+	for i, r := range t.Rows {
+		from := fmt.Sprintf("%dx%d", r.Source.X, r.Source.Y)
+		if r.Missing {
+			from = "missing"
+		}
+		rows[i] = printable(r.Stream) + ":" + from
+	}
+	return strings.Join(rows, ",")
+}
+
+// clip says from when the frames of a clip are, and how many were missing: " since
+// 2026-01-02T03:04:04.200Z, 1 missing,".
+func clip(frames []publish.Frame) string {
+	if frames == nil {
+		return ""
+	}
+	missing := 0
+	for _, f := range frames {
+		if f.Filled != "" {
+			missing++
+		}
+	}
+	return fmt.Sprintf(" since %s, %d missing,", frames[0].Time.Format(publish.TimeFormat), missing)
+}
+
+// affines returns the map, or the first and the number of those of tiles or rows.
+func affines(t tensor.Tensor) string {
+	switch first := affine(t.Affine); {
+	case len(t.Affines) == 1:
+		return first
+	case t.Rows != nil:
+		return fmt.Sprintf("%s of the first of %d rows", first, len(t.Rows))
+	default:
+		return fmt.Sprintf("%s of the first of %d tiles", first, len(t.Affines))
+	}
 }
 
 // affine returns the map with five digits, which is precise to a tenth of a pixel.

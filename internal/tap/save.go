@@ -44,13 +44,11 @@ func (f *folder) save(e publish.Envelope, tensor tensorimage.Tensor) error {
 	)
 }
 
-// extensions are those of the files of encoded pictures.
-var extensions = map[string]string{"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
-
-// savePicture writes an encoded picture as it is.
-func (f *folder) savePicture(t tensor.Tensor) error {
-	name := fileName(t.Envelope) + extensions[t.ContentType]
-	if err := f.root.WriteFile(name, t.Data, 0o640); err != nil {
+// savePicture writes the bytes of a picture to <stream>.<output>.<time> and the extension of its
+// type.
+func (f *folder) savePicture(p tensor.Tensor) error {
+	name := fileName(p.Envelope) + tensorimage.Extension(p.ContentType)
+	if err := f.root.WriteFile(name, p.Data, 0o640); err != nil {
 		return fmt.Errorf("saving %s: %w", name, err)
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/publish/consume"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/tensor"
 )
 
 // DefaultSubject matches all tensors, where their subjects have the default template.
@@ -191,30 +192,37 @@ func (t *tap) show(d consume.Delivery) error {
 	if d.End != nil {
 		return t.line(endLine(d.Subject, *d.End))
 	}
-	var line string
-	var save func() error
-	if d.Encoded() {
-		line, save = pictureLine(d.Tensor, t.now()), func() error { return t.files.savePicture(d.Tensor) }
-	} else {
-		tensor, err := tensorimage.New(d.Envelope, d.Data)
-		if err != nil {
-			t.broken(err)
-			return nil
-		}
-		line, save = tensorLine(d.Tensor, tensor, t.now()), func() error { return t.files.save(d.Envelope, tensor) }
-	}
 	if t.seen.Tensors++; t.seen.Tensors == 1 {
 		t.tellAge(d.Age(t.now()))
 	}
+	if d.ContentType != "" {
+		return t.showPicture(d.Tensor)
+	}
+	pixels, err := tensorimage.New(d.Envelope, d.Data)
+	if err != nil {
+		t.broken(err)
+		return nil
+	}
 	if t.files != nil {
-		if err := save(); err != nil {
+		if err := t.files.save(d.Envelope, pixels); err != nil {
 			return err
 		}
 	}
+	line := tensorLine(d.Tensor, pixels, t.now())
 	if d.InMemory {
 		line += " in memory"
 	}
 	return t.line(line)
+}
+
+// showPicture does what show does for an encoded picture.
+func (t *tap) showPicture(p tensor.Tensor) error {
+	if t.files != nil {
+		if err := t.files.savePicture(p); err != nil {
+			return err
+		}
+	}
+	return t.line(pictureLine(p, t.now()))
 }
 
 func (t *tap) line(s string) error {

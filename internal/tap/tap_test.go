@@ -220,8 +220,7 @@ func TestPartsAndInlineGaps(t *testing.T) {
 	}
 }
 
-// forms are a tensor of two tiles, a clip, a batch across cameras and an encoded picture, with
-// their lines, and the end of a replay.
+// forms are a tensor of two tiles, a clip and a batch across cameras, with their lines.
 func forms() (messages []publish.Message, lines string) {
 	add := func(changes map[string]string, data []byte, line string) {
 		m := message("cam-1")
@@ -237,33 +236,25 @@ func forms() (messages []publish.Message, lines string) {
 	}
 	white := bytes.Repeat([]byte{255}, 24)
 	add(map[string]string{"Cvf-Shape": "2,2,2,3", "Cvf-Affine": "2,0,0,0,2,0;2,0,4,0,2,0"}, white,
-		"age 1.25s uint8 2x2x2x3 nhwc rgb from 12x8 24 B affine 2,0,0,0,2,0 min 255 max 255 mean 255")
+		"age 1.25s uint8 2x2x2x3 nhwc rgb from 12x8 24 B affine 2,0,0,0,2,0 of the first of 2 tiles min 255 max 255 mean 255")
 	add(map[string]string{"Cvf-Shape": "1,2,2,2,3", "Cvf-Layout": "NTHWC", "Cvf-Clip": "2026-01-02T03:04:04.800Z!black,2026-01-02T03:04:05.200Z"}, white,
-		"age 1.25s uint8 1x2x2x2x3 nthwc rgb from 12x8 24 B affine 2,0,0,0,2,0.33333 since 2026-01-02T03:04:04.800Z 1 missing min 255 max 255 mean 255")
+		"age 1.25s uint8 1x2x2x2x3 nthwc rgb from 12x8 24 B affine 2,0,0,0,2,0.33333 since 2026-01-02T03:04:04.800Z, 1 missing, min 255 max 255 mean 255")
 	add(map[string]string{"Cvf-Shape": "2,2,2,3", "Cvf-Affine": "2,0,0,0,2,0;0,0,0,0,0,0", "Cvf-Batch": "cam-1,!a%0Ab", "Cvf-Source": "12x8;0x0"}, white,
-		`age 1.25s uint8 2x2x2x3 nhwc rgb from cam-1:12x8,"a\nb":missing 24 B affine 2,0,0,0,2,0 min 255 max 255 mean 255`)
-	add(map[string]string{
-		"Content-Type": "image/jpeg", "Cvf-Shape": "4,6,3", "Cvf-Dtype": "", "Cvf-Layout": "", "Cvf-Scale": "", "Cvf-Mean": "", "Cvf-Std": "",
-	}, []byte("a JPEG"), "age 1.25s image/jpeg 4x6x3 hwc rgb from 12x8 6 B affine 2,0,0,0,2,0.33333")
+		`age 1.25s uint8 2x2x2x3 nhwc rgb from cam-1:12x8,"a\nb":missing 24 B affine 2,0,0,0,2,0 of the first of 2 rows min 255 max 255 mean 255`)
 	return messages, lines
 }
 
-// TestForms: what is not one picture as elements is shown and saved, too.
+// TestForms: what is more than one picture is shown, and so is the end of a replay.
 func TestForms(t *testing.T) {
-	dir := t.TempDir()
 	messages, want := forms()
 	end := publish.NewEnd("cvf.t.cam-1.detector", publish.End{Stream: "cam-1", Output: "detector", Job: "b7k2m4qx", To: source.SlotAt(slotTime), Streams: 2}, &transform.Output{Name: "detector", Fingerprint: "3f2a"})
-	s := start(t, Options{Save: dir, Count: 5})
+	s := start(t, Options{Save: t.TempDir(), Count: len(messages) + 1})
 	s.publish(t, messages...)
 	s.publish(t, end, message("cam-2"))
-	s.end(t, Summary{Tensors: 5})
+	s.end(t, Summary{Tensors: len(messages) + 1})
 	want += "cvf.t.cam-1.detector end of 2 streams up to 2026-01-02T03:04:05.200Z\n" + tensorText
 	if diff := cmp.Diff(want, s.out.String()); diff != "" {
 		t.Error(diff)
-	}
-	picture, err := os.ReadFile(filepath.Join(dir, "cam-1.detector.20260102T030405.200Z.jpg"))
-	if err != nil || string(picture) != "a JPEG" {
-		t.Errorf("%q %v", picture, err)
 	}
 }
 
@@ -365,6 +356,27 @@ func TestCount(t *testing.T) {
 	s.end(t, Summary{Tensors: 2})
 	if got := s.out.String(); got != tensorText+tensorText {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestPictures: an encoded picture has a line of its own, and is saved as it is.
+func TestPictures(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, Options{Count: 1, Save: dir})
+	x := &transform.Tensor{
+		Stream: "cam-1", Slot: source.SlotAt(slotTime), Capture: slotTime, Output: &transform.Output{Name: "archive", Fingerprint: "3f2a"},
+		ContentType: transform.TypeWebP, Shape: []int{4, 6, 3}, Source: image.Pt(12, 8), Affines: []transform.Affine{{2, 0, 0, 0, 2, 0}},
+		Data: []byte("RIFF of a picture"),
+	}
+	s.publish(t, publish.NewMessage("cvf.t.cam-1.archive", x))
+	s.end(t, Summary{Tensors: 1})
+	want := " image/webp 6x4 rgb from 12x8 17 B\n"
+	if got := s.out.String(); !strings.HasPrefix(got, "cvf.t.cam-1.archive 2026-01-02T03:04:05.200Z age ") || !strings.HasSuffix(got, want) {
+		t.Errorf("the line is %q", got)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "cam-1.archive.20260102T030405.200Z.webp"))
+	if err != nil || !bytes.Equal(data, x.Data) {
+		t.Errorf("saved %q, %v", data, err)
 	}
 }
 

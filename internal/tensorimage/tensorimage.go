@@ -23,6 +23,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
+// Extension returns the end of the names of files of a media type of pictures: ".jpg".
+func Extension(contentType string) string {
+	switch contentType {
+	case transform.TypePNG:
+		return ".png"
+	case transform.TypeWebP:
+		return ".webp"
+	}
+	return ".jpg"
+}
+
 // A Tensor is a payload with the envelope that describes it.
 type Tensor struct {
 	envelope publish.Envelope
@@ -31,10 +42,10 @@ type Tensor struct {
 
 // New returns the tensor of a message's envelope, as returned by [publish.ParseEnvelope],
 // and payload, which it keeps. An error means that the payload does not have the size that
-// the envelope says, or is an encoded picture, which needs nothing of this package.
+// the envelope says.
 func New(envelope publish.Envelope, data []byte) (Tensor, error) {
-	if envelope.Encoded() {
-		return Tensor{}, fmt.Errorf("the payload is a picture encoded as %s, not elements", envelope.ContentType)
+	if envelope.ContentType != "" {
+		return Tensor{}, fmt.Errorf("it is a picture already: %s", envelope.ContentType)
 	}
 	if err := envelope.Check(len(data)); err != nil {
 		return Tensor{}, err

@@ -143,7 +143,7 @@ func TestFramesOfAClip(t *testing.T) {
 			t.Errorf("%d frames in %d columns, want %d", frames, got, want)
 		}
 	}
-	if _, err := New(publish.Envelope{ContentType: "image/png"}, []byte("x")); err == nil {
+	if _, err := New(publish.Envelope{ContentType: "image/png", Length: 1}, []byte("x")); err == nil {
 		t.Error("an encoded picture has no elements")
 	}
 }

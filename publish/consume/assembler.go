@@ -78,7 +78,7 @@ func (a *assembler) due() <-chan time.Time {
 }
 
 func (a *assembler) add(d delivered, within time.Duration) {
-	if d.err == nil && d.Encoded() {
+	if d.err == nil && d.ContentType != "" {
 		d.err = &MessageError{d.Subject, fmt.Errorf("a picture encoded as %s cannot be in a batch: read it with a loop of its own", d.ContentType)}
 		d.Release()
 	}

@@ -50,7 +50,7 @@ func encoded(t testing.TB) Delivery {
 	m := publish.Message{Subject: "cvf.t.a.snapshot", Data: []byte("jpeg"), Header: map[string][]string{}}
 	for name, value := range map[string]string{
 		"Cvf-Version": "1", "Cvf-Stream": "a", "Cvf-Output": "snapshot", "Cvf-Time": "2026-01-02T03:04:05.200Z",
-		"Cvf-Capture": "2026-01-02T03:04:05.200Z", "Content-Type": "image/jpeg", "Cvf-Shape": "9,9,3",
+		"Cvf-Capture": "2026-01-02T03:04:05.200Z", "Content-Type": "image/jpeg", "Content-Length": "4", "Cvf-Shape": "9,9,3",
 		"Cvf-Color": "RGB", "Cvf-Source": "9x9", "Cvf-Affine": "1,0,0,0,1,0", "Cvf-Spec": "x",
 	} {
 		m.Header[name] = []string{value}

@@ -157,7 +157,7 @@ func described(t *testing.T, d consume.Delivery, err error) map[string]any {
 	} else {
 		a := d.Affine
 		kind, elements := "tensor", any(nil)
-		if d.Encoded() {
+		if d.ContentType != "" {
 			kind = "picture"
 		} else {
 			elements = elementsOf(t, d.Tensor)

@@ -39,7 +39,8 @@ type Tensor struct {
 	publish.Envelope
 	// Subject is the subject of the message.
 	Subject string
-	// Data holds the elements: contiguous, little-endian, in C order; or the encoded picture.
+	// Data holds the elements: contiguous, little-endian, in C order; or an encoded picture, of
+	// the type ContentType.
 	Data []byte
 }
 
@@ -85,8 +86,8 @@ func (t Tensor) Uint8s() ([]byte, error) {
 }
 
 func (t Tensor) need(d transform.DType) error {
-	if t.Encoded() {
-		return fmt.Errorf("the data is a picture encoded as %s, which has to be decoded first", t.ContentType)
+	if t.ContentType != "" {
+		return fmt.Errorf("this is a picture, %s, and has no elements: decode Data", t.ContentType)
 	}
 	if t.DType != d {
 		return fmt.Errorf("the elements are %s, not %s", t.DType, d)
@@ -96,10 +97,9 @@ func (t Tensor) need(d transform.DType) error {
 
 // AppendFloat32s appends the elements to dst, ready for the model, whatever their type
 // in the message. It converts float16, and normalizes pixels that are not normalized
-// yet, with Scale, Mean and Std. Pass dst[:0] to reuse its memory. An encoded picture has no
-// elements.
+// yet, with Scale, Mean and Std. Pass dst[:0] to reuse its memory. A picture has no elements.
 func (t Tensor) AppendFloat32s(dst []float32) []float32 {
-	if t.Encoded() {
+	if t.ContentType != "" {
 		return dst
 	}
 	start := len(dst)

@@ -172,6 +172,7 @@ def picture(data: bytes, **changes: str) -> cvfeeder.Tensor:
     names = ("Dtype", "Layout", "Scale", "Mean", "Std")
     plain = {k: v for k, v in HEADERS.items() if k.removeprefix("Cvf-") not in names}
     plain |= {"Content-Type": "image/png", "Cvf-Shape": "2,3,3"} | changes
+    plain["Content-Length"] = str(len(data))
     t = cvfeeder.parse("cvf.t.front-door.snapshot", plain, data)
     assert isinstance(t, cvfeeder.Tensor)
     return t

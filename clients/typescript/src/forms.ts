@@ -2,7 +2,6 @@ import { MAX_TEXT, parseTime, type Headers } from "./headers.js";
 
 export const MAX_PICTURES = 1 << 10; // in a tensor
 export const MAX_FRAMES = 1 << 10; // in a clip
-export const MAX_PICTURE = 64 << 20; // bytes of an encoded picture: the most that NATS allows
 
 export const LAYOUTS = ["NCHW", "NHWC", "NCTHW", "NTCHW", "NTHWC"] as const;
 export const CONTENT_TYPES = ["image/jpeg", "image/png", "image/webp"] as const;

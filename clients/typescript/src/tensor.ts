@@ -5,7 +5,6 @@ import { halfConstructor, halvesToFloats, type HalfArray } from "./float16.js";
 import {
   CONTENT_TYPES,
   LAYOUTS,
-  MAX_PICTURE,
   MAX_PICTURES,
   framesOf,
   mapsOf,
@@ -407,7 +406,7 @@ export function parseTensor(subject: string, headers: HeaderRecord, data: Uint8A
     since: h.has("Cvf-Since") ? h.time("Cvf-Since") : undefined,
     burst: h.has("Cvf-Burst") ? h.text("Cvf-Burst") : "",
     ...rows,
-    ...(encoded ? pictureOf(h) : elementsOf(h)),
+    ...(encoded ? pictureOf(h, data.length) : elementsOf(h)),
   };
   check(fields, data.length);
   return new Tensor(subject, fields, data);
@@ -437,8 +436,12 @@ function elementsOf(h: Headers): Form {
   };
 }
 
-/** What the headers say of an encoded picture. */
-function pictureOf(h: Headers): Form {
+/** What the headers say of an encoded picture of so many bytes. */
+function pictureOf(h: Headers, bytes: number): Form {
+  const length = h.count("Content-Length");
+  if (length !== bytes) {
+    throw new InvalidMessageError(`header Content-Length: ${length}, but the payload has ${bytes} bytes`);
+  }
   const color = h.oneOf("Cvf-Color", "RGB", "GRAY");
   return {
     contentType: h.oneOf("Content-Type", ...CONTENT_TYPES),
@@ -459,7 +462,7 @@ function pictureOf(h: Headers): Form {
 export function announcedSize(headers: HeaderRecord): number {
   const h = new Headers(headers);
   if (h.has("Content-Type")) {
-    throw new InvalidMessageError("header Cvf-Chunk: an encoded picture does not come in parts");
+    return h.count("Content-Length");
   }
   const { length } = h.oneOf("Cvf-Layout", ...LAYOUTS);
   return sizeOf(h.counts("Cvf-Shape", ",", length), h.oneOf("Cvf-Dtype", ...DATATYPES));
@@ -495,11 +498,7 @@ function check(t: TensorFields, bytes: number): void {
     throw new InvalidMessageError(`header Cvf-Clip: not one time for each frame of ${t.shape.join()}`);
   }
   const size = sizeOf(t.shape, t.datatype);
-  if (t.contentType !== "") {
-    if (bytes < 1 || bytes > MAX_PICTURE) {
-      throw new InvalidMessageError(`the payload has ${bytes} bytes: no encoded picture has`);
-    }
-  } else if (bytes !== size) {
+  if (t.contentType === "" && bytes !== size) {
     throw new InvalidMessageError(
       `the payload has ${bytes} bytes, but ${t.shape.join()} of ${t.datatype} needs ${size}`,
     );

@@ -191,7 +191,7 @@ test("a frame of a clip is drawn in any layout", () => {
 
 test("an encoded picture has no elements", async () => {
   const { "Cvf-Dtype": _d, "Cvf-Layout": _l, "Cvf-Scale": _s, ...headers } = HEADERS;
-  const picture = { ...headers, "Content-Type": "image/png", "Cvf-Shape": "1080,1920,3" };
+  const picture = { ...headers, "Content-Type": "image/png", "Content-Length": "3", "Cvf-Shape": "1080,1920,3" };
   const t = parse(SUBJECT, picture, Uint8Array.of(1, 2, 3));
   assert.ok(t instanceof Tensor);
   assert.deepEqual([t.width, t.height, t.pictures], [1920, 1080, 1]);

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 MAX_PICTURES = 1 << 10  # in a tensor
 MAX_FRAMES = 1 << 10  # in a clip
-MAX_PICTURE = 64 << 20  # bytes of an encoded picture: the most that NATS allows
 
 LAYOUTS = ("NCHW", "NHWC", "NCTHW", "NTCHW", "NTHWC")
 CONTENT_TYPES = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}  # as Pillow has it

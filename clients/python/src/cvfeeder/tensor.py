@@ -16,7 +16,6 @@ from . import oip
 from ._forms import (
     CONTENT_TYPES,
     LAYOUTS,
-    MAX_PICTURE,
     MAX_PICTURES,
     Map,
     Rows,
@@ -384,7 +383,7 @@ def parse_tensor(
     h = Headers(headers)
     encoded = "Content-Type" in h
     batch = Rows() if encoded else rows(h)
-    form = _picture_of(h) if encoded else _elements_of(h)
+    form = _picture_of(h, len(data)) if encoded else _elements_of(h)
     tensor = Tensor(
         subject=subject,
         stream=h.text("Cvf-Stream"),
@@ -428,8 +427,10 @@ def _elements_of(h: Headers) -> dict[str, Any]:
     }
 
 
-def _picture_of(h: Headers) -> dict[str, Any]:
-    """Return what the headers say of an encoded picture."""
+def _picture_of(h: Headers, size: int) -> dict[str, Any]:
+    """Return what the headers say of an encoded picture of size bytes."""
+    if (length := h.count("Content-Length")) != size:
+        raise InvalidMessage(f"header Content-Length: {length}, but the payload has {size} bytes")
     color = h.one_of("Cvf-Color", "RGB", "GRAY")
     return {
         "content_type": h.one_of("Content-Type", *CONTENT_TYPES),
@@ -448,7 +449,7 @@ def announced_size(headers: Mapping[str, str] | None) -> int:
     """Return the size in bytes of the whole tensor, as a message's or a part's headers say."""
     h = Headers(headers)
     if "Content-Type" in h:
-        raise InvalidMessage("header Cvf-Chunk: an encoded picture does not come in parts")
+        return h.count("Content-Length")
     layout = h.one_of("Cvf-Layout", *LAYOUTS)
     return _size(h.counts("Cvf-Shape", ",", len(layout)), h.one_of("Cvf-Dtype", *_DTYPES))
 
@@ -477,10 +478,7 @@ def _check(t: Tensor) -> None:
     if len(t.slots) != axes.get("T", 0):
         raise InvalidMessage(f"header Cvf-Clip: not one time for each frame of {t.shape}")
     size = _size(t.shape, t.datatype)
-    if t.content_type:
-        if not 1 <= len(t.memory) <= MAX_PICTURE:
-            raise InvalidMessage(f"the payload has {len(t.memory)} bytes: no encoded picture has")
-    elif len(t.memory) != size:
+    if not t.content_type and len(t.memory) != size:
         raise InvalidMessage(
             f"the payload has {len(t.memory)} bytes, but {t.shape} of {t.datatype} needs {size}"
         )
