@@ -80,5 +80,5 @@ var tensorHeaders = [...]string{
 	HeaderVersion, HeaderType, HeaderLength, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
 	HeaderLayout, HeaderColor, HeaderSource, HeaderAffine, HeaderScale, HeaderMean, HeaderStd,
 	HeaderNormalized, HeaderLate, HeaderBurst, HeaderSince, HeaderSpec, HeaderMsgID,
-	HeaderClip, HeaderBatch,
+	HeaderClip, HeaderBatch, HeaderQuantScale, HeaderQuantZero,
 }

@@ -88,7 +88,9 @@ Message = tuple[str, dict[str, str], bytes]
 written: list[str] = []
 
 
-def message(changes: dict[str, str | None] | None = None, payload: bytes = PAYLOAD) -> Message:
+def message(
+    changes: dict[str, str | None] | None = None, payload: bytes = PAYLOAD
+) -> Message:
     """Return a tensor's message with other headers; None takes one away."""
     headers = {**HEADERS, **(changes or {})}
     return SUBJECT, {k: v for k, v in headers.items() if v is not None}, payload
@@ -106,7 +108,11 @@ def part(number: object, total: object, payload: bytes, **changes: str) -> Messa
 
 
 def case(
-    name: str, about: str, messages: list[Message], want: list[dict[str, Any]], incomplete: int = 0
+    name: str,
+    about: str,
+    messages: list[Message],
+    want: list[dict[str, Any]],
+    incomplete: int = 0,
 ) -> None:
     """Write one case."""
     directory = CASES / name
@@ -114,7 +120,9 @@ def case(
     listed = []
     for i, (subject, headers, payload) in enumerate(messages, 1):
         block = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
-        (directory / f"{i}.msg").write_bytes(f"NATS/1.0\r\n{block}\r\n".encode() + payload)
+        (directory / f"{i}.msg").write_bytes(
+            f"NATS/1.0\r\n{block}\r\n".encode() + payload
+        )
         listed.append({"file": f"{i}.msg", "subject": subject})
     text = {"about": about, "messages": listed, "want": want, "incomplete": incomplete}
     (directory / "case.json").write_text(json.dumps(text, indent=1) + "\n")
@@ -184,13 +192,83 @@ def kinds() -> None:
         [
             TENSOR
             | raw
-            | {"shape": [1, 1, 2, 3], "layout": "NHWC", "values": [-1, 0.75, 1, 5, 3.75, 12.75]}
+            | {
+                "shape": [1, 1, 2, 3],
+                "layout": "NHWC",
+                "values": [-1, 0.75, 1, 5, 3.75, 12.75],
+            }
+        ],
+    )
+    brains = [-2.0, -1.5, 0.0, 0.5, 2.0**-133, 98304.0]
+    case(
+        "bf16-nchw",
+        "the upper halves of floats, the smallest among them",
+        [
+            message(
+                {"Cvf-Dtype": "BF16"},
+                b"".join(struct.pack("<f", v)[2:] for v in brains),
+            )
+        ],
+        [TENSOR | {"datatype": "BF16", "elements": brains, "values": brains}],
+    )
+    quantized = {"Cvf-Quant-Scale": "0.0625", "Cvf-Quant-Zero-Point": "-128"}
+    case(
+        "int8-quantized",
+        "elements with a scale and a zero point",
+        [
+            message(
+                quantized | {"Cvf-Dtype": "INT8"},
+                struct.pack("<6b", -128, -127, -1, 0, 1, 127),
+            )
+        ],
+        [
+            TENSOR
+            | {
+                "datatype": "INT8",
+                "quant_scale": 0.0625,
+                "quant_zero_point": -128,
+                "elements": [-128, -127, -1, 0, 1, 127],
+                "values": [0, 0.0625, 7.9375, 8, 8.0625, 15.9375],
+            }
+        ],
+    )
+    case(
+        "uint8-quantized",
+        "elements with a scale and a zero point that are no pixels",
+        [
+            message(
+                {
+                    "Cvf-Dtype": "UINT8",
+                    "Cvf-Quant-Scale": "0.5",
+                    "Cvf-Quant-Zero-Point": "128",
+                },
+                bytes([0, 1, 127, 128, 129, 255]),
+            )
+        ],
+        [
+            TENSOR
+            | {
+                "datatype": "UINT8",
+                "quant_scale": 0.5,
+                "quant_zero_point": 128,
+                "elements": [0, 1, 127, 128, 129, 255],
+                "values": [-64, -63.5, -0.5, 0, 0.5, 63.5],
+            }
         ],
     )
     case(
         "gray",
         "one channel",
-        [message({"Cvf-Color": "GRAY", "Cvf-Shape": "1,1,2,3", "Cvf-Mean": "0.5", "Cvf-Std": "2"})],
+        [
+            message(
+                {
+                    "Cvf-Color": "GRAY",
+                    "Cvf-Shape": "1,1,2,3",
+                    "Cvf-Mean": "0.5",
+                    "Cvf-Std": "2",
+                }
+            )
+        ],
         [TENSOR | {"color": "GRAY", "shape": [1, 1, 2, 3], "mean": [0.5], "std": [2]}],
     )
     case(
@@ -239,7 +317,10 @@ def maps() -> None:
         [message({"Cvf-Affine": "0,-1,100,1,0,0"})],
         [
             TENSOR
-            | {"affine": [0, -1, 100, 1, 0, 0], "boxes": [[[10, 20, 30, 60], [40, 10, 80, 30]]]}
+            | {
+                "affine": [0, -1, 100, 1, 0, 0],
+                "boxes": [[[10, 20, 30, 60], [40, 10, 80, 30]]],
+            }
         ],
     )
     case(
@@ -289,7 +370,15 @@ def gaps() -> None:
         "none of them is believed",
         [
             (EVENT_SUBJECT, {}, data)
-            for data in (*bad, b"", b"{", b"[1]", b'"x"', b"[" * 10_000, b" " * (65 << 10))
+            for data in (
+                *bad,
+                b"",
+                b"{",
+                b"[1]",
+                b'"x"',
+                b"[" * 10_000,
+                b" " * (65 << 10),
+            )
         ],
         [INVALID] * 12,
     )
@@ -303,7 +392,10 @@ def gaps() -> None:
     case(
         "bad-inline-gaps",
         "none of them is believed, nor one with a payload",
-        [*((SUBJECT, GAP_HEADERS | w, b"") for w in wrong), (SUBJECT, GAP_HEADERS, b"x")],
+        [
+            *((SUBJECT, GAP_HEADERS | w, b"") for w in wrong),
+            (SUBJECT, GAP_HEADERS, b"x"),
+        ],
         [INVALID] * 6,
     )
 
@@ -311,10 +403,18 @@ def gaps() -> None:
 def invalid() -> None:
     """Write what is to be refused."""
     nan = struct.pack("<6f", *[float("nan")] * 6)
+    quantized: dict[str, str | None] = {
+        "Cvf-Dtype": "INT8",
+        "Cvf-Shape": "1,3,2,4",
+        "Cvf-Quant-Scale": "1",
+        "Cvf-Quant-Zero-Point": "0",
+    }
     wrong: dict[str, list[dict[str, str | None]]] = {
         "version": [{"Cvf-Version": v} for v in (None, "", "2", "1.0")],
-        "missing": [{k: None} for k in HEADERS if k not in ("Cvf-Version", "Nats-Msg-Id")],
-        "dtype": [{"Cvf-Dtype": v} for v in ("FP64", "fp32", "INT8")],
+        "missing": [
+            {k: None} for k in HEADERS if k not in ("Cvf-Version", "Nats-Msg-Id")
+        ],
+        "dtype": [{"Cvf-Dtype": v} for v in ("FP64", "fp32", "INT16")],
         "shape": [
             {"Cvf-Shape": v}
             for v in (
@@ -335,7 +435,9 @@ def invalid() -> None:
             {"Cvf-Layout": "nchw"},
             {"Cvf-Color": "GRAY", "Cvf-Mean": "0", "Cvf-Std": "1"},
         ],
-        "source": [{"Cvf-Source": v} for v in ("1920", "0x1", "1920X1080", "-1x1", "1x1x1")],
+        "source": [
+            {"Cvf-Source": v} for v in ("1920", "0x1", "1920X1080", "-1x1", "1x1x1")
+        ],
         "numbers": [
             {"Cvf-Affine": v}
             for v in (
@@ -354,7 +456,24 @@ def invalid() -> None:
         ],
         "times": [
             {"Cvf-Time": v}
-            for v in ("2026-01-02", "2026-13-02T03:04:05Z", "1767323045200", "2026-01-02T03:04:05")
+            for v in (
+                "2026-01-02",
+                "2026-13-02T03:04:05Z",
+                "1767323045200",
+                "2026-01-02T03:04:05",
+            )
+        ],
+        "quantization": [
+            quantized | change
+            for change in (
+                {"Cvf-Dtype": "FP32", "Cvf-Shape": "1,3,1,2"},
+                {"Cvf-Quant-Scale": "0"},
+                {"Cvf-Quant-Scale": "-1"},
+                {"Cvf-Quant-Scale": "x"},
+                {"Cvf-Quant-Zero-Point": "0.5"},
+                {"Cvf-Quant-Zero-Point": "256"},
+                {"Cvf-Quant-Zero-Point": None},
+            )
         ],
         "normalized": [{"Cvf-Normalized": "maybe"}],
         "long": [{"Cvf-Stream": "x" * 1025}],
@@ -367,7 +486,9 @@ def invalid() -> None:
             [*map(message, changes), message()],
             [*[INVALID] * len(changes), TENSOR],
         )
-    lengths = [message({}, data) for data in (b"", PAYLOAD[:-1], PAYLOAD + b"\0", 2 * PAYLOAD)]
+    lengths = [
+        message({}, data) for data in (b"", PAYLOAD[:-1], PAYLOAD + b"\0", 2 * PAYLOAD)
+    ]
     case(
         "invalid-length",
         "the payload is not what the headers say",
@@ -405,21 +526,31 @@ def tiles() -> None:
     pixels = {"Cvf-Dtype": "UINT8", "Cvf-Normalized": "false", "Cvf-Scale": "0.1"}
     pixels |= {"Cvf-Mean": "0.5,0.25,0", "Cvf-Std": "0.5,1,2"}
     raw: dict[str, Any] = {"datatype": "UINT8", "normalized": False, "scale": 0.1}
-    raw |= {"mean": [0.5, 0.25, 0], "std": [0.5, 1, 2], "elements": [0, 10, 20, 30, 40, 255]}
+    raw |= {
+        "mean": [0.5, 0.25, 0],
+        "std": [0.5, 1, 2],
+        "elements": [0, 10, 20, 30, 40, 255],
+    }
     for layout, shape in (("NCHW", [2, 3, 1, 1]), ("NHWC", [2, 1, 1, 3])):
         case(
             f"tiles-uint8-{layout.lower()}",
             "pixels of several pictures, which the consumer normalizes",
             [
                 message(
-                    two | pixels | {"Cvf-Layout": layout, "Cvf-Shape": ",".join(map(str, shape))},
+                    two
+                    | pixels
+                    | {"Cvf-Layout": layout, "Cvf-Shape": ",".join(map(str, shape))},
                     bytes(raw["elements"]),
                 )
             ],
             [
                 tensor
                 | raw
-                | {"shape": shape, "layout": layout, "values": [-1, 0.75, 1, 5, 3.75, 12.75]}
+                | {
+                    "shape": shape,
+                    "layout": layout,
+                    "values": [-1, 0.75, 1, 5, 3.75, 12.75],
+                }
             ],
         )
     wrong: list[dict[str, str | None]] = [
@@ -435,13 +566,20 @@ def tiles() -> None:
             {"Cvf-Source": "1920x1080;1920x1080"},
         )
     ]
-    many = {"Cvf-Shape": "1025,1,1,1", "Cvf-Color": "GRAY", "Cvf-Mean": "0", "Cvf-Std": "1"}
+    many = {
+        "Cvf-Shape": "1025,1,1,1",
+        "Cvf-Color": "GRAY",
+        "Cvf-Mean": "0",
+        "Cvf-Std": "1",
+    }
     case(
         "invalid-tiles",
         "maps of other pictures than there are, and more pictures than anybody has",
         [
             *map(message, wrong),
-            message(many | {"Cvf-Affine": ";".join(["1,0,0,0,1,0"] * 1025)}, bytes(4100)),
+            message(
+                many | {"Cvf-Affine": ";".join(["1,0,0,0,1,0"] * 1025)}, bytes(4100)
+            ),
             message(),
         ],
         [*[INVALID] * (len(wrong) + 1), TENSOR],
@@ -454,7 +592,11 @@ def clips() -> None:
     pixels = {"Cvf-Dtype": "UINT8", "Cvf-Normalized": "false", "Cvf-Scale": "0.1"}
     pixels |= {"Cvf-Mean": "0.5,0.25,0", "Cvf-Std": "0.5,1,2"}
     raw = {"datatype": "UINT8", "normalized": False, "scale": 0.1}
-    raw |= {"mean": [0.5, 0.25, 0], "std": [0.5, 1, 2], "elements": [0, 10, 20, 30, 40, 255]}
+    raw |= {
+        "mean": [0.5, 0.25, 0],
+        "std": [0.5, 1, 2],
+        "elements": [0, 10, 20, 30, 40, 255],
+    }
     planes, interleaved = [-1, 1, 1.75, 2.75, 2, 12.75], [-1, 0.75, 1, 5, 3.75, 12.75]
     two = {"Cvf-Clip": f"{slots[0]}!black,{slots[1]}", "Cvf-Layout": "NCTHW"}
     two |= {"Cvf-Shape": "1,3,2,1,1"}
@@ -522,15 +664,22 @@ def clips() -> None:
     case(
         "clip-in-parts",
         "it is joined as any other tensor",
-        [part(1, 2, PAYLOAD[:12], **{k[4:]: v for k, v in two.items()}),
-         part(2, 2, PAYLOAD[12:], **{k[4:]: v for k, v in two.items()})],
+        [
+            part(1, 2, PAYLOAD[:12], **{k[4:]: v for k, v in two.items()}),
+            part(2, 2, PAYLOAD[12:], **{k[4:]: v for k, v in two.items()}),
+        ],
         [TENSOR | {"shape": [1, 3, 2, 1, 1], "layout": "NCTHW", "slots": slots}],
     )
 
 
 def batches() -> None:
     """Write tensors of several cameras."""
-    one = {"Cvf-Color": "GRAY", "Cvf-Mean": "0.5", "Cvf-Std": "2", "Cvf-Shape": "3,1,1,2"}
+    one = {
+        "Cvf-Color": "GRAY",
+        "Cvf-Mean": "0.5",
+        "Cvf-Std": "2",
+        "Cvf-Shape": "3,1,1,2",
+    }
     one |= {"Cvf-Stream": "yard", "Cvf-Batch": "cam-1,!cam-2,a%2Cb%21%25%C3%A4"}
     one |= {"Cvf-Source": "1920x1080;0x0;1280x720"}
     one |= {"Cvf-Affine": "3,0,0,0,3,-420;0,0,0,0,0,0;2,0,1,0,2,0"}
@@ -550,7 +699,11 @@ def batches() -> None:
                 "streams": ["cam-1", "cam-2", "a,b!%ä"],
                 "present": [True, False, True],
                 "sources": [[1920, 1080], [0, 0], [1280, 720]],
-                "affines": [[3, 0, 0, 0, 3, -420], [0, 0, 0, 0, 0, 0], [2, 0, 1, 0, 2, 0]],
+                "affines": [
+                    [3, 0, 0, 0, 3, -420],
+                    [0, 0, 0, 0, 0, 0],
+                    [2, 0, 1, 0, 2, 0],
+                ],
                 "boxes": [
                     [[100, 200, 300, 400], [300, 180, 900, 780], 0],
                     [[100, 200, 800, 400], [201, 400, 1280, 720], 2],
@@ -607,7 +760,11 @@ def pictures() -> None:
         "payload": list(payload),
         "boxes": [[[100, 200, 300, 400], [300, 180, 900, 780]]],
     }
-    gray = plain | {"Cvf-Shape": "2,3,1", "Cvf-Color": "GRAY", "Content-Type": "image/png"}
+    gray = plain | {
+        "Cvf-Shape": "2,3,1",
+        "Cvf-Color": "GRAY",
+        "Content-Type": "image/png",
+    }
     gray |= {"Content-Length": "1"}
     webp = plain | {"Content-Type": "image/webp"}
     case(
@@ -658,7 +815,11 @@ def pictures() -> None:
         [*[INVALID] * (len(wrong) + 1), TENSOR],
     )
     halves = [
-        message(plain | {"Cvf-Chunk": f"{i}/2", "Nats-Msg-Id": f"{HEADERS['Nats-Msg-Id']}/{i}/2"}, half)
+        message(
+            plain
+            | {"Cvf-Chunk": f"{i}/2", "Nats-Msg-Id": f"{HEADERS['Nats-Msg-Id']}/{i}/2"},
+            half,
+        )
         for i, half in ((1, payload[:30]), (2, payload[30:]))
     ]
     case("picture-in-parts", "it is joined as a tensor is", halves, [picture])
@@ -697,6 +858,18 @@ def parts() -> None:
         [one, part(1, 2, a + b, **later), part(2, 2, c, **later)],
         [TENSOR | {"time": later["Time"]}],
         1,
+    )
+    quantized = {"Dtype": "UINT8", "Quant-Scale": "0.5", "Quant-Zero-Point": "128"}
+    elements = [0, 1, 127, 128, 129, 255]
+    case(
+        "parts-quantized",
+        "and all that the headers say is of the whole",
+        [part(i, 2, bytes(elements[3 * i - 3 : 3 * i]), **quantized) for i in (1, 2)],
+        [
+            TENSOR
+            | {"datatype": "UINT8", "quant_scale": 0.5, "quant_zero_point": 128}
+            | {"elements": elements, "values": [-64, -63.5, -0.5, 0, 0.5, 63.5]}
+        ],
     )
     other = TRACE.replace("-00f", "-11f")
     case(

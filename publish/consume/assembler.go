@@ -52,6 +52,7 @@ type batchKind struct {
 	normalized   bool
 	scale        float64
 	mean, std    [3]float64
+	quant        [2]float64
 }
 
 func kindOf(t tensor.Tensor) batchKind {
@@ -59,6 +60,7 @@ func kindOf(t tensor.Tensor) batchKind {
 		output: t.Output, spec: t.Spec, dtype: t.DType, layout: t.Layout, color: t.Color,
 		rank: len(t.Shape), normalized: t.Normalized, scale: t.Scale,
 	}
+	k.quant = [2]float64{t.QuantScale, float64(t.QuantZeroPoint)}
 	copy(k.shape[:], t.Shape)
 	copy(k.mean[:], t.Mean)
 	copy(k.std[:], t.Std)

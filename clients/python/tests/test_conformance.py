@@ -66,7 +66,8 @@ def check(want: dict[str, Any], got: object) -> None:
     if isinstance(got, cvfeeder.Tensor):
         assert (got.content_type != "") == (want["kind"] == "picture")
         if "elements" in want:
-            assert got.array.ravel().tolist() == want["elements"]
+            elements = got.to_float32() if got.datatype == "BF16" else got.array
+            assert elements.ravel().tolist() == want["elements"]
             np.testing.assert_allclose(got.normalize().ravel(), want["values"], atol=1e-6)
         if "payload" in want:
             assert list(got.payload) == want["payload"]

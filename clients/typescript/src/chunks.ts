@@ -235,7 +235,7 @@ function readPart(headers: HeaderRecord): Part {
   }
   // The trace does not belong to it, since it differs between attempts, nor do the headers
   // that JetStream adds to each message.
-  const ours = Object.entries(whole).filter(([name]) => name.startsWith("Cvf-") || name === "Nats-Msg-Id");
+  const ours = Object.entries(whole).filter(([name]) => /^(Cvf|Content)-/.test(name) || name === "Nats-Msg-Id");
   return { number, total, headers: whole, identity: JSON.stringify([total, ours.sort()]) };
 }
 

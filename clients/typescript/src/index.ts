@@ -17,7 +17,7 @@ export { parse } from "./decoder.js";
 export { Delivered } from "./delivered.js";
 export type { Datatype } from "./datatype.js";
 export * from "./errors.js";
-export { fromHalf, halvesToFloats, type HalfArray } from "./float16.js";
+export { bfloat16sToFloats, fromHalf, halvesToFloats, type HalfArray } from "./float16.js";
 export { Frames, type FrameRequest } from "./frames.js";
 export type { Missing } from "./forms.js";
 export { Gap, type GapFields } from "./gap.js";
@@ -33,6 +33,7 @@ export {
   type ContentType,
   type Layout,
   type Point,
+  type TensorArray,
   type TensorFields,
   type Which,
 } from "./tensor.js";

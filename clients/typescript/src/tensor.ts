@@ -1,7 +1,7 @@
 import { DATATYPES, SIZES, type Datatype } from "./datatype.js";
 import { Delivered } from "./delivered.js";
 import { CvfeederError, InvalidMessageError } from "./errors.js";
-import { halfConstructor, halvesToFloats, type HalfArray } from "./float16.js";
+import { bfloat16sToFloats, halfConstructor, halvesToFloats, type HalfArray } from "./float16.js";
 import {
   CONTENT_TYPES,
   LAYOUTS,
@@ -69,6 +69,10 @@ export interface TensorFields {
   readonly std: readonly number[];
   /** False if the elements are the pixels, which the consumer has to normalize. */
   readonly normalized: boolean;
+  /** value = (element - quantZeroPoint) * quantScale, if the elements are quantized; otherwise 0. */
+  readonly quantScale: number;
+  /** The element whose value is 0, if the elements are quantized; otherwise 0. */
+  readonly quantZeroPoint: number;
   /** The fingerprint of the preprocessing, and of the libraries that did it. */
   readonly spec: string;
   /** Of a clip, the time of each frame; `time` is that of the last one. Otherwise empty. */
@@ -82,6 +86,9 @@ export interface TensorFields {
   /** The type of the payload if it is an encoded picture, "" if it has elements. */
   readonly contentType: ContentType;
 }
+
+/** What the elements of a tensor may be in. */
+export type TensorArray = Float32Array | HalfArray | Uint16Array | Uint8Array | Int8Array;
 
 /** The order of the axes. */
 export type Layout = (typeof LAYOUTS)[number] | "HWC";
@@ -119,6 +126,8 @@ export class Tensor extends Delivered implements TensorFields {
   declare readonly mean: readonly number[];
   declare readonly std: readonly number[];
   declare readonly normalized: boolean;
+  declare readonly quantScale: number;
+  declare readonly quantZeroPoint: number;
   declare readonly spec: string;
   declare readonly slots: readonly Date[];
   declare readonly missing: readonly Missing[];
@@ -126,7 +135,7 @@ export class Tensor extends Delivered implements TensorFields {
   declare readonly present: readonly boolean[];
   declare readonly contentType: ContentType;
   readonly kind = "tensor";
-  #array: Float32Array | HalfArray | Uint8Array | undefined;
+  #array: TensorArray | undefined;
 
   /** @internal */
   constructor(
@@ -179,14 +188,15 @@ export class Tensor extends Delivered implements TensorFields {
 
   /**
    * The elements as they were sent, in C order: a Float32Array for FP32, a Uint8Array for
-   * UINT8, and for FP16 a Float16Array, or where the engine has none a Uint16Array of the bits.
+   * UINT8, an Int8Array for INT8, for FP16 a Float16Array, or where the engine has none a
+   * Uint16Array of the bits, and for BF16 always these.
    *
    * It is a view of the payload if that begins where such an array may, and otherwise a copy,
    * made once. Do not write to it.
    *
    * It throws for an encoded picture.
    */
-  get array(): Float32Array | HalfArray | Uint8Array {
+  get array(): TensorArray {
     if (this.contentType !== "") {
       throw new CvfeederError(`${this.subject} has encoded pictures, not elements: toBlob() has them`);
     }
@@ -196,15 +206,28 @@ export class Tensor extends Delivered implements TensorFields {
   /**
    * The normalized elements: for FP32 the array itself, otherwise converted to it.
    *
-   * FP16 is converted, and UINT8 that is not normalized is normalized as `scale`, `mean` and
-   * `std` say.
+   * FP16 and BF16 are converted, what is quantized is computed as `quantScale` and
+   * `quantZeroPoint` say, and UINT8 that is not normalized is normalized as `scale`, `mean`
+   * and `std` say.
    */
   normalize(): Float32Array {
     const { array } = this;
     if (array instanceof Float32Array) {
       return array;
     }
-    const floats = array instanceof Uint8Array ? Float32Array.from(array) : halvesToFloats(array);
+    let floats: Float32Array;
+    if (array instanceof Uint8Array || array instanceof Int8Array) {
+      floats = Float32Array.from(array);
+    } else if (this.datatype === "BF16") {
+      floats = bfloat16sToFloats(array as Uint16Array);
+    } else {
+      floats = halvesToFloats(array);
+    }
+    if (this.quantScale !== 0) {
+      for (let i = 0; i < floats.length; i++) {
+        floats[i] = ((floats[i] ?? 0) - this.quantZeroPoint) * this.quantScale;
+      }
+    }
     if (!this.normalized) {
       this.#eachChannel((at, scale, mean, std) => {
         floats[at] = ((floats[at] ?? 0) * scale - mean) / std;
@@ -257,7 +280,7 @@ export class Tensor extends Delivered implements TensorFields {
   } {
     const { width, height, channels } = this;
     const data = new Uint8ClampedArray(width * height * 4).fill(255);
-    const values = this.array instanceof Uint8Array ? this.array : this.normalize();
+    const values = this.normalized ? this.normalize() : (this.array as Uint8Array);
     const wanted = this.#which(tile) * this.frames + frame;
     this.#eachChannel((at, scale, mean, std, pixel, channel, picture) => {
       if (picture !== wanted) {
@@ -298,9 +321,12 @@ export class Tensor extends Delivered implements TensorFields {
     context.putImageData(new ImageData(data, width, height), 0, 0);
   }
 
-  #view(): Float32Array | HalfArray | Uint8Array {
+  #view(): TensorArray {
     if (this.datatype === "UINT8") {
       return this.payload;
+    }
+    if (this.datatype === "INT8") {
+      return new Int8Array(this.payload.buffer, this.payload.byteOffset, this.payload.byteLength);
     }
     if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) {
       throw new CvfeederError("this machine is big-endian: read payload with a DataView");
@@ -310,7 +336,7 @@ export class Tensor extends Delivered implements TensorFields {
     // wherever the headers before it end. (The slice of Node's Buffer would not copy.)
     const aligned = this.payload.byteOffset % size === 0;
     const { buffer, byteOffset, byteLength } = aligned ? this.payload : new Uint8Array(this.payload);
-    const kind = this.datatype === "FP32" ? Float32Array : halfConstructor();
+    const kind = { FP32: Float32Array, FP16: halfConstructor(), BF16: Uint16Array }[this.datatype];
     return new kind(buffer, byteOffset, byteLength / size);
   }
 
@@ -415,7 +441,7 @@ export function parseTensor(subject: string, headers: HeaderRecord, data: Uint8A
 type Form = Pick<
   TensorFields,
   | ("contentType" | "datatype" | "shape" | "layout" | "color" | "scale" | "mean" | "std" | "normalized")
-  | ("slots" | "missing")
+  | ("slots" | "missing" | "quantScale" | "quantZeroPoint")
 >;
 
 /** What the headers say of elements. */
@@ -432,6 +458,8 @@ function elementsOf(h: Headers): Form {
     mean: h.floats("Cvf-Mean", channelsOf(color)),
     std: h.nonzero("Cvf-Std", channelsOf(color)),
     normalized: !h.has("Cvf-Normalized") || h.oneOf("Cvf-Normalized", "true", "false") === "true",
+    quantScale: h.has("Cvf-Quant-Scale") ? (h.nonzero("Cvf-Quant-Scale", 1)[0] ?? 0) : 0,
+    quantZeroPoint: h.has("Cvf-Quant-Scale") ? zeroPoint(h) : 0,
     ...framesOf(h, layout),
   };
 }
@@ -453,9 +481,19 @@ function pictureOf(h: Headers, bytes: number): Form {
     mean: Array<number>(channelsOf(color)).fill(0),
     std: Array<number>(channelsOf(color)).fill(1),
     normalized: false,
+    quantScale: 0,
+    quantZeroPoint: 0,
     slots: [],
     missing: [],
   };
+}
+
+function zeroPoint(h: Headers): number {
+  const value = h.floats("Cvf-Quant-Zero-Point", 1)[0] ?? 0;
+  if (!Number.isInteger(value) || Math.abs(value) > 255) {
+    throw new InvalidMessageError(`header Cvf-Quant-Zero-Point: ${value} is not one of 8 bits`);
+  }
+  return value;
 }
 
 /** The size in bytes of the whole tensor, as a message's or a part's headers say. */
@@ -496,6 +534,9 @@ function check(t: TensorFields, bytes: number): void {
   }
   if (t.slots.length !== side("T", 0)) {
     throw new InvalidMessageError(`header Cvf-Clip: not one time for each frame of ${t.shape.join()}`);
+  }
+  if (t.quantScale < 0 || (t.quantScale !== 0 && SIZES[t.datatype] !== 1)) {
+    throw new InvalidMessageError("header Cvf-Quant-Scale: not a positive number for elements of 8 bits");
   }
   const size = sizeOf(t.shape, t.datatype);
   if (t.contentType === "" && bytes !== size) {

@@ -198,6 +198,10 @@ def _identity(whole: dict[str, str], total: int) -> Identity:
     The trace does not belong to it, since it differs between attempts, nor do the headers
     that JetStream adds to each message.
     """
-    ours = (kv for kv in whole.items() if kv[0].startswith("Cvf-") or kv[0] == "Nats-Msg-Id")
+    ours = (
+        kv
+        for kv in whole.items()
+        if kv[0].startswith(("Cvf-", "Content-")) or kv[0] == "Nats-Msg-Id"
+    )
     text = repr((*sorted(ours), ("Cvf-Chunk", str(total))))
     return hashlib.sha256(text.encode(errors="surrogatepass")).digest()

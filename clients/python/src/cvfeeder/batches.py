@@ -74,6 +74,10 @@ class Batch:
         """Return the normalized elements; see `Tensor.normalize`."""
         return self._whole.normalize()
 
+    def to_float32(self) -> NDArray[np.float32]:
+        """Return the values of the elements as float32; see `Tensor.to_float32`."""
+        return self._whole.to_float32()
+
     def to_torch(self, device: str | torch.device = "cpu", *, copy: bool = True) -> torch.Tensor:
         """Return the elements as a PyTorch tensor; see `Tensor.to_torch`."""
         return self._whole.to_torch(device, copy=copy)
@@ -337,7 +341,7 @@ class _Filling:
 def _kind(t: Tensor) -> Hashable:
     """Return what all rows of a batch have in common; the spec stands for more, if it is honest."""
     made = (t.layout, t.color, t.scale, t.mean, t.std, t.normalized)
-    return t.output, t.spec, t.datatype, t.shape, made
+    return t.output, t.spec, t.datatype, t.shape, made, t.quant_scale, t.quant_zero_point
 
 
 def _joined(tensors: tuple[Tensor, ...]) -> Batch:
