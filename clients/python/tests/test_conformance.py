@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cvfeeder
-from cvfeeder.tensor import _DTYPES
+from cvfeeder.tensor import DTYPES
 from support import HEADERS, NATS, PAYLOAD, needs_server, publish
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def check(want: dict[str, Any], got: object) -> None:
 def test_the_types_of_elements_are_those_of_cvfeeder() -> None:
     rows = json.loads((CONFORMANCE / "dtypes.json").read_text())
     want = {row["datatype"]: np.dtype(row["numpy"]) for row in rows}
-    assert want == _DTYPES
+    assert want == DTYPES
     assert all(row["size"] == np.dtype(row["numpy"]).itemsize for row in rows)
 
 

@@ -20,6 +20,7 @@ Every wait ends: with what it is for, with ReadTimeout if it was given a timeout
 if the reader is closed meanwhile, or with the error in the way, a CvfeederError.
 """
 
+from ._chat import ImagePart, ImageURL
 from ._decoder import parse
 from ._options import ConnectOptions
 from .batches import Batch, Batches, batched
@@ -54,6 +55,8 @@ __all__ = [
     "Dataset",
     "Frames",
     "Gap",
+    "ImagePart",
+    "ImageURL",
     "InferRequest",
     "InvalidMessage",
     "MessagesLost",

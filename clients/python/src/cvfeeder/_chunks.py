@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ._headers import Headers
+from ._parse import announced_size
 from .errors import InvalidMessage
-from .tensor import announced_size
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
