@@ -55,6 +55,12 @@ func (b Batch) Float32s() ([]float32, error) { return b.whole.Float32s() }
 // Float16s is [tensor.Tensor.Float16s] for the elements of all rows.
 func (b Batch) Float16s() ([]uint16, error) { return b.whole.Float16s() }
 
+// BFloat16s is [tensor.Tensor.BFloat16s] for the elements of all rows.
+func (b Batch) BFloat16s() ([]uint16, error) { return b.whole.BFloat16s() }
+
+// Int8s is [tensor.Tensor.Int8s] for the elements of all rows.
+func (b Batch) Int8s() ([]int8, error) { return b.whole.Int8s() }
+
 // Uint8s is [tensor.Tensor.Uint8s] for the elements of all rows.
 func (b Batch) Uint8s() ([]byte, error) { return b.whole.Uint8s() }
 

@@ -200,11 +200,15 @@ func TestABatchHoldsItsRows(t *testing.T) {
 	if pixels, err := b.Uint8s(); err != nil || !bytes.Equal(pixels, want) {
 		t.Errorf("%v %v", pixels, err)
 	}
-	if _, err := b.Float32s(); err == nil {
-		t.Error("uint8 is no float32")
-	}
-	if _, err := b.Float16s(); err == nil {
-		t.Error("uint8 is no float16")
+	for name, read := range map[string]func() error{
+		"float32":  func() error { _, err := b.Float32s(); return err },
+		"float16":  func() error { _, err := b.Float16s(); return err },
+		"bfloat16": func() error { _, err := b.BFloat16s(); return err },
+		"int8":     func() error { _, err := b.Int8s(); return err },
+	} {
+		if err := read(); err == nil || !strings.Contains(err.Error(), "not "+name) {
+			t.Errorf("uint8 is read as %s: %v", name, err)
+		}
 	}
 	values := b.AppendFloat32s([]float32{7})
 	if len(values) != 49 || values[1] != 2 || values[17] != 4.5 || values[48] != 7 { // (pixel*0.5 - 1) / 2
