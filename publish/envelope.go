@@ -30,23 +30,24 @@ type Envelope struct {
 	// Time is the slot. Capture is the service's own timestamp of the picture.
 	Time, Capture time.Time
 	DType         transform.DType
-	// Shape has a positive entry for each letter of Layout: [N C H W] for NCHW, where N is 1, or
-	// the number of tiles, or of rows of a batch. A clip, whose layout is NCTHW, NTCHW or NTHWC,
-	// has T frames. That of a picture is [H W C].
+	// Shape has four positive entries: [N C H W] for NCHW, [N H W C] for NHWC. N is 1, or the
+	// number of tiles. That of a picture is [H W C], and that of a clip of T frames [1 C T H W],
+	// [1 T C H W] or [1 T H W C], as its layout says.
 	Shape  []int
 	Layout transform.Layout
 	Color  transform.Color
-	// Frames are those of a clip in order; nil if it is none.
-	Frames []Frame
-	// Rows are those of a batch across cameras; nil if it is none. Stream is then the batch's
-	// name, and each row has a Source of its own.
-	Rows []Row
 	// Source is the size of the decoded picture in pixels.
 	Source image.Point
 	// Affine maps the pixels of the tensor's first picture to the source's. Affines has the map
 	// of each picture.
 	Affine  transform.Affine
 	Affines []transform.Affine
+	// Clip has the slots of the frames of a clip, and which were missing; nil for any other tensor.
+	// Time is the slot of the last one, and all have the same map.
+	Clip []transform.ClipFrame
+	// Rows are those of a batch across cameras; nil for any other tensor. Stream is then the name
+	// of the batch, and each row has a Source of its own.
+	Rows []Row
 	// Scale, Mean and Std are the normalization: value = (pixel*Scale - Mean) / Std.
 	// Mean and Std have one number for each channel. Scale and Std are not 0.
 	Scale     float64
@@ -126,10 +127,15 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 func (e *Envelope) tensor(f *fields) {
 	channels := e.Color.Channels()
 	e.DType = f.dtype(HeaderDType)
-	e.Layout = oneOf(f, HeaderLayout, layouts)
-	e.Shape = f.sides(HeaderShape, ",", len(e.Layout))
-	if len(e.Layout) == clipAxes {
-		e.Frames = f.clip()
+	e.Layout = oneOf(f, HeaderLayout, map[string]transform.Layout{
+		"NCHW": transform.NCHW, "NHWC": transform.NHWC,
+		"NCTHW": transform.NCTHW, "NTCHW": transform.NTCHW, "NTHWC": transform.NTHWC,
+	})
+	if _, ok := f.header[HeaderClip]; ok {
+		e.Clip = f.clip(HeaderClip)
+		e.Shape = f.sides(HeaderShape, ",", 5)
+	} else {
+		e.Shape = f.sides(HeaderShape, ",", 4)
 	}
 	if scale := f.floats(HeaderScale, 1); f.err == nil {
 		e.Scale = scale[0]
@@ -162,8 +168,19 @@ func (e *Envelope) quantization(f *fields) {
 
 // validate checks what no header shows on its own.
 func (e Envelope) validate() error {
-	if err := e.checkForm(); err != nil {
-		return err
+	channels := e.Color.Channels()
+	n, c, _, _ := e.dims()
+	if n < 1 || n > maxPictures || c != channels {
+		return fmt.Errorf("header %s: %v is not 1 to %d pictures with %d channels in %s", HeaderShape, e.Shape, maxPictures, channels, e.Layout)
+	}
+	if len(e.Shape) == 5 && len(e.Clip) != n {
+		return fmt.Errorf("header %s: has %d frames, and the shape %v has %d", HeaderClip, len(e.Clip), e.Shape, n)
+	}
+	if maps := len(e.Affines); e.Clip == nil && maps != n || e.Clip != nil && maps != 1 {
+		return fmt.Errorf("header %s: has %d maps for %d pictures", HeaderAffine, maps, n)
+	}
+	if e.Rows != nil && len(e.Rows) != n {
+		return fmt.Errorf("header %s: has %d streams for %d rows", HeaderBatch, len(e.Rows), n)
 	}
 	if e.ContentType != "" {
 		return e.validatePicture()
@@ -201,29 +218,44 @@ func (e Envelope) validatePicture() error {
 	return nil
 }
 
-// Pictures returns how many pictures or clips the tensor has: 1, or as many as there are tiles,
-// or rows of a batch.
-func (e Envelope) Pictures() int { return e.side('n') }
+// dims returns the numbers of pictures, channels, rows and columns: all 0 for the
+// zero value.
+func (e Envelope) dims() (n, c, h, w int) {
+	s := e.Shape
+	switch {
+	case len(s) == 3: // an encoded picture
+		return 1, s[2], s[0], s[1]
+	case len(s) == 4 && e.Layout == transform.NCHW:
+		return s[0], s[1], s[2], s[3]
+	case len(s) == 4 && e.Layout == transform.NHWC:
+		return s[0], s[3], s[1], s[2]
+	case len(s) == 5 && s[0] == 1 && e.Layout == transform.NCTHW:
+		return s[2], s[1], s[3], s[4]
+	case len(s) == 5 && s[0] == 1 && e.Layout == transform.NTCHW:
+		return s[1], s[2], s[3], s[4]
+	case len(s) == 5 && s[0] == 1 && e.Layout == transform.NTHWC:
+		return s[1], s[4], s[2], s[3]
+	}
+	return 0, 0, 0, 0
+}
+
+// Pictures returns how many pictures the tensor has: 1, or as many as there are tiles, or rows
+// of a batch, or frames of a clip.
+func (e Envelope) Pictures() int { n, _, _, _ := e.dims(); return n }
 
 // Width returns the width of the tensor's pictures in pixels.
-func (e Envelope) Width() int { return e.side('w') }
+func (e Envelope) Width() int { _, _, _, w := e.dims(); return w }
 
 // Height returns the height of the tensor's pictures in pixels.
-func (e Envelope) Height() int { return e.side('h') }
+func (e Envelope) Height() int { _, _, h, _ := e.dims(); return h }
 
 // Bytes returns the length of the payload in bytes, according to the headers.
 func (e Envelope) Bytes() int64 {
 	if e.ContentType != "" {
 		return int64(e.Length)
 	}
-	if len(e.Shape) == 0 {
-		return 0
-	}
-	elements := int64(1)
-	for _, side := range e.Shape {
-		elements = min(elements*int64(side), 2*maxBytes) // it must not overflow
-	}
-	return elements * int64(e.DType.Size())
+	n, c, h, w := e.dims()
+	return int64(n) * int64(c) * int64(h) * int64(w) * int64(e.DType.Size())
 }
 
 // Check returns an error unless a payload of n bytes is as long as the headers say.

@@ -15,7 +15,7 @@ const (
 	HeaderCapture    = "Cvf-Capture"          // the service's timestamp of the image, in the same form
 	HeaderDType      = "Cvf-Dtype"            // FP32, FP16, BF16, UINT8 or INT8
 	HeaderShape      = "Cvf-Shape"            // 1,3,640,640; the first number is that of the tiles; of a picture 720,1280,3
-	HeaderLayout     = "Cvf-Layout"           // NCHW or NHWC; NCTHW, NTCHW or NTHWC of a clip
+	HeaderLayout     = "Cvf-Layout"           // NCHW or NHWC; of a clip NCTHW, NTCHW or NTHWC
 	HeaderColor      = "Cvf-Color"            // RGB, BGR or GRAY
 	HeaderSource     = "Cvf-Source"           // 1920x1080, the decoded picture's size
 	HeaderAffine     = "Cvf-Affine"           // a,b,c,d,e,f, see transform.Affine; those of tiles with ; between them
@@ -27,6 +27,7 @@ const (
 	HeaderQuantZero  = "Cvf-Quant-Zero-Point" // 128: value = (element - zero point) * scale
 	HeaderSpec       = "Cvf-Spec"             // the output's fingerprint
 	HeaderLate       = "Cvf-Late"             // "true" if the message comes after newer ones; absent otherwise
+	HeaderClip       = "Cvf-Clip"             // 2026-01-02T03:04:05.200Z,2026-01-02T03:04:05.400Z!repeat: the slot of each frame of a clip, and what is in the place of one that is missing
 	HeaderSince      = "Cvf-Since"            // 2026-01-02T03:04:01.200Z, the slot that passed the output's gate before; absent without a gate
 	HeaderBurst      = "Cvf-Burst"            // b7k2m4qx, the burst that the message belongs to; absent otherwise
 	HeaderMsgID      = "Nats-Msg-Id"          // see MessageID
@@ -40,9 +41,6 @@ const (
 
 	HeaderChunk = "Cvf-Chunk" // 2/5, only on a part of a tensor, see Split
 
-	// Only on a clip: the slot of each frame in order, and how one is filled that was missing:
-	// 2026-01-02T03:04:05.200Z,2026-01-02T03:04:05.600Z!repeat.
-	HeaderClip = "Cvf-Clip"
 	// Only on a batch across cameras: the stream of each row, percent-escaped, and ! before one
 	// that was missing: cam-1,!cam-2. HeaderSource and HeaderAffine then have one value for each
 	// row, with ; between them.

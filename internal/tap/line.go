@@ -20,7 +20,7 @@ func tensorLine(t tensor.Tensor, pixels tensorimage.Tensor, now time.Time) strin
 	low, high, mean := pixels.Range()
 	return fmt.Sprintf("%s %s %s %s %s from %s %d B affine %s%s min %.3g max %.3g mean %.3g",
 		opening(t, now), t.DType, pixels.Dims(), t.Layout, t.Color, sources(t), len(t.Data),
-		affines(t), clip(t.Frames), low, high, mean)
+		affines(t), clip(t.Clip), low, high, mean)
 }
 
 // pictureLine returns the line of an encoded picture:
@@ -70,17 +70,17 @@ func sources(t tensor.Tensor) string {
 
 // clip says from when the frames of a clip are, and how many were missing: " since
 // 2026-01-02T03:04:04.200Z, 1 missing,".
-func clip(frames []publish.Frame) string {
+func clip(frames []transform.ClipFrame) string {
 	if frames == nil {
 		return ""
 	}
 	missing := 0
 	for _, f := range frames {
-		if f.Filled != "" {
+		if f.Missing != "" {
 			missing++
 		}
 	}
-	return fmt.Sprintf(" since %s, %d missing,", frames[0].Time.Format(publish.TimeFormat), missing)
+	return fmt.Sprintf(" since %s, %d missing,", frames[0].Slot, missing)
 }
 
 // affines returns the map, or the first and the number of those of tiles or rows.

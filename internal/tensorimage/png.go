@@ -12,15 +12,15 @@ import (
 
 // Image returns the picture as the model sees it: with the normalization undone, and
 // with the bars of a letterbox. Values below 0 and above 255 are clipped. Of a tensor of several
-// pictures, or of a clip, it shows all of them, side by side in [Tensor.Columns] columns.
+// pictures, it shows all of them, side by side in [Tensor.Columns] columns.
 func (t Tensor) Image() image.Image { return t.Sampled(math.MaxInt) }
 
 // Sampled returns every n-th pixel of every n-th row of [Tensor.Image]. n is the smallest
 // for which no side is longer than the limit.
 func (t Tensor) Sampled(limit int) image.Image {
 	e := t.envelope
-	pictures, columns := t.pictures(), t.Columns()
-	rows := pictures / columns
+	pictures, columns := e.Pictures(), t.Columns()
+	rows := (pictures + columns - 1) / columns
 	n := max((max(columns*e.Width(), rows*e.Height())-1)/limit+1, 1)
 	one := image.Pt((e.Width()+n-1)/n, (e.Height()+n-1)/n)
 	bounds := image.Rect(0, 0, columns*one.X, rows*one.Y)

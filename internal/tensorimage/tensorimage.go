@@ -14,7 +14,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -110,7 +109,7 @@ func (t Tensor) Range() (low, high, mean float64) {
 
 // ChannelMeans returns the mean of each channel's elements.
 func (t Tensor) ChannelMeans() []float64 {
-	channels, pictures := t.envelope.Color.Channels(), t.pictures()
+	channels, pictures := t.envelope.Color.Channels(), t.envelope.Pictures()
 	pixels := t.envelope.Width() * t.envelope.Height()
 	means := make([]float64, channels)
 	for c := range means {
@@ -125,32 +124,25 @@ func (t Tensor) ChannelMeans() []float64 {
 	return means
 }
 
-// pictures returns how many pictures there are, where each frame of a clip is one.
-func (t Tensor) pictures() int { return t.envelope.Pictures() * max(1, len(t.envelope.Frames)) }
-
 // channel returns the index of the first element of channel c of picture n, and the distance
-// from each pixel to the next.
+// from each to the next.
 func (t Tensor) channel(n, c int) (first, stride int) {
-	e, frames := t.envelope, max(1, len(t.envelope.Frames))
-	strides := map[rune]int{}
-	apart := 1
-	for i, side := range slices.Backward(e.Shape) {
-		strides[rune(e.Layout[i])] = apart
-		apart *= side
+	e := t.envelope
+	channels, pixels := e.Color.Channels(), e.Width()*e.Height()
+	switch {
+	case !e.Layout.Planar():
+		return n*channels*pixels + c, channels
+	case e.Layout == transform.NCTHW:
+		return (c*e.Pictures() + n) * pixels, 1
 	}
-	return n/frames*strides['n'] + n%frames*strides['t'] + c*strides['c'], strides['w']
+	return (n*channels + c) * pixels, 1
 }
 
 // Columns returns how many of the tensor's pictures [Tensor.Image] shows side by side: as many
-// as lie side by side in the source, and of the frames of a clip as many as make a square of
-// them.
+// as lie side by side in the source; of a clip, a square of frames.
 func (t Tensor) Columns() int {
-	if frames := len(t.envelope.Frames); frames > 0 {
-		n := int(math.Ceil(math.Sqrt(float64(frames))))
-		for frames%n != 0 {
-			n++
-		}
-		return n
+	if frames := len(t.envelope.Clip); frames > 0 {
+		return int(math.Ceil(math.Sqrt(float64(frames))))
 	}
 	maps := t.envelope.Affines
 	n := 1

@@ -132,7 +132,7 @@ func TestFramesOfAClip(t *testing.T) {
 			data = []byte{1, 4, 2, 5, 3, 6}
 		}
 		clip, err := New(publish.Envelope{
-			DType: transform.Uint8, Layout: layout, Shape: shape, Color: transform.RGB, Frames: make([]publish.Frame, 2),
+			DType: transform.Uint8, Layout: layout, Shape: shape, Color: transform.RGB, Clip: make([]transform.ClipFrame, 2),
 			Affines: make([]transform.Affine, 1), Mean: []float64{0, 0, 0}, Std: []float64{1, 1, 1}, Scale: 1,
 		}, data)
 		if err != nil {
@@ -146,8 +146,8 @@ func TestFramesOfAClip(t *testing.T) {
 			t.Errorf("%s: means %v", layout, means)
 		}
 	}
-	for frames, want := range map[int]int{1: 1, 2: 2, 3: 3, 4: 2, 7: 7, 8: 4, 16: 4} {
-		if got := (Tensor{envelope: publish.Envelope{Frames: make([]publish.Frame, frames)}}).Columns(); got != want {
+	for frames, want := range map[int]int{1: 1, 2: 2, 3: 2, 4: 2, 7: 3, 16: 4} {
+		if got := (Tensor{envelope: publish.Envelope{Clip: make([]transform.ClipFrame, frames)}}).Columns(); got != want {
 			t.Errorf("%d frames in %d columns, want %d", frames, got, want)
 		}
 	}

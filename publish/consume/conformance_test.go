@@ -201,8 +201,8 @@ func formsOf(d consume.Delivery, result map[string]any) {
 	var slots, missing, streams []string
 	var present []bool
 	var sources [][2]int
-	for _, f := range d.Frames {
-		slots, missing = append(slots, f.Time.UTC().Format(publish.TimeFormat)), append(missing, f.Filled)
+	for _, f := range d.Clip {
+		slots, missing = append(slots, f.Slot.String()), append(missing, string(f.Missing))
 	}
 	for _, r := range d.Rows {
 		streams, present = append(streams, r.Stream), append(present, !r.Missing)

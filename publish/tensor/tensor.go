@@ -21,7 +21,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 	"unsafe"
 
@@ -32,9 +31,8 @@ import (
 // ErrSpec says that a tensor was not made in the expected way.
 var ErrSpec = errors.New("tensor of another spec")
 
-// A Tensor is one picture in the form that a model takes, and where it came from; or the tiles
-// of one, a clip, one picture of each of several cameras, or an encoded picture, as the Envelope
-// says. It is a value; its copies share Data.
+// A Tensor is one picture in the form that a model takes, or an encoded picture, and where it
+// came from. It is a value; its copies share Data.
 type Tensor struct {
 	publish.Envelope
 	// Subject is the subject of the message.
@@ -158,14 +156,19 @@ func (t Tensor) AppendFloat32s(dst []float32) []float32 {
 
 // normalize computes value = (pixel*Scale - Mean) / Std for each channel.
 func (t Tensor) normalize(values []float32) {
-	stride := 1 // from a channel to the next
-	for _, side := range t.Shape[strings.IndexByte(string(t.Layout), 'c')+1:] {
-		stride *= side
-	}
-	for first := 0; first < len(values); first += stride * len(t.Mean) {
-		for c := range t.Mean {
-			for i := range stride {
-				v := &values[first+c*stride+i]
+	channels, pixels := t.Color.Channels(), t.Width()*t.Height()
+	frames := t.Pictures()
+	for n := range frames {
+		for c := range channels {
+			first, stride := (n*channels+c)*pixels, 1
+			switch {
+			case !t.Layout.Planar():
+				first, stride = n*channels*pixels+c, channels
+			case t.Layout == transform.NCTHW:
+				first = (c*frames + n) * pixels
+			}
+			for i := range pixels {
+				v := &values[first+i*stride]
 				*v = float32((float64(float64(*v)*t.Scale) - t.Mean[c]) / t.Std[c])
 			}
 		}
