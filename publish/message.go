@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -32,7 +31,7 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 		HeaderShape:   {joinInts(t.Shape)},
 		HeaderLayout:  {strings.ToUpper(string(layoutOf(t)))},
 		HeaderColor:   {strings.ToUpper(string(spec.Color))},
-		HeaderSource:  {fmt.Sprintf("%dx%d", t.Source.X, t.Source.Y)},
+		HeaderSource:  {joinSize(t.Source)},
 		HeaderAffine:  {joinAffines(t.Affines)},
 		HeaderScale:   {joinFloats([]float64{spec.Scale})},
 		HeaderMean:    {joinFloats(spec.Mean[:channels])},
@@ -49,6 +48,10 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 	}
 	if t.Clip != nil {
 		h[HeaderClip] = []string{joinClip(t.Clip)}
+	}
+	if t.Batch != nil {
+		streams, sources := joinRows(t.Batch)
+		h[HeaderBatch], h[HeaderSource] = []string{streams}, []string{sources}
 	}
 	return Message{Subject: subject, Header: h, Data: t.Data, Share: t.Share()}
 }
@@ -78,7 +81,7 @@ func newPicture(subject string, t *transform.Tensor) Message {
 		HeaderCapture: {t.Capture.UTC().Format(TimeFormat)},
 		HeaderShape:   {joinInts(t.Shape)},
 		HeaderColor:   {strings.ToUpper(string(color))},
-		HeaderSource:  {fmt.Sprintf("%dx%d", t.Source.X, t.Source.Y)},
+		HeaderSource:  {joinSize(t.Source)},
 		HeaderAffine:  {joinAffines(t.Affines)},
 		HeaderSpec:    {headerText(t.Output.Fingerprint)},
 		HeaderMsgID:   {MessageID(t.Stream, t.Slot, t.Output.Name, t.Output.Fingerprint)},

@@ -1,20 +1,31 @@
 package publish
 
 import (
+	"fmt"
 	"image"
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // A Row is one row of a batch across cameras.
-type Row struct {
-	Stream string
-	// Missing is true if the stream had no frame. The row is padding then.
-	Missing bool
-	// Source is the size of the decoded picture in pixels, or 0x0 if it is missing.
-	Source image.Point
+type Row = transform.Row
+
+// joinRows returns the values of [HeaderBatch] and [HeaderSource].
+func joinRows(rows []Row) (streams, sources string) {
+	names, sizes := make([]string, len(rows)), make([]string, len(rows))
+	for i, row := range rows {
+		if names[i] = url.PathEscape(row.Stream); row.Missing {
+			names[i] = "!" + names[i]
+		}
+		sizes[i] = joinSize(row.Source)
+	}
+	return strings.Join(names, ","), strings.Join(sizes, ";")
 }
+
+func joinSize(p image.Point) string { return fmt.Sprintf("%dx%d", p.X, p.Y) }
 
 // batch reads the rows of a batch across cameras.
 func (f *fields) batch() []Row {

@@ -23,18 +23,25 @@ func (s *Spec) Element(value float64) uint32 {
 
 // black returns the elements of a frame of black pixels, as long as another frame.
 func (s *Spec) black(frame *Tensor) []byte {
+	return s.plain(frame, func(channel int) float64 {
+		if s.Raw() {
+			return 0
+		}
+		return s.Value(channel, 0)
+	})
+}
+
+// plain returns the elements of a frame whose channels have one normalized value each, as long as
+// another frame.
+func (s *Spec) plain(frame *Tensor, value func(channel int) float64) []byte {
 	size, channels := s.DType.Size(), s.Color.Channels()
 	pixels := len(frame.Data) / size / channels
 	data := make([]byte, 0, len(frame.Data))
-	add := func(c int) {
-		value := 0.0
-		if !s.Raw() {
-			value = s.Value(c, 0)
-		}
-		var bits [4]byte
-		binary.LittleEndian.PutUint32(bits[:], s.Element(value))
-		data = append(data, bits[:size]...)
+	var elements [3][4]byte
+	for c := range channels {
+		binary.LittleEndian.PutUint32(elements[c][:], s.Element(value(c)))
 	}
+	add := func(c int) { data = append(data, elements[c][:size]...) }
 	for i := range channels * pixels {
 		if s.Layout.Planar() {
 			add(i / pixels)
