@@ -143,6 +143,11 @@ type Metrics struct {
 	// PublishErrors counts the messages that were not delivered, or not at the first
 	// attempt, by reason.
 	PublishErrors *prometheus.CounterVec
+	// Batches counts the batches across streams that were delivered, by output and rows: all or
+	// some.
+	Batches *prometheus.CounterVec
+	// RowsLate counts the frames that came too late for their batch, by output.
+	RowsLate *prometheus.CounterVec
 	// Config is the state of the config file.
 	Config *Config
 
@@ -171,8 +176,10 @@ func New(build Build) *Metrics {
 		PublishBytes: f.counter("cvfeeder_publish_bytes_total", "Bytes of delivered messages, headers included.", "output"),
 		PublishErrors: f.counter("cvfeeder_publish_errors_total", "Messages that were not delivered, or not at the first attempt: "+
 			"`disconnected`, `slow`, `full`, `refused`, `conflict` (another cvfeeder publishes the same cameras), `too_large`, `closed`, `foreign` (somebody else's message was on the subject and was ignored).", "reason"),
-		Config:  newConfig(f),
-		lookups: newLookups(f),
+		Batches:  f.counter("cvfeeder_batches_total", "Batches of several streams that were delivered, by rows: `all`, or only `some`, because frames were missing when `batch.wait` was over.", "output", "rows"),
+		RowsLate: f.counter("cvfeeder_batch_rows_late_total", "Frames that came when the batch of their slot had gone. Their slots end as `dropped`.", "output"),
+		Config:   newConfig(f),
+		lookups:  newLookups(f),
 	}
 	f.gauge("cvfeeder_build_info", "Always 1; the labels are the versions.", "version", "opencv", "go").
 		WithLabelValues(build.Version, build.OpenCV, runtime.Version()).Set(1)
@@ -324,6 +331,26 @@ func (m *Metrics) SlotsInTime(stream string) *atomic.Uint64 { return m.requests.
 func (m *Metrics) Output(name string) {
 	m.Latency.WithLabelValues(name)
 	m.PublishBytes.WithLabelValues(name)
+}
+
+// BatchOutput makes the series of an output's batches.
+func (m *Metrics) BatchOutput(name string) {
+	for _, rows := range []string{allRows, someRows} {
+		m.Batches.WithLabelValues(name, rows)
+	}
+	m.RowsLate.WithLabelValues(name)
+}
+
+// The rows of a batch that are there.
+const allRows, someRows = "all", "some"
+
+// Batch counts a delivered batch. Whole says that no row was missing.
+func (m *Metrics) Batch(output string, whole bool) {
+	rows := someRows
+	if whole {
+		rows = allRows
+	}
+	m.Batches.WithLabelValues(output, rows).Inc()
 }
 
 // Delivered observes the latency of a delivered tensor. The id of its trace becomes the

@@ -156,6 +156,8 @@ var contract = map[string]string{
 	"cvfeeder_slots_pending":            "gauge stream",
 	"cvfeeder_gaps_total":               "counter reason,stream",
 	"cvfeeder_gate_changed_ratio":       "histogram output",
+	"cvfeeder_batches_total":            "counter output,rows",
+	"cvfeeder_batch_rows_late_total":    "counter output",
 	"cvfeeder_gap_seconds_total":        "counter reason,stream",
 	"cvfeeder_endpoint_lookups_total":   "counter result",
 	"cvfeeder_freshness_seconds":        "gauge stream",
@@ -207,6 +209,7 @@ var contract = map[string]string{
 func TestContract(t *testing.T) {
 	m := read(metrics.New(metrics.Build{}), sources(t))
 	m.Output("detector")
+	m.BatchOutput("detector")
 	m.GateChanged.WithLabelValues("detector").Observe(0.01)
 	m.SlotsInTime("cam").Add(1)
 	gathered, err := m.Gather()

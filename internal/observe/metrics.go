@@ -35,6 +35,11 @@ func (m metered) Stream(s pipeline.Stream, _ source.Slot) pipeline.StreamObserve
 	for _, r := range s.Routes {
 		m.Output(r.Output.Name)
 	}
+	for i, b := range s.Batches {
+		if b != nil {
+			m.BatchOutput(s.Routes[i].Output.Name)
+		}
+	}
 	seen := meteredStream{metered: m, name: s.Name}
 	if !s.Backfill { // whose slots are late before they are asked for
 		seen.inTime = m.SlotsInTime(s.Name)
@@ -169,6 +174,17 @@ func (m *meteredFrame) Published(output string, msg publish.Message, took time.D
 	}
 }
 
+// Batched implements [pipeline.BatchObserver].
+func (m *meteredFrame) Batched(output string, msg publish.Message, whole bool, took time.Duration, err error) {
+	m.Published(output, msg, took, err)
+	if err == nil {
+		m.Batch(output, whole)
+	}
+}
+
+// TooLate implements [pipeline.BatchObserver].
+func (m *meteredFrame) TooLate(output string) { m.RowsLate.WithLabelValues(output).Inc() }
+
 // Ended implements [pipeline.FrameObserver].
 func (m *meteredFrame) Ended(o source.Outcome, why error) {
 	if kept := o == source.Published || o == source.Unchanged; m.inTime != nil && kept && m.now().Sub(m.at) <= metrics.InTime {
@@ -177,7 +193,7 @@ func (m *meteredFrame) Ended(o source.Outcome, why error) {
 	if m.transform > 0 && why == nil {
 		m.observeStage("transform", m.transform)
 	}
-	if o == source.Published || o == source.Dropped {
+	if m.publish > 0 && (o == source.Published || o == source.Dropped) { // or it was a row that is not the first
 		m.observeStage("publish", m.publish)
 	}
 }

@@ -26,18 +26,23 @@ func (p *Pipeline) deliver(ctx context.Context, s *stream, j *job, on bool) (fat
 	if j == nil {
 		return fatal
 	}
-	outcome := source.Pending
+	outcome, finished := source.Pending, false
 	if on && fatal == nil {
 		outcome, fatal = p.finish(ctx, s, j)
+		finished = fatal == nil
 	}
-	j.seen.ended(outcome, j.result.err)
+	s.batches.pass(j)
+	s.end(j, outcome, nil)
+	if finished {
+		j.show(outcome)
+	}
 	p.release(j)
 	return fatal
 }
 
-// finish publishes a job's tensors and ends its slot. A slot is published when all of its
-// tensors are that anybody listens to; one whose publishing was cut short by the end stays
-// pending.
+// finish publishes a job's tensors, and returns how its slot ends, as far as that does not depend
+// on batches. A slot is published when all of its tensors are that anybody listens to; one whose
+// publishing was cut short by the end stays pending.
 func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome source.Outcome, fatal error) {
 	switch err := j.result.err; {
 	case errors.Is(err, errStale) || err == nil && j.stale(p.opts.Now()):
@@ -53,10 +58,6 @@ func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome sourc
 			return source.Pending, err
 		}
 	}
-	if outcome != source.Pending && !j.frame.Late { // which has ended already
-		s.ledger.Resolve(j.frame.Slot, outcome)
-	}
-	j.show(outcome)
 	return outcome, nil
 }
 
@@ -89,7 +90,7 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 			switch {
 			case err == nil && outcome != source.Dropped:
 				outcome = source.Published
-			case err == nil, errors.Is(err, publish.ErrUnwatched):
+			case err == nil, errors.Is(err, publish.ErrUnwatched), errors.Is(err, errWaits):
 			case errors.Is(err, publish.ErrRepeated):
 				if outcome == source.Unwatched || outcome == source.Unchanged {
 					outcome = source.Skipped
@@ -107,13 +108,14 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 	return outcome, nil
 }
 
-// publish delivers a tensor of one of the job's routes.
+// publish delivers a tensor of one of the job's routes, or makes it a row of a batch.
 func (p *Pipeline) publish(ctx context.Context, s *stream, j *job, route int, t *transform.Tensor) error {
+	if b := s.batches.of(route); b != nil {
+		return b.add(ctx, j, route)
+	}
 	m := publish.NewMessage(j.routes[route].Subject, t)
-	if j.frame.Late {
+	if m.Expires = p.expires(s, j); j.frame.Late {
 		m.Header[publish.HeaderLate] = []string{"true"}
-	} else if s.Freshness > 0 {
-		m.Expires = time.Now().Add(t.Slot.Add(s.Freshness).Time().Sub(p.opts.Now().Add(-j.frame.Trail)))
 	}
 	if since := j.gated.sinceOf(route); since > 0 {
 		m.Header[publish.HeaderSince] = []string{since.String()}
@@ -131,6 +133,14 @@ func (p *Pipeline) publish(ctx context.Context, s *stream, j *job, route int, t 
 	return err
 }
 
+// expires returns when the tensors of a job are of no use any more, zero for never.
+func (p *Pipeline) expires(s *stream, j *job) time.Time {
+	if s.Freshness <= 0 || j.frame.Late {
+		return time.Time{}
+	}
+	return time.Now().Add(j.frame.Slot.Add(s.Freshness).Time().Sub(p.opts.Now().Add(-j.frame.Trail)))
+}
+
 // tellGaps announces the gaps that the cursor has passed, in their place before
 // whatever the same goroutine publishes next. A gap that ctx kept from being announced
 // stays untold, and holds the saved cursor back.
@@ -141,7 +151,7 @@ func (p *Pipeline) tellGaps(ctx context.Context, s *stream) error {
 			return nil
 		}
 		gap := publish.Gap{Stream: s.Name, From: g.From, To: g.To, Slots: g.Slots, Reason: g.Reason.String()}
-		err := s.delivery.Gap(ctx, gap, s.Routes)
+		err := s.delivery.Gap(ctx, gap, s.gapRoutes())
 		s.seen.gapTold(gap, err)
 		switch {
 		case err == nil, dropped(err):

@@ -60,6 +60,16 @@ type GateObserver interface {
 	Gated(took time.Duration, changed map[string]float64)
 }
 
+// A BatchObserver is a [FrameObserver] that is told about batches, too, before Ended. What becomes
+// of a batch is told to the observers of its first row, and to no Publishing and Published.
+type BatchObserver interface {
+	// Batched is told how long it took to publish a batch of an output, how that ended, and
+	// whether no row was missing.
+	Batched(output string, m publish.Message, whole bool, took time.Duration, err error)
+	// TooLate is told that the frame came too late to be a row.
+	TooLate(output string)
+}
+
 // IgnoreStream is a [StreamObserver] that ignores everything.
 type IgnoreStream struct{}
 
@@ -174,6 +184,22 @@ func (all frameObservers) publishing(output string, m publish.Message) publish.M
 func (all frameObservers) published(output string, m publish.Message, took time.Duration, err error) {
 	for _, o := range all {
 		o.Published(output, m, took, err)
+	}
+}
+
+func (all frameObservers) batched(b *batched) {
+	for _, o := range all {
+		if of, ok := o.(BatchObserver); ok {
+			of.Batched(b.output, b.m, b.whole, b.took, b.err)
+		}
+	}
+}
+
+func (all frameObservers) late(output string) {
+	for _, o := range all {
+		if of, ok := o.(BatchObserver); ok {
+			of.TooLate(output)
+		}
 	}
 }
 

@@ -56,7 +56,7 @@ type Options struct {
 	// Inflight bounds the bytes of frames and tensors between feeds and delivery, and of
 	// what the workers take. A frame that takes more than that has to be the only one.
 	Inflight int64
-	// Buffers are where clips get their memory. By default the pipeline has its own.
+	// Buffers are where clips and batches get their memory. By default the pipeline has its own.
 	Buffers *transform.Buffers
 	// Drain is how long what is in flight may take to finish at the end. Default:
 	// [DefaultDrain].
@@ -93,6 +93,7 @@ type Pipeline struct {
 	mu      sync.Mutex
 	streams map[string]*stream
 	outings map[*Outing]struct{}
+	batches map[batchKey]*batch
 	running *run // nil before Run
 }
 
@@ -109,6 +110,7 @@ func New(opts Options) *Pipeline {
 	}
 	return &Pipeline{
 		opts: opts, turns: newTurns(opts.Inflight), streams: map[string]*stream{}, outings: map[*Outing]struct{}{},
+		batches: map[batchKey]*batch{},
 	}
 }
 

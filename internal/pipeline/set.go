@@ -55,6 +55,7 @@ func (r *run) start(st Stream, initial bool) *stream {
 	}
 	s := r.openStream(st, r.opts.Cursors, r.opts.Observers)
 	s.initial, s.clips = initial, r.newClips(st)
+	s.batches = r.newBatches(s)
 	r.streams[st.Name] = s
 	ctx, stop := context.WithCancel(r.ctx)
 	drain, giveUp := context.WithCancel(r.drain)

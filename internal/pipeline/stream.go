@@ -37,6 +37,24 @@ type Stream struct {
 	// Gates, unless nil, hold back frames that show nothing new. They have an entry for each
 	// route, and no other stream has the same.
 	Gates *Gates
+	// Batches, unless nil, are the batches that the tensors of the routes are rows of: nil for a
+	// route without batches. Streams with the same batch on the same subject are in it together;
+	// they have the same Grid.
+	Batches []*transform.Batch
+}
+
+// gapRoutes returns the routes on which gaps may be announced: a batch says itself who is missing.
+func (s *Stream) gapRoutes() []publish.Route {
+	if s.Batches == nil {
+		return s.Routes
+	}
+	var all []publish.Route
+	for i, r := range s.Routes {
+		if s.Batches[i] == nil {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // outputs returns the outputs of the routes.
@@ -109,7 +127,8 @@ type stream struct {
 	initial bool
 	// answered: a request has succeeded, so that a later refusal is not one at the start.
 	answered atomic.Bool
-	clips    *clips // nil where there are none
+	clips    *clips   // nil where there are none
+	batches  *batches // nil where it is in none
 	queue    queue
 	// delivering and inHand: see State.
 	delivering atomic.Bool
@@ -182,6 +201,7 @@ func (p *Pipeline) pass(ctx, drain context.Context, s *stream) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var fatal error
+	s.batches.join()
 	s.queue.open(func(j *job) {
 		if err := p.deliver(drain, s, j, fatal == nil); err != nil {
 			fatal = err
@@ -194,6 +214,7 @@ func (p *Pipeline) pass(ctx, drain context.Context, s *stream) error {
 	refused := p.read(ctx, s)
 	s.queue.close()
 	s.clips.reset()
+	s.batches.leave(drain)
 	if fatal == nil {
 		fatal = p.tellGaps(drain, s)
 	}

@@ -169,7 +169,7 @@ func (t *turns) begin(j *job, now time.Duration) {
 	}
 }
 
-// keep adds to what clips keep of the frames that they need again. It is no part of what is used,
+// keep adds to what clips keep of the frames that they need again, and batches of their rows. It is no part of what is used,
 // as no job gives it back, but leaves them less room: half of the budget at least, so that they go
 // on.
 func (t *turns) keep(bytes int64) {

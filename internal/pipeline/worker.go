@@ -46,6 +46,7 @@ type job struct {
 	clips    *clips // nil for a frame that is in no clips
 	seen     frameObservers
 	turn     turn
+	parts    parts
 
 	// result belongs to the worker until done is closed, and then to whoever waited for
 	// that.
@@ -72,7 +73,7 @@ func (r *result) tensor(route int) *transform.Tensor {
 func (s *stream) newJob(f source.Frame) *job {
 	j := &job{
 		camera: s.camera, delivery: s.delivery, frame: f, routes: s.Routes, views: &s.views, clips: s.clips,
-		seen: s.seen.frame(f, false), turn: newTurn(), done: make(chan struct{}),
+		seen: s.seen.frame(f, false), turn: newTurn(), parts: newParts(), done: make(chan struct{}),
 	}
 	s.gate(j)
 	return j
