@@ -137,7 +137,6 @@ type meteredFrame struct {
 	inTime             *atomic.Uint64 // nil if the frame does not count
 	anyAge             bool           // how late it is says nothing
 	transform, publish time.Duration
-	tried              bool // to publish something of it
 }
 
 // Gated implements [pipeline.GateObserver].
@@ -166,7 +165,6 @@ func (m *meteredFrame) Publishing(_ string, msg publish.Message) publish.Message
 // Published implements [pipeline.FrameObserver].
 func (m *meteredFrame) Published(output string, msg publish.Message, took time.Duration, err error) {
 	m.publish += took
-	m.tried = true
 	m.countDrop(err)
 	if err == nil {
 		m.PublishBytes.WithLabelValues(output).Add(float64(publish.Size(msg)))
@@ -195,7 +193,7 @@ func (m *meteredFrame) Ended(o source.Outcome, why error) {
 	if m.transform > 0 && why == nil {
 		m.observeStage("transform", m.transform)
 	}
-	if m.tried && (o == source.Published || o == source.Dropped) { // or it was a row that is not the first
+	if o == source.Published || o == source.Dropped {
 		m.observeStage("publish", m.publish)
 	}
 }
