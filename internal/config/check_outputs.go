@@ -29,8 +29,9 @@ func (d checker) checkOutputs(c *Config) {
 		}
 		d.checkGate(c, name)
 		d.checkClip(c, name)
+		d.checkBatch(c, name)
 	}
-	d.checkClipMemory(c)
+	d.checkKept(c)
 	d.checkDistinct("output", names, func(i int) string { return "outputs." + names[i] })
 }
 
@@ -96,8 +97,8 @@ func (d checker) checkClip(c *Config, name string) {
 	}
 }
 
-// checkClipMemory checks that the frames that clips keep leave room in delivery.inflight.
-func (d checker) checkClipMemory(c *Config) {
+// checkKept checks that what clips and batches keep leaves room in delivery.inflight.
+func (d checker) checkKept(c *Config) {
 	if d.Failed("outputs") || d.Failed("delivery.inflight") {
 		return
 	}
@@ -108,12 +109,15 @@ func (d checker) checkClipMemory(c *Config) {
 				spec := o.Spec()
 				if n, err := spec.BytesOf(s.pictureSize()); err == nil {
 					kept += n * spec.Clip.Kept()
+					if b := o.Batch.Of(); b != nil {
+						kept += n * b.Slots(max(s.Interval, source.MinInterval))
+					}
 				}
 			}
 		}
 	}
 	if kept > int(c.Delivery.Inflight)/2 {
-		d.Report("delivery.inflight", "the frames that clips keep take %d bytes, and may take half of it; at least %dB, or clips of fewer or smaller frames", kept, 2*kept)
+		d.Report("delivery.inflight", "the frames that clips and batches keep take %d bytes, and may take half of it; at least %dB, or fewer or smaller frames, or a shorter batch.wait", kept, 2*kept)
 	}
 }
 

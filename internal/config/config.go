@@ -420,6 +420,9 @@ type Output struct {
 	Quality int `yaml:"quality" jsonschema:"minimum=0,maximum=100"`
 	// Clip is which frames of a stream become one tensor, for models that take video.
 	Clip Clip `yaml:"clip"`
+	// Batch is which streams have a row in one tensor, for models that need several cameras at one
+	// instant.
+	Batch Batch `yaml:"batch"`
 	// Tiles is how the picture, or its roi, is cut into parts, each of which becomes one picture
 	// of a tensor of several. The other keys are about a tile as if it were the picture.
 	Tiles Tiles `yaml:"tiles"`
@@ -460,6 +463,18 @@ type Clip struct {
 	// Missing is what takes the place of a missing frame: repeat (the frame before it), black, or
 	// drop (the clip is not made).
 	Missing transform.Missing `yaml:"missing" jsonschema:"enum=repeat,enum=black,enum=drop"`
+}
+
+// Batch is which streams have a row in one tensor.
+type Batch struct {
+	// Name is what takes the place of the stream's name in the subject and in the headers of the
+	// tensor; empty makes a tensor of each stream.
+	Name string `yaml:"name"`
+	// Streams are the names of the streams, in the order of the rows.
+	Streams []string `yaml:"streams" jsonschema:"uniqueItems=true"`
+	// Wait is how long after the first row of a slot the others may come. Then the batch is
+	// published without those that are missing: the header Cvf-Batch says which.
+	Wait time.Duration `yaml:"wait"`
 }
 
 // Tiles is how a picture is cut into parts of one size. [transform.Tiles] explains its keys in

@@ -100,12 +100,16 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 		ROI:    ROI(spec.ROI),
 		Encode: cmp.Or(spec.Encode, transform.EncodeTensor), Quality: spec.Quality,
 		Clip:  Clip{spec.Clip.Frames, max(spec.Clip.Stride, 1), max(spec.Clip.Every, 1), cmp.Or(spec.Clip.Missing, transform.MissingRepeat)},
+		Batch: Batch{Wait: defaultWait},
 		Tiles: Tiles{Box(spec.Tiles.Size), Size{spec.Tiles.Grid.X, spec.Tiles.Grid.Y}, spec.Tiles.Overlap},
 		Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
 		DType: spec.DType, QuantScale: QuantScale(spec.QuantScale), QuantZeroPoint: spec.QuantZeroPoint, Layout: spec.Layout, Decode: spec.Decode,
 		Gate: Gate{Every: defaultEvery},
 	}
 }
+
+// defaultWait is the default of batch.wait.
+const defaultWait = 200 * time.Millisecond
 
 // defaultEvery is the default of gate.every.
 const defaultEvery = 10 * time.Second
@@ -137,6 +141,22 @@ func (c Clip) clip() transform.Clip {
 		return n
 	}
 	return transform.Clip{Frames: c.Frames, Stride: unlessOne(c.Stride), Every: unlessOne(c.Every), Missing: unless(c.Missing, transform.MissingRepeat)}
+}
+
+// Of returns the batch of an output, nil where it has none.
+func (b Batch) Of() *transform.Batch {
+	if b.Name == "" {
+		return nil
+	}
+	return &transform.Batch{Name: b.Name, Streams: b.Streams, Wait: b.Wait}
+}
+
+// Rows returns how many rows a tensor has: 1 without a batch.
+func (b Batch) Rows() int {
+	if b.Name == "" {
+		return 1
+	}
+	return len(b.Streams)
 }
 
 // unless returns word, or "" for the one that says what is meant anyway.

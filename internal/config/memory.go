@@ -29,7 +29,7 @@ func (c *Config) TensorBytes() int {
 			}
 			spec := o.Spec()
 			if n, err := spec.BytesOf(size); err == nil {
-				largest = max(largest, spec.ClipBytes(n))
+				largest = max(largest, spec.ClipBytes(n)*o.Batch.Rows())
 			}
 		}
 	}

@@ -198,6 +198,9 @@ func (f *follower) find(ctx context.Context, prefix string) {
 // uses already.
 func (f *follower) want() map[string]wanted {
 	want, tokens := map[string]wanted{}, map[string]string{}
+	for _, name := range f.cfg.BatchNames() {
+		tokens[publish.SubjectToken(name)] = name
+	}
 	for _, c := range f.cfg.Streams {
 		if c.Prefix == "" {
 			want[c.Name], tokens[publish.SubjectToken(c.Name)] = f.wanted(c), c.Name
@@ -224,7 +227,7 @@ func (f *follower) want() map[string]wanted {
 	for _, name := range names {
 		token := publish.SubjectToken(name)
 		if other, taken := tokens[token]; taken {
-			if other != name && !f.refused[name] {
+			if _, named := want[name]; !named && !f.refused[name] {
 				f.refused[name] = true
 				f.log.Error("the stream is left out: it would share its NATS subjects with another; rename one",
 					"stream", name, "other", other)

@@ -166,6 +166,9 @@ func (p Plan) needs() preflight.Needs {
 		}
 		for _, output := range s.Outputs {
 			tensors = append(tensors, subject(output))
+			if b := cfg.Outputs[output].Batch; b.Name != "" {
+				tensors = append(tensors, p.Subject.Subject(b.Name, output))
+			}
 		}
 	}
 	slices.Sort(gaps)
@@ -208,7 +211,7 @@ func (p Plan) largest() (LargestMessage, error) {
 	var largest LargestMessage
 	for _, c := range p.Config.Streams {
 		for _, name := range c.Outputs {
-			n, err := MessageSize(c.Name, p.Outputs[name])
+			n, err := MessageSize(c.Name, p.Outputs[name], p.Config.Outputs[name].Batch.Of())
 			if err != nil {
 				return LargestMessage{}, fmt.Errorf("output %s: %w", name, err)
 			}
@@ -221,8 +224,9 @@ func (p Plan) largest() (LargestMessage, error) {
 }
 
 // MessageSize returns the size in bytes of an output's message with the longest possible
-// headers. Where the size of the tensor depends on the picture, only the headers count.
-func MessageSize(stream string, o *transform.Output) (int, error) {
+// headers. Where the size of the tensor depends on the picture, only the headers count. The batch
+// is nil where the output has none.
+func MessageSize(stream string, o *transform.Output, batch *transform.Batch) (int, error) {
 	const side = 8192
 	whole := o.Spec
 	whole.Tiles = transform.Tiles{}
@@ -242,5 +246,12 @@ func MessageSize(stream string, o *transform.Output) (int, error) {
 		t.Clip = slices.Repeat([]transform.ClipFrame{{Slot: t.Slot, Missing: transform.MissingRepeat}}, c.Frames)
 	}
 	n, _ := o.Spec.Bytes()
+	if batch != nil {
+		for _, name := range batch.Streams {
+			t.Batch = append(t.Batch, transform.Row{Stream: name, Source: t.Source})
+		}
+		t.Stream, t.Shape[0], n = batch.Name, len(t.Batch), n*len(t.Batch)
+		t.Affines = slices.Repeat(t.Affines, len(t.Batch))
+	}
 	return o.Spec.ClipBytes(n) + publish.HeaderSize(publish.NewMessage("", t).Header), nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/ondemand"
 	"github.com/cvfeeder/cvfeeder/source/poll"
+	"github.com/cvfeeder/cvfeeder/transform"
 	"github.com/cvfeeder/cvfeeder/transform/gate"
 )
 
@@ -97,11 +98,26 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 		s.To = source.SlotAt(c.To.Time)
 	}
 	s.Routes, s.Gates = b.routes(c), b.gates(c)
+	b.batch(c, &s)
 	s.Open = b.opener(b.camera(c), s)
 	return s, nil
 }
 
-// routes returns the outputs of a stream, and where they go.
+// batch puts a stream into the batches of its outputs, on their subjects.
+func (b *builder) batch(c config.Stream, s *pipeline.Stream) {
+	for i, name := range c.Outputs {
+		of := b.plan.Config.Outputs[name].Batch.Of()
+		if of == nil {
+			continue
+		}
+		if s.Batches == nil {
+			s.Batches = make([]*transform.Batch, len(c.Outputs))
+		}
+		s.Batches[i], s.Routes[i].Subject = of, b.plan.Subject.Subject(of.Name, name)
+	}
+}
+
+// routes returns the outputs of a stream, and where its own tensors go.
 func (b *builder) routes(c config.Stream) []publish.Route {
 	all := make([]publish.Route, len(c.Outputs))
 	for i, name := range c.Outputs {

@@ -233,7 +233,7 @@ func (c *checker) largest() (size int, which string, err error) {
 		}
 		for _, name := range s.Outputs {
 			var n int
-			if n, err = messageSize(s.Name, c.plan.Outputs[name], pixels); n > size {
+			if n, err = messageSize(s.Name, c.plan.Outputs[name], c.cfg.Outputs[name].Batch.Of(), pixels); n > size {
 				size, which = n, fmt.Sprintf("stream %s%s, output %s", s.Name, s.Prefix, name)
 			}
 		}

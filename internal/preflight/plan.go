@@ -99,6 +99,7 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	for _, text := range savings.OfGates(c.cfg.Outputs, c.read()) {
 		line("gate", "%s", text)
 	}
+	c.printBatches(line)
 	c.printPoll(line)
 	told := map[string]int{}
 	for _, s := range c.streams {
@@ -119,6 +120,16 @@ func (c *checker) read() []config.Stream {
 		all[i] = s.Stream
 	}
 	return all
+}
+
+// printBatches says which streams have a row in one tensor.
+func (c *checker) printBatches(line func(key, format string, args ...any)) {
+	for _, name := range slices.Sorted(maps.Keys(c.cfg.Outputs)) {
+		if b := c.cfg.Outputs[name].Batch; b.Name != "" {
+			line("batch", "%s: the rows of %s are %s, on %s, at most %v after the first of them",
+				name, b.Name, strings.Join(b.Streams, ", "), c.plan.Subject.Subject(b.Name, name), b.Wait)
+		}
+	}
 }
 
 // printPoll says which streams are not read all the time.
@@ -160,10 +171,12 @@ func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error 
 	}
 	frame := int64(size.X) * int64(size.Y) * 3
 	for _, name := range s.Outputs {
-		n, err := messageSize(s.Name, c.plan.Outputs[name], size)
+		batch := c.cfg.Outputs[name].Batch
+		n, err := messageSize(s.Name, c.plan.Outputs[name], batch.Of(), size)
 		if err != nil {
 			return fmt.Errorf("output %s: %w", name, err)
 		}
+		n /= batch.Rows() // the part that is the stream's
 		l.bytes += rate * float64(n)
 		l.sent[name] += rate * float64(n)
 		frame += int64(n)
@@ -188,8 +201,8 @@ func (s checked) size() (size image.Point, known bool) {
 
 // messageSize returns the size in bytes of an output's message for a picture of the
 // given size.
-func messageSize(stream string, o *transform.Output, picture image.Point) (int, error) {
-	size, err := feeder.MessageSize(stream, o)
+func messageSize(stream string, o *transform.Output, batch *transform.Batch, picture image.Point) (int, error) {
+	size, err := feeder.MessageSize(stream, o, batch)
 	if _, known := o.Spec.Bytes(); known || err != nil {
 		return size, err
 	}
@@ -201,21 +214,21 @@ func (c *checker) printTensors(w io.Writer, l load) {
 	_, _ = fmt.Fprintln(w, "  output\ttensor\tbytes\ta second")
 	for _, name := range slices.Sorted(maps.Keys(l.sent)) {
 		o := c.plan.Outputs[name]
-		shape, size := tensorText(&o.Spec)
+		shape, size := tensorText(&o.Spec, c.cfg.Outputs[name].Batch.Rows())
 		_, _ = fmt.Fprintf(w, "  %s\t%s %s\t%s\t%s\n", name, shape, o.Spec.DType, size, bytesText(l.sent[name]))
 	}
 }
 
-// tensorText returns the shape and the size of an output's tensors. A size that follows from the
+// tensorText returns the shape and the size of an output's tensors, of so many rows of a batch. A size that follows from the
 // picture's is shown for the assumed one.
-func tensorText(s *transform.Spec) (shape, size string) {
+func tensorText(s *transform.Spec, rows int) (shape, size string) {
 	_, known := s.Bytes()
 	all, err := s.Geometries(assumed)
 	if err != nil || !known && !s.ComputesSize() && s.Tiles == (transform.Tiles{}) {
 		return "as large as the picture", "?"
 	}
 	dims, n := make([]string, 0, 4), s.DType.Size()
-	for _, side := range s.Shape(len(all), all[0]) {
+	for _, side := range s.Shape(len(all)*rows, all[0]) {
 		dims, n = append(dims, strconv.Itoa(side)), n*side
 	}
 	shape, size = strings.Join(dims, "x"), bytesText(float64(n))

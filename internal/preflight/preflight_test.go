@@ -312,6 +312,33 @@ func TestPlanForGates(t *testing.T) {
 	}
 }
 
+// TestPlanForBatches: the plan says which streams have a row, and counts a batch once.
+func TestPlanForBatches(t *testing.T) {
+	out := planOf(t, `streams:
+  - {name: cam-1, interval: 500ms, request: {size: 32x32}, outputs: [a]}
+  - {name: cam-2, interval: 500ms, request: {size: 32x32}, outputs: [a]}
+outputs: {a: {size: 32x32, dtype: uint8, batch: {name: yard, streams: [cam-2, cam-1], wait: 1s}}}
+`)
+	for _, want := range []string{
+		"a: the rows of yard are cam-2, cam-1, on cvf.t.yard.a, at most 1s after the first of them",
+		"2x3x32x32 uint8",
+		"6.1 kB",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+	var sent float64
+	for line := range strings.Lines(out) {
+		if after, found := strings.CutPrefix(strings.TrimSpace(line), "to NATS"); found {
+			_, _ = fmt.Sscanf(after, "%f kB", &sent)
+		}
+	}
+	if sent < 12.3 || sent > 14 { // 2 a second, with their headers
+		t.Errorf("%v kB a second:\n%s", sent, out)
+	}
+}
+
 // TestSyntheticPicture: the picture that the CPU is measured with is about as large as a
 // camera's, which has 0.15 bytes a pixel.
 func TestSyntheticPicture(t *testing.T) {

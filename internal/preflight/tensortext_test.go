@@ -18,7 +18,7 @@ func TestTensorText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if shape, _ := tensorText(&s); shape != want {
+		if shape, _ := tensorText(&s, 1); shape != want {
 			t.Errorf("%s: %q, want %q", name, shape, want)
 		}
 	}
