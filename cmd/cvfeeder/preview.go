@@ -183,6 +183,9 @@ func (p *preview) describe(out io.Writer, e publish.Envelope, tensor tensorimage
 	if !e.Normalized {
 		line("normalize", "left to the consumer: scale %.6g, mean %.6g, std %.6g", e.Scale, e.Mean, e.Std)
 	}
+	if e.QuantScale != 0 {
+		line("quantized", "value = (element - %d) * %.6g", e.QuantZeroPoint, e.QuantScale)
+	}
 	a := e.Affine
 	line("affine", "%g,%g,%g,%g,%g,%g: x_src = a*x + b*y + c, y_src = d*x + e*y + f", a[0], a[1], a[2], a[3], a[4], a[5])
 	line("written", "%s", p.file)

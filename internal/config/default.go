@@ -91,7 +91,7 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 		Align: cmp.Or(spec.Align, transform.Center), ScaleUp: !spec.NoScaleUp,
 		Resize: spec.Resize, Pad: Pad{spec.Pad, spec.PadChannels}, PadNormalized: spec.PadNormalized, Color: spec.Color,
 		ROI: ROI(spec.ROI), Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
-		DType: spec.DType, Layout: spec.Layout, Decode: spec.Decode,
+		DType: spec.DType, QuantScale: QuantScale(spec.QuantScale), QuantZeroPoint: spec.QuantZeroPoint, Layout: spec.Layout, Decode: spec.Decode,
 		Gate: Gate{Every: defaultEvery},
 	}
 }
@@ -109,7 +109,7 @@ func (o Output) Spec() transform.Spec {
 		Align: unless(o.Align, transform.Center), NoScaleUp: !o.ScaleUp,
 		Resize: o.Resize, Pad: o.Pad.All, PadChannels: o.Pad.Channels, PadNormalized: o.PadNormalized, Color: o.Color,
 		ROI: transform.ROI(o.ROI), Scale: float64(o.Scale), Mean: o.Mean, Std: o.Std,
-		DType: o.DType, Layout: o.Layout, Decode: o.Decode,
+		DType: o.DType, QuantScale: float64(o.QuantScale), QuantZeroPoint: o.QuantZeroPoint, Layout: o.Layout, Decode: o.Decode,
 	}
 }
 

@@ -50,7 +50,7 @@ func (t Tensor) fill(c int, pix []byte, step, n int) {
 	at := 0
 	for y := 0; y < e.Height(); y += n {
 		for x := 0; x < e.Width(); x += n {
-			pix[at] = toByte(float64(float64(t.at(first+(y*e.Width()+x)*stride))*scale) + shift)
+			pix[at] = toByte(float64(t.value(first+(y*e.Width()+x)*stride)*scale) + shift)
 			at += step
 		}
 	}
