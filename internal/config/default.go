@@ -89,7 +89,7 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 		MaxSide: spec.MaxSide, MultipleOf: spec.MultipleOf, MinPixels: spec.MinPixels, MaxPixels: spec.MaxPixels,
 		SizeRounding: cmp.Or(spec.SizeRounding, transform.Auto), CropRounding: cmp.Or(spec.CropRounding, transform.Auto),
 		Align: cmp.Or(spec.Align, transform.Center), ScaleUp: !spec.NoScaleUp,
-		Resize: spec.Resize, Pad: Pad{spec.Pad, spec.PadChannels}, PadNormalized: spec.PadNormalized, Color: spec.Color,
+		Resize: spec.Resize, Antialias: !spec.NoAntialias, ResizeDType: cmp.Or(spec.ResizeDType, transform.Uint8), Pad: Pad{spec.Pad, spec.PadChannels}, PadNormalized: spec.PadNormalized, Color: spec.Color,
 		ROI: ROI(spec.ROI), Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
 		DType: spec.DType, QuantScale: QuantScale(spec.QuantScale), QuantZeroPoint: spec.QuantZeroPoint, Layout: spec.Layout, Decode: spec.Decode,
 		Gate: Gate{Every: defaultEvery},
@@ -107,7 +107,7 @@ func (o Output) Spec() transform.Spec {
 		MaxSide: o.MaxSide, MultipleOf: o.MultipleOf, MinPixels: o.MinPixels, MaxPixels: o.MaxPixels,
 		SizeRounding: unless(o.SizeRounding, transform.Auto), CropRounding: unless(o.CropRounding, transform.Auto),
 		Align: unless(o.Align, transform.Center), NoScaleUp: !o.ScaleUp,
-		Resize: o.Resize, Pad: o.Pad.All, PadChannels: o.Pad.Channels, PadNormalized: o.PadNormalized, Color: o.Color,
+		Resize: o.Resize, NoAntialias: !o.Antialias, ResizeDType: unless(o.ResizeDType, transform.Uint8), Pad: o.Pad.All, PadChannels: o.Pad.Channels, PadNormalized: o.PadNormalized, Color: o.Color,
 		ROI: transform.ROI(o.ROI), Scale: float64(o.Scale), Mean: o.Mean, Std: o.Std,
 		DType: o.DType, QuantScale: float64(o.QuantScale), QuantZeroPoint: o.QuantZeroPoint, Layout: o.Layout, Decode: o.Decode,
 	}
