@@ -2,9 +2,9 @@ package modelfile
 
 import (
 	"bytes"
-	"encoding/binary"
 	"strconv"
 
+	"github.com/cvfeeder/cvfeeder/internal/modelfile/flatbuffer"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
@@ -39,12 +39,12 @@ func isTFLite(data []byte) bool { return len(data) > 8 && string(data[4:8]) == "
 // readTFLite reads the first input of a TFLite model, and its metadata if there is one.
 func readTFLite(data []byte) (*Found, error) {
 	f := &Found{Kind: "a TFLite model"}
-	model := root(data)
-	subgraphs := model.tables(tfliteSubgraphs)
+	model := flatbuffer.Root(data)
+	subgraphs := model.Tables(tfliteSubgraphs)
 	if len(subgraphs) == 0 {
 		return nil, errUnknown
 	}
-	tensors, inputs := subgraphs[0].tables(subgraphTensors), subgraphs[0].ints(subgraphInputs)
+	tensors, inputs := subgraphs[0].Tables(subgraphTensors), subgraphs[0].Ints(subgraphInputs)
 	if len(inputs) == 0 || inputs[0] < 0 || inputs[0] >= len(tensors) {
 		return nil, errUnknown
 	}
@@ -52,16 +52,16 @@ func readTFLite(data []byte) (*Found, error) {
 		f.note("the model has %d inputs, of which the first is read", len(inputs))
 	}
 	tensor := tensors[inputs[0]]
-	dims := tensor.ints(tensorSignature)
+	dims := tensor.Ints(tensorSignature)
 	if len(dims) == 0 {
-		dims = tensor.ints(tensorShape)
+		dims = tensor.Ints(tensorShape)
 	}
-	err := f.shaped(input{datatype: tfliteTypes[tensor.number(tensorType)], format: "NHWC", dims: dims, batched: true})
+	err := f.shaped(input{datatype: tfliteTypes[tensor.Byte(tensorType)], format: "NHWC", dims: dims, batched: true})
 	if err != nil {
 		return nil, err
 	}
 	var why cannot
-	quantized := f.quantization(tensor.table(tensorQuantization), &why)
+	quantized := f.quantization(tensor.Table(tensorQuantization), &why)
 	if f.tfliteMetadata(model, &why) {
 		f.Notes = f.Notes[:len(f.Notes)-1] // of shaped, that more is not known
 		f.note("fit and resize are not in the file: the pictures of the training tell")
@@ -73,9 +73,8 @@ func readTFLite(data []byte) (*Found, error) {
 }
 
 // quantization reads how the elements of the input are quantized, and returns whether they are.
-func (f *Found) quantization(q table, why *cannot) bool {
-	scales := q.floats(quantizationScale)
-	at, zeros := q.vector(quantizationZeroPoint, 8)
+func (f *Found) quantization(q flatbuffer.Table, why *cannot) bool {
+	scales := q.Floats(quantizationScale)
 	if f.Spec.DType.Size() != 1 || len(scales) == 0 {
 		return false
 	}
@@ -84,18 +83,18 @@ func (f *Found) quantization(q table, why *cannot) bool {
 		return false
 	}
 	f.Spec.QuantScale = single(scales)[0]
-	if zeros > 0 {
-		f.Spec.QuantZeroPoint = int(int64(binary.LittleEndian.Uint64(q.data[at:])))
+	if zeros := q.Int64s(quantizationZeroPoint); len(zeros) > 0 {
+		f.Spec.QuantZeroPoint = int(zeros[0])
 	}
 	return true
 }
 
 // tfliteMetadata reads the metadata, and returns whether it says how pixels are normalized.
-func (f *Found) tfliteMetadata(model table, why *cannot) bool {
-	buffers := model.tables(tfliteBuffers)
-	for _, m := range model.tables(tfliteMetadata) {
-		if n := m.whole(metadataBuffer); string(m.bytes(metadataName)) == "TFLITE_METADATA" && n < len(buffers) {
-			return f.tensorMetadata(buffers[n].bytes(0), why)
+func (f *Found) tfliteMetadata(model flatbuffer.Table, why *cannot) bool {
+	buffers := model.Tables(tfliteBuffers)
+	for _, m := range model.Tables(tfliteMetadata) {
+		if n := m.Uint32(metadataBuffer); string(m.Bytes(metadataName)) == "TFLITE_METADATA" && n < len(buffers) {
+			return f.tensorMetadata(buffers[n].Bytes(0), why)
 		}
 	}
 	return false
@@ -105,16 +104,16 @@ func (f *Found) tensorMetadata(data []byte, why *cannot) bool {
 	if !bytes.HasPrefix(data[min(4, len(data)):], []byte("M0")) {
 		return false
 	}
-	subgraphs := root(data).tables(modelSubgraphs)
+	subgraphs := flatbuffer.Root(data).Tables(modelSubgraphs)
 	if len(subgraphs) == 0 {
 		return false
 	}
-	inputs := subgraphs[0].tables(subgraphTensorMetadata)
+	inputs := subgraphs[0].Tables(subgraphTensorMetadata)
 	if len(inputs) == 0 {
 		return false
 	}
-	if c := inputs[0].table(tensorContent); c.number(unionType) == imageProperties {
-		space := c.table(unionValue).number(colorSpace)
+	if c := inputs[0].Table(tensorContent); c.Byte(unionType) == imageProperties {
+		space := c.Table(unionValue).Byte(colorSpace)
 		if space == colorSpaceGray != (f.Spec.Color == transform.Gray) && space != 0 {
 			why.add("color space %d with %d channels", space, f.Spec.Color.Channels())
 		}
@@ -122,15 +121,15 @@ func (f *Found) tensorMetadata(data []byte, why *cannot) bool {
 			f.note("the metadata does not say the order of the colors")
 		}
 	}
-	for _, unit := range inputs[0].tables(tensorUnits) {
-		if unit.number(unionType) != normalizationOptions {
-			why.add("a process unit of type %d: 1, a normalization, can be done", unit.number(unionType))
+	for _, unit := range inputs[0].Tables(tensorUnits) {
+		if unit.Byte(unionType) != normalizationOptions {
+			why.add("a process unit of type %d: 1, a normalization, can be done", unit.Byte(unionType))
 			continue
 		}
-		options := unit.table(unionValue)
+		options := unit.Table(unionValue)
 		f.Spec.Scale = 1
-		f.Spec.Mean = triple(single(options.floats(normalizeMean)), 0, why, "the mean of the metadata")
-		f.Spec.Std = triple(single(options.floats(normalizeStd)), 1, why, "the std of the metadata")
+		f.Spec.Mean = triple(single(options.Floats(normalizeMean)), 0, why, "the mean of the metadata")
+		f.Spec.Std = triple(single(options.Floats(normalizeStd)), 1, why, "the std of the metadata")
 		return true
 	}
 	return false
