@@ -72,6 +72,12 @@ func keys() []key {
 			return err
 		}},
 		whole("quant_zero_point", func(s *Spec) *int { return &s.QuantZeroPoint }),
+		choice("encode", func(s *Spec) *Encoding { return &s.Encode }, Encodings()),
+		whole("quality", func(s *Spec) *int { return &s.Quality }),
+		optional(key{name: "tiles", text: func(s *Spec) string { return s.Tiles.String() }, set: func(s *Spec, text string) (err error) {
+			s.Tiles, err = ParseTiles(text)
+			return err
+		}}),
 	}
 }
 
@@ -210,7 +216,7 @@ func (s *Spec) Settings(base Spec) []Setting {
 			value = `""`
 		case k.name == "scale" && s.Scale != 1 && number(1/(1/s.Scale)) == value && 1/s.Scale == float64(int(1/s.Scale+0.5)):
 			value = "1/" + number(1/s.Scale)
-		case strings.Contains(value, ","):
+		case strings.Contains(value, ",") && value[0] != '{':
 			value = strconv.Quote(value)
 		}
 		settings = append(settings, Setting{k.name, value})

@@ -39,31 +39,55 @@ func (s *Spec) Padding(channel int) float64 {
 	return s.Value(channel, uint8(v))
 }
 
-// Shape returns the shape of a tensor of the geometry's size: [1 C H W] for NCHW,
-// [1 H W C] for NHWC.
-func (s *Spec) Shape(g Geometry) []int {
+// Shape returns the shape of a tensor of pictures of the geometry's size: [N C H W] for NCHW,
+// [N H W C] for NHWC, where N is 1 without tiles.
+func (s *Spec) Shape(pictures int, g Geometry) []int {
 	if s.Layout == NHWC {
-		return []int{1, g.Size.Y, g.Size.X, s.Color.Channels()}
+		return []int{pictures, g.Size.Y, g.Size.X, s.Color.Channels()}
 	}
-	return []int{1, s.Color.Channels(), g.Size.Y, g.Size.X}
+	return []int{pictures, s.Color.Channels(), g.Size.Y, g.Size.X}
 }
 
-// Bytes returns the size of the tensor's data. It is known before there is a
-// picture unless the tensor has the picture's own size (Width and Height 0).
+// MostPictures returns how many pictures a tensor of the spec has at most.
+func (s *Spec) MostPictures() int {
+	if n, known := s.Tiles.count(); known {
+		return n
+	}
+	return maxTiles
+}
+
+// Bytes returns the size of the tensor's data. It is known before there is a picture unless
+// the picture's size decides the tensor's (Width and Height 0), or how many tiles there are. The
+// size of an encoded picture is never known.
 func (s *Spec) Bytes() (n int, known bool) {
+	if s.Pictures() {
+		return 0, false
+	}
 	n = s.Width * s.Height * s.Color.Channels() * s.DType.Size()
-	return n, n > 0
+	tiles, known := s.Tiles.count()
+	return n * tiles, known && n > 0
 }
 
-// BytesOf returns the size of the data of the tensor of a picture of the given size. The
-// error is that of [Spec.Geometry].
+// BytesOf returns the size of the data of the tensor of a picture of the given size, or what an
+// encoded picture takes at most, as far as a budget is concerned. It is 0 for the original. The
+// error is that of [Spec.Geometries].
 func (s *Spec) BytesOf(picture image.Point) (int, error) {
 	if n, known := s.Bytes(); known {
 		return n, nil
 	}
-	g, err := s.Geometry(picture)
+	if !s.Decodes() {
+		return 0, nil
+	}
+	all, err := s.Geometries(picture)
 	if err != nil {
 		return 0, err
 	}
-	return g.Size.X * g.Size.Y * s.Color.Channels() * s.DType.Size(), nil
+	if s.Pictures() {
+		return s.pictureBytes(all[0].Size), nil
+	}
+	n := s.DType.Size()
+	for _, side := range s.Shape(len(all), all[0]) {
+		n *= side
+	}
+	return n, nil
 }

@@ -85,7 +85,7 @@ func (c Color) Channels() int {
 // A Layout is the order of the tensor's dimensions.
 type Layout string
 
-// The layouts, both with a batch dimension of 1.
+// The layouts, with a batch dimension of the number of pictures.
 const (
 	NCHW Layout = "nchw"
 	NHWC Layout = "nhwc"
@@ -167,6 +167,12 @@ type Spec struct {
 	// of an element q is (q - QuantZeroPoint) * QuantScale. A QuantScale of 0 is none.
 	QuantScale     float64
 	QuantZeroPoint int
+	// Encode makes pictures in place of tensors, and Quality is that of a JPEG or WebP: 1 to 100,
+	// or 0 for the encoding's own.
+	Encode  Encoding
+	Quality int
+	// Tiles makes a picture of the tensor of each part of the source.
+	Tiles Tiles
 }
 
 // A ROI is the part of the picture that is used: x, y, width and height in

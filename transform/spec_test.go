@@ -61,6 +61,7 @@ func TestValidate(t *testing.T) {
 		{"brain range", func(s *Spec) { s.DType, s.Scale = BFloat16, 1e36 }, nil},
 		{"torch only", func(s *Spec) { s.NoAntialias, s.ResizeDType = true, Float32 }, []string{"antialias: it belongs to resize: torch-bilinear", "resize_dtype: it belongs to resize: torch"}},
 		{"floats as bytes", func(s *Spec) { s.Resize, s.ResizeDType, s.DType = TorchBicubic, Float32, Uint8 }, []string{"resize_dtype: dtype: uint8 cannot hold"}},
+		{"floats as pictures", func(s *Spec) { s.Resize, s.ResizeDType, s.Encode = TorchBicubic, Float32, EncodeJPEG }, []string{"resize_dtype: encode: jpeg makes pictures of bytes"}},
 		{"floats of half", func(s *Spec) { s.Resize, s.ResizeDType = TorchBicubic, Float16 }, []string{`resize_dtype: unknown "float16"`}},
 		{"quantized floats of torch", func(s *Spec) {
 			s.Resize, s.ResizeDType, s.DType, s.QuantScale, s.NoAntialias = TorchBilinear, Float32, Int8, 1, true
@@ -119,7 +120,7 @@ func TestShapeAndBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(tt.shape, s.Shape(g)); diff != "" {
+		if diff := cmp.Diff(tt.shape, s.Shape(1, g)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.preset, diff)
 		}
 		if n, known := s.Bytes(); n != tt.bytes || known != (tt.bytes > 0) {

@@ -85,6 +85,12 @@ func (s *Spec) Validate() error {
 	s.validateTorch(check)
 	check("color", oneOf(s.Color, Colors()))
 	check("roi", s.ROI.validate())
+	check("tiles", s.Tiles.validate())
+	s.validateEncode(check)
+	if s.Pictures() {
+		check("decode", oneOf(s.Decode, DecodeModes()))
+		return errors.Join(errs...)
+	}
 	numbers := len(errs)
 	if s.Scale == 0 || !finite(s.Scale) {
 		check("scale", fmt.Errorf("%v must be a number other than 0, such as 1/255", s.Scale))
@@ -208,6 +214,8 @@ func (s *Spec) validateTorch(check func(key string, err error)) {
 	case err != nil:
 	case s.ResizeDType != "" && !s.Resize.ofTorch():
 		err = fmt.Errorf(only, s.Resize)
+	case s.ResizesFloats() && s.Pictures():
+		err = fmt.Errorf("encode: %s makes pictures of bytes: remove it", s.Encode)
 	case s.ResizesFloats() && s.Raw():
 		err = errors.New("dtype: uint8 cannot hold what is not rounded: remove it, or choose another dtype")
 	}

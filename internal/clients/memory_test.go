@@ -47,7 +47,7 @@ func (f *feeder) memory(ctx context.Context, r inMemory) (any, error) {
 			t.Data[i] = byte(f.room.made)
 		}
 		t.Stream, t.Slot, t.Capture, t.Output = plain.Stream, plain.Slot, plain.Capture, plain.Output
-		t.Shape, t.Source, t.Affine = plain.Shape, plain.Source, plain.Affine
+		t.Shape, t.Source, t.Affines = plain.Shape, plain.Source, plain.Affines
 		f.room.made++
 		err := f.room.handoff.Publish(ctx, publish.NewMessage("cvf.t."+r.Stream+".detector", t))
 		t.Release()
@@ -65,7 +65,7 @@ func (f *feeder) makeRoom(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.room = &room{dir: dir, ring: ring, handoff: handoff.New(f.live, handoff.Options{Host: ring.Host(), OnUnknown: func(err error) { f.t.Log(err) }})}
+	f.room = &room{dir: dir, ring: ring, handoff: handoff.New(f.live, handoff.Options{Host: ring.Host, OnUnknown: func(err error) { f.t.Log(err) }})}
 	f.room.buffers.Shared = ring
 	ctx, stop := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	var serving sync.WaitGroup

@@ -13,17 +13,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// resize returns the visible part of the resized picture.
-func (w *Worker) resize(s *transform.Spec, g transform.Geometry) (view, error) {
+// resize returns the visible part of what the picture is resized to for a picture of a tensor.
+func (w *Worker) resize(of of, g transform.Geometry) (view, error) {
 	if w.picture.p != nil {
-		return w.resizeRegion(w.picture.sub(g.Region), s, g)
+		return w.resizeRegion(w.picture.sub(g.Region), of.spec, g)
 	}
 	for _, r := range w.picture.resized {
-		if *r.spec != *s {
+		if r.tile != of.tile || *r.spec != *of.spec {
 			continue
 		}
 		if r.apart {
-			return w.resizeRegion(r.view, s, g)
+			return w.resizeRegion(r.view, of.spec, g)
 		}
 		return r.view, nil
 	}
@@ -140,7 +140,7 @@ func (m *Meter) own(s *transform.Spec, g transform.Geometry) bool {
 }
 
 func (w *Worker) resizeOwn(src view, s *transform.Spec, g transform.Geometry) (view, error) {
-	p, err := w.feed(&w.resized, src, picture{}, []resizing{ownResizing(s, image.Rectangle{Max: g.Region.Size()}, g)})
+	p, err := w.feed(&w.resized, src, picture{}, []resizing{ownResizing(of{spec: s}, image.Rectangle{Max: g.Region.Size()}, g)})
 	if err != nil {
 		return view{}, err
 	}
