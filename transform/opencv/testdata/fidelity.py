@@ -45,6 +45,7 @@ import golden
 
 cases = []
 target = pathlib.Path(sys.argv[1])
+TABLE = json.loads((golden.HERE / "../../presets.json").read_text())
 
 
 def version(*packages):
@@ -212,6 +213,43 @@ def with_roboflow(name, path):
     case(name, f"RFDETR.predict, rebuilt ({version('torchvision')})", path, {"preset": name}, tensor[None].numpy())
 
 
+def with_openvino(name, path):
+    """What the model's README says of its input, and the accuracy checker's resize does, written out."""
+    row = next(r for r in TABLE if r["name"] == name)
+    size = tuple(map(int, row["output"]["size"].split("x")))
+    pixels = cv2.resize(read_cv2(path), size, interpolation=cv2.INTER_LINEAR)
+    case("omz-…, {openvino} presets", f"the README's input, cv2.resize ({version('opencv-python-headless')})", path, {"preset": name},
+         pixels.transpose(2, 0, 1)[None].astype(np.float32))
+
+
+def with_tflite(name, path):
+    """The lines of TensorFlow Lite's label_image.py that prepare a picture, with the size of the model's input."""
+    output = next(r for r in TABLE if r["name"] == name)["output"]
+    size = tuple(map(int, output["size"].split("x")))
+    tensor = np.expand_dims(read_pillow(path).resize(size), axis=0)
+    if "dtype" not in output:
+        tensor = (np.float32(tensor) - 127.5) / 127.5
+    case(name, f"label_image.py, rebuilt ({version('pillow')})", path, {"preset": name}, tensor)
+
+
+def with_mediapipe(name, path):
+    """ImageToTensorCalculator on the CPU with keep_aspect_ratio, whose calculators Python cannot call: its
+    converter's calls of OpenCV, written out."""
+    output = next(r for r in TABLE if r["name"] == name)["output"]
+    side = int(output["size"].split("x")[0])
+    image = read_cv2(path)[:, :, ::-1]
+    h, w = image.shape[:2]
+    long = max(w, h)
+    left, top = (w - long) / 2, (h - long) / 2
+    corners = np.float32([[left, top + long], [left, top], [left + long, top], [left + long, top + long]])
+    to = np.float32([[0, side], [0, 0], [side, 0], [side, side]])
+    warped = cv2.warpPerspective(np.ascontiguousarray(image), cv2.getPerspectiveTransform(corners, to), (side, side),
+                                 flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    tensor = warped.astype(np.float32) / 127.5 - 1 if "mean" in output else warped.astype(np.float32) / 255
+    case("mediapipe-…, {mediapipe} presets", f"ImageToTensorCalculator, rebuilt ({version('opencv-python-headless')})", path,
+         {"preset": name}, tensor[None])
+
+
 def with_keras(name, path):
     module = {"keras-mobilenet": "mobilenet", "keras-resnet": "resnet", "keras-densenet": "densenet",
               "keras-efficientnet": "efficientnet"}[name]
@@ -237,12 +275,12 @@ def with_timm(name, path):
 def presets(residues, cameras):
     """The rows of the table of presets: by themselves with all pictures, and those of the names
     of models with some, which are others for each."""
-    table = json.loads((golden.HERE / "../../presets.json").read_text())
     how = {"transformers": with_transformers, "ultralytics": with_ultralytics, "megvii": with_yolox, "keras": with_keras,
-           "meta": with_meta, "roboflow": with_roboflow,
+           "meta": with_meta, "roboflow": with_roboflow, "openvino": with_openvino, "tflite": with_tflite,
+           "mediapipe": with_mediapipe,
            "torchvision": with_torchvision, "timm": with_timm}
     counts = {}
-    for i, row in enumerate(r for r in table if r["name"] not in ("yolo", "imagenet", "clip", "raw", "none")):
+    for i, row in enumerate(r for r in TABLE if r["name"] not in ("yolo", "imagenet", "clip", "raw", "none")):
         counts[row["family"]] = counts.get(row["family"], 0) + 1
         some = [residues[(5 * i + k) % len(residues)] for k in range(4)] + [cameras[i % len(cameras)]]
         for path in some if row.get("models") else residues + [c for c in cameras if c.stem in ("1920x1080", "704x576")]:
