@@ -168,7 +168,7 @@ func (l *later) add(s *transform.Spec, g transform.Geometry, own bool) {
 	}
 	switch {
 	case own:
-		all := []resizing{ownResizing(s, g)}
+		all := []resizing{ownResizing(of{spec: s}, image.Rectangle{Max: from}, g)}
 		l.scratch = max(l.scratch, int64(feedScratch(from.X, all)))
 		l.resized = max(l.resized, int64(rowsBytes(all)))
 		return
