@@ -125,6 +125,11 @@ func TestUsesOwn(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+	for _, name := range []string{"420.jpg", "gray.jpg", "large.jpg"} { // as in MJPEG
+		if !decodeBoth(t, w, without(t, readPicture(t, name), defineHuffman, 0), 8) {
+			t.Errorf("%s without Huffman tables is not decoded by our own decoder", name)
+		}
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 20 {
 		if !decodeBoth(t, w, noise(t, rng, image.Pt(1+rng.IntN(99), 1+rng.IntN(99))), 1+rng.IntN(8)) {

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "standard.h"
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words of the data are read as little-endian");
 
 // With BMI2 a shift can be by what is in any register, and leaves the flags alone. (A
@@ -452,10 +454,8 @@ CLONES void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, in
 }
 
 static int has_tables(const struct jpeg_decompress_struct *info, const jpeg_component_info *c) {
-	const int n = NUM_HUFF_TBLS;
-	return c->dc_tbl_no >= 0 && c->dc_tbl_no < n && info->dc_huff_tbl_ptrs[c->dc_tbl_no] && c->ac_tbl_no >= 0 &&
-	       c->ac_tbl_no < n && info->ac_huff_tbl_ptrs[c->ac_tbl_no] && c->quant_tbl_no >= 0 &&
-	       c->quant_tbl_no < NUM_QUANT_TBLS && info->quant_tbl_ptrs[c->quant_tbl_no];
+	return cvf_standard_or(info->dc_huff_tbl_ptrs, 0, c->dc_tbl_no) && cvf_standard_or(info->ac_huff_tbl_ptrs, 1, c->ac_tbl_no) &&
+	       c->quant_tbl_no >= 0 && c->quant_tbl_no < NUM_QUANT_TBLS && info->quant_tbl_ptrs[c->quant_tbl_no];
 }
 
 int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
@@ -477,14 +477,15 @@ void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks) {
 	h->session = s;
 	for (int i = 0; i < info->num_components; i++) {
 		int dc = info->comp_info[i].dc_tbl_no, ac = info->comp_info[i].ac_tbl_no;
+		const JHUFF_TBL *for_dc = cvf_standard_or(info->dc_huff_tbl_ptrs, 0, dc), *for_ac = cvf_standard_or(info->ac_huff_tbl_ptrs, 1, ac);
 		h->dc_table[i] = &h->tables[0][dc];
 		h->ac_table[i] = &h->tables[1][ac];
-		if (!made[0][dc]++) make_table(h, &h->tables[0][dc], info->dc_huff_tbl_ptrs[dc], 0);
-		if (!made[1][ac]++) make_table(h, &h->tables[1][ac], info->ac_huff_tbl_ptrs[ac], 1);
+		if (!made[0][dc]++) make_table(h, &h->tables[0][dc], for_dc, 0);
+		if (!made[1][ac]++) make_table(h, &h->tables[1][ac], for_ac, 1);
 		h->first[i] = &h->firsts[i];
 		for (int k = 0; k < i; k++)
 			if (h->dc_table[k] == h->dc_table[i] && h->ac_table[k] == h->ac_table[i]) h->first[i] = h->first[k];
-		if (h->first[i] == &h->firsts[i]) make_first(*h->first[i], info->dc_huff_tbl_ptrs[dc], info->ac_huff_tbl_ptrs[ac]);
+		if (h->first[i] == &h->firsts[i]) make_first(*h->first[i], for_dc, for_ac);
 	}
 	h->at = info->src->next_input_byte;
 	h->end = h->at + info->src->bytes_in_buffer;
