@@ -4,6 +4,7 @@
 #include "kernels.h"
 #include "session.h"
 #include "sink.h"
+#include "tables.h"
 
 // A decoder of our own for baseline JPEG. It makes the very pixels of libjpeg-turbo with
 // JDCT_ISLOW and fancy upsampling, at n/8 of the size, and only those that are read: rows and
@@ -23,8 +24,9 @@ int cvf_decode_suits(const struct jpeg_decompress_struct *info);
 size_t cvf_decode_scratch(const struct jpeg_decompress_struct *info, int eighths);
 
 // cvf_decode_rows decodes the picture behind the header that the session has read, and gives
-// the sinks their rows. The scratch memory is aligned to 64 bytes.
+// the sinks their rows. The tables are those of the picture before, or zeros. The scratch memory
+// is aligned to 64 bytes.
 void cvf_decode_rows(cvf_session *s, const cvf_decode_kernels *kernels, int eighths, cvf_sink *const *sinks,
-                     int count, void *scratch);
+                     int count, cvf_huffman_tables *tables, void *scratch);
 
 #endif
