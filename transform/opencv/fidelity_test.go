@@ -202,13 +202,13 @@ func compareFast(t *testing.T, pictures string) []*fidelityRow {
 			}
 			a, b := makeTensor(t, w, data, exact.Spec), makeTensor(t, w, data, fast.Spec)
 			r.add(&exact.Spec, floats32(a.Data), floats32(b.Data))
-			var times [2][]time.Duration
-			for range 15 {
+			least := [2]time.Duration{math.MaxInt64, math.MaxInt64} // other programs slow down some turns
+			for range 50 {
 				for i, o := range []*transform.Output{exact, fast} {
-					times[i] = append(times[i], timed(func() { makeTensor(t, w, data, o.Spec).Release() }))
+					least[i] = min(least[i], timed(func() { makeTensor(t, w, data, o.Spec).Release() }))
 				}
 			}
-			r.speedup = float64(median(times[0])) / float64(median(times[1]))
+			r.speedup = float64(least[0]) / float64(least[1])
 			rows = append(rows, r)
 		}
 	}
