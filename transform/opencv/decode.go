@@ -51,7 +51,14 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 		return picture{}, err
 	}
 	job := w.wholeJPEG(h, p.eighths, p.view)
-	return p, w.runJPEG(&job, data)
+	if job.means, err = w.means(p.full); err != nil {
+		return picture{}, err
+	}
+	if err := w.runJPEG(&job, data); err != nil {
+		return picture{}, err
+	}
+	w.keepMeans(&job, p)
+	return p, nil
 }
 
 // decodeCMYK decodes a JPEG of four channels.

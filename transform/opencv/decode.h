@@ -19,12 +19,17 @@
 // samples as there are pixels, or half as many, along each side.
 int cvf_decode_suits(const struct jpeg_decompress_struct *info);
 
+// cvf_decode_has_means tells whether the brightness of such a picture has as many samples as there
+// are pixels. Of an RGB picture it is that of green.
+int cvf_decode_has_means(const struct jpeg_decompress_struct *info);
+
 // cvf_decode_scratch returns how many bytes of scratch memory it needs at n/8.
 size_t cvf_decode_scratch(const struct jpeg_decompress_struct *info, int eighths);
 
 // cvf_decode_rows decodes the picture behind the header that the session has read, and gives
-// the sinks their rows. The scratch memory is aligned to 64 bytes.
+// the sinks their rows. means, unless NULL, gets the mean brightness of each block of 8x8 pixels,
+// whatever the sinks read, of a picture that has it. The scratch memory is aligned to 64 bytes.
 void cvf_decode_rows(cvf_session *s, const cvf_decode_kernels *kernels, int eighths, cvf_sink *const *sinks,
-                     int count, void *scratch);
+                     int count, uint8_t *means, void *scratch);
 
 #endif

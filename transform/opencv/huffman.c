@@ -376,7 +376,7 @@ static inline INLINE void clear(int16_t *block) {
 
 // Returns whether a number was out of range.
 static inline INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffman_place *p, int kept, int x,
-                                      int16_t *block) {
+                                      const int means, int16_t *block) {
 	int c = p->component, value;
 	refill(h, r);
 	uint32_t e = (*h->first[c])[r->bits >> (64 - CVF_LOOK)];
@@ -389,13 +389,10 @@ static inline INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffm
 	}
 	int dc = h->dc[c] += value;
 	if (UNLIKELY(dc > INT16_MAX || dc < -INT16_MAX)) give_up(h);
+	if (means && p->means) p->means[p->means_apart * x] = (int16_t)dc;
 	if (!kept || p->limit <= 0) {
 		if (!(e & ENDS)) skip_ac(h, h->ac_table[c], r, 0);
 		if (!kept || p->limit < 0) return 0;
-		if (p->means) {
-			p->means[p->apart * x] = (int16_t)dc;
-			return 0;
-		}
 		e |= ENDS;
 	}
 	unsigned last = 0;
@@ -417,10 +414,17 @@ static void prepare(cvf_huffman *h, const cvf_huffman_place *places, int kept) {
 	}
 }
 
+// Tells whether the means of a block are wanted.
+static int any_means(const cvf_huffman *h, const cvf_huffman_place *places) {
+	for (int i = 0; i < h->blocks; i++)
+		if (places[i].means) return 1;
+	return 0;
+}
+
 // Reads MCUs of a number of blocks. Where that is a constant, each of the blocks has code of its
 // own, and the processor foretells the ways of each kind better.
 static inline INLINE int read_mcus(cvf_huffman *h, reader *reading, const cvf_huffman_place *places, int n, int kept,
-                                   const int blocks) {
+                                   const int means, const int blocks) {
 	_Alignas(64) int16_t block[64];
 	reader r = *reading;
 	int wrong = 0;
@@ -430,7 +434,7 @@ static inline INLINE int read_mcus(cvf_huffman *h, reader *reading, const cvf_hu
 			h->left--;
 		}
 #pragma GCC unroll 6
-		for (int i = 0; i < blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, block);
+		for (int i = 0; i < blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, means, block);
 	}
 	*reading = r;
 	return wrong;
@@ -441,10 +445,13 @@ CLONES void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, in
 	prepare(h, places, kept);
 	reader r = {h->bits, h->count, h->at, h->met ? h->at : h->end};
 	int wrong;
-	if (kept && h->blocks == 6) // 4:2:0
-		wrong = read_mcus(h, &r, places, n, 1, 6);
+	int means = any_means(h, places);
+	if (kept && !means && h->blocks == 6) // 4:2:0
+		wrong = read_mcus(h, &r, places, n, 1, 0, 6);
+	else if (kept && h->blocks == 6)
+		wrong = read_mcus(h, &r, places, n, 1, 1, 6);
 	else
-		wrong = read_mcus(h, &r, places, n, kept, h->blocks);
+		wrong = read_mcus(h, &r, places, n, kept, means, h->blocks);
 	if (UNLIKELY(wrong || r.count < h->made_up)) give_up(h);
 	h->bits = r.bits;
 	h->count = r.count;

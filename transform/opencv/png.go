@@ -35,6 +35,9 @@ func (w *Worker) decodePNG(data []byte, outs []*transform.Output) (picture, erro
 	if err := f.decode(p.view); err != nil {
 		return picture{}, err
 	}
+	if err := w.keepPixels(size, p.view); err != nil {
+		return picture{}, err
+	}
 	if all := w.meter.resizings(p, outs); len(all) > 0 {
 		return w.feed(&w.rows, p.view, p, all)
 	}

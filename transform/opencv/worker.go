@@ -41,6 +41,9 @@ type Worker struct {
 
 	pixels, cmyk, gray, rows, resized, scratch, table, luma memory
 	lumaOwn                                                 bool // the last luma was read without libjpeg
+
+	keepLuma bool        // see KeepLuma
+	kept     image.Point // the size of the picture whose brightness w.luma has; zero: none
 }
 
 // A picture is a decoded frame.
@@ -94,7 +97,7 @@ func newWorker(o Options) *Worker {
 // it. The frame's data is not needed afterwards. A [*transform.DecodeError] means
 // that the picture is at fault. After an error there is no picture.
 func (w *Worker) Decode(f source.Frame, outs []*transform.Output) error {
-	w.picture = picture{}
+	w.picture, w.kept = picture{}, image.Point{}
 	if w.closed {
 		return errors.New("the worker is closed")
 	}
@@ -141,7 +144,7 @@ func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 // Rest forgets the picture that was decoded last, and gives back memory that is not worth
 // keeping for the next one. Without it, a worker keeps what its largest picture needed.
 func (w *Worker) Rest() {
-	w.picture = picture{}
+	w.picture, w.kept = picture{}, image.Point{}
 	kept := 0
 	for _, m := range w.memories() {
 		if m.rest(); kept+m.cap > memoryKept {
