@@ -13,6 +13,8 @@ const (
 	maxSide  = 1 << 16 // pixels
 	maxBytes = 1 << 30
 	maxText  = 1 << 10
+
+	maxPictures = 1 << 10 // in a tensor
 )
 
 // An Envelope is what the headers of a tensor message say.
@@ -21,14 +23,17 @@ type Envelope struct {
 	// Time is the slot. Capture is the service's own timestamp of the picture.
 	Time, Capture time.Time
 	DType         transform.DType
-	// Shape has four positive entries: [1 C H W] for NCHW, [1 H W C] for NHWC.
+	// Shape has four positive entries: [N C H W] for NCHW, [N H W C] for NHWC. N is 1, or the
+	// number of tiles.
 	Shape  []int
 	Layout transform.Layout
 	Color  transform.Color
 	// Source is the size of the decoded picture in pixels.
 	Source image.Point
-	// Affine maps the tensor's pixels to the source's.
-	Affine transform.Affine
+	// Affine maps the pixels of the tensor's first picture to the source's. Affines has the map
+	// of each picture.
+	Affine  transform.Affine
+	Affines []transform.Affine
 	// Scale, Mean and Std are the normalization: value = (pixel*Scale - Mean) / Std.
 	// Mean and Std have one number for each channel. Scale and Std are not 0.
 	Scale     float64
@@ -80,7 +85,9 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 		e.Source = image.Pt(size[0], size[1])
 	}
 	channels := e.Color.Channels()
-	copy(e.Affine[:], f.floats(HeaderAffine, len(e.Affine)))
+	if e.Affines = f.affines(HeaderAffine); f.err == nil {
+		e.Affine = e.Affines[0]
+	}
 	if scale := f.floats(HeaderScale, 1); f.err == nil {
 		e.Scale = scale[0]
 	}
@@ -107,8 +114,12 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 // validate checks what no header shows on its own.
 func (e Envelope) validate() error {
 	channels := e.Color.Channels()
-	if n, c, _, _ := e.dims(); n != 1 || c != channels {
-		return fmt.Errorf("header %s: %v is not one picture with %d channels in %s", HeaderShape, e.Shape, channels, e.Layout)
+	n, c, _, _ := e.dims()
+	if n > maxPictures || c != channels {
+		return fmt.Errorf("header %s: %v is not 1 to %d pictures with %d channels in %s", HeaderShape, e.Shape, maxPictures, channels, e.Layout)
+	}
+	if len(e.Affines) != n {
+		return fmt.Errorf("header %s: has %d maps for %d pictures", HeaderAffine, len(e.Affines), n)
 	}
 	if e.Scale == 0 {
 		return fmt.Errorf("header %s: must not be 0", HeaderScale)
@@ -136,16 +147,19 @@ func (e Envelope) dims() (n, c, h, w int) {
 	return e.Shape[0], e.Shape[1], e.Shape[2], e.Shape[3]
 }
 
-// Width returns the tensor's width in pixels.
+// Pictures returns how many pictures the tensor has: 1, or as many as there are tiles.
+func (e Envelope) Pictures() int { n, _, _, _ := e.dims(); return n }
+
+// Width returns the width of the tensor's pictures in pixels.
 func (e Envelope) Width() int { _, _, _, w := e.dims(); return w }
 
-// Height returns the tensor's height in pixels.
+// Height returns the height of the tensor's pictures in pixels.
 func (e Envelope) Height() int { _, _, h, _ := e.dims(); return h }
 
 // Bytes returns the length of the payload in bytes, according to the headers.
 func (e Envelope) Bytes() int64 {
-	_, c, h, w := e.dims()
-	return int64(c) * int64(h) * int64(w) * int64(e.DType.Size())
+	n, c, h, w := e.dims()
+	return int64(n) * int64(c) * int64(h) * int64(w) * int64(e.DType.Size())
 }
 
 // Check returns an error unless a payload of n bytes is as long as the headers say.

@@ -28,7 +28,8 @@ func TestParseEnvelope(t *testing.T) {
 		Since:   time.Date(2026, 1, 2, 3, 3, 55, 200e6, time.UTC),
 		DType:   transform.Uint8, Shape: []int{1, 4, 6, 3}, Layout: transform.NHWC, Color: transform.RGB,
 		Source: image.Pt(1920, 1080), Affine: transform.Affine{3, 0, 0, 0, 3, -420},
-		Scale: 1, Mean: []float64{1, 2, 3}, Std: []float64{4, 5, 6}, Normalized: false, Spec: "3f2a",
+		Affines: []transform.Affine{{3, 0, 0, 0, 3, -420}},
+		Scale:   1, Mean: []float64{1, 2, 3}, Std: []float64{4, 5, 6}, Normalized: false, Spec: "3f2a",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -87,7 +88,7 @@ func TestParseEnvelopeErrors(t *testing.T) {
 		{"Cvf-Shape", "1,3,65537,1"},
 		{"Cvf-Shape", "1,3,65536,65536"},
 		{"Cvf-Shape", "1,3,99999999999999999999,1"},
-		{"Cvf-Shape", "2,3,4,6"},
+		{"Cvf-Shape", "2000,3,4,6"},
 		{"Cvf-Shape", "1,4,6,3"}, // NHWC under NCHW
 		{"Cvf-Shape", "1,1,4,6"},
 		{"Cvf-Layout", "nchw"},
@@ -96,6 +97,8 @@ func TestParseEnvelopeErrors(t *testing.T) {
 		{"Cvf-Source", "1920x0"},
 		{"Cvf-Affine", "1,0,0,0,1"},
 		{"Cvf-Affine", "1,0,0,0,1,NaN"},
+		{"Cvf-Affine", "1,0,0,0,1,0;"},
+		{"Cvf-Affine", "1,0,0,0,1,0;1,0,0,0,1,0"},
 		{"Cvf-Scale", "0"},
 		{"Cvf-Scale", "1/255"},
 		{"Cvf-Scale", "Inf"},
@@ -144,4 +147,26 @@ func block(h map[string][]string) string {
 		b.WriteString(name + ": " + values[0] + "\n")
 	}
 	return b.String()
+}
+
+// TestTiles: a tensor of several pictures has a map for each of them.
+func TestTiles(t *testing.T) {
+	x := tensor(t, "none", nil)
+	x.Shape = []int{2, 3, 4, 6}
+	x.Affines = []transform.Affine{{3, 0, 0, 0, 3, 0}, {3, 0, 18.5, 0, 3, -1e-7}}
+	x.Data = make([]byte, 2*3*4*6*4)
+	m := publish.NewMessage("a", x)
+	if got := m.Header[publish.HeaderAffine][0]; got != "3,0,0,0,3,0;3,0,18.5,0,3,-1e-07" {
+		t.Errorf("the maps are %q", got)
+	}
+	e, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(x.Affines, e.Affines); diff != "" || e.Affine != x.Affines[0] || e.Pictures() != 2 {
+		t.Errorf("%d pictures, maps (-want +got):\n%s", e.Pictures(), diff)
+	}
+	if e.Check(2*3*4*6*4) != nil || e.Check(3*4*6*4) == nil {
+		t.Errorf("%d bytes are needed", e.Bytes())
+	}
 }

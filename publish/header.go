@@ -12,11 +12,11 @@ const (
 	HeaderTime       = "Cvf-Time"       // 2026-01-02T03:04:05.200Z, the slot
 	HeaderCapture    = "Cvf-Capture"    // the service's timestamp of the image, in the same form
 	HeaderDType      = "Cvf-Dtype"      // FP32, FP16 or UINT8
-	HeaderShape      = "Cvf-Shape"      // 1,3,640,640
+	HeaderShape      = "Cvf-Shape"      // 1,3,640,640; the first number is that of the tiles
 	HeaderLayout     = "Cvf-Layout"     // NCHW or NHWC
 	HeaderColor      = "Cvf-Color"      // RGB, BGR or GRAY
 	HeaderSource     = "Cvf-Source"     // 1920x1080, the decoded picture's size
-	HeaderAffine     = "Cvf-Affine"     // a,b,c,d,e,f, see transform.Affine
+	HeaderAffine     = "Cvf-Affine"     // a,b,c,d,e,f, see transform.Affine; those of tiles with ; between them
 	HeaderScale      = "Cvf-Scale"      // 0.00392156862745098
 	HeaderMean       = "Cvf-Mean"       // one number a channel: 0.485,0.456,0.406
 	HeaderStd        = "Cvf-Std"        // one number a channel: 0.229,0.224,0.225

@@ -29,7 +29,7 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 		HeaderLayout:  {strings.ToUpper(string(spec.Layout))},
 		HeaderColor:   {strings.ToUpper(string(spec.Color))},
 		HeaderSource:  {fmt.Sprintf("%dx%d", t.Source.X, t.Source.Y)},
-		HeaderAffine:  {joinFloats(t.Affine[:])},
+		HeaderAffine:  {joinAffines(t.Affines)},
 		HeaderScale:   {joinFloats([]float64{spec.Scale})},
 		HeaderMean:    {joinFloats(spec.Mean[:channels])},
 		HeaderStd:     {joinFloats(spec.Std[:channels])},
@@ -69,6 +69,15 @@ func joinInts(values []int) string {
 		b = strconv.AppendInt(b, int64(v), 10)
 	}
 	return string(b)
+}
+
+// joinAffines separates the maps of several pictures by semicolons.
+func joinAffines(maps []transform.Affine) string {
+	texts := make([]string, len(maps))
+	for i, a := range maps {
+		texts[i] = joinFloats(a[:])
+	}
+	return strings.Join(texts, ";")
 }
 
 func joinFloats(values []float64) string {

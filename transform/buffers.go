@@ -39,8 +39,10 @@ type Slot interface {
 // Paddings have the same ones.
 type Padding struct {
 	Spec Spec
-	// Picture is where the picture lies in the tensor, in its pixels.
+	// Picture is where each picture of the tensor lies in its part of it, in pixels.
 	Picture image.Rectangle
+	// Pictures is how many there are.
+	Pictures int
 }
 
 // Tensor returns a tensor with n bytes of Data. If padded is true, an earlier tensor has

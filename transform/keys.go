@@ -65,6 +65,10 @@ func keys() []key {
 		choice("align", func(s *Spec) *Align { return &s.Align }, Aligns()),
 		truth("scale_up", func(s *Spec) *bool { return &s.NoScaleUp }, true),
 		truth("pad_normalized", func(s *Spec) *bool { return &s.PadNormalized }, false),
+		optional(key{name: "tiles", text: func(s *Spec) string { return s.Tiles.String() }, set: func(s *Spec, text string) (err error) {
+			s.Tiles, err = ParseTiles(text)
+			return err
+		}}),
 	}
 }
 
@@ -203,7 +207,7 @@ func (s *Spec) Settings(base Spec) []Setting {
 			value = `""`
 		case k.name == "scale" && s.Scale != 1 && number(1/(1/s.Scale)) == value && 1/s.Scale == float64(int(1/s.Scale+0.5)):
 			value = "1/" + number(1/s.Scale)
-		case strings.Contains(value, ","):
+		case strings.Contains(value, ",") && value[0] != '{':
 			value = strconv.Quote(value)
 		}
 		settings = append(settings, Setting{k.name, value})

@@ -3,6 +3,7 @@ package transform
 import (
 	"fmt"
 	"image"
+	"iter"
 	"strconv"
 	"strings"
 )
@@ -104,4 +105,17 @@ func ParseScale(text string) (float64, error) {
 		return 0, fmt.Errorf("scale %q must be a number other than 0", text)
 	}
 	return scale, nil
+}
+
+// flow yields the names and values of a mapping in one line, "{size: 640, overlap: 0.2}". A
+// part without a colon is a name without a value.
+func flow(text string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for part := range strings.SplitSeq(strings.Trim(text, "{} "), ",") {
+			name, value, _ := strings.Cut(part, ":")
+			if name = strings.TrimSpace(name); name != "" && !yield(name, strings.TrimSpace(value)) {
+				return
+			}
+		}
+	}
 }

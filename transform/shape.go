@@ -21,31 +21,44 @@ func (s *Spec) Padding(channel int) float64 {
 	return s.Value(channel, uint8(v))
 }
 
-// Shape returns the shape of a tensor of the geometry's size: [1 C H W] for NCHW,
-// [1 H W C] for NHWC.
-func (s *Spec) Shape(g Geometry) []int {
+// Shape returns the shape of a tensor of pictures of the geometry's size: [N C H W] for NCHW,
+// [N H W C] for NHWC, where N is 1 without tiles.
+func (s *Spec) Shape(pictures int, g Geometry) []int {
 	if s.Layout == NHWC {
-		return []int{1, g.Size.Y, g.Size.X, s.Color.Channels()}
+		return []int{pictures, g.Size.Y, g.Size.X, s.Color.Channels()}
 	}
-	return []int{1, s.Color.Channels(), g.Size.Y, g.Size.X}
+	return []int{pictures, s.Color.Channels(), g.Size.Y, g.Size.X}
 }
 
-// Bytes returns the size of the tensor's data. It is known before there is a
-// picture unless the tensor has the picture's own size (Width and Height 0).
+// MostPictures returns how many pictures a tensor of the spec has at most.
+func (s *Spec) MostPictures() int {
+	if n, known := s.Tiles.count(); known {
+		return n
+	}
+	return maxTiles
+}
+
+// Bytes returns the size of the tensor's data. It is known before there is a picture unless
+// the picture's size decides the tensor's (Width and Height 0), or how many tiles there are.
 func (s *Spec) Bytes() (n int, known bool) {
 	n = s.Width * s.Height * s.Color.Channels() * s.DType.Size()
-	return n, n > 0
+	tiles, known := s.Tiles.count()
+	return n * tiles, known && n > 0
 }
 
 // BytesOf returns the size of the data of the tensor of a picture of the given size. The
-// error is that of [Spec.Geometry].
+// error is that of [Spec.Geometries].
 func (s *Spec) BytesOf(picture image.Point) (int, error) {
 	if n, known := s.Bytes(); known {
 		return n, nil
 	}
-	g, err := s.Geometry(picture)
+	all, err := s.Geometries(picture)
 	if err != nil {
 		return 0, err
 	}
-	return g.Size.X * g.Size.Y * s.Color.Channels() * s.DType.Size(), nil
+	n := s.DType.Size()
+	for _, side := range s.Shape(len(all), all[0]) {
+		n *= side
+	}
+	return n, nil
 }

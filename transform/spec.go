@@ -83,7 +83,7 @@ func (c Color) Channels() int {
 // A Layout is the order of the tensor's dimensions.
 type Layout string
 
-// The layouts, both with a batch dimension of 1.
+// The layouts, with a batch dimension of the number of pictures.
 const (
 	NCHW Layout = "nchw"
 	NHWC Layout = "nhwc"
@@ -155,6 +155,8 @@ type Spec struct {
 	// PadNormalized says that Pad and PadChannels are elements of the tensor, and not pixels:
 	// the picture is padded after normalization.
 	PadNormalized bool
+	// Tiles makes a picture of the tensor of each part of the source.
+	Tiles Tiles
 }
 
 // A ROI is the part of the picture that is used: x, y, width and height in

@@ -103,7 +103,7 @@ func TestShapeAndBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(tt.shape, s.Shape(g)); diff != "" {
+		if diff := cmp.Diff(tt.shape, s.Shape(1, g)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.preset, diff)
 		}
 		if n, known := s.Bytes(); n != tt.bytes || known != (tt.bytes > 0) {

@@ -17,12 +17,13 @@ type Tensor struct {
 	// Output is what the tensor was made for: its name, spec and fingerprint.
 	Output *Output
 
-	// Shape is that of the tensor: [1 C H W] for NCHW, [1 H W C] for NHWC.
+	// Shape is that of the tensor: [N C H W] for NCHW, [N H W C] for NHWC, of N pictures: 1, or
+	// as many as there are tiles.
 	Shape []int
 	// Source is the size of the decoded picture in pixels.
 	Source image.Point
-	// Affine maps the tensor's pixels to the source's.
-	Affine Affine
+	// Affines map the pixels of each of the tensor's pictures to the source's.
+	Affines []Affine
 	// Data holds the elements: contiguous, little-endian, in C order. It must not be
 	// written to, because the next tensor in the same memory reuses the padding. It is
 	// valid until Release.

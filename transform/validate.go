@@ -74,6 +74,7 @@ func (s *Spec) Validate() error {
 	check("resize", oneOf(s.Resize, Resizes()))
 	check("color", oneOf(s.Color, Colors()))
 	check("roi", s.ROI.validate())
+	check("tiles", s.Tiles.validate())
 	numbers := len(errs)
 	if s.Scale == 0 || !finite(s.Scale) {
 		check("scale", fmt.Errorf("%v must be a number other than 0, such as 1/255", s.Scale))

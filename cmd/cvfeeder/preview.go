@@ -127,7 +127,7 @@ func (p *preview) show(w io.Writer, o *transform.Output, decoder opencv.Options,
 	defer worker.Close()
 	now := time.Now()
 	frame := source.Frame{Stream: "preview", Slot: source.SlotAt(now), Capture: now, Data: data}
-	if err := worker.Decode(frame, []*transform.Output{o}); err != nil {
+	if err := worker.Decode(frame, nil, []*transform.Output{o}); err != nil {
 		return fmt.Errorf("%s: %w", p.image, err)
 	}
 	t, err := worker.Tensor(o)

@@ -413,6 +413,9 @@ type Output struct {
 	// ROI is the part of the picture that is used, "x,y,w,h" in pixels or in fractions
 	// of its size; empty is all of it.
 	ROI ROI `yaml:"roi"`
+	// Tiles is how the picture, or its roi, is cut into parts, each of which becomes one picture
+	// of a tensor of several. The other keys are about a tile as if it were the picture.
+	Tiles Tiles `yaml:"tiles"`
 	// Scale is the factor that pixels are multiplied by: the tensor holds
 	// (pixel*scale - mean) / std in each channel.
 	Scale Scale `yaml:"scale"`
@@ -430,6 +433,18 @@ type Output struct {
 	Decode transform.DecodeMode `yaml:"decode" jsonschema:"enum=exact,enum=fast"`
 	// Gate is what holds back frames that show nothing new.
 	Gate Gate `yaml:"gate"`
+}
+
+// Tiles is how a picture is cut into parts of one size. [transform.Tiles] explains its keys in
+// detail.
+type Tiles struct {
+	// Size is the side, or the width and height, of a tile in pixels of the source; empty cuts
+	// none. The tiles are those of SAHI.
+	Size Box `yaml:"size"`
+	// Grid is the number of columns and rows of tiles, such as 3x2, instead of size.
+	Grid Size `yaml:"grid"`
+	// Overlap is the part of a tile by which it overlaps the next one, from 0 to 0.9.
+	Overlap float64 `yaml:"overlap"`
 }
 
 // A Gate says what is new enough to be published.

@@ -90,7 +90,9 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 		SizeRounding: cmp.Or(spec.SizeRounding, transform.Auto), CropRounding: cmp.Or(spec.CropRounding, transform.Auto),
 		Align: cmp.Or(spec.Align, transform.Center), ScaleUp: !spec.NoScaleUp,
 		Resize: spec.Resize, Pad: Pad{spec.Pad, spec.PadChannels}, PadNormalized: spec.PadNormalized, Color: spec.Color,
-		ROI: ROI(spec.ROI), Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
+		ROI:   ROI(spec.ROI),
+		Tiles: Tiles{Box(spec.Tiles.Size), Size{spec.Tiles.Grid.X, spec.Tiles.Grid.Y}, spec.Tiles.Overlap},
+		Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
 		DType: spec.DType, Layout: spec.Layout, Decode: spec.Decode,
 		Gate: Gate{Every: defaultEvery},
 	}
@@ -108,7 +110,9 @@ func (o Output) Spec() transform.Spec {
 		SizeRounding: unless(o.SizeRounding, transform.Auto), CropRounding: unless(o.CropRounding, transform.Auto),
 		Align: unless(o.Align, transform.Center), NoScaleUp: !o.ScaleUp,
 		Resize: o.Resize, Pad: o.Pad.All, PadChannels: o.Pad.Channels, PadNormalized: o.PadNormalized, Color: o.Color,
-		ROI: transform.ROI(o.ROI), Scale: float64(o.Scale), Mean: o.Mean, Std: o.Std,
+		ROI:   transform.ROI(o.ROI),
+		Tiles: transform.Tiles{Size: image.Point(o.Tiles.Size), Grid: image.Pt(o.Tiles.Grid.Width, o.Tiles.Grid.Height), Overlap: o.Tiles.Overlap},
+		Scale: float64(o.Scale), Mean: o.Mean, Std: o.Std,
 		DType: o.DType, Layout: o.Layout, Decode: o.Decode,
 	}
 }

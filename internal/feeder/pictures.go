@@ -140,6 +140,7 @@ func render(v pipeline.View, r status.PictureRequest) (status.Picture, error) {
 	if pic.Tensor, err = imageOf(tensor, envelope, r.Small); err != nil {
 		return status.Picture{}, err
 	}
+	pic.Columns = tensor.Columns()
 	if r.NPY {
 		var file bytes.Buffer
 		if err := tensorimage.EncodeNPY(&file, tensor); err != nil {
@@ -147,7 +148,9 @@ func render(v pipeline.View, r status.PictureRequest) (status.Picture, error) {
 		}
 		pic.NPY = file.Bytes()
 	}
-	pic.Affine = v.Tensor.Affine
+	for _, a := range v.Tensor.Affines {
+		pic.Affines = append(pic.Affines, a)
+	}
 	pic.Shape = fmt.Sprintf("%s %s %s", strings.Trim(fmt.Sprint(v.Tensor.Shape), "[]"), v.Tensor.Output.Spec.DType, v.Tensor.Output.Spec.Color)
 	// The data has been decoded, so it is a valid picture.
 	if kind := http.DetectContentType(v.Frame.Data); len(v.Frame.Data) <= maxSource && (kind == "image/jpeg" || kind == "image/png") {
@@ -166,5 +169,7 @@ func imageOf(t tensorimage.Tensor, e publish.Envelope, small bool) (*status.Imag
 	if err := jpeg.Encode(&out, t.Sampled(side), &jpeg.Options{Quality: viewQuality}); err != nil {
 		return nil, err
 	}
-	return &status.Image{Width: e.Width(), Height: e.Height(), Type: "image/jpeg", Data: out.Bytes()}, nil
+	columns := t.Columns()
+	width, height := e.Width()*columns, e.Height()*e.Pictures()/columns
+	return &status.Image{Width: width, Height: height, Type: "image/jpeg", Data: out.Bytes()}, nil
 }

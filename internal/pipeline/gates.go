@@ -96,8 +96,8 @@ func (g *outputGate) decide(at source.Slot, next time.Duration, o *transform.Out
 		g.gate.Forget()
 	}
 	v := gate.Verdict{Pass: true, Why: gate.Unknown}
-	if shown, err := o.Spec.Geometry(size); luma != nil && err == nil {
-		v = g.gate.Decide(at.Time(), next, luma, eighth(shown.Shown()))
+	if shown, err := o.Spec.Shown(size); luma != nil && err == nil {
+		v = g.gate.Decide(at.Time(), next, luma, eighth(shown))
 	} else {
 		g.gate.Forget() // what passes now is not what the next one is compared with
 	}
@@ -156,7 +156,7 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 	begin := time.Now()
 	if looks {
 		// An error leaves it to Decode to say what is wrong.
-		luma, size, _ = w.Luma(j.frame)
+		luma, size, _ = w.Luma(j.frame, j.camera.Camera)
 	}
 	took := time.Since(begin)
 	if g.before != nil {

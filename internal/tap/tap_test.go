@@ -40,7 +40,7 @@ func message(stream string) publish.Message {
 		Output: &transform.Output{Name: "detector", Fingerprint: "3f2a", Spec: transform.Spec{
 			Color: transform.RGB, DType: transform.Uint8, Layout: transform.NHWC, Scale: 1, Std: [3]float64{1, 1, 1},
 		}},
-		Shape: []int{1, 4, 6, 3}, Source: image.Pt(12, 8), Affine: transform.Affine{2, 0, 0, 0, 2, 1.0 / 3},
+		Shape: []int{1, 4, 6, 3}, Source: image.Pt(12, 8), Affines: []transform.Affine{{2, 0, 0, 0, 2, 1.0 / 3}},
 		Data: bytes.Repeat([]byte{255}, 72),
 	})
 }
@@ -196,7 +196,7 @@ func TestPartsAndInlineGaps(t *testing.T) {
 	big := publish.NewMessage(whole.Subject, &transform.Tensor{
 		Stream: "cam-1", Slot: source.SlotAt(slotTime), Capture: slotTime,
 		Output: &transform.Output{Name: "detector", Fingerprint: "3f2a", Spec: spec},
-		Shape:  []int{1, 1, 64, 64}, Source: image.Pt(64, 64), Affine: transform.Affine{1, 0, 0, 0, 1, 0},
+		Shape:  []int{1, 1, 64, 64}, Source: image.Pt(64, 64), Affines: []transform.Affine{{1, 0, 0, 0, 1, 0}},
 		Data: make([]byte, 4096),
 	})
 	parts, err := publish.Split(big, 3000)

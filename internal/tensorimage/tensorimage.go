@@ -81,25 +81,42 @@ func (t Tensor) Range() (low, high, mean float64) {
 
 // ChannelMeans returns the mean of each channel's elements.
 func (t Tensor) ChannelMeans() []float64 {
-	channels := t.envelope.Color.Channels()
+	channels, pictures := t.envelope.Color.Channels(), t.envelope.Pictures()
 	pixels := t.envelope.Width() * t.envelope.Height()
 	means := make([]float64, channels)
 	for c := range means {
-		first, stride := t.channel(c)
-		for i := range pixels {
-			means[c] += float64(t.at(first + i*stride))
+		for n := range pictures {
+			first, stride := t.channel(n, c)
+			for i := range pixels {
+				means[c] += float64(t.at(first + i*stride))
+			}
 		}
-		means[c] /= float64(pixels)
+		means[c] /= float64(pixels * pictures)
 	}
 	return means
 }
 
-// channel returns the index of the first element of channel c, and the distance from each
-// to the next.
-func (t Tensor) channel(c int) (first, stride int) {
+// channel returns the index of the first element of channel c of picture n, and the distance
+// from each to the next.
+func (t Tensor) channel(n, c int) (first, stride int) {
 	e := t.envelope
+	first = n * e.Color.Channels() * e.Width() * e.Height()
 	if e.Layout == transform.NHWC {
-		return c, e.Color.Channels()
+		return first + c, e.Color.Channels()
 	}
-	return c * e.Width() * e.Height(), 1
+	return first + c*e.Width()*e.Height(), 1
+}
+
+// Columns returns how many of the tensor's pictures [Tensor.Image] shows side by side: as many
+// as lie side by side in the source.
+func (t Tensor) Columns() int {
+	maps := t.envelope.Affines
+	n := 1
+	for n < len(maps) && maps[n][5] == maps[0][5] {
+		n++
+	}
+	if len(maps)%n != 0 {
+		return 1
+	}
+	return n
 }

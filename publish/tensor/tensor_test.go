@@ -34,7 +34,7 @@ func newMessage(d transform.DType, layout transform.Layout, data []byte) publish
 			Color: transform.RGB, DType: d, Layout: layout, Scale: 0.5,
 			Mean: [3]float64{1, 2, 3}, Std: [3]float64{1, 2, 4},
 		}},
-		Shape: shape, Source: image.Pt(8, 4), Affine: transform.Affine{4, 0, 0, 0, 8, -2},
+		Shape: shape, Source: image.Pt(8, 4), Affines: []transform.Affine{{4, 0, 0, 0, 8, -2}},
 		Data: data,
 	})
 }
@@ -179,7 +179,7 @@ func TestPlacesAndTimes(t *testing.T) {
 			t.Errorf("%v is at %v, not %v", in, got, want)
 		}
 	}
-	x.Affine = transform.Affine{0, -8, 8, 2, 0, 0} // turned by a quarter
+	x.Affines = []transform.Affine{{0, -8, 8, 2, 0, 0}} // turned by a quarter
 	if got, want := x.BoxToSource(tensor.Box{MaxX: 1, MaxY: 0.5}), (tensor.Box{MinX: 4, MaxX: 8, MaxY: 2}); got != want {
 		t.Errorf("turned: %v, not %v", got, want)
 	}

@@ -99,11 +99,11 @@ func eighths(size image.Point, outs []*transform.Output) int {
 		if o.Spec.Decode != transform.DecodeFast {
 			return 8
 		}
-		g, err := o.Spec.Geometry(size)
+		all, err := o.Spec.Geometries(size)
 		if err != nil {
 			continue // Tensor will return the error
 		}
-		for len(sizes) > 1 && !covers(g.Scaled(sizes[0], 8)) {
+		for len(sizes) > 1 && !covers(all[0].Scaled(sizes[0], 8)) {
 			sizes = sizes[1:]
 		}
 	}

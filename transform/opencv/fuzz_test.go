@@ -107,7 +107,7 @@ func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair
 			return
 		}
 		for _, w := range workers {
-			if err := w.Decode(source.Frame{Data: data}, outputs); err != nil {
+			if err := w.Decode(source.Frame{Data: data}, nil, outputs); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -90,7 +90,7 @@ func lookThrough(t *testing.T, w *opencv.Worker, o gate.Options) func(at time.Du
 	t.Helper()
 	g := gate.New(o)
 	return func(at time.Duration, data []byte) (pass, due bool) {
-		luma, _, err := w.Luma(source.Frame{Data: data})
+		luma, _, err := w.Luma(source.Frame{Data: data}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +236,7 @@ func BenchmarkGateVsFrame(b *testing.B) {
 			f := source.Frame{Data: k.data}
 			g := gate.New(gate.Options{Change: 0.02})
 			look := func(at int64) {
-				luma, _, err := w.Luma(f)
+				luma, _, err := w.Luma(f, nil)
 				if err != nil {
 					b.Error(err)
 					return
@@ -247,7 +247,7 @@ func BenchmarkGateVsFrame(b *testing.B) {
 			look(1)
 			held[i] = append(held[i], spent(func() { look(2) }))
 			whole[i] = append(whole[i], spent(func() {
-				if err := w.Decode(f, []*transform.Output{out}); err != nil {
+				if err := w.Decode(f, nil, []*transform.Output{out}); err != nil {
 					b.Error(err)
 					return
 				}

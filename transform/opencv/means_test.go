@@ -46,7 +46,7 @@ func TestKeptLuma(t *testing.T) {
 			f := source.Frame{Data: readPicture(t, filepath.Base(name))}
 			for what, outs := range keptOutputs(t) {
 				w.KeepLuma(true)
-				if err := w.Decode(f, outs); err != nil {
+				if err := w.Decode(f, nil, outs); err != nil {
 					if bad := new(transform.DecodeError); !errors.As(err, &bad) || w.KeptLuma() != nil {
 						t.Errorf("%s: %v", name, err)
 					}
@@ -60,7 +60,7 @@ func TestKeptLuma(t *testing.T) {
 					continue
 				}
 				got := bytes.Clone(kept.Pix)
-				want, _, err := w.Luma(f)
+				want, _, err := w.Luma(f, nil)
 				switch {
 				case err != nil:
 					continue // a PNG, or RGB
@@ -77,7 +77,7 @@ func TestKeptLuma(t *testing.T) {
 					t.Errorf("%s, %s: other means", name, what)
 				}
 				w.KeepLuma(false)
-				if err := w.Decode(f, outs); err != nil || w.KeptLuma() != nil {
+				if err := w.Decode(f, nil, outs); err != nil || w.KeptLuma() != nil {
 					t.Errorf("%s, %s: kept although it was not to be: %v", name, what, err)
 				}
 			}
@@ -103,7 +103,7 @@ func TestKeptLumaOfPNG(t *testing.T) {
 	w := NewWorker(Options{})
 	defer w.Close()
 	w.KeepLuma(true)
-	if err := w.Decode(source.Frame{Data: readPicture(t, "rgb.png")}, nil); err != nil {
+	if err := w.Decode(source.Frame{Data: readPicture(t, "rgb.png")}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	kept, v := w.KeptLuma(), w.picture.view

@@ -51,7 +51,7 @@ func newMeter(o Options) Meter {
 // Measure returns the size of a frame's picture in pixels, and how many bytes of memory a
 // worker takes at most to decode it and to make tensors of the outputs, besides the frame
 // and the tensors. For a picture that a worker refuses by its header it returns zeros.
-func (m *Meter) Measure(f source.Frame, outs []*transform.Output) (size image.Point, work int64) {
+func (m *Meter) Measure(f source.Frame, _ *transform.Camera, outs []*transform.Output) (size image.Point, work int64) {
 	switch data := f.Data; {
 	case bytes.HasPrefix(data, jpegMagic):
 		h, err := readJPEGHeader(data)
@@ -122,13 +122,15 @@ func (l later) besides(library, scratch int64) int64 {
 // done for what all were made of it before, unless that is only a region.
 func (m *Meter) outputsWork(p picture, outs []*transform.Output, all []resizing) (l later) {
 	for _, o := range outs {
-		g, err := p.geometry(&o.Spec)
+		pictures, err := p.geometries(&o.Spec)
 		if err != nil {
 			continue // Tensor will return the error
 		}
-		done := func(r resizing) bool { return *r.spec == o.Spec && !r.apart }
-		if !slices.ContainsFunc(all, done) {
-			l.add(&o.Spec, g, m.own(&o.Spec, g))
+		for i, g := range pictures {
+			done := func(r resizing) bool { return *r.spec == o.Spec && r.tile == i && !r.apart }
+			if !slices.ContainsFunc(all, done) {
+				l.add(&o.Spec, g, m.own(&o.Spec, g))
+			}
 		}
 	}
 	return l

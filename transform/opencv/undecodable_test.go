@@ -20,7 +20,7 @@ import (
 // not. Every other error fails the test.
 func decodeReason(t testing.TB, w *Worker, data []byte) transform.Reason {
 	t.Helper()
-	err := w.Decode(source.Frame{Data: data}, nil)
+	err := w.Decode(source.Frame{Data: data}, nil, nil)
 	var d *transform.DecodeError
 	switch {
 	case err == nil:
@@ -79,7 +79,7 @@ func TestUndecodable(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := NewWorker(Options{})
 			defer w.Close()
-			if size, work := w.meter.Measure(source.Frame{Data: tt.data}, nil); size != (image.Point{}) || work != 0 {
+			if size, work := w.meter.Measure(source.Frame{Data: tt.data}, nil, nil); size != (image.Point{}) || work != 0 {
 				t.Errorf("measured as %v, with %d bytes", size, work)
 			}
 			if got := decodeReason(t, w, tt.data); got != tt.want {
@@ -105,7 +105,7 @@ func TestTruncated(t *testing.T) {
 		for n := 1; n < len(data); n++ {
 			// The slice is a copy, so that a sanitizer sees a read beyond its end. Whole
 			// pictures in between show that a broken one leaves nothing behind.
-			err := w.Decode(source.Frame{Data: slices.Clone(data[:n])}, nil)
+			err := w.Decode(source.Frame{Data: slices.Clone(data[:n])}, nil, nil)
 			var d *transform.DecodeError
 			if !errors.As(err, &d) || d.Reason != transform.ReasonTruncated {
 				t.Fatalf("%s: the first %d of %d bytes: %v", name, n, len(data), err)
@@ -184,7 +184,7 @@ func checkMissing(t *testing.T, name string, stripped, before, full []byte, o *t
 	defer w.Close()
 	outs := []*transform.Output{o}
 	if before != nil {
-		if err := w.Decode(source.Frame{Data: before}, outs); err != nil {
+		if err := w.Decode(source.Frame{Data: before}, nil, outs); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -196,7 +196,7 @@ func checkMissing(t *testing.T, name string, stripped, before, full []byte, o *t
 		return
 	}
 	var d *transform.DecodeError
-	if err := w.Decode(source.Frame{Data: stripped}, outs); !errors.As(err, &d) || d.Reason != transform.ReasonCorrupt {
+	if err := w.Decode(source.Frame{Data: stripped}, nil, outs); !errors.As(err, &d) || d.Reason != transform.ReasonCorrupt {
 		t.Errorf("%s: %v", name, err)
 	}
 }
@@ -362,7 +362,7 @@ func TestUnfit(t *testing.T) {
 	o := &transform.Output{Spec: s}
 	w := NewWorker(Options{})
 	defer w.Close()
-	if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, []*transform.Output{o}); err != nil {
+	if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, nil, []*transform.Output{o}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = w.Tensor(o)

@@ -56,19 +56,27 @@ type picture struct {
 
 // A resized is the visible part of what a picture was resized to while it was decoded.
 type resized struct {
-	spec  *transform.Spec // for which
-	apart bool            // it is only the region, which OpenCV is to resize
+	of
+	apart bool // it is only the region, which OpenCV is to resize
 	view
 }
 
-// geometry returns where the spec wants the picture's pixels. Its region is in the pixels
-// of the picture as it was decoded, at eighths/8.
-func (p *picture) geometry(s *transform.Spec) (transform.Geometry, error) {
-	g, err := s.Geometry(p.full)
-	if err == nil && p.eighths != 8 {
-		g = g.Scaled(p.eighths, 8)
+// An of says which picture of which spec's tensor something is.
+type of struct {
+	spec *transform.Spec
+	tile int
+}
+
+// geometries returns where the spec wants the picture's pixels, for each picture of its tensor.
+// The regions are in the pixels of the picture as it was decoded, at eighths/8.
+func (p *picture) geometries(s *transform.Spec) ([]transform.Geometry, error) {
+	all, err := s.Geometries(p.full)
+	if p.eighths != 8 {
+		for i := range all {
+			all[i] = all[i].Scaled(p.eighths, 8)
+		}
 	}
-	return g, err
+	return all, err
 }
 
 // NewWorker returns a worker. Close it when it is no longer needed.
@@ -96,7 +104,7 @@ func newWorker(o Options) *Worker {
 // Decode decodes the frame's picture, so that [Worker.Tensor] can make the outputs of
 // it. The frame's data is not needed afterwards. A [*transform.DecodeError] means
 // that the picture is at fault. After an error there is no picture.
-func (w *Worker) Decode(f source.Frame, outs []*transform.Output) error {
+func (w *Worker) Decode(f source.Frame, _ *transform.Camera, outs []*transform.Output) error {
 	w.picture, w.kept = picture{}, image.Point{}
 	if w.closed {
 		return errors.New("the worker is closed")
@@ -118,26 +126,30 @@ func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 		return nil, errors.New("there is no picture: Decode comes before Tensor")
 	}
 	s := &o.Spec
-	g, err := w.picture.geometry(s)
+	all, err := w.picture.geometries(s)
 	if err != nil {
 		return nil, &transform.DecodeError{Reason: transform.ReasonUnfit, Err: err}
-	}
-	src, err := w.resize(s, g)
-	if err != nil {
-		return nil, fmt.Errorf("output %s: %w", o.Name, err)
-	}
-	shape := s.Shape(g)
-	n := s.DType.Size()
-	for _, d := range shape {
-		n *= d
 	}
 	if err := w.table.reserve(tableBytes); err != nil {
 		return nil, err
 	}
-	t, padded := w.buffers.Tensor(n, transform.Padding{Spec: *s, Picture: placed(g)})
+	shape := s.Shape(len(all), all[0])
+	n := s.DType.Size() // bytes of one picture
+	for _, d := range shape[1:] {
+		n *= d
+	}
+	t, padded := w.buffers.Tensor(n*len(all), transform.Padding{Spec: *s, Picture: placed(all[0]), Pictures: len(all)})
 	t.Stream, t.Slot, t.Capture = w.frame.Stream, w.frame.Slot, w.frame.Capture
-	t.Output, t.Shape, t.Source, t.Affine = o, shape, g.Source, g.Affine
-	w.pack(s, g, src, t.Data, padded)
+	t.Output, t.Shape, t.Source, t.Affines = o, shape, w.picture.full, make([]transform.Affine, len(all))
+	for i, g := range all {
+		src, err := w.resize(of{s, i}, g)
+		if err != nil {
+			t.Release()
+			return nil, fmt.Errorf("output %s: %w", o.Name, err)
+		}
+		t.Affines[i] = g.Affine
+		w.pack(s, g, src, t.Data[i*n:][:n], padded)
+	}
 	return t, nil
 }
 

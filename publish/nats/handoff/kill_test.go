@@ -273,7 +273,7 @@ func feed(ctx context.Context, commands *bufio.Scanner) error {
 		t, _ := buffers.Tensor(killBytes, transform.Padding{})
 		fill(t.Data, uint64(slot))
 		t.Stream, t.Slot, t.Capture, t.Output = "cam-1", slot, slot.Time(), output
-		t.Shape, t.Source = []int{1, 300, 300, 1}, image.Pt(300, 300)
+		t.Shape, t.Source, t.Affines = []int{1, 300, 300, 1}, image.Pt(300, 300), []transform.Affine{{1, 0, 0, 0, 1, 0}}
 		err := d.Publish(ctx, publish.NewMessage(killSubject, t))
 		t.Release()
 		if err != nil && !errors.Is(err, publish.ErrUnwatched) {
