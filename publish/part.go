@@ -79,5 +79,5 @@ func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.
 var tensorHeaders = [...]string{
 	HeaderVersion, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
 	HeaderLayout, HeaderColor, HeaderSource, HeaderAffine, HeaderScale, HeaderMean, HeaderStd,
-	HeaderNormalized, HeaderLate, HeaderBurst, HeaderSince, HeaderSpec, HeaderMsgID,
+	HeaderNormalized, HeaderLate, HeaderBurst, HeaderSince, HeaderQuality, HeaderSpec, HeaderMsgID,
 }

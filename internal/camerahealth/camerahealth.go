@@ -166,7 +166,7 @@ func (w *Watch) Look(at time.Time, l *quality.Look) []Change {
 	if !at.After(m.at) {
 		return nil
 	}
-	if at.Sub(m.at) > w.patience() {
+	if at.Sub(m.at) > w.Patience() {
 		m.interrupt()
 	}
 	return m.look(&w.opts, at, l)
@@ -181,7 +181,7 @@ func (w *Watch) State(now time.Time) State {
 		return State{Similarity: math.NaN()}
 	}
 	s := State{
-		At: m.at, Known: now.Sub(m.at) <= w.patience(), Measures: m.measures,
+		At: m.at, Known: now.Sub(m.at) <= w.Patience(), Measures: m.measures,
 		Difference: m.difference, Similarity: m.similarity,
 	}
 	for i, c := range all {
@@ -194,8 +194,8 @@ func (w *Watch) State(now time.Time) State {
 	return s
 }
 
-// patience is how old the last picture may be to say anything about now.
-func (w *Watch) patience() time.Duration { return max(30*time.Second, 3*w.opts.Every) }
+// Patience returns how old the last picture may be to say anything about now.
+func (w *Watch) Patience() time.Duration { return max(30*time.Second, 3*w.opts.Every) }
 
 // A memory is what is kept of a camera's pictures.
 type memory struct {

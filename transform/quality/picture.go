@@ -10,15 +10,15 @@ const mostBlocks = 1 << 13
 type picture struct {
 	pix          []uint8
 	w, h, stride int
-	hidden       []bool // nil: nothing is
-	step         int    // of so many rows, one is measured
+	hidden       *Mask // nil: nothing is
+	step         int   // of so many rows, one is measured
 }
 
 // row returns the blocks of a row.
 func (m *picture) row(y int) []uint8 { return m.pix[y*m.stride:][:m.w] }
 
 // hides tells whether a block does not count.
-func (m *picture) hides(x, y int) bool { return m.hidden != nil && m.hidden[y*m.w+x] }
+func (m *picture) hides(x, y int) bool { return m.hidden != nil && m.hidden.Hides(x, y) }
 
 // count counts the blocks of each brightness.
 func (m *picture) count(counts *[256]int32) {

@@ -66,13 +66,13 @@ type Look struct {
 	Prints Prints
 }
 
-// Measure measures a picture. luma is the brightness of its blocks. hidden, unless nil, has an
-// entry for each of them, row by row, that is true if the block does not count, as behind a
-// privacy mask. It returns false if less than a tenth of the picture counts.
-func Measure(luma *image.Gray, hidden []bool) (l Look, ok bool) {
+// Measure measures a picture. luma is the brightness of its blocks. hidden, unless nil, has the
+// blocks that do not count, and is of the same size. It returns false if less than a tenth of the
+// picture counts.
+func Measure(luma *image.Gray, hidden *Mask) (l Look, ok bool) {
 	w, h := luma.Rect.Dx(), luma.Rect.Dy()
-	if hidden != nil && len(hidden) != w*h {
-		panic("quality: hidden has not as many entries as the picture has blocks")
+	if hidden != nil && hidden.Size() != luma.Rect.Size() {
+		panic("quality: the mask is not of the picture's size")
 	}
 	m := picture{pix: luma.Pix, w: w, h: h, stride: luma.Stride, hidden: hidden, step: 1 + w*h/mostBlocks}
 	var counts [256]int32

@@ -36,7 +36,7 @@ func lit(m *image.Gray, gain, offset float64) *image.Gray {
 	return r
 }
 
-func measure(t *testing.T, m *image.Gray, hidden []bool) quality.Look {
+func measure(t *testing.T, m *image.Gray, hidden *quality.Mask) quality.Look {
 	t.Helper()
 	l, ok := quality.Measure(m, hidden)
 	if !ok {
@@ -89,18 +89,17 @@ func TestLargePictures(t *testing.T) {
 func TestHidden(t *testing.T) {
 	const w, h = 80, 45
 	m := shapes(w, h, 0)
-	hidden := make([]bool, w*h)
-	for y := 10; y < 30; y++ {
-		for x := 20; x < 50; x++ {
-			hidden[y*w+x] = true
-		}
-	}
+	hidden := quality.NewMask(w, h)
+	hidden.HidePolygon([][2]float64{{20.0 / w, 10.0 / h}, {50.0 / w, 10.0 / h}, {50.0 / w, 30.0 / h}, {20.0 / w, 30.0 / h}})
 	want := measure(t, m, hidden)
 	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range hidden {
-		if hidden[i] {
-			m.Pix[i] = uint8(rng.Uint32())
+	for y := 10; y < 30; y++ {
+		for x := 20; x < 50; x++ {
+			m.Pix[y*w+x] = uint8(rng.Uint32())
 		}
+	}
+	if hidden.Hides(19, 20) || hidden.Hides(50, 20) || hidden.Hides(30, 9) || hidden.Hides(30, 30) {
+		t.Error("more is hidden than the polygon")
 	}
 	if got := measure(t, m, hidden); got != want {
 		t.Errorf("with something else behind the mask: %+v, want %+v", got.Measures, want.Measures)
@@ -108,9 +107,7 @@ func TestHidden(t *testing.T) {
 	if got := measure(t, m, nil); got == want {
 		t.Error("without the mask it is the same")
 	}
-	for i := range hidden {
-		hidden[i] = i >= w*h/11
-	}
+	hidden.HidePolygon([][2]float64{{0, 0.07}, {1, 0.07}, {1, 1}, {0, 1}})
 	if _, ok := quality.Measure(m, hidden); ok {
 		t.Error("a picture that is hidden almost all over has measures")
 	}
@@ -184,17 +181,17 @@ func FuzzMeasure(f *testing.F) {
 	f.Fuzz(func(t *testing.T, w, h int, pixels []byte, mask bool) {
 		w, h = 1+(w&511), 1+(h&1023)
 		m := image.NewGray(image.Rect(0, 0, w, h))
-		var hidden []bool
+		var hidden *quality.Mask
 		if mask {
-			hidden = make([]bool, w*h)
+			hidden = quality.NewMask(w, h)
 		}
 		for i := range m.Pix {
 			if len(pixels) == 0 {
 				break
 			}
 			m.Pix[i] = pixels[i%len(pixels)]
-			if mask {
-				hidden[i] = m.Pix[i]&3 == 1
+			if mask && m.Pix[i]&3 == 1 {
+				hidden.Hide(i%w, i/w)
 			}
 		}
 		l, ok := quality.Measure(m, hidden)
