@@ -11,6 +11,7 @@
 package camerahealth
 
 import (
+	"cmp"
 	"math"
 	"math/bits"
 	"slices"
@@ -96,7 +97,7 @@ type Options struct {
 func Default() Options {
 	return Options{
 		Every: time.Second, After: 15 * time.Second, Black: 20, Frozen: true, Covered: 0.12, Blurred: 0.25,
-		Turned: 0.3, Flickering: 0.12, Relearn: time.Hour,
+		Turned: usualTurned, Flickering: 0.12, Relearn: time.Hour,
 	}
 }
 
@@ -120,7 +121,8 @@ type State struct {
 	quality.Measures
 	// Difference is by how many levels it differs from the one before it in the mean.
 	Difference float64
-	// Similarity is how much it is like the usual view, 0 to 1; NaN while that is learned.
+	// Similarity is how much it is like the usual view, 0 to 1; NaN while that is learned, and if
+	// it has no shapes.
 	Similarity float64
 	// Conditions are those that are told, worst first. If it is not known how the pictures are
 	// now, they are those of the last one.
@@ -241,6 +243,11 @@ const (
 	jumps, jumpsOf, calm = 6, 16, 2
 	// perStep is how many pictures it takes until the usual view follows by a level.
 	perStep = 4
+	// usualTurned is how much like the usual view a picture has to be, where that is not set.
+	usualTurned = 0.3
+	// shapely is how much of shapes the usual view has to have to tell it from another one: a wall
+	// has less.
+	shapely = 0.25
 	// learnSharp is the share that a picture has in the usual sharpness: it follows within
 	// about a quarter of an hour at one a second.
 	learnSharp = 1.0 / 1024
@@ -283,7 +290,7 @@ func (m *memory) judge(o *Options, l *quality.Look) (is verdict) {
 	same := m.seen > 0 && l.Prints.Same(&m.prints)
 	is[frozen] = o.Frozen && same
 	m.similarity = math.NaN()
-	if m.looks >= learned {
+	if m.looks >= learned && quality.Shapes(&m.usual) >= shapely {
 		m.similarity = quality.Similarity(&l.Thumb, &m.usual)
 	}
 	m.difference = math.NaN()
@@ -301,12 +308,12 @@ func (m *memory) judge(o *Options, l *quality.Look) (is verdict) {
 		return is
 	}
 	sharp := relative(l) / m.sharp
-	strange := m.similarity < o.Turned*m.ease(turned) && l.Spread >= visible
+	other := m.similarity < cmp.Or(o.Turned, usualTurned)*m.ease(turned) && l.Spread >= visible
 	switch {
-	case strange && o.Covered > 0 && sharp < lost:
-		is[covered] = true
-	case strange:
-		is[turned] = true
+	case other && sharp < lost:
+		is[covered] = o.Covered > 0
+	case other:
+		is[turned] = o.Turned > 0
 	case l.Spread >= visible:
 		is[blurred] = sharp < o.Blurred*m.ease(blurred)
 	}

@@ -159,6 +159,19 @@ func Similarity(a, b *Thumb) float64 {
 	return max(0, signed, (lalb-float64(la*lb/n))/math.Sqrt(va*vb))
 }
 
+// Shapes tells how much of shapes there is in a thumb: the mean of the bounded lengths of its
+// gradients, 0 to 1. Rounding alone makes a tenth.
+func Shapes(t *Thumb) float64 {
+	sum := 0.0
+	for y := 1; y < Height-1; y++ {
+		for x := 1; x < Width-1; x++ {
+			_, _, length := gradient(t, y*Width+x)
+			sum += length
+		}
+	}
+	return sum / ((Width - 2) * (Height - 2))
+}
+
 // gradient returns the gradient at a part and its length, of 0 to 1. Lengths are sums of absolute
 // values, which take less time than roots.
 func gradient(t *Thumb, i int) (x, y, length float64) {
