@@ -32,7 +32,7 @@ type Quality struct {
 }
 
 // String returns the quality as [HeaderQuality] has it: the numbers in the order of the fields,
-// separated by commas, with "-" for NaN and the age in seconds; then a semicolon and the conditions,
+// separated by commas, with "-" for NaN, and the age in seconds; then a semicolon and the conditions,
 // if there are any.
 func (q Quality) String() string {
 	b := make([]byte, 0, 64)
@@ -57,7 +57,12 @@ func (q Quality) String() string {
 
 // qualityText matches what String returns, and what a later version may: more numbers, and other
 // conditions.
-var qualityText = regexp.MustCompile(`^(?:-|\d{1,9}(?:\.\d{1,9})?)(?:,(?:-|\d{1,9}(?:\.\d{1,9})?)){6,30}(?:;[a-z_]{1,30}(?:,[a-z_]{1,30}){0,30})?$`)
+var qualityText = func() *regexp.Regexp { //nolint:gochecknoglobals // a constant
+	const number, name = `\d{1,9}(?:\.\d{1,9})?`, `[a-z_]{1,30}`
+	const maybe = `(?:-|` + number + `)`
+	const numbers = `(?:` + number + `,){4}(?:` + maybe + `,){2}` + number + `(?:,` + maybe + `){0,30}`
+	return regexp.MustCompile(`^` + numbers + `(?:;` + name + `(?:,` + name + `){0,30})?$`)
+}()
 
 // quality reads what [Quality.String] writes.
 func (f *fields) quality() *Quality {
@@ -78,9 +83,7 @@ func (f *fields) quality() *Quality {
 	}
 	q := &Quality{
 		Mean: values[0], Contrast: values[1], Sharpness: values[2], Clipped: values[3], Difference: values[4], Similarity: values[5],
-	}
-	if !math.IsNaN(values[6]) {
-		q.Age = time.Duration(math.Round(values[6]*1000)) * time.Millisecond
+		Age: time.Duration(math.Round(values[6]*1000)) * time.Millisecond,
 	}
 	if some {
 		q.Conditions = strings.Split(conditions, ",")

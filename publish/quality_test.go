@@ -32,7 +32,7 @@ func TestQuality(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{"", "1,2,3", "1,2,3,4,5,6,x", "1,2,3,4,5,6,NaN", "1,2,3,4,5,6,7;", "1,2,3,4,5,6,7;a b", "1e9,2,3,4,5,6,7", "-1,2,3,4,5,6,7"} {
+	for _, text := range []string{"", "1,2,3", "1,2,3,4,5,6,x", "-,2,3,4,5,6,7", "1,2,3,4,5,6,-", "1,2,3,4,5,6,NaN", "1,2,3,4,5,6,7;", "1,2,3,4,5,6,7;a b", "1e9,2,3,4,5,6,7", "-1,2,3,4,5,6,7"} {
 		h[publish.HeaderQuality] = []string{text}
 		if _, err := publish.ParseEnvelope(h); err == nil || !strings.Contains(err.Error(), "Cvf-Quality") {
 			t.Errorf("%q: %v", text, err)
