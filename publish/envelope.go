@@ -3,6 +3,7 @@ package publish
 import (
 	"fmt"
 	"image"
+	"slices"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -17,14 +18,19 @@ const (
 	maxPictures = 1 << 10 // in a tensor
 )
 
-// An Envelope is what the headers of a tensor message say.
+// An Envelope is what the headers of a message with a tensor or a picture say.
 type Envelope struct {
+	// ContentType is the media type of a picture, such as image/jpeg, and "" for a tensor. A
+	// picture has neither a DType nor a Layout, and is not normalized.
+	ContentType string
+	// Length is the size of a picture's payload in bytes.
+	Length         int
 	Stream, Output string
 	// Time is the slot. Capture is the service's own timestamp of the picture.
 	Time, Capture time.Time
 	DType         transform.DType
 	// Shape has four positive entries: [N C H W] for NCHW, [N H W C] for NHWC. N is 1, or the
-	// number of tiles.
+	// number of tiles. That of a picture is [H W C].
 	Shape  []int
 	Layout transform.Layout
 	Color  transform.Color
@@ -69,34 +75,19 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 		Output:  f.text(HeaderOutput),
 		Time:    f.time(HeaderTime),
 		Capture: f.time(HeaderCapture),
-		DType:   f.dtype(HeaderDType),
-		Layout: oneOf(&f, HeaderLayout, map[string]transform.Layout{
-			"NCHW": transform.NCHW, "NHWC": transform.NHWC,
-		}),
 		Color: oneOf(&f, HeaderColor, map[string]transform.Color{
 			"RGB": transform.RGB, "BGR": transform.BGR, "GRAY": transform.Gray,
 		}),
-		Shape:      f.sides(HeaderShape, ",", 4),
-		Normalized: true,
-		Late:       len(h[HeaderLate]) > 0,
-		Spec:       f.text(HeaderSpec),
+		Late: len(h[HeaderLate]) > 0,
+		Spec: f.text(HeaderSpec),
 
 		Traceparent: traceparent(h),
 	}
 	if size := f.sides(HeaderSource, "x", 2); f.err == nil {
 		e.Source = image.Pt(size[0], size[1])
 	}
-	channels := e.Color.Channels()
 	if e.Affines = f.affines(HeaderAffine); f.err == nil {
 		e.Affine = e.Affines[0]
-	}
-	if scale := f.floats(HeaderScale, 1); f.err == nil {
-		e.Scale = scale[0]
-	}
-	e.Mean = f.floats(HeaderMean, channels)
-	e.Std = f.floats(HeaderStd, channels)
-	if _, ok := h[HeaderNormalized]; ok {
-		e.Normalized = oneOf(&f, HeaderNormalized, map[string]bool{"true": true, "false": false})
 	}
 	if _, ok := h[HeaderSince]; ok {
 		e.Since = f.time(HeaderSince)
@@ -107,6 +98,13 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	if _, ok := h[HeaderBurst]; ok {
 		e.Burst = f.text(HeaderBurst)
 	}
+	if _, ok := h[HeaderType]; ok {
+		e.ContentType = f.text(HeaderType)
+		e.Length = f.count(HeaderLength)
+		e.Shape = f.sides(HeaderShape, ",", 3)
+	} else {
+		e.tensor(&f)
+	}
 	if f.err != nil {
 		return Envelope{}, f.err
 	}
@@ -114,6 +112,25 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 		return Envelope{}, err
 	}
 	return e, nil
+}
+
+// tensor reads the headers that only a tensor has.
+func (e *Envelope) tensor(f *fields) {
+	channels := e.Color.Channels()
+	e.DType = f.dtype(HeaderDType)
+	e.Layout = oneOf(f, HeaderLayout, map[string]transform.Layout{
+		"NCHW": transform.NCHW, "NHWC": transform.NHWC,
+	})
+	e.Shape = f.sides(HeaderShape, ",", 4)
+	if scale := f.floats(HeaderScale, 1); f.err == nil {
+		e.Scale = scale[0]
+	}
+	e.Mean = f.floats(HeaderMean, channels)
+	e.Std = f.floats(HeaderStd, channels)
+	e.Normalized = true
+	if _, ok := f.header[HeaderNormalized]; ok {
+		e.Normalized = oneOf(f, HeaderNormalized, map[string]bool{"true": true, "false": false})
+	}
 }
 
 // validate checks what no header shows on its own.
@@ -125,6 +142,9 @@ func (e Envelope) validate() error {
 	}
 	if len(e.Affines) != n {
 		return fmt.Errorf("header %s: has %d maps for %d pictures", HeaderAffine, len(e.Affines), n)
+	}
+	if e.ContentType != "" {
+		return e.validatePicture()
 	}
 	if e.Scale == 0 {
 		return fmt.Errorf("header %s: must not be 0", HeaderScale)
@@ -140,10 +160,27 @@ func (e Envelope) validate() error {
 	return nil
 }
 
+// pictureTypes are the media types of pictures.
+var pictureTypes = [...]string{transform.TypeJPEG, transform.TypePNG, transform.TypeWebP}
+
+func (e Envelope) validatePicture() error {
+	if !slices.Contains(pictureTypes[:], e.ContentType) {
+		return fmt.Errorf("header %s: %.40q is not one of %v", HeaderType, e.ContentType, pictureTypes)
+	}
+	if e.Length > maxBytes {
+		return fmt.Errorf("header %s: %d is more than %d bytes", HeaderLength, e.Length, maxBytes)
+	}
+	return nil
+}
+
 // dims returns the numbers of pictures, channels, rows and columns: all 0 for the
 // zero value.
 func (e Envelope) dims() (n, c, h, w int) {
-	if len(e.Shape) != 4 {
+	switch len(e.Shape) {
+	case 3:
+		return 1, e.Shape[2], e.Shape[0], e.Shape[1]
+	case 4:
+	default:
 		return 0, 0, 0, 0
 	}
 	if e.Layout == transform.NHWC {
@@ -163,13 +200,20 @@ func (e Envelope) Height() int { _, _, h, _ := e.dims(); return h }
 
 // Bytes returns the length of the payload in bytes, according to the headers.
 func (e Envelope) Bytes() int64 {
+	if e.ContentType != "" {
+		return int64(e.Length)
+	}
 	n, c, h, w := e.dims()
 	return int64(n) * int64(c) * int64(h) * int64(w) * int64(e.DType.Size())
 }
 
 // Check returns an error unless a payload of n bytes is as long as the headers say.
 func (e Envelope) Check(n int) error {
-	if want := e.Bytes(); int64(n) != want {
+	want := e.Bytes()
+	if int64(n) != want && e.ContentType != "" {
+		return fmt.Errorf("the payload has %d bytes, and header %s says %d", n, HeaderLength, want)
+	}
+	if int64(n) != want {
 		return fmt.Errorf("the payload has %d bytes, but %v of %s needs %d", n, e.Shape, e.DType, want)
 	}
 	return nil

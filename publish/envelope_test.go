@@ -170,3 +170,55 @@ func TestTiles(t *testing.T) {
 		t.Errorf("%d bytes are needed", e.Bytes())
 	}
 }
+
+// TestPictures: an encoded picture is described by what it is, and not by what a tensor has.
+func TestPictures(t *testing.T) {
+	x := tensor(t, "none", nil)
+	x.ContentType, x.Shape, x.Data = transform.TypeJPEG, []int{720, 1280, 3}, make([]byte, 83211)
+	m := publish.NewMessage("a", x)
+	for _, name := range []string{publish.HeaderDType, publish.HeaderLayout, publish.HeaderScale, publish.HeaderMean, publish.HeaderStd} {
+		if m.Header[name] != nil {
+			t.Errorf("it has %s", name)
+		}
+	}
+	e, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := publish.Envelope{
+		ContentType: "image/jpeg", Length: 83211, Stream: "front-door", Output: "detector",
+		Time: x.Slot.Time(), Capture: x.Capture, Shape: []int{720, 1280, 3}, Color: transform.RGB,
+		Source: image.Pt(1920, 1080), Affine: x.Affines[0], Affines: x.Affines, Spec: "3f2a",
+	}
+	if diff := cmp.Diff(want, e); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if e.Width() != 1280 || e.Height() != 720 || e.Pictures() != 1 || e.Bytes() != 83211 || e.Check(83210) == nil {
+		t.Errorf("%d pictures of %dx%d with %d bytes", e.Pictures(), e.Width(), e.Height(), e.Bytes())
+	}
+	for name, value := range map[string]string{
+		publish.HeaderType: "text/html", publish.HeaderLength: "0", publish.HeaderShape: "1,3,720,1280", publish.HeaderColor: "GRAY",
+	} {
+		h := maps.Clone(m.Header)
+		h[name] = []string{value}
+		if _, err := publish.ParseEnvelope(h); err == nil || !strings.Contains(err.Error(), name) && name != publish.HeaderColor {
+			t.Errorf("%s %q: %v", name, value, err)
+		}
+	}
+	var joiner publish.Joiner
+	parts, err := publish.Split(m, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, part := range parts {
+		whole, ok, err := joiner.Add(part)
+		if err != nil || ok != (i == len(parts)-1) {
+			t.Fatalf("part %d of %d: %v, %v", i, len(parts), ok, err)
+		}
+		if ok {
+			if diff := cmp.Diff(m.Header, whole.Header); diff != "" || len(whole.Data) != 83211 {
+				t.Errorf("%d bytes, headers (-want +got):\n%s", len(whole.Data), diff)
+			}
+		}
+	}
+}

@@ -7,12 +7,14 @@ const Version = "1"
 // NATS headers are.
 const (
 	HeaderVersion    = "Cvf-Version"    // "1"
+	HeaderType       = "Content-Type"   // image/jpeg: the payload is a picture, and not a tensor; absent otherwise
+	HeaderLength     = "Content-Length" // 83211, the bytes of a picture
 	HeaderStream     = "Cvf-Stream"     // front-door
 	HeaderOutput     = "Cvf-Output"     // detector
 	HeaderTime       = "Cvf-Time"       // 2026-01-02T03:04:05.200Z, the slot
 	HeaderCapture    = "Cvf-Capture"    // the service's timestamp of the image, in the same form
 	HeaderDType      = "Cvf-Dtype"      // FP32, FP16 or UINT8
-	HeaderShape      = "Cvf-Shape"      // 1,3,640,640; the first number is that of the tiles
+	HeaderShape      = "Cvf-Shape"      // 1,3,640,640; the first number is that of the tiles; of a picture 720,1280,3
 	HeaderLayout     = "Cvf-Layout"     // NCHW or NHWC
 	HeaderColor      = "Cvf-Color"      // RGB, BGR or GRAY
 	HeaderSource     = "Cvf-Source"     // 1920x1080, the decoded picture's size

@@ -65,6 +65,8 @@ func keys() []key {
 		choice("align", func(s *Spec) *Align { return &s.Align }, Aligns()),
 		truth("scale_up", func(s *Spec) *bool { return &s.NoScaleUp }, true),
 		truth("pad_normalized", func(s *Spec) *bool { return &s.PadNormalized }, false),
+		choice("encode", func(s *Spec) *Encoding { return &s.Encode }, Encodings()),
+		whole("quality", func(s *Spec) *int { return &s.Quality }),
 		optional(key{name: "tiles", text: func(s *Spec) string { return s.Tiles.String() }, set: func(s *Spec, text string) (err error) {
 			s.Tiles, err = ParseTiles(text)
 			return err

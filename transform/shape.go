@@ -39,22 +39,33 @@ func (s *Spec) MostPictures() int {
 }
 
 // Bytes returns the size of the tensor's data. It is known before there is a picture unless
-// the picture's size decides the tensor's (Width and Height 0), or how many tiles there are.
+// the picture's size decides the tensor's (Width and Height 0), or how many tiles there are. The
+// size of an encoded picture is never known.
 func (s *Spec) Bytes() (n int, known bool) {
+	if s.Pictures() {
+		return 0, false
+	}
 	n = s.Width * s.Height * s.Color.Channels() * s.DType.Size()
 	tiles, known := s.Tiles.count()
 	return n * tiles, known && n > 0
 }
 
-// BytesOf returns the size of the data of the tensor of a picture of the given size. The
+// BytesOf returns the size of the data of the tensor of a picture of the given size, or what an
+// encoded picture takes at most, as far as a budget is concerned. It is 0 for the original. The
 // error is that of [Spec.Geometries].
 func (s *Spec) BytesOf(picture image.Point) (int, error) {
 	if n, known := s.Bytes(); known {
 		return n, nil
 	}
+	if !s.Decodes() {
+		return 0, nil
+	}
 	all, err := s.Geometries(picture)
 	if err != nil {
 		return 0, err
+	}
+	if s.Pictures() {
+		return s.pictureBytes(all[0].Size), nil
 	}
 	n := s.DType.Size()
 	for _, side := range s.Shape(len(all), all[0]) {

@@ -155,6 +155,10 @@ type Spec struct {
 	// PadNormalized says that Pad and PadChannels are elements of the tensor, and not pixels:
 	// the picture is padded after normalization.
 	PadNormalized bool
+	// Encode makes pictures in place of tensors, and Quality is that of a JPEG or WebP: 1 to 100,
+	// or 0 for the encoding's own.
+	Encode  Encoding
+	Quality int
 	// Tiles makes a picture of the tensor of each part of the source.
 	Tiles Tiles
 }

@@ -75,6 +75,11 @@ func (s *Spec) Validate() error {
 	check("color", oneOf(s.Color, Colors()))
 	check("roi", s.ROI.validate())
 	check("tiles", s.Tiles.validate())
+	s.validateEncode(check)
+	if s.Pictures() {
+		check("decode", oneOf(s.Decode, DecodeModes()))
+		return errors.Join(errs...)
+	}
 	numbers := len(errs)
 	if s.Scale == 0 || !finite(s.Scale) {
 		check("scale", fmt.Errorf("%v must be a number other than 0, such as 1/255", s.Scale))

@@ -415,6 +415,11 @@ type Output struct {
 	// ROI is the part of the picture that is used, "x,y,w,h" in pixels or in fractions
 	// of its size; empty is all of it.
 	ROI ROI `yaml:"roi"`
+	// Encode is what the picture becomes: a tensor; the original, whose bytes are passed on as the
+	// service sent them, without being decoded; or a picture again, after roi, fit and resize.
+	Encode transform.Encoding `yaml:"encode" jsonschema:"enum=tensor,enum=original,enum=jpeg,enum=webp,enum=png"`
+	// Quality is that of encode: jpeg and webp; 0 is 90 and 80.
+	Quality int `yaml:"quality" jsonschema:"minimum=0,maximum=100"`
 	// Tiles is how the picture, or its roi, is cut into parts, each of which becomes one picture
 	// of a tensor of several. The other keys are about a tile as if it were the picture.
 	Tiles Tiles `yaml:"tiles"`

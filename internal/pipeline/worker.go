@@ -114,6 +114,10 @@ func (j *job) measure(measure Measure) int64 {
 		n += work
 	}
 	for _, r := range j.routes {
+		if !r.Output.Spec.Decodes() {
+			n += int64(len(j.frame.Data))
+			continue
+		}
 		bytes, err := r.Output.Spec.BytesOf(size)
 		if err == nil { // otherwise there will be no tensor
 			n += int64(bytes)
@@ -170,7 +174,7 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 	begin := time.Now()
 	looks := r.look == nil && j.looks()
 	w.KeepLuma(looks)
-	r.err = w.Decode(j.frame, j.camera.Camera, j.camera.outputs)
+	r.err = w.Decode(j.frame, j.camera.Camera, j.decoded(wanted))
 	j.seen.decoded(time.Since(begin), r.err)
 	if r.err != nil {
 		return r
@@ -193,6 +197,22 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 		r.tensors[i] = t
 	}
 	return r
+}
+
+// decoded returns the outputs to decode a frame for: all of the stream's, so that tensors do not
+// depend on who listens; or the originals alone, which need no decoding, if nothing else is wanted.
+func (j *job) decoded(wanted []bool) []*transform.Output {
+	var originals []*transform.Output
+	for i, route := range j.routes {
+		switch {
+		case !wanted[i]:
+		case route.Output.Spec.Decodes():
+			return j.camera.outputs
+		default:
+			originals = append(originals, route.Output)
+		}
+	}
+	return originals
 }
 
 // choose tells which of a job's outputs are to be made, nil where it is none: those that

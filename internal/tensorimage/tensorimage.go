@@ -12,6 +12,7 @@ package tensorimage
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -20,6 +21,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/tensor"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
+
+// Extension returns the end of the names of files of a media type of pictures: ".jpg".
+func Extension(contentType string) string {
+	switch contentType {
+	case transform.TypePNG:
+		return ".png"
+	case transform.TypeWebP:
+		return ".webp"
+	}
+	return ".jpg"
+}
 
 // A Tensor is a payload with the envelope that describes it.
 type Tensor struct {
@@ -31,6 +43,9 @@ type Tensor struct {
 // and payload, which it keeps. An error means that the payload does not have the size that
 // the envelope says.
 func New(envelope publish.Envelope, data []byte) (Tensor, error) {
+	if envelope.ContentType != "" {
+		return Tensor{}, fmt.Errorf("it is a picture already: %s", envelope.ContentType)
+	}
 	if err := envelope.Check(len(data)); err != nil {
 		return Tensor{}, err
 	}

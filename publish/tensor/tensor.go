@@ -31,13 +31,14 @@ import (
 // ErrSpec says that a tensor was not made in the expected way.
 var ErrSpec = errors.New("tensor of another spec")
 
-// A Tensor is one picture in the form that a model takes, and where it came from. It is
-// a value; its copies share Data.
+// A Tensor is one picture in the form that a model takes, or an encoded picture, and where it
+// came from. It is a value; its copies share Data.
 type Tensor struct {
 	publish.Envelope
 	// Subject is the subject of the message.
 	Subject string
-	// Data holds the elements: contiguous, little-endian, in C order.
+	// Data holds the elements: contiguous, little-endian, in C order; or an encoded picture, of
+	// the type ContentType.
 	Data []byte
 }
 
@@ -83,6 +84,9 @@ func (t Tensor) Uint8s() ([]byte, error) {
 }
 
 func (t Tensor) need(d transform.DType) error {
+	if t.ContentType != "" {
+		return fmt.Errorf("this is a picture, %s, and has no elements: decode Data", t.ContentType)
+	}
 	if t.DType != d {
 		return fmt.Errorf("the elements are %s, not %s", t.DType, d)
 	}
@@ -91,8 +95,11 @@ func (t Tensor) need(d transform.DType) error {
 
 // AppendFloat32s appends the elements to dst, ready for the model, whatever their type
 // in the message. It converts float16, and normalizes pixels that are not normalized
-// yet, with Scale, Mean and Std. Pass dst[:0] to reuse its memory.
+// yet, with Scale, Mean and Std. Pass dst[:0] to reuse its memory. A picture has no elements.
 func (t Tensor) AppendFloat32s(dst []float32) []float32 {
+	if t.ContentType != "" {
+		return dst
+	}
 	start := len(dst)
 	switch t.DType {
 	case transform.Float32:
@@ -117,14 +124,17 @@ func (t Tensor) AppendFloat32s(dst []float32) []float32 {
 // normalize computes value = (pixel*Scale - Mean) / Std for each channel.
 func (t Tensor) normalize(values []float32) {
 	channels, pixels := t.Color.Channels(), t.Width()*t.Height()
-	for c := range channels {
-		first, stride := c*pixels, 1
-		if t.Layout == transform.NHWC {
-			first, stride = c, channels
-		}
-		for i := range pixels {
-			v := &values[first+i*stride]
-			*v = float32((float64(float64(*v)*t.Scale) - t.Mean[c]) / t.Std[c])
+	for n := range t.Pictures() {
+		picture := values[n*channels*pixels:]
+		for c := range channels {
+			first, stride := c*pixels, 1
+			if t.Layout == transform.NHWC {
+				first, stride = c, channels
+			}
+			for i := range pixels {
+				v := &picture[first+i*stride]
+				*v = float32((float64(float64(*v)*t.Scale) - t.Mean[c]) / t.Std[c])
+			}
 		}
 	}
 }

@@ -17,17 +17,45 @@ var (
 // decoder: OpenCV by itself would try a dozen formats.
 func (w *Worker) decode(data []byte, outs []*transform.Output) (picture, error) {
 	switch {
-	case len(data) == 0:
-		return picture{}, undecodable(transform.ReasonEmpty, "no bytes")
 	case bytes.HasPrefix(data, jpegMagic):
 		return w.decodeJPEG(data, outs)
 	case bytes.HasPrefix(data, pngMagic):
 		return w.decodePNG(data, outs)
-	case bytes.HasPrefix(jpegMagic, data), bytes.HasPrefix(pngMagic, data):
-		return picture{}, undecodable(transform.ReasonTruncated, "only %d bytes", len(data))
 	}
-	return picture{}, undecodable(transform.ReasonFormat,
+	return picture{}, notPicture(data)
+}
+
+// notPicture returns the error for data that is neither a JPEG nor a PNG.
+func notPicture(data []byte) error {
+	switch {
+	case len(data) == 0:
+		return undecodable(transform.ReasonEmpty, "no bytes")
+	case bytes.HasPrefix(jpegMagic, data), bytes.HasPrefix(pngMagic, data):
+		return undecodable(transform.ReasonTruncated, "only %d bytes", len(data))
+	}
+	return undecodable(transform.ReasonFormat,
 		"neither JPEG nor PNG: it begins with % x", data[:min(len(data), 8)])
+}
+
+// readHeader returns the picture as its header describes it, without any pixels.
+func (m *Meter) readHeader(data []byte) (picture, error) {
+	var size image.Point
+	switch {
+	case bytes.HasPrefix(data, jpegMagic):
+		h, err := readJPEGHeader(data)
+		if err != nil {
+			return picture{}, err
+		}
+		size = h.size
+	case bytes.HasPrefix(data, pngMagic):
+		var err error
+		if size, err = pngSize(data); err != nil {
+			return picture{}, err
+		}
+	default:
+		return picture{}, notPicture(data)
+	}
+	return picture{full: size, eighths: 8}, m.checkSize(size)
 }
 
 // decodeJPEG decodes a JPEG, scaled down where every output allows it.

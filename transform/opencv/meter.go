@@ -52,6 +52,11 @@ func newMeter(o Options) Meter {
 // worker takes at most to decode it and to make tensors of the outputs, besides the frame
 // and the tensors. For a picture that a worker refuses by its header it returns zeros.
 func (m *Meter) Measure(f source.Frame, _ *transform.Camera, outs []*transform.Output) (size image.Point, work int64) {
+	decoded := decodedOf(outs)
+	if len(outs) > 0 && len(decoded) == 0 {
+		return m.header(f.Data), 0
+	}
+	outs = decoded
 	switch data := f.Data; {
 	case bytes.HasPrefix(data, jpegMagic):
 		h, err := readJPEGHeader(data)
@@ -67,6 +72,15 @@ func (m *Meter) Measure(f source.Frame, _ *transform.Camera, outs []*transform.O
 		return size, m.pngWork(size, outs) + pixels(scaled(size, 1))
 	}
 	return image.Point{}, 0
+}
+
+// header returns the size of a picture by its header; zero for one that a worker refuses.
+func (m *Meter) header(data []byte) image.Point {
+	p, err := m.readHeader(data)
+	if err != nil {
+		return image.Point{}
+	}
+	return p.full
 }
 
 // jpegWork returns the memory that a JPEG takes.
@@ -110,12 +124,12 @@ func (m *Meter) pngWork(size image.Point, outs []*transform.Output) int64 {
 
 // A later is the memory that outputs take once a picture is decoded. A worker uses the same
 // memory for each of them.
-type later struct{ gray, resized, scratch int64 }
+type later struct{ gray, resized, scratch, encoded int64 }
 
 // besides returns it together with what a library takes, which is done by then, and the
 // scratch memory that was needed before.
 func (l later) besides(library, scratch int64) int64 {
-	return max(library, l.gray+l.resized+max(0, l.scratch-scratch)) + scratch + tableBytes
+	return max(library, l.gray+l.resized+l.encoded+max(0, l.scratch-scratch)) + scratch + tableBytes
 }
 
 // outputsWork returns the memory that outputs take of a decoded picture. Nothing more is to be
@@ -125,6 +139,10 @@ func (m *Meter) outputsWork(p picture, outs []*transform.Output, all []resizing)
 		pictures, err := p.geometries(&o.Spec)
 		if err != nil {
 			continue // Tensor will return the error
+		}
+		if o.Spec.Pictures() {
+			// The pixels, as Go's encoder of PNGs has them, and the encoded picture.
+			l.encoded = max(l.encoded, 8*pixels(pictures[0].Size))
 		}
 		for i, g := range pictures {
 			done := func(r resizing) bool { return *r.spec == o.Spec && r.tile == i && !r.apart }
