@@ -3,6 +3,7 @@ package publish
 import (
 	"fmt"
 	"image"
+	"math"
 	"slices"
 	"time"
 
@@ -47,6 +48,10 @@ type Envelope struct {
 	// Normalized is true if the elements are normalized already, and false if they are
 	// pixels that the consumer must normalize.
 	Normalized bool
+	// QuantScale and QuantZeroPoint are the quantization: the value of an element is
+	// (element - QuantZeroPoint) * QuantScale. A QuantScale of 0 is none.
+	QuantScale     float64
+	QuantZeroPoint int
 	// Late is true if the message comes after newer ones: the slot had been announced as a gap
 	// before, or a burst looks back.
 	Late bool
@@ -130,6 +135,24 @@ func (e *Envelope) tensor(f *fields) {
 	e.Normalized = true
 	if _, ok := f.header[HeaderNormalized]; ok {
 		e.Normalized = oneOf(f, HeaderNormalized, map[string]bool{"true": true, "false": false})
+	}
+	if _, ok := f.header[HeaderQuantScale]; ok {
+		e.quantization(f)
+	}
+}
+
+// quantization reads the headers of a quantized tensor.
+func (e *Envelope) quantization(f *fields) {
+	scale, zero := f.floats(HeaderQuantScale, 1), f.floats(HeaderQuantZero, 1)
+	if f.err == nil {
+		e.QuantScale, e.QuantZeroPoint = scale[0], int(zero[0])
+	}
+	switch {
+	case f.err != nil:
+	case e.DType.Size() != 1 || !(e.QuantScale > 0):
+		f.fail(HeaderQuantScale, "not a positive number for elements of 8 bits")
+	case zero[0] != math.Trunc(zero[0]) || math.Abs(zero[0]) > 255:
+		f.fail(HeaderQuantZero, "not a whole number that 8 bits can hold")
 	}
 }
 

@@ -39,6 +39,34 @@ func TestParseEnvelope(t *testing.T) {
 	}
 }
 
+func TestEnvelopeOfQuantized(t *testing.T) {
+	h := publish.NewMessage("s", tensor(t, "yolo", func(s *transform.Spec) {
+		s.DType, s.QuantScale, s.QuantZeroPoint = transform.Int8, 0.0078125, -128
+	})).Header
+	e, err := publish.ParseEnvelope(h)
+	if err != nil || e.DType != transform.Int8 || e.QuantScale != 0.0078125 || e.QuantZeroPoint != -128 || !e.Normalized {
+		t.Errorf("%+v, %v", e, err)
+	}
+	for _, tt := range []struct{ name, value string }{
+		{"Cvf-Quant-Scale", "0"},
+		{"Cvf-Quant-Scale", "-1"},
+		{"Cvf-Quant-Scale", "x"},
+		{"Cvf-Quant-Zero-Point", ""},
+		{"Cvf-Quant-Zero-Point", "0.5"},
+		{"Cvf-Quant-Zero-Point", "300"},
+		{"Cvf-Dtype", "FP32"},
+	} {
+		changed := maps.Clone(h)
+		changed[tt.name] = []string{tt.value}
+		if tt.name == "Cvf-Dtype" {
+			changed["Cvf-Shape"] = []string{"1,3,1,1"}
+		}
+		if _, err := publish.ParseEnvelope(changed); err == nil || !strings.Contains(err.Error(), "Cvf-Quant-") {
+			t.Errorf("%s %q: %v", tt.name, tt.value, err)
+		}
+	}
+}
+
 func TestEnvelopeCheck(t *testing.T) {
 	for _, preset := range []string{"yolo", "imagenet", "raw"} {
 		x := tensor(t, preset, nil)

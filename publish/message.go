@@ -40,8 +40,12 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 		HeaderSpec:    {headerText(t.Output.Fingerprint)},
 		HeaderMsgID:   {MessageID(t.Stream, t.Slot, t.Output.Name, t.Output.Fingerprint)},
 	}
-	if spec.DType == transform.Uint8 {
+	if spec.Raw() {
 		h[HeaderNormalized] = []string{"false"}
+	}
+	if spec.QuantScale != 0 {
+		h[HeaderQuantScale] = []string{joinFloats([]float64{spec.QuantScale})}
+		h[HeaderQuantZero] = []string{joinInts([]int{spec.QuantZeroPoint})}
 	}
 	return Message{Subject: subject, Header: h, Data: t.Data, Share: t.Share()}
 }

@@ -1,6 +1,9 @@
 package transform
 
-import "image"
+import (
+	"image"
+	"math"
+)
 
 // Value returns the element that a pixel of a channel becomes in a tensor of a
 // float type: (pixel*Scale - Mean[channel]) / Std[channel], in float64.
@@ -8,14 +11,29 @@ func (s *Spec) Value(channel int, pixel uint8) float64 {
 	return (float64(float64(pixel)*s.Scale) - s.Mean[channel]) / s.Std[channel]
 }
 
-// Padding returns the element that a channel of the tensor is padded with; of a uint8 tensor,
-// the pixel.
+// Raw tells whether the tensor holds the pixels as they are, which the consumer normalizes.
+func (s *Spec) Raw() bool { return s.DType == Uint8 && s.QuantScale == 0 }
+
+// Quantize returns the element that a normalized value becomes in a tensor with QuantScale:
+//
+//	clamp(round(value/QuantScale) + QuantZeroPoint)
+//
+// to the range of the type. The division is of float32, and halves are rounded to the even
+// number, as by ONNX's QuantizeLinear.
+func (s *Spec) Quantize(value float32) int {
+	r := s.DType.row()
+	q := math.RoundToEven(float64(value/float32(s.QuantScale))) + float64(s.QuantZeroPoint)
+	return int(min(max(q, r.least), r.most))
+}
+
+// Padding returns the value that a channel of the tensor is padded with, before it is
+// quantized; of a raw tensor, the pixel.
 func (s *Spec) Padding(channel int) float64 {
 	v := s.PadChannels[channel]
 	if s.PadChannels == [3]float64{} {
 		v = float64(s.Pad)
 	}
-	if s.PadNormalized || s.DType == Uint8 {
+	if s.PadNormalized || s.Raw() {
 		return v
 	}
 	return s.Value(channel, uint8(v))

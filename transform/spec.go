@@ -105,7 +105,8 @@ const (
 //
 //	(pixel*Scale - Mean[channel]) / Std[channel]
 //
-// for the float types. A uint8 tensor holds the pixels as they are, and leaves the
+// for the float types. A tensor with QuantScale holds these values quantized: see
+// [Spec.Quantize]. Any other uint8 tensor holds the pixels as they are, and leaves the
 // three numbers to the consumer. Mean and Std are in the order of Color; gray uses
 // their first entry.
 type Spec struct {
@@ -155,6 +156,10 @@ type Spec struct {
 	// PadNormalized says that Pad and PadChannels are elements of the tensor, and not pixels:
 	// the picture is padded after normalization.
 	PadNormalized bool
+	// QuantScale and QuantZeroPoint are the quantization of an int8 or uint8 tensor: the value
+	// of an element q is (q - QuantZeroPoint) * QuantScale. A QuantScale of 0 is none.
+	QuantScale     float64
+	QuantZeroPoint int
 	// Encode makes pictures in place of tensors, and Quality is that of a JPEG or WebP: 1 to 100,
 	// or 0 for the encoding's own.
 	Encode  Encoding

@@ -213,6 +213,9 @@ func (p *preview) describe(out io.Writer, e publish.Envelope, tensor tensorimage
 	if !e.Normalized {
 		line("normalize", "left to the consumer: scale %.6g, mean %.6g, std %.6g", e.Scale, e.Mean, e.Std)
 	}
+	if e.QuantScale != 0 {
+		line("quantized", "value = (element - %d) * %.6g", e.QuantZeroPoint, e.QuantScale)
+	}
 	for i, a := range e.Affines {
 		key := "affine"
 		if len(e.Affines) > 1 {

@@ -430,9 +430,15 @@ type Output struct {
 	Mean [3]float64 `yaml:"mean"`
 	// Std is what each channel is divided by.
 	Std [3]float64 `yaml:"std"`
-	// DType is the type of the elements; uint8 is not normalized, and the headers of the
-	// message carry scale, mean and std.
-	DType transform.DType `yaml:"dtype" jsonschema:"enum=float32,enum=float16,enum=uint8"`
+	// DType is the type of the elements; uint8 without quant_scale is not normalized, and the
+	// headers of the message carry scale, mean and std.
+	DType transform.DType `yaml:"dtype" jsonschema:"enum=float32,enum=float16,enum=bfloat16,enum=uint8,enum=int8"`
+	// QuantScale is the scale of the quantization of int8 and uint8, as the model's input has
+	// it: an element is round(value / quant_scale) + quant_zero_point, with halves rounded to
+	// even and limited to the range of the type. 0 is none, which int8 cannot do without.
+	QuantScale QuantScale `yaml:"quant_scale"`
+	// QuantZeroPoint is the element whose value is 0, with quant_scale.
+	QuantZeroPoint int `yaml:"quant_zero_point" jsonschema:"minimum=-128,maximum=255"`
 	// Layout is the order of the dimensions.
 	Layout transform.Layout `yaml:"layout" jsonschema:"enum=nchw,enum=nhwc"`
 	// Decode is how exact the decoder must be: fast scales JPEGs down while it decodes

@@ -103,7 +103,7 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 		Encode: cmp.Or(spec.Encode, transform.EncodeTensor), Quality: spec.Quality,
 		Tiles: Tiles{Box(spec.Tiles.Size), Size{spec.Tiles.Grid.X, spec.Tiles.Grid.Y}, spec.Tiles.Overlap},
 		Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
-		DType: spec.DType, Layout: spec.Layout, Decode: spec.Decode,
+		DType: spec.DType, QuantScale: QuantScale(spec.QuantScale), QuantZeroPoint: spec.QuantZeroPoint, Layout: spec.Layout, Decode: spec.Decode,
 		Gate: Gate{Every: defaultEvery},
 	}
 }
@@ -133,7 +133,7 @@ func (o Output) Spec() transform.Spec {
 		Encode: unless(o.Encode, transform.EncodeTensor), Quality: o.Quality,
 		Tiles: transform.Tiles{Size: image.Point(o.Tiles.Size), Grid: image.Pt(o.Tiles.Grid.Width, o.Tiles.Grid.Height), Overlap: o.Tiles.Overlap},
 		Scale: float64(o.Scale), Mean: o.Mean, Std: o.Std,
-		DType: o.DType, Layout: o.Layout, Decode: o.Decode,
+		DType: o.DType, QuantScale: float64(o.QuantScale), QuantZeroPoint: o.QuantZeroPoint, Layout: o.Layout, Decode: o.Decode,
 	}
 }
 

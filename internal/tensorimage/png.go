@@ -60,7 +60,7 @@ func (t Tensor) fill(picture, c int, pix []byte, step, stride, n int) {
 	for y := 0; y < e.Height(); y += n {
 		at := y / n * stride
 		for x := 0; x < e.Width(); x += n {
-			pix[at] = toByte(float64(float64(t.at(first+(y*e.Width()+x)*apart))*scale) + shift)
+			pix[at] = toByte(float64(t.value(first+(y*e.Width()+x)*apart)*scale) + shift)
 			at += step
 		}
 	}

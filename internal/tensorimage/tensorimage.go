@@ -70,9 +70,22 @@ func (t Tensor) at(i int) float32 {
 		return math.Float32frombits(binary.LittleEndian.Uint32(t.data[4*i:]))
 	case transform.Float16:
 		return tensor.Float16(binary.LittleEndian.Uint16(t.data[2*i:]))
+	case transform.BFloat16:
+		return tensor.BFloat16(binary.LittleEndian.Uint16(t.data[2*i:]))
+	case transform.Int8:
+		return float32(int8(t.data[i]))
 	default:
 		return float32(t.data[i])
 	}
+}
+
+// value returns what the element stands for: the element itself unless it is quantized.
+func (t Tensor) value(i int) float64 {
+	e := t.envelope
+	if e.QuantScale != 0 {
+		return (float64(t.at(i)) - float64(e.QuantZeroPoint)) * e.QuantScale
+	}
+	return float64(t.at(i))
 }
 
 // Range returns the smallest and the largest element, and the mean of all. If one is NaN,

@@ -75,6 +75,23 @@ func (t Tensor) Float16s() ([]uint16, error) {
 	return view[uint16](t.Data), nil
 }
 
+// BFloat16s returns the elements of a bfloat16 tensor as bits, which [BFloat16] converts. As
+// with [Tensor.Float32s], they may be t.Data itself.
+func (t Tensor) BFloat16s() ([]uint16, error) {
+	if err := t.need(transform.BFloat16); err != nil {
+		return nil, err
+	}
+	return view[uint16](t.Data), nil
+}
+
+// Int8s returns the elements of an int8 tensor, which are t.Data itself: do not write to it.
+func (t Tensor) Int8s() ([]int8, error) {
+	if err := t.need(transform.Int8); err != nil {
+		return nil, err
+	}
+	return view[int8](t.Data), nil
+}
+
 // Uint8s returns the elements of a uint8 tensor, which are t.Data itself.
 func (t Tensor) Uint8s() ([]byte, error) {
 	if err := t.need(transform.Uint8); err != nil {
@@ -94,8 +111,9 @@ func (t Tensor) need(d transform.DType) error {
 }
 
 // AppendFloat32s appends the elements to dst, ready for the model, whatever their type
-// in the message. It converts float16, and normalizes pixels that are not normalized
-// yet, with Scale, Mean and Std. Pass dst[:0] to reuse its memory. A picture has no elements.
+// in the message. It converts float16 and bfloat16, computes the values of quantized elements,
+// and normalizes pixels that are not normalized yet, with Scale, Mean and Std. Pass dst[:0] to
+// reuse its memory. A picture has no elements.
 func (t Tensor) AppendFloat32s(dst []float32) []float32 {
 	if t.ContentType != "" {
 		return dst
@@ -109,10 +127,25 @@ func (t Tensor) AppendFloat32s(dst []float32) []float32 {
 		for i := 0; i < len(t.Data); i += 2 {
 			dst = append(dst, Float16(binary.LittleEndian.Uint16(t.Data[i:])))
 		}
+	case transform.BFloat16:
+		dst = slices.Grow(dst, len(t.Data)/2)
+		for i := 0; i < len(t.Data); i += 2 {
+			dst = append(dst, BFloat16(binary.LittleEndian.Uint16(t.Data[i:])))
+		}
+	case transform.Int8:
+		dst = slices.Grow(dst, len(t.Data))
+		for _, v := range view[int8](t.Data) {
+			dst = append(dst, float32(v))
+		}
 	default:
 		dst = slices.Grow(dst, len(t.Data))
 		for _, v := range t.Data {
 			dst = append(dst, float32(v))
+		}
+	}
+	if t.QuantScale != 0 {
+		for i, v := range dst[start:] {
+			dst[start+i] = (v - float32(t.QuantZeroPoint)) * float32(t.QuantScale)
 		}
 	}
 	if !t.Normalized {
@@ -154,7 +187,7 @@ func (t Tensor) CheckSpec(want string) error {
 
 // view returns the little-endian elements in data, which must not be empty. The result
 // shares data's memory if the machine can read the elements there.
-func view[T uint16 | float32](data []byte) []T {
+func view[T int8 | uint16 | float32](data []byte) []T {
 	var element T
 	size := int(unsafe.Sizeof(element))
 	first := unsafe.Pointer(unsafe.SliceData(data)) //nolint:gosec // only to read within data, if it is aligned

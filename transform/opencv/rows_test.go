@@ -107,7 +107,8 @@ func randomSpec(rng *rand.Rand, side int) transform.Spec {
 		s.Fit, s.Resize, s.Color = pick(rng, transform.Fits()), pick(rng, transform.Resizes()), pick(rng, transform.Colors())
 	}
 	if rng.IntN(2) == 0 {
-		s.DType, s.Layout = pick(rng, transform.DTypes()), pick(rng, transform.Layouts())
+		s.Layout = pick(rng, transform.Layouts())
+		setDType(&s, pick(rng, transform.DTypes()))
 	}
 	if rng.IntN(10) == 0 {
 		s.Width, s.Height = 0, 0
