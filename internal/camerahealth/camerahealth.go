@@ -209,12 +209,14 @@ type memory struct {
 	last   quality.Thumb
 	prints quality.Prints
 	usual  quality.Thumb // the usual view
+	shapes float64       // how much of shapes it has
 	sharp  float64       // the usual sharpness of light that the contrast is 1 of
 	looks  int           // at the usual view, up to learned
 
-	seen   int     // pictures that follow each other
-	shift  float64 // of the last jump of the brightness
-	jumped uint32  // of the last pictures: the brightness jumped back; the lowest bit is the last
+	seen   int       // pictures that follow each other
+	shift  float64   // of the last jump of the brightness
+	jumped uint32    // of the last pictures: the brightness jumped back; the lowest bit is the last
+	began  time.Time // when the first of these did
 
 	conditions [conditions]lasting
 }
@@ -240,7 +242,7 @@ const (
 	even = 6
 	// jumps is how often the brightness has to jump back among the last jumpsOf pictures; calm
 	// is how often it may for the flicker to be over.
-	jumps, jumpsOf, calm = 6, 16, 2
+	jumps, jumpsOf, calm = 4, 16, 2
 	// perStep is how many pictures it takes until the usual view follows by a level.
 	perStep = 4
 	// usualTurned is how much like the usual view a picture has to be, where that is not set.
@@ -267,10 +269,14 @@ func (m *memory) interrupt() {
 }
 
 func (m *memory) look(o *Options, at time.Time, l *quality.Look) []Change {
-	is := m.judge(o, l)
+	is := m.judge(o, at, l)
 	var changes []Change
 	for i, c := range all {
-		if ch, some := m.conditions[i].settle(o, at, is[i]); some {
+		since := at
+		if i == flickering {
+			since = m.began
+		}
+		if ch, some := m.conditions[i].settle(o, since, at, is[i]); some {
 			ch.Condition = c
 			changes = append(changes, ch)
 		}
@@ -284,19 +290,19 @@ func (m *memory) look(o *Options, at time.Time, l *quality.Look) []Change {
 
 // judge tells what is so of a picture by itself, and compared with the last one and the usual
 // view.
-func (m *memory) judge(o *Options, l *quality.Look) (is verdict) {
+func (m *memory) judge(o *Options, at time.Time, l *quality.Look) (is verdict) {
 	is[black] = l.Mean < o.Black*m.ease(black) && l.Spread < even*m.ease(black)
 	flat := o.Covered > 0 && l.Spread < max(even, o.Covered*l.Mean)*m.ease(covered)
 	same := m.seen > 0 && l.Prints.Same(&m.prints)
 	is[frozen] = o.Frozen && same
 	m.similarity = math.NaN()
-	if m.looks >= learned && quality.Shapes(&m.usual) >= shapely {
+	if m.looks >= learned && m.shapes >= shapely {
 		m.similarity = quality.Similarity(&l.Thumb, &m.usual)
 	}
 	m.difference = math.NaN()
 	if m.seen > 0 {
 		m.difference = quality.Difference(&l.Thumb, &m.last)
-		m.flicker(o, l)
+		m.flicker(o, at, l)
 	}
 	n := bits.OnesCount32(m.jumped)
 	is[flickering] = n >= jumps || n > calm && m.conditions[flickering].is
@@ -333,25 +339,29 @@ func (m *memory) ease(condition int) float64 {
 func relative(l *quality.Look) float64 { return l.Sharpness / max(1, l.Contrast*l.Contrast) }
 
 // flicker notes whether the brightness has jumped back.
-func (m *memory) flicker(o *Options, l *quality.Look) {
+func (m *memory) flicker(o *Options, at time.Time, l *quality.Look) {
 	m.jumped = m.jumped << 1 & (1<<jumpsOf - 1)
 	shift := quality.Shift(&m.last, &l.Thumb)
 	if o.Flickering <= 0 || math.Abs(shift) < o.Flickering {
 		return
 	}
 	if shift*m.shift < 0 {
+		if m.jumped == 0 {
+			m.began = at
+		}
 		m.jumped |= 1
 	}
 	m.shift = shift
 }
 
-// settle takes note of whether a condition is so, and tells whether it has begun or is over.
-func (c *lasting) settle(o *Options, at time.Time, is bool) (Change, bool) {
+// settle takes note of whether a condition is so, and tells whether it has begun or is over. since
+// is when it began, if it was not so before.
+func (c *lasting) settle(o *Options, since, at time.Time, is bool) (Change, bool) {
 	if is {
 		if !c.is {
 			c.looks = 0
 			if !c.told && (c.last.IsZero() || at.Sub(c.last) > o.After/3) {
-				c.since = at
+				c.since = since
 			}
 		}
 		c.is, c.last = true, at
@@ -392,19 +402,20 @@ func (m *memory) learn(l *quality.Look, is verdict) {
 		}
 		m.looks++
 		m.sharp += (relative(l) - m.sharp) / float64(m.looks)
-		follow(&m.usual, &l.Thumb)
+		m.follow(&l.Thumb)
 		return
 	}
 	m.sharp += (relative(l) - m.sharp) * learnSharp
 	if m.seen%perStep == 0 {
-		follow(&m.usual, &l.Thumb)
+		m.follow(&l.Thumb)
 	}
 }
 
-// follow moves each part of a view by a level towards a picture: it comes to the median, as the Σ-Δ
+// follow moves each part of the usual view by a level towards a picture: it comes to the median, as the Σ-Δ
 // filter does (Manzanera and Richefeu, "A new motion detection algorithm based on Σ-Δ background
 // estimation", Pattern Recognition Letters 28, 2007).
-func follow(usual, now *quality.Thumb) {
+func (m *memory) follow(now *quality.Thumb) {
+	usual := &m.usual
 	for i, v := range now {
 		switch {
 		case v > usual[i]:
@@ -413,4 +424,5 @@ func follow(usual, now *quality.Thumb) {
 			usual[i]--
 		}
 	}
+	m.shapes = quality.Shapes(usual)
 }

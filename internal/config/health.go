@@ -9,7 +9,8 @@ import (
 // Health is what is looked for in the camera's pictures: whether it sees well. Only pictures that
 // are decoded, or that a gate compares, are looked at.
 type Health struct {
-	// Every is the time between the pictures that are looked at, at least; 0 looks at none.
+	// Every is the time between the pictures that are looked at, at least, and of three frames one
+	// is at most; 0 looks at none.
 	Every time.Duration `yaml:"every"`
 	// After is how long a condition has to last before it is told; 0 tells it after three
 	// pictures.

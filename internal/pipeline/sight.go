@@ -28,9 +28,6 @@ type sight struct {
 // due tells whether a picture is to be looked at, and takes it for granted that it is. It may have
 // gone back, too.
 func (s *sight) due(at source.Slot, every time.Duration) bool {
-	if every <= 0 {
-		return false
-	}
 	for {
 		next := s.next.Load()
 		if at < source.Slot(next) && at.Add(every) >= source.Slot(next) {
@@ -62,9 +59,13 @@ func (s *sight) hidden(c *transform.Camera, blocks image.Point) *quality.Mask {
 	return s.mask
 }
 
+// fewest is of how many frames one is looked at, at most: to look takes up to 6% of the time of
+// making a tensor.
+const fewest = 3
+
 // looks tells whether a job's picture is to be looked at, and takes it for granted that it is.
 func (j *job) looks() bool {
-	return j.sight != nil && j.sight.due(j.frame.Slot, j.camera.Health.Every())
+	return j.sight != nil && j.sight.due(j.frame.Slot, max(j.camera.Health.Every(), fewest*j.camera.Grid.Interval()))
 }
 
 // look measures a picture. It returns nil if there is no brightness of it.

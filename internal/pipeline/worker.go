@@ -20,8 +20,9 @@ type Worker interface {
 	Luma(f source.Frame, c *transform.Camera) (luma *image.Gray, size image.Point, err error)
 	// Decode decodes a frame, for Tensor to make the outputs of it.
 	Decode(f source.Frame, c *transform.Camera, outs []*transform.Output) error
-	// KeepLuma says whether Decode keeps the brightness of its pictures, as Luma returns it,
-	// for KeptLuma: nil if there is none of this kind of picture. It is the worker's until Rest.
+	// KeepLuma says whether Decode keeps the brightness of its pictures for KeptLuma: that of
+	// Luma, as [quality.Sparse] has it; nil if there is none of this kind of picture. It is the
+	// worker's until Rest.
 	KeepLuma(keep bool)
 	KeptLuma() *image.Gray
 	// Tensor makes an output's tensor of the decoded frame.

@@ -258,36 +258,45 @@ static int set_places(decoder *d, int m) {
 	return any;
 }
 
-// Reads n MCUs of a row, from MCU x on.
-static void read_mcus(decoder *d, int x, int n, int kept) {
+// Every other block of a component with an even number of them in an MCU can be told by its place;
+// of others, all in a row are kept.
+static int sparse_step(const component *c) { return c->h % 2 ? 1 : 2; }
+
+// Reads n MCUs of row m, from MCU x on.
+static void read_mcus(decoder *d, int m, int x, int n, int kept) {
 	const component *b = &d->components[d->bright];
-	for (int v = 0, i = d->bright * d->components[0].h * d->components[0].v; d->means && v < b->v; v++)
-		for (int h = 0; h < b->h; h++, i++) {
-			d->places[i].means = d->dc + (v * d->mcus + x) * b->h + h;
-			d->places[i].means_apart = b->h;
+	int step = sparse_step(b), apart = b->h / step, first = d->bright * d->components[0].h * d->components[0].v;
+	for (int v = 0; d->means && v < b->v; v++) {
+		if ((m * b->v + v) % 2) continue;
+		for (int h = 0; h < b->h; h += step) {
+			cvf_huffman_place *p = &d->places[first + v * b->h + h];
+			p->means = d->dc + (v * d->mcus + x) * apart + h / step;
+			p->means_apart = apart;
 		}
+	}
 	cvf_huffman_read(d->huffman, d->places, n, kept);
 }
 
-// Makes the means of row m of MCUs.
+// Makes the sparse means of row m of MCUs.
 static void make_means(const decoder *d, int m) {
 	const struct jpeg_decompress_struct *info = &d->session->info;
 	const component *b = &d->components[d->bright];
-	int w = ceil_div((int)info->image_width, DCTSIZE), h = ceil_div((int)info->image_height, DCTSIZE);
-	int factor = info->quant_tbl_ptrs[info->comp_info[d->bright].quant_tbl_no]->quantval[0];
+	int w = ceil_div((int)info->image_width, 2 * DCTSIZE), h = ceil_div((int)info->image_height, DCTSIZE);
+	int factor = info->quant_tbl_ptrs[info->comp_info[d->bright].quant_tbl_no]->quantval[0], step = sparse_step(b);
 	for (int v = 0; v < b->v && m * b->v + v < h; v++)
-		cvf_means_of_dc(d->dc + v * d->mcus * b->h, w, factor, d->means + (size_t)(m * b->v + v) * w);
+		if ((m * b->v + v) % 2 == 0)
+			cvf_means_of_dc(d->dc + v * d->mcus * (b->h / step), w, 3 - step, factor, d->means + (size_t)(m * b->v + v) / 2 * w);
 }
 
 // Reads row m of MCUs, and makes the samples that are read.
 static void read_band(decoder *d, int m) {
 	if (!set_places(d, m)) {
-		read_mcus(d, 0, d->mcus, 0);
+		read_mcus(d, m, 0, d->mcus, 0);
 		return;
 	}
-	read_mcus(d, 0, d->from, 0);
-	read_mcus(d, d->from, d->to - d->from, 1);
-	read_mcus(d, d->to, d->mcus - d->to, 0);
+	read_mcus(d, m, 0, d->from, 0);
+	read_mcus(d, m, d->from, d->to - d->from, 1);
+	read_mcus(d, m, d->to, d->mcus - d->to, 0);
 	for (int i = 0; i < d->count; i++) {
 		const component *c = &d->components[i];
 		for (int v = 0; v < c->v && c->fancy && c->across > 1; v++)

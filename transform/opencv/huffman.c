@@ -389,7 +389,7 @@ static inline INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffm
 	}
 	int dc = h->dc[c] += value;
 	if (UNLIKELY(dc > INT16_MAX || dc < -INT16_MAX)) give_up(h);
-	if (means && p->means) p->means[p->means_apart * x] = (int16_t)dc;
+	if (means) p->means[p->means_apart * x] = (int16_t)dc;
 	if (!kept || p->limit <= 0) {
 		if (!(e & ENDS)) skip_ac(h, h->ac_table[c], r, 0);
 		if (!kept || p->limit < 0) return 0;
@@ -414,11 +414,11 @@ static void prepare(cvf_huffman *h, const cvf_huffman_place *places, int kept) {
 	}
 }
 
-// Tells whether the means of a block are wanted.
-static int any_means(const cvf_huffman *h, const cvf_huffman_place *places) {
-	for (int i = 0; i < h->blocks; i++)
-		if (places[i].means) return 1;
-	return 0;
+// Returns a bit for each block of an MCU whose mean is wanted.
+static int means_of(const cvf_huffman *h, const cvf_huffman_place *places) {
+	int means = 0;
+	for (int i = 0; i < h->blocks; i++) means |= (places[i].means != NULL) << i;
+	return means;
 }
 
 // Reads MCUs of a number of blocks. Where that is a constant, each of the blocks has code of its
@@ -434,7 +434,7 @@ static inline INLINE int read_mcus(cvf_huffman *h, reader *reading, const cvf_hu
 			h->left--;
 		}
 #pragma GCC unroll 6
-		for (int i = 0; i < blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, means, block);
+		for (int i = 0; i < blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, means >> i & 1, block);
 	}
 	*reading = r;
 	return wrong;
@@ -445,10 +445,10 @@ CLONES void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, in
 	prepare(h, places, kept);
 	reader r = {h->bits, h->count, h->at, h->met ? h->at : h->end};
 	int wrong;
-	int means = any_means(h, places);
-	if (kept && !means && h->blocks == 6) // 4:2:0
+	int means = means_of(h, places);
+	if (kept && means == 0 && h->blocks == 6) // 4:2:0
 		wrong = read_mcus(h, &r, places, n, 1, 0, 6);
-	else if (kept && h->blocks == 6)
+	else if (kept && means == 1 && h->blocks == 6) // of which the sparse means are kept
 		wrong = read_mcus(h, &r, places, n, 1, 1, 6);
 	else
 		wrong = read_mcus(h, &r, places, n, kept, means, h->blocks);

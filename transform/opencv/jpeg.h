@@ -30,7 +30,7 @@ typedef struct {
 	const cvf_kernels *own;  // for our own decoder; NULL where libjpeg is to decode alone
 	int used;                // set to whether our own decoder has made the pixels
 	uint8_t *dst;            // for the pixels, without gaps between the rows
-	uint8_t *means;          // unless NULL, for the means of the blocks (means.h); only for three channels
+	uint8_t *means;          // unless NULL, for the sparse means (means.h); only for three channels
 	int measured;            // set to whether these were made
 
 	// Where there are resizes, they have the pixels instead of dst, and the picture is

@@ -40,7 +40,7 @@ static void read_own(cvf_session *s, const cvf_luma_job *job, cvf_huffman *huffm
 		cvf_session_check_cost(s);
 		cvf_huffman_read(huffman, places, mcus, 1);
 		for (int i = 0; i < v && y + i < job->h; i++)
-			if (cvf_means_of_dc(means_of + i * mcus * h, job->w, factor, job->dst + (y + i) * job->w))
+			if (cvf_means_of_dc(means_of + i * mcus * h, job->w, 1, factor, job->dst + (y + i) * job->w))
 				cvf_session_fail(s, "a coefficient is too large");
 	}
 	cvf_huffman_end(huffman);

@@ -66,23 +66,28 @@ func (w *Worker) lumaOf(size image.Point) *image.Gray {
 // [Worker.KeptLuma]. That is beside their work, and takes hardly any time.
 func (w *Worker) KeepLuma(keep bool) { w.keepLuma = keep }
 
-// KeptLuma returns the brightness of the picture that was decoded last, as [Worker.Luma] does, if it
-// was to be kept. Of a JPEG that libjpeg decodes, and of a PNG, it is the mean of one row of pixels
-// of each block. It is nil for pictures of CMYK, and for others whose brightness has fewer samples
-// than pixels. It is the worker's, until its next call of Decode, Luma or Rest.
+// KeptLuma returns the brightness of the picture that was decoded last, if it was to be kept: of what
+// [Worker.Luma] returns, every other mean of every other row. Of a JPEG that libjpeg
+// decodes, and of a PNG, it is the mean of one row of pixels of each block. It is nil for pictures of
+// CMYK, and for others whose brightness has fewer samples than pixels. It is the worker's, until its
+// next call of Decode, Luma or Rest.
 func (w *Worker) KeptLuma() *image.Gray {
 	if w.kept == (image.Point{}) {
 		return nil
 	}
-	return w.lumaOf(w.kept)
+	at := sparse(w.kept)
+	return &image.Gray{Pix: unsafe.Slice((*byte)(w.luma.p), at.X*at.Y), Stride: at.X, Rect: image.Rectangle{Max: at}}
 }
+
+// sparse returns how many means of a picture KeptLuma has.
+func sparse(size image.Point) image.Point { return image.Pt((size.X+15)/16, (size.Y+15)/16) }
 
 // means makes room for the brightness of a picture of a size, nil if it is not to be kept.
 func (w *Worker) means(size image.Point) (*C.uint8_t, error) {
 	if !w.keepLuma {
 		return nil, nil
 	}
-	at := scaled(size, 1)
+	at := sparse(size)
 	if err := w.luma.reserve(at.X * at.Y); err != nil {
 		return nil, err
 	}

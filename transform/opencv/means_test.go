@@ -9,6 +9,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
+	"github.com/cvfeeder/cvfeeder/transform/quality"
 )
 
 // keptOutputs are lists of outputs that read all of a picture, a part of it, and pictures that are
@@ -64,13 +65,13 @@ func TestKeptLuma(t *testing.T) {
 				switch {
 				case err != nil:
 					continue // a PNG, or RGB
-				case want.Rect != kept.Rect:
-					t.Errorf("%s, %s: %v, want %v", name, what, kept.Rect, want.Rect)
-				case bytes.Equal(got, want.Pix):
+				case len(got) != len(quality.Sparse(want).Pix):
+					t.Errorf("%s, %s: %v of %v", name, what, kept.Rect, want.Rect)
+				case bytes.Equal(got, quality.Sparse(want).Pix):
 					exact++
 				case plain || !w.lumaOwn:
 					near++
-					if d := apart(got, want.Pix); d > 12 {
+					if d := apart(got, quality.Sparse(want).Pix); d > 16 { // they are full of noise, of which a single row has more
 						t.Errorf("%s, %s: %.1f levels apart in the mean", name, what, d)
 					}
 				default:
@@ -107,13 +108,13 @@ func TestKeptLumaOfPNG(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept, v := w.KeptLuma(), w.picture.view
-	if kept == nil || kept.Rect.Max != scaled(v.size, 1) {
+	if kept == nil || kept.Rect.Max != sparse(v.size) {
 		t.Fatal(kept)
 	}
 	at := image.Pt(kept.Rect.Dx()/2, kept.Rect.Dy()/2)
 	sum := 0.0
 	for i := range 8 {
-		p := v.pixel(at.X*8+i, min(v.size.Y-1, at.Y*8+4))
+		p := v.pixel(at.X*16+i, min(v.size.Y-1, at.Y*16+4))
 		sum += 0.114*float64(p[0]) + 0.587*float64(p[1]) + 0.299*float64(p[2])
 	}
 	if got, want := float64(kept.GrayAt(at.X, at.Y).Y), sum/8; got < want-1.5 || got > want+1.5 {

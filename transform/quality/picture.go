@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // mostBlocks is of how many blocks the measures are taken at most, for the time that it takes: of
 // larger pictures, rows are left out. The prints are of all blocks.
-const mostBlocks = 1 << 13
+const mostBlocks = 1 << 12
 
 // A picture is what is measured.
 type picture struct {
@@ -89,11 +89,14 @@ func laplacians(above, row, below []uint8) (sum, squares int64) {
 // that has nothing else is of the given brightness. Of a picture that is smaller than a thumb,
 // some parts have the same block.
 func (m *picture) shrink(t *Thumb, none uint8) {
+	var columns [Width][2]int
+	for x := range columns {
+		columns[x][0], columns[x][1] = span(x, Width, m.w)
+	}
 	for y := range Height {
 		y0, y1 := span(y, Height, m.h)
-		for x := range Width {
-			x0, x1 := span(x, Width, m.w)
-			sum, n := 0, 0
+		for x, c := range columns {
+			x0, x1, sum, n := c[0], c[1], 0, 0
 			for by := y0; by < y1; by += m.step {
 				row := m.row(by)[x0:x1]
 				if m.hidden == nil {
