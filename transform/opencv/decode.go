@@ -15,12 +15,12 @@ var (
 
 // decode decodes the data as its first bytes ask for. Nothing but JPEG and PNG reaches a
 // decoder: OpenCV by itself would try a dozen formats.
-func (w *Worker) decode(data []byte, outs []*transform.Output) (picture, error) {
+func (w *Worker) decode(data []byte, c *transform.Camera, outs []*transform.Output) (picture, error) {
 	switch {
 	case bytes.HasPrefix(data, jpegMagic):
-		return w.decodeJPEG(data, outs)
+		return w.decodeJPEG(data, c, outs)
 	case bytes.HasPrefix(data, pngMagic):
-		return w.decodePNG(data, outs)
+		return w.decodePNG(data, c, outs)
 	}
 	return picture{}, notPicture(data)
 }
@@ -59,7 +59,7 @@ func (m *Meter) readHeader(data []byte) (picture, error) {
 }
 
 // decodeJPEG decodes a JPEG, scaled down where every output allows it.
-func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, error) {
+func (w *Worker) decodeJPEG(data []byte, c *transform.Camera, outs []*transform.Output) (picture, error) {
 	h, err := readJPEGHeader(data)
 	if err != nil {
 		return picture{}, err
@@ -68,11 +68,12 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 		return picture{}, err
 	}
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
+	p.cover = c.Cover(h.size, h.grain, p.eighths)
 	all := w.meter.resizings(p, outs)
 	switch {
 	case h.channels == 4:
 		return w.decodeCMYK(data, h, p, all)
-	case len(all) > 0:
+	case len(all) > 0 && !mosaics(p.cover):
 		return w.decodeRows(data, h, p, all)
 	}
 	if p.view, err = w.pixels.picture(scaled(h.size, p.eighths), 3); err != nil {
@@ -86,7 +87,7 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 		return picture{}, err
 	}
 	w.keepMeans(&job, p)
-	return p, nil
+	return w.finish(p, all)
 }
 
 // decodeCMYK decodes a JPEG of four channels.
@@ -100,13 +101,23 @@ func (w *Worker) decodeCMYK(data []byte, h jpegHeader, p picture, all []resizing
 	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err
 	}
-	if len(all) > 0 {
+	if len(all) > 0 && p.cover == nil {
 		return w.feed(&w.rows, cmyk, p, all)
 	}
 	if p.view, err = w.pixels.picture(size, 3); err != nil {
 		return picture{}, err
 	}
 	convertCMYK(cmyk, p.view)
+	return w.finish(p, all)
+}
+
+// finish covers a picture whose pixels are in memory as a whole, and makes of it what it is
+// to be resized to, if anything.
+func (w *Worker) finish(p picture, all []resizing) (picture, error) {
+	burn(p.cover, p.view)
+	if len(all) > 0 {
+		return w.feed(&w.rows, p.view, p, all)
+	}
 	return p, nil
 }
 

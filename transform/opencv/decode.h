@@ -2,6 +2,7 @@
 #define CVF_DECODE_H
 
 #include "kernels.h"
+#include "mask.h"
 #include "session.h"
 #include "sink.h"
 
@@ -27,9 +28,10 @@ int cvf_decode_has_means(const struct jpeg_decompress_struct *info);
 size_t cvf_decode_scratch(const struct jpeg_decompress_struct *info, int eighths);
 
 // cvf_decode_rows decodes the picture behind the header that the session has read, and gives
-// the sinks their rows. means, unless NULL, gets the sparse means (means.h), whatever the sinks
-// read, of a picture that has brightness. The scratch memory is aligned to 64 bytes.
+// the sinks their rows, covered by the mask unless that is NULL. means, unless NULL, gets the sparse
+// means (means.h), whatever the sinks read and the mask covers, of a picture that has brightness. The
+// scratch memory is aligned to 64 bytes.
 void cvf_decode_rows(cvf_session *s, const cvf_decode_kernels *kernels, int eighths, cvf_sink *const *sinks,
-                     int count, uint8_t *means, void *scratch);
+                     int count, const cvf_mask *mask, uint8_t *means, void *scratch);
 
 #endif

@@ -51,7 +51,7 @@ func newMeter(o Options) Meter {
 // Measure returns the size of a frame's picture in pixels, and how many bytes of memory a
 // worker takes at most to decode it and to make tensors of the outputs, besides the frame
 // and the tensors. For a picture that a worker refuses by its header it returns zeros.
-func (m *Meter) Measure(f source.Frame, _ *transform.Camera, outs []*transform.Output) (size image.Point, work int64) {
+func (m *Meter) Measure(f source.Frame, c *transform.Camera, outs []*transform.Output) (size image.Point, work int64) {
 	decoded := decodedOf(outs)
 	if len(outs) > 0 && len(decoded) == 0 {
 		return m.header(f.Data), 0
@@ -63,7 +63,7 @@ func (m *Meter) Measure(f source.Frame, _ *transform.Camera, outs []*transform.O
 		if err != nil || m.checkSize(h.size) != nil {
 			return image.Point{}, 0
 		}
-		return h.size, m.jpegWork(h, outs) + pixels(scaled(h.size, 1)) // the last for Luma and KeptLuma
+		return h.size, m.jpegWork(h, c, outs) + pixels(scaled(h.size, 1)) // the last for Luma and KeptLuma
 	case bytes.HasPrefix(data, pngMagic):
 		size, err := pngSize(data)
 		if err != nil || m.checkSize(size) != nil {
@@ -84,17 +84,20 @@ func (m *Meter) header(data []byte) image.Point {
 }
 
 // jpegWork returns the memory that a JPEG takes.
-func (m *Meter) jpegWork(h jpegHeader, outs []*transform.Output) int64 {
+func (m *Meter) jpegWork(h jpegHeader, c *transform.Camera, outs []*transform.Output) int64 {
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
 	size, all := scaled(h.size, p.eighths), m.resizings(p, outs)
 	later := m.outputsWork(p, outs, all)
-	if h.channels == 3 && len(all) > 0 {
+	if h.channels == 3 && len(all) > 0 && !c.Mosaics() {
 		return int64(rowsBytes(all)) + later.besides(h.library, jpegScratch(h, size.X, all))
 	}
 	work := 3 * pixels(size)
-	if h.channels == 4 && len(all) > 0 {
+	if len(all) > 0 {
 		later.scratch = max(later.scratch, int64(feedScratch(size.X, all)))
-		work = int64(rowsBytes(all))
+		if h.channels == 4 && c.Plain() {
+			work = 0
+		}
+		work += int64(rowsBytes(all))
 	}
 	if h.channels == 4 {
 		work += 4 * pixels(size)

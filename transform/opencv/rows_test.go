@@ -69,8 +69,13 @@ type result struct {
 
 // results makes the outputs' tensors of the data.
 func results(w *Worker, data []byte, outs []*transform.Output) []result {
+	return seen(w, data, nil, outs)
+}
+
+// seen makes the outputs' tensors of the data of a camera.
+func seen(w *Worker, data []byte, c *transform.Camera, outs []*transform.Output) []result {
 	all := make([]result, len(outs))
-	err := w.Decode(source.Frame{Data: data}, nil, outs)
+	err := w.Decode(source.Frame{Data: data}, c, outs)
 	for i, o := range outs {
 		var tensor *transform.Tensor
 		if err == nil {

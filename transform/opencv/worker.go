@@ -50,9 +50,10 @@ type Worker struct {
 
 // A picture is a decoded frame.
 type picture struct {
-	full    image.Point // the size of the whole picture; zero where nothing is decoded
-	eighths int         // it was decoded at n/8
-	view                // the picture at that size, in BGR; no pixels where it was resized while decoded
+	full    image.Point      // the size of the whole picture; zero where nothing is decoded
+	eighths int              // it was decoded at n/8
+	cover   *transform.Cover // what is covered of it; nil for nothing
+	view                     // the picture at that size, in BGR; no pixels where it was resized while decoded
 	resized []resized
 }
 
@@ -104,17 +105,17 @@ func newWorker(o Options) *Worker {
 }
 
 // Decode decodes the frame's picture, so that [Worker.Tensor] can make the outputs of
-// it. If all of them are the original, only its header is read. The frame's data is not needed
+// it. What the camera's masks cover is replaced before. If all of them are the original, only its header is read. The frame's data is not needed
 // afterwards, unless one of them is. A [*transform.DecodeError] means that the picture is at
 // fault. After an error there is no picture.
-func (w *Worker) Decode(f source.Frame, camera *transform.Camera, outs []*transform.Output) error {
+func (w *Worker) Decode(f source.Frame, c *transform.Camera, outs []*transform.Output) error {
 	w.picture, w.data, w.kept = picture{}, nil, image.Point{}
 	if w.closed {
 		return errors.New("the worker is closed")
 	}
 	decoded := decodedOf(outs)
 	if len(decoded) < len(outs) {
-		if !camera.Plain() {
+		if !c.Plain() {
 			return errors.New("the original would show what is masked: encode a jpeg in its place")
 		}
 		w.data = f.Data
@@ -124,7 +125,7 @@ func (w *Worker) Decode(f source.Frame, camera *transform.Camera, outs []*transf
 	if len(outs) > 0 && len(decoded) == 0 {
 		p, err = w.meter.readHeader(f.Data)
 	} else {
-		p, err = w.decode(f.Data, decoded)
+		p, err = w.decode(f.Data, c, decoded)
 	}
 	if err != nil {
 		return err
