@@ -12,9 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/cvfeeder/cvfeeder/internal/camerahealth"
 	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform/quality"
 )
 
 // sources returns one stream, whose ledger has some slots with each outcome.
@@ -150,6 +152,13 @@ func TestStatesAreTheLedgers(t *testing.T) {
 var contract = map[string]string{
 	"cvfeeder_slots_total":              "counter outcome,stream",
 	"cvfeeder_bursts_total":             "counter stream",
+	"cvfeeder_camera_brightness":        "gauge stream",
+	"cvfeeder_camera_clipped_ratio":     "gauge stream",
+	"cvfeeder_camera_condition":         "gauge condition,stream",
+	"cvfeeder_camera_contrast":          "gauge stream",
+	"cvfeeder_camera_difference":        "gauge stream",
+	"cvfeeder_camera_sharpness":         "gauge stream",
+	"cvfeeder_camera_similarity_ratio":  "gauge stream",
 	"cvfeeder_slots_expected_total":     "counter stream",
 	"cvfeeder_slots_late_total":         "counter stream",
 	"cvfeeder_slots_in_time_total":      "counter stream",
@@ -205,7 +214,23 @@ var contract = map[string]string{
 
 // TestContract compares what is gathered, and how it is described, with the contract.
 func TestContract(t *testing.T) {
-	m := read(metrics.New(metrics.Build{}), sources(t))
+	s := sources(t)
+	streams := s.Streams()
+	streams[0].Health = camerahealth.New(camerahealth.Default())
+	s.Streams = func() []metrics.Stream { return streams }
+	now, look := time.Now(), quality.Look{Measures: quality.Measures{Mean: 100, Spread: 50}}
+	for i := range look.Thumb {
+		look.Thumb[i] = uint8(i % 11 * 20)
+	}
+	for i := range 24 {
+		if look.Mean = 100; i < 8 {
+			look.Mean, look.Spread = 3, 0
+		} else {
+			look.Spread = 50
+		}
+		streams[0].Health.Look(now.Add(time.Duration(i-24)*3*time.Second), &look)
+	}
+	m := read(metrics.New(metrics.Build{}), s)
 	m.Output("detector")
 	m.GateChanged.WithLabelValues("detector").Observe(0.01)
 	m.SlotsInTime("cam").Add(1)

@@ -62,6 +62,8 @@ type Envelope struct {
 	// Since is the slot that was published before this one, if the output has a gate: between
 	// them nothing new was seen. It is zero otherwise, and for the first.
 	Since time.Time
+	// Quality is how good the camera's pictures are, nil if the message does not say.
+	Quality *Quality
 	// Burst is the burst that the message belongs to, or "" if it belongs to none.
 	Burst string
 	// Spec is the fingerprint of how the tensor was made.
@@ -98,6 +100,9 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	}
 	if _, ok := h[HeaderSince]; ok {
 		e.Since = f.time(HeaderSince)
+	}
+	if _, ok := h[HeaderQuality]; ok {
+		e.Quality = f.quality()
 	}
 	if _, ok := h[HeaderBurst]; ok {
 		e.Burst = f.text(HeaderBurst)

@@ -30,6 +30,7 @@ const (
 	HeaderClip       = "Cvf-Clip"             // 2026-01-02T03:04:05.200Z,2026-01-02T03:04:05.400Z!repeat: the slot of each frame of a clip, and what is in the place of one that is missing
 	HeaderSince      = "Cvf-Since"            // 2026-01-02T03:04:01.200Z, the slot that passed the output's gate before; absent without a gate
 	HeaderBurst      = "Cvf-Burst"            // b7k2m4qx, the burst that the message belongs to; absent otherwise
+	HeaderQuality    = "Cvf-Quality"          // 112.4,38.2,182.5,0.001,0.83,0.97,0.4;blurred, see Quality; absent if the camera's pictures were not looked at
 	HeaderMsgID      = "Nats-Msg-Id"          // see MessageID
 
 	// The W3C trace context, if the frame is traced: 00-<trace id>-<span id>-01. It says

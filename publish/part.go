@@ -53,7 +53,8 @@ func parsePart(m Message) (part, error) {
 // wholeHeader undoes partHeader. It leaves out headers that are not of the format, such
 // as those of JetStream, which differ between parts. The sum identifies the tensor: it
 // covers all headers, so that parts of two attempts at one slot are joined only if both
-// describe the same pixels. It does not cover the trace, which differs between attempts.
+// describe the same pixels. It does not cover the trace and the quality, which differ between
+// attempts.
 func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.Size]byte) {
 	whole := make(map[string][]string, len(tensorHeaders))
 	var text []byte
@@ -67,6 +68,9 @@ func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.
 			value = strings.TrimSuffix(value, "/"+partOf(i, n))
 		}
 		whole[name] = []string{value}
+		if name == HeaderQuality {
+			continue // another replica has looked at other pictures
+		}
 		text = append(strconv.AppendQuote(append(text, name...), value), '\n')
 	}
 	if t := traceparent(h); t != "" {
@@ -79,5 +83,5 @@ func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.
 var tensorHeaders = [...]string{
 	HeaderVersion, HeaderType, HeaderLength, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
 	HeaderLayout, HeaderColor, HeaderClip, HeaderSource, HeaderAffine, HeaderScale, HeaderMean, HeaderStd,
-	HeaderNormalized, HeaderLate, HeaderBurst, HeaderSince, HeaderSpec, HeaderMsgID,
+	HeaderNormalized, HeaderLate, HeaderBurst, HeaderSince, HeaderQuality, HeaderSpec, HeaderMsgID,
 }

@@ -484,9 +484,28 @@ def parts() -> None:
     other = TRACE.replace("-00f", "-11f")
     case(
         "parts-of-two-attempts",
-        "their trace contexts differ, and the first one counts",
-        [part(1, 2, a + b, traceparent=TRACE), part(2, 2, c, traceparent=other)],
+        "their trace contexts and qualities differ, and the first ones count",
+        [
+            part(1, 2, a + b, traceparent=TRACE, Quality="112.4,38.2,182.5,0.001,0.83,0.97,0.4"),
+            part(2, 2, c, traceparent=other, Quality="112.4,38.2,182.5,0.001,-,-,1.4;blurred"),
+        ],
         [TENSOR | {"traceparent": TRACE}],
+    )
+    good = "112.4,38.2,182.5,0.001,0.83,0.97"
+    case(
+        "invalid-quality",
+        "how good the camera's pictures are: a later version may say more, but not less",
+        [
+            message({"Cvf-Quality": value})
+            for value in (
+                good,
+                f"{good},x",
+                f"-{good},0.4",
+                f"{good},0.4;",
+                f"{good},0.4,-,7;a,b_c",
+            )
+        ],
+        [*[INVALID] * 4, TENSOR],
     )
     numbers = [
         ("0", "2"),

@@ -27,6 +27,7 @@ func (d checker) checkStreams(c *Config) {
 		d.checkPoll(s, path)
 		d.checkLimits(s.Limits, c.Price, path+".limits")
 		d.checkBurst(s.Burst, path+".burst")
+		d.checkHealth(s.Health, path+".health")
 		d.checkRequest(s.Request, path+".request")
 		d.checkReferences(s, c.Outputs, path+".outputs")
 		names[i] = s.Name
@@ -158,6 +159,31 @@ func (d checker) checkBurst(b Burst, path string) {
 	}
 	if b.Before+b.After > b.Most {
 		d.Report(path+".most", "before and after are %v together, which is more than %v; allow more, or make them shorter", b.Before+b.After, b.Most)
+	}
+}
+
+// The limits of a camera's health: what lasts for an hour without being told is not worth much.
+const (
+	maxHealthEvery = 10 * time.Minute
+	maxHealthAfter = time.Hour
+)
+
+func (d checker) checkHealth(h Health, path string) {
+	switch {
+	case h.Every != 0 && (h.Every < source.MinInterval || h.Every > maxHealthEvery):
+		d.Report(path+".every", "%v is out of range; from %v to %v, or 0 to look at no picture", h.Every, source.MinInterval, maxHealthEvery)
+	case h.Every == 0:
+		for _, key := range []string{"after", "black", "covered", "frozen", "turned", "relearn", "blurred", "flickering"} {
+			if d.IsSet(path + "." + key) {
+				d.Report(path+"."+key, "no picture is looked at, as every is 0; remove it, or set every")
+			}
+		}
+	}
+	if h.After > maxHealthAfter {
+		d.Report(path+".after", "%v is out of range; from 0 to %v", h.After, maxHealthAfter)
+	}
+	if h.Turned == 0 && d.IsSet(path+".relearn") && !d.IsSet(path+".every") {
+		d.Report(path+".relearn", "it is not looked for whether the camera was turned, as turned is 0%%; remove it, or set turned")
 	}
 }
 

@@ -302,6 +302,8 @@ type Stream struct {
 	Limits Limits `yaml:"limits"`
 	// Burst is what requests for a denser look at a time may ask for (cvf.svc.burst).
 	Burst Burst `yaml:"burst"`
+	// Health is what is looked for in the camera's pictures: whether it sees well.
+	Health Health `yaml:"health"`
 	// Selector is whose timestamps count: server (when the service received the media)
 	// or producer (the camera's own; its clock may be wrong).
 	Selector Selector `yaml:"selector" jsonschema:"enum=server,enum=producer"`

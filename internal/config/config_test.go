@@ -189,7 +189,8 @@ outputs:
 	front := Stream{
 		Name: "front-door", Interval: 400 * time.Millisecond, Poll: "always", Linger: 10 * time.Second, Limits: Limits{Then: "stop"},
 		Burst: Burst{Interval: 200 * time.Millisecond, Before: 5 * time.Second, After: 10 * time.Second, Most: time.Minute}, Selector: "producer",
-		Lag: AutoDuration(5 * time.Second), Grace: time.Minute, Overlap: AutoDuration(2 * time.Second),
+		Health: defaultHealth(),
+		Lag:    AutoDuration(5 * time.Second), Grace: time.Minute, Overlap: AutoDuration(2 * time.Second),
 		From:      Start{StartAt, time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC)},
 		Freshness: time.Hour,
 		Request:   Request{Format: "jpeg", Quality: 1, Size: Size{1280, 720}},

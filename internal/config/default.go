@@ -5,6 +5,7 @@ import (
 	"image"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/camerahealth"
 	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
@@ -64,6 +65,7 @@ func (s *Stream) SetDefaults(func(string) string) {
 		Linger:   10 * time.Second,
 		Limits:   Limits{Then: ThenStop},
 		Burst:    Burst{Interval: source.MinInterval, Before: 5 * time.Second, After: 10 * time.Second, Most: time.Minute},
+		Health:   defaultHealth(),
 		Selector: SelectorServer,
 		Lag:      AutoDuration(poll.Auto),
 		Grace:    poll.DefaultGrace,
@@ -105,6 +107,15 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 		Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
 		DType: spec.DType, QuantScale: QuantScale(spec.QuantScale), QuantZeroPoint: spec.QuantZeroPoint, Layout: spec.Layout, Decode: spec.Decode,
 		Gate: Gate{Every: defaultEvery},
+	}
+}
+
+// defaultHealth returns the health of a stream that says nothing of it.
+func defaultHealth() Health {
+	o := camerahealth.Default()
+	return Health{
+		Every: o.Every, After: o.After, Black: int(o.Black), Covered: Share(o.Covered), Frozen: o.Frozen,
+		Turned: Share(o.Turned), Relearn: o.Relearn, Blurred: Share(o.Blurred), Flickering: Share(o.Flickering),
 	}
 }
 

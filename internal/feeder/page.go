@@ -47,7 +47,10 @@ func (p *parts) lacks() metrics.Cores {
 
 // metricOf returns the state of a stream as the metrics show it.
 func metricOf(s *pipeline.State) metrics.Stream {
-	return metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail, Resting: s.Feed.Resting}
+	return metrics.Stream{
+		Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail, Resting: s.Feed.Resting,
+		Health: s.Health, Slack: s.Feed.Lag + s.Grace,
+	}
 }
 
 // handler serves the status page, metrics and health.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/camerahealth"
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
@@ -97,6 +98,9 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 		s.To = source.SlotAt(c.To.Time)
 	}
 	s.Routes, s.Gates = b.routes(c), b.gates(c)
+	if o := c.Health.Options(); o.Every > 0 {
+		s.Health = camerahealth.New(o)
+	}
 	s.Open = b.opener(b.camera(c), s)
 	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/camerahealth"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -37,6 +38,9 @@ type Stream struct {
 	// Gates, unless nil, hold back frames that show nothing new. They have an entry for each
 	// route, and no other stream has the same.
 	Gates *Gates
+	// Health, unless nil, is told how good the pictures are that are decoded, and judges them. No
+	// other stream has the same.
+	Health *camerahealth.Watch
 }
 
 // outputs returns the outputs of the routes.
@@ -105,6 +109,7 @@ type stream struct {
 	mark     func(publish.Message) publish.Message
 	outing   bool // it is an excursion
 	health   health
+	sight    sight
 	// initial: it is one of the streams that Run was given.
 	initial bool
 	// answered: a request has succeeded, so that a later refusal is not one at the start.

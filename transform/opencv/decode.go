@@ -80,9 +80,13 @@ func (w *Worker) decodeJPEG(data []byte, c *transform.Camera, outs []*transform.
 		return picture{}, err
 	}
 	job := w.wholeJPEG(h, p.eighths, p.view)
+	if job.means, err = w.means(p.full); err != nil {
+		return picture{}, err
+	}
 	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err
 	}
+	w.keepMeans(&job, p)
 	return w.finish(p, all)
 }
 

@@ -252,7 +252,7 @@ CVF_INLINE void clear(int16_t *block) {
 
 // Returns whether a number was out of range.
 CVF_INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffman_place *p, int kept, int x,
-                                      int16_t *block) {
+                                      const int means, int16_t *block) {
 	int c = p->component, value;
 	refill(h, r);
 	uint32_t e = h->first[c]->look[r->bits >> (64 - CVF_LOOK)];
@@ -265,13 +265,10 @@ CVF_INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffman_place *
 	}
 	int dc = h->dc[c] += value;
 	if (UNLIKELY(dc > INT16_MAX || dc < -INT16_MAX)) give_up(h);
+	if (means) p->means[p->means_apart * x] = (int16_t)dc;
 	if (!kept || p->limit <= 0) {
 		if (!(e & CVF_ENDS)) skip_ac(h, h->ac_table[c], r, 0);
 		if (!kept || p->limit < 0) return 0;
-		if (p->means) {
-			p->means[p->apart * x] = (int16_t)dc;
-			return 0;
-		}
 		e |= CVF_ENDS;
 	}
 	unsigned last = 0;
@@ -293,10 +290,17 @@ static void prepare(cvf_huffman *h, const cvf_huffman_place *places, int kept) {
 	}
 }
 
+// Returns a bit for each block of an MCU whose mean is wanted.
+static int means_of(const cvf_huffman *h, const cvf_huffman_place *places) {
+	int means = 0;
+	for (int i = 0; i < h->blocks; i++) means |= (places[i].means != NULL) << i;
+	return means;
+}
+
 // Reads MCUs of a number of blocks. Where that is a constant, each of the blocks has code of its
 // own, and the processor foretells the ways of each kind better.
 CVF_INLINE int read_mcus(cvf_huffman *h, reader *reading, const cvf_huffman_place *places, int n, int kept,
-                                   const int blocks) {
+                                   const int means, const int blocks) {
 	_Alignas(64) int16_t block[64];
 	reader r = *reading;
 	int wrong = 0;
@@ -306,7 +310,7 @@ CVF_INLINE int read_mcus(cvf_huffman *h, reader *reading, const cvf_huffman_plac
 			h->left--;
 		}
 #pragma GCC unroll 6
-		for (int i = 0; i < blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, block);
+		for (int i = 0; i < blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, means >> i & 1, block);
 	}
 	*reading = r;
 	return wrong;
@@ -317,10 +321,13 @@ CLONES void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, in
 	prepare(h, places, kept);
 	reader r = {h->bits, h->count, h->at, h->met ? h->at : h->end};
 	int wrong;
-	if (kept && h->blocks == 6) // 4:2:0
-		wrong = read_mcus(h, &r, places, n, 1, 6);
+	int means = means_of(h, places);
+	if (kept && means == 0 && h->blocks == 6) // 4:2:0
+		wrong = read_mcus(h, &r, places, n, 1, 0, 6);
+	else if (kept && means == 1 && h->blocks == 6) // of which the sparse means are kept
+		wrong = read_mcus(h, &r, places, n, 1, 1, 6);
 	else
-		wrong = read_mcus(h, &r, places, n, kept, h->blocks);
+		wrong = read_mcus(h, &r, places, n, kept, means, h->blocks);
 	if (UNLIKELY(wrong || r.count < h->made_up)) give_up(h);
 	h->bits = r.bits;
 	h->count = r.count;

@@ -37,8 +37,9 @@ typedef struct {
 typedef struct {
 	int component;   // its index in libjpeg's comp_info
 	int limit;       // the index of the last coefficient that has to be kept; -1 for none
-	ptrdiff_t apart; // from one MCU to the next, in bytes of dst or in means
-	int16_t *means;  // for the first coefficients alone: limit is 0; or NULL
+	ptrdiff_t apart; // from one MCU to the next, in bytes of dst
+	int16_t *means;  // for the first coefficients, which are 8 times the means; or NULL
+	int means_apart; // from one MCU to the next there
 	cvf_idct *idct;
 	const cvf_dct *dct;
 	const cvf_dct_rows *rows;
@@ -55,7 +56,7 @@ int cvf_huffman_suits(const struct jpeg_decompress_struct *info);
 void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks, cvf_huffman_tables *tables);
 
 // cvf_huffman_read reads the next n MCUs. There is a place for each block of an MCU; unless they
-// are kept, only the places' components matter.
+// are kept, only the places' components and means matter.
 void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, int n, int kept);
 
 // cvf_huffman_end checks, after the last MCU, that the data ends there.

@@ -51,6 +51,13 @@ func (w *Worker) wholeJPEG(h jpegHeader, n int, dst view) jpegJob {
 	}
 }
 
+// keepMeans notes whether a job has made the brightness of a picture.
+func (w *Worker) keepMeans(job *jpegJob, p picture) {
+	if job.measured != 0 {
+		w.kept = p.full
+	}
+}
+
 // runJPEG does the job with the data.
 func (w *Worker) runJPEG(job *jpegJob, data []byte) error {
 	if err := w.scratch.reserve(int(C.cvf_jpeg_scratch(job, job.resizes))); err != nil {

@@ -34,6 +34,8 @@ typedef struct {
 	cvf_huffman_tables *tables; // for that: those of the picture before, or zeros
 	int used;                // set to whether our own decoder has made the pixels
 	uint8_t *dst;            // for the pixels, without gaps between the rows
+	uint8_t *means;          // unless NULL, for the sparse means (means.h); only for three channels
+	int measured;            // set to whether these were made
 
 	// Where there are resizes, they have the pixels instead of dst, and the picture is
 	// never in memory as a whole: only for three channels.

@@ -1,6 +1,7 @@
 package opencv
 
 // #include "luma.h"
+// #include "means.h"
 import "C"
 
 import (
@@ -39,6 +40,7 @@ func (w *Worker) Luma(f source.Frame, _ *transform.Camera) (luma *image.Gray, si
 		return nil, size, err
 	}
 	at := scaled(h.size, 1)
+	w.kept = image.Point{}
 	if err := w.luma.reserve(at.X * at.Y); err != nil {
 		return nil, size, err
 	}
@@ -55,5 +57,54 @@ func (w *Worker) Luma(f source.Frame, _ *transform.Camera) (luma *image.Gray, si
 		return nil, size, fmt.Errorf("JPEG: %s", C.GoString(&message[0]))
 	}
 	w.lumaOwn = job.used != 0
-	return &image.Gray{Pix: unsafe.Slice((*byte)(w.luma.p), at.X*at.Y), Stride: at.X, Rect: image.Rectangle{Max: at}}, h.size, nil
+	return w.lumaOf(h.size), h.size, nil
+}
+
+// lumaOf returns the brightness of a picture of a size, which is in the worker's memory.
+func (w *Worker) lumaOf(size image.Point) *image.Gray {
+	at := scaled(size, 1)
+	return &image.Gray{Pix: unsafe.Slice((*byte)(w.luma.p), at.X*at.Y), Stride: at.X, Rect: image.Rectangle{Max: at}}
+}
+
+// KeepLuma says whether the next calls of Decode keep the brightness of their pictures for
+// [Worker.KeptLuma]. That is beside their work, and takes hardly any time.
+func (w *Worker) KeepLuma(keep bool) { w.keepLuma = keep }
+
+// KeptLuma returns the brightness of the picture that was decoded last, if it was to be kept: of what
+// [Worker.Luma] returns, every other mean of every other row. Of a JPEG that libjpeg
+// decodes, and of a PNG, it is the mean of one row of pixels of each block. It is nil for pictures of
+// CMYK, and for others whose brightness has fewer samples than pixels. It is the worker's, until its
+// next call of Decode, Luma or Rest.
+func (w *Worker) KeptLuma() *image.Gray {
+	if w.kept == (image.Point{}) {
+		return nil
+	}
+	at := sparse(w.kept)
+	return &image.Gray{Pix: unsafe.Slice((*byte)(w.luma.p), at.X*at.Y), Stride: at.X, Rect: image.Rectangle{Max: at}}
+}
+
+// sparse returns how many means of a picture KeptLuma has.
+func sparse(size image.Point) image.Point { return image.Pt((size.X+15)/16, (size.Y+15)/16) }
+
+// means makes room for the brightness of a picture of a size, nil if it is not to be kept.
+func (w *Worker) means(size image.Point) (*C.uint8_t, error) {
+	if !w.keepLuma {
+		return nil, nil
+	}
+	at := sparse(size)
+	if err := w.luma.reserve(at.X * at.Y); err != nil {
+		return nil, err
+	}
+	return (*C.uint8_t)(w.luma.p), nil
+}
+
+// keepPixels keeps the brightness of a picture in memory, of three channels.
+func (w *Worker) keepPixels(size image.Point, v view) error {
+	dst, err := w.means(size)
+	if err != nil || dst == nil {
+		return err
+	}
+	C.cvf_means_of_pixels((*C.uint8_t)(v.p), C.int(v.size.X), C.int(v.size.Y), 8, C.int(v.step), dst)
+	w.kept = size
+	return nil
 }

@@ -63,13 +63,13 @@ func (m *Meter) Measure(f source.Frame, c *transform.Camera, outs []*transform.O
 		if err != nil || m.checkSize(h.size) != nil {
 			return image.Point{}, 0
 		}
-		return h.size, m.jpegWork(h, c, outs) + int64(huffmanBytes) + pixels(scaled(h.size, 1)) // the last for Luma
+		return h.size, m.jpegWork(h, c, outs) + int64(huffmanBytes) + pixels(scaled(h.size, 1)) // the last for Luma and KeptLuma
 	case bytes.HasPrefix(data, pngMagic):
 		size, err := pngSize(data)
 		if err != nil || m.checkSize(size) != nil {
 			return image.Point{}, 0
 		}
-		return size, m.pngWork(size, outs)
+		return size, m.pngWork(size, outs) + pixels(scaled(size, 1))
 	}
 	return image.Point{}, 0
 }

@@ -35,6 +35,9 @@ func (w *Worker) decodePNG(data []byte, c *transform.Camera, outs []*transform.O
 	if err := f.decode(p.view); err != nil {
 		return picture{}, err
 	}
+	if err := w.keepPixels(size, p.view); err != nil {
+		return picture{}, err
+	}
 	return w.finish(p, w.meter.resizings(p, outs))
 }
 

@@ -44,6 +44,9 @@ type Worker struct {
 	pixels, cmyk, gray, rows, resized, scratch, table, luma, canvas memory
 	huffman                                                         memory // see huffmanTables
 	lumaOwn                                                         bool   // the last luma was read without libjpeg
+
+	keepLuma bool        // see KeepLuma
+	kept     image.Point // the size of the picture whose brightness w.luma has; zero: none
 }
 
 // A picture is a decoded frame.
@@ -107,7 +110,7 @@ func newWorker(o Options) *Worker {
 // afterwards, unless one of them is. A [*transform.DecodeError] means that the picture is at
 // fault. After an error there is no picture.
 func (w *Worker) Decode(f source.Frame, c *transform.Camera, outs []*transform.Output) error {
-	w.picture, w.data = picture{}, nil
+	w.picture, w.data, w.kept = picture{}, nil, image.Point{}
 	if w.closed {
 		return errors.New("the worker is closed")
 	}
@@ -193,7 +196,7 @@ func (w *Worker) label(t *transform.Tensor, o *transform.Output) {
 // Rest forgets the picture that was decoded last, and gives back memory that is not worth
 // keeping for the next one. Without it, a worker keeps what its largest picture needed.
 func (w *Worker) Rest() {
-	w.picture, w.data = picture{}, nil
+	w.picture, w.data, w.kept = picture{}, nil, image.Point{}
 	kept := 0
 	for _, m := range w.memories() {
 		if m.rest(); kept+m.cap > memoryKept {

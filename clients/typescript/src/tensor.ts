@@ -3,6 +3,7 @@ import { Delivered } from "./delivered.js";
 import { CvfeederError, InvalidMessageError } from "./errors.js";
 import { bfloat16sToFloats, halfConstructor, halvesToFloats, type HalfArray } from "./float16.js";
 import { MAX_BYTES, Headers, traceparent, type HeaderRecord } from "./headers.js";
+import { qualityOf, type Quality } from "./quality.js";
 
 /** A point in pixels: x, y. */
 export type Point = readonly [number, number];
@@ -26,6 +27,8 @@ export interface TensorFields {
   readonly since?: Date | undefined;
   /** The burst that it belongs to, "" if it belongs to none. */
   readonly burst: string;
+  /** How good the camera's pictures are, if that is known. */
+  readonly quality?: Quality | undefined;
   /** The message's identity, the same on every attempt. */
   readonly id: string;
   /** The W3C trace context of its publication, "" if it is not traced. */
@@ -71,6 +74,7 @@ export class Tensor extends Delivered implements TensorFields {
   declare readonly late: boolean;
   declare readonly since?: Date | undefined;
   declare readonly burst: string;
+  declare readonly quality?: Quality | undefined;
   declare readonly id: string;
   declare readonly traceparent: string;
   declare readonly datatype: Datatype;
@@ -290,6 +294,7 @@ export function parseTensor(subject: string, headers: HeaderRecord, data: Uint8A
     late: h.has("Cvf-Late"),
     since: h.has("Cvf-Since") ? h.time("Cvf-Since") : undefined,
     burst: h.has("Cvf-Burst") ? h.text("Cvf-Burst") : "",
+    quality: qualityOf(h),
   };
   check(fields, channels, data.length);
   return new Tensor(subject, fields, data);

@@ -147,6 +147,27 @@ test("what came before, and the burst", () => {
   assert.throws(() => tensor({ "Cvf-Since": "yesterday" }), InvalidMessageError);
 });
 
+test("how good the camera's pictures are", () => {
+  const t = tensor({ "Cvf-Quality": "112.4,38.2,182.5,0.001,0.83,0.97,0.4,7,-;blurred,frozen" });
+  assert.deepEqual(t.quality, {
+    mean: 112.4,
+    contrast: 38.2,
+    sharpness: 182.5,
+    clipped: 0.001,
+    difference: 0.83,
+    similarity: 0.97,
+    age: 0.4,
+    conditions: ["blurred", "frozen"],
+  });
+  const first = tensor({ "Cvf-Quality": "3.0,0.4,0.2,0.950,-,-,0.0" }).quality;
+  assert.deepEqual([first?.difference, first?.similarity], [undefined, undefined]);
+  assert.deepEqual(first?.conditions, []);
+  assert.equal(tensor().quality, undefined);
+  for (const wrong of ["1,2,3", "1,2,3,4,5,6,x", "-,2,3,4,5,6,7", "1,2,3,4,5,6,7;"]) {
+    assert.throws(() => tensor({ "Cvf-Quality": wrong }), InvalidMessageError);
+  }
+});
+
 test("age", () => {
   assert.equal(tensor().age(new Date("2026-01-02T03:04:06Z")), 800);
 });

@@ -36,6 +36,7 @@ from .errors import (
 from .gap import Gap
 from .oip import InferRequest
 from .pulling import Pull, pull
+from .quality import Quality
 from .ranges import Frames, frames
 from .subscription import Subscription, latest, subscribe, subscribe_gaps
 from .tensor import Tensor
@@ -54,6 +55,7 @@ __all__ = [
     "InvalidMessage",
     "MessagesLost",
     "Pull",
+    "Quality",
     "ReadTimeout",
     "Refused",
     "Sent",

@@ -15,6 +15,7 @@ from . import oip
 from ._headers import MAX_BYTES, Headers, traceparent
 from .delivery import Delivered
 from .errors import InvalidMessage
+from .quality import Quality, quality_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,7 @@ class Tensor(Delivered):
     since        the time of the tensor that was published before it, if its output has a gate:
                  between them nothing new was seen; otherwise, and of the first, None
     burst        the burst that it belongs to, "" if it belongs to none
+    quality      how good the camera's pictures are, a Quality; None if it is not known
     id           the message's identity, the same on every attempt
     traceparent  the W3C trace context of its publication, "" if it is not traced; use
                  opentelemetry.propagate.extract({"traceparent": t.traceparent})
@@ -96,6 +98,7 @@ class Tensor(Delivered):
     late: bool = False
     burst: str = ""
     since: datetime | None = None
+    quality: Quality | None = None
     quant_scale: float = 0.0
     quant_zero_point: int = 0
 
@@ -302,6 +305,7 @@ def parse_tensor(
         late="Cvf-Late" in h,
         burst=h.text("Cvf-Burst") if "Cvf-Burst" in h else "",
         since=h.time("Cvf-Since") if "Cvf-Since" in h else None,
+        quality=quality_of(h),
         quant_scale=h.nonzero("Cvf-Quant-Scale", 1)[0] if "Cvf-Quant-Scale" in h else 0.0,
         quant_zero_point=_zero_point(h) if "Cvf-Quant-Scale" in h else 0,
     )
