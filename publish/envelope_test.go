@@ -39,6 +39,34 @@ func TestParseEnvelope(t *testing.T) {
 	}
 }
 
+func TestEnvelopeOfQuantized(t *testing.T) {
+	h := publish.NewMessage("s", tensor(t, "yolo", func(s *transform.Spec) {
+		s.DType, s.QuantScale, s.QuantZeroPoint = transform.Int8, 0.0078125, -128
+	})).Header
+	e, err := publish.ParseEnvelope(h)
+	if err != nil || e.DType != transform.Int8 || e.QuantScale != 0.0078125 || e.QuantZeroPoint != -128 || !e.Normalized {
+		t.Errorf("%+v, %v", e, err)
+	}
+	for _, tt := range []struct{ name, value string }{
+		{"Cvf-Quant-Scale", "0"},
+		{"Cvf-Quant-Scale", "-1"},
+		{"Cvf-Quant-Scale", "x"},
+		{"Cvf-Quant-Zero-Point", ""},
+		{"Cvf-Quant-Zero-Point", "0.5"},
+		{"Cvf-Quant-Zero-Point", "300"},
+		{"Cvf-Dtype", "FP32"},
+	} {
+		changed := maps.Clone(h)
+		changed[tt.name] = []string{tt.value}
+		if tt.name == "Cvf-Dtype" {
+			changed["Cvf-Shape"] = []string{"1,3,1,1"}
+		}
+		if _, err := publish.ParseEnvelope(changed); err == nil || !strings.Contains(err.Error(), "Cvf-Quant-") {
+			t.Errorf("%s %q: %v", tt.name, tt.value, err)
+		}
+	}
+}
+
 func TestEnvelopeCheck(t *testing.T) {
 	for _, preset := range []string{"yolo", "imagenet", "raw"} {
 		x := tensor(t, preset, nil)
@@ -168,5 +196,85 @@ func TestTiles(t *testing.T) {
 	}
 	if e.Check(2*3*4*6*4) != nil || e.Check(3*4*6*4) == nil {
 		t.Errorf("%d bytes are needed", e.Bytes())
+	}
+}
+
+// TestPictures: an encoded picture is described by what it is, and not by what a tensor has.
+func TestPictures(t *testing.T) {
+	x := tensor(t, "none", nil)
+	x.ContentType, x.Shape, x.Data = transform.TypeJPEG, []int{720, 1280, 3}, make([]byte, 83211)
+	m := publish.NewMessage("a", x)
+	for _, name := range []string{publish.HeaderDType, publish.HeaderLayout, publish.HeaderScale, publish.HeaderMean, publish.HeaderStd} {
+		if m.Header[name] != nil {
+			t.Errorf("it has %s", name)
+		}
+	}
+	e, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := publish.Envelope{
+		ContentType: "image/jpeg", Length: 83211, Stream: "front-door", Output: "detector",
+		Time: x.Slot.Time(), Capture: x.Capture, Shape: []int{720, 1280, 3}, Color: transform.RGB,
+		Source: image.Pt(1920, 1080), Affine: x.Affines[0], Affines: x.Affines, Spec: "3f2a",
+	}
+	if diff := cmp.Diff(want, e); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if e.Width() != 1280 || e.Height() != 720 || e.Pictures() != 1 || e.Bytes() != 83211 || e.Check(83210) == nil {
+		t.Errorf("%d pictures of %dx%d with %d bytes", e.Pictures(), e.Width(), e.Height(), e.Bytes())
+	}
+	for name, value := range map[string]string{
+		publish.HeaderType: "text/html", publish.HeaderLength: "0", publish.HeaderShape: "1,3,720,1280", publish.HeaderColor: "GRAY",
+	} {
+		h := maps.Clone(m.Header)
+		h[name] = []string{value}
+		if _, err := publish.ParseEnvelope(h); err == nil || !strings.Contains(err.Error(), name) && name != publish.HeaderColor {
+			t.Errorf("%s %q: %v", name, value, err)
+		}
+	}
+	var joiner publish.Joiner
+	parts, err := publish.Split(m, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, part := range parts {
+		whole, ok, err := joiner.Add(part)
+		if err != nil || ok != (i == len(parts)-1) {
+			t.Fatalf("part %d of %d: %v, %v", i, len(parts), ok, err)
+		}
+		if ok {
+			if diff := cmp.Diff(m.Header, whole.Header); diff != "" || len(whole.Data) != 83211 {
+				t.Errorf("%d bytes, headers (-want +got):\n%s", len(whole.Data), diff)
+			}
+		}
+	}
+}
+
+// TestClips: a clip has a slot for each frame, one map for all, and a shape of five axes.
+func TestClips(t *testing.T) {
+	x := tensor(t, "none", nil)
+	x.Output.Spec.Layout, x.Output.Spec.Clip = transform.NCTHW, transform.Clip{Frames: 2}
+	x.Shape, x.Data = []int{1, 3, 2, 4, 6}, make([]byte, 3*2*4*6*4)
+	x.Clip = []transform.ClipFrame{{Slot: x.Slot - 200, Missing: transform.MissingRepeat}, {Slot: x.Slot}}
+	m := publish.NewMessage("a", x)
+	if got := m.Header[publish.HeaderClip][0]; got != "2026-01-02T03:04:05.000Z!repeat,2026-01-02T03:04:05.200Z" {
+		t.Errorf("the frames are %q", got)
+	}
+	e, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(x.Clip, e.Clip); diff != "" || e.Pictures() != 2 || e.Width() != 6 || e.Height() != 4 || e.Check(len(x.Data)) != nil {
+		t.Errorf("%d frames of %dx%d, %d bytes, frames (-want +got):\n%s", e.Pictures(), e.Width(), e.Height(), e.Bytes(), diff)
+	}
+	for name, value := range map[string]string{
+		publish.HeaderShape: "1,3,3,4,6", publish.HeaderLayout: "NTCHW", publish.HeaderClip: "2026-01-02T03:04:05.000Z!blue,2026-01-02T03:04:05.200Z",
+	} {
+		h := maps.Clone(m.Header)
+		h[name] = []string{value}
+		if _, err := publish.ParseEnvelope(h); err == nil {
+			t.Errorf("%s %q is accepted", name, value)
+		}
 	}
 }

@@ -29,8 +29,8 @@ type Slot interface {
 	// has left it in the memory.
 	Keep(Padding) (padded bool)
 	// Share lets others read the data, which must not change any more, and returns where they
-	// find it.
-	Share() string
+	// find it: those who are told so on a subject. It returns "" if they cannot any more.
+	Share(subject string) string
 	// Release gives the memory back. It is called once.
 	Release()
 }
@@ -59,6 +59,14 @@ func (b *Buffers) Tensor(n int, padding Padding) (t *Tensor, padded bool) {
 	padded = memory.Note == padding
 	memory.Note = padding
 	return &Tensor{Data: memory.Data, release: func() { b.memory.Put(memory) }}, padded
+}
+
+// Picture returns a tensor with n bytes of Data for an encoded picture, which may hold anything.
+// It is never in shared memory, whose slots have the size of tensors.
+func (b *Buffers) Picture(n int) *Tensor {
+	memory := b.memory.Get(n)
+	memory.Note = Padding{}
+	return &Tensor{Data: memory.Data, release: func() { b.memory.Put(memory) }}
 }
 
 // inSlot returns a tensor in a slot, which is given back also if nobody calls Release.

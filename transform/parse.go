@@ -90,7 +90,18 @@ func parseTriple(text string) (v [3]float64, err error) {
 
 // ParseScale reads the factor of the pixels: a number ("0.0039") or a fraction
 // ("1/255"), finite and not 0.
-func ParseScale(text string) (float64, error) {
+func ParseScale(text string) (float64, error) { return parseFraction("scale", text) }
+
+// ParseQuantScale reads the scale of a quantization as [ParseScale] does. The empty string and
+// 0 are none.
+func ParseQuantScale(text string) (float64, error) {
+	if text = strings.TrimSpace(text); text == "" || text == "0" {
+		return 0, nil
+	}
+	return parseFraction("quant_scale", text)
+}
+
+func parseFraction(key, text string) (float64, error) {
 	top, bottom, fraction := strings.Cut(text, "/")
 	scale, err := strconv.ParseFloat(strings.TrimSpace(top), 64)
 	if fraction && err == nil {
@@ -99,10 +110,10 @@ func ParseScale(text string) (float64, error) {
 		scale /= divisor
 	}
 	if err != nil {
-		return 0, fmt.Errorf(`scale %q is not a number or a fraction such as "1/255"`, text)
+		return 0, fmt.Errorf(`%s %q is not a number or a fraction such as "1/255"`, key, text)
 	}
 	if scale == 0 || !finite(scale) {
-		return 0, fmt.Errorf("scale %q must be a number other than 0", text)
+		return 0, fmt.Errorf("%s %q must be a number other than 0", key, text)
 	}
 	return scale, nil
 }

@@ -83,11 +83,26 @@ func (c Color) Channels() int {
 // A Layout is the order of the tensor's dimensions.
 type Layout string
 
-// The layouts, with a batch dimension of the number of pictures.
+// The layouts, with a batch dimension of the number of pictures; those of clips have one of the
+// frames, T.
 const (
-	NCHW Layout = "nchw"
-	NHWC Layout = "nhwc"
+	NCHW  Layout = "nchw"
+	NHWC  Layout = "nhwc"
+	NCTHW Layout = "ncthw"
+	NTCHW Layout = "ntchw"
+	NTHWC Layout = "nthwc"
 )
+
+// Planar tells whether the pixels of a channel lie side by side, as in NCHW.
+func (l Layout) Planar() bool { return l != NHWC && l != NTHWC }
+
+// Frame returns the layout of one frame: NCHW or NHWC.
+func (l Layout) Frame() Layout {
+	if l.Planar() {
+		return NCHW
+	}
+	return NHWC
+}
 
 // A DecodeMode says how exact the decoder must be.
 type DecodeMode string
@@ -105,7 +120,8 @@ const (
 //
 //	(pixel*Scale - Mean[channel]) / Std[channel]
 //
-// for the float types. A uint8 tensor holds the pixels as they are, and leaves the
+// for the float types. A tensor with QuantScale holds these values quantized: see
+// [Spec.Quantize]. Any other uint8 tensor holds the pixels as they are, and leaves the
 // three numbers to the consumer. Mean and Std are in the order of Color; gray uses
 // their first entry.
 type Spec struct {
@@ -155,6 +171,16 @@ type Spec struct {
 	// PadNormalized says that Pad and PadChannels are elements of the tensor, and not pixels:
 	// the picture is padded after normalization.
 	PadNormalized bool
+	// QuantScale and QuantZeroPoint are the quantization of an int8 or uint8 tensor: the value
+	// of an element q is (q - QuantZeroPoint) * QuantScale. A QuantScale of 0 is none.
+	QuantScale     float64
+	QuantZeroPoint int
+	// Encode makes pictures in place of tensors, and Quality is that of a JPEG or WebP: 1 to 100,
+	// or 0 for the encoding's own.
+	Encode  Encoding
+	Quality int
+	// Clip makes one tensor of several frames.
+	Clip Clip
 	// Tiles makes a picture of the tensor of each part of the source.
 	Tiles Tiles
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// A Tensor is one frame in the form that one model takes.
+// A Tensor is one frame in the form that one model takes, or an encoded picture of it.
 type Tensor struct {
 	// Stream, Slot and Capture are those of the frame.
 	Stream  string
@@ -17,20 +17,25 @@ type Tensor struct {
 	// Output is what the tensor was made for: its name, spec and fingerprint.
 	Output *Output
 
+	// ContentType is the media type of an encoded picture; "" for a tensor.
+	ContentType string
 	// Shape is that of the tensor: [N C H W] for NCHW, [N H W C] for NHWC, of N pictures: 1, or
-	// as many as there are tiles.
+	// as many as there are tiles. An encoded picture has [H W C], and a clip of T frames
+	// [1 C T H W], [1 T C H W] or [1 T H W C].
 	Shape []int
+	// Clip has the frames of a clip; nil for any other tensor.
+	Clip []ClipFrame
 	// Source is the size of the decoded picture in pixels.
 	Source image.Point
 	// Affines map the pixels of each of the tensor's pictures to the source's.
 	Affines []Affine
-	// Data holds the elements: contiguous, little-endian, in C order. It must not be
-	// written to, because the next tensor in the same memory reuses the padding. It is
+	// Data holds the elements: contiguous, little-endian, in C order; or the encoded picture. It
+	// must not be written to, because the next tensor in the same memory reuses the padding. It is
 	// valid until Release.
 	Data []byte
 
 	release func()
-	share   func() string // nil where the memory is the process's own
+	share   func(subject string) string // nil where the memory is the process's own
 }
 
 // Release hands the tensor's memory over to the next one, and sets Data to nil. Call
@@ -43,15 +48,10 @@ func (t *Tensor) Release() {
 	t.release, t.share, t.Data = nil, nil, nil
 }
 
-// Share lets other processes read the tensor where it is, and returns where that is: see
-// publish/memory. It returns "" if the memory is the process's own. In shared memory, Data is
-// valid only as long as the tensor is in use.
-func (t *Tensor) Share() string {
-	if t.share == nil {
-		return ""
-	}
-	return t.share()
-}
+// Share returns what lets other processes read the tensor where it is, and returns where that is,
+// for those who are told so on a subject: see [Slot.Share]. It is nil if the memory is the process's
+// own. In shared memory, Data is valid only as long as the tensor is in use.
+func (t *Tensor) Share() func(subject string) (place string) { return t.share }
 
 // An Output is a named spec: one kind of tensor that a stream is turned into.
 type Output struct {

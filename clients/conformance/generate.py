@@ -187,6 +187,53 @@ def kinds() -> None:
             | {"shape": [1, 1, 2, 3], "layout": "NHWC", "values": [-1, 0.75, 1, 5, 3.75, 12.75]}
         ],
     )
+    brains = [-2.0, -1.5, 0.0, 0.5, 2.0**-133, 98304.0]
+    case(
+        "bf16-nchw",
+        "the upper halves of floats, the smallest among them",
+        [message({"Cvf-Dtype": "BF16"}, b"".join(struct.pack("<f", v)[2:] for v in brains))],
+        [TENSOR | {"datatype": "BF16", "elements": brains, "values": brains}],
+    )
+    quantized = {"Cvf-Quant-Scale": "0.0625", "Cvf-Quant-Zero-Point": "-128"}
+    case(
+        "int8-quantized",
+        "elements with a scale and a zero point",
+        [message(quantized | {"Cvf-Dtype": "INT8"}, struct.pack("<6b", -128, -127, -1, 0, 1, 127))],
+        [
+            TENSOR
+            | {
+                "datatype": "INT8",
+                "quant_scale": 0.0625,
+                "quant_zero_point": -128,
+                "elements": [-128, -127, -1, 0, 1, 127],
+                "values": [0, 0.0625, 7.9375, 8, 8.0625, 15.9375],
+            }
+        ],
+    )
+    case(
+        "uint8-quantized",
+        "elements with a scale and a zero point that are no pixels",
+        [
+            message(
+                {
+                    "Cvf-Dtype": "UINT8",
+                    "Cvf-Quant-Scale": "0.5",
+                    "Cvf-Quant-Zero-Point": "128",
+                },
+                bytes([0, 1, 127, 128, 129, 255]),
+            )
+        ],
+        [
+            TENSOR
+            | {
+                "datatype": "UINT8",
+                "quant_scale": 0.5,
+                "quant_zero_point": 128,
+                "elements": [0, 1, 127, 128, 129, 255],
+                "values": [-64, -63.5, -0.5, 0, 0.5, 63.5],
+            }
+        ],
+    )
     case(
         "gray",
         "one channel",
@@ -311,10 +358,16 @@ def gaps() -> None:
 def invalid() -> None:
     """Write what is to be refused."""
     nan = struct.pack("<6f", *[float("nan")] * 6)
+    quantized: dict[str, str | None] = {
+        "Cvf-Dtype": "INT8",
+        "Cvf-Shape": "1,3,2,4",
+        "Cvf-Quant-Scale": "1",
+        "Cvf-Quant-Zero-Point": "0",
+    }
     wrong: dict[str, list[dict[str, str | None]]] = {
         "version": [{"Cvf-Version": v} for v in (None, "", "2", "1.0")],
         "missing": [{k: None} for k in HEADERS if k not in ("Cvf-Version", "Nats-Msg-Id")],
-        "dtype": [{"Cvf-Dtype": v} for v in ("FP64", "fp32", "INT8")],
+        "dtype": [{"Cvf-Dtype": v} for v in ("FP64", "fp32", "INT16")],
         "shape": [
             {"Cvf-Shape": v}
             for v in (
@@ -355,6 +408,18 @@ def invalid() -> None:
         "times": [
             {"Cvf-Time": v}
             for v in ("2026-01-02", "2026-13-02T03:04:05Z", "1767323045200", "2026-01-02T03:04:05")
+        ],
+        "quantization": [
+            quantized | change
+            for change in (
+                {"Cvf-Dtype": "FP32", "Cvf-Shape": "1,3,1,2"},
+                {"Cvf-Quant-Scale": "0"},
+                {"Cvf-Quant-Scale": "-1"},
+                {"Cvf-Quant-Scale": "x"},
+                {"Cvf-Quant-Zero-Point": "0.5"},
+                {"Cvf-Quant-Zero-Point": "256"},
+                {"Cvf-Quant-Zero-Point": None},
+            )
         ],
         "normalized": [{"Cvf-Normalized": "maybe"}],
         "long": [{"Cvf-Stream": "x" * 1025}],

@@ -43,7 +43,7 @@ func (s *shared) over(d handoff.Coverer, t *troubles) publish.Delivery {
 	if s == nil {
 		return d
 	}
-	s.handoff = handoff.New(d, handoff.Options{Host: s.Host(), OnUnknown: func(err error) { t.add(health.MemoryUnused, err) }})
+	s.handoff = handoff.New(d, handoff.Options{Host: s.Host, OnUnknown: func(err error) { t.add(health.MemoryUnused, err) }})
 	return s.handoff
 }
 

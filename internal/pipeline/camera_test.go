@@ -3,10 +3,12 @@ package pipeline
 import (
 	"context"
 	"image"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 	"github.com/cvfeeder/cvfeeder/transform/gate"
@@ -71,4 +73,29 @@ func TestWorkersGetTheCamera(t *testing.T) {
 			t.Errorf("got %v, want %d decoded", seen, n)
 		}
 	})
+}
+
+// TestWhatIsDecoded: a frame is decoded for all outputs of the stream, whichever are wanted, and
+// not at all if only the original is.
+func TestWhatIsDecoded(t *testing.T) {
+	a, b := &transform.Output{Name: "a"}, &transform.Output{Name: "b"}
+	original := &transform.Output{Name: "original", Spec: transform.Spec{Encode: transform.EncodeOriginal}}
+	all := []*transform.Output{a, original, b}
+	j := &job{camera: &camera{outputs: all}}
+	for _, o := range all {
+		j.routes = append(j.routes, publish.Route{Output: o})
+	}
+	for _, tt := range []struct {
+		wanted []bool
+		want   []*transform.Output
+	}{
+		{[]bool{true, true, true}, all},
+		{[]bool{false, true, true}, all},
+		{[]bool{true, false, false}, all},
+		{[]bool{false, true, false}, []*transform.Output{original}},
+	} {
+		if got := j.decoded(tt.wanted); !slices.Equal(got, tt.want) {
+			t.Errorf("%v wanted: %d outputs are decoded for, want %d", tt.wanted, len(got), len(tt.want))
+		}
+	}
 }

@@ -43,6 +43,7 @@ type job struct {
 	// delivery is where the tensors go, nil for a requested frame.
 	delivery publish.Delivery
 	gated    *gated // nil for a frame that passes no gates
+	clips    *clips // nil for a frame that is in no clips
 	seen     frameObservers
 	turn     turn
 
@@ -54,15 +55,23 @@ type job struct {
 
 // A result is what a worker makes of a job.
 type result struct {
-	tensors []*transform.Tensor // by route; nil for one that nobody listens to
+	tensors []*transform.Tensor // by route; nil for one that nobody listens to, or all of them
 	viewers []*viewer           // who wants to see it
 	err     error
+}
+
+// tensor returns the tensor of a route, nil where none was made.
+func (r *result) tensor(route int) *transform.Tensor {
+	if r.tensors == nil {
+		return nil
+	}
+	return r.tensors[route]
 }
 
 // newJob returns the job of a frame that the feed yielded.
 func (s *stream) newJob(f source.Frame) *job {
 	j := &job{
-		camera: s.camera, delivery: s.delivery, frame: f, routes: s.Routes, views: &s.views,
+		camera: s.camera, delivery: s.delivery, frame: f, routes: s.Routes, views: &s.views, clips: s.clips,
 		seen: s.seen.frame(f, false), turn: newTurn(), done: make(chan struct{}),
 	}
 	s.gate(j)
@@ -103,10 +112,17 @@ func (j *job) measure(measure Measure) int64 {
 		size, work = measure(j.frame, j.camera.Camera, j.camera.outputs)
 		n += work
 	}
-	for _, r := range j.routes {
+	for i, r := range j.routes {
+		if !r.Output.Spec.Decodes() {
+			n += int64(len(j.frame.Data))
+			continue
+		}
 		bytes, err := r.Output.Spec.BytesOf(size)
 		if err == nil { // otherwise there will be no tensor
 			n += int64(bytes)
+		}
+		if c := j.clips.of(i); c != nil && c.Ends(j.frame.Slot) {
+			n += int64(r.Output.Spec.ClipBytes(bytes))
 		}
 	}
 	return n
@@ -158,7 +174,7 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 		return r
 	}
 	begin := time.Now()
-	r.err = w.Decode(j.frame, j.camera.Camera, j.camera.outputs)
+	r.err = w.Decode(j.frame, j.camera.Camera, j.decoded(wanted))
 	j.seen.decoded(time.Since(begin), r.err)
 	if r.err != nil {
 		return r
@@ -180,6 +196,22 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 	return r
 }
 
+// decoded returns the outputs to decode a frame for: all of the stream's, so that tensors do not
+// depend on who listens; or the originals alone, which need no decoding, if nothing else is wanted.
+func (j *job) decoded(wanted []bool) []*transform.Output {
+	var originals []*transform.Output
+	for i, route := range j.routes {
+		switch {
+		case !wanted[i]:
+		case route.Output.Spec.Decodes():
+			return j.camera.outputs
+		default:
+			originals = append(originals, route.Output)
+		}
+	}
+	return originals
+}
+
 // choose tells which of a job's outputs are to be made, nil where it is none: those that
 // somebody listens to, unless a gate holds them back, and those that somebody looks at.
 func (p *Pipeline) choose(w Worker, j *job, r *result) []bool {
@@ -193,7 +225,7 @@ func (p *Pipeline) choose(w Worker, j *job, r *result) []bool {
 	}
 	wanted, some := make([]bool, len(j.routes)), false
 	for i, route := range j.routes {
-		wanted[i] = j.requested() || j.delivery.Watched(route.Subject)
+		wanted[i] = j.requested() || j.clips.wants(i, j.frame.Slot) && j.delivery.Watched(route.Subject)
 	}
 	j.gated.pass(w, j, wanted)
 	for i, route := range j.routes {

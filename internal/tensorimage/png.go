@@ -20,7 +20,7 @@ func (t Tensor) Image() image.Image { return t.Sampled(math.MaxInt) }
 func (t Tensor) Sampled(limit int) image.Image {
 	e := t.envelope
 	pictures, columns := e.Pictures(), t.Columns()
-	rows := pictures / columns
+	rows := (pictures + columns - 1) / columns
 	n := max((max(columns*e.Width(), rows*e.Height())-1)/limit+1, 1)
 	one := image.Pt((e.Width()+n-1)/n, (e.Height()+n-1)/n)
 	bounds := image.Rect(0, 0, columns*one.X, rows*one.Y)
@@ -60,7 +60,7 @@ func (t Tensor) fill(picture, c int, pix []byte, step, stride, n int) {
 	for y := 0; y < e.Height(); y += n {
 		at := y / n * stride
 		for x := 0; x < e.Width(); x += n {
-			pix[at] = toByte(float64(float64(t.at(first+(y*e.Width()+x)*apart))*scale) + shift)
+			pix[at] = toByte(float64(t.value(first+(y*e.Width()+x)*apart)*scale) + shift)
 			at += step
 		}
 	}

@@ -27,6 +27,9 @@ const (
 	// long payloads are asked for after it could not be read.
 	memoryLook = time.Second
 	memoryRest = time.Minute
+	// memoryLinger is for how long places still come after payloads are asked for, because the
+	// feeder does not know yet: see publish/nats/handoff.
+	memoryLinger = 6 * time.Second
 )
 
 // memoryDir returns the directory that an option names, "" for none.
@@ -50,10 +53,14 @@ type places struct {
 	stop context.CancelFunc
 	ends sync.WaitGroup
 
-	mu    sync.Mutex
-	host  string // "" while payloads are asked for
-	lines map[string]chan *nats.Msg
-	subs  []*nats.Subscription
+	subjects []string
+
+	mu       sync.Mutex
+	lines    map[string]chan *nats.Msg
+	subs     []*nats.Subscription
+	last     []*nats.Subscription // to what comes after payloads are asked for
+	lingers  time.Time
+	lingered atomic.Bool // some may come twice
 }
 
 // readMemory begins to look for memory to read. It is called before the first subscription.
@@ -62,7 +69,7 @@ func (s *Subscription) readMemory(dir string, subjects []string) {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	p := &places{s: s, fetcher: fetcher{reader: memory.NewReader(dir), conn: s.conn}, stop: stop, lines: map[string]chan *nats.Msg{}}
+	p := &places{s: s, fetcher: fetcher{reader: memory.NewReader(dir), conn: s.conn}, stop: stop, subjects: subjects, lines: map[string]chan *nats.Msg{}}
 	s.places = p
 	p.look()
 	p.ends.Go(func() {
@@ -89,21 +96,65 @@ func hasPlaces(pattern string) bool {
 
 // look subscribes to places while there is memory to read.
 func (p *places) look() {
-	host, err := p.reader.Host()
-	if err != nil || time.Since(time.Unix(0, p.failed.Load())) < memoryRest {
-		host = ""
+	p.settle(time.Now())
+	swept := p.reader.Sweep()
+	rests := time.Since(time.Unix(0, p.failed.Load())) < memoryRest
+	now := p.awaited.Load()
+	if now != nil && now.Current() && !rests && (!swept || now.Again() == nil) {
+		return
+	}
+	var next *memory.Awaited // nil while payloads are asked for
+	if !rests {
+		next, _ = p.reader.Await(p.subjects...) // which fails where there is no feeder
+	}
+	if now == nil && next == nil {
+		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if host == p.host {
-		return
-	}
-	for _, sub := range p.subs {
-		_ = sub.Unsubscribe() // fails only if the connection has ended
-	}
-	p.host, p.subs = host, nil
+	p.linger(time.Now())
+	p.await(next)
 	for subject, line := range p.lines {
 		p.subscribe(subject, line)
+	}
+}
+
+// linger ends the subscriptions to places that the feeder counts. Others, which it does not count,
+// get what it publishes before it notices: that would be lost without a trace otherwise.
+func (p *places) linger(now time.Time) {
+	if len(p.subs) == 0 {
+		return
+	}
+	p.lingered.Store(true)
+	p.lingers = now.Add(memoryLinger)
+	if len(p.last) == 0 {
+		for subject, line := range p.lines {
+			if sub, err := p.s.conn.Client().ChanSubscribe(publish.MemorySubject("*", subject), line); err == nil {
+				p.last = append(p.last, sub)
+			}
+		}
+	}
+	// What is under way to a subscription that is ended is lost, so the new ones come first.
+	ctx, cancel := context.WithTimeout(context.Background(), memoryLook)
+	defer cancel()
+	_ = p.s.conn.Flush(ctx) // without a connection, nothing is under way
+	unsubscribe(p.subs)
+	p.subs = nil
+}
+
+// settle ends the subscriptions of linger when their time is over.
+func (p *places) settle(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.last) > 0 && now.After(p.lingers) {
+		unsubscribe(p.last)
+		p.last = nil
+	}
+}
+
+func unsubscribe(subs []*nats.Subscription) {
+	for _, sub := range subs {
+		_ = sub.Unsubscribe() // fails only if the connection has ended
 	}
 }
 
@@ -125,16 +176,39 @@ func (p *places) line(subject string, put func(publish.Message)) (*nats.Subscrip
 		return nil, err
 	}
 	p.s.ends.Go(func() {
+		var came recent
 		for {
 			select {
 			case m := <-line:
-				p.take(m, line, put)
+				if !p.lingered.Load() || came.first(m) {
+					p.take(m, line, put)
+				}
 			case <-p.s.done:
 				return
 			}
 		}
 	})
 	return sub, nil
+}
+
+// recent are the places that have come last. Two subscriptions may have got the same message.
+type recent struct {
+	places [16]string
+	next   int
+}
+
+// first tells whether a message comes for the first time.
+func (r *recent) first(m *nats.Msg) bool {
+	place := m.Header.Get(publish.HeaderMemory)
+	if place == "" {
+		return true
+	}
+	if slices.Contains(r.places[:], place) {
+		return false
+	}
+	r.places[r.next] = place
+	r.next = (r.next + 1) % len(r.places)
+	return true
 }
 
 func (p *places) take(m *nats.Msg, line chan<- *nats.Msg, put func(publish.Message)) {
@@ -164,10 +238,11 @@ func queueing(line chan<- *nats.Msg) payloads.Take {
 }
 
 func (p *places) subscribe(subject string, line chan *nats.Msg) {
-	if p.host == "" {
+	awaited := p.awaited.Load()
+	if awaited == nil {
 		return
 	}
-	sub, err := p.s.conn.Client().ChanSubscribe(publish.MemorySubject(p.host, subject), line)
+	sub, err := p.s.conn.Client().ChanSubscribe(publish.MemorySubject(awaited.Host(), subject), line)
 	if err == nil { // otherwise payloads come, as ever
 		p.subs = append(p.subs, sub)
 	}
@@ -175,11 +250,12 @@ func (p *places) subscribe(subject string, line chan *nats.Msg) {
 
 // A fetcher brings tensors from where messages say that they are.
 type fetcher struct {
-	reader *memory.Reader
-	conn   *dial.Connection
-	failed atomic.Int64 // when memory could last not be read, in nanoseconds since the Unix epoch
-	lost   atomic.Int64
-	inARow atomic.Int64 // tensors that could not be read
+	reader  *memory.Reader
+	conn    *dial.Connection
+	awaited atomic.Pointer[memory.Awaited] // nil while nothing is awaited in memory
+	failed  atomic.Int64                   // when memory could last not be read, in nanoseconds since the Unix epoch
+	lost    atomic.Int64
+	inARow  atomic.Int64 // tensors that could not be read
 }
 
 // memoryTries is how many tensors in a row cannot be read when payloads are asked for. The last
@@ -208,8 +284,24 @@ func (p *fetcher) fetch(m publish.Message) publish.Message {
 		return gapOf(whole, memory.Reason(err))
 	}
 	p.inARow.Store(0)
+	if awaited := p.awaited.Load(); awaited != nil {
+		awaited.Received(whole.Subject, hold)
+	}
 	whole.Data, whole.Release = hold.Data, hold.Release
 	return whole
+}
+
+// await sets what is awaited, nil for nothing.
+func (p *fetcher) await(next *memory.Awaited) {
+	if before := p.awaited.Swap(next); before != nil {
+		before.Close()
+	}
+}
+
+// end unmaps what nobody reads any more.
+func (p *fetcher) end() {
+	p.await(nil)
+	p.reader.Close()
 }
 
 // gapOf returns the inline gap in the place of a tensor.
@@ -244,7 +336,7 @@ func (p *places) end() {
 // close unmaps what nobody reads any more.
 func (p *places) close() {
 	if p != nil {
-		p.reader.Close()
+		p.fetcher.end()
 	}
 }
 

@@ -230,7 +230,8 @@ func BenchmarkPack(b *testing.B) {
 		for _, layout := range transform.Layouts() {
 			b.Run(string(dtype)+"-"+string(layout), func(b *testing.B) {
 				s := out.Spec
-				s.DType, s.Layout, s.Fit = dtype, layout, transform.Stretch
+				s.Layout, s.Fit = layout, transform.Stretch
+				setDType(&s, dtype)
 				g, err := s.Geometry(w.picture.full)
 				if err != nil {
 					b.Fatal(err)

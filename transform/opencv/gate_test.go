@@ -94,7 +94,7 @@ func lookThrough(t *testing.T, w *opencv.Worker, o gate.Options) func(at time.Du
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := g.Decide(time.Unix(1_700_000_000, 0).Add(at), 0, luma, luma.Rect)
+		v := g.Decide(time.Unix(1_700_000_000, 0).Add(at), 0, luma, nil, luma.Rect)
 		return v.Pass, v.Why == gate.Due
 	}
 }
@@ -241,7 +241,7 @@ func BenchmarkGateVsFrame(b *testing.B) {
 					b.Error(err)
 					return
 				}
-				g.Decide(time.Unix(at, 0), 0, luma, luma.Rect)
+				g.Decide(time.Unix(at, 0), 0, luma, nil, luma.Rect)
 				w.Rest()
 			}
 			look(1)

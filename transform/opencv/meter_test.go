@@ -39,15 +39,20 @@ func TestMeasuredIsTaken(t *testing.T) {
 
 func compareMeasured(t *testing.T, name string, f source.Frame, outs []*transform.Output) {
 	t.Helper()
+	compareMeasuredOf(t, name, f, nil, outs)
+}
+
+func compareMeasuredOf(t *testing.T, name string, f source.Frame, c *transform.Camera, outs []*transform.Output) {
+	t.Helper()
 	o := Options{NoRowDecoder: len(outs) == 2} // some are measured without it
-	size, work := NewMeter(o).Measure(f, nil, outs)
+	size, work := NewMeter(o).Measure(f, c, outs)
 	w := NewWorker(o)
 	defer w.Close()
 	for _, m := range w.memories() {
 		m.free() // what the search for internals took
 	}
-	_, _, _ = w.Luma(f, nil) // not every picture has one
-	if err := w.Decode(f, nil, outs); err != nil {
+	_, _, _ = w.Luma(f, c) // not every picture has one
+	if err := w.Decode(f, c, outs); err != nil {
 		t.Fatal(err)
 	}
 	if size != w.picture.full {

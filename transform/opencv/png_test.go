@@ -63,7 +63,7 @@ func noisePNG(rng *rand.Rand, size [2]int, channels int, depth, color, interlace
 			}
 		}
 	}
-	data := png(uint32(size[0]), uint32(size[1]), depth, color, interlace, rows)
+	data := pngWith(uint32(size[0]), uint32(size[1]), depth, color, interlace, rows)
 	if color != pngPalette {
 		return data
 	}

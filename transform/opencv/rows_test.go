@@ -69,8 +69,13 @@ type result struct {
 
 // results makes the outputs' tensors of the data.
 func results(w *Worker, data []byte, outs []*transform.Output) []result {
+	return seen(w, data, nil, outs)
+}
+
+// seen makes the outputs' tensors of the data of a camera.
+func seen(w *Worker, data []byte, c *transform.Camera, outs []*transform.Output) []result {
 	all := make([]result, len(outs))
-	err := w.Decode(source.Frame{Data: data}, nil, outs)
+	err := w.Decode(source.Frame{Data: data}, c, outs)
 	for i, o := range outs {
 		var tensor *transform.Tensor
 		if err == nil {
@@ -107,7 +112,8 @@ func randomSpec(rng *rand.Rand, side int) transform.Spec {
 		s.Fit, s.Resize, s.Color = pick(rng, transform.Fits()), pick(rng, transform.Resizes()), pick(rng, transform.Colors())
 	}
 	if rng.IntN(2) == 0 {
-		s.DType, s.Layout = pick(rng, transform.DTypes()), pick(rng, transform.Layouts())
+		s.Layout = pick(rng, transform.Layouts())
+		setDType(&s, pick(rng, transform.DTypes()))
 	}
 	if rng.IntN(10) == 0 {
 		s.Width, s.Height = 0, 0

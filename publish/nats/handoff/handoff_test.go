@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"image"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
@@ -51,7 +53,7 @@ func newRig(t *testing.T, d handoff.Coverer) *rig {
 	}
 	t.Cleanup(func() { _ = ring.Close() })
 	r.buffers.Shared = ring
-	r.Delivery = handoff.New(d, handoff.Options{Host: ring.Host(), OnUnknown: func(error) { r.unknown.Add(1) }})
+	r.Delivery = handoff.New(d, handoff.Options{Host: ring.Host, OnUnknown: func(error) { r.unknown.Add(1) }})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); r.Serve(ctx) }()
@@ -136,6 +138,25 @@ func (rd *reader) read(last int) {
 	}
 }
 
+// get reads the tensor with a number, or the gap in its place.
+func (rd *reader) get(n int) (whole bool) {
+	rd.t.Helper()
+	ctx, stop := context.WithTimeout(rd.t.Context(), 10*time.Second)
+	defer stop()
+	for d, err := range rd.Tensors(ctx) {
+		at := d.Time
+		if d.Gap != nil {
+			at = d.Gap.From.Time()
+		}
+		if err != nil || !at.Equal(conntest.Slot(n).Time()) {
+			rd.t.Fatalf("%+v comes instead of tensor %d: %v", d, n, err)
+		}
+		return d.Gap == nil
+	}
+	rd.t.Fatalf("tensor %d does not come", n)
+	return false
+}
+
 func newLive(t *testing.T) (url string, live *deliver.Live) {
 	t.Helper()
 	srv := natstest.Serve(t, embedded.Options{})
@@ -215,13 +236,13 @@ func TestTooLate(t *testing.T) {
 	near := r.reader(url, r.dir)
 	r.until(true)
 	near.read(r.next - 1)
-	gap := func(m publish.Message, n int, reason string) {
+	gap := func(m publish.Message, place string, n int, reason string) {
 		t.Helper()
 		host, err := memory.NewReader(r.dir).Host()
 		if err != nil {
 			t.Fatal(err)
 		}
-		conntest.Send(t, live, publish.InMemory(m, host))
+		conntest.Send(t, live, publish.InMemory(m, host, place))
 		for d, err := range near.Tensors(t.Context()) {
 			want := publish.Gap{Stream: "cam-1", From: conntest.Slot(n), To: conntest.Slot(n), Slots: 1, Reason: reason}
 			if err != nil || d.Gap == nil || d.Gap.Gap != want || d.Gap.Output != "detector" || d.Subject != conntest.Subject {
@@ -232,16 +253,16 @@ func TestTooLate(t *testing.T) {
 	}
 	late := r.tensor()
 	m, n := publish.NewMessage(conntest.Subject, late), r.next-1
+	place := m.Share(conntest.Subject)
 	late.Release()
 	for range room {
 		one := r.tensor()
-		one.Share()
+		one.Share()(conntest.Subject)
 		one.Release()
 	}
-	gap(m, n, memory.ReasonOverwritten)
-	m.Memory = "cvf-0.mem;1052672;10000;1"
+	gap(m, place, n, memory.ReasonOverwritten)
 	for range 3 { // it might be that only one file is gone
-		gap(m, n, memory.ReasonUnreachable)
+		gap(m, "cvf-0.mem;1052672;10000;1", n, memory.ReasonUnreachable)
 	}
 	if near.Lost() != 4 {
 		t.Errorf("%d are lost", near.Lost())
@@ -249,6 +270,31 @@ func TestTooLate(t *testing.T) {
 	near.next = -1
 	r.until(false)
 	near.read(r.next - 1)
+}
+
+// TestGivingUp: a reader that asks for payloads, because it cannot read memory, gets what the feeder
+// publishes before it notices, though another reader is content with places.
+func TestGivingUp(t *testing.T) {
+	url, live := newLive(t)
+	r := newRig(t, live)
+	near := r.reader(url, r.dir)
+	r.until(true)
+	near.read(r.next - 1)
+	apart := filepath.Join(t.TempDir(), "memory") // where the file with the tensors is not
+	if err := os.Mkdir(apart, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(filepath.Join(r.dir, "readers"), filepath.Join(apart, "readers")); err != nil {
+		t.Fatal(err)
+	}
+	other := r.reader(url, apart)
+	for came := 0; came < 3; { // payloads, after it has asked for them
+		r.send()
+		near.read(r.next - 1)
+		if other.get(r.next - 1) {
+			came++
+		}
+	}
 }
 
 // TestAllTaken: when there is no room left in memory, payloads go to everybody.
@@ -261,7 +307,7 @@ func TestAllTaken(t *testing.T) {
 	var taken []*transform.Tensor
 	for range room {
 		taken = append(taken, r.tensor())
-		taken[len(taken)-1].Share()
+		taken[len(taken)-1].Share()(conntest.Subject)
 		r.next--
 	}
 	if r.send() {
