@@ -45,9 +45,7 @@ extras() {
 	mkdir -p "$1/completions" "$1/man/man1"
 	cp LICENSE CHANGELOG.md README.md docker/cvfeeder.yaml "$1/"
 	cp "$opencv/LICENSE" "$1/LICENSE.opencv"
-	for package in libjpeg62-turbo-dev libpng-dev zlib1g-dev; do
-		cp "$SYSROOT/usr/share/doc/$package/copyright" "$1/copyright.$package"
-	done
+	cp "$SYSROOT/usr/share/doc/libjpeg62-turbo-dev/copyright" "$1/copyright.libjpeg62-turbo-dev"
 	"$native" completion bash >"$1/completions/cvfeeder.bash"
 	"$native" completion zsh >"$1/completions/_cvfeeder"
 	"$native" completion fish >"$1/completions/cvfeeder.fish"

@@ -401,7 +401,14 @@ type Output struct {
 	// resize_to with long-side.
 	ScaleUp bool `yaml:"scale_up"`
 	// Resize is the resampling method.
-	Resize transform.Resize `yaml:"resize" jsonschema:"enum=opencv-nearest,enum=opencv-linear,enum=opencv-cubic,enum=opencv-area,enum=pillow-bilinear,enum=pillow-bicubic,enum=pillow-lanczos"`
+	Resize transform.Resize `yaml:"resize" jsonschema:"enum=opencv-nearest,enum=opencv-linear,enum=opencv-cubic,enum=opencv-area,enum=pillow-bilinear,enum=pillow-bicubic,enum=pillow-lanczos,enum=torch-bilinear,enum=torch-bicubic"`
+	// Antialias is whether torch-bilinear and torch-bicubic read all pixels where the picture
+	// shrinks, as torchvision does by default, or only the nearest two or four of each side.
+	Antialias bool `yaml:"antialias"`
+	// ResizeDType is the type of the tensor that torch-bilinear and torch-bicubic are given:
+	// uint8 is rounded to pixels again, as torchvision does, and float32 is not, as where the
+	// reference makes floats before it resizes.
+	ResizeDType transform.DType `yaml:"resize_dtype" jsonschema:"enum=uint8,enum=float32"`
 	// Pad is the value of the letterbox bars, and of other padding; or three values separated
 	// by commas, one for each channel.
 	Pad Pad `yaml:"pad"`

@@ -189,7 +189,7 @@ static void set_columns(decoder *d) {
 	}
 }
 
-static void start(decoder *d, void *scratch) {
+static void start(decoder *d, cvf_huffman_tables *tables, void *scratch) {
 	const struct jpeg_decompress_struct *info = &d->session->info;
 	set_memory(d, scratch);
 	for (int i = 0; i < d->count; i++) {
@@ -200,7 +200,7 @@ static void start(decoder *d, void *scratch) {
 	set_columns(d);
 	int blocks = 0;
 	for (int i = 0; i < d->count; i++) blocks += d->components[i].h * d->components[i].v;
-	cvf_huffman_start(d->huffman, d->session, blocks);
+	cvf_huffman_start(d->huffman, d->session, blocks, tables);
 }
 
 // The rows of a block that are read, of blocks whose first row is row y of the component.
@@ -349,10 +349,10 @@ static void make_row(const decoder *d, int y) {
 }
 
 void cvf_decode_rows(cvf_session *s, const cvf_decode_kernels *kernels, int eighths, cvf_sink *const *sinks,
-                     int count, const cvf_mask *mask, void *scratch) {
+                     int count, const cvf_mask *mask, cvf_huffman_tables *tables, void *scratch) {
 	decoder d = {.session = s, .kernels = kernels, .sinks = sinks, .sink_count = count, .mask = mask};
 	if (!set_picture(&d, &s->info, eighths)) cvf_session_fail(s, "this is of another kind");
-	start(&d, scratch);
+	start(&d, tables, scratch);
 	for (int m = 0; m < d.mcu_rows; m++) {
 		cvf_session_check_cost(s);
 		read_band(&d, m);

@@ -207,7 +207,7 @@ static void decode(cvf_session *s, void *p) {
 	a->own = job->own && job->channels == 3 && cvf_decode_suits(info) && has_size(info, job);
 	if (a->own) {
 		make_sinks(a);
-		cvf_decode_rows(s, job->own->decode, job->eighths, a->sinks, a->count, job->mask, a->scratch);
+		cvf_decode_rows(s, job->own->decode, job->eighths, a->sinks, a->count, job->mask, job->tables, a->scratch);
 		return;
 	}
 	if (!job->lax) cvf_session_check_codes(s);

@@ -8,6 +8,7 @@
 #include "mask.h"
 #include "session.h"
 #include "sink.h"
+#include "tables.h"
 
 typedef struct {
 	int w, h;
@@ -30,6 +31,7 @@ typedef struct {
 	int lax;                 // codes that do not exist are no error: for benchmarks
 	size_t scratch;          // as in the header
 	const cvf_kernels *own;  // for our own decoder; NULL where libjpeg is to decode alone
+	cvf_huffman_tables *tables; // for that: those of the picture before, or zeros
 	int used;                // set to whether our own decoder has made the pixels
 	uint8_t *dst;            // for the pixels, without gaps between the rows
 

@@ -34,7 +34,7 @@ static void read_own(cvf_session *s, const cvf_luma_job *job, cvf_huffman *huffm
 			    .component = c, .limit = c ? -1 : 0, .apart = h, .means = means_of + at};
 		}
 	}
-	cvf_huffman_start(huffman, s, blocks);
+	cvf_huffman_start(huffman, s, blocks, job->tables);
 	for (int y = 0; y < job->h; y += v) {
 		cvf_session_check_cost(s);
 		cvf_huffman_read(huffman, places, mcus, 1);

@@ -45,7 +45,11 @@ func (w *Worker) Luma(f source.Frame, _ *transform.Camera) (luma *image.Gray, si
 	if err := w.scratch.reserve(int(C.cvf_luma_scratch(C.int(at.X)))); err != nil {
 		return nil, size, err
 	}
-	job := C.cvf_luma_job{w: C.int(at.X), h: C.int(at.Y), seconds: w.seconds(h.size), own: flag(w.own != nil), dst: (*C.uint8_t)(w.luma.p)}
+	tables, err := w.huffmanTables()
+	if err != nil {
+		return nil, size, err
+	}
+	job := C.cvf_luma_job{w: C.int(at.X), h: C.int(at.Y), seconds: w.seconds(h.size), own: flag(w.own != nil), tables: tables, dst: (*C.uint8_t)(w.luma.p)}
 	var message jpegMessage
 	if C.cvf_luma_read(&job, (*C.uint8_t)(&f.Data[0]), C.size_t(len(f.Data)), w.scratch.p, &message[0]) != 0 {
 		return nil, size, fmt.Errorf("JPEG: %s", C.GoString(&message[0]))

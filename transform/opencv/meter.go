@@ -63,7 +63,7 @@ func (m *Meter) Measure(f source.Frame, c *transform.Camera, outs []*transform.O
 		if err != nil || m.checkSize(h.size) != nil {
 			return image.Point{}, 0
 		}
-		return h.size, m.jpegWork(h, c, outs) + pixels(scaled(h.size, 1)) // the last for Luma
+		return h.size, m.jpegWork(h, c, outs) + int64(huffmanBytes) + pixels(scaled(h.size, 1)) // the last for Luma
 	case bytes.HasPrefix(data, pngMagic):
 		size, err := pngSize(data)
 		if err != nil || m.checkSize(size) != nil {
@@ -168,7 +168,7 @@ func (l *later) add(s *transform.Spec, g transform.Geometry, own bool) {
 	}
 	switch {
 	case own:
-		all := []resizing{ownResizing(s, g)}
+		all := []resizing{ownResizing(of{spec: s}, image.Rectangle{Max: from}, g)}
 		l.scratch = max(l.scratch, int64(feedScratch(from.X, all)))
 		l.resized = max(l.resized, int64(rowsBytes(all)))
 		return

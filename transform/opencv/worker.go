@@ -42,7 +42,8 @@ type Worker struct {
 	picture picture
 
 	pixels, cmyk, gray, rows, resized, scratch, table, luma, canvas memory
-	lumaOwn                                                         bool // the last luma was read without libjpeg
+	huffman                                                         memory // see huffmanTables
+	lumaOwn                                                         bool   // the last luma was read without libjpeg
 }
 
 // A picture is a decoded frame.
@@ -203,7 +204,7 @@ func (w *Worker) Rest() {
 }
 
 func (w *Worker) memories() []*memory {
-	return []*memory{&w.table, &w.pixels, &w.rows, &w.resized, &w.scratch, &w.gray, &w.cmyk, &w.luma, &w.canvas}
+	return []*memory{&w.table, &w.huffman, &w.pixels, &w.rows, &w.resized, &w.scratch, &w.gray, &w.cmyk, &w.luma, &w.canvas}
 }
 
 // Close frees the worker's memory. Tensors stay valid. A second call does nothing.
