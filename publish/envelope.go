@@ -45,6 +45,9 @@ type Envelope struct {
 	// Clip has the slots of the frames of a clip, and which were missing; nil for any other tensor.
 	// Time is the slot of the last one, and all have the same map.
 	Clip []transform.ClipFrame
+	// Rows are those of a batch across cameras; nil for any other tensor. Stream is then the name
+	// of the batch, and each row has a Source of its own.
+	Rows []Row
 	// Scale, Mean and Std are the normalization: value = (pixel*Scale - Mean) / Std.
 	// Mean and Std have one number for each channel. Scale and Std are not 0.
 	Scale     float64
@@ -92,8 +95,10 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 
 		Traceparent: traceparent(h),
 	}
-	if size := f.sides(HeaderSource, "x", 2); f.err == nil {
-		e.Source = image.Pt(size[0], size[1])
+	if _, ok := h[HeaderBatch]; ok {
+		e.Rows = f.batch()
+	} else {
+		e.Source = f.size(HeaderSource, f.text(HeaderSource))
 	}
 	if e.Affines = f.affines(HeaderAffine); f.err == nil {
 		e.Affine = e.Affines[0]
@@ -176,8 +181,11 @@ func (e Envelope) validate() error {
 	if len(e.Shape) == 5 && len(e.Clip) != n {
 		return fmt.Errorf("header %s: has %d frames, and the shape %v has %d", HeaderClip, len(e.Clip), e.Shape, n)
 	}
-	if maps := len(e.Affines); maps != n && (len(e.Shape) != 5 || maps != 1) {
-		return fmt.Errorf("header %s: has %d maps for %d pictures", HeaderAffine, len(e.Affines), n)
+	if maps := len(e.Affines); e.Clip == nil && maps != n || e.Clip != nil && maps != 1 {
+		return fmt.Errorf("header %s: has %d maps for %d pictures", HeaderAffine, maps, n)
+	}
+	if e.Rows != nil && len(e.Rows) != n {
+		return fmt.Errorf("header %s: has %d streams for %d rows", HeaderBatch, len(e.Rows), n)
 	}
 	if e.ContentType != "" {
 		return e.validatePicture()
@@ -202,6 +210,12 @@ var pictureTypes = [...]string{transform.TypeJPEG, transform.TypePNG, transform.
 func (e Envelope) validatePicture() error {
 	if !slices.Contains(pictureTypes[:], e.ContentType) {
 		return fmt.Errorf("header %s: %.40q is not one of %v", HeaderType, e.ContentType, pictureTypes)
+	}
+	if e.Color == transform.BGR {
+		return fmt.Errorf("header %s: an encoded picture is RGB or GRAY, not BGR", HeaderColor)
+	}
+	if int64(e.Width())*int64(e.Height())*int64(e.Color.Channels()) > maxBytes {
+		return fmt.Errorf("header %s: %v is more than %d bytes when it is decoded", HeaderShape, e.Shape, maxBytes)
 	}
 	if e.Length > maxBytes {
 		return fmt.Errorf("header %s: %d is more than %d bytes", HeaderLength, e.Length, maxBytes)
@@ -230,8 +244,8 @@ func (e Envelope) dims() (n, c, h, w int) {
 	return 0, 0, 0, 0
 }
 
-// Pictures returns how many pictures the tensor has: 1, or as many as there are tiles, or frames
-// of a clip.
+// Pictures returns how many pictures the tensor has: 1, or as many as there are tiles, or rows
+// of a batch, or frames of a clip.
 func (e Envelope) Pictures() int { n, _, _, _ := e.dims(); return n }
 
 // Width returns the width of the tensor's pictures in pixels.

@@ -147,6 +147,18 @@ func FuzzParseEnvelope(f *testing.F) {
 	for _, preset := range []string{"yolo", "imagenet", "raw"} {
 		m := publish.NewMessage("s", tensor(f, preset, nil))
 		f.Add(block(m.Header), len(m.Data))
+		clip := maps.Clone(m.Header)
+		clip["Cvf-Layout"], clip["Cvf-Shape"] = []string{"NTCHW"}, []string{"1,2,3,1,1"}
+		clip["Cvf-Clip"] = []string{"2026-01-02T03:04:05Z,2026-01-02T03:04:06Z!black"}
+		f.Add(block(clip), 6)
+		m.Header["Cvf-Batch"] = []string{"cam%2D1,!cam-2"}
+		m.Header["Cvf-Source"] = []string{"9x9;0x0"}
+		m.Header["Cvf-Affine"] = []string{"1,0,0,0,1,0;0,0,0,0,0,0"}
+		m.Header["Cvf-Shape"] = []string{"2,3,1,1"}
+		f.Add(block(m.Header), 6)
+		m.Header["Content-Type"], m.Header["Content-Length"] = []string{"image/png"}, []string{"6"}
+		m.Header["Cvf-Shape"] = []string{"9,9,3"}
+		f.Add(block(m.Header), 6)
 	}
 	f.Fuzz(func(t *testing.T, headers string, n int) {
 		h := map[string][]string{}
@@ -159,7 +171,7 @@ func FuzzParseEnvelope(f *testing.F) {
 			return
 		}
 		size := e.Bytes()
-		if size < 1 || size > 1<<30 || e.Scale == 0 || len(e.Mean) != len(e.Std) || len(e.Mean) != e.Color.Channels() {
+		if size < 1 || size > 1<<30 || e.ContentType == "" && e.Scale == 0 || len(e.Mean) != len(e.Std) || e.ContentType == "" && len(e.Mean) != e.Color.Channels() || e.Clip == nil && len(e.Affines) != e.Pictures() || e.Rows != nil && len(e.Rows) != e.Pictures() {
 			t.Errorf("impossible envelope %+v", e)
 		}
 		if (e.Check(n) == nil) != (int64(n) == size) {

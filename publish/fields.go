@@ -99,13 +99,15 @@ func parseCount(s string) (n int, ok bool) {
 
 // sides reads n lengths in pixels.
 func (f *fields) sides(name, separator string, n int) []int {
-	return split(f, name, separator, n, func(s string) (int, error) {
-		v, err := strconv.Atoi(s)
-		if err == nil && (v < 1 || v > maxSide) {
-			err = errors.New("out of range")
-		}
-		return v, err
-	})
+	return split(f, name, separator, n, parseSide)
+}
+
+func parseSide(s string) (int, error) {
+	v, err := strconv.Atoi(s)
+	if err == nil && (v < 1 || v > maxSide) {
+		err = errors.New("out of range")
+	}
+	return v, err
 }
 
 // floats reads n finite numbers.

@@ -42,6 +42,11 @@ const (
 
 	HeaderChunk = "Cvf-Chunk" // 2/5, only on a part of a tensor, see Split
 
+	// Only on a batch across cameras: the stream of each row, percent-escaped, and ! before one
+	// that was missing: cam-1,!cam-2. HeaderSource and HeaderAffine then have one value for each
+	// row, with ; between them.
+	HeaderBatch = "Cvf-Batch"
+
 	HeaderMemory = "Cvf-Memory" // cvf-6f1c.mem;1052672;4915200;17, only where the payload lies in memory, see InMemory
 
 	// Only on an inline gap, see NewInlineGap, where HeaderTime is the first slot.

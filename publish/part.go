@@ -84,4 +84,5 @@ var tensorHeaders = [...]string{
 	HeaderVersion, HeaderType, HeaderLength, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
 	HeaderLayout, HeaderColor, HeaderClip, HeaderSource, HeaderAffine, HeaderScale, HeaderMean, HeaderStd,
 	HeaderNormalized, HeaderLate, HeaderBurst, HeaderSince, HeaderQuality, HeaderSpec, HeaderMsgID,
+	HeaderBatch, HeaderQuantScale, HeaderQuantZero,
 }

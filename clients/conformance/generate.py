@@ -88,7 +88,9 @@ Message = tuple[str, dict[str, str], bytes]
 written: list[str] = []
 
 
-def message(changes: dict[str, str | None] | None = None, payload: bytes = PAYLOAD) -> Message:
+def message(
+    changes: dict[str, str | None] | None = None, payload: bytes = PAYLOAD
+) -> Message:
     """Return a tensor's message with other headers; None takes one away."""
     headers = {**HEADERS, **(changes or {})}
     return SUBJECT, {k: v for k, v in headers.items() if v is not None}, payload
@@ -106,7 +108,11 @@ def part(number: object, total: object, payload: bytes, **changes: str) -> Messa
 
 
 def case(
-    name: str, about: str, messages: list[Message], want: list[dict[str, Any]], incomplete: int = 0
+    name: str,
+    about: str,
+    messages: list[Message],
+    want: list[dict[str, Any]],
+    incomplete: int = 0,
 ) -> None:
     """Write one case."""
     directory = CASES / name
@@ -114,7 +120,9 @@ def case(
     listed = []
     for i, (subject, headers, payload) in enumerate(messages, 1):
         block = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
-        (directory / f"{i}.msg").write_bytes(f"NATS/1.0\r\n{block}\r\n".encode() + payload)
+        (directory / f"{i}.msg").write_bytes(
+            f"NATS/1.0\r\n{block}\r\n".encode() + payload
+        )
         listed.append({"file": f"{i}.msg", "subject": subject})
     text = {"about": about, "messages": listed, "want": want, "incomplete": incomplete}
     (directory / "case.json").write_text(json.dumps(text, indent=1) + "\n")
@@ -184,21 +192,35 @@ def kinds() -> None:
         [
             TENSOR
             | raw
-            | {"shape": [1, 1, 2, 3], "layout": "NHWC", "values": [-1, 0.75, 1, 5, 3.75, 12.75]}
+            | {
+                "shape": [1, 1, 2, 3],
+                "layout": "NHWC",
+                "values": [-1, 0.75, 1, 5, 3.75, 12.75],
+            }
         ],
     )
     brains = [-2.0, -1.5, 0.0, 0.5, 2.0**-133, 98304.0]
     case(
         "bf16-nchw",
         "the upper halves of floats, the smallest among them",
-        [message({"Cvf-Dtype": "BF16"}, b"".join(struct.pack("<f", v)[2:] for v in brains))],
+        [
+            message(
+                {"Cvf-Dtype": "BF16"},
+                b"".join(struct.pack("<f", v)[2:] for v in brains),
+            )
+        ],
         [TENSOR | {"datatype": "BF16", "elements": brains, "values": brains}],
     )
     quantized = {"Cvf-Quant-Scale": "0.0625", "Cvf-Quant-Zero-Point": "-128"}
     case(
         "int8-quantized",
         "elements with a scale and a zero point",
-        [message(quantized | {"Cvf-Dtype": "INT8"}, struct.pack("<6b", -128, -127, -1, 0, 1, 127))],
+        [
+            message(
+                quantized | {"Cvf-Dtype": "INT8"},
+                struct.pack("<6b", -128, -127, -1, 0, 1, 127),
+            )
+        ],
         [
             TENSOR
             | {
@@ -237,7 +259,16 @@ def kinds() -> None:
     case(
         "gray",
         "one channel",
-        [message({"Cvf-Color": "GRAY", "Cvf-Shape": "1,1,2,3", "Cvf-Mean": "0.5", "Cvf-Std": "2"})],
+        [
+            message(
+                {
+                    "Cvf-Color": "GRAY",
+                    "Cvf-Shape": "1,1,2,3",
+                    "Cvf-Mean": "0.5",
+                    "Cvf-Std": "2",
+                }
+            )
+        ],
         [TENSOR | {"color": "GRAY", "shape": [1, 1, 2, 3], "mean": [0.5], "std": [2]}],
     )
     case(
@@ -286,7 +317,10 @@ def maps() -> None:
         [message({"Cvf-Affine": "0,-1,100,1,0,0"})],
         [
             TENSOR
-            | {"affine": [0, -1, 100, 1, 0, 0], "boxes": [[[10, 20, 30, 60], [40, 10, 80, 30]]]}
+            | {
+                "affine": [0, -1, 100, 1, 0, 0],
+                "boxes": [[[10, 20, 30, 60], [40, 10, 80, 30]]],
+            }
         ],
     )
     case(
@@ -336,7 +370,15 @@ def gaps() -> None:
         "none of them is believed",
         [
             (EVENT_SUBJECT, {}, data)
-            for data in (*bad, b"", b"{", b"[1]", b'"x"', b"[" * 10_000, b" " * (65 << 10))
+            for data in (
+                *bad,
+                b"",
+                b"{",
+                b"[1]",
+                b'"x"',
+                b"[" * 10_000,
+                b" " * (65 << 10),
+            )
         ],
         [INVALID] * 12,
     )
@@ -350,7 +392,10 @@ def gaps() -> None:
     case(
         "bad-inline-gaps",
         "none of them is believed, nor one with a payload",
-        [*((SUBJECT, GAP_HEADERS | w, b"") for w in wrong), (SUBJECT, GAP_HEADERS, b"x")],
+        [
+            *((SUBJECT, GAP_HEADERS | w, b"") for w in wrong),
+            (SUBJECT, GAP_HEADERS, b"x"),
+        ],
         [INVALID] * 6,
     )
 
@@ -366,7 +411,9 @@ def invalid() -> None:
     }
     wrong: dict[str, list[dict[str, str | None]]] = {
         "version": [{"Cvf-Version": v} for v in (None, "", "2", "1.0")],
-        "missing": [{k: None} for k in HEADERS if k not in ("Cvf-Version", "Nats-Msg-Id")],
+        "missing": [
+            {k: None} for k in HEADERS if k not in ("Cvf-Version", "Nats-Msg-Id")
+        ],
         "dtype": [{"Cvf-Dtype": v} for v in ("FP64", "fp32", "INT16")],
         "shape": [
             {"Cvf-Shape": v}
@@ -388,7 +435,9 @@ def invalid() -> None:
             {"Cvf-Layout": "nchw"},
             {"Cvf-Color": "GRAY", "Cvf-Mean": "0", "Cvf-Std": "1"},
         ],
-        "source": [{"Cvf-Source": v} for v in ("1920", "0x1", "1920X1080", "-1x1", "1x1x1")],
+        "source": [
+            {"Cvf-Source": v} for v in ("1920", "0x1", "1920X1080", "-1x1", "1x1x1")
+        ],
         "numbers": [
             {"Cvf-Affine": v}
             for v in (
@@ -407,7 +456,12 @@ def invalid() -> None:
         ],
         "times": [
             {"Cvf-Time": v}
-            for v in ("2026-01-02", "2026-13-02T03:04:05Z", "1767323045200", "2026-01-02T03:04:05")
+            for v in (
+                "2026-01-02",
+                "2026-13-02T03:04:05Z",
+                "1767323045200",
+                "2026-01-02T03:04:05",
+            )
         ],
         "quantization": [
             quantized | change
@@ -432,7 +486,9 @@ def invalid() -> None:
             [*map(message, changes), message()],
             [*[INVALID] * len(changes), TENSOR],
         )
-    lengths = [message({}, data) for data in (b"", PAYLOAD[:-1], PAYLOAD + b"\0", 2 * PAYLOAD)]
+    lengths = [
+        message({}, data) for data in (b"", PAYLOAD[:-1], PAYLOAD + b"\0", 2 * PAYLOAD)
+    ]
     case(
         "invalid-length",
         "the payload is not what the headers say",
@@ -445,6 +501,328 @@ def invalid() -> None:
         [message({}, nan)],
         [{k: v for k, v in TENSOR.items() if k not in ("elements", "values")}],
     )
+
+
+def tiles() -> None:
+    """Write tensors of several pictures of one camera."""
+    two = {"Cvf-Shape": "2,3,1,1", "Cvf-Affine": "3,0,0,0,3,-420;3,0,18.5,0,3,-1e2"}
+    tensor = {k: v for k, v in TENSOR.items() if k != "affine"}
+    case(
+        "tiles",
+        "each picture has a map of its own",
+        [message(two)],
+        [
+            tensor
+            | {
+                "shape": [2, 3, 1, 1],
+                "affines": [[3, 0, 0, 0, 3, -420], [3, 0, 18.5, 0, 3, -100]],
+                "boxes": [
+                    [[100, 200, 300, 400], [300, 180, 900, 780], 0],
+                    [[100, 200, 300, 400], [318.5, 500, 918.5, 1080], 1],
+                ],
+            }
+        ],
+    )
+    pixels = {"Cvf-Dtype": "UINT8", "Cvf-Normalized": "false", "Cvf-Scale": "0.1"}
+    pixels |= {"Cvf-Mean": "0.5,0.25,0", "Cvf-Std": "0.5,1,2"}
+    raw: dict[str, Any] = {"datatype": "UINT8", "normalized": False, "scale": 0.1}
+    raw |= {
+        "mean": [0.5, 0.25, 0],
+        "std": [0.5, 1, 2],
+        "elements": [0, 10, 20, 30, 40, 255],
+    }
+    for layout, shape in (("NCHW", [2, 3, 1, 1]), ("NHWC", [2, 1, 1, 3])):
+        case(
+            f"tiles-uint8-{layout.lower()}",
+            "pixels of several pictures, which the consumer normalizes",
+            [
+                message(
+                    two
+                    | pixels
+                    | {"Cvf-Layout": layout, "Cvf-Shape": ",".join(map(str, shape))},
+                    bytes(raw["elements"]),
+                )
+            ],
+            [
+                tensor
+                | raw
+                | {
+                    "shape": shape,
+                    "layout": layout,
+                    "values": [-1, 0.75, 1, 5, 3.75, 12.75],
+                }
+            ],
+        )
+    wrong: list[dict[str, str | None]] = [
+        two | change
+        for change in (
+            {"Cvf-Affine": "3,0,0,0,3,-420"},
+            {"Cvf-Affine": two["Cvf-Affine"] + ";1,0,0,0,1,0"},
+            {"Cvf-Affine": "3,0,0,0,3,-420;"},
+            {"Cvf-Affine": "3,0,0,0,3,-420;3,0,0,0,3"},
+            {"Cvf-Affine": "3,0,0,0,3,-420;3,0,0,0,3,nan"},
+            {"Cvf-Affine": "3,0,0,0,3,-420,3,0,0,0,3,-420"},
+            {"Cvf-Shape": "1,3,1,2"},
+            {"Cvf-Source": "1920x1080;1920x1080"},
+        )
+    ]
+    many = {
+        "Cvf-Shape": "1025,1,1,1",
+        "Cvf-Color": "GRAY",
+        "Cvf-Mean": "0",
+        "Cvf-Std": "1",
+    }
+    case(
+        "invalid-tiles",
+        "maps of other pictures than there are, and more pictures than anybody has",
+        [
+            *map(message, wrong),
+            message(
+                many | {"Cvf-Affine": ";".join(["1,0,0,0,1,0"] * 1025)}, bytes(4100)
+            ),
+            message(),
+        ],
+        [*[INVALID] * (len(wrong) + 1), TENSOR],
+    )
+
+
+def clips() -> None:
+    """Write tensors of several frames."""
+    slots = ["2026-01-02T03:04:04.800Z", "2026-01-02T03:04:05.200Z"]
+    pixels = {"Cvf-Dtype": "UINT8", "Cvf-Normalized": "false", "Cvf-Scale": "0.1"}
+    pixels |= {"Cvf-Mean": "0.5,0.25,0", "Cvf-Std": "0.5,1,2"}
+    raw = {"datatype": "UINT8", "normalized": False, "scale": 0.1}
+    raw |= {
+        "mean": [0.5, 0.25, 0],
+        "std": [0.5, 1, 2],
+        "elements": [0, 10, 20, 30, 40, 255],
+    }
+    planes, interleaved = [-1, 1, 1.75, 2.75, 2, 12.75], [-1, 0.75, 1, 5, 3.75, 12.75]
+    two = {"Cvf-Clip": f"{slots[0]}!black,{slots[1]}", "Cvf-Layout": "NCTHW"}
+    two |= {"Cvf-Shape": "1,3,2,1,1"}
+    for layout, shape, values in (
+        ("NCTHW", [1, 3, 2, 1, 1], planes),
+        ("NTCHW", [1, 2, 3, 1, 1], interleaved),
+        ("NTHWC", [1, 2, 1, 1, 3], interleaved),
+    ):
+        clip = {
+            "Cvf-Layout": layout,
+            "Cvf-Shape": ",".join(map(str, shape)),
+            "Cvf-Clip": f"{slots[0]},{slots[1]}!repeat",
+        }
+        case(
+            f"clip-{layout.lower()}",
+            "frames with their slots, one of which was missing",
+            [message(pixels | clip, bytes([0, 10, 20, 30, 40, 255]))],
+            [
+                TENSOR
+                | raw
+                | {
+                    "shape": shape,
+                    "layout": layout,
+                    "slots": slots,
+                    "missing": ["", "repeat"],
+                    "values": values,
+                    "boxes": [[[100, 200, 300, 400], [300, 180, 900, 780]]],
+                }
+            ],
+        )
+    wrong: list[dict[str, str | None]] = [
+        two | change
+        for change in (
+            {"Cvf-Clip": None},
+            {"Cvf-Clip": slots[0]},
+            {"Cvf-Clip": ",".join([*slots, slots[1]])},
+            {"Cvf-Clip": f"{slots[0]},"},
+            {"Cvf-Clip": f"{slots[0]},{slots[1]}!"},
+            {"Cvf-Clip": f"{slots[0]},{slots[1]}!white"},
+            {"Cvf-Clip": f"{slots[0]},!repeat"},
+            {"Cvf-Clip": f"{slots[0]},yesterday"},
+            {"Cvf-Shape": "1,3,2,1"},
+            {"Cvf-Shape": "1,2,3,1,1"},
+            {"Cvf-Shape": "2,3,2,1,1", "Cvf-Affine": "3,0,0,0,3,-420;3,0,0,0,3,-420"},
+            {"Cvf-Affine": "3,0,0,0,3,-420;3,0,0,0,3,-420"},
+            {"Cvf-Layout": "NTWHC"},
+        )
+    ]
+    clip = message(two)
+    case(
+        "invalid-clips",
+        "frames that are not those of the shape",
+        [*map(message, wrong), clip],
+        [
+            *[INVALID] * len(wrong),
+            TENSOR
+            | {
+                "shape": [1, 3, 2, 1, 1],
+                "layout": "NCTHW",
+                "slots": slots,
+                "missing": ["black", ""],
+            },
+        ],
+    )
+    case(
+        "clip-in-parts",
+        "it is joined as any other tensor",
+        [
+            part(1, 2, PAYLOAD[:12], **{k[4:]: v for k, v in two.items()}),
+            part(2, 2, PAYLOAD[12:], **{k[4:]: v for k, v in two.items()}),
+        ],
+        [TENSOR | {"shape": [1, 3, 2, 1, 1], "layout": "NCTHW", "slots": slots}],
+    )
+
+
+def batches() -> None:
+    """Write tensors of several cameras."""
+    one = {
+        "Cvf-Color": "GRAY",
+        "Cvf-Mean": "0.5",
+        "Cvf-Std": "2",
+        "Cvf-Shape": "3,1,1,2",
+    }
+    one |= {"Cvf-Stream": "yard", "Cvf-Batch": "cam-1,!cam-2,a%2Cb%21%25%C3%A4"}
+    one |= {"Cvf-Source": "1920x1080;0x0;1280x720"}
+    one |= {"Cvf-Affine": "3,0,0,0,3,-420;0,0,0,0,0,0;2,0,1,0,2,0"}
+    tensor = {k: v for k, v in TENSOR.items() if k not in ("affine", "source")}
+    case(
+        "batch",
+        "a row of each stream, one of which had no frame",
+        [message(one)],
+        [
+            tensor
+            | {
+                "stream": "yard",
+                "shape": [3, 1, 1, 2],
+                "color": "GRAY",
+                "mean": [0.5],
+                "std": [2],
+                "streams": ["cam-1", "cam-2", "a,b!%ä"],
+                "present": [True, False, True],
+                "sources": [[1920, 1080], [0, 0], [1280, 720]],
+                "affines": [
+                    [3, 0, 0, 0, 3, -420],
+                    [0, 0, 0, 0, 0, 0],
+                    [2, 0, 1, 0, 2, 0],
+                ],
+                "boxes": [
+                    [[100, 200, 300, 400], [300, 180, 900, 780], 0],
+                    [[100, 200, 800, 400], [201, 400, 1280, 720], 2],
+                ],
+            }
+        ],
+    )
+    wrong: list[dict[str, str | None]] = [
+        one | change
+        for change in (
+            {"Cvf-Batch": "cam-1,cam-2"},
+            {"Cvf-Batch": "cam-1,,cam-3"},
+            {"Cvf-Batch": "cam-1,!,cam-3"},
+            {"Cvf-Batch": "cam-1,!cam-2,cam%2"},
+            {"Cvf-Batch": "cam-1,!cam-2,cam%FF"},
+            {"Cvf-Batch": "cam-1,!cam-2," + "x" * 1025},
+            {"Cvf-Batch": "cam-1,cam-2,cam-3"},  # the second one has no size
+            {"Cvf-Batch": None},
+            {"Cvf-Source": "1920x1080"},
+            {"Cvf-Source": "1920x1080;0x0;1280x720;1x1"},
+            {"Cvf-Source": "1920x1080;0x0;0x0"},
+            {"Cvf-Affine": "3,0,0,0,3,-420"},
+            {"Cvf-Shape": "2,1,1,3"},
+        )
+    ]
+    case(
+        "invalid-batches",
+        "streams that are not those of the rows",
+        [*map(message, wrong), message()],
+        [*[INVALID] * len(wrong), TENSOR],
+    )
+
+
+def pictures() -> None:
+    """Write encoded pictures."""
+    names = ("Dtype", "Layout", "Scale", "Mean", "Std")
+    plain: dict[str, str | None] = {f"Cvf-{name}": None for name in names}
+    plain |= {"Content-Type": "image/jpeg", "Cvf-Shape": "1080,1920,3"}
+    payload = b"\xff\xd8\xff, and what else it holds is not judged"
+    plain |= {"Content-Length": str(len(payload))}
+    picture = {
+        "kind": "picture",
+        "subject": SUBJECT,
+        "stream": "front-door",
+        "output": "detector",
+        "time": "2026-01-02T03:04:05.200Z",
+        "capture": "2026-01-02T03:04:05.207Z",
+        "content_type": "image/jpeg",
+        "shape": [1080, 1920, 3],
+        "color": "RGB",
+        "source": [1920, 1080],
+        "affine": [3, 0, 0, 0, 3, -420],
+        "spec": "3f2a",
+        "payload": list(payload),
+        "boxes": [[[100, 200, 300, 400], [300, 180, 900, 780]]],
+    }
+    gray = plain | {
+        "Cvf-Shape": "2,3,1",
+        "Cvf-Color": "GRAY",
+        "Content-Type": "image/png",
+    }
+    gray |= {"Content-Length": "1"}
+    webp = plain | {"Content-Type": "image/webp"}
+    case(
+        "pictures",
+        "encoded, as their content type says",
+        [message(plain, payload), message(gray, b"x"), message(webp, payload)],
+        [
+            picture,
+            picture
+            | {
+                "content_type": "image/png",
+                "shape": [2, 3, 1],
+                "color": "GRAY",
+                "payload": [ord("x")],
+            },
+            picture | {"content_type": "image/webp"},
+        ],
+    )
+    wrong: list[dict[str, str | None]] = [
+        plain | change
+        for change in (
+            {"Content-Type": ""},
+            {"Content-Type": "text/html"},
+            {"Content-Type": "image/gif"},
+            {"Content-Type": "IMAGE/JPEG"},
+            {"Cvf-Shape": "1080,1920"},
+            {"Cvf-Shape": "1,3,1080,1920"},
+            {"Cvf-Shape": "1080,1920,1"},
+            {"Cvf-Shape": "1080,1920,4"},
+            {"Cvf-Shape": "65536,65536,3"},
+            {"Cvf-Color": "BGR"},
+            {"Cvf-Affine": "1,0,0,0,1,0;1,0,0,0,1,0"},
+            {"Cvf-Affine": None},
+            {"Cvf-Source": None},
+            {"Cvf-Spec": None},
+            {"Content-Length": None},
+            {"Content-Length": "0"},
+            {"Content-Length": "-1"},
+            {"Content-Length": str(len(payload) - 1)},
+            {"Content-Length": str(len(payload) + 1)},
+            {"Content-Length": "99999999999"},
+        )
+    ]
+    case(
+        "invalid-pictures",
+        "types, sizes, lengths and colors that no picture has",
+        [*(message(w, payload) for w in wrong), message(plain, b""), message()],
+        [*[INVALID] * (len(wrong) + 1), TENSOR],
+    )
+    halves = [
+        message(
+            plain
+            | {"Cvf-Chunk": f"{i}/2", "Nats-Msg-Id": f"{HEADERS['Nats-Msg-Id']}/{i}/2"},
+            half,
+        )
+        for i, half in ((1, payload[:30]), (2, payload[30:]))
+    ]
+    case("picture-in-parts", "it is joined as a tensor is", halves, [picture])
 
 
 def parts() -> None:
@@ -480,6 +858,18 @@ def parts() -> None:
         [one, part(1, 2, a + b, **later), part(2, 2, c, **later)],
         [TENSOR | {"time": later["Time"]}],
         1,
+    )
+    quantized = {"Dtype": "UINT8", "Quant-Scale": "0.5", "Quant-Zero-Point": "128"}
+    elements = [0, 1, 127, 128, 129, 255]
+    case(
+        "parts-quantized",
+        "and all that the headers say is of the whole",
+        [part(i, 2, bytes(elements[3 * i - 3 : 3 * i]), **quantized) for i in (1, 2)],
+        [
+            TENSOR
+            | {"datatype": "UINT8", "quant_scale": 0.5, "quant_zero_point": 128}
+            | {"elements": elements, "values": [-64, -63.5, -0.5, 0, 0.5, 63.5]}
+        ],
     )
     other = TRACE.replace("-00f", "-11f")
     case(
@@ -540,7 +930,7 @@ def parts() -> None:
 def main() -> None:
     """Write all cases anew."""
     shutil.rmtree(CASES, ignore_errors=True)
-    for write in (kinds, maps, gaps, invalid, parts):
+    for write in (kinds, maps, gaps, invalid, tiles, clips, batches, pictures, parts):
         write()
     print(f"{len(written)} cases")
 

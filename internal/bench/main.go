@@ -79,6 +79,8 @@ var benchmarks = [...]benchmark{
 	{"pipeline-memory-vs-python", "internal/bench/baseline", "BenchmarkPipeline", true, 0.5},
 	{"consume-python-vs-socket", "internal/bench/baseline", "BenchmarkConsume", true, 1.5},
 	{"consume-go-vs-socket", "internal/bench/baseline", "BenchmarkConsume", true, 1.2},
+	{"batched-python-vs-copy", "internal/bench/baseline", "BenchmarkBatched", true, 1.2},
+	{"stack-python-vs-copy", "internal/bench/baseline", "BenchmarkBatched", true, 0},
 	{"handoff-memory", "internal/bench/baseline", "BenchmarkHandoff", true, 0.3},
 	{"pipeline-to-model-vs-python", "internal/bench/baseline", "BenchmarkModel", false, 2.5},
 	{"pipeline-to-model-memory-vs-python", "internal/bench/baseline", "BenchmarkModel", false, 4},

@@ -18,9 +18,9 @@ import (
 //	cvf.t.front-door.detector 2026-01-02T03:04:05.200Z age 1.25s float32 1x3x640x640 nchw rgb from 1920x1080 4915200 B affine 3,0,0,0,3,-420 min 0 max 1 mean 0.43
 func tensorLine(t tensor.Tensor, pixels tensorimage.Tensor, now time.Time) string {
 	low, high, mean := pixels.Range()
-	return fmt.Sprintf("%s %s %s %s %s from %dx%d %d B affine %s min %.3g max %.3g mean %.3g",
-		opening(t, now), t.DType, pixels.Dims(), t.Layout, t.Color, t.Source.X, t.Source.Y, len(t.Data),
-		affines(t.Affines), low, high, mean)
+	return fmt.Sprintf("%s %s %s %s %s from %s %d B affine %s%s min %.3g max %.3g mean %.3g",
+		opening(t, now), t.DType, pixels.Dims(), t.Layout, t.Color, sources(t), len(t.Data),
+		affines(t), clip(t.Clip), low, high, mean)
 }
 
 // pictureLine returns the line of an encoded picture:
@@ -44,12 +44,55 @@ func gapLine(subject string, g publish.Gap) string {
 		printable(subject), printable(g.Reason), g.Slots, g.From, g.To)
 }
 
-// affines returns the map, or the first and the number of those of tiles.
-func affines(all []transform.Affine) string {
-	if len(all) == 1 {
-		return affine(all[0])
+// endLine returns the line of the end of a replay job's tensors on a subject:
+//
+//	cvf.r.b7k2m4qx.front-door.detector end of 2 streams up to 2026-01-02T03:04:05.200Z
+func endLine(subject string, e publish.End) string {
+	return fmt.Sprintf("%s end of %d streams up to %s", printable(subject), e.Streams, e.To)
+}
+
+// sources says from which pictures a tensor is: "1920x1080", or of a batch across cameras
+// "cam-1:1920x1080,cam-2:missing".
+func sources(t tensor.Tensor) string {
+	if t.Rows == nil {
+		return fmt.Sprintf("%dx%d", t.Source.X, t.Source.Y)
 	}
-	return fmt.Sprintf("%s of the first of %d tiles", affine(all[0]), len(all))
+	rows := make([]string, len(t.Rows))
+	for i, r := range t.Rows {
+		from := fmt.Sprintf("%dx%d", r.Source.X, r.Source.Y)
+		if r.Missing {
+			from = "missing"
+		}
+		rows[i] = printable(r.Stream) + ":" + from
+	}
+	return strings.Join(rows, ",")
+}
+
+// clip says from when the frames of a clip are, and how many were missing: " since
+// 2026-01-02T03:04:04.200Z, 1 missing,".
+func clip(frames []transform.ClipFrame) string {
+	if frames == nil {
+		return ""
+	}
+	missing := 0
+	for _, f := range frames {
+		if f.Missing != "" {
+			missing++
+		}
+	}
+	return fmt.Sprintf(" since %s, %d missing,", frames[0].Slot, missing)
+}
+
+// affines returns the map, or the first and the number of those of tiles or rows.
+func affines(t tensor.Tensor) string {
+	switch first := affine(t.Affine); {
+	case len(t.Affines) == 1:
+		return first
+	case t.Rows != nil:
+		return fmt.Sprintf("%s of the first of %d rows", first, len(t.Rows))
+	default:
+		return fmt.Sprintf("%s of the first of %d tiles", first, len(t.Affines))
+	}
 }
 
 // affine returns the map with five digits, which is precise to a tenth of a pixel.

@@ -189,6 +189,9 @@ func (t *tap) show(d consume.Delivery) error {
 		t.seen.Gaps++
 		return t.line(gapLine(d.Subject, d.Gap.Gap))
 	}
+	if d.End != nil {
+		return t.line(endLine(d.Subject, *d.End))
+	}
 	if t.seen.Tensors++; t.seen.Tensors == 1 {
 		t.tellAge(d.Age(t.now()))
 	}

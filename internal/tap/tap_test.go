@@ -7,6 +7,7 @@ import (
 	"image"
 	"image/png"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -214,6 +215,44 @@ func TestPartsAndInlineGaps(t *testing.T) {
 	want := "cvf.t.cam-1.detector 2026-01-02T03:04:05.200Z age 1.25s uint8 1x1x64x64 nchw gray from 64x64 4096 B " +
 		"affine 1,0,0,0,1,0 min 0 max 0 mean 0\n" +
 		"cvf.t.cam-1.detector gap no_media 4 slots 2026-01-02T03:04:05.200Z to 2026-01-02T03:04:05.800Z\n" + tensorText
+	if diff := cmp.Diff(want, s.out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// forms are a tensor of two tiles, a clip and a batch across cameras, with their lines.
+func forms() (messages []publish.Message, lines string) {
+	add := func(changes map[string]string, data []byte, line string) {
+		m := message("cam-1")
+		m.Header = maps.Clone(m.Header)
+		for name, value := range changes {
+			if m.Header[name] = []string{value}; value == "" {
+				delete(m.Header, name)
+			}
+		}
+		m.Data = data
+		messages = append(messages, m)
+		lines += "cvf.t.cam-1.detector 2026-01-02T03:04:05.200Z " + line + "\n"
+	}
+	white := bytes.Repeat([]byte{255}, 24)
+	add(map[string]string{"Cvf-Shape": "2,2,2,3", "Cvf-Affine": "2,0,0,0,2,0;2,0,4,0,2,0"}, white,
+		"age 1.25s uint8 2x2x2x3 nhwc rgb from 12x8 24 B affine 2,0,0,0,2,0 of the first of 2 tiles min 255 max 255 mean 255")
+	add(map[string]string{"Cvf-Shape": "1,2,2,2,3", "Cvf-Layout": "NTHWC", "Cvf-Clip": "2026-01-02T03:04:04.800Z!black,2026-01-02T03:04:05.200Z"}, white,
+		"age 1.25s uint8 1x2x2x2x3 nthwc rgb from 12x8 24 B affine 2,0,0,0,2,0.33333 since 2026-01-02T03:04:04.800Z, 1 missing, min 255 max 255 mean 255")
+	add(map[string]string{"Cvf-Shape": "2,2,2,3", "Cvf-Affine": "2,0,0,0,2,0;0,0,0,0,0,0", "Cvf-Batch": "cam-1,!a%0Ab", "Cvf-Source": "12x8;0x0"}, white,
+		`age 1.25s uint8 2x2x2x3 nhwc rgb from cam-1:12x8,"a\nb":missing 24 B affine 2,0,0,0,2,0 of the first of 2 rows min 255 max 255 mean 255`)
+	return messages, lines
+}
+
+// TestForms: what is more than one picture is shown, and so is the end of a replay.
+func TestForms(t *testing.T) {
+	messages, want := forms()
+	end := publish.NewEnd("cvf.t.cam-1.detector", publish.End{Stream: "cam-1", Output: "detector", Job: "b7k2m4qx", To: source.SlotAt(slotTime), Streams: 2}, &transform.Output{Name: "detector", Fingerprint: "3f2a"})
+	s := start(t, Options{Save: t.TempDir(), Count: len(messages) + 1})
+	s.publish(t, messages...)
+	s.publish(t, end, message("cam-2"))
+	s.end(t, Summary{Tensors: len(messages) + 1})
+	want += "cvf.t.cam-1.detector end of 2 streams up to 2026-01-02T03:04:05.200Z\n" + tensorText
 	if diff := cmp.Diff(want, s.out.String()); diff != "" {
 		t.Error(diff)
 	}

@@ -123,6 +123,39 @@ func TestImageShowsThePicture(t *testing.T) {
 	}
 }
 
+// TestFramesOfAClip: they are shown like tiles, in any layout.
+func TestFramesOfAClip(t *testing.T) {
+	planes := map[transform.Layout][]int{"ncthw": {1, 3, 2, 1, 1}, "ntchw": {1, 2, 3, 1, 1}, "nthwc": {1, 2, 1, 1, 3}}
+	for layout, shape := range planes {
+		data := []byte{1, 2, 3, 4, 5, 6}
+		if layout == "ncthw" {
+			data = []byte{1, 4, 2, 5, 3, 6}
+		}
+		clip, err := New(publish.Envelope{
+			DType: transform.Uint8, Layout: layout, Shape: shape, Color: transform.RGB, Clip: make([]transform.ClipFrame, 2),
+			Affines: make([]transform.Affine, 1), Mean: []float64{0, 0, 0}, Std: []float64{1, 1, 1}, Scale: 1,
+		}, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img := clip.Image()
+		if got := []color.Color{img.At(0, 0), img.At(1, 0)}; img.Bounds() != image.Rect(0, 0, 2, 1) || got[0] != (color.NRGBA{1, 2, 3, 255}) || got[1] != (color.NRGBA{4, 5, 6, 255}) {
+			t.Errorf("%s: %v in %v", layout, got, img.Bounds())
+		}
+		if means := clip.ChannelMeans(); means[0] != 2.5 || means[1] != 3.5 || means[2] != 4.5 {
+			t.Errorf("%s: means %v", layout, means)
+		}
+	}
+	for frames, want := range map[int]int{1: 1, 2: 2, 3: 2, 4: 2, 7: 3, 16: 4} {
+		if got := (Tensor{envelope: publish.Envelope{Clip: make([]transform.ClipFrame, frames)}}).Columns(); got != want {
+			t.Errorf("%d frames in %d columns, want %d", frames, got, want)
+		}
+	}
+	if _, err := New(publish.Envelope{ContentType: "image/png", Length: 1}, []byte("x")); err == nil {
+		t.Error("an encoded picture has no elements")
+	}
+}
+
 func TestSampled(t *testing.T) {
 	for limit, want := range map[int]image.Point{1: {X: 1, Y: 1}, 2: {X: 2, Y: 1}, 3: {X: 3, Y: 2}, 1000: {X: 3, Y: 2}} {
 		for _, c := range []transform.Color{transform.RGB, transform.Gray} {

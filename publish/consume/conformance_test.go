@@ -156,15 +156,23 @@ func described(t *testing.T, d consume.Delivery, err error) map[string]any {
 		}
 	} else {
 		a := d.Affine
+		kind, elements := "tensor", any(nil)
+		if d.ContentType != "" {
+			kind = "picture"
+		} else {
+			elements = elementsOf(t, d.Tensor)
+		}
 		result = map[string]any{
-			"kind": "tensor", "subject": d.Subject, "stream": d.Stream, "output": d.Output,
+			"kind": kind, "subject": d.Subject, "stream": d.Stream, "output": d.Output,
 			"time": d.Time.UTC().Format(publish.TimeFormat), "capture": d.Capture.UTC().Format(publish.TimeFormat),
 			"datatype": d.DType.Wire(),
 			"shape":    d.Shape, "layout": strings.ToUpper(fmt.Sprint(d.Layout)), "color": strings.ToUpper(fmt.Sprint(d.Color)),
 			"source": []int{d.Source.X, d.Source.Y}, "affine": a[:], "scale": d.Scale, "mean": d.Mean, "std": d.Std,
 			"normalized": d.Normalized, "quant_scale": d.QuantScale, "quant_zero_point": d.QuantZeroPoint, "late": d.Late, "spec": d.Spec, "traceparent": d.Traceparent,
-			"elements": elements(t, d.Tensor), "values": d.AppendFloat32s(nil),
+			"elements": elements, "values": d.AppendFloat32s(nil),
+			"affines": d.Affines, "content_type": d.ContentType,
 		}
+		formsOf(d, result)
 	}
 	boxes := any(d.Tensor)
 	plain, err := json.Marshal(dropNaN(result))
@@ -188,7 +196,28 @@ func dropNaN(result map[string]any) map[string]any {
 	return result
 }
 
-func elements(t *testing.T, d tensor.Tensor) []float64 {
+// formsOf describes what only some tensors have.
+func formsOf(d consume.Delivery, result map[string]any) {
+	var slots, missing, streams []string
+	var present []bool
+	var sources [][2]int
+	for _, f := range d.Clip {
+		slots, missing = append(slots, f.Slot.String()), append(missing, string(f.Missing))
+	}
+	for _, r := range d.Rows {
+		streams, present = append(streams, r.Stream), append(present, !r.Missing)
+		sources = append(sources, [2]int{r.Source.X, r.Source.Y})
+	}
+	result["slots"], result["missing"] = slots, missing
+	result["streams"], result["present"], result["sources"] = streams, present, sources
+	payload := make([]int, len(d.Data))
+	for i, b := range d.Data {
+		payload[i] = int(b)
+	}
+	result["payload"] = payload
+}
+
+func elementsOf(t *testing.T, d tensor.Tensor) []float64 {
 	t.Helper()
 	var all any
 	var err error
@@ -232,8 +261,12 @@ func mapped(by, boxes any) [][]float64 {
 	pairs, _ := boxes.([]any)
 	for _, pair := range pairs {
 		in, want := numbers(pair.([]any)[0]), numbers(pair.([]any)[1])
+		tile := 0
+		if of := pair.([]any)[2:]; len(of) > 0 {
+			tile = int(of[0].(float64))
+		}
 		if d, ok := by.(tensor.Tensor); ok {
-			b := d.BoxToSource(tensor.Box{MinX: in[0], MinY: in[1], MaxX: in[2], MaxY: in[3]})
+			b := d.TileBoxToSource(tile, tensor.Box{MinX: in[0], MinY: in[1], MaxX: in[2], MaxY: in[3]})
 			want = []float64{b.MinX, b.MinY, b.MaxX, b.MaxY}
 		}
 		all = append(all, want)

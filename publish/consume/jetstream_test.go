@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -258,4 +259,40 @@ func TestConsumerErrors(t *testing.T) {
 	if len(all) != 2 || !errors.As(all[0], &broken) || !strings.Contains(all[0].Error(), "max_ack_pending") || errors.As(all[1], &broken) {
 		t.Errorf("errors %v", all)
 	}
+}
+
+// TestBatchesOfJetStream: Ack is for all that a batch holds, and so is Nak.
+func TestBatchesOfJetStream(t *testing.T) {
+	s := newStorage(t)
+	s.put(picture(0), picture(1), picture(2), publish.NewInlineGap(subject, gapOf(3, 4), gray), picture(5))
+	c := s.consume(consume.ConsumerOptions{})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var got []string
+	for b, err := range consume.Batched(ctx, c.Deliveries, consume.BatchOptions{Size: 2, Within: time.Hour}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Other != nil {
+			got = append(got, show(*b.Other, nil))
+		}
+		for _, row := range b.Rows {
+			got = append(got, show(row, nil))
+		}
+		settle := b.Ack
+		if len(got) == 3 {
+			settle = b.Nak // the one before the gap
+		}
+		if err := settle(); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) == 6 {
+			break
+		}
+	}
+	slices.Sort(got[4:])
+	if diff := cmp.Diff([]string{"0", "1", "2", "gap 3 to 4 detector", "2", "5"}, got); diff != "" {
+		t.Error(diff)
+	}
+	s.left(0)
 }

@@ -21,6 +21,8 @@
 //		}
 //	}
 //
+// [Batched] gives a model several tensors at a time, in one block of memory.
+//
 // See publish/nats/dial for the options of the connection, such as credentials and TLS,
 // and publish/tensor for what to do with a tensor, such as reading its numbers and
 // mapping boxes back to the picture.

@@ -11,7 +11,7 @@ type Box struct{ MinX, MinY, MaxX, MaxY float64 }
 func (t Tensor) ToSource(x, y float64) (xs, ys float64) { return t.TileToSource(0, x, y) }
 
 // TileToSource does what [Tensor.ToSource] does for the picture with index tile of the tensor,
-// from 0 to t.Pictures()-1.
+// from 0 to t.Pictures()-1: a tile, or a row of a batch across cameras.
 func (t Tensor) TileToSource(tile int, x, y float64) (xs, ys float64) {
 	return t.Affines[tile].Apply(x, y)
 }
@@ -26,9 +26,13 @@ func (t Tensor) TileBoxToSource(tile int, b Box) Box {
 	x1, y1 := t.TileToSource(tile, b.MaxX, b.MaxY)
 	x2, y2 := t.TileToSource(tile, b.MinX, b.MaxY)
 	x3, y3 := t.TileToSource(tile, b.MaxX, b.MinY)
+	source := t.Source
+	if t.Rows != nil {
+		source = t.Rows[tile].Source
+	}
 	clip := func(v float64, side int) float64 { return math.Min(math.Max(v, 0), float64(side)) }
 	return Box{
-		MinX: clip(min(x0, x1, x2, x3), t.Source.X), MinY: clip(min(y0, y1, y2, y3), t.Source.Y),
-		MaxX: clip(max(x0, x1, x2, x3), t.Source.X), MaxY: clip(max(y0, y1, y2, y3), t.Source.Y),
+		MinX: clip(min(x0, x1, x2, x3), source.X), MinY: clip(min(y0, y1, y2, y3), source.Y),
+		MaxX: clip(max(x0, x1, x2, x3), source.X), MaxY: clip(max(y0, y1, y2, y3), source.Y),
 	}
 }

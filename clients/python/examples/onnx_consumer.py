@@ -1,12 +1,12 @@
-"""Runs an ONNX model on what cvfeeder publishes, and draws what the model finds.
+"""Runs an ONNX model on batches of what cvfeeder publishes, and draws what the model finds.
 
     pip install cvfeeder onnx onnxruntime
     cvfeeder demo                             # in another terminal
     python onnx_consumer.py --count 5         # writes found-cam-1.png, …
 
 The model is built here, so that there is nothing to download. It finds the window with the
-most contrast, and returns it as a box in pixels of the tensor. The tensor's affine map
-maps the box back to the camera's picture.
+most contrast in each tensor of a batch, and returns it as a box in pixels of the tensor. The
+tensor's affine map maps the box back to the picture of the tensor's camera.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,13 @@ WINDOW, STRIDE = 112, 8  # pixels of the tensor
 
 
 def make_model(height: int, width: int) -> bytes:
-    """Return a model from images (1, 3, H, W) to boxes (1, 4) as x1, y1, x2, y2.
+    """Return a model from images (N, 3, H, W) to boxes (N, 4) as x1, y1, x2, y2.
 
     The box is the window whose gray values have the largest variance, E[x^2] - E[x]^2.
     """
     ys, xs = (range(0, size - WINDOW + 1, STRIDE) for size in (height, width))
     windows = np.array([[x, y, x + WINDOW, y + WINDOW] for y in ys for x in xs], np.float32)
-    constants = {"windows": windows, "flat": np.array([1, -1])}
+    constants = {"windows": windows, "flat": np.array([0, -1])}
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["gray"], axes=[1]),
         helper.make_node("Mul", ["gray", "gray"], ["squares"]),
@@ -52,8 +53,8 @@ def make_model(height: int, width: int) -> bytes:
     graph = helper.make_graph(
         nodes,
         "most-contrast",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, height, width])],
-        [helper.make_tensor_value_info("boxes", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, height, width])],
+        [helper.make_tensor_value_info("boxes", TensorProto.FLOAT, ["n", 4])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     opset = [helper.make_opsetid("", 17)]
@@ -63,6 +64,12 @@ def make_model(height: int, width: int) -> bytes:
 def _mean_of_windows(of: str, name: str) -> NodeProto:
     size, strides = [WINDOW, WINDOW], [STRIDE, STRIDE]
     return helper.make_node("AveragePool", [of], [name], kernel_shape=size, strides=strides)
+
+
+@cache
+def make_session(height: int, width: int) -> onnxruntime.InferenceSession:
+    """Return the model, ready to run; another one for each size of tensors."""
+    return onnxruntime.InferenceSession(make_model(height, width))
 
 
 def source_picture(t: cvfeeder.Tensor) -> NDArray[np.uint8]:
@@ -112,21 +119,24 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description="runs an ONNX model on cvfeeder's tensors")
     parser.add_argument("--nats", default="nats://127.0.0.1:4222", help="URL of the NATS server")
     parser.add_argument("--subject", default="cvf.t.*.detector")
-    parser.add_argument("--count", type=int, default=20, help="tensors to read")
+    parser.add_argument("--count", type=int, default=20, help="tensors to read, at least")
+    parser.add_argument("--batch", type=int, default=8, help="tensors in a batch, at most")
     parser.add_argument("--output", type=Path, default=Path(), help="directory for the pictures")
     args = parser.parse_args()
-    model: onnxruntime.InferenceSession | None = None
+    seen = 0
     async with cvfeeder.subscribe(args.subject, servers=args.nats, newest=True) as tensors:
-        for _ in range(args.count):
-            t = await tensors.get()
-            if model is None:
-                model = onnxruntime.InferenceSession(make_model(*t.shape[2:]))
-            (boxes,) = model.run(None, {"images": t.normalize()})
-            box = t.to_source(boxes, clip=True)[0]
-            picture = source_picture(t)
-            draw_box(picture, box)
-            save_png(args.output / f"found-{t.stream}.png", picture)
-            print(f"{t.time:%H:%M:%S.%f} {t.stream}: {box.round().tolist()} of {t.source}")
+        async for batch in cvfeeder.batched(tensors, size=args.batch):
+            model = make_session(*batch.shape[2:])
+            (boxes,) = model.run(None, {"images": batch.normalize()})
+            for row, t in enumerate(batch.tensors):
+                box = batch.to_source(boxes[row], row, clip=True)
+                picture = source_picture(t)
+                draw_box(picture, box)
+                save_png(args.output / f"found-{t.stream}.png", picture)
+                print(f"{t.time:%H:%M:%S.%f} {t.stream}: {box.round().tolist()} of {t.source}")
+            seen += len(batch)
+            if seen >= args.count:
+                break
         print(f"{tensors.skipped} tensors were skipped for newer ones")
 
 

@@ -141,8 +141,8 @@ def test_types(shape: str, layout: str, datatype: str, color: str, dtype: type) 
         ("Shape", "1,3,0,4", "not within"),
         ("Shape", "1,3,65537,4", "not within"),
         ("Shape", "1,3,65536,65536", "too large"),
-        ("Shape", "2,3,2,2", "not one picture"),
-        ("Shape", "1,4,2,3", "not one picture"),
+        ("Shape", "2,3,2,2", "not one map"),
+        ("Shape", "1,4,2,3", "is not RGB"),
         ("Shape", "1,3,2,5", "96 bytes"),
         ("Shape", "1,3,2,٤", "not 4 whole"),
         ("Layout", "nchw", "not one of"),
@@ -175,10 +175,16 @@ def test_no_headers() -> None:
 
 def test_whatever_comes_is_parsed_or_refused() -> None:
     dice = random.Random(1)  # noqa: S311
-    alphabet = "0123456789,.:-+eTZxN/ aé\x00"
+    alphabet = "0123456789,.:-+eTZxN/ aé\x00;!%"
+    slots = "2026-01-02T03:04:05.000Z!repeat,2026-01-02T03:04:05.200Z"
+    clip = {"Cvf-Layout": "NCTHW", "Cvf-Shape": "1,3,2,2,2", "Cvf-Clip": slots}
+    batch = {"Cvf-Shape": "2,3,2,2", "Cvf-Batch": "a%20,!b", "Cvf-Source": "9x7;0x0"}
+    batch |= {"Cvf-Affine": "1,0,0,0,1,0;0,0,0,0,0,0"}
+    picture = {"Content-Type": "image/png", "Content-Length": "96", "Cvf-Shape": "9,9,3"}
+    kinds = [GAP, *(HEADERS | more for more in ({}, clip, batch, picture))]
     refused = 0
     for _ in range(20_000):
-        headers = dict(dice.choice((HEADERS, GAP)))
+        headers = dict(dice.choice(kinds))
         name = dice.choice(list(headers))
         value = list(headers[name])
         for _ in range(dice.randint(1, 3)):
@@ -190,7 +196,9 @@ def test_whatever_comes_is_parsed_or_refused() -> None:
             refused += 1
             continue
         if isinstance(item, cvfeeder.Tensor):
-            assert item.array.nbytes == len(PAYLOAD)
+            assert len(item.affines) == len(item.sources)
+            assert item.content_type or item.array.nbytes == len(PAYLOAD)
+            assert item.to_source([1, 1], tile=len(item.affines) - 1).shape == (2,)
     assert 0 < refused < 20_000
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import pickle
 import sys
 from typing import Any, cast
 from unittest.mock import Mock
@@ -8,7 +10,10 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+import cvfeeder
+from cvfeeder.batches import Assembly
 from cvfeeder.tensor import _bfloat16
+from support import HEADERS
 from test_parse import tensor
 
 
@@ -165,3 +170,95 @@ def _import_or_none(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         return None
+
+
+def test_of_several_pictures_one_has_to_be_named() -> None:
+    tiles = tensor(Shape="2,3,1,4", Affine="1,0,0,0,1,0;2,0,5,0,2,0")
+    assert tiles.affines.tolist() == [[[1, 0, 0], [0, 1, 0]], [[2, 0, 5], [0, 2, 0]]]
+    assert tiles.to_source([1, 1], tile=1).tolist() == [7, 2]
+    assert tiles.to_source([1000, 1000], tile=1, clip=True).tolist() == [1920, 1080]
+    assert tiles.sources == ((1920, 1080), (1920, 1080))
+    assert tiles.source == (1920, 1080)
+    with pytest.raises(ValueError, match="tile="):
+        tiles.to_source([1, 1])
+    with pytest.raises(ValueError, match="exclude"):
+        tiles.to_source([1, 1], tile=1, row=1)
+    for wrong in (2, -1):
+        with pytest.raises(IndexError, match="no picture"):
+            tiles.to_source([1, 1], tile=wrong)
+    with pytest.raises(ValueError, match="affines"):
+        _ = tiles.affine
+    assert tensor().affines.shape == (1, 2, 3)
+    again = pickle.loads(pickle.dumps(tiles))  # noqa: S301 - made here
+    assert again.affines.tolist() == tiles.affines.tolist()
+
+
+def test_rows_of_several_cameras() -> None:
+    changes = {"Batch": "a,!b", "Source": "9x7;0x0", "Affine": "2,0,0,0,2,0;0,0,0,0,0,0"}
+    rows = tensor(Shape="2,3,1,4", **changes)
+    assert (rows.streams, rows.present) == (("a", "b"), (True, False))
+    assert rows.to_source([[4, 9]], row=0, clip=True).tolist() == [[8, 7]]
+    with pytest.raises(ValueError, match="row="):
+        rows.to_source([1, 1])
+    with pytest.raises(ValueError, match="sources"):
+        _ = rows.source
+
+
+def picture(data: bytes, **changes: str) -> cvfeeder.Tensor:
+    names = ("Dtype", "Layout", "Scale", "Mean", "Std")
+    plain = {k: v for k, v in HEADERS.items() if k.removeprefix("Cvf-") not in names}
+    plain |= {"Content-Type": "image/png", "Cvf-Shape": "2,3,3"} | changes
+    plain["Content-Length"] = str(len(data))
+    t = cvfeeder.parse("cvf.t.front-door.snapshot", plain, data)
+    assert isinstance(t, cvfeeder.Tensor)
+    return t
+
+
+def encoded(kind: str, mode: str = "RGB") -> bytes:
+    image = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    image.new(mode, (3, 2), 77 if mode == "L" else (255, 0, 0)).save(file, kind)
+    return file.getvalue()
+
+
+def test_an_encoded_picture_is_decoded_on_demand() -> None:
+    data = encoded("PNG")
+    t = picture(data)
+    image = t.image()
+    assert (image.mode, image.size, image.getpixel((1, 1))) == ("RGB", (3, 2), (255, 0, 0))
+    assert (t.payload, t.content_type, t.shape) == (data, "image/png", (2, 3, 3))
+    assert t.to_source([1, 1]).tolist() == [2, -417]
+    gray = picture(encoded("JPEG", "L"), **{"Content-Type": "image/jpeg"})
+    assert gray.image().mode == "RGB"  # as its color says
+    small = picture(encoded("PNG", "L"), **{"Cvf-Color": "GRAY", "Cvf-Shape": "2,3,1"})
+    assert np.asarray(small.image()).tolist() == [[77] * 3] * 2
+    for wrong in (
+        picture(data, **{"Cvf-Shape": "3,2,3"}),
+        picture(data, **{"Content-Type": "image/jpeg"}),
+        picture(data[:45]),
+        picture(b"nonsense"),
+    ):
+        with pytest.raises(cvfeeder.InvalidMessage):
+            wrong.image()
+
+
+def test_an_encoded_picture_is_a_part_of_a_message() -> None:
+    t = picture(b"abc", **{"Content-Type": "image/webp"})
+    url = {"url": "data:image/webp;base64,YWJj"}
+    assert t.to_image_url() == {"type": "image_url", "image_url": url}
+    assert t.to_image_url("low")["image_url"] == url | {"detail": "low"}
+
+
+def test_what_is_no_picture_and_what_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    t = picture(b"abc")
+    for use in (lambda: t.array, t.normalize, lambda: t.to_oip("m", "x")):
+        with pytest.raises(TypeError, match="encoded"):
+            use()
+    for refused in (tensor().image, tensor().to_image_url):
+        with pytest.raises(TypeError, match="encode "):
+            refused()
+    with pytest.raises(TypeError, match="array"):
+        Assembly(2, 1).add(t)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(ImportError, match="pip install pillow"):
+        t.image()

@@ -236,7 +236,7 @@ function readPart(headers: HeaderRecord): Part {
   // The trace and the quality do not belong to it, since they differ between attempts, nor do the
   // headers that JetStream adds to each message.
   const ours = Object.entries(whole).filter(
-    ([name]) => (name.startsWith("Cvf-") && name !== "Cvf-Quality") || name === "Nats-Msg-Id",
+    ([name]) => (/^(Cvf|Content)-/.test(name) && name !== "Cvf-Quality") || name === "Nats-Msg-Id",
   );
   return { number, total, headers: whole, identity: JSON.stringify([total, ours.sort()]) };
 }

@@ -24,7 +24,7 @@ export class Headers {
   constructor(private readonly values: HeaderRecord) {
     const version = this.text("Cvf-Version");
     if (version !== VERSION) {
-      throw this.#wrong("Cvf-Version", version, `not the version ${VERSION} that this package reads`);
+      throw this.wrong("Cvf-Version", version, `not the version ${VERSION} that this package reads`);
     }
   }
 
@@ -32,14 +32,14 @@ export class Headers {
     return Object.hasOwn(this.values, name);
   }
 
-  /** A text of 1 to 1024 characters. */
-  text(name: string): string {
+  /** A text of 1 to atMost characters. */
+  text(name: string, atMost = MAX_TEXT): string {
     const value = this.has(name) ? this.values[name] : undefined;
     if (typeof value !== "string" || value === "") {
       throw new InvalidMessageError(`header ${name}: is missing or empty`);
     }
-    if (value.length > MAX_TEXT) {
-      throw this.#wrong(name, value, `longer than ${MAX_TEXT} characters`);
+    if (value.length > atMost) {
+      throw this.wrong(name, value, `longer than ${atMost} characters`);
     }
     return value;
   }
@@ -49,7 +49,7 @@ export class Headers {
     const value = this.text(name);
     const found = values.find((one) => one === value);
     if (found === undefined) {
-      throw this.#wrong(name, value, `not one of ${values.join(", ")}`);
+      throw this.wrong(name, value, `not one of ${values.join(", ")}`);
     }
     return found;
   }
@@ -59,21 +59,25 @@ export class Headers {
     const value = this.text(name);
     const time = parseTime(value);
     if (time === undefined) {
-      throw this.#wrong(name, value, "not a time like 2026-01-02T03:04:05.200Z");
+      throw this.wrong(name, value, "not a time like 2026-01-02T03:04:05.200Z");
     }
     return time;
   }
 
   /** n whole numbers from 1 to atMost. */
   counts(name: string, separator: string, n: number, atMost = MAX_SIDE): number[] {
-    const value = this.text(name);
+    return this.countsOf(name, this.text(name), separator, n, atMost);
+  }
+
+  /** n whole numbers from 1 to atMost, from a piece of a header's value. */
+  countsOf(name: string, value: string, separator: string, n: number, atMost = MAX_SIDE): number[] {
     const parts = value.split(separator);
     if (parts.length !== n || !parts.every((part) => COUNT.test(part))) {
-      throw this.#wrong(name, value, `not ${n} whole number(s), with '${separator}' between them`);
+      throw this.wrong(name, value, `not ${n} whole number(s), with '${separator}' between them`);
     }
     const numbers = parts.map(Number);
     if (!numbers.every((number) => number >= 1 && number <= atMost)) {
-      throw this.#wrong(name, value, `not within 1 to ${atMost}`);
+      throw this.wrong(name, value, `not within 1 to ${atMost}`);
     }
     return numbers;
   }
@@ -85,14 +89,18 @@ export class Headers {
 
   /** n finite numbers. */
   floats(name: string, n: number): number[] {
-    const value = this.text(name);
+    return this.floatsOf(name, this.text(name), n);
+  }
+
+  /** n finite numbers, from a piece of a header's value. */
+  floatsOf(name: string, value: string, n: number): number[] {
     const parts = value.split(",");
     if (parts.length !== n || !parts.every((part) => NUMBER.test(part))) {
-      throw this.#wrong(name, value, `not ${n} number(s), with ',' between them`);
+      throw this.wrong(name, value, `not ${n} number(s), with ',' between them`);
     }
     const numbers = parts.map(Number);
     if (!numbers.every(Number.isFinite)) {
-      throw this.#wrong(name, value, "not finite");
+      throw this.wrong(name, value, "not finite");
     }
     return numbers;
   }
@@ -101,12 +109,13 @@ export class Headers {
   nonzero(name: string, n: number): number[] {
     const numbers = this.floats(name, n);
     if (numbers.some((number) => number === 0)) {
-      throw this.#wrong(name, this.text(name), "0, which cannot be a factor");
+      throw this.wrong(name, this.text(name), "0, which cannot be a factor");
     }
     return numbers;
   }
 
-  #wrong(name: string, value: string, problem: string): InvalidMessageError {
+  /** The error about a header's value, or a piece of it. */
+  wrong(name: string, value: string, problem: string): InvalidMessageError {
     return new InvalidMessageError(`header ${name}: ${JSON.stringify(value.slice(0, 40))} is ${problem}`);
   }
 }

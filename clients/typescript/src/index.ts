@@ -19,6 +19,7 @@ export type { Datatype } from "./datatype.js";
 export * from "./errors.js";
 export { bfloat16sToFloats, fromHalf, halvesToFloats, type HalfArray } from "./float16.js";
 export { Frames, type FrameRequest } from "./frames.js";
+export type { Missing } from "./forms.js";
 export { Gap, type GapFields } from "./gap.js";
 export type { HeaderRecord } from "./headers.js";
 export type { ConnectOptions, ReadOptions } from "./options.js";
@@ -26,4 +27,14 @@ export { pull, Pull, type PullOptions } from "./pull.js";
 export { Reader, type Wait } from "./reader.js";
 export { latest, subscribe, subscribeGaps, Subscription, type Items, type SubscribeOptions } from "./subscribe.js";
 export { type Quality } from "./quality.js";
-export { Tensor, type Box, type CanvasLike, type Point, type TensorArray, type TensorFields } from "./tensor.js";
+export {
+  Tensor,
+  type Box,
+  type CanvasLike,
+  type ContentType,
+  type Layout,
+  type Point,
+  type TensorArray,
+  type TensorFields,
+  type Which,
+} from "./tensor.js";

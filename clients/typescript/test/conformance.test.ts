@@ -18,7 +18,7 @@ interface Case {
 const CASES = process.env["CVFEEDER_CONFORMANCE"] ?? "";
 const EVENT = { stream: "end", from: "2026-01-02T03:04:05Z", to: "2026-01-02T03:04:05Z", slots: 1, reason: "stale" };
 const ENDS = ["cvf.t.end.end", "cvf.gap.end"];
-const NOT_FIELDS = ["kind", "elements", "values", "boxes"];
+const NOT_FIELDS = ["kind", "elements", "values", "boxes", "payload", "content_type"];
 
 function camelCase(name: string): string {
   return name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
@@ -35,7 +35,7 @@ function check(want: Record<string, unknown>, got: unknown): void {
     assert.ok(got instanceof InvalidMessageError, String(got));
     return;
   }
-  assert.ok(got instanceof (want["kind"] === "tensor" ? Tensor : Gap), String(got));
+  assert.ok(got instanceof (want["kind"] === "gap" ? Gap : Tensor), String(got));
   for (const [field, value] of Object.entries(want)) {
     const is: unknown = (got as unknown as Record<string, unknown>)[camelCase(field)];
     if (is instanceof Date) {
@@ -44,14 +44,22 @@ function check(want: Record<string, unknown>, got: unknown): void {
       assert.deepEqual(JSON.parse(JSON.stringify(is)), value, field);
     }
   }
+  if (got instanceof Tensor) {
+    assert.equal(got.contentType, want["content_type"] ?? "");
+  }
+  if (got instanceof Tensor && "payload" in want) {
+    assert.deepEqual([...got.payload], want["payload"]);
+  }
   if (got instanceof Tensor && "elements" in want) {
     const { array } = got;
     const convert = got.datatype === "BF16" ? bfloat16sToFloats : halvesToFloats;
     near(array instanceof Uint16Array ? convert(array) : (array as ArrayLike<number>), want["elements"], 0);
     near(got.normalize(), want["values"], 1e-6);
   }
-  for (const [box, mapped] of (want["boxes"] ?? []) as [[number, number, number, number], number[]][]) {
-    near((got as Tensor).boxToSource(box, { clip: true }), mapped, 1e-9);
+  type Mapped = [[number, number, number, number], number[], number?];
+  for (const [box, mapped, tile] of (want["boxes"] ?? []) as Mapped[]) {
+    const which = tile === undefined ? {} : { tile };
+    near((got as Tensor).boxToSource(box, { clip: true, ...which }), mapped, 1e-9);
   }
 }
 

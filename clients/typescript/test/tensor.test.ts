@@ -171,3 +171,55 @@ test("how good the camera's pictures are", () => {
 test("age", () => {
   assert.equal(tensor().age(new Date("2026-01-02T03:04:06Z")), 800);
 });
+
+const TILES = { ...GRAY, "Cvf-Affine": "1,0,0,0,1,0;2,0,5,0,2,0", "Cvf-Shape": "2,1,1,2" };
+const UINT8 = { "Cvf-Dtype": "UINT8", "Cvf-Normalized": "false", "Cvf-Scale": "1" };
+
+test("of several tiles, the one that is meant has to be said", () => {
+  const t = tensor({ ...TILES, ...UINT8 }, Uint8Array.of(10, 20, 30, 40));
+  assert.deepEqual([t.pictures, t.width, t.height], [2, 2, 1]);
+  assert.deepEqual(t.pointToSource([1, 1], { tile: 1 }), [7, 2]);
+  assert.deepEqual([...t.toRGBA({ tile: 1 }).data], [30, 30, 30, 255, 40, 40, 40, 255]);
+  assert.deepEqual(t.source, [1920, 1080]);
+  assert.deepEqual(t.sources, [[1920, 1080], [1920, 1080]]);
+  for (const wrong of [{}, { tile: 2 }, { tile: -1 }, { tile: 0.5 }]) {
+    assert.throws(() => t.pointToSource([1, 1], wrong), /tile|no picture/);
+  }
+  assert.throws(() => t.affine, /affines/);
+});
+
+test("each row of a batch across cameras has its source", () => {
+  const batch = { "Cvf-Batch": "a,!b", "Cvf-Source": "9x7;0x0" };
+  const t = tensor({ ...TILES, ...UINT8, ...batch }, new Uint8Array(4));
+  assert.throws(() => t.source, /sources/);
+  assert.deepEqual(t.pointToSource([100, 100], { tile: 0, clip: true }), [9, 7]);
+});
+
+test("a frame of a clip is drawn in any layout", () => {
+  const clip = { ...UINT8, "Cvf-Clip": "2026-01-02T03:04:05Z,2026-01-02T03:04:06Z!repeat" };
+  const frames = [[1, 2, 3], [4, 5, 6]]; // RGB
+  const layouts: [string, string, number[]][] = [
+    ["NCTHW", "1,3,2,1,1", [1, 4, 2, 5, 3, 6]],
+    ["NTCHW", "1,2,3,1,1", [1, 2, 3, 4, 5, 6]],
+    ["NTHWC", "1,2,1,1,3", [1, 2, 3, 4, 5, 6]],
+  ];
+  for (const [layout, shape, elements] of layouts) {
+    const changes = { ...clip, "Cvf-Layout": layout, "Cvf-Shape": shape };
+    const t = tensor(changes, Uint8Array.from(elements));
+    frames.forEach((rgb, frame) => assert.deepEqual([...t.toRGBA({ frame }).data], [...rgb, 255], layout));
+  }
+});
+
+test("an encoded picture has no elements", async () => {
+  const { "Cvf-Dtype": _d, "Cvf-Layout": _l, "Cvf-Scale": _s, ...headers } = HEADERS;
+  const picture = { ...headers, "Content-Type": "image/png", "Content-Length": "3", "Cvf-Shape": "1080,1920,3" };
+  const t = parse(SUBJECT, picture, Uint8Array.of(1, 2, 3));
+  assert.ok(t instanceof Tensor);
+  assert.deepEqual([t.width, t.height, t.pictures], [1920, 1080, 1]);
+  const blob = t.toBlob();
+  assert.equal(blob.type, "image/png");
+  assert.deepEqual([...new Uint8Array(await blob.arrayBuffer())], [1, 2, 3]);
+  assert.throws(() => t.array, /encoded/);
+  assert.throws(() => t.toRGBA(), /encoded/);
+  assert.throws(() => tensor().toBlob(), /elements/);
+});

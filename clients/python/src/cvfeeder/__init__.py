@@ -8,7 +8,8 @@
 
 With asyncio it is ``async for``. `subscribe` reads core NATS, `pull` reads a JetStream stream
 with acknowledgements, and `subscribe_gaps` reads the events that say which frames are missing,
-and why. `latest` returns one tensor, and `dataset` is for PyTorch's DataLoader. `burst` has a
+and why. `batched` gives a model several tensors at a time, in one array. `latest` returns one
+tensor, and `dataset` is for PyTorch's DataLoader. `burst` has a
 camera looked at more closely around an instant, also in the past. `frames`
 asks a feeder for a range of a camera's past.
 
@@ -19,8 +20,10 @@ Every wait ends: with what it is for, with ReadTimeout if it was given a timeout
 if the reader is closed meanwhile, or with the error in the way, a CvfeederError.
 """
 
+from ._chat import ImagePart, ImageURL
 from ._decoder import parse
 from ._options import ConnectOptions
+from .batches import Batch, Batches, batched
 from .bursts import Burst, burst
 from .dataset import Dataset, dataset
 from .delivery import Sent
@@ -44,6 +47,8 @@ from .tensor import Tensor
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batch",
+    "Batches",
     "Burst",
     "Closed",
     "ConnectOptions",
@@ -51,6 +56,8 @@ __all__ = [
     "Dataset",
     "Frames",
     "Gap",
+    "ImagePart",
+    "ImageURL",
     "InferRequest",
     "InvalidMessage",
     "MessagesLost",
@@ -62,6 +69,7 @@ __all__ = [
     "SpecMismatch",
     "Subscription",
     "Tensor",
+    "batched",
     "burst",
     "dataset",
     "frames",

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ._headers import Headers
+from ._parse import announced_size
 from .errors import InvalidMessage
-from .tensor import announced_size
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -201,7 +201,8 @@ def _identity(whole: dict[str, str], total: int) -> Identity:
     ours = (
         kv
         for kv in whole.items()
-        if (kv[0].startswith("Cvf-") and kv[0] != "Cvf-Quality") or kv[0] == "Nats-Msg-Id"
+        if (kv[0].startswith(("Cvf-", "Content-")) and kv[0] != "Cvf-Quality")
+        or kv[0] == "Nats-Msg-Id"
     )
     text = repr((*sorted(ours), ("Cvf-Chunk", str(total))))
     return hashlib.sha256(text.encode(errors="surrogatepass")).digest()

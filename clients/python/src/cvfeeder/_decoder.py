@@ -7,8 +7,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import gap, tensor
+from . import gap
 from ._chunks import Joiner
+from ._parse import parse_tensor
 from ._pool import Pool
 from .errors import InvalidMessage, SpecMismatch
 
@@ -44,7 +45,7 @@ def _parse(
         return gap.parse_end(subject, headers, data)
     if headers and "Cvf-Gap" in headers:
         return gap.parse_inline(subject, headers, data)
-    return tensor.parse_tensor(subject, headers, data)
+    return parse_tensor(subject, headers, data)
 
 
 class Decoder:

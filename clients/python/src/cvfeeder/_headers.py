@@ -35,25 +35,25 @@ class Headers:
         """Read from a mapping of header names to values."""
         self._values = values or {}
         if (version := self.text("Cvf-Version")) != VERSION:
-            self._fail("Cvf-Version", version, f"not the version {VERSION} that this package reads")
+            self.fail("Cvf-Version", version, f"not the version {VERSION} that this package reads")
 
     def __contains__(self, name: str) -> bool:
         """Return whether there is such a header."""
         return name in self._values
 
-    def text(self, name: str) -> str:
-        """Return a text of 1 to 1024 characters."""
+    def text(self, name: str, at_most: int = MAX_TEXT) -> str:
+        """Return a text of 1 to at_most characters."""
         value = self._values.get(name)
         if not isinstance(value, str) or value == "":
             raise InvalidMessage(f"header {name}: is missing or empty")
-        if len(value) > MAX_TEXT:
-            self._fail(name, value, f"longer than {MAX_TEXT} characters")
+        if len(value) > at_most:
+            self.fail(name, value, f"longer than {at_most} characters")
         return value
 
     def one_of(self, name: str, *values: str) -> str:
         """Return a text that is one of the given ones."""
         if (value := self.text(name)) not in values:
-            self._fail(name, value, f"not one of {', '.join(values)}")
+            self.fail(name, value, f"not one of {', '.join(values)}")
         return value
 
     def time(self, name: str) -> datetime:
@@ -62,7 +62,7 @@ class Headers:
         try:
             return parse_time(value)
         except ValueError:
-            self._fail(name, value, "not a time like 2026-01-02T03:04:05.200Z")
+            self.fail(name, value, "not a time like 2026-01-02T03:04:05.200Z")
 
     def count(self, name: str, at_most: int = MAX_BYTES) -> int:
         """Return a whole number from 1 to at_most."""
@@ -70,32 +70,41 @@ class Headers:
 
     def counts(self, name: str, separator: str, n: int, at_most: int = MAX_SIDE) -> tuple[int, ...]:
         """Return n whole numbers from 1 to at_most."""
-        value = self.text(name)
+        return self.counts_of(name, self.text(name), separator, n, at_most)
+
+    def counts_of(
+        self, name: str, value: str, separator: str, n: int, at_most: int = MAX_SIDE
+    ) -> tuple[int, ...]:
+        """Return n whole numbers from 1 to at_most, from a piece of a header's value."""
         numbers = _counts(value, separator, n)
         if numbers is None:
-            self._fail(name, value, f"not {n} whole number(s), with {separator!r} between them")
+            self.fail(name, value, f"not {n} whole number(s), with {separator!r} between them")
         if not all(1 <= number <= at_most for number in numbers):
-            self._fail(name, value, f"not within 1 to {at_most}")
+            self.fail(name, value, f"not within 1 to {at_most}")
         return numbers
 
     def floats(self, name: str, n: int) -> tuple[float, ...]:
         """Return n finite numbers."""
-        value = self.text(name)
+        return self.floats_of(name, self.text(name), n)
+
+    def floats_of(self, name: str, value: str, n: int) -> tuple[float, ...]:
+        """Return n finite numbers, from a piece of a header's value."""
         numbers = _floats(value, n)
         if numbers is None:
-            self._fail(name, value, f"not {n} number(s), with ',' between them")
+            self.fail(name, value, f"not {n} number(s), with ',' between them")
         if not all(math.isfinite(number) for number in numbers):
-            self._fail(name, value, "not finite")
+            self.fail(name, value, "not finite")
         return numbers
 
     def nonzero(self, name: str, n: int) -> tuple[float, ...]:
         """Return n finite numbers of which none is 0."""
         numbers = self.floats(name, n)
         if 0 in numbers:
-            self._fail(name, self.text(name), "0, which cannot be a factor")
+            self.fail(name, self.text(name), "0, which cannot be a factor")
         return numbers
 
-    def _fail(self, name: str, value: str, problem: str) -> NoReturn:
+    def fail(self, name: str, value: str, problem: str) -> NoReturn:
+        """Raise InvalidMessage because of a header's value, or a piece of it."""
         raise InvalidMessage(f"header {name}: {value[:40]!r} is {problem}")
 
 

@@ -67,6 +67,10 @@ class Pool:
         self._returned: deque[mmap.mmap] = deque()
         self._lock = threading.Lock()  # for what is above, but _returned
 
+    def keep(self, limit: int) -> None:
+        """Keep up to limit bytes from now on, if that is more than before."""
+        self._limit = max(self._limit, limit)
+
     def take(self, size: int, extra: int = 0) -> memoryview:
         """Return size bytes that can be written to, aligned, with extra bytes behind them.
 

@@ -204,16 +204,24 @@ class Loop(Generic[T]):
     def __next__(self) -> T:
         """Block until the next tensor or gap."""
         try:
-            return self._reader._read(self._connection, None)  # noqa: SLF001
+            return self.read(None)
         except Closed:
             raise StopIteration from None
 
     async def __anext__(self) -> T:
         """Wait for the next tensor or gap."""
         try:
-            return await self._reader._get(self._connection, None)  # noqa: SLF001
+            return await self.get(None)
         except Closed:
             raise StopAsyncIteration from None
+
+    def read(self, timeout: float | None) -> T:
+        """Do what `Reader.read` does, within this loop."""
+        return self._reader._read(self._connection, timeout)  # noqa: SLF001
+
+    async def get(self, timeout: float | None) -> T:
+        """Do what `Reader.get` does, within this loop."""
+        return await self._reader._get(self._connection, timeout)  # noqa: SLF001
 
     def __del__(self) -> None:
         """Close what was opened, in the background."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Future
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
+    from concurrent.futures import Future
 
 
 class Sent:
@@ -18,22 +19,27 @@ class Sent:
     call `result` where nothing can be awaited.
     """
 
-    __slots__ = ("_future",)
+    __slots__ = ("_futures",)
 
-    def __init__(self, future: Future[None] | None = None) -> None:
-        """Follow a future; without one the answer was sent already."""
-        if future is None:
-            future = Future()
-            future.set_result(None)
-        self._future = future
+    def __init__(self, *futures: Future[None]) -> None:
+        """Follow futures; without one the answer was sent already."""
+        self._futures = futures
+
+    @classmethod
+    def all(cls, several: Iterable[Sent]) -> Sent:
+        """Return several answers as one."""
+        return cls(*(future for one in several for future in one._futures))  # noqa: SLF001 - its own
 
     def __await__(self) -> Generator[object, None, None]:
         """Wait until the answer was sent."""
-        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+        for future in self._futures:
+            yield from asyncio.shield(asyncio.wrap_future(future)).__await__()
 
     def result(self, timeout: float | None = 10) -> None:
         """Block until the answer was sent, at most for some seconds; then raise TimeoutError."""
-        self._future.result(timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        for future in self._futures:
+            future.result(None if until is None else max(until - time.monotonic(), 0))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import functools
 import importlib
-import math
+from base64 import b64encode
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from . import oip
-from ._headers import MAX_BYTES, Headers, traceparent
+from ._forms import CONTENT_TYPES, Map, Size
 from .delivery import Delivered
 from .errors import InvalidMessage
-from .quality import Quality, quality_of
+from .quality import Quality
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import jax
+    import PIL.Image
     import tensorflow as tf
     import torch
     from numpy.typing import ArrayLike, NDArray
 
-_DTYPES: dict[str, np.dtype[Any]] = {
+    from ._chat import ImagePart, ImageURL
+
+DTYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),  # NumPy itself has only the bits
@@ -38,10 +42,13 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 class Tensor(Delivered):
     """One preprocessed picture of one camera, and what is known about it.
 
+    It can also be the tiles of a picture, a clip, one picture of each of several cameras, or an
+    encoded picture.
+
     Where it comes from:
 
     subject      the NATS subject, for example ``cvf.t.front-door.detector``
-    stream       the camera
+    stream       the camera, or the name of the batch across cameras
     output       the output of cvfeeder's config
     time         the slot: an aware datetime in UTC, exact to the millisecond
     capture      the service's own timestamp of the picture, likewise
@@ -58,16 +65,15 @@ class Tensor(Delivered):
     Its elements, of which `array` is a view:
 
     datatype     FP32, FP16, BF16, UINT8 or INT8, as the Open Inference Protocol names them
-    layout       NCHW or NHWC
-    shape        (1, C, H, W) for NCHW, (1, H, W, C) for NHWC; H and W in pixels
+    layout       NCHW or NHWC; NCTHW, NTCHW or NTHWC of a clip of T frames
+    shape        (N, C, H, W) for NCHW; H and W in pixels. N is 1, or how many tiles the picture
+                 was cut into, or how many cameras the batch has
     color        RGB, BGR or GRAY: the order of the C channels, 3 or 1
-    memory       the bytes of the elements, little-endian, in C order; read-only
+    memory       the bytes of the elements, little-endian, in C order, or the encoded picture;
+                 read-only
 
     How they were made:
 
-    source       (width, height) in pixels of the picture before preprocessing
-    affine       (a, b, c, d, e, f): x_source = a*x + b*y + c, y_source = d*x + e*y + f, in
-                 pixels, with the origin at the top-left corner of the top-left pixel
     scale        value = (pixel * scale - mean) / std, where a pixel is 0 to 255
     mean, std    one value for each channel
     normalized   False if the elements are the pixels, which the consumer has to normalize
@@ -75,6 +81,24 @@ class Tensor(Delivered):
                  value = (element - quant_zero_point) * quant_scale, where the elements are
                  quantized; otherwise 0 and 0
     spec         the fingerprint of the preprocessing, and of the libraries that did it
+    source, affine, sources, affines  from where in the camera's picture
+
+    A clip, whose `time` is that of its last frame:
+
+    slots        the time of each frame, () if it is no clip
+    missing      of each frame "", or what is in its place if there was none: "repeat" (the one
+                 before it) or "black"
+
+    A batch across cameras:
+
+    streams      the camera of each row, () if it is none
+    present      whether it had a frame; a row without one is padding
+
+    An encoded picture, for which an output has ``encode``: `image` decodes it, and `array`
+    raises TypeError.
+
+    content_type image/jpeg, image/png or image/webp; "" if there are elements. Its layout is
+                 HWC, and the datatype and normalization are those of its pixels
     """
 
     stream: str
@@ -85,8 +109,6 @@ class Tensor(Delivered):
     shape: tuple[int, ...]
     layout: str
     color: str
-    source: tuple[int, int]
-    affine: tuple[float, ...]
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -101,6 +123,41 @@ class Tensor(Delivered):
     quality: Quality | None = None
     quant_scale: float = 0.0
     quant_zero_point: int = 0
+    slots: tuple[datetime, ...] = ()
+    missing: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
+    present: tuple[bool, ...] = ()
+    content_type: str = ""
+    _maps: tuple[Map, ...]
+    _sources: tuple[Size, ...]
+
+    @property
+    def source(self) -> tuple[int, int]:
+        """The width and height in pixels of the picture before preprocessing."""
+        if len(self._sources) > 1:
+            raise ValueError("each row of a batch across cameras has a source of its own: sources")
+        return self._sources[0]
+
+    @property
+    def sources(self) -> tuple[tuple[int, int], ...]:
+        """The `source` of each of the N pictures; (0, 0) if a camera had no frame."""
+        return self._sources if self.streams else self._sources * len(self._maps)
+
+    @property
+    def affine(self) -> tuple[float, ...]:
+        """The map to the picture's pixels, as (a, b, c, d, e, f).
+
+        x_source = a*x + b*y + c, y_source = d*x + e*y + f, in pixels, with the origin at the
+        top-left corner of the top-left pixel.
+        """
+        if len(self._maps) > 1:
+            raise ValueError("each of several pictures has a map of its own: affines has them")
+        return self._maps[0]
+
+    @property
+    def affines(self) -> NDArray[np.float64]:
+        """The `affine` of each of the N pictures, as [[a, b, c], [d, e, f]]: (N, 2, 3)."""
+        return np.array(self._maps, np.float64).reshape(-1, 2, 3)
 
     @property
     def array(self) -> NDArray[Any]:
@@ -113,7 +170,9 @@ class Tensor(Delivered):
         arrays of the tensor share its memory, which is used again for another tensor when the
         last of them is gone, and all that was made of them.
         """
-        kind = _bfloat16() if self.datatype == "BF16" else _DTYPES[self.datatype]
+        if self.content_type:
+            raise TypeError(f"{self.subject} has encoded pictures, not elements: image() decodes")
+        kind = _bfloat16() if self.datatype == "BF16" else DTYPES[self.datatype]
         return np.frombuffer(self.memory, kind).reshape(self.shape)
 
     @property
@@ -130,8 +189,18 @@ class Tensor(Delivered):
         """Return the seconds from the slot until now, or until the given time."""
         return ((now or datetime.now(UTC)) - self.time).total_seconds()
 
-    def to_source(self, points: ArrayLike, *, clip: bool = False) -> NDArray[np.float64]:
+    def to_source(
+        self,
+        points: ArrayLike,
+        *,
+        tile: int | None = None,
+        row: int | None = None,
+        clip: bool = False,
+    ) -> NDArray[np.float64]:
         """Map what a model found in the tensor to pixels of the source picture.
+
+        Of several pictures, tile says in which of the tiles of one picture it was found, or row
+        in which row of a batch across cameras.
 
         Points have the shape (..., 2), as x, y; boxes have (..., 4), as x1, y1, x2, y2.
         The result has the same shape. A box stays upright: it is the smallest one that
@@ -142,17 +211,32 @@ class Tensor(Delivered):
             raise ValueError(
                 f"the shape {p.shape} is not (..., 2) for points or (..., 4) for boxes"
             )
+        which = self._which(tile, row)
         if p.shape[-1] == 4:
-            corners = self._map(p[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*p.shape[:-1], 4, 2))
+            corners = self._map(
+                which, p[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*p.shape[:-1], 4, 2)
+            )
             mapped = np.concatenate([corners.min(axis=-2), corners.max(axis=-2)], axis=-1)
         else:
-            mapped = self._map(p)
+            mapped = self._map(which, p)
         if clip:
-            mapped = np.clip(mapped, 0, np.tile(np.array(self.source), p.shape[-1] // 2))
+            mapped = np.clip(mapped, 0, np.tile(np.array(self.sources[which]), p.shape[-1] // 2))
         return mapped
 
-    def _map(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        a, b, c, d, e, f = self.affine
+    def _which(self, tile: int | None, row: int | None) -> int:
+        """Return the index of a picture."""
+        n, which = len(self._maps), tile if row is None else row
+        if tile is not None and row is not None:
+            raise ValueError("tile and row exclude each other")
+        if which is None and n > 1:
+            name = "row" if self.streams else "tile"
+            raise ValueError(f"the tensor has {n} pictures: say with {name}= which one it is")
+        if not 0 <= (which or 0) < n:
+            raise IndexError(f"the tensor has no picture {which}: it has {n}")
+        return which or 0
+
+    def _map(self, which: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        a, b, c, d, e, f = self._maps[which]
         x, y = points[..., 0], points[..., 1]
         return np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)
 
@@ -163,7 +247,7 @@ class Tensor(Delivered):
         not normalized stay pixels, 0 to 255.
         """
         if self.datatype == "BF16":
-            bits = np.frombuffer(self.memory, _DTYPES["BF16"]).astype("<u4") << 16
+            bits = np.frombuffer(self.memory, DTYPES["BF16"]).astype("<u4") << 16
             return bits.view(np.float32).reshape(self.shape)
         values = self.array.astype(np.float32, copy=False)
         if self.quant_scale:
@@ -174,7 +258,7 @@ class Tensor(Delivered):
         """Return the normalized elements, as FP32 and FP16 are: else float32 is made of them."""
         if self.normalized:
             return self.array if self.datatype in ("FP32", "FP16") else self.to_float32()
-        axes = (1, -1, 1, 1) if self.layout == "NCHW" else (1, 1, 1, -1)
+        axes = [-1 if axis == "C" else 1 for axis in self.layout]
         mean, std = (np.array(v).reshape(axes) for v in (self.mean, self.std))
         # One multiplication and one addition per pixel: pixel*(scale/std) - mean/std.
         normalized = self.array * np.float32(self.scale / std)
@@ -238,6 +322,8 @@ class Tensor(Delivered):
 
         Outputs are requested in binary form: those named, or all of the model's.
         """
+        if self.content_type:
+            raise TypeError(f"{self.subject} has encoded pictures, not elements")
         return oip.infer_request(
             self,
             model_name,
@@ -247,6 +333,41 @@ class Tensor(Delivered):
             request_id=request_id,
         )
 
+    def image(self) -> PIL.Image.Image:
+        """Decode an encoded picture with Pillow: in mode RGB, or L for GRAY.
+
+        Raises InvalidMessage if it is none of the announced type and size.
+        """
+        pillow = _imported("PIL.Image", "image")
+        height, width, _ = self._encoded("image").shape
+        try:
+            picture = pillow.open(BytesIO(self.memory), formats=[CONTENT_TYPES[self.content_type]])
+            if picture.size != (width, height):
+                found, _ = picture.size, picture.close()
+                raise InvalidMessage(f"the picture is {found}, but {(width, height)} is announced")
+            return cast("PIL.Image.Image", picture.convert("L" if self.color == "GRAY" else "RGB"))
+        except (OSError, SyntaxError, pillow.DecompressionBombError) as err:
+            raise InvalidMessage(f"the picture is no {self.content_type}: {err}") from err
+
+    def to_image_url(self, detail: Literal["auto", "low", "high"] | None = None) -> ImagePart:
+        """Return an encoded picture as a part of a chat message, as OpenAI's API has it.
+
+        {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,…"}}
+        """
+        data = b64encode(self._encoded("to_image_url").memory).decode()
+        url: ImageURL = {"url": f"data:{self.content_type};base64,{data}"}
+        if detail is not None:
+            url["detail"] = detail
+        return {"type": "image_url", "image_url": url}
+
+    def _encoded(self, method: str) -> Tensor:
+        if not self.content_type:
+            raise TypeError(
+                f"{method} needs an encoded picture, but {self.subject} has elements: set encode"
+                " for an output in cvfeeder's config"
+            )
+        return self
+
 
 def _imported(module: str, method: str) -> Any:  # noqa: ANN401 - a module
     """Import what is optional, and takes seconds."""
@@ -254,9 +375,10 @@ def _imported(module: str, method: str) -> Any:  # noqa: ANN401 - a module
         return importlib.import_module(module)
     except ImportError as err:
         package, _, _ = module.partition(".")
-        name = {"torch": "PyTorch", "jax": "JAX"}.get(package, "TensorFlow")
+        names = {"torch": "PyTorch", "jax": "JAX", "tensorflow": "TensorFlow", "PIL": "Pillow"}
+        install = {"PIL": "pillow"}.get(package, package)
         raise ImportError(
-            f"Tensor.{method} needs {name}, which is not installed: pip install {package}"
+            f"Tensor.{method} needs {names[package]}, which is not installed: pip install {install}"
         ) from err
 
 
@@ -266,89 +388,9 @@ def _bfloat16() -> np.dtype[Any]:
     try:
         kind: np.dtype[Any] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
     except ImportError:
-        kind = _DTYPES["BF16"]
+        kind = DTYPES["BF16"]
     return kind
 
 
 def _made_of(values: dict[str, Any]) -> Tensor:
     return Tensor(**values)
-
-
-def parse_tensor(
-    subject: str, headers: Mapping[str, str] | None, data: memoryview | bytes
-) -> Tensor:
-    """Return the tensor of a message, or raise InvalidMessage."""
-    h = Headers(headers)
-    color = h.one_of("Cvf-Color", "RGB", "BGR", "GRAY")
-    channels = 1 if color == "GRAY" else 3
-    tensor = Tensor(
-        subject=subject,
-        stream=h.text("Cvf-Stream"),
-        output=h.text("Cvf-Output"),
-        time=h.time("Cvf-Time"),
-        capture=h.time("Cvf-Capture"),
-        datatype=h.one_of("Cvf-Dtype", *_DTYPES),
-        shape=h.counts("Cvf-Shape", ",", 4),
-        layout=h.one_of("Cvf-Layout", "NCHW", "NHWC"),
-        color=color,
-        source=_pair(h.counts("Cvf-Source", "x", 2)),
-        affine=h.floats("Cvf-Affine", 6),
-        scale=h.nonzero("Cvf-Scale", 1)[0],
-        mean=h.floats("Cvf-Mean", channels),
-        std=h.nonzero("Cvf-Std", channels),
-        normalized="Cvf-Normalized" not in h
-        or h.one_of("Cvf-Normalized", "true", "false") == "true",
-        spec=h.text("Cvf-Spec"),
-        id=h.text("Nats-Msg-Id") if "Nats-Msg-Id" in h else "",
-        memory=data,
-        traceparent=traceparent(headers),
-        late="Cvf-Late" in h,
-        burst=h.text("Cvf-Burst") if "Cvf-Burst" in h else "",
-        since=h.time("Cvf-Since") if "Cvf-Since" in h else None,
-        quality=quality_of(h),
-        quant_scale=h.nonzero("Cvf-Quant-Scale", 1)[0] if "Cvf-Quant-Scale" in h else 0.0,
-        quant_zero_point=_zero_point(h) if "Cvf-Quant-Scale" in h else 0,
-    )
-    _check(tensor, channels)
-    return tensor
-
-
-def _zero_point(h: Headers) -> int:
-    value = h.floats("Cvf-Quant-Zero-Point", 1)[0]
-    if not (value.is_integer() and abs(value) <= 255):
-        raise InvalidMessage(f"header Cvf-Quant-Zero-Point: {value} is not one of 8 bits")
-    return int(value)
-
-
-def announced_size(headers: Mapping[str, str] | None) -> int:
-    """Return the size in bytes of the whole tensor, as a message's or a part's headers say."""
-    h = Headers(headers)
-    return _size(h.counts("Cvf-Shape", ",", 4), h.one_of("Cvf-Dtype", *_DTYPES))
-
-
-def _size(shape: tuple[int, ...], datatype: str) -> int:
-    size = math.prod(shape) * _DTYPES[datatype].itemsize
-    if size > MAX_BYTES:
-        raise InvalidMessage(f"header Cvf-Shape: {shape} of {datatype} is too large")
-    return size
-
-
-def _check(t: Tensor, channels: int) -> None:
-    """Check what takes more than one header."""
-    c = t.shape[1] if t.layout == "NCHW" else t.shape[3]
-    if t.shape[0] != 1 or c != channels:
-        raise InvalidMessage(
-            f"header Cvf-Shape: {t.shape} is not one picture in {t.color} and {t.layout}"
-        )
-    if t.quant_scale < 0 or (t.quant_scale and _DTYPES[t.datatype].itemsize != 1):
-        raise InvalidMessage("header Cvf-Quant-Scale: not a positive number for elements of 8 bits")
-    size = _size(t.shape, t.datatype)
-    if len(t.memory) != size:
-        raise InvalidMessage(
-            f"the payload has {len(t.memory)} bytes, but {t.shape} of {t.datatype} needs {size}"
-        )
-
-
-def _pair(values: tuple[int, ...]) -> tuple[int, int]:
-    width, height = values
-    return width, height
