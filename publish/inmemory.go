@@ -10,15 +10,15 @@ import (
 // otherwise.
 func MemorySubject(host, subject string) string { return MemoryPrefix + host + "." + subject }
 
-// InMemory returns the message that says where m's data lies, in place of the data. m.Memory
-// must be set.
-func InMemory(m Message, host string) Message {
-	place := m
-	place.Subject = MemorySubject(host, m.Subject)
-	place.Header = maps.Clone(m.Header)
-	place.Header[HeaderMemory] = []string{m.Memory}
-	place.Data, place.Memory = nil, ""
-	return place
+// InMemory returns the message that says at which place of a host m's data lies, instead of the
+// data.
+func InMemory(m Message, host, place string) Message {
+	where := m
+	where.Subject = MemorySubject(host, m.Subject)
+	where.Header = maps.Clone(m.Header)
+	where.Header[HeaderMemory] = []string{place}
+	where.Data, where.Share = nil, nil
+	return where
 }
 
 // FromMemory returns the message that [InMemory] was made of, without its data, and false if m

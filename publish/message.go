@@ -39,7 +39,7 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 	if spec.DType == transform.Uint8 {
 		h[HeaderNormalized] = []string{"false"}
 	}
-	return Message{Subject: subject, Header: h, Data: t.Data, Memory: t.Share()}
+	return Message{Subject: subject, Header: h, Data: t.Data, Share: t.Share()}
 }
 
 // headerText makes s safe as a header's value. Control characters, which could end the

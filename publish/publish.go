@@ -41,8 +41,10 @@ type Message struct {
 	// Data is the tensor's bytes. It is the tensor's own memory, and not used after
 	// Publish has returned.
 	Data []byte
-	// Memory, unless "", is where Data is for other processes of this host: see publish/memory.
-	// It is not sent but by [InMemory].
+	// Share, where set, lets other processes of this host read Data, and returns where it is for
+	// those who are told so on a subject, "" if they cannot: see publish/memory.
+	Share func(subject string) (place string)
+	// Memory, unless "", is where the data of a received message is: see [FromMemory].
 	Memory string
 	// Release, unless nil, is to be called when Data is no longer read, on a message that was
 	// received in memory.

@@ -29,8 +29,8 @@ type Slot interface {
 	// has left it in the memory.
 	Keep(Padding) (padded bool)
 	// Share lets others read the data, which must not change any more, and returns where they
-	// find it.
-	Share() string
+	// find it: those who are told so on a subject. It returns "" if they cannot any more.
+	Share(subject string) string
 	// Release gives the memory back. It is called once.
 	Release()
 }

@@ -29,7 +29,7 @@ type Tensor struct {
 	Data []byte
 
 	release func()
-	share   func() string // nil where the memory is the process's own
+	share   func(subject string) string // nil where the memory is the process's own
 }
 
 // Release hands the tensor's memory over to the next one, and sets Data to nil. Call
@@ -42,15 +42,10 @@ func (t *Tensor) Release() {
 	t.release, t.share, t.Data = nil, nil, nil
 }
 
-// Share lets other processes read the tensor where it is, and returns where that is: see
-// publish/memory. It returns "" if the memory is the process's own. In shared memory, Data is
-// valid only as long as the tensor is in use.
-func (t *Tensor) Share() string {
-	if t.share == nil {
-		return ""
-	}
-	return t.share()
-}
+// Share returns what lets other processes read the tensor where it is, and returns where that is,
+// for those who are told so on a subject: see [Slot.Share]. It is nil if the memory is the process's
+// own. In shared memory, Data is valid only as long as the tensor is in use.
+func (t *Tensor) Share() func(subject string) (place string) { return t.share }
 
 // An Output is a named spec: one kind of tensor that a stream is turned into.
 type Output struct {

@@ -65,7 +65,7 @@ func (f *feeder) makeRoom(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.room = &room{dir: dir, ring: ring, handoff: handoff.New(f.live, handoff.Options{Host: ring.Host(), OnUnknown: func(err error) { f.t.Log(err) }})}
+	f.room = &room{dir: dir, ring: ring, handoff: handoff.New(f.live, handoff.Options{Host: ring.Host, OnUnknown: func(err error) { f.t.Log(err) }})}
 	f.room.buffers.Shared = ring
 	ctx, stop := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	var serving sync.WaitGroup

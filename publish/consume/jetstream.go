@@ -80,6 +80,7 @@ func Consume(ctx context.Context, o dial.Options, c ConsumerOptions) (*Consumer,
 	consumer := &Consumer{conn: conn, memory: fetcher{reader: memory.NewReader(memoryDir(c.Memory)), conn: conn}}
 	if err := consumer.find(ctx, c); err != nil {
 		conn.Close()
+		consumer.memory.end()
 		return nil, fmt.Errorf("consumer %q of the stream %q: %w", c.Name, c.Stream, err)
 	}
 	return consumer, nil
@@ -112,7 +113,24 @@ func (c *Consumer) find(ctx context.Context, o ConsumerOptions) error {
 		return fmt.Errorf("its ack policy is %q: it must be explicit", config.AckPolicy)
 	}
 	c.maxAckPending = config.MaxAckPending
+	c.await(config)
 	return nil
+}
+
+// await says that what the consumer gets in memory is expected here.
+func (c *Consumer) await(config jetstream.ConsumerConfig) {
+	var subjects []string
+	for _, filter := range append(config.FilterSubjects, config.FilterSubject) {
+		if _, subject, ok := strings.Cut(strings.TrimPrefix(filter, publish.MemoryPrefix), "."); ok && strings.HasPrefix(filter, publish.MemoryPrefix) {
+			subjects = append(subjects, subject)
+		}
+	}
+	if len(subjects) == 0 {
+		return
+	}
+	if awaited, err := c.memory.reader.Await(subjects...); err == nil { // otherwise there is no feeder on this host
+		c.memory.await(awaited)
+	}
 }
 
 // withPlaces returns the subjects of a consumer that is to be created.
@@ -237,7 +255,7 @@ func (c *Consumer) Incomplete() int { return int(c.incomplete.Load()) }
 func (c *Consumer) Close(ctx context.Context) error {
 	err := c.conn.Flush(ctx)
 	c.conn.Close()
-	c.memory.reader.Close()
+	c.memory.end()
 	return err
 }
 

@@ -50,8 +50,9 @@ type places struct {
 	stop context.CancelFunc
 	ends sync.WaitGroup
 
+	subjects []string
+
 	mu    sync.Mutex
-	host  string // "" while payloads are asked for
 	lines map[string]chan *nats.Msg
 	subs  []*nats.Subscription
 }
@@ -62,7 +63,7 @@ func (s *Subscription) readMemory(dir string, subjects []string) {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	p := &places{s: s, fetcher: fetcher{reader: memory.NewReader(dir), conn: s.conn}, stop: stop, lines: map[string]chan *nats.Msg{}}
+	p := &places{s: s, fetcher: fetcher{reader: memory.NewReader(dir), conn: s.conn}, stop: stop, subjects: subjects, lines: map[string]chan *nats.Msg{}}
 	s.places = p
 	p.look()
 	p.ends.Go(func() {
@@ -89,19 +90,26 @@ func hasPlaces(pattern string) bool {
 
 // look subscribes to places while there is memory to read.
 func (p *places) look() {
-	host, err := p.reader.Host()
-	if err != nil || time.Since(time.Unix(0, p.failed.Load())) < memoryRest {
-		host = ""
+	swept := p.reader.Sweep()
+	rests := time.Since(time.Unix(0, p.failed.Load())) < memoryRest
+	now := p.awaited.Load()
+	if now != nil && now.Current() && !rests && (!swept || now.Again() == nil) {
+		return
+	}
+	var next *memory.Awaited // nil while payloads are asked for
+	if !rests {
+		next, _ = p.reader.Await(p.subjects...) // which fails where there is no feeder
+	}
+	if now == nil && next == nil {
+		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if host == p.host {
-		return
-	}
 	for _, sub := range p.subs {
 		_ = sub.Unsubscribe() // fails only if the connection has ended
 	}
-	p.host, p.subs = host, nil
+	p.subs = nil
+	p.await(next)
 	for subject, line := range p.lines {
 		p.subscribe(subject, line)
 	}
@@ -164,10 +172,11 @@ func queueing(line chan<- *nats.Msg) payloads.Take {
 }
 
 func (p *places) subscribe(subject string, line chan *nats.Msg) {
-	if p.host == "" {
+	awaited := p.awaited.Load()
+	if awaited == nil {
 		return
 	}
-	sub, err := p.s.conn.Client().ChanSubscribe(publish.MemorySubject(p.host, subject), line)
+	sub, err := p.s.conn.Client().ChanSubscribe(publish.MemorySubject(awaited.Host(), subject), line)
 	if err == nil { // otherwise payloads come, as ever
 		p.subs = append(p.subs, sub)
 	}
@@ -175,8 +184,9 @@ func (p *places) subscribe(subject string, line chan *nats.Msg) {
 
 // A fetcher brings tensors from where messages say that they are.
 type fetcher struct {
-	reader *memory.Reader
-	conn   *dial.Connection
+	reader  *memory.Reader
+	conn    *dial.Connection
+	awaited atomic.Pointer[memory.Awaited] // nil while nothing is awaited in memory
 	failed atomic.Int64 // when memory could last not be read, in nanoseconds since the Unix epoch
 	lost   atomic.Int64
 	inARow atomic.Int64 // tensors that could not be read
@@ -208,8 +218,24 @@ func (p *fetcher) fetch(m publish.Message) publish.Message {
 		return gapOf(whole, memory.Reason(err))
 	}
 	p.inARow.Store(0)
+	if awaited := p.awaited.Load(); awaited != nil {
+		awaited.Received(whole.Subject, hold)
+	}
 	whole.Data, whole.Release = hold.Data, hold.Release
 	return whole
+}
+
+// await sets what is awaited, nil for nothing.
+func (p *fetcher) await(next *memory.Awaited) {
+	if before := p.awaited.Swap(next); before != nil {
+		before.Close()
+	}
+}
+
+// end unmaps what nobody reads any more.
+func (p *fetcher) end() {
+	p.await(nil)
+	p.reader.Close()
 }
 
 // gapOf returns the inline gap in the place of a tensor.
@@ -244,7 +270,7 @@ func (p *places) end() {
 // close unmaps what nobody reads any more.
 func (p *places) close() {
 	if p != nil {
-		p.reader.Close()
+		p.fetcher.end()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -22,9 +23,10 @@ const (
 	// dirMode and fileMode let the group read, and nobody else.
 	dirMode  = 0o750 | fs.ModeSetgid
 	fileMode = 0o640
-	// hostFile holds a random token that stands for the directory, and with it for this host.
-	hostFile = "host"
-	lockFile = "lock"
+	// readersFile holds a random token that stands for the directory, and with it for this host.
+	// Readers lock in it what they expect: see [Reader.Await].
+	readersFile = "readers"
+	lockFile    = "lock"
 	// lockTime is how long another feeder may take to start.
 	lockTime = 5 * time.Second
 	noFollow = syscall.O_NOFOLLOW | syscall.O_CLOEXEC
@@ -108,34 +110,48 @@ func lockDir(ctx context.Context, dir string) (*os.File, error) {
 	}
 }
 
-// hostOf returns the token of a directory.
-func hostOf(dir string) (string, error) {
-	f, err := openOwn(filepath.Join(dir, hostFile))
-	if err != nil {
-		return "", err
+// openReaders opens the file of a directory's readers, and returns its token.
+func openReaders(dir string) (f *os.File, token string, err error) {
+	if f, err = openOwn(filepath.Join(dir, readersFile)); err != nil {
+		return nil, "", err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
 	text := make([]byte, 64)
 	n, err := f.Read(text)
-	if token := strings.TrimSpace(string(text[:n])); err == nil && isToken(token) {
-		return token, nil
+	if token = strings.TrimSpace(string(text[:n])); err == nil && isToken(token) {
+		return f, token, nil
 	}
-	return "", fmt.Errorf("%w: %s is damaged", ErrUnreachable, f.Name())
+	return nil, "", errors.Join(fmt.Errorf("%w: %s is damaged", ErrUnreachable, f.Name()), f.Close())
 }
 
-// makeHost returns the token of a locked directory, which gets one if it has none.
-func makeHost(dir string) (string, error) {
-	token, err := hostOf(dir)
+// makeReaders opens the file of the readers of a locked directory, which gets one if it has none.
+func makeReaders(dir string) (f *os.File, token string, err error) {
+	f, token, err = openReaders(dir)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return token, err
+		return f, token, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, hostFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, fileMode)
+	made, err := os.OpenFile(filepath.Join(dir, readersFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, fileMode)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	token = newToken()
-	_, err = f.WriteString(token + "\n")
-	return token, errors.Join(err, give(f, dir), f.Close())
+	_, err = made.WriteString(newToken() + "\n")
+	if err := errors.Join(err, give(made, dir), made.Close()); err != nil {
+		return nil, "", errors.Join(err, os.Remove(made.Name()))
+	}
+	return openReaders(dir)
+}
+
+// nextNumber returns the number of the next file in a locked directory. Those that are there at a
+// time have different ones, modulo what [lane] has bits for.
+func nextNumber(locked *os.File) (uint64, error) {
+	text := make([]byte, 20)
+	n, err := locked.ReadAt(text, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	number, _ := strconv.ParseUint(strings.TrimSpace(string(text[:n])), 10, 32) // 0 for a new file
+	number++
+	_, err = locked.WriteAt(fmt.Appendf(nil, "%-10d\n", number), 0)
+	return number, err
 }
 
 // give lets the group of a directory read a new file in it, whatever the umask, and whether the

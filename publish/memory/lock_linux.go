@@ -33,8 +33,8 @@ func unlock(f *os.File, from, n int64) {
 }
 
 // locked tells whether somebody else has locked any of n bytes from an offset on.
-func locked(f *os.File, from, n int64) bool {
+func locked(f *os.File, from, n int64) (bool, error) {
 	l := syscall.Flock_t{Type: syscall.F_WRLCK, Start: from, Len: n}
 	err := syscall.FcntlFlock(f.Fd(), ofdGetLock, &l)
-	return err == nil && l.Type != syscall.F_UNLCK
+	return l.Type != syscall.F_UNLCK, err
 }

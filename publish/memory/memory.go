@@ -15,10 +15,14 @@
 //
 // To hold a slot is to have a read lock on its header, an open-file-description lock, which
 // the kernel takes away when the process dies. The feeder needs the write lock to reuse a
-// slot, so it never writes to one that somebody reads; it takes another. A slot that nobody
-// holds keeps its tensor for a second at least (Options.Grace), and then until the feeder needs
-// it again, in the order in which the tensors were made. Each use of a slot has a generation, which is in its header and in the Place:
+// slot, so it never writes to one that somebody reads; it takes another, in the order in which the
+// tensors were made. Each use of a slot has a generation, which is in its header and in the Place:
 // that is how a reader notices that it came too late.
+//
+// A message that is under way to a reader holds nothing yet. So a reader says what it still
+// expects, before it subscribes, by [Reader.Await]: by locks again, which can only keep the feeder
+// from using a slot, so a reader that errs or lies harms no other. A slot that somebody expects
+// keeps its tensor for a second (Options.Grace), and one that nobody expects or holds is free.
 //
 // # What can go wrong
 //
@@ -44,8 +48,9 @@ import (
 	"time"
 )
 
-// DefaultGrace is for how long a published tensor stays in memory at least: a reader that the
-// machine keeps waiting is rarely later. What finds no memory meanwhile is published as payload.
+// DefaultGrace is for how long a published tensor stays in memory for a reader that has not
+// received it yet: one that the machine keeps waiting is rarely later. What finds no memory
+// meanwhile is published as payload.
 const DefaultGrace = time.Second
 
 // DefaultDir is where consumers look if they are not told where.
@@ -149,9 +154,9 @@ const (
 
 	magic = "CVFMEM01"
 	// Where in the first page, in bytes.
-	atSlotBytes, atSlots, atData, atToken = 8, 16, 24, 32
+	atSlotBytes, atSlots, atData, atToken, atNumber = 8, 16, 24, 32, 64
 	// Where in the header of a slot.
-	atGeneration, atLength = 0, 8
+	atGeneration, atLength, atSequence = 0, 8, 16
 )
 
 // A layout is where the parts of a file are.

@@ -4,6 +4,8 @@ package memory
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -29,7 +31,7 @@ func Check(Options) (note string, err error) { return "", ErrUnsupported }
 // Stats are those of a [Ring] at one instant.
 type Stats struct {
 	Slots, Held, Taken int
-	None               uint64
+	None, Remade       uint64
 }
 
 // Host returns "".
@@ -41,8 +43,14 @@ func (*Ring) Stats() Stats { return Stats{} }
 // Slot implements [transform.Shared].
 func (*Ring) Slot(int) (transform.Slot, bool) { return nil, false }
 
+// Look finds nothing.
+func (*Ring) Look() error { return nil }
+
 // Close does nothing.
 func (*Ring) Close() error { return nil }
+
+// ErrGone is never returned.
+var ErrGone = errors.New("gone")
 
 // A Reader reads what feeders have put into one directory.
 type Reader struct{}
@@ -56,8 +64,32 @@ func (*Reader) Host() (string, error) { return "", ErrUnsupported }
 // Hold returns [ErrUnsupported].
 func (*Reader) Hold(Place) (*Hold, error) { return nil, ErrUnsupported }
 
+// Sweep does nothing.
+func (*Reader) Sweep() bool { return false }
+
 // Close does nothing.
 func (*Reader) Close() {}
+
+// Await returns [ErrUnsupported].
+func (*Reader) Await(...string) (*Awaited, error) { return nil, ErrUnsupported }
+
+// An Awaited is what a subscription has not received yet.
+type Awaited struct{}
+
+// Host returns "".
+func (*Awaited) Host() string { return "" }
+
+// Current returns false.
+func (*Awaited) Current() bool { return false }
+
+// Again returns [ErrUnsupported].
+func (*Awaited) Again() error { return ErrUnsupported }
+
+// Received does nothing.
+func (*Awaited) Received(string, *Hold) {}
+
+// Close does nothing.
+func (*Awaited) Close() {}
 
 // A Hold keeps a tensor in memory.
 type Hold struct{ Data []byte }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,7 +34,11 @@ func (r *Reader) Host() (string, error) {
 	if err := checkDir(r.dir); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	return hostOf(r.dir)
+	f, token, err := openReaders(r.dir)
+	if err != nil {
+		return "", err
+	}
+	return token, f.Close()
 }
 
 // A Hold keeps a tensor in memory.
@@ -41,9 +46,10 @@ type Hold struct {
 	// Data is the tensor's bytes. They must not be written to, nor read after Release.
 	Data []byte
 
-	file *mapped
-	slot int64
-	once sync.Once
+	file     *mapped
+	slot     int64
+	sequence uint64 // of the tensor in its lane
+	once     sync.Once
 }
 
 // Hold returns what is at a place, which stays there until [Hold.Release]. The error wraps
@@ -59,6 +65,28 @@ func (r *Reader) Hold(p Place) (*Hold, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// Sweep gives up the files that were removed, whose memory would stay allocated otherwise. What is
+// held of them stays. It tells whether there were any. Call it from time to time.
+func (r *Reader) Sweep() (some bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := len(r.files)
+	r.files = slices.DeleteFunc(r.files, func(f *mapped) bool {
+		gone := f.removed()
+		if gone {
+			f.leave()
+		}
+		return gone
+	})
+	return len(r.files) < before
+}
+
+// removed tells whether the file has no name any more.
+func (m *mapped) removed() bool {
+	info, err := m.file.Stat()
+	return err == nil && info.Sys().(*syscall.Stat_t).Nlink == 0
 }
 
 // Close unmaps the files as soon as nothing of them is held any more.
@@ -102,10 +130,11 @@ func (r *Reader) open(name string) (*mapped, error) {
 // A mapped file is one that is mapped once, and whose slots are locked by way of one open
 // file: two holds of one slot share a lock.
 type mapped struct {
-	name  string
-	file  *os.File
-	data  []byte
-	place layout
+	name   string
+	file   *os.File
+	data   []byte
+	place  layout
+	number uint64
 
 	mu    sync.Mutex
 	users int
@@ -146,7 +175,7 @@ func (m *mapped) read() error {
 		_ = syscall.Munmap(data) // it was mapped just now
 		return fmt.Errorf("%w: %s is not a feeder's, or of another version", ErrUnreachable, m.file.Name())
 	}
-	m.data, m.place = data, l
+	m.data, m.place, m.number = data, l, binary.LittleEndian.Uint64(data[atNumber:])
 	return nil
 }
 
@@ -178,7 +207,10 @@ func (m *mapped) hold(p Place) (*Hold, error) {
 		return nil, ErrOverwritten
 	}
 	m.holds[slot]++
-	return &Hold{Data: m.data[p.Offset : p.Offset+p.Length : p.Offset+p.Length], file: m, slot: slot}, nil
+	return &Hold{
+		Data: m.data[p.Offset : p.Offset+p.Length : p.Offset+p.Length],
+		file: m, slot: slot, sequence: m.load(header + atSequence),
+	}, nil
 }
 
 func (m *mapped) load(at int64) uint64 {

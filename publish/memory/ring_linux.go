@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,8 +28,8 @@ type Options struct {
 	// Bytes is how much memory the slots take, and SlotBytes the largest tensor.
 	Bytes     int64
 	SlotBytes int
-	// Grace is for how long a tensor that others were told of stays where it is, so that they
-	// get round to it. Default: [DefaultGrace]; negative for not at all.
+	// Grace is for how long a tensor stays where it is for readers that expect it and have not
+	// received it yet. Default: [DefaultGrace]; negative for not at all.
 	Grace time.Duration
 	// Group, where set, is the name or the number of the group whose members may read.
 	// Default: that of the directory.
@@ -47,15 +48,20 @@ func (o Options) layout() (layout, error) {
 
 // A Ring is memory for tensors that other processes can read. It is safe for concurrent use.
 type Ring struct {
-	host  string
-	grace time.Duration
-	place layout
-	file  *os.File
-	data  []byte // the whole file
+	host    string
+	name    string // of the file
+	number  uint64 // of the file, for lanes
+	grace   time.Duration
+	place   layout
+	file    *os.File
+	readers *os.File
+	made    []identity // how the directory and what is in it were made
+	data    []byte     // the whole file
 
-	mu    sync.Mutex
-	free  []*slot // what was published longest ago is used first
-	slots []*slot
+	mu        sync.Mutex
+	free      []*slot // what was published longest ago is used first
+	slots     []*slot
+	sequences map[lane]uint64 // of the last tensor
 	none  uint64
 	taken int
 	ended bool
@@ -72,6 +78,8 @@ type slot struct {
 	padded     int               // the length of the last tensor
 	shared     bool              // with others, since it was taken
 	since      time.Time         // when it was shared last
+	lane       lane
+	sequence   uint64 // in the lane
 }
 
 // Open makes the file of a ring. The error says in words what is wrong, for example that the
@@ -96,22 +104,30 @@ func open(ctx context.Context, o Options) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer locked.Close() //nolint:errcheck // nothing was written
+	defer locked.Close() //nolint:errcheck // ends the lock
 	if _, err := removeDead(o.Dir); err != nil {
 		return nil, err
 	}
-	host, err := makeHost(o.Dir)
+	readers, host, err := makeReaders(o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	r := &Ring{host: host, grace: cmp.Or(o.Grace, DefaultGrace), place: l}
-	token := newToken()
-	path := filepath.Join(o.Dir, filePrefix+token+fileSuffix)
-	if r.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|noFollow, fileMode); err != nil {
-		return nil, err
+	number, err := nextNumber(locked)
+	if err != nil {
+		return nil, errors.Join(err, readers.Close())
 	}
-	if err := errors.Join(give(r.file, o.Dir), r.allocate(token)); err != nil {
-		return nil, errors.Join(err, os.Remove(path), r.file.Close())
+	token := newToken()
+	r := &Ring{host: host, name: filePrefix + token + fileSuffix, number: number, grace: cmp.Or(o.Grace, DefaultGrace), place: l, readers: readers, sequences: map[lane]uint64{}}
+	path := filepath.Join(o.Dir, r.name)
+	if r.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|noFollow, fileMode); err != nil {
+		return nil, errors.Join(err, readers.Close())
+	}
+	err = errors.Join(give(r.file, o.Dir), r.allocate(token))
+	if err == nil {
+		r.made, err = identify(o.Dir, readers.Name(), path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path), r.file.Close(), readers.Close())
 	}
 	for i := range l.slots {
 		r.slots = append(r.slots, &slot{ring: r, index: i})
@@ -140,6 +156,7 @@ func (r *Ring) allocate(token string) error {
 	binary.LittleEndian.PutUint64(data[atSlotBytes:], uint64(r.place.slotBytes))
 	binary.LittleEndian.PutUint64(data[atSlots:], uint64(r.place.slots))
 	binary.LittleEndian.PutUint64(data[atData:], uint64(r.place.data))
+	binary.LittleEndian.PutUint64(data[atNumber:], r.number)
 	copy(data[atToken:], token)
 	copy(data, magic) // last: without it, nobody reads the rest
 	return nil
@@ -153,8 +170,10 @@ type Stats struct {
 	// Slots is how many there are. Held are those that others hold, and Taken those with
 	// tensors that are being made or published.
 	Slots, Held, Taken int
-	// None counts tensors for which there was no slot: all were held or taken.
+	// None counts tensors for which there was no slot: all were held, taken or expected.
 	None uint64
+	// Remade counts the rings that a [Keeper] has made anew.
+	Remade uint64
 }
 
 // Stats looks at every slot.
@@ -166,24 +185,25 @@ func (r *Ring) Stats() Stats {
 		return s
 	}
 	for _, one := range r.slots {
-		if locked(r.file, r.place.header(one.index), headerBytes) {
+		if held, _ := locked(r.file, r.place.header(one.index), headerBytes); held {
 			s.Held++
 		}
 	}
 	return s
 }
 
-// Slot implements [transform.Shared]. It returns false if all slots are in use or were published
-// only just now, or none is large enough.
+// Slot implements [transform.Shared]. It returns false if all slots are in use, or expected by
+// somebody, or none is large enough.
 func (r *Ring) Slot(n int) (transform.Slot, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n < 1 || int64(n) > r.place.slotBytes || r.ended {
 		return nil, false
 	}
+	look := glance{ring: r, now: time.Now()}
 	for i, s := range r.free {
-		if time.Since(s.since) < r.grace {
-			break // and so were those behind it
+		if look.expected(s) {
+			continue
 		}
 		if ok, err := lock(r.file, r.place.header(s.index), headerBytes, true); !ok || err != nil {
 			continue // somebody reads it
@@ -198,6 +218,34 @@ func (r *Ring) Slot(n int) (transform.Slot, bool) {
 	}
 	r.none++
 	return nil, false
+}
+
+// maxLooks is how often it is looked for a slot whether somebody expects what is in it.
+const maxLooks = 32
+
+// A glance is one look for a slot.
+type glance struct {
+	ring  *Ring
+	now   time.Time
+	looks int
+	lanes []lane // of which something is expected, and with it all that came later
+}
+
+// expected tells whether somebody may be about to receive what was in a slot.
+func (g *glance) expected(s *slot) bool {
+	if g.now.Sub(s.since) >= g.ring.grace {
+		return false
+	}
+	if g.looks == maxLooks || slices.Contains(g.lanes, s.lane) {
+		return true
+	}
+	g.looks++
+	is, err := locked(g.ring.readers, s.lane.at(s.sequence), 1)
+	if is || err != nil || s.sequence > maxSequence {
+		g.lanes = append(g.lanes, s.lane)
+		return true
+	}
+	return false
 }
 
 // store writes a number to the header. No reader sees it before the lock is given up.
@@ -219,15 +267,23 @@ func (s *slot) Keep(p transform.Padding) (padded bool) {
 }
 
 // Share implements [transform.Slot].
-func (s *slot) Share() string {
-	s.ring.mu.Lock()
-	defer s.ring.mu.Unlock()
+func (s *slot) Share(subject string) string {
+	r := s.ring
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return "" // whoever does not have the file finds it no more
+	}
 	if !s.shared {
+		s.lane = laneOf(subject, r.number)
+		r.sequences[s.lane]++
+		s.sequence = r.sequences[s.lane]
 		s.shared, s.since = true, time.Now()
+		s.store(atSequence, s.sequence)
 		s.store(atLength, uint64(s.length))
 		s.unlock()
 	}
-	return Place{File: filepath.Base(s.ring.file.Name()), Offset: s.ring.place.content(s.index), Length: int64(s.length), Generation: s.generation}.String()
+	return Place{File: r.name, Offset: r.place.content(s.index), Length: int64(s.length), Generation: s.generation}.String()
 }
 
 func (s *slot) unlock() { unlock(s.ring.file, s.ring.place.header(s.index), headerBytes) }
@@ -250,8 +306,8 @@ func (s *slot) Release() {
 	r.free = slices.Insert(r.free, 0, s) // nobody was told of what is in it
 }
 
-// Close removes the file. Readers keep what they have; so do tensors that were not released
-// yet.
+// Close removes the file, if nobody has done so before. Readers keep what they have; so do tensors
+// that were not released yet.
 func (r *Ring) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -259,7 +315,11 @@ func (r *Ring) Close() error {
 		return nil
 	}
 	r.ended = true
-	err := errors.Join(os.Remove(r.file.Name()), r.file.Close())
+	err := os.Remove(r.file.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	err = errors.Join(err, r.file.Close(), r.readers.Close())
 	r.unmap()
 	return err
 }

@@ -46,7 +46,7 @@ func put(t *testing.T, r *Ring, b byte) Place {
 	for i := range data {
 		data[i] = b
 	}
-	p, err := ParsePlace(s.Share())
+	p, err := ParsePlace(s.Share("cvf.t.cam-1.detector"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +66,8 @@ func hold(t *testing.T, r *Reader, p Place, b byte) *Hold {
 	return h
 }
 
-// TestGrace: a tensor stays for some time even if nobody holds it, and those that nobody was told
-// of do not.
+// TestGrace: a tensor that somebody expects stays for some time, and one that nobody expects or was
+// told of does not.
 func TestGrace(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "memory")
 	synctest.Test(t, func(t *testing.T) {
@@ -78,6 +78,11 @@ func TestGrace(t *testing.T) {
 		defer ring.Close()
 		reader := NewReader(dir)
 		defer reader.Close()
+		for b := range byte(3) {
+			put(t, ring, b) // which nobody expects
+		}
+		time.Sleep(DefaultGrace)
+		awaited := await(t, reader, "cvf.t.>")
 		first := put(t, ring, 1)
 		for range 3 {
 			s, ok := ring.Slot(tensorBytes)
@@ -98,6 +103,10 @@ func TestGrace(t *testing.T) {
 			t.Errorf("after the grace: %v", err)
 		}
 		hold(t, reader, second, 2).Release()
+		awaited.Close()
+		for b := range byte(3) {
+			put(t, ring, b)
+		}
 	})
 }
 
@@ -195,7 +204,7 @@ func TestLengths(t *testing.T) {
 	if !ok || len(s.Data()) != 7 || cap(s.Data()) != 7 {
 		t.Fatalf("%d bytes (%v)", len(s.Data()), ok)
 	}
-	p, err := ParsePlace(s.Share())
+	p, err := ParsePlace(s.Share("cvf.t.cam-1.detector"))
 	if err != nil || p.Length != 7 || p.Offset%64 != 0 {
 		t.Errorf("%+v (%v)", p, err)
 	}
@@ -216,21 +225,21 @@ func TestBuffers(t *testing.T) {
 	b := transform.Buffers{Shared: ring}
 	padding := transform.Padding{Picture: image.Rect(0, 1, 2, 3)}
 	one, padded := b.Tensor(tensorBytes, padding)
-	if padded || one.Share() == "" {
-		t.Errorf("the first tensor: padded %v, shared at %q", padded, one.Share())
+	if padded || one.Share() == nil {
+		t.Errorf("the first tensor: padded %v, shared %v", padded, one.Share() != nil)
 	}
 	two, _ := b.Tensor(tensorBytes, padding)
-	if two.Share() != "" || len(two.Data) != tensorBytes {
+	if two.Share() != nil || len(two.Data) != tensorBytes {
 		t.Error("a tensor without a slot is shared")
 	}
 	one.Release()
 	one.Release()
-	if one.Share() != "" {
+	if one.Share() != nil {
 		t.Error("a tensor that was released is shared")
 	}
 	again, padded := b.Tensor(tensorBytes, padding)
-	if !padded || again.Share() == "" {
-		t.Errorf("the same padding again: padded %v, shared at %q", padded, again.Share())
+	if !padded || again.Share() == nil {
+		t.Errorf("the same padding again: padded %v, shared %v", padded, again.Share() != nil)
 	}
 	again.Release()
 	other, padded := b.Tensor(tensorBytes-1, padding)
@@ -239,7 +248,7 @@ func TestBuffers(t *testing.T) {
 	}
 	other.Release()
 	forgotten, _ := b.Tensor(tensorBytes, padding)
-	if forgotten.Share() == "" {
+	if forgotten.Share() == nil {
 		t.Fatal("there is no slot")
 	}
 	forgotten = nil
@@ -384,7 +393,7 @@ func TestSeveral(t *testing.T) {
 func TestPermissions(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	ring, dir := openRing(t, 1)
-	for path, want := range map[string]fs.FileMode{dir: 0o750, ring.file.Name(): 0o640, filepath.Join(dir, hostFile): 0o640, filepath.Join(dir, lockFile): 0o600} {
+	for path, want := range map[string]fs.FileMode{dir: 0o750, ring.file.Name(): 0o640, filepath.Join(dir, readersFile): 0o640, filepath.Join(dir, lockFile): 0o600} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: %v, not %v (%v)", path, info.Mode(), want, err)
 		}

@@ -192,7 +192,7 @@ func BenchmarkHandoff(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	d := handoff.New(deliver.NewLive(conn, publish.NoGaps), handoff.Options{Host: ring.Host(), OnUnknown: func(err error) { b.Error(err) }})
+	d := handoff.New(deliver.NewLive(conn, publish.NoGaps), handoff.Options{Host: ring.Host, OnUnknown: func(err error) { b.Error(err) }})
 	ctx, stop := context.WithCancel(b.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() { d.Serve(ctx) })

@@ -33,8 +33,9 @@ const (
 
 // Options are those of [New].
 type Options struct {
-	// Host is the token of the memory, see publish/memory.
-	Host string
+	// Host returns the token of the memory, see publish/memory. It may change when the memory is
+	// made anew.
+	Host func() string
 	// OnUnknown is told why it is not known whether places are enough. It must be quick, and
 	// safe for concurrent use.
 	OnUnknown func(error)
@@ -52,7 +53,6 @@ type Delivery struct {
 	publish.Delivery
 	by     Coverer
 	opts   Options
-	prefix string // of what counts as a subscription to places
 	asking chan *subject
 	counts [2]atomic.Uint64
 
@@ -65,13 +65,13 @@ type subject struct {
 	name    string
 	waiting atomic.Bool  // to be asked for
 	asked   atomic.Int64 // in nanoseconds since the Unix epoch
-	covered atomic.Bool
+	covered atomic.Pointer[string] // the host whose places are enough, nil for none
 }
 
 // New returns a delivery that publishes by way of d. Serve has to run beside it.
 func New(d Coverer, o Options) *Delivery {
 	return &Delivery{
-		Delivery: d, by: d, opts: o, prefix: publish.MemorySubject(o.Host, ""),
+		Delivery: d, by: d, opts: o,
 		asking: make(chan *subject, maxWaiting), subjects: map[string]*subject{},
 	}
 }
@@ -86,14 +86,17 @@ func (d *Delivery) Counts() Counts {
 
 // Publish implements [publish.Delivery].
 func (d *Delivery) Publish(ctx context.Context, m publish.Message) error {
-	if m.Memory != "" {
+	if m.Share != nil {
 		s := d.of(m.Subject)
-		if d.enough(s) {
-			err := d.Delivery.Publish(ctx, publish.InMemory(m, d.opts.Host))
-			if !errors.Is(err, publish.ErrUnwatched) {
-				return d.count(0, err)
+		if host := d.opts.Host(); d.enough(s, host) {
+			// Memory that is not the host's any more has no places.
+			if place := m.Share(m.Subject); place != "" {
+				err := d.Delivery.Publish(ctx, publish.InMemory(m, host, place))
+				if !errors.Is(err, publish.ErrUnwatched) {
+					return d.count(0, err)
+				}
+				s.covered.Store(nil) // they have left
 			}
-			s.covered.Store(false) // they have left
 		}
 	}
 	return d.count(1, d.Delivery.Publish(ctx, m))
@@ -122,9 +125,9 @@ func (d *Delivery) of(name string) *subject {
 	return s
 }
 
-// enough tells whether a place is enough for everybody, as far as is known, and has the
+// enough tells whether a place on a host is enough for everybody, as far as is known, and has the
 // question asked again if that is some time ago.
-func (d *Delivery) enough(s *subject) bool {
+func (d *Delivery) enough(s *subject, host string) bool {
 	age := time.Since(time.Unix(0, s.asked.Load()))
 	if age >= askEvery && s.waiting.CompareAndSwap(false, true) {
 		select {
@@ -133,7 +136,8 @@ func (d *Delivery) enough(s *subject) bool {
 			s.waiting.Store(false)
 		}
 	}
-	return age < believe && s.covered.Load()
+	covered := s.covered.Load()
+	return age < believe && covered != nil && *covered == host
 }
 
 // Forget drops what is known of subjects.
@@ -164,12 +168,15 @@ func (d *Delivery) Serve(ctx context.Context) {
 }
 
 func (d *Delivery) ask(ctx context.Context, s *subject) {
-	begun := time.Now().UnixNano()
-	found, err := d.by.Covered(ctx, s.name, publish.MemorySubject(d.opts.Host, s.name), d.prefix)
+	begun, host := time.Now().UnixNano(), d.opts.Host()
+	found, err := d.by.Covered(ctx, s.name, publish.MemorySubject(host, s.name), publish.MemorySubject(host, ""))
 	if err != nil && ctx.Err() == nil {
 		d.opts.OnUnknown(err)
 	}
-	s.covered.Store(err == nil && found.Some && !found.Others)
+	s.covered.Store(nil)
+	if err == nil && found.Some && !found.Others {
+		s.covered.Store(&host)
+	}
 	s.asked.Store(begun)
 	s.waiting.Store(false)
 }

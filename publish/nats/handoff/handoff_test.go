@@ -51,7 +51,7 @@ func newRig(t *testing.T, d handoff.Coverer) *rig {
 	}
 	t.Cleanup(func() { _ = ring.Close() })
 	r.buffers.Shared = ring
-	r.Delivery = handoff.New(d, handoff.Options{Host: ring.Host(), OnUnknown: func(error) { r.unknown.Add(1) }})
+	r.Delivery = handoff.New(d, handoff.Options{Host: ring.Host, OnUnknown: func(error) { r.unknown.Add(1) }})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); r.Serve(ctx) }()
@@ -215,13 +215,13 @@ func TestTooLate(t *testing.T) {
 	near := r.reader(url, r.dir)
 	r.until(true)
 	near.read(r.next - 1)
-	gap := func(m publish.Message, n int, reason string) {
+	gap := func(m publish.Message, place string, n int, reason string) {
 		t.Helper()
 		host, err := memory.NewReader(r.dir).Host()
 		if err != nil {
 			t.Fatal(err)
 		}
-		conntest.Send(t, live, publish.InMemory(m, host))
+		conntest.Send(t, live, publish.InMemory(m, host, place))
 		for d, err := range near.Tensors(t.Context()) {
 			want := publish.Gap{Stream: "cam-1", From: conntest.Slot(n), To: conntest.Slot(n), Slots: 1, Reason: reason}
 			if err != nil || d.Gap == nil || d.Gap.Gap != want || d.Gap.Output != "detector" || d.Subject != conntest.Subject {
@@ -232,16 +232,16 @@ func TestTooLate(t *testing.T) {
 	}
 	late := r.tensor()
 	m, n := publish.NewMessage(conntest.Subject, late), r.next-1
+	place := m.Share(conntest.Subject)
 	late.Release()
 	for range room {
 		one := r.tensor()
-		one.Share()
+		one.Share()(conntest.Subject)
 		one.Release()
 	}
-	gap(m, n, memory.ReasonOverwritten)
-	m.Memory = "cvf-0.mem;1052672;10000;1"
+	gap(m, place, n, memory.ReasonOverwritten)
 	for range 3 { // it might be that only one file is gone
-		gap(m, n, memory.ReasonUnreachable)
+		gap(m, "cvf-0.mem;1052672;10000;1", n, memory.ReasonUnreachable)
 	}
 	if near.Lost() != 4 {
 		t.Errorf("%d are lost", near.Lost())
@@ -261,7 +261,7 @@ func TestAllTaken(t *testing.T) {
 	var taken []*transform.Tensor
 	for range room {
 		taken = append(taken, r.tensor())
-		taken[len(taken)-1].Share()
+		taken[len(taken)-1].Share()(conntest.Subject)
 		r.next--
 	}
 	if r.send() {

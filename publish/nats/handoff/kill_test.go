@@ -253,7 +253,7 @@ func feed(ctx context.Context, commands *bufio.Scanner) error {
 	if err != nil {
 		return err
 	}
-	d := handoff.New(deliver.NewLive(conn, publish.NoGaps), handoff.Options{Host: ring.Host(), OnUnknown: func(err error) { fmt.Fprintln(os.Stderr, "feeder:", err) }})
+	d := handoff.New(deliver.NewLive(conn, publish.NoGaps), handoff.Options{Host: ring.Host, OnUnknown: func(err error) { fmt.Fprintln(os.Stderr, "feeder:", err) }})
 	go d.Serve(ctx)
 	go func() {
 		for commands.Scan() {
