@@ -27,6 +27,9 @@ const (
 	// long payloads are asked for after it could not be read.
 	memoryLook = time.Second
 	memoryRest = time.Minute
+	// memoryLinger is for how long places still come after payloads are asked for, because the
+	// feeder does not know yet: see publish/nats/handoff.
+	memoryLinger = 6 * time.Second
 )
 
 // memoryDir returns the directory that an option names, "" for none.
@@ -52,9 +55,12 @@ type places struct {
 
 	subjects []string
 
-	mu    sync.Mutex
-	lines map[string]chan *nats.Msg
-	subs  []*nats.Subscription
+	mu       sync.Mutex
+	lines    map[string]chan *nats.Msg
+	subs     []*nats.Subscription
+	last     []*nats.Subscription // to what comes after payloads are asked for
+	lingers  time.Time
+	lingered atomic.Bool // some may come twice
 }
 
 // readMemory begins to look for memory to read. It is called before the first subscription.
@@ -90,6 +96,7 @@ func hasPlaces(pattern string) bool {
 
 // look subscribes to places while there is memory to read.
 func (p *places) look() {
+	p.settle(time.Now())
 	swept := p.reader.Sweep()
 	rests := time.Since(time.Unix(0, p.failed.Load())) < memoryRest
 	now := p.awaited.Load()
@@ -105,13 +112,49 @@ func (p *places) look() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, sub := range p.subs {
-		_ = sub.Unsubscribe() // fails only if the connection has ended
-	}
-	p.subs = nil
+	p.linger(time.Now())
 	p.await(next)
 	for subject, line := range p.lines {
 		p.subscribe(subject, line)
+	}
+}
+
+// linger ends the subscriptions to places that the feeder counts. Others, which it does not count,
+// get what it publishes before it notices: that would be lost without a trace otherwise.
+func (p *places) linger(now time.Time) {
+	if len(p.subs) == 0 {
+		return
+	}
+	p.lingered.Store(true)
+	p.lingers = now.Add(memoryLinger)
+	if len(p.last) == 0 {
+		for subject, line := range p.lines {
+			if sub, err := p.s.conn.Client().ChanSubscribe(publish.MemorySubject("*", subject), line); err == nil {
+				p.last = append(p.last, sub)
+			}
+		}
+	}
+	// What is under way to a subscription that is ended is lost, so the new ones come first.
+	ctx, cancel := context.WithTimeout(context.Background(), memoryLook)
+	defer cancel()
+	_ = p.s.conn.Flush(ctx) // without a connection, nothing is under way
+	unsubscribe(p.subs)
+	p.subs = nil
+}
+
+// settle ends the subscriptions of linger when their time is over.
+func (p *places) settle(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.last) > 0 && now.After(p.lingers) {
+		unsubscribe(p.last)
+		p.last = nil
+	}
+}
+
+func unsubscribe(subs []*nats.Subscription) {
+	for _, sub := range subs {
+		_ = sub.Unsubscribe() // fails only if the connection has ended
 	}
 }
 
@@ -133,16 +176,39 @@ func (p *places) line(subject string, put func(publish.Message)) (*nats.Subscrip
 		return nil, err
 	}
 	p.s.ends.Go(func() {
+		var came recent
 		for {
 			select {
 			case m := <-line:
-				p.take(m, line, put)
+				if !p.lingered.Load() || came.first(m) {
+					p.take(m, line, put)
+				}
 			case <-p.s.done:
 				return
 			}
 		}
 	})
 	return sub, nil
+}
+
+// recent are the places that have come last. Two subscriptions may have got the same message.
+type recent struct {
+	places [16]string
+	next   int
+}
+
+// first tells whether a message comes for the first time.
+func (r *recent) first(m *nats.Msg) bool {
+	place := m.Header.Get(publish.HeaderMemory)
+	if place == "" {
+		return true
+	}
+	if slices.Contains(r.places[:], place) {
+		return false
+	}
+	r.places[r.next] = place
+	r.next = (r.next + 1) % len(r.places)
+	return true
 }
 
 func (p *places) take(m *nats.Msg, line chan<- *nats.Msg, put func(publish.Message)) {

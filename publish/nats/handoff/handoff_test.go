@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"image"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
@@ -136,6 +138,25 @@ func (rd *reader) read(last int) {
 	}
 }
 
+// get reads the tensor with a number, or the gap in its place.
+func (rd *reader) get(n int) (whole bool) {
+	rd.t.Helper()
+	ctx, stop := context.WithTimeout(rd.t.Context(), 10*time.Second)
+	defer stop()
+	for d, err := range rd.Tensors(ctx) {
+		at := d.Time
+		if d.Gap != nil {
+			at = d.Gap.From.Time()
+		}
+		if err != nil || !at.Equal(conntest.Slot(n).Time()) {
+			rd.t.Fatalf("%+v comes instead of tensor %d: %v", d, n, err)
+		}
+		return d.Gap == nil
+	}
+	rd.t.Fatalf("tensor %d does not come", n)
+	return false
+}
+
 func newLive(t *testing.T) (url string, live *deliver.Live) {
 	t.Helper()
 	srv := natstest.Serve(t, embedded.Options{})
@@ -249,6 +270,31 @@ func TestTooLate(t *testing.T) {
 	near.next = -1
 	r.until(false)
 	near.read(r.next - 1)
+}
+
+// TestGivingUp: a reader that asks for payloads, because it cannot read memory, gets what the feeder
+// publishes before it notices, though another reader is content with places.
+func TestGivingUp(t *testing.T) {
+	url, live := newLive(t)
+	r := newRig(t, live)
+	near := r.reader(url, r.dir)
+	r.until(true)
+	near.read(r.next - 1)
+	apart := filepath.Join(t.TempDir(), "memory") // where the file with the tensors is not
+	if err := os.Mkdir(apart, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(filepath.Join(r.dir, "readers"), filepath.Join(apart, "readers")); err != nil {
+		t.Fatal(err)
+	}
+	other := r.reader(url, apart)
+	for came := 0; came < 3; { // payloads, after it has asked for them
+		r.send()
+		near.read(r.next - 1)
+		if other.get(r.next - 1) {
+			came++
+		}
+	}
 }
 
 // TestAllTaken: when there is no room left in memory, payloads go to everybody.
