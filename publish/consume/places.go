@@ -253,9 +253,9 @@ type fetcher struct {
 	reader  *memory.Reader
 	conn    *dial.Connection
 	awaited atomic.Pointer[memory.Awaited] // nil while nothing is awaited in memory
-	failed atomic.Int64 // when memory could last not be read, in nanoseconds since the Unix epoch
-	lost   atomic.Int64
-	inARow atomic.Int64 // tensors that could not be read
+	failed  atomic.Int64                   // when memory could last not be read, in nanoseconds since the Unix epoch
+	lost    atomic.Int64
+	inARow  atomic.Int64 // tensors that could not be read
 }
 
 // memoryTries is how many tensors in a row cannot be read when payloads are asked for. The last

@@ -62,9 +62,9 @@ type Ring struct {
 	free      []*slot // what was published longest ago is used first
 	slots     []*slot
 	sequences map[lane]uint64 // of the last tensor
-	none  uint64
-	taken int
-	ended bool
+	none      uint64
+	taken     int
+	ended     bool
 }
 
 // A slot is memory for one tensor. What it holds of the tensor is there until the slot is

@@ -63,8 +63,8 @@ type Delivery struct {
 // A subject is what is known of one.
 type subject struct {
 	name    string
-	waiting atomic.Bool  // to be asked for
-	asked   atomic.Int64 // in nanoseconds since the Unix epoch
+	waiting atomic.Bool            // to be asked for
+	asked   atomic.Int64           // in nanoseconds since the Unix epoch
 	covered atomic.Pointer[string] // the host whose places are enough, nil for none
 }
 
