@@ -98,6 +98,8 @@ class _Subscribed(Source):
     def _take(self, msg: Msg) -> None:
         """Take a message; errors are raised in the consumer."""
         self.heard = True
+        if self.places.repeated(msg):
+            return
         try:
             item = self.decoder.decode(self.places.fetch(msg))
         except InvalidMessage as err:
