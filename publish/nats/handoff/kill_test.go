@@ -386,41 +386,46 @@ type tally struct {
 	missed    func() int    // by the reader's own count
 	connected *atomic.Int64 // times
 
-	last            int
+	// lives are the last tensors of each feeder, and when it published them. The last words of one
+	// that was killed may come after the first of the next one: they are two publishers.
+	lives           map[int]life
 	known           int64 // times connected when nothing was missing
-	feeder          epoch
-	missing, broken int // tensors that have not come, and those of them that a broken connection explains
+	missing, broken int   // tensors that have not come, and those of them that a broken connection explains
 	doubt           *doubt
+}
+
+// A life is what has come of a feeder.
+type life struct {
+	last    int
+	connect time.Duration
 }
 
 // see takes note of what has come. A gap may stand for more than one tensor.
 func (l *tally) see(d consume.Delivery) error {
 	first := int(d.Time.UnixMilli() / 200)
-	last, now := first, epoch{first / lifeSlots, d.Capture.Sub(d.Time)}
+	of := first / lifeSlots
+	before, some := l.lives[of]
+	now := life{first, d.Capture.Sub(d.Time)}
 	if d.Gap != nil {
-		last, now.connect = int(d.Gap.To.Time().UnixMilli()/200), l.feeder.connect
+		now = life{int(d.Gap.To.Time().UnixMilli() / 200), before.connect}
 	}
-	if first <= l.last {
-		return fmt.Errorf("%d comes after %d", first, l.last)
+	if first <= before.last {
+		return fmt.Errorf("%d comes after %d", first, before.last)
 	}
-	if l.last > 0 && now.life == l.feeder.life {
-		l.missing += first - l.last - 1
+	l.lives[of] = now
+	if some {
+		l.missing += first - before.last - 1
 	}
 	lacking := l.missing - l.broken - l.missed()
 	switch {
 	case lacking <= 0:
 		l.doubt, l.known = nil, l.connected.Load()
+		return nil
 	case l.doubt == nil:
-		l.doubt = &doubt{before: first, connected: l.known, feeder: l.feeder, patience: killDoubt}
-		fallthrough
-	default:
-		l.doubt.missing = lacking
-		if err := l.judge(now); err != nil {
-			return err
-		}
+		l.doubt = &doubt{before: first, connected: l.known, feeder: epoch{of, before.connect}, patience: killDoubt}
 	}
-	l.last, l.feeder = last, now
-	return nil
+	l.doubt.missing = lacking
+	return l.judge(epoch{of, now.connect})
 }
 
 // judge ends the doubt if it is known why tensors are missing.
@@ -456,7 +461,7 @@ func read(ctx context.Context, commands *bufio.Scanner) error {
 	}()
 	var held []consume.Delivery
 	tensors, gaps := 0, 0
-	tally := &tally{missed: sub.Missed, connected: &connected}
+	tally := &tally{missed: sub.Missed, connected: &connected, lives: map[int]life{}}
 	for d, err := range sub.Tensors(ctx) {
 		if err != nil {
 			return err
