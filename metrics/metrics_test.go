@@ -42,15 +42,17 @@ func sources(t *testing.T) metrics.Sources {
 			return []metrics.Connection{{Name: "data", Connected: true, Reconnects: 3}, {Name: "control"}}
 		},
 		InflightBytes: func() int64 { return 4711 },
-		Memory:        func() metrics.Memory { return metrics.Memory{InMemory: 7, AsPayload: 3, NoSlot: 1, Slots: 50, Held: 4} },
-		MatsOpen:      func() int { return 2 },
-		BusyRatio:     func() float64 { return .5 },
-		Budget:        func() (float64, bool) { return .5, true },
-		Price:         10,
-		Cores:         func() metrics.Cores { return metrics.Cores{Limit: .5, Quota: .25} },
-		ClockOffset:   func() time.Duration { return 1500 * time.Millisecond },
-		Group:         func() (int, int) { return 2, 3 },
-		NotReady:      func() map[health.Code]int { return map[health.Code]int{"stream_full": 1, "camera_silent": 0} },
+		Memory: func() metrics.Memory {
+			return metrics.Memory{InMemory: 7, AsPayload: 3, NoSlot: 1, Remade: 2, Slots: 50, Held: 4}
+		},
+		MatsOpen:    func() int { return 2 },
+		BusyRatio:   func() float64 { return .5 },
+		Budget:      func() (float64, bool) { return .5, true },
+		Price:       10,
+		Cores:       func() metrics.Cores { return metrics.Cores{Limit: .5, Quota: .25} },
+		ClockOffset: func() time.Duration { return 1500 * time.Millisecond },
+		Group:       func() (int, int) { return 2, 3 },
+		NotReady:    func() map[health.Code]int { return map[health.Code]int{"stream_full": 1, "camera_silent": 0} },
 	}
 }
 
@@ -184,6 +186,7 @@ var contract = map[string]string{
 	"cvfeeder_memory_tensors_total":     "counter ",
 	"cvfeeder_memory_payloads_total":    "counter ",
 	"cvfeeder_memory_no_slot_total":     "counter ",
+	"cvfeeder_memory_remade_total":      "counter ",
 	"cvfeeder_memory_slots":             "gauge ",
 	"cvfeeder_memory_slots_held":        "gauge ",
 	"cvfeeder_nats_connected":           "gauge connection",
