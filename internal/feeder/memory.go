@@ -15,7 +15,7 @@ import (
 // MemoryOptions returns what delivery.memory asks for.
 func (p Plan) MemoryOptions() memory.Options {
 	d := p.Config.Delivery
-	return memory.Options{Dir: d.Memory, Bytes: int64(d.MemoryBytes), SlotBytes: p.Config.TensorBytes(), Group: d.MemoryGroup}
+	return memory.Options{Dir: d.Memory, Bytes: int64(d.MemoryBytes), SlotBytes: p.Config.TensorBytes(), Group: d.MemoryGroup, Writable: d.MemoryWritable}
 }
 
 // A shared memory is where tensors are made that consumers of this host read in place. Its

@@ -225,3 +225,39 @@ func TestFullFileSystem(t *testing.T) {
 	}
 	serves(t, k, dir)
 }
+
+// TestWritable: with Options.Writable, the group may write, and the file has a second name, which goes
+// with it, and is made anew like the first.
+func TestWritable(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	above := t.TempDir()
+	o := Options{Dir: filepath.Join(above, "memory"), Bytes: 2 * 3 * page, SlotBytes: tensorBytes, Writable: true}
+	must(t, os.WriteFile(filepath.Join(above, "cvf-dead.mem"), []byte(magic), 0o600))
+	k, err := Keep(t.Context(), o)
+	must(t, err)
+	same := func() {
+		t.Helper()
+		names := filesIn(t, above)
+		if len(names) != 1 || filesIn(t, o.Dir)[0] != names[0] {
+			t.Fatalf("there are %v", names)
+		}
+		one, err := os.Stat(filepath.Join(above, names[0]))
+		must(t, err)
+		other, err := os.Stat(filepath.Join(o.Dir, names[0]))
+		if must(t, err); !os.SameFile(one, other) || one.Mode() != writableMode {
+			t.Errorf("the mode is %v, the same file %v", one.Mode(), os.SameFile(one, other))
+		}
+	}
+	same()
+	serves(t, k, o.Dir)
+	must(t, os.Remove(filepath.Join(above, filesIn(t, above)[0])))
+	if err := k.Look(t.Context()); !errors.Is(err, ErrGone) {
+		t.Errorf("without the second name: %v", err)
+	}
+	same()
+	serves(t, k, o.Dir)
+	must(t, k.Close())
+	if names := append(filesIn(t, above), filesIn(t, o.Dir)...); len(names) > 0 {
+		t.Errorf("%v are left", names)
+	}
+}

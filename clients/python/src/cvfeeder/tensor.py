@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import ArrayLike, NDArray
 
+    from .triton import SharedMemory
+
 _DTYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP16": np.dtype("<f2"),
@@ -198,10 +200,12 @@ class Tensor(Delivered):
         outputs: Sequence[str] = (),
         model_version: str = "",
         request_id: str = "",
+        shared: SharedMemory | None = None,
     ) -> oip.InferRequest:
         """Return an inference request for Triton or KServe that holds the payload as it is.
 
-        Outputs are requested in binary form: those named, or all of the model's.
+        Outputs are requested in binary form: those named, or all of the model's. With shared, a
+        tensor in memory is not sent: Triton reads it there. See `cvfeeder.triton`.
         """
         return oip.infer_request(
             self,
@@ -210,6 +214,7 @@ class Tensor(Delivered):
             outputs=outputs,
             model_version=model_version,
             request_id=request_id,
+            shared=shared,
         )
 
 
