@@ -88,7 +88,9 @@ Message = tuple[str, dict[str, str], bytes]
 written: list[str] = []
 
 
-def message(changes: dict[str, str | None] | None = None, payload: bytes = PAYLOAD) -> Message:
+def message(
+    changes: dict[str, str | None] | None = None, payload: bytes = PAYLOAD
+) -> Message:
     """Return a tensor's message with other headers; None takes one away."""
     headers = {**HEADERS, **(changes or {})}
     return SUBJECT, {k: v for k, v in headers.items() if v is not None}, payload
@@ -106,7 +108,12 @@ def part(number: object, total: object, payload: bytes, **changes: str) -> Messa
 
 
 def case(
-    name: str, about: str, messages: list[Message], want: list[dict[str, Any]], incomplete: int = 0
+    name: str,
+    about: str,
+    messages: list[Message],
+    want: list[dict[str, Any]],
+    incomplete: int = 0,
+    more: dict[str, Any] | None = None,
 ) -> None:
     """Write one case."""
     directory = CASES / name
@@ -114,9 +121,12 @@ def case(
     listed = []
     for i, (subject, headers, payload) in enumerate(messages, 1):
         block = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
-        (directory / f"{i}.msg").write_bytes(f"NATS/1.0\r\n{block}\r\n".encode() + payload)
+        (directory / f"{i}.msg").write_bytes(
+            f"NATS/1.0\r\n{block}\r\n".encode() + payload
+        )
         listed.append({"file": f"{i}.msg", "subject": subject})
     text = {"about": about, "messages": listed, "want": want, "incomplete": incomplete}
+    text |= more or {}
     (directory / "case.json").write_text(json.dumps(text, indent=1) + "\n")
     written.append(name)
 
@@ -184,13 +194,26 @@ def kinds() -> None:
         [
             TENSOR
             | raw
-            | {"shape": [1, 1, 2, 3], "layout": "NHWC", "values": [-1, 0.75, 1, 5, 3.75, 12.75]}
+            | {
+                "shape": [1, 1, 2, 3],
+                "layout": "NHWC",
+                "values": [-1, 0.75, 1, 5, 3.75, 12.75],
+            }
         ],
     )
     case(
         "gray",
         "one channel",
-        [message({"Cvf-Color": "GRAY", "Cvf-Shape": "1,1,2,3", "Cvf-Mean": "0.5", "Cvf-Std": "2"})],
+        [
+            message(
+                {
+                    "Cvf-Color": "GRAY",
+                    "Cvf-Shape": "1,1,2,3",
+                    "Cvf-Mean": "0.5",
+                    "Cvf-Std": "2",
+                }
+            )
+        ],
         [TENSOR | {"color": "GRAY", "shape": [1, 1, 2, 3], "mean": [0.5], "std": [2]}],
     )
     case(
@@ -239,7 +262,10 @@ def maps() -> None:
         [message({"Cvf-Affine": "0,-1,100,1,0,0"})],
         [
             TENSOR
-            | {"affine": [0, -1, 100, 1, 0, 0], "boxes": [[[10, 20, 30, 60], [40, 10, 80, 30]]]}
+            | {
+                "affine": [0, -1, 100, 1, 0, 0],
+                "boxes": [[[10, 20, 30, 60], [40, 10, 80, 30]]],
+            }
         ],
     )
     case(
@@ -289,7 +315,15 @@ def gaps() -> None:
         "none of them is believed",
         [
             (EVENT_SUBJECT, {}, data)
-            for data in (*bad, b"", b"{", b"[1]", b'"x"', b"[" * 10_000, b" " * (65 << 10))
+            for data in (
+                *bad,
+                b"",
+                b"{",
+                b"[1]",
+                b'"x"',
+                b"[" * 10_000,
+                b" " * (65 << 10),
+            )
         ],
         [INVALID] * 12,
     )
@@ -303,7 +337,10 @@ def gaps() -> None:
     case(
         "bad-inline-gaps",
         "none of them is believed, nor one with a payload",
-        [*((SUBJECT, GAP_HEADERS | w, b"") for w in wrong), (SUBJECT, GAP_HEADERS, b"x")],
+        [
+            *((SUBJECT, GAP_HEADERS | w, b"") for w in wrong),
+            (SUBJECT, GAP_HEADERS, b"x"),
+        ],
         [INVALID] * 6,
     )
 
@@ -313,7 +350,9 @@ def invalid() -> None:
     nan = struct.pack("<6f", *[float("nan")] * 6)
     wrong: dict[str, list[dict[str, str | None]]] = {
         "version": [{"Cvf-Version": v} for v in (None, "", "2", "1.0")],
-        "missing": [{k: None} for k in HEADERS if k not in ("Cvf-Version", "Nats-Msg-Id")],
+        "missing": [
+            {k: None} for k in HEADERS if k not in ("Cvf-Version", "Nats-Msg-Id")
+        ],
         "dtype": [{"Cvf-Dtype": v} for v in ("FP64", "fp32", "INT8")],
         "shape": [
             {"Cvf-Shape": v}
@@ -335,7 +374,9 @@ def invalid() -> None:
             {"Cvf-Layout": "nchw"},
             {"Cvf-Color": "GRAY", "Cvf-Mean": "0", "Cvf-Std": "1"},
         ],
-        "source": [{"Cvf-Source": v} for v in ("1920", "0x1", "1920X1080", "-1x1", "1x1x1")],
+        "source": [
+            {"Cvf-Source": v} for v in ("1920", "0x1", "1920X1080", "-1x1", "1x1x1")
+        ],
         "numbers": [
             {"Cvf-Affine": v}
             for v in (
@@ -354,7 +395,12 @@ def invalid() -> None:
         ],
         "times": [
             {"Cvf-Time": v}
-            for v in ("2026-01-02", "2026-13-02T03:04:05Z", "1767323045200", "2026-01-02T03:04:05")
+            for v in (
+                "2026-01-02",
+                "2026-13-02T03:04:05Z",
+                "1767323045200",
+                "2026-01-02T03:04:05",
+            )
         ],
         "normalized": [{"Cvf-Normalized": "maybe"}],
         "long": [{"Cvf-Stream": "x" * 1025}],
@@ -367,7 +413,9 @@ def invalid() -> None:
             [*map(message, changes), message()],
             [*[INVALID] * len(changes), TENSOR],
         )
-    lengths = [message({}, data) for data in (b"", PAYLOAD[:-1], PAYLOAD + b"\0", 2 * PAYLOAD)]
+    lengths = [
+        message({}, data) for data in (b"", PAYLOAD[:-1], PAYLOAD + b"\0", 2 * PAYLOAD)
+    ]
     case(
         "invalid-length",
         "the payload is not what the headers say",
@@ -453,10 +501,108 @@ def parts() -> None:
     )
 
 
+HOST, FILE = "conformance1", "cvf-1a2b.mem"
+PAGE, SLOT_HEADER, SLOTS = 4096, 64, 2
+FIRST = 2 * PAGE  # where the first slot begins, whose tensor is of the third generation
+
+
+def place(where: str) -> Message:
+    """Return the message that says where a tensor is."""
+    return f"cvf.m.{HOST}.{SUBJECT}", {**HEADERS, "Cvf-Memory": where}, b""
+
+
+def memory_file() -> bytes:
+    """Return a feeder's file: two slots of a page, of which the first has a tensor."""
+    file = bytearray(FIRST + SLOTS * PAGE)
+    struct.pack_into(
+        "<8sQQQ16sxxxxxxxxxxxxxxxxQ",
+        file,
+        0,
+        b"CVFMEM01",
+        PAGE,
+        SLOTS,
+        FIRST,
+        b"1a2b",
+        5,
+    )
+    struct.pack_into("<QQQ", file, PAGE, 3, len(PAYLOAD), 7)
+    file[FIRST : FIRST + len(PAYLOAD)] = PAYLOAD
+    return bytes(file)
+
+
+def memory_case(
+    name: str,
+    about: str,
+    messages: list[Message],
+    want: list[dict[str, Any]],
+    without: list[dict[str, Any]],
+) -> None:
+    """Write a case in which tensors are in memory."""
+    more = {"memory": {"host": HOST, "file": FILE}, "without": without}
+    case(name, about, messages, want, more=more)
+    (CASES / name / FILE).write_bytes(memory_file())
+
+
+def memory() -> None:
+    """Write the cases of tensors that are in memory."""
+    where = f"{FILE};{FIRST};{len(PAYLOAD)};3"
+    memory_case(
+        "memory",
+        "read where they are, in one order with payloads, or not at all",
+        [place(where), message(), place(where), message()],
+        [TENSOR] * 4,
+        [TENSOR] * 2,
+    )
+
+    def lost(reason: str) -> dict[str, Any]:
+        slot = {"start": HEADERS["Cvf-Time"], "end": HEADERS["Cvf-Time"], "slots": 1}
+        return {**GAP, **slot, "reason": reason}
+
+    overwritten = {
+        "of an earlier generation": f"{FILE};{FIRST};{len(PAYLOAD)};2",
+        "of a later one": f"{FILE};{FIRST};{len(PAYLOAD)};4",
+        "of another length": f"{FILE};{FIRST};{len(PAYLOAD) - 4};3",
+        "never used": f"{FILE};{FIRST + PAGE};{len(PAYLOAD)};3",
+    }
+    unreachable = [
+        f"cvf-3c4d.mem;{FIRST};{len(PAYLOAD)};3",  # no such file
+        f"{FILE};{FIRST + 64};{len(PAYLOAD)};3",  # no slot begins there
+        f"{FILE};{FIRST + SLOTS * PAGE};{len(PAYLOAD)};3",  # behind the last one
+        f"{FILE};{FIRST};{PAGE + 1};3",  # longer than a slot
+    ]
+    messages = [place(p) for p in overwritten.values()]
+    want = [lost("memory_overwritten")] * len(overwritten)
+    for one in unreachable:  # not in a row, or readers ask for payloads
+        messages += [place(one), place(where)]
+        want += [lost("memory_unreachable"), TENSOR]
+    memory_case(
+        "memory-lost",
+        "a gap of one slot, with a reason",
+        [*messages, message()],
+        [*want, TENSOR],
+        [TENSOR],
+    )
+    nowhere = [
+        "",
+        "x",
+        f"../{FILE};{FIRST};24;3",
+        f"{FILE};0{FIRST};24;3",
+        f"{FILE};{FIRST};24;3;1",
+    ]
+    nowhere += [f"{FILE};-{FIRST};24;3", f"{FILE};{FIRST};0;3", f"{FILE};{FIRST};24;0"]
+    memory_case(
+        "memory-invalid",
+        "places that are none are refused",
+        [*(place(p) for p in nowhere), place(where), message()],
+        [*([INVALID] * len(nowhere)), TENSOR, TENSOR],
+        [TENSOR],
+    )
+
+
 def main() -> None:
     """Write all cases anew."""
     shutil.rmtree(CASES, ignore_errors=True)
-    for write in (kinds, maps, gaps, invalid, parts):
+    for write in (kinds, maps, gaps, invalid, parts, memory):
         write()
     print(f"{len(written)} cases")
 
