@@ -7,11 +7,17 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 )
 
 // errUnconfirmed is why a heartbeat gives up a connection. To callers it is a timeout,
 // like that of a write.
 var errUnconfirmed = fmt.Errorf("the server no longer confirms messages: %w", os.ErrDeadlineExceeded)
+
+// pingPause is for how long there is no other ping after an answer. A ping costs as much as a small
+// message, here and in the server.
+const pingPause = 20 * time.Millisecond
 
 // heartbeat detects a server that no longer reads. Writes to it succeed for a while,
 // because the kernels on the way buffer megabytes, which would arrive late. So a ping
@@ -78,6 +84,7 @@ func (h *heartbeat) run(ctx context.Context) {
 			return
 		case <-h.wake:
 			h.ping(ctx)
+			_ = pacing.Sleep(ctx, pingPause) // what is written meanwhile, the next ping confirms
 		}
 	}
 }
