@@ -48,6 +48,8 @@ const (
 	killStep    = 20        // tensors after which a reader says so
 	killDoubt   = 200       // tensors within which it is known why one is missing
 	killGrace   = 10 * time.Millisecond
+	// killWait is longer than a busy machine lets a process with a low priority stand still.
+	killWait = 5 * time.Minute
 	killEvery   = 2 * time.Millisecond
 	lifeSlots   = 1_000_000 // of one life of the feeder
 	// killPatience is how long the feeder bears that the machine, or a reader, stands still.
@@ -193,7 +195,7 @@ func (y *yard) start(role, life string) *child {
 // fails the test.
 func (c *child) next(word string) string {
 	c.t.Helper()
-	limit := time.After(time.Minute)
+	limit := time.After(killWait)
 	for {
 		select {
 		case line, ok := <-c.lines:
@@ -209,7 +211,7 @@ func (c *child) next(word string) string {
 		case fault := <-c.faults:
 			c.t.Fatal(fault)
 		case <-limit:
-			c.t.Fatalf("%s: no word of %q within a minute", c.role, word)
+			c.t.Fatalf("%s: no word of %q within %v", c.role, word, killWait)
 		}
 	}
 }
