@@ -17,6 +17,7 @@ import pytest
 
 import cvfeeder
 from cvfeeder import memory
+from cvfeeder._payload import Tap
 from cvfeeder._places import Places
 from support import HEADERS, NATS, PAYLOAD, ask, needs_server
 
@@ -349,11 +350,20 @@ async def until(reader: Any, way: str, more: int, expected: int) -> tuple[dict[s
 
 
 @needs_server
-async def test_a_real_feeder_hands_over_in_memory() -> None:
+async def test_a_real_feeder_hands_over_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    past_nats_py: list[bool] = []
+    hand = Tap._hand_place  # noqa: SLF001 - of this test
+
+    def count(tap: Tap, data: memoryview) -> bool:
+        past_nats_py.append(hand(tap, data))
+        return past_nats_py[-1]
+
+    monkeypatch.setattr(Tap, "_hand_place", count)
     room = await ask("/memory", Stream="memory-1", Count=0)
     subject = "cvf.t.memory-1.*"
     async with cvfeeder.subscribe(subject, servers=NATS, memory=room["Dir"], gaps=True) as near:
         room, expected = await until(near, "InMemory", 3, 0)
+        assert sum(past_nats_py) >= 3
         # Somebody else wants payloads: both get all, in order.
         async with cvfeeder.subscribe(subject, servers=NATS, memory="off") as far:
             _, expected = await until(near, "AsPayload", 3, expected)

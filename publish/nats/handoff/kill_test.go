@@ -49,9 +49,9 @@ const (
 	killDoubt   = 200       // tensors within which it is known why one is missing
 	killGrace   = 10 * time.Millisecond
 	// killWait is longer than a busy machine lets a process with a low priority stand still.
-	killWait = 5 * time.Minute
-	killEvery   = 2 * time.Millisecond
-	lifeSlots   = 1_000_000 // of one life of the feeder
+	killWait  = 5 * time.Minute
+	killEvery = 2 * time.Millisecond
+	lifeSlots = 1_000_000 // of one life of the feeder
 	// killPatience is how long the feeder bears that the machine, or a reader, stands still.
 	killPatience = time.Minute
 )

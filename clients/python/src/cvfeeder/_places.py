@@ -14,7 +14,7 @@ from ._connection import flush
 from .memory import DIRECTORY, UNREACHABLE, Expected, MemoryLost, Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
@@ -49,14 +49,16 @@ class Places:
             self._reader = _readers.setdefault(directory, Reader(directory))
         self._expected: Expected | None = None
         self._subscriptions: list[Subscription] = []
+        self._hand_to: Callable[[Subscription], None] = lambda _: None
         self._last: list[Subscription] = []  # to what comes after payloads are asked for
         self._lingers = 0.0
         self._recent: deque[str] = deque(maxlen=16)  # places that may come twice
         self._failed = -REST
         self._tries = 0
 
-    def begin(self) -> None:
-        """Forget the subscriptions of an earlier connection."""
+    def begin(self, hand_to: Callable[[Subscription], None]) -> None:
+        """Forget the subscriptions of an earlier connection. New ones are told to hand_to."""
+        self._hand_to = hand_to
         self._expect(None)
         self._subscriptions, self._last = [], []
 
@@ -96,7 +98,7 @@ class Places:
         self._expect(following)
         if following is not None:
             for one in plain:
-                self._subscriptions.append(await _beside(client, one, following.host))
+                self._subscriptions.append(await self._beside(client, one, following.host))
 
     async def _linger(self, client: Client, plain: list[Subscription]) -> None:
         """End the subscriptions that the feeder counts.
@@ -108,10 +110,22 @@ class Places:
             return
         self._lingers = time.monotonic() + LINGER
         if not self._last:
-            self._last = [await _beside(client, one, "*") for one in plain]
+            self._last = [await self._beside(client, one, "*") for one in plain]
         await flush(client)
         before, self._subscriptions = self._subscriptions, []
         await _unsubscribe(before)
+
+    async def _beside(self, client: Client, one: Subscription, host: str) -> Subscription:
+        """Subscribe to the places of what is subscribed to.
+
+        One queue keeps the messages of both in the order in which they were published.
+        """
+        places = await client.subscribe(f"{PREFIX}{host}.{one.subject}")
+        own, places._pending_queue = places._pending_queue, one._pending_queue  # noqa: SLF001
+        while not own.empty():
+            one._pending_queue.put_nowait(own.get_nowait())  # noqa: SLF001
+        self._hand_to(places)
+        return places
 
     async def follow(self, client: Client, plain: list[Subscription]) -> None:
         """Look again and again."""
@@ -157,18 +171,6 @@ class Places:
         if self._tries == TRIES:
             log.warning("tensors in memory cannot be read, so payloads are asked for: %s", err)
             self._failed, self._tries = time.monotonic(), 0
-
-
-async def _beside(client: Client, one: Subscription, host: str) -> Subscription:
-    """Subscribe to the places of what is subscribed to.
-
-    One queue keeps the messages of both in the order in which they were published.
-    """
-    places = await client.subscribe(f"{PREFIX}{host}.{one.subject}")
-    own, places._pending_queue = places._pending_queue, one._pending_queue  # noqa: SLF001
-    while not own.empty():
-        one._pending_queue.put_nowait(own.get_nowait())  # noqa: SLF001
-    return places
 
 
 async def _unsubscribe(subscriptions: list[Subscription]) -> None:

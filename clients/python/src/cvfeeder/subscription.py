@@ -89,7 +89,7 @@ class _Subscribed(Source):
             await self.connection.subscribe(client, s, self._queue, self._take)
             for s in self.subjects
         ]
-        self.places.begin()
+        self.places.begin(lambda places: self.connection.hand_to(places, self._take))
         await self.places.look(client, plain)
         await flush(client)
         self.connection.set_ready()
