@@ -14,6 +14,7 @@ works() {
 	opencv) pkg-config --exists 'opencv4 >= 4.6' ;;
 	libjpeg) pkg-config --exists libjpeg ;;
 	libpng) pkg-config --exists libpng ;;
+	libwebp) pkg-config --exists libwebp ;;
 	libnats) pkg-config --exists libnats ;;
 	venv) python3 -c 'import ensurepip, venv' ;;
 	prometheus) command -v prometheus && command -v promtool ;;
@@ -28,6 +29,7 @@ package() {
 	opencv) echo libopencv-dev ;;
 	libjpeg) echo libjpeg-dev ;; # of whatever libjpeg-turbo the distribution has
 	libpng) echo libpng-dev ;;
+	libwebp) echo libwebp-dev ;;
 	libnats) echo libnats-dev ;;
 	dpkg-source) echo dpkg-dev ;;
 	venv) echo python3-venv ;;
@@ -40,7 +42,7 @@ package() {
 	esac
 }
 
-needs=(make g++ pkg-config opencv libjpeg)
+needs=(make g++ pkg-config opencv libjpeg libwebp)
 case ${1-} in
 build) ;;
 test) needs+=(ffmpeg chromium venv prometheus alertmanager djpeg minisign libnats ip curl) ;;

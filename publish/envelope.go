@@ -3,6 +3,8 @@ package publish
 import (
 	"fmt"
 	"image"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -13,22 +15,32 @@ const (
 	maxSide  = 1 << 16 // pixels
 	maxBytes = 1 << 30
 	maxText  = 1 << 10
+
+	maxPictures = 1 << 10 // in a tensor
 )
 
-// An Envelope is what the headers of a tensor message say.
+// An Envelope is what the headers of a message with a tensor or a picture say.
 type Envelope struct {
+	// ContentType is the media type of a picture, such as image/jpeg, and "" for a tensor. A
+	// picture has neither a DType nor a Layout, and is not normalized.
+	ContentType string
+	// Length is the size of a picture's payload in bytes.
+	Length         int
 	Stream, Output string
 	// Time is the slot. Capture is the service's own timestamp of the picture.
 	Time, Capture time.Time
 	DType         transform.DType
-	// Shape has four positive entries: [1 C H W] for NCHW, [1 H W C] for NHWC.
+	// Shape has four positive entries: [N C H W] for NCHW, [N H W C] for NHWC. N is 1, or the
+	// number of tiles. That of a picture is [H W C].
 	Shape  []int
 	Layout transform.Layout
 	Color  transform.Color
 	// Source is the size of the decoded picture in pixels.
 	Source image.Point
-	// Affine maps the tensor's pixels to the source's.
-	Affine transform.Affine
+	// Affine maps the pixels of the tensor's first picture to the source's. Affines has the map
+	// of each picture.
+	Affine  transform.Affine
+	Affines []transform.Affine
 	// Scale, Mean and Std are the normalization: value = (pixel*Scale - Mean) / Std.
 	// Mean and Std have one number for each channel. Scale and Std are not 0.
 	Scale     float64
@@ -36,6 +48,10 @@ type Envelope struct {
 	// Normalized is true if the elements are normalized already, and false if they are
 	// pixels that the consumer must normalize.
 	Normalized bool
+	// QuantScale and QuantZeroPoint are the quantization: the value of an element is
+	// (element - QuantZeroPoint) * QuantScale. A QuantScale of 0 is none.
+	QuantScale     float64
+	QuantZeroPoint int
 	// Late is true if the message comes after newer ones: the slot had been announced as a gap
 	// before, or a burst looks back.
 	Late bool
@@ -62,38 +78,32 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 		Output:  f.text(HeaderOutput),
 		Time:    f.time(HeaderTime),
 		Capture: f.time(HeaderCapture),
-		DType:   f.dtype(HeaderDType),
-		Layout: oneOf(&f, HeaderLayout, map[string]transform.Layout{
-			"NCHW": transform.NCHW, "NHWC": transform.NHWC,
-		}),
 		Color: oneOf(&f, HeaderColor, map[string]transform.Color{
 			"RGB": transform.RGB, "BGR": transform.BGR, "GRAY": transform.Gray,
 		}),
-		Shape:      f.sides(HeaderShape, ",", 4),
-		Normalized: true,
-		Late:       len(h[HeaderLate]) > 0,
-		Spec:       f.text(HeaderSpec),
+		Late: len(h[HeaderLate]) > 0,
+		Spec: f.text(HeaderSpec),
 
 		Traceparent: traceparent(h),
 	}
 	if size := f.sides(HeaderSource, "x", 2); f.err == nil {
 		e.Source = image.Pt(size[0], size[1])
 	}
-	channels := e.Color.Channels()
-	copy(e.Affine[:], f.floats(HeaderAffine, len(e.Affine)))
-	if scale := f.floats(HeaderScale, 1); f.err == nil {
-		e.Scale = scale[0]
-	}
-	e.Mean = f.floats(HeaderMean, channels)
-	e.Std = f.floats(HeaderStd, channels)
-	if _, ok := h[HeaderNormalized]; ok {
-		e.Normalized = oneOf(&f, HeaderNormalized, map[string]bool{"true": true, "false": false})
+	if e.Affines = f.affines(HeaderAffine); f.err == nil {
+		e.Affine = e.Affines[0]
 	}
 	if _, ok := h[HeaderSince]; ok {
 		e.Since = f.time(HeaderSince)
 	}
 	if _, ok := h[HeaderBurst]; ok {
 		e.Burst = f.text(HeaderBurst)
+	}
+	if _, ok := h[HeaderType]; ok {
+		e.ContentType = f.text(HeaderType)
+		e.Length = f.count(HeaderLength)
+		e.Shape = f.sides(HeaderShape, ",", 3)
+	} else {
+		e.tensor(&f)
 	}
 	if f.err != nil {
 		return Envelope{}, f.err
@@ -104,11 +114,55 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	return e, nil
 }
 
+// tensor reads the headers that only a tensor has.
+func (e *Envelope) tensor(f *fields) {
+	channels := e.Color.Channels()
+	e.DType = f.dtype(HeaderDType)
+	e.Layout = oneOf(f, HeaderLayout, map[string]transform.Layout{
+		"NCHW": transform.NCHW, "NHWC": transform.NHWC,
+	})
+	e.Shape = f.sides(HeaderShape, ",", 4)
+	if scale := f.floats(HeaderScale, 1); f.err == nil {
+		e.Scale = scale[0]
+	}
+	e.Mean = f.floats(HeaderMean, channels)
+	e.Std = f.floats(HeaderStd, channels)
+	e.Normalized = true
+	if _, ok := f.header[HeaderNormalized]; ok {
+		e.Normalized = oneOf(f, HeaderNormalized, map[string]bool{"true": true, "false": false})
+	}
+	if _, ok := f.header[HeaderQuantScale]; ok {
+		e.quantization(f)
+	}
+}
+
+// quantization reads the headers of a quantized tensor.
+func (e *Envelope) quantization(f *fields) {
+	scale, zero := f.floats(HeaderQuantScale, 1), f.floats(HeaderQuantZero, 1)
+	if f.err == nil {
+		e.QuantScale, e.QuantZeroPoint = scale[0], int(zero[0])
+	}
+	switch {
+	case f.err != nil:
+	case e.DType.Size() != 1 || !(e.QuantScale > 0):
+		f.fail(HeaderQuantScale, "not a positive number for elements of 8 bits")
+	case zero[0] != math.Trunc(zero[0]) || math.Abs(zero[0]) > 255:
+		f.fail(HeaderQuantZero, "not a whole number that 8 bits can hold")
+	}
+}
+
 // validate checks what no header shows on its own.
 func (e Envelope) validate() error {
 	channels := e.Color.Channels()
-	if n, c, _, _ := e.dims(); n != 1 || c != channels {
-		return fmt.Errorf("header %s: %v is not one picture with %d channels in %s", HeaderShape, e.Shape, channels, e.Layout)
+	n, c, _, _ := e.dims()
+	if n > maxPictures || c != channels {
+		return fmt.Errorf("header %s: %v is not 1 to %d pictures with %d channels in %s", HeaderShape, e.Shape, maxPictures, channels, e.Layout)
+	}
+	if len(e.Affines) != n {
+		return fmt.Errorf("header %s: has %d maps for %d pictures", HeaderAffine, len(e.Affines), n)
+	}
+	if e.ContentType != "" {
+		return e.validatePicture()
 	}
 	if e.Scale == 0 {
 		return fmt.Errorf("header %s: must not be 0", HeaderScale)
@@ -124,10 +178,27 @@ func (e Envelope) validate() error {
 	return nil
 }
 
+// pictureTypes are the media types of pictures.
+var pictureTypes = [...]string{transform.TypeJPEG, transform.TypePNG, transform.TypeWebP}
+
+func (e Envelope) validatePicture() error {
+	if !slices.Contains(pictureTypes[:], e.ContentType) {
+		return fmt.Errorf("header %s: %.40q is not one of %v", HeaderType, e.ContentType, pictureTypes)
+	}
+	if e.Length > maxBytes {
+		return fmt.Errorf("header %s: %d is more than %d bytes", HeaderLength, e.Length, maxBytes)
+	}
+	return nil
+}
+
 // dims returns the numbers of pictures, channels, rows and columns: all 0 for the
 // zero value.
 func (e Envelope) dims() (n, c, h, w int) {
-	if len(e.Shape) != 4 {
+	switch len(e.Shape) {
+	case 3:
+		return 1, e.Shape[2], e.Shape[0], e.Shape[1]
+	case 4:
+	default:
 		return 0, 0, 0, 0
 	}
 	if e.Layout == transform.NHWC {
@@ -136,21 +207,31 @@ func (e Envelope) dims() (n, c, h, w int) {
 	return e.Shape[0], e.Shape[1], e.Shape[2], e.Shape[3]
 }
 
-// Width returns the tensor's width in pixels.
+// Pictures returns how many pictures the tensor has: 1, or as many as there are tiles.
+func (e Envelope) Pictures() int { n, _, _, _ := e.dims(); return n }
+
+// Width returns the width of the tensor's pictures in pixels.
 func (e Envelope) Width() int { _, _, _, w := e.dims(); return w }
 
-// Height returns the tensor's height in pixels.
+// Height returns the height of the tensor's pictures in pixels.
 func (e Envelope) Height() int { _, _, h, _ := e.dims(); return h }
 
 // Bytes returns the length of the payload in bytes, according to the headers.
 func (e Envelope) Bytes() int64 {
-	_, c, h, w := e.dims()
-	return int64(c) * int64(h) * int64(w) * int64(e.DType.Size())
+	if e.ContentType != "" {
+		return int64(e.Length)
+	}
+	n, c, h, w := e.dims()
+	return int64(n) * int64(c) * int64(h) * int64(w) * int64(e.DType.Size())
 }
 
 // Check returns an error unless a payload of n bytes is as long as the headers say.
 func (e Envelope) Check(n int) error {
-	if want := e.Bytes(); int64(n) != want {
+	want := e.Bytes()
+	if int64(n) != want && e.ContentType != "" {
+		return fmt.Errorf("the payload has %d bytes, and header %s says %d", n, HeaderLength, want)
+	}
+	if int64(n) != want {
 		return fmt.Errorf("the payload has %d bytes, but %v of %s needs %d", n, e.Shape, e.DType, want)
 	}
 	return nil

@@ -28,13 +28,42 @@ func TestParseEnvelope(t *testing.T) {
 		Since:   time.Date(2026, 1, 2, 3, 3, 55, 200e6, time.UTC),
 		DType:   transform.Uint8, Shape: []int{1, 4, 6, 3}, Layout: transform.NHWC, Color: transform.RGB,
 		Source: image.Pt(1920, 1080), Affine: transform.Affine{3, 0, 0, 0, 3, -420},
-		Scale: 1, Mean: []float64{1, 2, 3}, Std: []float64{4, 5, 6}, Normalized: false, Spec: "3f2a",
+		Affines: []transform.Affine{{3, 0, 0, 0, 3, -420}},
+		Scale:   1, Mean: []float64{1, 2, 3}, Std: []float64{4, 5, 6}, Normalized: false, Spec: "3f2a",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	if got.Width() != 6 || got.Height() != 4 {
 		t.Errorf("%dx%d", got.Width(), got.Height())
+	}
+}
+
+func TestEnvelopeOfQuantized(t *testing.T) {
+	h := publish.NewMessage("s", tensor(t, "yolo", func(s *transform.Spec) {
+		s.DType, s.QuantScale, s.QuantZeroPoint = transform.Int8, 0.0078125, -128
+	})).Header
+	e, err := publish.ParseEnvelope(h)
+	if err != nil || e.DType != transform.Int8 || e.QuantScale != 0.0078125 || e.QuantZeroPoint != -128 || !e.Normalized {
+		t.Errorf("%+v, %v", e, err)
+	}
+	for _, tt := range []struct{ name, value string }{
+		{"Cvf-Quant-Scale", "0"},
+		{"Cvf-Quant-Scale", "-1"},
+		{"Cvf-Quant-Scale", "x"},
+		{"Cvf-Quant-Zero-Point", ""},
+		{"Cvf-Quant-Zero-Point", "0.5"},
+		{"Cvf-Quant-Zero-Point", "300"},
+		{"Cvf-Dtype", "FP32"},
+	} {
+		changed := maps.Clone(h)
+		changed[tt.name] = []string{tt.value}
+		if tt.name == "Cvf-Dtype" {
+			changed["Cvf-Shape"] = []string{"1,3,1,1"}
+		}
+		if _, err := publish.ParseEnvelope(changed); err == nil || !strings.Contains(err.Error(), "Cvf-Quant-") {
+			t.Errorf("%s %q: %v", tt.name, tt.value, err)
+		}
 	}
 }
 
@@ -87,7 +116,7 @@ func TestParseEnvelopeErrors(t *testing.T) {
 		{"Cvf-Shape", "1,3,65537,1"},
 		{"Cvf-Shape", "1,3,65536,65536"},
 		{"Cvf-Shape", "1,3,99999999999999999999,1"},
-		{"Cvf-Shape", "2,3,4,6"},
+		{"Cvf-Shape", "2000,3,4,6"},
 		{"Cvf-Shape", "1,4,6,3"}, // NHWC under NCHW
 		{"Cvf-Shape", "1,1,4,6"},
 		{"Cvf-Layout", "nchw"},
@@ -96,6 +125,8 @@ func TestParseEnvelopeErrors(t *testing.T) {
 		{"Cvf-Source", "1920x0"},
 		{"Cvf-Affine", "1,0,0,0,1"},
 		{"Cvf-Affine", "1,0,0,0,1,NaN"},
+		{"Cvf-Affine", "1,0,0,0,1,0;"},
+		{"Cvf-Affine", "1,0,0,0,1,0;1,0,0,0,1,0"},
 		{"Cvf-Scale", "0"},
 		{"Cvf-Scale", "1/255"},
 		{"Cvf-Scale", "Inf"},
@@ -144,4 +175,78 @@ func block(h map[string][]string) string {
 		b.WriteString(name + ": " + values[0] + "\n")
 	}
 	return b.String()
+}
+
+// TestTiles: a tensor of several pictures has a map for each of them.
+func TestTiles(t *testing.T) {
+	x := tensor(t, "none", nil)
+	x.Shape = []int{2, 3, 4, 6}
+	x.Affines = []transform.Affine{{3, 0, 0, 0, 3, 0}, {3, 0, 18.5, 0, 3, -1e-7}}
+	x.Data = make([]byte, 2*3*4*6*4)
+	m := publish.NewMessage("a", x)
+	if got := m.Header[publish.HeaderAffine][0]; got != "3,0,0,0,3,0;3,0,18.5,0,3,-1e-07" {
+		t.Errorf("the maps are %q", got)
+	}
+	e, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(x.Affines, e.Affines); diff != "" || e.Affine != x.Affines[0] || e.Pictures() != 2 {
+		t.Errorf("%d pictures, maps (-want +got):\n%s", e.Pictures(), diff)
+	}
+	if e.Check(2*3*4*6*4) != nil || e.Check(3*4*6*4) == nil {
+		t.Errorf("%d bytes are needed", e.Bytes())
+	}
+}
+
+// TestPictures: an encoded picture is described by what it is, and not by what a tensor has.
+func TestPictures(t *testing.T) {
+	x := tensor(t, "none", nil)
+	x.ContentType, x.Shape, x.Data = transform.TypeJPEG, []int{720, 1280, 3}, make([]byte, 83211)
+	m := publish.NewMessage("a", x)
+	for _, name := range []string{publish.HeaderDType, publish.HeaderLayout, publish.HeaderScale, publish.HeaderMean, publish.HeaderStd} {
+		if m.Header[name] != nil {
+			t.Errorf("it has %s", name)
+		}
+	}
+	e, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := publish.Envelope{
+		ContentType: "image/jpeg", Length: 83211, Stream: "front-door", Output: "detector",
+		Time: x.Slot.Time(), Capture: x.Capture, Shape: []int{720, 1280, 3}, Color: transform.RGB,
+		Source: image.Pt(1920, 1080), Affine: x.Affines[0], Affines: x.Affines, Spec: "3f2a",
+	}
+	if diff := cmp.Diff(want, e); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if e.Width() != 1280 || e.Height() != 720 || e.Pictures() != 1 || e.Bytes() != 83211 || e.Check(83210) == nil {
+		t.Errorf("%d pictures of %dx%d with %d bytes", e.Pictures(), e.Width(), e.Height(), e.Bytes())
+	}
+	for name, value := range map[string]string{
+		publish.HeaderType: "text/html", publish.HeaderLength: "0", publish.HeaderShape: "1,3,720,1280", publish.HeaderColor: "GRAY",
+	} {
+		h := maps.Clone(m.Header)
+		h[name] = []string{value}
+		if _, err := publish.ParseEnvelope(h); err == nil || !strings.Contains(err.Error(), name) && name != publish.HeaderColor {
+			t.Errorf("%s %q: %v", name, value, err)
+		}
+	}
+	var joiner publish.Joiner
+	parts, err := publish.Split(m, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, part := range parts {
+		whole, ok, err := joiner.Add(part)
+		if err != nil || ok != (i == len(parts)-1) {
+			t.Fatalf("part %d of %d: %v, %v", i, len(parts), ok, err)
+		}
+		if ok {
+			if diff := cmp.Diff(m.Header, whole.Header); diff != "" || len(whole.Data) != 83211 {
+				t.Errorf("%d bytes, headers (-want +got):\n%s", len(whole.Data), diff)
+			}
+		}
+	}
 }

@@ -25,7 +25,10 @@ func (f *fields) fail(name, format string, args ...any) {
 	}
 }
 
-func (f *fields) text(name string) string {
+func (f *fields) text(name string) string { return f.long(name, maxText) }
+
+// long returns a text of up to most bytes.
+func (f *fields) long(name string, most int) string {
 	values := f.header[name]
 	switch {
 	case f.err != nil:
@@ -35,8 +38,8 @@ func (f *fields) text(name string) string {
 		f.fail(name, "has %d values instead of one", len(values))
 	case values[0] == "":
 		f.fail(name, "is empty")
-	case len(values[0]) > maxText:
-		f.fail(name, "has %d bytes, more than %d", len(values[0]), maxText)
+	case len(values[0]) > most:
+		f.fail(name, "has %d bytes, more than %d", len(values[0]), most)
 	default:
 		return values[0]
 	}
@@ -107,17 +110,40 @@ func (f *fields) sides(name, separator string, n int) []int {
 
 // floats reads n finite numbers.
 func (f *fields) floats(name string, n int) []float64 {
-	return split(f, name, ",", n, func(s string) (float64, error) {
-		v, err := strconv.ParseFloat(s, 64)
-		if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
-			err = errors.New("not finite")
-		}
-		return v, err
-	})
+	return split(f, name, ",", n, parseFinite)
+}
+
+func parseFinite(s string) (float64, error) {
+	v, err := strconv.ParseFloat(s, 64)
+	if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+		err = errors.New("not finite")
+	}
+	return v, err
+}
+
+// affines reads the maps of all pictures of a tensor.
+func (f *fields) affines(name string) []transform.Affine {
+	text := f.long(name, maxPictures*maxText/4)
+	if f.err != nil {
+		return nil
+	}
+	maps := strings.Split(text, ";")
+	if len(maps) > maxPictures {
+		f.fail(name, "has %d maps, more than %d", len(maps), maxPictures)
+		return nil
+	}
+	all := make([]transform.Affine, len(maps))
+	for i, text := range maps {
+		copy(all[i][:], splitText(f, name, text, ",", len(all[i]), parseFinite))
+	}
+	return all
 }
 
 func split[T any](f *fields, name, separator string, n int, parse func(string) (T, error)) []T {
-	s := f.text(name)
+	return splitText(f, name, f.text(name), separator, n, parse)
+}
+
+func splitText[T any](f *fields, name, s, separator string, n int, parse func(string) (T, error)) []T {
 	if f.err != nil {
 		return nil
 	}

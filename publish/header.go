@@ -6,26 +6,30 @@ const Version = "1"
 // The headers of a message, each with one value. The names are case-sensitive, as
 // NATS headers are.
 const (
-	HeaderVersion    = "Cvf-Version"    // "1"
-	HeaderStream     = "Cvf-Stream"     // front-door
-	HeaderOutput     = "Cvf-Output"     // detector
-	HeaderTime       = "Cvf-Time"       // 2026-01-02T03:04:05.200Z, the slot
-	HeaderCapture    = "Cvf-Capture"    // the service's timestamp of the image, in the same form
-	HeaderDType      = "Cvf-Dtype"      // FP32, FP16 or UINT8
-	HeaderShape      = "Cvf-Shape"      // 1,3,640,640
-	HeaderLayout     = "Cvf-Layout"     // NCHW or NHWC
-	HeaderColor      = "Cvf-Color"      // RGB, BGR or GRAY
-	HeaderSource     = "Cvf-Source"     // 1920x1080, the decoded picture's size
-	HeaderAffine     = "Cvf-Affine"     // a,b,c,d,e,f, see transform.Affine
-	HeaderScale      = "Cvf-Scale"      // 0.00392156862745098
-	HeaderMean       = "Cvf-Mean"       // one number a channel: 0.485,0.456,0.406
-	HeaderStd        = "Cvf-Std"        // one number a channel: 0.229,0.224,0.225
-	HeaderNormalized = "Cvf-Normalized" // "false" if the consumer must normalize; absent otherwise
-	HeaderSpec       = "Cvf-Spec"       // the output's fingerprint
-	HeaderLate       = "Cvf-Late"       // "true" if the message comes after newer ones; absent otherwise
-	HeaderSince      = "Cvf-Since"      // 2026-01-02T03:04:01.200Z, the slot that passed the output's gate before; absent without a gate
-	HeaderBurst      = "Cvf-Burst"      // b7k2m4qx, the burst that the message belongs to; absent otherwise
-	HeaderMsgID      = "Nats-Msg-Id"    // see MessageID
+	HeaderVersion    = "Cvf-Version"          // "1"
+	HeaderType       = "Content-Type"         // image/jpeg: the payload is a picture, and not a tensor; absent otherwise
+	HeaderLength     = "Content-Length"       // 83211, the bytes of a picture
+	HeaderStream     = "Cvf-Stream"           // front-door
+	HeaderOutput     = "Cvf-Output"           // detector
+	HeaderTime       = "Cvf-Time"             // 2026-01-02T03:04:05.200Z, the slot
+	HeaderCapture    = "Cvf-Capture"          // the service's timestamp of the image, in the same form
+	HeaderDType      = "Cvf-Dtype"            // FP32, FP16, BF16, UINT8 or INT8
+	HeaderShape      = "Cvf-Shape"            // 1,3,640,640; the first number is that of the tiles; of a picture 720,1280,3
+	HeaderLayout     = "Cvf-Layout"           // NCHW or NHWC
+	HeaderColor      = "Cvf-Color"            // RGB, BGR or GRAY
+	HeaderSource     = "Cvf-Source"           // 1920x1080, the decoded picture's size
+	HeaderAffine     = "Cvf-Affine"           // a,b,c,d,e,f, see transform.Affine; those of tiles with ; between them
+	HeaderScale      = "Cvf-Scale"            // 0.00392156862745098
+	HeaderMean       = "Cvf-Mean"             // one number a channel: 0.485,0.456,0.406
+	HeaderStd        = "Cvf-Std"              // one number a channel: 0.229,0.224,0.225
+	HeaderNormalized = "Cvf-Normalized"       // "false" if the consumer must normalize; absent otherwise
+	HeaderQuantScale = "Cvf-Quant-Scale"      // 0.0078125 if the elements are quantized; absent otherwise, as the next one
+	HeaderQuantZero  = "Cvf-Quant-Zero-Point" // 128: value = (element - zero point) * scale
+	HeaderSpec       = "Cvf-Spec"             // the output's fingerprint
+	HeaderLate       = "Cvf-Late"             // "true" if the message comes after newer ones; absent otherwise
+	HeaderSince      = "Cvf-Since"            // 2026-01-02T03:04:01.200Z, the slot that passed the output's gate before; absent without a gate
+	HeaderBurst      = "Cvf-Burst"            // b7k2m4qx, the burst that the message belongs to; absent otherwise
+	HeaderMsgID      = "Nats-Msg-Id"          // see MessageID
 
 	// The W3C trace context, if the frame is traced: 00-<trace id>-<span id>-01. It says
 	// nothing about the tensor, and differs between attempts.

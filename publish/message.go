@@ -9,7 +9,8 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// NewMessage returns the message that carries t on the given subject. Its data is
+// NewMessage returns the message that carries t, a tensor or an encoded picture, on the given
+// subject. Its data is
 // t's own memory, not a copy. From then on, t's data must not change.
 //
 // Numbers are written as the shortest decimals that read back as the same
@@ -17,6 +18,9 @@ import (
 // underscore.
 func NewMessage(subject string, t *transform.Tensor) Message {
 	spec := &t.Output.Spec
+	if t.ContentType != "" {
+		return newPicture(subject, t)
+	}
 	channels := spec.Color.Channels()
 	h := map[string][]string{
 		HeaderVersion: {Version},
@@ -29,17 +33,44 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 		HeaderLayout:  {strings.ToUpper(string(spec.Layout))},
 		HeaderColor:   {strings.ToUpper(string(spec.Color))},
 		HeaderSource:  {fmt.Sprintf("%dx%d", t.Source.X, t.Source.Y)},
-		HeaderAffine:  {joinFloats(t.Affine[:])},
+		HeaderAffine:  {joinAffines(t.Affines)},
 		HeaderScale:   {joinFloats([]float64{spec.Scale})},
 		HeaderMean:    {joinFloats(spec.Mean[:channels])},
 		HeaderStd:     {joinFloats(spec.Std[:channels])},
 		HeaderSpec:    {headerText(t.Output.Fingerprint)},
 		HeaderMsgID:   {MessageID(t.Stream, t.Slot, t.Output.Name, t.Output.Fingerprint)},
 	}
-	if spec.DType == transform.Uint8 {
+	if spec.Raw() {
 		h[HeaderNormalized] = []string{"false"}
 	}
+	if spec.QuantScale != 0 {
+		h[HeaderQuantScale] = []string{joinFloats([]float64{spec.QuantScale})}
+		h[HeaderQuantZero] = []string{joinInts([]int{spec.QuantZeroPoint})}
+	}
 	return Message{Subject: subject, Header: h, Data: t.Data, Share: t.Share()}
+}
+
+// newPicture returns the message of an encoded picture.
+func newPicture(subject string, t *transform.Tensor) Message {
+	color := transform.RGB
+	if t.Shape[len(t.Shape)-1] == 1 {
+		color = transform.Gray
+	}
+	return Message{Subject: subject, Data: t.Data, Header: map[string][]string{
+		HeaderVersion: {Version},
+		HeaderType:    {t.ContentType},
+		HeaderLength:  {strconv.Itoa(len(t.Data))},
+		HeaderStream:  {headerText(t.Stream)},
+		HeaderOutput:  {headerText(t.Output.Name)},
+		HeaderTime:    {t.Slot.String()},
+		HeaderCapture: {t.Capture.UTC().Format(TimeFormat)},
+		HeaderShape:   {joinInts(t.Shape)},
+		HeaderColor:   {strings.ToUpper(string(color))},
+		HeaderSource:  {fmt.Sprintf("%dx%d", t.Source.X, t.Source.Y)},
+		HeaderAffine:  {joinAffines(t.Affines)},
+		HeaderSpec:    {headerText(t.Output.Fingerprint)},
+		HeaderMsgID:   {MessageID(t.Stream, t.Slot, t.Output.Name, t.Output.Fingerprint)},
+	}}
 }
 
 // headerText makes s safe as a header's value. Control characters, which could end the
@@ -69,6 +100,15 @@ func joinInts(values []int) string {
 		b = strconv.AppendInt(b, int64(v), 10)
 	}
 	return string(b)
+}
+
+// joinAffines separates the maps of several pictures by semicolons.
+func joinAffines(maps []transform.Affine) string {
+	texts := make([]string, len(maps))
+	for i, a := range maps {
+		texts[i] = joinFloats(a[:])
+	}
+	return strings.Join(texts, ";")
 }
 
 func joinFloats(values []float64) string {

@@ -36,8 +36,8 @@ func tensor(t testing.TB, preset string, change func(*transform.Spec)) *transfor
 		Stream: "front-door", Slot: source.SlotAt(slot), Capture: slot.Add(7 * time.Millisecond),
 		Output: &transform.Output{Name: "detector", Spec: spec, Fingerprint: "3f2a"},
 		Shape:  shape, Source: image.Pt(1920, 1080),
-		Affine: transform.Affine{3, 0, 0, 0, 3, -420},
-		Data:   make([]byte, spec.Width*spec.Height*c*spec.DType.Size()),
+		Affines: []transform.Affine{{3, 0, 0, 0, 3, -420}},
+		Data:    make([]byte, spec.Width*spec.Height*c*spec.DType.Size()),
 	}
 }
 
@@ -93,12 +93,12 @@ func TestNewMessageHeaders(t *testing.T) {
 
 func TestNumbersReadBackExactly(t *testing.T) {
 	x := tensor(t, "yolo", func(s *transform.Spec) { s.Mean = [3]float64{0.1, 1.0 / 3, 1e-300} })
-	x.Affine = transform.Affine{math.Pi, -1e21, 5e-324, math.MaxFloat64, 0.1 + 0.2, 2}
+	x.Affines = []transform.Affine{{math.Pi, -1e21, 5e-324, math.MaxFloat64, 0.1 + 0.2, 2}}
 	e, err := publish.ParseEnvelope(publish.NewMessage("s", x).Header)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.Affine != x.Affine || e.Scale != 1.0/255 || e.Mean[1] != 1.0/3 || e.Mean[2] != 1e-300 {
+	if e.Affine != x.Affines[0] || e.Scale != 1.0/255 || e.Mean[1] != 1.0/3 || e.Mean[2] != 1e-300 {
 		t.Errorf("got %v %v %v", e.Affine, e.Scale, e.Mean)
 	}
 }

@@ -77,7 +77,7 @@ func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.
 
 // tensorHeaders are those of a whole tensor's message.
 var tensorHeaders = [...]string{
-	HeaderVersion, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
+	HeaderVersion, HeaderType, HeaderLength, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
 	HeaderLayout, HeaderColor, HeaderSource, HeaderAffine, HeaderScale, HeaderMean, HeaderStd,
 	HeaderNormalized, HeaderLate, HeaderBurst, HeaderSince, HeaderSpec, HeaderMsgID,
 }

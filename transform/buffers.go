@@ -39,8 +39,10 @@ type Slot interface {
 // Paddings have the same ones.
 type Padding struct {
 	Spec Spec
-	// Picture is where the picture lies in the tensor, in its pixels.
+	// Picture is where each picture of the tensor lies in its part of it, in pixels.
 	Picture image.Rectangle
+	// Pictures is how many there are.
+	Pictures int
 }
 
 // Tensor returns a tensor with n bytes of Data. If padded is true, an earlier tensor has
@@ -57,6 +59,14 @@ func (b *Buffers) Tensor(n int, padding Padding) (t *Tensor, padded bool) {
 	padded = memory.Note == padding
 	memory.Note = padding
 	return &Tensor{Data: memory.Data, release: func() { b.memory.Put(memory) }}, padded
+}
+
+// Picture returns a tensor with n bytes of Data for an encoded picture, which may hold anything.
+// It is never in shared memory, whose slots have the size of tensors.
+func (b *Buffers) Picture(n int) *Tensor {
+	memory := b.memory.Get(n)
+	memory.Note = Padding{}
+	return &Tensor{Data: memory.Data, release: func() { b.memory.Put(memory) }}
 }
 
 // inSlot returns a tensor in a slot, which is given back also if nobody calls Release.

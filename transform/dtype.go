@@ -7,16 +7,19 @@ type DType string
 
 // The element types.
 const (
-	Float32 DType = "float32"
-	Float16 DType = "float16"
-	Uint8   DType = "uint8"
+	Float32  DType = "float32"
+	Float16  DType = "float16"
+	BFloat16 DType = "bfloat16" // the upper half of a float32
+	Uint8    DType = "uint8"
+	Int8     DType = "int8"
 )
 
 // A dtype is what there is to know about an element type.
 type dtype struct {
 	name DType
 	wire string // in the Open Inference Protocol of KServe and Triton, and so in messages
-	// numpy is NumPy's description of the type, little-endian.
+	// numpy is NumPy's description of the type, little-endian. NumPy has no bfloat16, whose
+	// elements are the bits.
 	numpy string
 	size  int // bytes
 	// least and most are the range of its finite values.
@@ -29,7 +32,9 @@ type dtype struct {
 var dtypes = [...]dtype{
 	{Float32, "FP32", "<f4", 4, -math.MaxFloat32, math.MaxFloat32},
 	{Float16, "FP16", "<f2", 2, -65504, 65504},
+	{BFloat16, "BF16", "<u2", 2, -0x1.fep127, 0x1.fep127},
 	{Uint8, "UINT8", "|u1", 1, 0, 255},
+	{Int8, "INT8", "|i1", 1, -128, 127},
 }
 
 // DTypes returns the values of [DType].
@@ -68,5 +73,6 @@ func (d DType) Size() int { return d.row().size }
 // Wire returns the type's name in the Open Inference Protocol: "FP32" of float32.
 func (d DType) Wire() string { return d.row().wire }
 
-// NumPy returns NumPy's description of the type in little-endian order: "<f4" of float32.
+// NumPy returns NumPy's description of the type in little-endian order: "<f4" of float32. That
+// of bfloat16, which NumPy does not have, is the one of its bits, "<u2".
 func (d DType) NumPy() string { return d.row().numpy }

@@ -57,14 +57,46 @@ type Geometry struct {
 //
 // What is smaller than the tensor is padded: Letterbox as said, or at the right and at the
 // bottom with TopLeft; otherwise as torchvision's CenterCrop does.
+//
+// With Tiles, it is the geometry of the first one.
 func (s *Spec) Geometry(source image.Point) (Geometry, error) {
+	all, err := s.Geometries(source)
+	if err != nil {
+		return Geometry{}, err
+	}
+	return all[0], nil
+}
+
+// Geometries works out where the pixels of a picture go in each of the tensor's pictures: of
+// one, as [Spec.Geometry], or of each of the tiles. All of them have the same sizes and offset.
+func (s *Spec) Geometries(source image.Point) ([]Geometry, error) {
 	if source.X < 1 || source.Y < 1 {
-		return Geometry{}, fmt.Errorf("picture of %dx%d has no pixels", source.X, source.Y)
+		return nil, fmt.Errorf("picture of %dx%d has no pixels", source.X, source.Y)
 	}
-	g := Geometry{Source: source, Region: s.ROI.region(source), resize: s.Resize}
-	if g.Region.Empty() {
-		return Geometry{}, fmt.Errorf("roi %s holds no pixel of the %dx%d picture", s.ROI, source.X, source.Y)
+	region := s.ROI.region(source)
+	if region.Empty() {
+		return nil, fmt.Errorf("roi %s holds no pixel of the %dx%d picture", s.ROI, source.X, source.Y)
 	}
+	tiles, err := s.Tiles.tiles(region)
+	if err != nil {
+		return nil, err
+	}
+	first, err := s.geometry(source, tiles[0])
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Geometry, len(tiles))
+	for i, tile := range tiles {
+		all[i] = first
+		all[i].Region = tile
+		all[i].Affine = all[i].affine(1)
+	}
+	return all, nil
+}
+
+// geometry returns the geometry of a region of the picture.
+func (s *Spec) geometry(source image.Point, region image.Rectangle) (Geometry, error) {
+	g := Geometry{Source: source, Region: region, resize: s.Resize}
 	from := g.Region.Size()
 	var err error
 	if g.Resized, err = s.resized(from); err != nil {
@@ -83,7 +115,6 @@ func (s *Spec) Geometry(source image.Point) (Geometry, error) {
 		}
 	}
 	g.Offset = image.Pt(s.edge(g.Resized.X, g.Size.X), s.edge(g.Resized.Y, g.Size.Y))
-	g.Affine = g.affine(1)
 	return g, nil
 }
 
@@ -157,6 +188,16 @@ func (g Geometry) Shown() image.Rectangle {
 	return image.Rect(
 		down(v.Min.X, from.X, g.Resized.X), down(v.Min.Y, from.Y, g.Resized.Y),
 		up(v.Max.X, from.X, g.Resized.X), up(v.Max.Y, from.Y, g.Resized.Y)).Add(g.Region.Min)
+}
+
+// Shown returns the part of a picture of the given size that is in its tensor, in its pixels,
+// rounded outward. The error is that of [Spec.Geometries].
+func (s *Spec) Shown(source image.Point) (shown image.Rectangle, err error) {
+	all, err := s.Geometries(source)
+	for _, g := range all {
+		shown = shown.Union(g.Shown())
+	}
+	return shown, err
 }
 
 // Scaled returns the geometry for a decoder that delivers the picture scaled by

@@ -65,6 +65,17 @@ func keys() []key {
 		choice("align", func(s *Spec) *Align { return &s.Align }, Aligns()),
 		truth("scale_up", func(s *Spec) *bool { return &s.NoScaleUp }, true),
 		truth("pad_normalized", func(s *Spec) *bool { return &s.PadNormalized }, false),
+		{name: "quant_scale", optional: true, text: func(s *Spec) string { return zeroEmpty(number(s.QuantScale)) }, set: func(s *Spec, text string) (err error) {
+			s.QuantScale, err = ParseQuantScale(text)
+			return err
+		}},
+		whole("quant_zero_point", func(s *Spec) *int { return &s.QuantZeroPoint }),
+		choice("encode", func(s *Spec) *Encoding { return &s.Encode }, Encodings()),
+		whole("quality", func(s *Spec) *int { return &s.Quality }),
+		optional(key{name: "tiles", text: func(s *Spec) string { return s.Tiles.String() }, set: func(s *Spec, text string) (err error) {
+			s.Tiles, err = ParseTiles(text)
+			return err
+		}}),
 	}
 }
 
@@ -89,7 +100,7 @@ func choice[T ~string](name string, field func(*Spec) *T, values []T) key {
 	return k
 }
 
-// whole returns the key of a number of pixels.
+// whole returns the key of a whole number.
 func whole(name string, field func(*Spec) *int) key {
 	return optional(key{name: name, text: func(s *Spec) string { return zeroEmpty(strconv.Itoa(*field(s))) }, set: func(s *Spec, text string) error {
 		v, err := strconv.Atoi(text)
@@ -203,7 +214,7 @@ func (s *Spec) Settings(base Spec) []Setting {
 			value = `""`
 		case k.name == "scale" && s.Scale != 1 && number(1/(1/s.Scale)) == value && 1/s.Scale == float64(int(1/s.Scale+0.5)):
 			value = "1/" + number(1/s.Scale)
-		case strings.Contains(value, ","):
+		case strings.Contains(value, ",") && value[0] != '{':
 			value = strconv.Quote(value)
 		}
 		settings = append(settings, Setting{k.name, value})

@@ -3,6 +3,7 @@ package transform
 import (
 	"fmt"
 	"image"
+	"iter"
 	"strconv"
 	"strings"
 )
@@ -89,7 +90,18 @@ func parseTriple(text string) (v [3]float64, err error) {
 
 // ParseScale reads the factor of the pixels: a number ("0.0039") or a fraction
 // ("1/255"), finite and not 0.
-func ParseScale(text string) (float64, error) {
+func ParseScale(text string) (float64, error) { return parseFraction("scale", text) }
+
+// ParseQuantScale reads the scale of a quantization as [ParseScale] does. The empty string and
+// 0 are none.
+func ParseQuantScale(text string) (float64, error) {
+	if text = strings.TrimSpace(text); text == "" || text == "0" {
+		return 0, nil
+	}
+	return parseFraction("quant_scale", text)
+}
+
+func parseFraction(key, text string) (float64, error) {
 	top, bottom, fraction := strings.Cut(text, "/")
 	scale, err := strconv.ParseFloat(strings.TrimSpace(top), 64)
 	if fraction && err == nil {
@@ -98,10 +110,23 @@ func ParseScale(text string) (float64, error) {
 		scale /= divisor
 	}
 	if err != nil {
-		return 0, fmt.Errorf(`scale %q is not a number or a fraction such as "1/255"`, text)
+		return 0, fmt.Errorf(`%s %q is not a number or a fraction such as "1/255"`, key, text)
 	}
 	if scale == 0 || !finite(scale) {
-		return 0, fmt.Errorf("scale %q must be a number other than 0", text)
+		return 0, fmt.Errorf("%s %q must be a number other than 0", key, text)
 	}
 	return scale, nil
+}
+
+// flow yields the names and values of a mapping in one line, "{size: 640, overlap: 0.2}". A
+// part without a colon is a name without a value.
+func flow(text string) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for part := range strings.SplitSeq(strings.Trim(text, "{} "), ",") {
+			name, value, _ := strings.Cut(part, ":")
+			if name = strings.TrimSpace(name); name != "" && !yield(name, strings.TrimSpace(value)) {
+				return
+			}
+		}
+	}
 }

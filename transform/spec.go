@@ -83,7 +83,7 @@ func (c Color) Channels() int {
 // A Layout is the order of the tensor's dimensions.
 type Layout string
 
-// The layouts, both with a batch dimension of 1.
+// The layouts, with a batch dimension of the number of pictures.
 const (
 	NCHW Layout = "nchw"
 	NHWC Layout = "nhwc"
@@ -105,7 +105,8 @@ const (
 //
 //	(pixel*Scale - Mean[channel]) / Std[channel]
 //
-// for the float types. A uint8 tensor holds the pixels as they are, and leaves the
+// for the float types. A tensor with QuantScale holds these values quantized: see
+// [Spec.Quantize]. Any other uint8 tensor holds the pixels as they are, and leaves the
 // three numbers to the consumer. Mean and Std are in the order of Color; gray uses
 // their first entry.
 type Spec struct {
@@ -155,6 +156,16 @@ type Spec struct {
 	// PadNormalized says that Pad and PadChannels are elements of the tensor, and not pixels:
 	// the picture is padded after normalization.
 	PadNormalized bool
+	// QuantScale and QuantZeroPoint are the quantization of an int8 or uint8 tensor: the value
+	// of an element q is (q - QuantZeroPoint) * QuantScale. A QuantScale of 0 is none.
+	QuantScale     float64
+	QuantZeroPoint int
+	// Encode makes pictures in place of tensors, and Quality is that of a JPEG or WebP: 1 to 100,
+	// or 0 for the encoding's own.
+	Encode  Encoding
+	Quality int
+	// Tiles makes a picture of the tensor of each part of the source.
+	Tiles Tiles
 }
 
 // A ROI is the part of the picture that is used: x, y, width and height in

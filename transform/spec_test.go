@@ -51,13 +51,23 @@ func TestValidate(t *testing.T) {
 			s.Scale, s.Mean[1], s.Std[2] = 0, math.NaN(), 0
 		}, []string{"scale: 0 must be", "mean: NaN is not", "std: 0 must be"}},
 		{"words", func(s *Spec) {
-			s.Color, s.DType, s.Layout, s.Decode = "RGB", "int8", "chw", "slow"
+			s.Color, s.DType, s.Layout, s.Decode = "RGB", "int16", "chw", "slow"
 		}, []string{"color: ", "dtype: ", "layout: ", "decode: "}},
 		{"half range", func(s *Spec) {
 			s.DType, s.Scale, s.Std[1] = Float16, 1, 0.001
 		}, []string{"dtype: float16 cannot hold 255000, which a pixel of 255 becomes: it ends at 65504"}},
 		{"float range", func(s *Spec) { s.Scale = 1e38 }, []string{"dtype: float32 cannot hold"}},
 		{"range of bytes", func(s *Spec) { s.DType, s.Scale = Uint8, 1e38 }, nil},
+		{"brain range", func(s *Spec) { s.DType, s.Scale = BFloat16, 1e36 }, nil},
+		{"no quantization", func(s *Spec) { s.DType = Int8 }, []string{"quant_scale: dtype: int8 needs it"}},
+		{"quantized floats", func(s *Spec) { s.QuantScale = 1 }, []string{"quant_scale: dtype: float32 is not quantized"}},
+		{"quantization", func(s *Spec) { s.DType, s.QuantScale = Int8, -1 }, []string{"quant_scale: -1 is not a positive number"}},
+		{"tiny quantization", func(s *Spec) { s.DType, s.QuantScale = Uint8, 1e-60 }, []string{"quant_scale: 1e-60 is not"}},
+		{"zero point", func(s *Spec) { s.DType, s.QuantScale, s.QuantZeroPoint = Int8, 1, 128 }, []string{"quant_zero_point: 128 is out of the range of int8: -128 to 127"}},
+		{"only a zero point", func(s *Spec) { s.DType, s.QuantZeroPoint = Uint8, 1 }, []string{"quant_zero_point: it belongs to quant_scale"}},
+		{"what is clamped", func(s *Spec) {
+			s.DType, s.QuantScale, s.PadNormalized, s.Mean[1] = Uint8, 1, true, 1e6
+		}, nil},
 		{"unused channels", func(s *Spec) {
 			s.DType, s.Color, s.Scale, s.Std[2] = Float16, Gray, 1, 0.001
 		}, nil},
@@ -103,7 +113,7 @@ func TestShapeAndBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(tt.shape, s.Shape(g)); diff != "" {
+		if diff := cmp.Diff(tt.shape, s.Shape(1, g)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.preset, diff)
 		}
 		if n, known := s.Bytes(); n != tt.bytes || known != (tt.bytes > 0) {

@@ -7,7 +7,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
-// A Tensor is one frame in the form that one model takes.
+// A Tensor is one frame in the form that one model takes, or an encoded picture of it.
 type Tensor struct {
 	// Stream, Slot and Capture are those of the frame.
 	Stream  string
@@ -17,14 +17,17 @@ type Tensor struct {
 	// Output is what the tensor was made for: its name, spec and fingerprint.
 	Output *Output
 
-	// Shape is that of the tensor: [1 C H W] for NCHW, [1 H W C] for NHWC.
+	// ContentType is the media type of an encoded picture; "" for a tensor.
+	ContentType string
+	// Shape is that of the tensor: [N C H W] for NCHW, [N H W C] for NHWC, of N pictures: 1, or
+	// as many as there are tiles. An encoded picture has [H W C].
 	Shape []int
 	// Source is the size of the decoded picture in pixels.
 	Source image.Point
-	// Affine maps the tensor's pixels to the source's.
-	Affine Affine
-	// Data holds the elements: contiguous, little-endian, in C order. It must not be
-	// written to, because the next tensor in the same memory reuses the padding. It is
+	// Affines map the pixels of each of the tensor's pictures to the source's.
+	Affines []Affine
+	// Data holds the elements: contiguous, little-endian, in C order; or the encoded picture. It
+	// must not be written to, because the next tensor in the same memory reuses the padding. It is
 	// valid until Release.
 	Data []byte
 

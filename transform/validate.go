@@ -74,6 +74,12 @@ func (s *Spec) Validate() error {
 	check("resize", oneOf(s.Resize, Resizes()))
 	check("color", oneOf(s.Color, Colors()))
 	check("roi", s.ROI.validate())
+	check("tiles", s.Tiles.validate())
+	s.validateEncode(check)
+	if s.Pictures() {
+		check("decode", oneOf(s.Decode, DecodeModes()))
+		return errors.Join(errs...)
+	}
 	numbers := len(errs)
 	if s.Scale == 0 || !finite(s.Scale) {
 		check("scale", fmt.Errorf("%v must be a number other than 0, such as 1/255", s.Scale))
@@ -93,6 +99,7 @@ func (s *Spec) Validate() error {
 		dtype = s.validateRange()
 	}
 	check("dtype", dtype)
+	s.validateQuantization(check)
 	check("layout", oneOf(s.Layout, Layouts()))
 	check("decode", oneOf(s.Decode, DecodeModes()))
 	return errors.Join(errs...)
@@ -180,17 +187,39 @@ func (s *Spec) validatePad(check func(key string, err error)) {
 		check("pad", fmt.Errorf("%v is not %s", v, what))
 		break
 	}
-	if s.PadNormalized && s.DType == Uint8 {
-		check("pad_normalized", errors.New("dtype: uint8 is not normalized: remove it, or choose another dtype"))
+	if s.PadNormalized && s.Raw() {
+		check("pad_normalized", errors.New("dtype: uint8 without quant_scale is not normalized: remove it, or choose another dtype"))
+	}
+}
+
+// validateQuantization checks the keys of int8 and uint8 tensors.
+func (s *Spec) validateQuantization(check func(key string, err error)) {
+	r := s.DType.row()
+	switch scale := s.QuantScale; {
+	case s.DType == Int8 && scale == 0:
+		check("quant_scale", errors.New("dtype: int8 needs it: the scale of the model's input, such as 1/255"))
+	case scale != 0 && r.size != 1:
+		check("quant_scale", fmt.Errorf("dtype: %s is not quantized: remove it, or set dtype to int8 or uint8", s.DType))
+	case scale != 0 && (!(scale > 0) || float32(scale) == 0 || math.IsInf(float64(float32(scale)), 0)):
+		check("quant_scale", fmt.Errorf("%v is not a positive number that a float32 can hold", scale))
+	}
+	switch zero := float64(s.QuantZeroPoint); {
+	case zero != 0 && s.QuantScale == 0:
+		check("quant_zero_point", errors.New("it belongs to quant_scale: remove it, or set that, too"))
+	case s.QuantScale != 0 && r.size == 1 && (zero < r.least || zero > r.most):
+		check("quant_zero_point", fmt.Errorf("%d is out of the range of %s: %v to %v", s.QuantZeroPoint, s.DType, r.least, r.most))
 	}
 }
 
 // validateRange checks that the element type can hold every normalized pixel.
 func (s *Spec) validateRange() error {
-	if s.DType == Uint8 {
-		return nil // it holds the pixels as they are
+	if s.Raw() {
+		return nil
 	}
 	largest := s.DType.row().most
+	if s.QuantScale != 0 {
+		largest = math.MaxFloat32 // what is larger than the type holds is clamped
+	}
 	for c := range s.Color.Channels() {
 		for _, pixel := range []int{0, 255} {
 			if v := s.Value(c, uint8(pixel)); math.Abs(v) > largest || math.IsNaN(v) {

@@ -88,9 +88,7 @@ Message = tuple[str, dict[str, str], bytes]
 written: list[str] = []
 
 
-def message(
-    changes: dict[str, str | None] | None = None, payload: bytes = PAYLOAD
-) -> Message:
+def message(changes: dict[str, str | None] | None = None, payload: bytes = PAYLOAD) -> Message:
     """Return a tensor's message with other headers; None takes one away."""
     headers = {**HEADERS, **(changes or {})}
     return SUBJECT, {k: v for k, v in headers.items() if v is not None}, payload
@@ -121,9 +119,7 @@ def case(
     listed = []
     for i, (subject, headers, payload) in enumerate(messages, 1):
         block = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
-        (directory / f"{i}.msg").write_bytes(
-            f"NATS/1.0\r\n{block}\r\n".encode() + payload
-        )
+        (directory / f"{i}.msg").write_bytes(f"NATS/1.0\r\n{block}\r\n".encode() + payload)
         listed.append({"file": f"{i}.msg", "subject": subject})
     text = {"about": about, "messages": listed, "want": want, "incomplete": incomplete}
     text |= more or {}
@@ -194,26 +190,60 @@ def kinds() -> None:
         [
             TENSOR
             | raw
+            | {"shape": [1, 1, 2, 3], "layout": "NHWC", "values": [-1, 0.75, 1, 5, 3.75, 12.75]}
+        ],
+    )
+    brains = [-2.0, -1.5, 0.0, 0.5, 2.0**-133, 98304.0]
+    case(
+        "bf16-nchw",
+        "the upper halves of floats, the smallest among them",
+        [message({"Cvf-Dtype": "BF16"}, b"".join(struct.pack("<f", v)[2:] for v in brains))],
+        [TENSOR | {"datatype": "BF16", "elements": brains, "values": brains}],
+    )
+    quantized = {"Cvf-Quant-Scale": "0.0625", "Cvf-Quant-Zero-Point": "-128"}
+    case(
+        "int8-quantized",
+        "elements with a scale and a zero point",
+        [message(quantized | {"Cvf-Dtype": "INT8"}, struct.pack("<6b", -128, -127, -1, 0, 1, 127))],
+        [
+            TENSOR
             | {
-                "shape": [1, 1, 2, 3],
-                "layout": "NHWC",
-                "values": [-1, 0.75, 1, 5, 3.75, 12.75],
+                "datatype": "INT8",
+                "quant_scale": 0.0625,
+                "quant_zero_point": -128,
+                "elements": [-128, -127, -1, 0, 1, 127],
+                "values": [0, 0.0625, 7.9375, 8, 8.0625, 15.9375],
+            }
+        ],
+    )
+    case(
+        "uint8-quantized",
+        "elements with a scale and a zero point that are no pixels",
+        [
+            message(
+                {
+                    "Cvf-Dtype": "UINT8",
+                    "Cvf-Quant-Scale": "0.5",
+                    "Cvf-Quant-Zero-Point": "128",
+                },
+                bytes([0, 1, 127, 128, 129, 255]),
+            )
+        ],
+        [
+            TENSOR
+            | {
+                "datatype": "UINT8",
+                "quant_scale": 0.5,
+                "quant_zero_point": 128,
+                "elements": [0, 1, 127, 128, 129, 255],
+                "values": [-64, -63.5, -0.5, 0, 0.5, 63.5],
             }
         ],
     )
     case(
         "gray",
         "one channel",
-        [
-            message(
-                {
-                    "Cvf-Color": "GRAY",
-                    "Cvf-Shape": "1,1,2,3",
-                    "Cvf-Mean": "0.5",
-                    "Cvf-Std": "2",
-                }
-            )
-        ],
+        [message({"Cvf-Color": "GRAY", "Cvf-Shape": "1,1,2,3", "Cvf-Mean": "0.5", "Cvf-Std": "2"})],
         [TENSOR | {"color": "GRAY", "shape": [1, 1, 2, 3], "mean": [0.5], "std": [2]}],
     )
     case(
@@ -262,10 +292,7 @@ def maps() -> None:
         [message({"Cvf-Affine": "0,-1,100,1,0,0"})],
         [
             TENSOR
-            | {
-                "affine": [0, -1, 100, 1, 0, 0],
-                "boxes": [[[10, 20, 30, 60], [40, 10, 80, 30]]],
-            }
+            | {"affine": [0, -1, 100, 1, 0, 0], "boxes": [[[10, 20, 30, 60], [40, 10, 80, 30]]]}
         ],
     )
     case(
@@ -315,15 +342,7 @@ def gaps() -> None:
         "none of them is believed",
         [
             (EVENT_SUBJECT, {}, data)
-            for data in (
-                *bad,
-                b"",
-                b"{",
-                b"[1]",
-                b'"x"',
-                b"[" * 10_000,
-                b" " * (65 << 10),
-            )
+            for data in (*bad, b"", b"{", b"[1]", b'"x"', b"[" * 10_000, b" " * (65 << 10))
         ],
         [INVALID] * 12,
     )
@@ -337,10 +356,7 @@ def gaps() -> None:
     case(
         "bad-inline-gaps",
         "none of them is believed, nor one with a payload",
-        [
-            *((SUBJECT, GAP_HEADERS | w, b"") for w in wrong),
-            (SUBJECT, GAP_HEADERS, b"x"),
-        ],
+        [*((SUBJECT, GAP_HEADERS | w, b"") for w in wrong), (SUBJECT, GAP_HEADERS, b"x")],
         [INVALID] * 6,
     )
 
@@ -348,12 +364,16 @@ def gaps() -> None:
 def invalid() -> None:
     """Write what is to be refused."""
     nan = struct.pack("<6f", *[float("nan")] * 6)
+    quantized: dict[str, str | None] = {
+        "Cvf-Dtype": "INT8",
+        "Cvf-Shape": "1,3,2,4",
+        "Cvf-Quant-Scale": "1",
+        "Cvf-Quant-Zero-Point": "0",
+    }
     wrong: dict[str, list[dict[str, str | None]]] = {
         "version": [{"Cvf-Version": v} for v in (None, "", "2", "1.0")],
-        "missing": [
-            {k: None} for k in HEADERS if k not in ("Cvf-Version", "Nats-Msg-Id")
-        ],
-        "dtype": [{"Cvf-Dtype": v} for v in ("FP64", "fp32", "INT8")],
+        "missing": [{k: None} for k in HEADERS if k not in ("Cvf-Version", "Nats-Msg-Id")],
+        "dtype": [{"Cvf-Dtype": v} for v in ("FP64", "fp32", "INT16")],
         "shape": [
             {"Cvf-Shape": v}
             for v in (
@@ -374,9 +394,7 @@ def invalid() -> None:
             {"Cvf-Layout": "nchw"},
             {"Cvf-Color": "GRAY", "Cvf-Mean": "0", "Cvf-Std": "1"},
         ],
-        "source": [
-            {"Cvf-Source": v} for v in ("1920", "0x1", "1920X1080", "-1x1", "1x1x1")
-        ],
+        "source": [{"Cvf-Source": v} for v in ("1920", "0x1", "1920X1080", "-1x1", "1x1x1")],
         "numbers": [
             {"Cvf-Affine": v}
             for v in (
@@ -395,11 +413,18 @@ def invalid() -> None:
         ],
         "times": [
             {"Cvf-Time": v}
-            for v in (
-                "2026-01-02",
-                "2026-13-02T03:04:05Z",
-                "1767323045200",
-                "2026-01-02T03:04:05",
+            for v in ("2026-01-02", "2026-13-02T03:04:05Z", "1767323045200", "2026-01-02T03:04:05")
+        ],
+        "quantization": [
+            quantized | change
+            for change in (
+                {"Cvf-Dtype": "FP32", "Cvf-Shape": "1,3,1,2"},
+                {"Cvf-Quant-Scale": "0"},
+                {"Cvf-Quant-Scale": "-1"},
+                {"Cvf-Quant-Scale": "x"},
+                {"Cvf-Quant-Zero-Point": "0.5"},
+                {"Cvf-Quant-Zero-Point": "256"},
+                {"Cvf-Quant-Zero-Point": None},
             )
         ],
         "normalized": [{"Cvf-Normalized": "maybe"}],
@@ -413,9 +438,7 @@ def invalid() -> None:
             [*map(message, changes), message()],
             [*[INVALID] * len(changes), TENSOR],
         )
-    lengths = [
-        message({}, data) for data in (b"", PAYLOAD[:-1], PAYLOAD + b"\0", 2 * PAYLOAD)
-    ]
+    lengths = [message({}, data) for data in (b"", PAYLOAD[:-1], PAYLOAD + b"\0", 2 * PAYLOAD)]
     case(
         "invalid-length",
         "the payload is not what the headers say",

@@ -1,6 +1,6 @@
 import asyncio, nats, numpy as np
 
-DTYPES = {"FP32": "<f4", "FP16": "<f2", "UINT8": "u1"}
+DTYPES = {"FP32": "<f4", "FP16": "<f2", "BF16": "<u2", "UINT8": "u1", "INT8": "i1"}
 
 async def main():
     client = await nats.connect("nats://127.0.0.1:4222")

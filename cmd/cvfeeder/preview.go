@@ -29,7 +29,7 @@ import (
 // A preview shows one picture as the model gets it from one output of a config.
 type preview struct {
 	config, output, image string
-	// file is the PNG to write, "" for one named after the output.
+	// file is the PNG or picture to write, "" for one named after the output.
 	file string
 }
 
@@ -39,7 +39,8 @@ func newPreviewCommand() *cobra.Command {
 		Use:   "preview [-c] FILE --output NAME --image FILE",
 		Short: "Show what a model will see of a picture",
 		Long: `Preview makes an output's tensor from a JPEG or PNG, as run does, and writes it as a
-PNG: denormalized, and with the bars of the letterbox. It prints the shape, the
+PNG: denormalized, and with the bars of the letterbox; of tiles, all of them. What an
+output with encode makes is written as it is. It prints the shape, the
 type, the range, the mean of each channel, and the affine transform back to the
 picture's pixels.`,
 		Example: "  cvfeeder preview -c cvfeeder.yaml --output detector --image frame.jpg -o seen.png",
@@ -49,7 +50,7 @@ picture's pixels.`,
 			if err != nil {
 				return feeder.Usage(err)
 			}
-			data, err := p.read()
+			data, err := p.read(output)
 			if err != nil {
 				return feeder.Usage(err)
 			}
@@ -69,7 +70,7 @@ picture's pixels.`,
 		}
 		return slices.Sorted(maps.Keys(cfg.Outputs))
 	})
-	flags.StringVarP(&p.file, "out", "o", "", "PNG `FILE` to write (default: the output's name with .png)")
+	flags.StringVarP(&p.file, "out", "o", "", "`FILE` to write: a PNG, or the picture of an output that makes pictures (default: the output's name with .png or as it is encoded)")
 	return cmd
 }
 
@@ -99,13 +100,24 @@ func (p *preview) find() (*transform.Output, opencv.Options, error) {
 	return o, feeder.Decoder(switches, cfg), nil
 }
 
-// read returns the bytes of the picture. It fails if writing the PNG would overwrite
+// extension returns that of the file to write: a PNG of a tensor, or the picture that it is.
+func (p *preview) extension(o *transform.Output) string {
+	switch {
+	case !o.Spec.Pictures():
+		return ".png"
+	case !o.Spec.Decodes():
+		return filepath.Ext(p.image)
+	}
+	return tensorimage.Extension(o.Spec.Encode.Type())
+}
+
+// read returns the bytes of the picture. It fails if writing the file would overwrite
 // the picture.
-func (p *preview) read() ([]byte, error) {
+func (p *preview) read(o *transform.Output) ([]byte, error) {
 	if p.image == "" {
 		return nil, errors.New("no picture: name a JPEG or PNG with --image FILE")
 	}
-	p.file = cmp.Or(p.file, strings.ReplaceAll(p.output, "/", "_")+".png")
+	p.file = cmp.Or(p.file, strings.ReplaceAll(p.output, "/", "_")+p.extension(o))
 	in, err := os.Stat(p.image)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -127,7 +139,7 @@ func (p *preview) show(w io.Writer, o *transform.Output, decoder opencv.Options,
 	defer worker.Close()
 	now := time.Now()
 	frame := source.Frame{Stream: "preview", Slot: source.SlotAt(now), Capture: now, Data: data}
-	if err := worker.Decode(frame, []*transform.Output{o}); err != nil {
+	if err := worker.Decode(frame, nil, []*transform.Output{o}); err != nil {
 		return fmt.Errorf("%s: %w", p.image, err)
 	}
 	t, err := worker.Tensor(o)
@@ -140,6 +152,9 @@ func (p *preview) show(w io.Writer, o *transform.Output, decoder opencv.Options,
 	if err != nil {
 		return err
 	}
+	if envelope.ContentType != "" {
+		return p.showPicture(w, envelope, message.Data)
+	}
 	tensor, err := tensorimage.New(envelope, message.Data)
 	if err != nil {
 		return err
@@ -148,6 +163,21 @@ func (p *preview) show(w io.Writer, o *transform.Output, decoder opencv.Options,
 		return err
 	}
 	return p.describe(w, envelope, tensor)
+}
+
+// showPicture writes the bytes of an output that makes pictures, and prints what they are.
+func (p *preview) showPicture(out io.Writer, e publish.Envelope, data []byte) error {
+	if err := os.WriteFile(filepath.Clean(p.file), data, 0o644); err != nil { //nolint:gosec // as of any file that a user asks for
+		return fmt.Errorf("the picture cannot be written: %w", err)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line := func(key, format string, args ...any) { _, _ = fmt.Fprintf(w, key+"\t"+format+"\n", args...) }
+	line("picture", "%s, %dx%d", p.image, e.Source.X, e.Source.Y)
+	line("output", "%s", e.Output)
+	line("encoded", "%s %dx%d %s, %d bytes", e.ContentType, e.Width(), e.Height(), e.Color, len(data))
+	line("affine", "%s", affineText(e.Affine))
+	line("written", "%s", p.file)
+	return w.Flush()
 }
 
 // write writes the PNG.
@@ -183,8 +213,21 @@ func (p *preview) describe(out io.Writer, e publish.Envelope, tensor tensorimage
 	if !e.Normalized {
 		line("normalize", "left to the consumer: scale %.6g, mean %.6g, std %.6g", e.Scale, e.Mean, e.Std)
 	}
-	a := e.Affine
-	line("affine", "%g,%g,%g,%g,%g,%g: x_src = a*x + b*y + c, y_src = d*x + e*y + f", a[0], a[1], a[2], a[3], a[4], a[5])
+	if e.QuantScale != 0 {
+		line("quantized", "value = (element - %d) * %.6g", e.QuantZeroPoint, e.QuantScale)
+	}
+	for i, a := range e.Affines {
+		key := "affine"
+		if len(e.Affines) > 1 {
+			key = fmt.Sprintf("affine of tile %d", i)
+		}
+		line(key, "%s", affineText(a))
+	}
 	line("written", "%s", p.file)
 	return w.Flush()
+}
+
+// affineText returns a map with what its numbers mean.
+func affineText(a transform.Affine) string {
+	return fmt.Sprintf("%g,%g,%g,%g,%g,%g: x_src = a*x + b*y + c, y_src = d*x + e*y + f", a[0], a[1], a[2], a[3], a[4], a[5])
 }

@@ -110,7 +110,7 @@ Tensor parse(natsMsg *msg) {
   if (has(msg, "Cvf-Chunk"))
     throw Invalid("a part of a tensor: set delivery.oversize to reject, or join the parts");
   const std::string dtype = header(msg, "Cvf-Dtype");
-  const int64_t size = dtype == "FP32" ? 4 : dtype == "FP16" ? 2 : dtype == "UINT8" ? 1 : 0;
+  const int64_t size = dtype == "FP32" ? 4 : dtype == "FP16" || dtype == "BF16" ? 2 : dtype == "UINT8" || dtype == "INT8" ? 1 : 0;
   if (size == 0) throw Invalid("the type " + dtype.substr(0, 40) + " is unknown");
   Tensor t{header(msg, "Cvf-Stream"), header(msg, "Cvf-Time"), header(msg, "Cvf-Shape"),
            numbers<double, 6>(header(msg, "Cvf-Affine")), {}};

@@ -223,7 +223,7 @@ func (r tensors) tensor(slot source.Slot) *transform.Tensor {
 	return &transform.Tensor{
 		Stream: r.Stream, Slot: slot, Capture: slot.Time().Add(7 * time.Millisecond),
 		Output: &transform.Output{Name: r.Output, Fingerprint: r.Fingerprint, Spec: spec},
-		Shape:  shape, Source: image.Pt(1920, 1080), Affine: r.Affine, Data: data,
+		Shape:  shape, Source: image.Pt(1920, 1080), Affines: []transform.Affine{r.Affine}, Data: data,
 	}
 }
 

@@ -47,7 +47,7 @@ func (f *feeder) memory(ctx context.Context, r inMemory) (any, error) {
 			t.Data[i] = byte(f.room.made)
 		}
 		t.Stream, t.Slot, t.Capture, t.Output = plain.Stream, plain.Slot, plain.Capture, plain.Output
-		t.Shape, t.Source, t.Affine = plain.Shape, plain.Source, plain.Affine
+		t.Shape, t.Source, t.Affines = plain.Shape, plain.Source, plain.Affines
 		f.room.made++
 		err := f.room.handoff.Publish(ctx, publish.NewMessage("cvf.t."+r.Stream+".detector", t))
 		t.Release()

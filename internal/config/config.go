@@ -417,6 +417,14 @@ type Output struct {
 	// ROI is the part of the picture that is used, "x,y,w,h" in pixels or in fractions
 	// of its size; empty is all of it.
 	ROI ROI `yaml:"roi"`
+	// Encode is what the picture becomes: a tensor; the original, whose bytes are passed on as the
+	// service sent them, without being decoded; or a picture again, after roi, fit and resize.
+	Encode transform.Encoding `yaml:"encode" jsonschema:"enum=tensor,enum=original,enum=jpeg,enum=webp,enum=png"`
+	// Quality is that of encode: jpeg and webp; 0 is 90 and 80.
+	Quality int `yaml:"quality" jsonschema:"minimum=0,maximum=100"`
+	// Tiles is how the picture, or its roi, is cut into parts, each of which becomes one picture
+	// of a tensor of several. The other keys are about a tile as if it were the picture.
+	Tiles Tiles `yaml:"tiles"`
 	// Scale is the factor that pixels are multiplied by: the tensor holds
 	// (pixel*scale - mean) / std in each channel.
 	Scale Scale `yaml:"scale"`
@@ -424,9 +432,15 @@ type Output struct {
 	Mean [3]float64 `yaml:"mean"`
 	// Std is what each channel is divided by.
 	Std [3]float64 `yaml:"std"`
-	// DType is the type of the elements; uint8 is not normalized, and the headers of the
-	// message carry scale, mean and std.
-	DType transform.DType `yaml:"dtype" jsonschema:"enum=float32,enum=float16,enum=uint8"`
+	// DType is the type of the elements; uint8 without quant_scale is not normalized, and the
+	// headers of the message carry scale, mean and std.
+	DType transform.DType `yaml:"dtype" jsonschema:"enum=float32,enum=float16,enum=bfloat16,enum=uint8,enum=int8"`
+	// QuantScale is the scale of the quantization of int8 and uint8, as the model's input has
+	// it: an element is round(value / quant_scale) + quant_zero_point, with halves rounded to
+	// even and limited to the range of the type. 0 is none, which int8 cannot do without.
+	QuantScale QuantScale `yaml:"quant_scale"`
+	// QuantZeroPoint is the element whose value is 0, with quant_scale.
+	QuantZeroPoint int `yaml:"quant_zero_point" jsonschema:"minimum=-128,maximum=255"`
 	// Layout is the order of the dimensions.
 	Layout transform.Layout `yaml:"layout" jsonschema:"enum=nchw,enum=nhwc"`
 	// Decode is how exact the decoder must be: fast scales JPEGs down while it decodes
@@ -434,6 +448,18 @@ type Output struct {
 	Decode transform.DecodeMode `yaml:"decode" jsonschema:"enum=exact,enum=fast"`
 	// Gate is what holds back frames that show nothing new.
 	Gate Gate `yaml:"gate"`
+}
+
+// Tiles is how a picture is cut into parts of one size. [transform.Tiles] explains its keys in
+// detail.
+type Tiles struct {
+	// Size is the side, or the width and height, of a tile in pixels of the source; empty cuts
+	// none. The tiles are those of SAHI.
+	Size Box `yaml:"size"`
+	// Grid is the number of columns and rows of tiles, such as 3x2, instead of size.
+	Grid Size `yaml:"grid"`
+	// Overlap is the part of a tile by which it overlaps the next one, from 0 to 0.9.
+	Overlap float64 `yaml:"overlap"`
 }
 
 // A Gate says what is new enough to be published.

@@ -22,8 +22,12 @@ const DefaultListen = "127.0.0.1:9177"
 // DefaultRunbook is the default of http.runbook.
 const DefaultRunbook = "https://github.com/cvfeeder/cvfeeder/blob/main/docs/reasons.md"
 
-// defaultPreset is the preset of an output that does not name one.
-const defaultPreset = "yolo"
+// defaultPreset is the preset of an output that does not name one, and picturePreset that of
+// one that makes pictures: they keep their size.
+const (
+	defaultPreset = "yolo"
+	picturePreset = "raw"
+)
 
 // DefaultReplayStream is the default of [Replay.Stream].
 const DefaultReplayStream = "cvfeeder-replay"
@@ -73,6 +77,9 @@ func (s *Stream) SetDefaults(func(string) string) {
 // preset is reported when its key is decoded.
 func (o *Output) SetDefaults(peek func(key string) string) {
 	o.Preset = defaultPreset
+	if encode := peek("encode"); encode != "" && encode != string(transform.EncodeTensor) {
+		o.Preset = picturePreset
+	}
 	if preset := peek("preset"); preset != "" {
 		o.Preset = Preset(preset)
 	}
@@ -90,8 +97,11 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 		SizeRounding: cmp.Or(spec.SizeRounding, transform.Auto), CropRounding: cmp.Or(spec.CropRounding, transform.Auto),
 		Align: cmp.Or(spec.Align, transform.Center), ScaleUp: !spec.NoScaleUp,
 		Resize: spec.Resize, Pad: Pad{spec.Pad, spec.PadChannels}, PadNormalized: spec.PadNormalized, Color: spec.Color,
-		ROI: ROI(spec.ROI), Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
-		DType: spec.DType, Layout: spec.Layout, Decode: spec.Decode,
+		ROI:    ROI(spec.ROI),
+		Encode: cmp.Or(spec.Encode, transform.EncodeTensor), Quality: spec.Quality,
+		Tiles: Tiles{Box(spec.Tiles.Size), Size{spec.Tiles.Grid.X, spec.Tiles.Grid.Y}, spec.Tiles.Overlap},
+		Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
+		DType: spec.DType, QuantScale: QuantScale(spec.QuantScale), QuantZeroPoint: spec.QuantZeroPoint, Layout: spec.Layout, Decode: spec.Decode,
 		Gate: Gate{Every: defaultEvery},
 	}
 }
@@ -108,8 +118,11 @@ func (o Output) Spec() transform.Spec {
 		SizeRounding: unless(o.SizeRounding, transform.Auto), CropRounding: unless(o.CropRounding, transform.Auto),
 		Align: unless(o.Align, transform.Center), NoScaleUp: !o.ScaleUp,
 		Resize: o.Resize, Pad: o.Pad.All, PadChannels: o.Pad.Channels, PadNormalized: o.PadNormalized, Color: o.Color,
-		ROI: transform.ROI(o.ROI), Scale: float64(o.Scale), Mean: o.Mean, Std: o.Std,
-		DType: o.DType, Layout: o.Layout, Decode: o.Decode,
+		ROI:    transform.ROI(o.ROI),
+		Encode: unless(o.Encode, transform.EncodeTensor), Quality: o.Quality,
+		Tiles: transform.Tiles{Size: image.Point(o.Tiles.Size), Grid: image.Pt(o.Tiles.Grid.Width, o.Tiles.Grid.Height), Overlap: o.Tiles.Overlap},
+		Scale: float64(o.Scale), Mean: o.Mean, Std: o.Std,
+		DType: o.DType, QuantScale: float64(o.QuantScale), QuantZeroPoint: o.QuantZeroPoint, Layout: o.Layout, Decode: o.Decode,
 	}
 }
 

@@ -59,6 +59,9 @@ func (s Scale) MarshalText() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(s), 'g', -1, 64), nil
 }
 
+// MarshalText writes what [QuantScale.UnmarshalText] reads.
+func (s QuantScale) MarshalText() ([]byte, error) { return Scale(s).MarshalText() }
+
 // MarshalText writes the share as a percentage.
 func (s Share) MarshalText() ([]byte, error) {
 	return append(strconv.AppendFloat(nil, math.Round(float64(s)*1e10)/1e8, 'f', -1, 64), '%'), nil

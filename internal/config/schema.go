@@ -90,6 +90,8 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 		return text(only(`\s*`, region))
 	case reflect.TypeFor[Hours]():
 		return text(only(`\s*`, weekly))
+	case reflect.TypeFor[QuantScale]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text(only(factor, `\s*`)), {Type: "number", Minimum: "0"}}}
 	case reflect.TypeFor[Scale]():
 		s := text(only(factor))
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{s, {Type: "number", Not: &zero}}}

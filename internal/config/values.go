@@ -158,6 +158,16 @@ func (s *Scale) UnmarshalText(text []byte) error {
 	return err
 }
 
+// QuantScale is the scale of a quantization, written as a [Scale]; 0 is none.
+type QuantScale float64
+
+// UnmarshalText reads what [transform.ParseQuantScale] reads.
+func (s *QuantScale) UnmarshalText(text []byte) error {
+	scale, err := transform.ParseQuantScale(string(text))
+	*s = QuantScale(scale)
+	return err
+}
+
 // Share is a part of a whole, from 0 to 1, written as a percentage: "2%".
 type Share float64
 

@@ -88,7 +88,7 @@ func tensorOf(output string, d transform.DType, layout transform.Layout) publish
 		Output: &transform.Output{Name: output, Fingerprint: "3f2a", Spec: transform.Spec{
 			Color: transform.RGB, DType: d, Layout: layout, Scale: 1, Std: [3]float64{1, 1, 1},
 		}},
-		Shape: shape, Source: image.Pt(2, 2), Affine: transform.Affine{1, 0, 0, 0, 1, 0},
+		Shape: shape, Source: image.Pt(2, 2), Affines: []transform.Affine{{1, 0, 0, 0, 1, 0}},
 		Data: data,
 	})
 }

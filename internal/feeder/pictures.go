@@ -133,6 +133,20 @@ func render(v pipeline.View, r status.PictureRequest) (status.Picture, error) {
 	if err != nil {
 		return status.Picture{}, err
 	}
+	for _, a := range v.Tensor.Affines {
+		pic.Affines = append(pic.Affines, a)
+	}
+	if size := v.Tensor.Source; showable(v.Frame.Data) {
+		pic.Source = &status.Image{Width: size.X, Height: size.Y, Type: http.DetectContentType(v.Frame.Data), Data: v.Frame.Data}
+	}
+	if envelope.ContentType != "" {
+		pic.Columns = 1
+		pic.Shape = fmt.Sprintf("%dx%d %s", envelope.Width(), envelope.Height(), envelope.ContentType)
+		if len(m.Data) <= maxSource {
+			pic.Tensor = &status.Image{Width: envelope.Width(), Height: envelope.Height(), Type: envelope.ContentType, Data: bytes.Clone(m.Data)}
+		}
+		return pic, nil
+	}
 	tensor, err := tensorimage.New(envelope, m.Data)
 	if err != nil {
 		return status.Picture{}, err
@@ -140,6 +154,7 @@ func render(v pipeline.View, r status.PictureRequest) (status.Picture, error) {
 	if pic.Tensor, err = imageOf(tensor, envelope, r.Small); err != nil {
 		return status.Picture{}, err
 	}
+	pic.Columns = tensor.Columns()
 	if r.NPY {
 		var file bytes.Buffer
 		if err := tensorimage.EncodeNPY(&file, tensor); err != nil {
@@ -147,13 +162,14 @@ func render(v pipeline.View, r status.PictureRequest) (status.Picture, error) {
 		}
 		pic.NPY = file.Bytes()
 	}
-	pic.Affine = v.Tensor.Affine
 	pic.Shape = fmt.Sprintf("%s %s %s", strings.Trim(fmt.Sprint(v.Tensor.Shape), "[]"), v.Tensor.Output.Spec.DType, v.Tensor.Output.Spec.Color)
-	// The data has been decoded, so it is a valid picture.
-	if kind := http.DetectContentType(v.Frame.Data); len(v.Frame.Data) <= maxSource && (kind == "image/jpeg" || kind == "image/png") {
-		pic.Source = &status.Image{Width: v.Tensor.Source.X, Height: v.Tensor.Source.Y, Type: kind, Data: v.Frame.Data}
-	}
 	return pic, nil
+}
+
+// showable tells whether a browser can show a frame's data.
+func showable(data []byte) bool {
+	kind := http.DetectContentType(data)
+	return len(data) <= maxSource && (kind == transform.TypeJPEG || kind == transform.TypePNG)
 }
 
 // imageOf returns a tensor as a picture.
@@ -166,5 +182,7 @@ func imageOf(t tensorimage.Tensor, e publish.Envelope, small bool) (*status.Imag
 	if err := jpeg.Encode(&out, t.Sampled(side), &jpeg.Options{Quality: viewQuality}); err != nil {
 		return nil, err
 	}
-	return &status.Image{Width: e.Width(), Height: e.Height(), Type: "image/jpeg", Data: out.Bytes()}, nil
+	columns := t.Columns()
+	width, height := e.Width()*columns, e.Height()*e.Pictures()/columns
+	return &status.Image{Width: width, Height: height, Type: "image/jpeg", Data: out.Bytes()}, nil
 }

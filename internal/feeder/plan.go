@@ -224,15 +224,19 @@ func (p Plan) largest() (LargestMessage, error) {
 // headers. Where the size of the tensor depends on the picture, only the headers count.
 func MessageSize(stream string, o *transform.Output) (int, error) {
 	const side = 8192
-	g, err := o.Spec.Geometry(image.Pt(side, side))
+	whole := o.Spec
+	whole.Tiles = transform.Tiles{}
+	g, err := whole.Geometry(image.Pt(side, side))
 	if err != nil {
 		return 0, err
 	}
+	pictures := o.Spec.MostPictures()
 	long := -1.0 / 3 * 1e-5 // no number has a longer decimal
 	at := time.UnixMilli(0)
 	t := &transform.Tensor{
 		Stream: stream, Slot: source.SlotAt(at), Capture: at, Output: o,
-		Shape: o.Spec.Shape(g), Source: image.Pt(side, side), Affine: transform.Affine{long, long, long, long, long, long},
+		Shape: o.Spec.Shape(pictures, g), Source: image.Pt(side, side),
+		Affines: slices.Repeat([]transform.Affine{{long, long, long, long, long, long}}, pictures),
 	}
 	n, _ := o.Spec.Bytes()
 	return n + publish.HeaderSize(publish.NewMessage("", t).Header), nil

@@ -50,7 +50,7 @@ func showStreams(t *testing.T, n int) *shown {
 		image := &status.Image{Width: 160, Height: 90, Type: "image/gif", Data: data}
 		return status.Picture{
 			Stream: r.Stream, Output: r.Output, Time: r.Slot.String(), Outcome: "published",
-			Tensor: image, Source: image, Affine: [6]float64{1, 0, 0, 0, 1, 0}, Shape: "1 3 90 160 uint8 rgb",
+			Tensor: image, Source: image, Affines: [][6]float64{{1, 0, 0, 0, 1, 0}}, Columns: 1, Shape: "1 3 90 160 uint8 rgb",
 		}
 	}
 	page := status.Handler(status.Options{

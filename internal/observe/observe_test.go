@@ -28,7 +28,7 @@ func kind(s source.Slot) int { return int(s) / 200 % 3 }
 // someDecode is a worker that cannot decode the slots of kind 1.
 type someDecode struct{ frame source.Frame }
 
-func (w *someDecode) Decode(f source.Frame, _ []*transform.Output) error {
+func (w *someDecode) Decode(f source.Frame, _ *transform.Camera, _ []*transform.Output) error {
 	w.frame = f
 	if kind(f.Slot) == 1 {
 		return &transform.DecodeError{Reason: "truncated", Err: errors.New("cut")}
@@ -41,7 +41,7 @@ func (w *someDecode) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	return &transform.Tensor{Stream: w.frame.Stream, Slot: w.frame.Slot, Output: o, Shape: []int{1, 1, 1, 2}, Data: []byte("xx")}, nil
 }
 
-func (*someDecode) Luma(source.Frame) (*image.Gray, image.Point, error) {
+func (*someDecode) Luma(source.Frame, *transform.Camera) (*image.Gray, image.Point, error) {
 	return nil, image.Point{}, errors.New("no gates")
 }
 

@@ -91,13 +91,13 @@ type outputGate struct {
 }
 
 // decide tells whether a frame passes. luma is nil where the picture has none: it passes.
-func (g *outputGate) decide(at source.Slot, next time.Duration, o *transform.Output, luma *image.Gray, size image.Point) gate.Verdict {
+func (g *outputGate) decide(at source.Slot, next time.Duration, o *transform.Output, c *transform.Camera, luma *image.Gray, size image.Point) gate.Verdict {
 	if g.again.Swap(false) {
 		g.gate.Forget()
 	}
 	v := gate.Verdict{Pass: true, Why: gate.Unknown}
-	if shown, err := o.Spec.Geometry(size); luma != nil && err == nil {
-		v = g.gate.Decide(at.Time(), next, luma, eighth(shown.Shown()))
+	if shown, err := o.Spec.Shown(size); luma != nil && err == nil {
+		v = g.gate.Decide(at.Time(), next, luma, c.Hidden(size), eighth(shown))
 	} else {
 		g.gate.Forget() // what passes now is not what the next one is compared with
 	}
@@ -156,7 +156,7 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 	begin := time.Now()
 	if looks {
 		// An error leaves it to Decode to say what is wrong.
-		luma, size, _ = w.Luma(j.frame)
+		luma, size, _ = w.Luma(j.frame, j.camera.Camera)
 	}
 	took := time.Since(begin)
 	if g.before != nil {
@@ -173,7 +173,7 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 			o.gate.Forget()
 			o.mood.Store(int32(unwatched))
 		default:
-			v := o.decide(j.frame.Slot, next, j.routes[i].Output, luma, size)
+			v := o.decide(j.frame.Slot, next, j.routes[i].Output, j.camera.Camera, luma, size)
 			if v.Why != gate.Unknown {
 				changed[j.routes[i].Output.Name] = v.Share
 			}

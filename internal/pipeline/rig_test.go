@@ -43,7 +43,7 @@ type worker struct {
 	closed bool
 }
 
-func (w *worker) Decode(f source.Frame, _ []*transform.Output) error {
+func (w *worker) Decode(f source.Frame, _ *transform.Camera, _ []*transform.Output) error {
 	w.frame = f
 	time.Sleep(w.rig.decodeTime(f.Slot))
 	if w.rig.bad != nil && w.rig.bad(f.Slot) {
@@ -52,7 +52,7 @@ func (w *worker) Decode(f source.Frame, _ []*transform.Output) error {
 	return nil
 }
 
-func (w *worker) Luma(f source.Frame) (*image.Gray, image.Point, error) {
+func (w *worker) Luma(f source.Frame, _ *transform.Camera) (*image.Gray, image.Point, error) {
 	if w.rig.luma == nil {
 		return nil, image.Point{}, errors.New("no luma")
 	}
@@ -75,7 +75,7 @@ func (w *worker) Rest() {}
 func (w *worker) Close() { w.closed = true }
 
 // measure tells the size that makes a tensor as large as the frame, and no more memory.
-func measure(f source.Frame, _ []*transform.Output) (image.Point, int64) {
+func measure(f source.Frame, _ *transform.Camera, _ []*transform.Output) (image.Point, int64) {
 	return image.Pt(len(f.Data)/3, 1), 0
 }
 

@@ -32,6 +32,8 @@ type Stream struct {
 	Freshness time.Duration
 	// Routes are the outputs that are made of every frame, and where they go.
 	Routes []publish.Route
+	// Camera is what is particular to its pictures; nil for nothing.
+	Camera *transform.Camera
 	// Gates, unless nil, hold back frames that show nothing new. They have an entry for each
 	// route, and no other stream has the same.
 	Gates *Gates

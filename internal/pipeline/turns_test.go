@@ -57,7 +57,7 @@ type pacedWorker struct {
 	other time.Duration
 }
 
-func (w *pacedWorker) Decode(f source.Frame, _ []*transform.Output) error {
+func (w *pacedWorker) Decode(f source.Frame, _ *transform.Camera, _ []*transform.Output) error {
 	w.frame = f
 	pace, ok := w.paces[f.Stream]
 	if !ok {
@@ -79,8 +79,8 @@ func TestWorkersMemoryIsInTheBudget(t *testing.T) {
 		workers, atOnce := 0, 0
 		r.build(t, 4, 5*time.Second, func(o *Options, _ []Stream) {
 			o.Inflight = 2*work + 1000
-			o.Measure = func(f source.Frame, outs []*transform.Output) (image.Point, int64) {
-				size, _ := measure(f, outs)
+			o.Measure = func(f source.Frame, _ *transform.Camera, outs []*transform.Output) (image.Point, int64) {
+				size, _ := measure(f, nil, outs)
 				return size, work
 			}
 			o.NewWorker = func() Worker { return &countingWorker{worker: worker{rig: r}, now: &workers, most: &atOnce} }
@@ -103,12 +103,12 @@ type countingWorker struct {
 	now, most *int
 }
 
-func (w *countingWorker) Decode(f source.Frame, outs []*transform.Output) error {
+func (w *countingWorker) Decode(f source.Frame, c *transform.Camera, outs []*transform.Output) error {
 	w.rig.mu.Lock()
 	*w.now++
 	*w.most = max(*w.most, *w.now)
 	w.rig.mu.Unlock()
-	return w.worker.Decode(f, outs)
+	return w.worker.Decode(f, c, outs)
 }
 
 func (w *countingWorker) Rest() {
@@ -127,7 +127,7 @@ func TestTrueSizeIsCharged(t *testing.T) {
 	c := &camera{outputs: []*transform.Output{{Spec: raw}}}
 	j := newRequest(c, source.Frame{Data: make([]byte, 100)}, publish.Route{Output: c.outputs[0]})
 	for _, size := range []image.Point{{3840, 2160}, {64, 48}, {8192, 8192}} {
-		got := j.measure(func(source.Frame, []*transform.Output) (image.Point, int64) { return size, 7 })
+		got := j.measure(func(source.Frame, *transform.Camera, []*transform.Output) (image.Point, int64) { return size, 7 })
 		if want := int64(100 + 7 + size.X*size.Y*3); got != want {
 			t.Errorf("%v: %d bytes, want %d", size, got, want)
 		}

@@ -16,9 +16,9 @@ type Worker interface {
 	// Luma returns the brightness of a frame's picture at an eighth of its size, for the
 	// gates, and the size of the whole picture. It is the worker's until Rest. An error
 	// means that there is none of this kind of picture, or that Decode will fail.
-	Luma(f source.Frame) (luma *image.Gray, size image.Point, err error)
+	Luma(f source.Frame, c *transform.Camera) (luma *image.Gray, size image.Point, err error)
 	// Decode decodes a frame, for Tensor to make the outputs of it.
-	Decode(f source.Frame, outs []*transform.Output) error
+	Decode(f source.Frame, c *transform.Camera, outs []*transform.Output) error
 	// Tensor makes an output's tensor of the decoded frame.
 	Tensor(o *transform.Output) (*transform.Tensor, error)
 	// Rest is called when the decoded frame is no longer needed. The worker gives back the
@@ -30,7 +30,7 @@ type Worker interface {
 // Measure reads the header of a frame's picture. It returns the picture's size in pixels,
 // and how many bytes of memory a worker takes to decode it and to make the outputs, besides
 // the frame and the tensors. A picture that cannot be decoded takes none.
-type Measure func(f source.Frame, outs []*transform.Output) (size image.Point, work int64)
+type Measure func(f source.Frame, c *transform.Camera, outs []*transform.Output) (size image.Point, work int64)
 
 var errStale = errors.New("older than the freshness limit")
 
@@ -100,10 +100,14 @@ func (j *job) measure(measure Measure) int64 {
 	n := int64(len(j.frame.Data))
 	if measure != nil {
 		var work int64
-		size, work = measure(j.frame, j.camera.outputs)
+		size, work = measure(j.frame, j.camera.Camera, j.camera.outputs)
 		n += work
 	}
 	for _, r := range j.routes {
+		if !r.Output.Spec.Decodes() {
+			n += int64(len(j.frame.Data))
+			continue
+		}
 		bytes, err := r.Output.Spec.BytesOf(size)
 		if err == nil { // otherwise there will be no tensor
 			n += int64(bytes)
@@ -158,7 +162,7 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 		return r
 	}
 	begin := time.Now()
-	r.err = w.Decode(j.frame, j.camera.outputs)
+	r.err = w.Decode(j.frame, j.camera.Camera, j.decoded(wanted))
 	j.seen.decoded(time.Since(begin), r.err)
 	if r.err != nil {
 		return r
@@ -178,6 +182,22 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 		r.tensors[i] = t
 	}
 	return r
+}
+
+// decoded returns the outputs to decode a frame for: all of the stream's, so that tensors do not
+// depend on who listens; or the originals alone, which need no decoding, if nothing else is wanted.
+func (j *job) decoded(wanted []bool) []*transform.Output {
+	var originals []*transform.Output
+	for i, route := range j.routes {
+		switch {
+		case !wanted[i]:
+		case route.Output.Spec.Decodes():
+			return j.camera.outputs
+		default:
+			originals = append(originals, route.Output)
+		}
+	}
+	return originals
 }
 
 // choose tells which of a job's outputs are to be made, nil where it is none: those that

@@ -57,7 +57,7 @@ func (c *checker) measure(s checked, size image.Point) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := worker.Decode(source.Frame{Stream: s.Name, Data: bytes.Clone(picture)}, outputs); err != nil {
+		if err := worker.Decode(source.Frame{Stream: s.Name, Data: bytes.Clone(picture)}, nil, outputs); err != nil {
 			return 0, err
 		}
 		for _, o := range outputs {

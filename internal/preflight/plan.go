@@ -193,15 +193,8 @@ func messageSize(stream string, o *transform.Output, picture image.Point) (int, 
 	if _, known := o.Spec.Bytes(); known || err != nil {
 		return size, err
 	}
-	g, err := o.Spec.Geometry(picture)
-	if err != nil {
-		return 0, err
-	}
-	n := o.Spec.DType.Size()
-	for _, side := range o.Spec.Shape(g) {
-		n *= side
-	}
-	return size + n, nil
+	n, err := o.Spec.BytesOf(picture)
+	return size + n, err
 }
 
 func (c *checker) printTensors(w io.Writer, l load) {
@@ -217,12 +210,12 @@ func (c *checker) printTensors(w io.Writer, l load) {
 // picture's is shown for the assumed one.
 func tensorText(s *transform.Spec) (shape, size string) {
 	_, known := s.Bytes()
-	g, err := s.Geometry(assumed)
-	if err != nil || !known && !s.ComputesSize() {
+	all, err := s.Geometries(assumed)
+	if err != nil || !known && !s.ComputesSize() && s.Tiles == (transform.Tiles{}) {
 		return "as large as the picture", "?"
 	}
 	dims, n := make([]string, 0, 4), s.DType.Size()
-	for _, side := range s.Shape(g) {
+	for _, side := range s.Shape(len(all), all[0]) {
 		dims, n = append(dims, strconv.Itoa(side)), n*side
 	}
 	shape, size = strings.Join(dims, "x"), bytesText(float64(n))

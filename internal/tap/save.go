@@ -11,6 +11,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/publish"
+	"github.com/cvfeeder/cvfeeder/publish/tensor"
 )
 
 // maxName is the most bytes of a stream's or an output's name that go into the name of a
@@ -41,6 +42,16 @@ func (f *folder) save(e publish.Envelope, tensor tensorimage.Tensor) error {
 		f.write(name+".png", tensor, tensorimage.EncodePNG),
 		f.write(name+".npy", tensor, tensorimage.EncodeNPY),
 	)
+}
+
+// savePicture writes the bytes of a picture to <stream>.<output>.<time> and the extension of its
+// type.
+func (f *folder) savePicture(p tensor.Tensor) error {
+	name := fileName(p.Envelope) + tensorimage.Extension(p.ContentType)
+	if err := f.root.WriteFile(name, p.Data, 0o640); err != nil {
+		return fmt.Errorf("saving %s: %w", name, err)
+	}
+	return nil
 }
 
 func (f *folder) write(name string, tensor tensorimage.Tensor, encode func(io.Writer, tensorimage.Tensor) error) error {

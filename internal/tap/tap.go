@@ -20,6 +20,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/tensorimage"
 	"github.com/cvfeeder/cvfeeder/publish/consume"
 	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
+	"github.com/cvfeeder/cvfeeder/publish/tensor"
 )
 
 // DefaultSubject matches all tensors, where their subjects have the default template.
@@ -188,25 +189,37 @@ func (t *tap) show(d consume.Delivery) error {
 		t.seen.Gaps++
 		return t.line(gapLine(d.Subject, d.Gap.Gap))
 	}
-	tensor, err := tensorimage.New(d.Envelope, d.Data)
+	if t.seen.Tensors++; t.seen.Tensors == 1 {
+		t.tellAge(d.Age(t.now()))
+	}
+	if d.ContentType != "" {
+		return t.showPicture(d.Tensor)
+	}
+	pixels, err := tensorimage.New(d.Envelope, d.Data)
 	if err != nil {
 		t.broken(err)
 		return nil
 	}
-	age := d.Age(t.now())
-	if t.seen.Tensors++; t.seen.Tensors == 1 {
-		t.tellAge(age)
-	}
 	if t.files != nil {
-		if err := t.files.save(d.Envelope, tensor); err != nil {
+		if err := t.files.save(d.Envelope, pixels); err != nil {
 			return err
 		}
 	}
-	line := tensorLine(d.Tensor, tensor, t.now())
+	line := tensorLine(d.Tensor, pixels, t.now())
 	if d.InMemory {
 		line += " in memory"
 	}
 	return t.line(line)
+}
+
+// showPicture does what show does for an encoded picture.
+func (t *tap) showPicture(p tensor.Tensor) error {
+	if t.files != nil {
+		if err := t.files.savePicture(p); err != nil {
+			return err
+		}
+	}
+	return t.line(pictureLine(p, t.now()))
 }
 
 func (t *tap) line(s string) error {

@@ -40,7 +40,7 @@ func message(stream string) publish.Message {
 		Output: &transform.Output{Name: "detector", Fingerprint: "3f2a", Spec: transform.Spec{
 			Color: transform.RGB, DType: transform.Uint8, Layout: transform.NHWC, Scale: 1, Std: [3]float64{1, 1, 1},
 		}},
-		Shape: []int{1, 4, 6, 3}, Source: image.Pt(12, 8), Affine: transform.Affine{2, 0, 0, 0, 2, 1.0 / 3},
+		Shape: []int{1, 4, 6, 3}, Source: image.Pt(12, 8), Affines: []transform.Affine{{2, 0, 0, 0, 2, 1.0 / 3}},
 		Data: bytes.Repeat([]byte{255}, 72),
 	})
 }
@@ -196,7 +196,7 @@ func TestPartsAndInlineGaps(t *testing.T) {
 	big := publish.NewMessage(whole.Subject, &transform.Tensor{
 		Stream: "cam-1", Slot: source.SlotAt(slotTime), Capture: slotTime,
 		Output: &transform.Output{Name: "detector", Fingerprint: "3f2a", Spec: spec},
-		Shape:  []int{1, 1, 64, 64}, Source: image.Pt(64, 64), Affine: transform.Affine{1, 0, 0, 0, 1, 0},
+		Shape:  []int{1, 1, 64, 64}, Source: image.Pt(64, 64), Affines: []transform.Affine{{1, 0, 0, 0, 1, 0}},
 		Data: make([]byte, 4096),
 	})
 	parts, err := publish.Split(big, 3000)
@@ -317,6 +317,27 @@ func TestCount(t *testing.T) {
 	s.end(t, Summary{Tensors: 2})
 	if got := s.out.String(); got != tensorText+tensorText {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestPictures: an encoded picture has a line of its own, and is saved as it is.
+func TestPictures(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, Options{Count: 1, Save: dir})
+	x := &transform.Tensor{
+		Stream: "cam-1", Slot: source.SlotAt(slotTime), Capture: slotTime, Output: &transform.Output{Name: "archive", Fingerprint: "3f2a"},
+		ContentType: transform.TypeWebP, Shape: []int{4, 6, 3}, Source: image.Pt(12, 8), Affines: []transform.Affine{{2, 0, 0, 0, 2, 0}},
+		Data: []byte("RIFF of a picture"),
+	}
+	s.publish(t, publish.NewMessage("cvf.t.cam-1.archive", x))
+	s.end(t, Summary{Tensors: 1})
+	want := " image/webp 6x4 rgb from 12x8 17 B\n"
+	if got := s.out.String(); !strings.HasPrefix(got, "cvf.t.cam-1.archive 2026-01-02T03:04:05.200Z age ") || !strings.HasSuffix(got, want) {
+		t.Errorf("the line is %q", got)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "cam-1.archive.20260102T030405.200Z.webp"))
+	if err != nil || !bytes.Equal(data, x.Data) {
+		t.Errorf("saved %q, %v", data, err)
 	}
 }
 

@@ -12,6 +12,7 @@ package tensorimage
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -20,6 +21,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish/tensor"
 	"github.com/cvfeeder/cvfeeder/transform"
 )
+
+// Extension returns the end of the names of files of a media type of pictures: ".jpg".
+func Extension(contentType string) string {
+	switch contentType {
+	case transform.TypePNG:
+		return ".png"
+	case transform.TypeWebP:
+		return ".webp"
+	}
+	return ".jpg"
+}
 
 // A Tensor is a payload with the envelope that describes it.
 type Tensor struct {
@@ -31,6 +43,9 @@ type Tensor struct {
 // and payload, which it keeps. An error means that the payload does not have the size that
 // the envelope says.
 func New(envelope publish.Envelope, data []byte) (Tensor, error) {
+	if envelope.ContentType != "" {
+		return Tensor{}, fmt.Errorf("it is a picture already: %s", envelope.ContentType)
+	}
 	if err := envelope.Check(len(data)); err != nil {
 		return Tensor{}, err
 	}
@@ -55,9 +70,22 @@ func (t Tensor) at(i int) float32 {
 		return math.Float32frombits(binary.LittleEndian.Uint32(t.data[4*i:]))
 	case transform.Float16:
 		return tensor.Float16(binary.LittleEndian.Uint16(t.data[2*i:]))
+	case transform.BFloat16:
+		return tensor.BFloat16(binary.LittleEndian.Uint16(t.data[2*i:]))
+	case transform.Int8:
+		return float32(int8(t.data[i]))
 	default:
 		return float32(t.data[i])
 	}
+}
+
+// value returns what the element stands for: the element itself unless it is quantized.
+func (t Tensor) value(i int) float64 {
+	e := t.envelope
+	if e.QuantScale != 0 {
+		return (float64(t.at(i)) - float64(e.QuantZeroPoint)) * e.QuantScale
+	}
+	return float64(t.at(i))
 }
 
 // Range returns the smallest and the largest element, and the mean of all. If one is NaN,
@@ -81,25 +109,42 @@ func (t Tensor) Range() (low, high, mean float64) {
 
 // ChannelMeans returns the mean of each channel's elements.
 func (t Tensor) ChannelMeans() []float64 {
-	channels := t.envelope.Color.Channels()
+	channels, pictures := t.envelope.Color.Channels(), t.envelope.Pictures()
 	pixels := t.envelope.Width() * t.envelope.Height()
 	means := make([]float64, channels)
 	for c := range means {
-		first, stride := t.channel(c)
-		for i := range pixels {
-			means[c] += float64(t.at(first + i*stride))
+		for n := range pictures {
+			first, stride := t.channel(n, c)
+			for i := range pixels {
+				means[c] += float64(t.at(first + i*stride))
+			}
 		}
-		means[c] /= float64(pixels)
+		means[c] /= float64(pixels * pictures)
 	}
 	return means
 }
 
-// channel returns the index of the first element of channel c, and the distance from each
-// to the next.
-func (t Tensor) channel(c int) (first, stride int) {
+// channel returns the index of the first element of channel c of picture n, and the distance
+// from each to the next.
+func (t Tensor) channel(n, c int) (first, stride int) {
 	e := t.envelope
+	first = n * e.Color.Channels() * e.Width() * e.Height()
 	if e.Layout == transform.NHWC {
-		return c, e.Color.Channels()
+		return first + c, e.Color.Channels()
 	}
-	return c * e.Width() * e.Height(), 1
+	return first + c*e.Width()*e.Height(), 1
+}
+
+// Columns returns how many of the tensor's pictures [Tensor.Image] shows side by side: as many
+// as lie side by side in the source.
+func (t Tensor) Columns() int {
+	maps := t.envelope.Affines
+	n := 1
+	for n < len(maps) && maps[n][5] == maps[0][5] {
+		n++
+	}
+	if len(maps)%n != 0 {
+		return 1
+	}
+	return n
 }

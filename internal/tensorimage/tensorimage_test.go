@@ -35,6 +35,9 @@ func makeTensor(t *testing.T, d transform.DType, layout transform.Layout, c tran
 		Scale: 1.0 / 255, Mean: []float64{0.485, 0.456, 0.406}, Std: []float64{0.229, 0.224, 0.225},
 		Normalized: d != transform.Uint8,
 	}
+	if d == transform.Int8 {
+		e.QuantScale, e.QuantZeroPoint = 5.0/255, -10 // about a pixel of the picture
+	}
 	var order [][3]int // row, column, channel of each element
 	if layout == transform.NHWC {
 		e.Shape = []int{1, 2, 3, c.Channels()}
@@ -59,6 +62,10 @@ func makeTensor(t *testing.T, d transform.DType, layout transform.Layout, c tran
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(value)))
 		case transform.Float16:
 			data = binary.LittleEndian.AppendUint16(data, nearestHalf(value))
+		case transform.BFloat16: // a pixel may be off by one, with 8 bits for all values
+			data = binary.LittleEndian.AppendUint16(data, uint16((math.Float32bits(float32(value))+0x8000)>>16))
+		case transform.Int8:
+			data = append(data, uint8(int8(math.Round(value/e.QuantScale)+float64(e.QuantZeroPoint))))
 		default:
 			data = append(data, pixel)
 		}
@@ -82,7 +89,7 @@ func nearestHalf(v float64) uint16 {
 }
 
 func TestImageShowsThePicture(t *testing.T) {
-	for _, d := range []transform.DType{transform.Float32, transform.Float16, transform.Uint8} {
+	for _, d := range transform.DTypes() {
 		for _, layout := range []transform.Layout{transform.NCHW, transform.NHWC} {
 			for _, c := range []transform.Color{transform.RGB, transform.BGR, transform.Gray} {
 				t.Run(fmt.Sprintf("%s %s %s", d, layout, c), func(t *testing.T) {
@@ -104,7 +111,8 @@ func TestImageShowsThePicture(t *testing.T) {
 							if c == transform.Gray {
 								want.G, want.B = p[0], p[0]
 							}
-							if got := color.NRGBAModel.Convert(img.At(x, y)); got != want {
+							got, _ := color.NRGBAModel.Convert(img.At(x, y)).(color.NRGBA)
+							if off := furthest(got, want); off > map[transform.DType]int{transform.BFloat16: 1, transform.Int8: 1}[d] {
 								t.Errorf("(%d,%d): %v, want %v", x, y, got, want)
 							}
 						}
@@ -189,6 +197,12 @@ func TestNPYHeader(t *testing.T) {
 	}
 }
 
+// furthest returns the largest difference between two colors in a channel.
+func furthest(a, b color.NRGBA) int {
+	off := func(a, b uint8) int { return max(int(a)-int(b), int(b)-int(a)) }
+	return max(off(a.R, b.R), off(a.G, b.G), off(a.B, b.B), off(a.A, b.A))
+}
+
 // TestNumPyReadsNPY needs an interpreter with NumPy, named by CVFEEDER_PYTHON.
 func TestNumPyReadsNPY(t *testing.T) {
 	python := os.Getenv("CVFEEDER_PYTHON")
@@ -197,7 +211,7 @@ func TestNumPyReadsNPY(t *testing.T) {
 	}
 	dir := t.TempDir()
 	var want strings.Builder
-	for i, d := range []transform.DType{transform.Float32, transform.Float16, transform.Uint8} {
+	for i, d := range []transform.DType{transform.Float32, transform.Float16, transform.Uint8, transform.Int8, transform.BFloat16} {
 		x := makeTensor(t, d, transform.NCHW, transform.RGB)
 		var b bytes.Buffer
 		if err := EncodeNPY(&b, x); err != nil {
@@ -207,13 +221,18 @@ func TestNumPyReadsNPY(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _, mean := x.Range()
-		fmt.Fprintf(&want, "%s (1, 3, 2, 3) %.6f %x\n", d, mean, x.data)
+		name := string(d)
+		if d == transform.BFloat16 { // the bits, of which a view is made: see below
+			name = "uint16"
+		}
+		fmt.Fprintf(&want, "%s (1, 3, 2, 3) %.6f %x\n", name, mean, x.data)
 	}
 	const script = `
 import numpy, pathlib, sys
 for f in sorted(pathlib.Path(sys.argv[1]).glob("*.npy")):
     a = numpy.load(f, allow_pickle=False)
-    print(a.dtype, a.shape, f"{a.mean(dtype='f8'):.6f}", a.tobytes().hex())`
+    values = (a.astype("u4") << 16).view("f4") if a.dtype == "u2" else a
+    print(a.dtype, a.shape, f"{values.mean(dtype='f8'):.6f}", a.tobytes().hex())`
 	out, err := exec.CommandContext(t.Context(), python, "-c", script, dir).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

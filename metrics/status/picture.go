@@ -27,8 +27,10 @@ type Picture struct {
 	Reason  string `json:"reason,omitempty"`
 	Source  *Image `json:"source,omitempty"`
 	Tensor  *Image `json:"tensor,omitempty"`
-	// Affine maps the tensor's pixels to the source's: a, b, c, d, e, f.
-	Affine [6]float64 `json:"affine"`
+	// Affines map the pixels of each of the tensor's pictures to the source's: a, b, c, d, e, f.
+	Affines [][6]float64 `json:"affines"`
+	// Columns is how many of the tensor's pictures are side by side in Tensor.
+	Columns int `json:"columns"`
 	// Shape is that of the tensor, such as "1 3 640 640 float32 rgb".
 	Shape string `json:"shape,omitempty"`
 	// NPY is the tensor as a file for numpy.load, where that was asked for.

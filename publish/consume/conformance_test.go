@@ -186,7 +186,7 @@ func described(t *testing.T, d consume.Delivery, err error) map[string]any {
 			"datatype": d.DType.Wire(),
 			"shape":    d.Shape, "layout": strings.ToUpper(fmt.Sprint(d.Layout)), "color": strings.ToUpper(fmt.Sprint(d.Color)),
 			"source": []int{d.Source.X, d.Source.Y}, "affine": a[:], "scale": d.Scale, "mean": d.Mean, "std": d.Std,
-			"normalized": d.Normalized, "late": d.Late, "spec": d.Spec, "traceparent": d.Traceparent,
+			"normalized": d.Normalized, "quant_scale": d.QuantScale, "quant_zero_point": d.QuantZeroPoint, "late": d.Late, "spec": d.Spec, "traceparent": d.Traceparent,
 			"elements": elements(t, d.Tensor), "values": d.AppendFloat32s(nil),
 		}
 	}
@@ -224,8 +224,17 @@ func elements(t *testing.T, d tensor.Tensor) []float64 {
 			floats[i] = tensor.Float16(h)
 		}
 		all, err = floats, e
+	case transform.BFloat16:
+		bits, e := d.BFloat16s()
+		floats := make([]float32, len(bits))
+		for i, b := range bits {
+			floats[i] = tensor.BFloat16(b)
+		}
+		all, err = floats, e
 	case transform.Uint8:
 		all, err = d.Uint8s()
+	case transform.Int8:
+		all, err = d.Int8s()
 	default:
 		all, err = d.Float32s()
 	}

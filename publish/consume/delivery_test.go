@@ -35,7 +35,7 @@ var gray = &transform.Output{Name: "detector", Fingerprint: "3f2a", Spec: transf
 func picture(n int) publish.Message {
 	return publish.NewMessage(subject, &transform.Tensor{
 		Stream: "cam-1", Slot: source.Slot(n * 200), Capture: source.Slot(n * 200).Time(), Output: gray,
-		Shape: []int{1, 1, 64, 64}, Source: image.Pt(64, 64), Affine: transform.Affine{1, 0, 0, 0, 1, 0},
+		Shape: []int{1, 1, 64, 64}, Source: image.Pt(64, 64), Affines: []transform.Affine{{1, 0, 0, 0, 1, 0}},
 		Data: bytes.Repeat([]byte{byte(n)}, 64*64),
 	})
 }

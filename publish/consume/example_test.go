@@ -119,7 +119,7 @@ func exampleFeeder(ctx context.Context, server *embedded.Server) {
 	slot := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	m := publish.NewMessage("cvf.t.front-door.detector", &transform.Tensor{
 		Stream: "front-door", Slot: source.SlotAt(slot), Capture: slot, Output: gray,
-		Shape: []int{1, 1, 64, 64}, Source: image.Pt(1280, 720), Affine: transform.Affine{20, 0, 0, 0, 20, -280},
+		Shape: []int{1, 1, 64, 64}, Source: image.Pt(1280, 720), Affines: []transform.Affine{{20, 0, 0, 0, 20, -280}},
 		Data: bytes.Repeat([]byte{114}, 64*64),
 	})
 	nc, err := nats.Connect(server.ClientURL())

@@ -45,7 +45,8 @@ func tensor(stream string, r publish.Route, s source.Slot, size int) publish.Mes
 		data[i] = byte(int(s)/200 + i>>10)
 	}
 	return publish.NewMessage(r.Subject, &transform.Tensor{
-		Stream: stream, Slot: s, Capture: s.Time(), Output: r.Output, Shape: []int{1, 1, 1, size}, Source: image.Pt(1920, 1080), Data: data,
+		Stream: stream, Slot: s, Capture: s.Time(), Output: r.Output, Shape: []int{1, 1, 1, size}, Source: image.Pt(1920, 1080),
+		Affines: []transform.Affine{{1, 0, 0, 0, 1, 0}}, Data: data,
 	})
 }
 

@@ -6,18 +6,26 @@ import "math"
 // top-left corner of the top-left pixel.
 type Box struct{ MinX, MinY, MaxX, MaxY float64 }
 
-// ToSource maps the point (x, y) of the tensor to the point of the camera's picture
-// that it shows. Both are in the coordinates of [Box].
-func (t Tensor) ToSource(x, y float64) (xs, ys float64) { return t.Affine.Apply(x, y) }
+// ToSource maps the point (x, y) of the tensor's first picture to the point of the camera's
+// picture that it shows. Both are in the coordinates of [Box].
+func (t Tensor) ToSource(x, y float64) (xs, ys float64) { return t.TileToSource(0, x, y) }
 
-// BoxToSource maps the box b of the tensor to the camera's picture, and clips it to the
-// picture. A box in the bars of a letterboxed tensor becomes empty: its width or its
-// height is 0.
-func (t Tensor) BoxToSource(b Box) Box {
-	x0, y0 := t.ToSource(b.MinX, b.MinY)
-	x1, y1 := t.ToSource(b.MaxX, b.MaxY)
-	x2, y2 := t.ToSource(b.MinX, b.MaxY)
-	x3, y3 := t.ToSource(b.MaxX, b.MinY)
+// TileToSource does what [Tensor.ToSource] does for the picture with index tile of the tensor,
+// from 0 to t.Pictures()-1.
+func (t Tensor) TileToSource(tile int, x, y float64) (xs, ys float64) {
+	return t.Affines[tile].Apply(x, y)
+}
+
+// BoxToSource maps the box b of the tensor's first picture to the camera's picture, and clips it
+// to that. A box in the bars of a letterboxed tensor becomes empty: its width or its height is 0.
+func (t Tensor) BoxToSource(b Box) Box { return t.TileBoxToSource(0, b) }
+
+// TileBoxToSource does what [Tensor.BoxToSource] does for the picture with index tile.
+func (t Tensor) TileBoxToSource(tile int, b Box) Box {
+	x0, y0 := t.TileToSource(tile, b.MinX, b.MinY)
+	x1, y1 := t.TileToSource(tile, b.MaxX, b.MaxY)
+	x2, y2 := t.TileToSource(tile, b.MinX, b.MaxY)
+	x3, y3 := t.TileToSource(tile, b.MaxX, b.MinY)
 	clip := func(v float64, side int) float64 { return math.Min(math.Max(v, 0), float64(side)) }
 	return Box{
 		MinX: clip(min(x0, x1, x2, x3), t.Source.X), MinY: clip(min(y0, y1, y2, y3), t.Source.Y),

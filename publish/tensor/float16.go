@@ -17,3 +17,6 @@ func Float16(bits uint16) float32 {
 		return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
 	}
 }
+
+// BFloat16 returns the value of a bfloat16 number, which is the upper half of a float32.
+func BFloat16(bits uint16) float32 { return math.Float32frombits(uint32(bits) << 16) }

@@ -31,13 +31,14 @@ import (
 // ErrSpec says that a tensor was not made in the expected way.
 var ErrSpec = errors.New("tensor of another spec")
 
-// A Tensor is one picture in the form that a model takes, and where it came from. It is
-// a value; its copies share Data.
+// A Tensor is one picture in the form that a model takes, or an encoded picture, and where it
+// came from. It is a value; its copies share Data.
 type Tensor struct {
 	publish.Envelope
 	// Subject is the subject of the message.
 	Subject string
-	// Data holds the elements: contiguous, little-endian, in C order.
+	// Data holds the elements: contiguous, little-endian, in C order; or an encoded picture, of
+	// the type ContentType.
 	Data []byte
 }
 
@@ -74,6 +75,23 @@ func (t Tensor) Float16s() ([]uint16, error) {
 	return view[uint16](t.Data), nil
 }
 
+// BFloat16s returns the elements of a bfloat16 tensor as bits, which [BFloat16] converts. As
+// with [Tensor.Float32s], they may be t.Data itself.
+func (t Tensor) BFloat16s() ([]uint16, error) {
+	if err := t.need(transform.BFloat16); err != nil {
+		return nil, err
+	}
+	return view[uint16](t.Data), nil
+}
+
+// Int8s returns the elements of an int8 tensor, which are t.Data itself: do not write to it.
+func (t Tensor) Int8s() ([]int8, error) {
+	if err := t.need(transform.Int8); err != nil {
+		return nil, err
+	}
+	return view[int8](t.Data), nil
+}
+
 // Uint8s returns the elements of a uint8 tensor, which are t.Data itself.
 func (t Tensor) Uint8s() ([]byte, error) {
 	if err := t.need(transform.Uint8); err != nil {
@@ -83,6 +101,9 @@ func (t Tensor) Uint8s() ([]byte, error) {
 }
 
 func (t Tensor) need(d transform.DType) error {
+	if t.ContentType != "" {
+		return fmt.Errorf("this is a picture, %s, and has no elements: decode Data", t.ContentType)
+	}
 	if t.DType != d {
 		return fmt.Errorf("the elements are %s, not %s", t.DType, d)
 	}
@@ -90,9 +111,13 @@ func (t Tensor) need(d transform.DType) error {
 }
 
 // AppendFloat32s appends the elements to dst, ready for the model, whatever their type
-// in the message. It converts float16, and normalizes pixels that are not normalized
-// yet, with Scale, Mean and Std. Pass dst[:0] to reuse its memory.
+// in the message. It converts float16 and bfloat16, computes the values of quantized elements,
+// and normalizes pixels that are not normalized yet, with Scale, Mean and Std. Pass dst[:0] to
+// reuse its memory. A picture has no elements.
 func (t Tensor) AppendFloat32s(dst []float32) []float32 {
+	if t.ContentType != "" {
+		return dst
+	}
 	start := len(dst)
 	switch t.DType {
 	case transform.Float32:
@@ -102,10 +127,25 @@ func (t Tensor) AppendFloat32s(dst []float32) []float32 {
 		for i := 0; i < len(t.Data); i += 2 {
 			dst = append(dst, Float16(binary.LittleEndian.Uint16(t.Data[i:])))
 		}
+	case transform.BFloat16:
+		dst = slices.Grow(dst, len(t.Data)/2)
+		for i := 0; i < len(t.Data); i += 2 {
+			dst = append(dst, BFloat16(binary.LittleEndian.Uint16(t.Data[i:])))
+		}
+	case transform.Int8:
+		dst = slices.Grow(dst, len(t.Data))
+		for _, v := range view[int8](t.Data) {
+			dst = append(dst, float32(v))
+		}
 	default:
 		dst = slices.Grow(dst, len(t.Data))
 		for _, v := range t.Data {
 			dst = append(dst, float32(v))
+		}
+	}
+	if t.QuantScale != 0 {
+		for i, v := range dst[start:] {
+			dst[start+i] = (v - float32(t.QuantZeroPoint)) * float32(t.QuantScale)
 		}
 	}
 	if !t.Normalized {
@@ -117,14 +157,17 @@ func (t Tensor) AppendFloat32s(dst []float32) []float32 {
 // normalize computes value = (pixel*Scale - Mean) / Std for each channel.
 func (t Tensor) normalize(values []float32) {
 	channels, pixels := t.Color.Channels(), t.Width()*t.Height()
-	for c := range channels {
-		first, stride := c*pixels, 1
-		if t.Layout == transform.NHWC {
-			first, stride = c, channels
-		}
-		for i := range pixels {
-			v := &values[first+i*stride]
-			*v = float32((float64(float64(*v)*t.Scale) - t.Mean[c]) / t.Std[c])
+	for n := range t.Pictures() {
+		picture := values[n*channels*pixels:]
+		for c := range channels {
+			first, stride := c*pixels, 1
+			if t.Layout == transform.NHWC {
+				first, stride = c, channels
+			}
+			for i := range pixels {
+				v := &picture[first+i*stride]
+				*v = float32((float64(float64(*v)*t.Scale) - t.Mean[c]) / t.Std[c])
+			}
 		}
 	}
 }
@@ -144,7 +187,7 @@ func (t Tensor) CheckSpec(want string) error {
 
 // view returns the little-endian elements in data, which must not be empty. The result
 // shares data's memory if the machine can read the elements there.
-func view[T uint16 | float32](data []byte) []T {
+func view[T int8 | uint16 | float32](data []byte) []T {
 	var element T
 	size := int(unsafe.Sizeof(element))
 	first := unsafe.Pointer(unsafe.SliceData(data)) //nolint:gosec // only to read within data, if it is aligned

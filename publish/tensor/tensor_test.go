@@ -34,7 +34,7 @@ func newMessage(d transform.DType, layout transform.Layout, data []byte) publish
 			Color: transform.RGB, DType: d, Layout: layout, Scale: 0.5,
 			Mean: [3]float64{1, 2, 3}, Std: [3]float64{1, 2, 4},
 		}},
-		Shape: shape, Source: image.Pt(8, 4), Affine: transform.Affine{4, 0, 0, 0, 8, -2},
+		Shape: shape, Source: image.Pt(8, 4), Affines: []transform.Affine{{4, 0, 0, 0, 8, -2}},
 		Data: data,
 	})
 }
@@ -78,6 +78,36 @@ func TestFloat32s(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestBFloat16sAndInt8s: the elements, and the values that they stand for.
+func TestBFloat16sAndInt8s(t *testing.T) {
+	brain := parse(t, newMessage(transform.BFloat16, transform.NHWC, []byte{0, 0, 0x80, 0x3f, 0x20, 0xc0, 0x80, 0x7f, 0x01, 0x00, 0x7f, 0x7f}))
+	bits, err := brain.BFloat16s()
+	if err != nil || !slices.Equal(bits, []uint16{0, 0x3f80, 0xc020, 0x7f80, 1, 0x7f7f}) {
+		t.Errorf("%x, %v", bits, err)
+	}
+	want := []float32{0, 1, -2.5, float32(math.Inf(1)), 0x1p-133, 0x1.fep127}
+	if got := brain.AppendFloat32s(nil); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	m := newMessage(transform.Int8, transform.NCHW, []byte{0, 127, 128, 255, 10, 20})
+	m.Header["Cvf-Quant-Scale"], m.Header["Cvf-Quant-Zero-Point"] = []string{"0.5"}, []string{"-2"}
+	x := parse(t, m)
+	small, err := x.Int8s()
+	if err != nil || !slices.Equal(small, []int8{0, 127, -128, -1, 10, 20}) {
+		t.Errorf("%v, %v", small, err)
+	}
+	if got, want := x.AppendFloat32s(nil), []float32{1, 64.5, -63, 0.5, 6, 11}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for _, err := range []error{second(x.BFloat16s()), second(brain.Int8s())} {
+		if err == nil {
+			t.Error("elements of another type are returned")
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
 
 func TestFloat16s(t *testing.T) {
 	bits := []uint16{0, 0x3c00, 0xc100, 0x0001, 0x7bff, 0xfc00}
@@ -179,7 +209,7 @@ func TestPlacesAndTimes(t *testing.T) {
 			t.Errorf("%v is at %v, not %v", in, got, want)
 		}
 	}
-	x.Affine = transform.Affine{0, -8, 8, 2, 0, 0} // turned by a quarter
+	x.Affines = []transform.Affine{{0, -8, 8, 2, 0, 0}} // turned by a quarter
 	if got, want := x.BoxToSource(tensor.Box{MaxX: 1, MaxY: 0.5}), (tensor.Box{MinX: 4, MaxX: 8, MaxY: 2}); got != want {
 		t.Errorf("turned: %v, not %v", got, want)
 	}

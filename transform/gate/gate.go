@@ -2,7 +2,7 @@
 // of their pictures at an eighth of the size.
 //
 //	g := gate.New(gate.Options{Change: 0.02, Every: 10 * time.Second})
-//	v := g.Decide(slot.Time(), interval, luma, region)
+//	v := g.Decide(slot.Time(), interval, luma, nil, region)
 //	if v.Pass { … }
 //
 // New is what differs from the last frame that passed, because that is what a consumer has
@@ -96,7 +96,8 @@ func (r Reason) String() string {
 type Verdict struct {
 	Pass bool
 	Why  Reason
-	// Share is how much of the region differs from the last frame that passed, 0 to 1.
+	// Share is how much of the region differs from the last frame that passed, 0 to 1. What is
+	// hidden does not count.
 	Share float64
 }
 
@@ -107,10 +108,12 @@ type Gate struct {
 	region image.Rectangle // the cells are of this part of the last picture
 	size   image.Point     // of the last picture
 	grid   grid
+	cells  []int     // those that are looked at: not hidden; nil for all
 	passed time.Time // of the last frame that passed
 	last   time.Time // of the last frame
 	seen   int       // frames since the gate began
 
+	every []uint8  // all cells of the frame, where some are hidden
 	now   []uint8  // cells of the frame that is looked at
 	ref   []uint8  // cells of the last frame that passed
 	rest  []int8   // how much the last frame differed from that, by cell
@@ -125,25 +128,27 @@ func (g *Gate) Forget() { g.passed = time.Time{} }
 
 // Decide tells whether a frame passes. luma is its brightness, at is when it is of, next is how
 // much later the next one will probably be, and region is the part of luma that the output shows.
+// hidden tells which blocks of luma nobody is to see, by rows: what changes there opens no gate.
+// Nil hides nothing; it is always the same for pictures of one size.
 // A frame is due if the next one would come too late. Of a frame that passes, it is taken for
 // granted that it is delivered; otherwise call [Gate.Forget].
-func (g *Gate) Decide(at time.Time, next time.Duration, luma *image.Gray, region image.Rectangle) Verdict {
+func (g *Gate) Decide(at time.Time, next time.Duration, luma *image.Gray, hidden []bool, region image.Rectangle) Verdict {
 	region = region.Intersect(luma.Rect)
 	if region.Empty() {
 		g.region = image.Rectangle{}
 		return Verdict{Pass: true, Why: Unknown}
 	}
 	if region != g.region || luma.Rect.Size() != g.size || !at.After(g.last) {
-		g.begin(luma.Rect.Size(), region)
+		g.begin(luma.Rect, hidden, region)
 	}
 	g.last = at
-	g.grid.shrink(g.now, luma, region)
+	g.look(luma, region)
 	if g.seen == 0 {
 		return g.pass(at, Verdict{Why: Unknown})
 	}
 	light := fit(g.ref, g.now)
 	changed := g.compare(light)
-	v := Verdict{Share: float64(changed) / float64(len(g.now))}
+	v := Verdict{Share: float64(changed) / float64(max(len(g.now), 1))}
 	switch shift := light.shift(g.ref); {
 	case g.passed.IsZero():
 		v.Why = Unknown
@@ -162,13 +167,30 @@ func (g *Gate) Decide(at time.Time, next time.Duration, luma *image.Gray, region
 }
 
 // begin forgets all that was seen.
-func (g *Gate) begin(size image.Point, region image.Rectangle) {
-	g.size, g.region, g.seen = size, region, 0
+func (g *Gate) begin(luma image.Rectangle, hidden []bool, region image.Rectangle) {
+	g.size, g.region, g.seen = luma.Size(), region, 0
 	g.grid = gridOf(region.Size())
 	n := g.grid.size.X * g.grid.size.Y
+	g.cells, g.every = nil, nil
+	if hidden != nil {
+		g.cells, g.every = g.grid.visible(hidden, luma, region), make([]uint8, n)
+		n = len(g.cells)
+	}
 	g.now, g.ref, g.rest, g.noise = make([]uint8, n), make([]uint8, n), make([]int8, n), make([]uint16, n)
 	for i := range g.noise {
 		g.noise[i] = firstNoise
+	}
+}
+
+// look sets the cells of a frame.
+func (g *Gate) look(luma *image.Gray, region image.Rectangle) {
+	if g.every == nil {
+		g.grid.shrink(g.now, luma, region)
+		return
+	}
+	g.grid.shrink(g.every, luma, region)
+	for i, at := range g.cells {
+		g.now[i] = g.every[at]
 	}
 }
 

@@ -73,7 +73,7 @@ func TestDecide(t *testing.T) {
 				if l.region.Empty() {
 					l.region = l.luma.Rect
 				}
-				if v := g.Decide(at, l.next, l.luma, l.region); v.Why != l.want || v.Pass != (l.want != gate.Same) {
+				if v := g.Decide(at, l.next, l.luma, nil, l.region); v.Why != l.want || v.Pass != (l.want != gate.Same) {
 					t.Errorf("look %d: %+v, want %v", i, v, l.want)
 				}
 			}
@@ -91,7 +91,7 @@ func TestBusyIsNotNoise(t *testing.T) {
 		if i%2 == 1 {
 			m = car
 		}
-		if v := g.Decide(epoch.Add(time.Duration(i)*time.Second), time.Second, m, m.Rect); !v.Pass {
+		if v := g.Decide(epoch.Add(time.Duration(i)*time.Second), time.Second, m, nil, m.Rect); !v.Pass {
 			t.Fatalf("frame %d does not pass: %+v", i, v)
 		}
 	}
@@ -113,7 +113,7 @@ func TestNoiseIsLearned(t *testing.T) {
 	empty := flat(80, 45, 60, image.Rectangle{}, 0)
 	for i := range 400 {
 		m := noisy(empty)
-		if v := g.Decide(epoch.Add(time.Duration(i)*time.Second), time.Second, m, m.Rect); v.Pass && i >= 100 {
+		if v := g.Decide(epoch.Add(time.Duration(i)*time.Second), time.Second, m, nil, m.Rect); v.Pass && i >= 100 {
 			passed++
 		}
 	}
@@ -121,7 +121,7 @@ func TestNoiseIsLearned(t *testing.T) {
 		t.Errorf("noise has passed %d times in 300 frames after it was known", passed)
 	}
 	m := noisy(flat(80, 45, 60, image.Rect(10, 10, 25, 20), 85))
-	if v := g.Decide(epoch.Add(time.Hour), time.Second, m, m.Rect); v.Why != gate.Changed {
+	if v := g.Decide(epoch.Add(time.Hour), time.Second, m, nil, m.Rect); v.Why != gate.Changed {
 		t.Errorf("somebody in the noise: %+v", v)
 	}
 }
@@ -143,10 +143,10 @@ func FuzzDecide(f *testing.F) {
 		}
 		region := image.Rect(x&2047, y&2047, x&2047+rw&2047, y&2047+rh&2047)
 		g := gate.New(gate.Options{Change: 0.5})
-		if v := g.Decide(epoch, 0, m, region); !v.Pass || v.Why != gate.Unknown {
+		if v := g.Decide(epoch, 0, m, nil, region); !v.Pass || v.Why != gate.Unknown {
 			t.Fatalf("the first: %+v", v)
 		}
-		v := g.Decide(epoch.Add(time.Second), 0, m, region)
+		v := g.Decide(epoch.Add(time.Second), 0, m, nil, region)
 		if outside := region.Intersect(m.Rect).Empty(); v.Pass != outside || v.Share != 0 {
 			t.Errorf("the same again, in %v of %v: %+v", region, m.Rect, v)
 		}
@@ -162,7 +162,7 @@ func FuzzDecide(f *testing.F) {
 				m.Pix[i] = 0
 			}
 		}
-		v = g.Decide(epoch.Add(2*time.Second), 0, m, region)
+		v = g.Decide(epoch.Add(2*time.Second), 0, m, nil, region)
 		if !v.Pass || v.Share < 0 || v.Share > 1 {
 			t.Errorf("another picture, in %v of %v: %+v", region, m.Rect, v)
 		}
@@ -175,6 +175,73 @@ func BenchmarkDecide(b *testing.B) {
 	at := epoch
 	for b.Loop() {
 		at = at.Add(time.Second)
-		g.Decide(at, 0, m, m.Rect)
+		g.Decide(at, 0, m, nil, m.Rect)
+	}
+}
+
+// TestHidden: what changes where nobody is to see it opens no gate, and takes no part in what
+// the light is; the rest does, by its share of what is seen.
+func TestHidden(t *testing.T) {
+	rect := image.Rect(0, 0, 40, 30)
+	for _, region := range []image.Rectangle{rect, image.Rect(10, 5, 33, 28)} {
+		hidden := make([]bool, 40*30)
+		for i := range hidden {
+			hidden[i] = i%40 >= 20 // the right half
+		}
+		rng := rand.New(rand.NewPCG(1, 2))
+		scene := image.NewGray(rect)
+		for i := range scene.Pix {
+			scene.Pix[i] = uint8(40 + rng.IntN(150))
+		}
+		look := func(change func(x int, v uint8) uint8) *image.Gray {
+			m := image.NewGray(rect)
+			for i, v := range scene.Pix {
+				m.Pix[i] = change(i%40, v)
+			}
+			return m
+		}
+		g, at := gate.New(gate.Options{Change: 0.1}), epoch
+		decide := func(m *image.Gray) gate.Verdict {
+			at = at.Add(time.Second)
+			return g.Decide(at, 0, m, hidden, region)
+		}
+		decide(scene)
+		for range 50 {
+			v := decide(look(func(x int, v uint8) uint8 {
+				if x >= 20 {
+					return uint8(rng.Uint32())
+				}
+				return v
+			}))
+			if v.Pass || v.Share != 0 {
+				t.Fatalf("%v: what is hidden passes: %+v", region, v)
+			}
+		}
+		darker := decide(look(func(x int, v uint8) uint8 {
+			if x >= 20 {
+				return 0
+			}
+			return uint8(float64(v) * 0.9)
+		}))
+		if darker.Pass {
+			t.Errorf("%v: another light passes: %+v", region, darker)
+		}
+		v := decide(look(func(x int, v uint8) uint8 {
+			if x >= 15 && x < 20 {
+				return 255 - v
+			}
+			return v
+		}))
+		if !v.Pass || v.Why != gate.Changed || v.Share < 0.15 {
+			t.Errorf("%v: what is seen does not pass: %+v", region, v)
+		}
+	}
+	g, all := gate.New(gate.Options{Change: 0.1}), []bool{true, true, true, true}
+	for i := range 3 {
+		m := image.NewGray(image.Rect(0, 0, 2, 2))
+		m.Pix[0] = uint8(200 * i)
+		if v := g.Decide(epoch.Add(time.Duration(i)*time.Second), 0, m, all, m.Rect); v.Pass != (i == 0) || v.Share != 0 {
+			t.Errorf("everything is hidden: %+v", v)
+		}
 	}
 }

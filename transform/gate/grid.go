@@ -44,3 +44,22 @@ func (g grid) shrink(cells []uint8, luma *image.Gray, region image.Rectangle) {
 		}
 	}
 }
+
+// visible returns the cells of which no block is hidden.
+func (g grid) visible(hidden []bool, luma, region image.Rectangle) []int {
+	some := make([]bool, g.size.X*g.size.Y)
+	for y := region.Min.Y; y < region.Max.Y; y++ {
+		for x := region.Min.X; x < region.Max.X; x++ {
+			if hidden[(y-luma.Min.Y)*luma.Dx()+x-luma.Min.X] {
+				some[(y-region.Min.Y)/g.side*g.size.X+(x-region.Min.X)/g.side] = true
+			}
+		}
+	}
+	cells := []int{}
+	for i, h := range some {
+		if !h {
+			cells = append(cells, i)
+		}
+	}
+	return cells
+}

@@ -25,7 +25,7 @@ func TestScenes(t *testing.T) {
 			g := gate.New(gate.Options{Change: s.Change, Every: 10 * time.Second})
 			tally := s.Draw(1).Run(frames, interval, func(at time.Duration, seen *image.Gray) (pass, due bool) {
 				means := gatetest.Means(seen)
-				v := g.Decide(epoch.Add(at), interval, means, means.Rect)
+				v := g.Decide(epoch.Add(at), interval, means, nil, means.Rect)
 				return v.Pass, v.Why == gate.Due
 			})
 			t.Logf("%+v", tally)

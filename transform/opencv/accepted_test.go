@@ -319,11 +319,11 @@ func TestStandardErrorStaysEmpty(t *testing.T) {
 	kinds = append(kinds, kindOfPicture{"a palette in a gray PNG", gray})
 	for _, k := range kinds {
 		var decoded error
-		if written := stderrOf(t, func() { decoded = w.Decode(source.Frame{Data: k.data}, nil) }); written != "" {
+		if written := stderrOf(t, func() { decoded = w.Decode(source.Frame{Data: k.data}, nil, nil) }); written != "" {
 			t.Errorf("%s (%v): %q", k.name, decoded, written)
 		}
 	}
-	if err := w.Decode(source.Frame{Data: gray}, nil); err != nil {
+	if err := w.Decode(source.Frame{Data: gray}, nil, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -39,7 +39,7 @@ func TestAffineSaysWhereThePixelsCameFrom(t *testing.T) {
 				}).Spec
 				tensor := makeTensor(t, w, b.Bytes(), s)
 				for axis, name := range []string{"x", "y"} {
-					if mean, most := offBy(tensor, axis, side); math.Abs(mean) > 0.27 || most > 1+max(tensor.Affine[0], tensor.Affine[4])/2 {
+					if mean, most := offBy(tensor, axis, side); math.Abs(mean) > 0.27 || most > 1+max(tensor.Affines[0][0], tensor.Affines[0][4])/2 {
 						t.Errorf("%s to %dx%d: %s is off by %.2f on average, by %.2f at most", resize, across, down, name, mean, most)
 					}
 				}
@@ -56,9 +56,9 @@ func offBy(t *transform.Tensor, axis, side int) (mean, most float64) {
 	n := 0
 	for y := range height {
 		for x := range width {
-			sx, sy := t.Affine.Apply(float64(x)+0.5, float64(y)+0.5)
+			sx, sy := t.Affines[0].Apply(float64(x)+0.5, float64(y)+0.5)
 			want := []float64{sx, sy}[axis]
-			edge := 1 + 3*math.Max(1, t.Affine[4*axis])
+			edge := 1 + 3*math.Max(1, t.Affines[0][4*axis])
 			if t.Shape[2-axis] > 16 && (want < edge || want > float64(side)-edge) {
 				continue
 			}

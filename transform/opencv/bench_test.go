@@ -162,7 +162,7 @@ func libjpegAlone(b *testing.B, w *Worker, data []byte) func() {
 
 // transformOnce makes one tensor of one picture.
 func transformOnce(b *testing.B, w *Worker, data []byte, outs ...*transform.Output) {
-	if err := w.Decode(source.Frame{Data: data}, outs); err != nil {
+	if err := w.Decode(source.Frame{Data: data}, nil, outs); err != nil {
 		b.Error(err)
 		return
 	}
@@ -192,7 +192,7 @@ func BenchmarkDecode(b *testing.B) {
 			w := NewWorker(bb.o)
 			defer w.Close()
 			for b.Loop() {
-				if err := w.Decode(source.Frame{Data: data}, bb.outs); err != nil {
+				if err := w.Decode(source.Frame{Data: data}, nil, bb.outs); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -230,12 +230,13 @@ func BenchmarkPack(b *testing.B) {
 		for _, layout := range transform.Layouts() {
 			b.Run(string(dtype)+"-"+string(layout), func(b *testing.B) {
 				s := out.Spec
-				s.DType, s.Layout, s.Fit = dtype, layout, transform.Stretch
+				s.Layout, s.Fit = layout, transform.Stretch
+				setDType(&s, dtype)
 				g, err := s.Geometry(w.picture.full)
 				if err != nil {
 					b.Fatal(err)
 				}
-				src, err := w.resize(&s, g)
+				src, err := w.resize(of{spec: &s}, g)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -31,6 +31,7 @@ typedef struct {
 	const cvf_decode_kernels *kernels;
 	cvf_sink *const *sinks;
 	int sink_count;
+	const cvf_mask *mask;    // NULL: nothing is covered
 	int width, height;       // of the picture, at its scale
 	int mcus, mcu_rows;      // MCUs in a row, and rows of them
 	int from, to;            // the MCUs of each row that are read
@@ -320,6 +321,7 @@ static void make_pixels(const decoder *d, int y, int left, int right, int across
 			samples[i] = across > 1 ? thinned(d, c, y, left, right, across, n) : upsampled(d, c, y, left, right);
 	}
 	(d->count == 1 || d->rgb ? d->kernels->rgb : d->kernels->ycc)(samples[0], samples[1], samples[2], n, d->pixels);
+	if (d->mask) cvf_mask_row(d->mask, y, left, right, across, d->pixels);
 }
 
 // Makes row y, and gives it to the sinks that take it.
@@ -347,8 +349,8 @@ static void make_row(const decoder *d, int y) {
 }
 
 void cvf_decode_rows(cvf_session *s, const cvf_decode_kernels *kernels, int eighths, cvf_sink *const *sinks,
-                     int count, void *scratch) {
-	decoder d = {.session = s, .kernels = kernels, .sinks = sinks, .sink_count = count};
+                     int count, const cvf_mask *mask, void *scratch) {
+	decoder d = {.session = s, .kernels = kernels, .sinks = sinks, .sink_count = count, .mask = mask};
 	if (!set_picture(&d, &s->info, eighths)) cvf_session_fail(s, "this is of another kind");
 	start(&d, scratch);
 	for (int m = 0; m < d.mcu_rows; m++) {

@@ -15,23 +15,51 @@ var (
 
 // decode decodes the data as its first bytes ask for. Nothing but JPEG and PNG reaches a
 // decoder: OpenCV by itself would try a dozen formats.
-func (w *Worker) decode(data []byte, outs []*transform.Output) (picture, error) {
+func (w *Worker) decode(data []byte, c *transform.Camera, outs []*transform.Output) (picture, error) {
+	switch {
+	case bytes.HasPrefix(data, jpegMagic):
+		return w.decodeJPEG(data, c, outs)
+	case bytes.HasPrefix(data, pngMagic):
+		return w.decodePNG(data, c, outs)
+	}
+	return picture{}, notPicture(data)
+}
+
+// notPicture returns the error for data that is neither a JPEG nor a PNG.
+func notPicture(data []byte) error {
 	switch {
 	case len(data) == 0:
-		return picture{}, undecodable(transform.ReasonEmpty, "no bytes")
-	case bytes.HasPrefix(data, jpegMagic):
-		return w.decodeJPEG(data, outs)
-	case bytes.HasPrefix(data, pngMagic):
-		return w.decodePNG(data, outs)
+		return undecodable(transform.ReasonEmpty, "no bytes")
 	case bytes.HasPrefix(jpegMagic, data), bytes.HasPrefix(pngMagic, data):
-		return picture{}, undecodable(transform.ReasonTruncated, "only %d bytes", len(data))
+		return undecodable(transform.ReasonTruncated, "only %d bytes", len(data))
 	}
-	return picture{}, undecodable(transform.ReasonFormat,
+	return undecodable(transform.ReasonFormat,
 		"neither JPEG nor PNG: it begins with % x", data[:min(len(data), 8)])
 }
 
+// readHeader returns the picture as its header describes it, without any pixels.
+func (m *Meter) readHeader(data []byte) (picture, error) {
+	var size image.Point
+	switch {
+	case bytes.HasPrefix(data, jpegMagic):
+		h, err := readJPEGHeader(data)
+		if err != nil {
+			return picture{}, err
+		}
+		size = h.size
+	case bytes.HasPrefix(data, pngMagic):
+		var err error
+		if size, err = pngSize(data); err != nil {
+			return picture{}, err
+		}
+	default:
+		return picture{}, notPicture(data)
+	}
+	return picture{full: size, eighths: 8}, m.checkSize(size)
+}
+
 // decodeJPEG decodes a JPEG, scaled down where every output allows it.
-func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, error) {
+func (w *Worker) decodeJPEG(data []byte, c *transform.Camera, outs []*transform.Output) (picture, error) {
 	h, err := readJPEGHeader(data)
 	if err != nil {
 		return picture{}, err
@@ -40,18 +68,22 @@ func (w *Worker) decodeJPEG(data []byte, outs []*transform.Output) (picture, err
 		return picture{}, err
 	}
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
+	p.cover = c.Cover(h.size, h.grain, p.eighths)
 	all := w.meter.resizings(p, outs)
 	switch {
 	case h.channels == 4:
 		return w.decodeCMYK(data, h, p, all)
-	case len(all) > 0:
+	case len(all) > 0 && !mosaics(p.cover):
 		return w.decodeRows(data, h, p, all)
 	}
 	if p.view, err = w.pixels.picture(scaled(h.size, p.eighths), 3); err != nil {
 		return picture{}, err
 	}
 	job := w.wholeJPEG(h, p.eighths, p.view)
-	return p, w.runJPEG(&job, data)
+	if err := w.runJPEG(&job, data); err != nil {
+		return picture{}, err
+	}
+	return w.finish(p, all)
 }
 
 // decodeCMYK decodes a JPEG of four channels.
@@ -65,13 +97,23 @@ func (w *Worker) decodeCMYK(data []byte, h jpegHeader, p picture, all []resizing
 	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err
 	}
-	if len(all) > 0 {
+	if len(all) > 0 && p.cover == nil {
 		return w.feed(&w.rows, cmyk, p, all)
 	}
 	if p.view, err = w.pixels.picture(size, 3); err != nil {
 		return picture{}, err
 	}
 	convertCMYK(cmyk, p.view)
+	return w.finish(p, all)
+}
+
+// finish covers a picture whose pixels are in memory as a whole, and makes of it what it is
+// to be resized to, if anything.
+func (w *Worker) finish(p picture, all []resizing) (picture, error) {
+	burn(p.cover, p.view)
+	if len(all) > 0 {
+		return w.feed(&w.rows, p.view, p, all)
+	}
 	return p, nil
 }
 
@@ -92,11 +134,11 @@ func eighths(size image.Point, outs []*transform.Output) int {
 		if o.Spec.Decode != transform.DecodeFast {
 			return 8
 		}
-		g, err := o.Spec.Geometry(size)
+		all, err := o.Spec.Geometries(size)
 		if err != nil {
 			continue // Tensor will return the error
 		}
-		for len(sizes) > 1 && !covers(g.Scaled(sizes[0], 8)) {
+		for len(sizes) > 1 && !covers(all[0].Scaled(sizes[0], 8)) {
 			sizes = sizes[1:]
 		}
 	}

@@ -2,6 +2,7 @@
 #define CVF_DECODE_H
 
 #include "kernels.h"
+#include "mask.h"
 #include "session.h"
 #include "sink.h"
 
@@ -23,8 +24,9 @@ int cvf_decode_suits(const struct jpeg_decompress_struct *info);
 size_t cvf_decode_scratch(const struct jpeg_decompress_struct *info, int eighths);
 
 // cvf_decode_rows decodes the picture behind the header that the session has read, and gives
-// the sinks their rows. The scratch memory is aligned to 64 bytes.
+// the sinks their rows, covered by the mask unless that is NULL. The scratch memory is aligned
+// to 64 bytes.
 void cvf_decode_rows(cvf_session *s, const cvf_decode_kernels *kernels, int eighths, cvf_sink *const *sinks,
-                     int count, void *scratch);
+                     int count, const cvf_mask *mask, void *scratch);
 
 #endif

@@ -107,7 +107,7 @@ func fuzzDecode(f *testing.F, extension string, marks func([]byte) []int, repair
 			return
 		}
 		for _, w := range workers {
-			if err := w.Decode(source.Frame{Data: data}, outputs); err != nil {
+			if err := w.Decode(source.Frame{Data: data}, nil, outputs); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -180,7 +180,7 @@ func fuzzOutputs(f *testing.F) []*transform.Output {
 				s.Resize, s.Fit = resize, fit
 				computed(s)
 				s.Color = transform.Colors()[(i+j)%3]
-				s.DType = transform.DTypes()[(i+j/2)%3]
+				setDType(s, transform.DTypes()[(i+j/2)%len(transform.DTypes())])
 				s.Layout = transform.Layouts()[(i/2+j)%2]
 			})
 			o.Name = string(resize) + " " + string(fit)
@@ -188,6 +188,14 @@ func fuzzOutputs(f *testing.F) []*transform.Output {
 		}
 	}
 	return outputs
+}
+
+// setDType sets the type of the elements, and for int8 the quantization that it needs.
+func setDType(s *transform.Spec, d transform.DType) {
+	s.DType, s.QuantScale = d, 0
+	if d == transform.Int8 {
+		s.QuantScale = 1.0 / 64
+	}
 }
 
 // computed gives a spec whose size follows from the picture what its fit needs in its place.

@@ -90,11 +90,11 @@ func lookThrough(t *testing.T, w *opencv.Worker, o gate.Options) func(at time.Du
 	t.Helper()
 	g := gate.New(o)
 	return func(at time.Duration, data []byte) (pass, due bool) {
-		luma, _, err := w.Luma(source.Frame{Data: data})
+		luma, _, err := w.Luma(source.Frame{Data: data}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := g.Decide(time.Unix(1_700_000_000, 0).Add(at), 0, luma, luma.Rect)
+		v := g.Decide(time.Unix(1_700_000_000, 0).Add(at), 0, luma, nil, luma.Rect)
 		return v.Pass, v.Why == gate.Due
 	}
 }
@@ -236,18 +236,18 @@ func BenchmarkGateVsFrame(b *testing.B) {
 			f := source.Frame{Data: k.data}
 			g := gate.New(gate.Options{Change: 0.02})
 			look := func(at int64) {
-				luma, _, err := w.Luma(f)
+				luma, _, err := w.Luma(f, nil)
 				if err != nil {
 					b.Error(err)
 					return
 				}
-				g.Decide(time.Unix(at, 0), 0, luma, luma.Rect)
+				g.Decide(time.Unix(at, 0), 0, luma, nil, luma.Rect)
 				w.Rest()
 			}
 			look(1)
 			held[i] = append(held[i], spent(func() { look(2) }))
 			whole[i] = append(whole[i], spent(func() {
-				if err := w.Decode(f, []*transform.Output{out}); err != nil {
+				if err := w.Decode(f, nil, []*transform.Output{out}); err != nil {
 					b.Error(err)
 					return
 				}

@@ -145,7 +145,7 @@ func compare(t *testing.T, c goldenCase, want array, got *transform.Tensor) {
 func makeTensor(t testing.TB, w *Worker, data []byte, s transform.Spec) *transform.Tensor {
 	t.Helper()
 	o := &transform.Output{Name: "test", Spec: s}
-	if err := w.Decode(source.Frame{Data: data}, []*transform.Output{o}); err != nil {
+	if err := w.Decode(source.Frame{Data: data}, nil, []*transform.Output{o}); err != nil {
 		t.Fatal(err)
 	}
 	tensor, err := w.Tensor(o)

@@ -52,6 +52,9 @@ static void read_header(cvf_session *s, void *job) {
 	default:
 		cvf_session_fail(s, "Unknown color space of %d components", info->num_components);
 	}
+	int alone = info->num_components == 1;
+	header->unit_w = DCTSIZE * (alone ? 1 : info->max_h_samp_factor);
+	header->unit_h = DCTSIZE * (alone ? 1 : info->max_v_samp_factor);
 	header->library = library_bytes(info);
 	header->scratch = own_bytes(info);
 	header->w = (int)info->image_width;
@@ -175,6 +178,7 @@ static void read_resized(j_decompress_ptr info, attempt *a) {
 			continue;
 		}
 		jpeg_read_scanlines(info, &row, 1);
+		if (a->job->mask) cvf_mask_row(a->job->mask, y, 0, a->job->w, 1, row);
 		for (int i = 0; i < a->count; i++) {
 			cvf_sink *s = a->sinks[i];
 			if (s->next == y) s->take(s, row + 4 * (size_t)s->left);
@@ -203,7 +207,7 @@ static void decode(cvf_session *s, void *p) {
 	a->own = job->own && job->channels == 3 && cvf_decode_suits(info) && has_size(info, job);
 	if (a->own) {
 		make_sinks(a);
-		cvf_decode_rows(s, job->own->decode, job->eighths, a->sinks, a->count, a->scratch);
+		cvf_decode_rows(s, job->own->decode, job->eighths, a->sinks, a->count, job->mask, a->scratch);
 		return;
 	}
 	if (!job->lax) cvf_session_check_codes(s);

@@ -16,6 +16,7 @@ import (
 // A jpegHeader is what a JPEG says about itself.
 type jpegHeader struct {
 	size     image.Point
+	grain    transform.Grain
 	channels int   // that its pixels are decoded to: 3 for BGR, 4 for CMYK
 	library  int64 // bytes that libjpeg itself takes to decode it
 	scratch  int64 // bytes that our own decoder takes; 0 where it does not know this kind
@@ -33,7 +34,11 @@ func readJPEGHeader(data []byte) (jpegHeader, error) {
 	if C.cvf_jpeg_read_header((*C.uint8_t)(&data[0]), C.size_t(len(data)), &header, &message[0]) != 0 {
 		return jpegHeader{}, jpegFailure(&message, data)
 	}
-	return jpegHeader{size: image.Pt(int(header.w), int(header.h)), channels: int(header.channels), library: int64(header.library), scratch: int64(header.scratch)}, nil
+	unit := image.Pt(int(header.unit_w), int(header.unit_h))
+	return jpegHeader{
+		size: image.Pt(int(header.w), int(header.h)), grain: transform.Grain{Unit: unit, Blended: unit != image.Pt(8, 8)},
+		channels: int(header.channels), library: int64(header.library), scratch: int64(header.scratch),
+	}, nil
 }
 
 // wholeJPEG returns the job of decoding a JPEG with the header at n/8 into dst, which has its

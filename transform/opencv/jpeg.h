@@ -5,12 +5,14 @@
 #include <stdint.h>
 
 #include "kernels.h"
+#include "mask.h"
 #include "session.h"
 #include "sink.h"
 
 typedef struct {
 	int w, h;
 	int channels;   // that the pixels are to be decoded to: 3, or 4 for CMYK
+	int unit_w, unit_h; // pixels of an MCU, which share samples
 	size_t library; // bytes that libjpeg allocates to decode it, at most
 	size_t scratch; // bytes that cvf_jpeg_decode needs for it besides its sinks, at most
 } cvf_jpeg_header;
@@ -35,6 +37,7 @@ typedef struct {
 	// never in memory as a whole: only for three channels.
 	const cvf_resize *resizes;
 	int count;
+	const cvf_mask *mask; // what is covered before they are made; NULL for nothing
 } cvf_jpeg_job;
 
 // cvf_jpeg_scratch returns how many bytes of scratch memory cvf_jpeg_decode needs for the

@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // Luma returns the brightness of the frame's picture at an eighth of its size, rounded up:
@@ -23,7 +24,7 @@ import (
 // picture that is too large or broken: an error says so. A picture of which Luma has no error
 // may still be one that Decode refuses: of one that is not baseline, libjpeg decodes the
 // coarsest part only.
-func (w *Worker) Luma(f source.Frame) (luma *image.Gray, size image.Point, err error) {
+func (w *Worker) Luma(f source.Frame, _ *transform.Camera) (luma *image.Gray, size image.Point, err error) {
 	if w.closed {
 		return nil, size, errors.New("the worker is closed")
 	}

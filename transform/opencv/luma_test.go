@@ -29,8 +29,8 @@ func newLumas(t testing.TB) lumas {
 func (l lumas) compare(t testing.TB, data []byte) (own, ok bool) {
 	t.Helper()
 	f := source.Frame{Data: data}
-	a, sizeA, errA := l.own.Luma(f)
-	b, sizeB, errB := l.plain.Luma(f)
+	a, sizeA, errA := l.own.Luma(f, nil)
+	b, sizeB, errB := l.plain.Luma(f, nil)
 	if (errA == nil) != (errB == nil) || errA != nil && errA.Error() != errB.Error() || sizeA != sizeB {
 		t.Fatalf("%v of %v, and by libjpeg alone %v of %v", errA, sizeA, errB, sizeB)
 	}
@@ -85,7 +85,7 @@ func TestLumaIsTheMean(t *testing.T) {
 	if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: 95}); err != nil {
 		t.Fatal(err)
 	}
-	luma, size, err := newLumas(t).own.Luma(source.Frame{Data: b.Bytes()})
+	luma, size, err := newLumas(t).own.Luma(source.Frame{Data: b.Bytes()}, nil)
 	if err != nil || size != image.Pt(37, 21) || luma.Rect != image.Rect(0, 0, 5, 3) {
 		t.Fatal(luma, size, err)
 	}
@@ -112,7 +112,7 @@ func TestLumaRefuses(t *testing.T) {
 	}
 	small := NewWorker(Options{MaxWidth: 8, MaxHeight: 8})
 	defer small.Close()
-	if _, _, err := small.Luma(source.Frame{Data: whole}); err == nil {
+	if _, _, err := small.Luma(source.Frame{Data: whole}, nil); err == nil {
 		t.Error("a picture above the limit has means")
 	}
 }
@@ -136,7 +136,7 @@ func FuzzLuma(f *testing.F) {
 	l := lumas{NewWorker(fuzzLimits), NewWorker(Options{MaxWidth: fuzzLimits.MaxWidth, MaxHeight: fuzzLimits.MaxHeight, NoRowDecoder: true})}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		own, ok := l.compare(t, data)
-		if err := l.own.Decode(source.Frame{Data: data}, nil); own && ok && err != nil {
+		if err := l.own.Decode(source.Frame{Data: data}, nil, nil); own && ok && err != nil {
 			t.Errorf("it has means, and cannot be decoded: %v", err)
 		}
 	})
@@ -147,7 +147,7 @@ func BenchmarkLuma(b *testing.B) {
 	w := NewWorker(Options{})
 	defer w.Close()
 	for b.Loop() {
-		if _, _, err := w.Luma(source.Frame{Data: data}); err != nil {
+		if _, _, err := w.Luma(source.Frame{Data: data}, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -51,14 +51,19 @@ func newMeter(o Options) Meter {
 // Measure returns the size of a frame's picture in pixels, and how many bytes of memory a
 // worker takes at most to decode it and to make tensors of the outputs, besides the frame
 // and the tensors. For a picture that a worker refuses by its header it returns zeros.
-func (m *Meter) Measure(f source.Frame, outs []*transform.Output) (size image.Point, work int64) {
+func (m *Meter) Measure(f source.Frame, c *transform.Camera, outs []*transform.Output) (size image.Point, work int64) {
+	decoded := decodedOf(outs)
+	if len(outs) > 0 && len(decoded) == 0 {
+		return m.header(f.Data), 0
+	}
+	outs = decoded
 	switch data := f.Data; {
 	case bytes.HasPrefix(data, jpegMagic):
 		h, err := readJPEGHeader(data)
 		if err != nil || m.checkSize(h.size) != nil {
 			return image.Point{}, 0
 		}
-		return h.size, m.jpegWork(h, outs) + pixels(scaled(h.size, 1)) // the last for Luma
+		return h.size, m.jpegWork(h, c, outs) + pixels(scaled(h.size, 1)) // the last for Luma
 	case bytes.HasPrefix(data, pngMagic):
 		size, err := pngSize(data)
 		if err != nil || m.checkSize(size) != nil {
@@ -69,18 +74,30 @@ func (m *Meter) Measure(f source.Frame, outs []*transform.Output) (size image.Po
 	return image.Point{}, 0
 }
 
+// header returns the size of a picture by its header; zero for one that a worker refuses.
+func (m *Meter) header(data []byte) image.Point {
+	p, err := m.readHeader(data)
+	if err != nil {
+		return image.Point{}
+	}
+	return p.full
+}
+
 // jpegWork returns the memory that a JPEG takes.
-func (m *Meter) jpegWork(h jpegHeader, outs []*transform.Output) int64 {
+func (m *Meter) jpegWork(h jpegHeader, c *transform.Camera, outs []*transform.Output) int64 {
 	p := picture{full: h.size, eighths: eighths(h.size, outs)}
 	size, all := scaled(h.size, p.eighths), m.resizings(p, outs)
 	later := m.outputsWork(p, outs, all)
-	if h.channels == 3 && len(all) > 0 {
+	if h.channels == 3 && len(all) > 0 && !c.Mosaics() {
 		return int64(rowsBytes(all)) + later.besides(h.library, jpegScratch(h, size.X, all))
 	}
 	work := 3 * pixels(size)
-	if h.channels == 4 && len(all) > 0 {
+	if len(all) > 0 {
 		later.scratch = max(later.scratch, int64(feedScratch(size.X, all)))
-		work = int64(rowsBytes(all))
+		if h.channels == 4 && c.Plain() {
+			work = 0
+		}
+		work += int64(rowsBytes(all))
 	}
 	if h.channels == 4 {
 		work += 4 * pixels(size)
@@ -110,25 +127,31 @@ func (m *Meter) pngWork(size image.Point, outs []*transform.Output) int64 {
 
 // A later is the memory that outputs take once a picture is decoded. A worker uses the same
 // memory for each of them.
-type later struct{ gray, resized, scratch int64 }
+type later struct{ gray, resized, scratch, encoded int64 }
 
 // besides returns it together with what a library takes, which is done by then, and the
 // scratch memory that was needed before.
 func (l later) besides(library, scratch int64) int64 {
-	return max(library, l.gray+l.resized+max(0, l.scratch-scratch)) + scratch + tableBytes
+	return max(library, l.gray+l.resized+l.encoded+max(0, l.scratch-scratch)) + scratch + tableBytes
 }
 
 // outputsWork returns the memory that outputs take of a decoded picture. Nothing more is to be
 // done for what all were made of it before, unless that is only a region.
 func (m *Meter) outputsWork(p picture, outs []*transform.Output, all []resizing) (l later) {
 	for _, o := range outs {
-		g, err := p.geometry(&o.Spec)
+		pictures, err := p.geometries(&o.Spec)
 		if err != nil {
 			continue // Tensor will return the error
 		}
-		done := func(r resizing) bool { return *r.spec == o.Spec && !r.apart }
-		if !slices.ContainsFunc(all, done) {
-			l.add(&o.Spec, g, m.own(&o.Spec, g))
+		if o.Spec.Pictures() {
+			// The pixels, as Go's encoder of PNGs has them, and the encoded picture.
+			l.encoded = max(l.encoded, 8*pixels(pictures[0].Size))
+		}
+		for i, g := range pictures {
+			done := func(r resizing) bool { return *r.spec == o.Spec && r.tile == i && !r.apart }
+			if !slices.ContainsFunc(all, done) {
+				l.add(&o.Spec, g, m.own(&o.Spec, g))
+			}
 		}
 	}
 	return l

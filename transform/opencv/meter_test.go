@@ -39,15 +39,20 @@ func TestMeasuredIsTaken(t *testing.T) {
 
 func compareMeasured(t *testing.T, name string, f source.Frame, outs []*transform.Output) {
 	t.Helper()
+	compareMeasuredOf(t, name, f, nil, outs)
+}
+
+func compareMeasuredOf(t *testing.T, name string, f source.Frame, c *transform.Camera, outs []*transform.Output) {
+	t.Helper()
 	o := Options{NoRowDecoder: len(outs) == 2} // some are measured without it
-	size, work := NewMeter(o).Measure(f, outs)
+	size, work := NewMeter(o).Measure(f, c, outs)
 	w := NewWorker(o)
 	defer w.Close()
 	for _, m := range w.memories() {
 		m.free() // what the search for internals took
 	}
-	_, _, _ = w.Luma(f) // not every picture has one
-	if err := w.Decode(f, outs); err != nil {
+	_, _, _ = w.Luma(f, c) // not every picture has one
+	if err := w.Decode(f, c, outs); err != nil {
 		t.Fatal(err)
 	}
 	if size != w.picture.full {
@@ -196,7 +201,7 @@ func decodeLarge(t *testing.T, file string) {
 	for _, resize := range []transform.Resize{transform.OpenCVLinear, transform.PillowBicubic, transform.OpenCVCubic} {
 		out := newOutput(t, "yolo", func(s *transform.Spec) { s.Resize = resize })
 		outs, f := []*transform.Output{out}, source.Frame{Data: data}
-		size, work := m.Measure(f, outs)
+		size, work := m.Measure(f, nil, outs)
 		bytes, err := out.Spec.BytesOf(size)
 		if err != nil {
 			t.Fatal(err)
@@ -205,7 +210,7 @@ func decodeLarge(t *testing.T, file string) {
 		if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // resets the peak
 			t.Skip(err)
 		}
-		if err := w.Decode(f, outs); err != nil {
+		if err := w.Decode(f, nil, outs); err != nil {
 			t.Fatal(err)
 		}
 		tensor, err := w.Tensor(out)
@@ -247,7 +252,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	out := newOutput(t, "yolo", nil)
 	outs, f := []*transform.Output{out}, source.Frame{Data: flatJPEG(2816, 4, true)}
 	o := Options{MaxWidth: 4096, MaxHeight: 4096}
-	_, work := NewMeter(o).Measure(f, outs)
+	_, work := NewMeter(o).Measure(f, nil, outs)
 	turn := make(chan struct{}, 1)
 	var threads sync.WaitGroup
 	for range 8 {
@@ -258,7 +263,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 			w.patience = time.Hour
 			for range 2 {
 				turn <- struct{}{}
-				if err := w.Decode(f, outs); err != nil {
+				if err := w.Decode(f, nil, outs); err != nil {
 					t.Error(err)
 				}
 				w.Rest()
@@ -300,7 +305,7 @@ func TestMeasureKeepsToLimit(t *testing.T) {
 	m := NewMeter(Options{MaxWidth: 1000, MaxHeight: 1000})
 	for _, p := range flatPictures() {
 		for side, accepted := range map[int]bool{1000: true, 1001: false} {
-			size, work := m.Measure(source.Frame{Data: p.make(side)}, nil)
+			size, work := m.Measure(source.Frame{Data: p.make(side)}, nil, nil)
 			if (work > 0) != accepted || (size == image.Pt(side, side)) != accepted {
 				t.Errorf("%s of %d: %v, %d bytes", p.name, side, size, work)
 			}

@@ -13,21 +13,28 @@ typedef struct {
 	const cvf_resize_kernels *kernels; // for divisions: plain C where no other is exact
 	const void *table;
 	size_t size; // of an element
+	int alike;   // CVF_LOOK8 has the same table for all channels
 	uint8_t *dst;
 } packing;
 
 static size_t element_size(int kind) {
 	switch (kind) {
 	case CVF_PIXEL:
+	case CVF_LOOK8:
 		return 1;
 	case CVF_LOOK16:
 	case CVF_DIVIDE16:
+	case CVF_DIVIDEB16:
 		return 2;
 	}
 	return 4;
 }
 
 // The entries of each table are apart channels of three, or side by side with 1.
+static void look8(const uint8_t *src, int n, const uint8_t *table, int apart, uint8_t *restrict dst) {
+	for (int i = 0; i < n; i++) dst[i * apart] = table[src[i * apart]];
+}
+
 static void look16(const uint8_t *src, int n, const uint16_t *table, int apart, uint16_t *restrict dst) {
 	for (int i = 0; i < n; i++) dst[i * apart] = table[src[i * apart]];
 }
@@ -42,6 +49,14 @@ static void elements(const packing *p, const uint8_t *src, int n, int channel, i
 	case CVF_PIXEL:
 		memcpy(dst, src, n);
 		break;
+	case CVF_LOOK8:
+		if (channels == 1 || p->alike) {
+			p->kernels->look8(src, n, (const uint8_t *)p->table + 256 * channel, dst);
+			break;
+		}
+		for (int c = 0; c < channels; c++)
+			look8(src + c, n / channels, (const uint8_t *)p->table + 256 * (channel + c), channels, dst + c);
+		break;
 	case CVF_LOOK16:
 		for (int c = 0; c < channels; c++)
 			look16(src + c, n / channels, (const uint16_t *)p->table + 256 * (channel + c), channels, (uint16_t *)dst + c);
@@ -52,6 +67,9 @@ static void elements(const packing *p, const uint8_t *src, int n, int channel, i
 		break;
 	case CVF_DIVIDE16:
 		p->kernels->divide16(src, n, *(const float *)p->table, (uint16_t *)dst);
+		break;
+	case CVF_DIVIDEB16:
+		p->kernels->divideb16(src, n, *(const float *)p->table, (uint16_t *)dst);
 		break;
 	case CVF_DIVIDE32:
 		p->kernels->divide32(src, n, *(const float *)p->table, (float *)dst);
@@ -139,8 +157,9 @@ static void pad_all(const packing *p) {
 
 void cvf_pack(const cvf_pack_job *job, const void *table, void *dst) {
 	packing p = {.job = job, .kernels = cvf_kernels_best()->resize, .table = table, .size = element_size(job->kind), .dst = dst};
-	int divided = job->kind == CVF_DIVIDE16 || job->kind == CVF_DIVIDE32;
+	int divided = job->kind >= CVF_DIVIDE16;
 	if (divided && !p.kernels->divides(*(const float *)table)) p.kernels = &cvf_resize_c;
+	p.alike = job->kind == CVF_LOOK8 && memcmp(table, (const uint8_t *)table + 256, 512) == 0;
 	if (!job->padded) pad_all(&p);
 	for (int y = 0; y < job->h; y++) pack_row(&p, job->src + y * job->stride, job->step, job->left, job->top + y, job->w);
 }

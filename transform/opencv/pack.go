@@ -22,7 +22,8 @@ func placed(g transform.Geometry) image.Rectangle { return g.Visible().Add(g.Off
 // unless it is there already. The worker's table must have room for tableBytes.
 //
 // A float element is (pixel*scale - mean)/std in float64, rounded once to float32. A
-// float16 is that float32, rounded to nearest even as by NumPy's astype. PyTorch
+// float16 or bfloat16 is that float32, rounded to nearest even as by NumPy's astype, and a
+// quantized element is that float32, too, see [transform.Spec.Quantize]. PyTorch
 // and NumPy round every step to float32, so that their last bits differ: by 3e-7
 // with ImageNet's mean and std.
 func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []byte, padded bool) {
@@ -40,48 +41,64 @@ func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []b
 // padding returns the elements that the tensor is padded with, in the lowest bits.
 func padding(s *transform.Spec) (pad [3]C.uint32_t) {
 	for c := range s.Color.Channels() {
-		pad[c] = C.uint32_t(element(s.DType, s.Padding(c)))
+		pad[c] = C.uint32_t(element(s, s.Padding(c)))
 	}
 	return pad
 }
 
-// element returns the bits of an element of a type.
-func element(d transform.DType, value float64) uint32 {
-	switch d {
-	case transform.Float32:
+// element returns the bits of the element that a normalized value becomes; of a raw tensor,
+// those of the pixel.
+func element(s *transform.Spec, value float64) uint32 {
+	switch {
+	case s.DType == transform.Float32:
 		return math.Float32bits(float32(value))
-	case transform.Float16:
+	case s.DType == transform.Float16:
 		return uint32(float16bits(float32(value)))
+	case s.DType == transform.BFloat16:
+		return uint32(bfloat16bits(float32(value)))
+	case s.Raw():
+		return uint32(uint8(value))
 	}
-	return uint32(uint8(value))
+	return uint32(uint8(s.Quantize(float32(value)))) // of an int8 its bits
 }
 
 // fillTable writes the table that packing elements of the spec's type needs, of up to
 // 3*256 elements, to memory. It returns the kind of packing.
 func fillTable(s *transform.Spec, memory unsafe.Pointer) int {
-	switch s.DType {
-	case transform.Float32:
+	if s.Raw() {
+		return C.CVF_PIXEL
+	}
+	kinds := map[transform.DType]int{transform.Float32: C.CVF_DIVIDE32, transform.Float16: C.CVF_DIVIDE16, transform.BFloat16: C.CVF_DIVIDEB16}
+	if kind, ok := kinds[s.DType]; ok {
 		if d, exact := divisor(s); exact {
 			*(*float32)(memory) = d
-			return C.CVF_DIVIDE32
+			return kind
 		}
-		table := unsafe.Slice((*float32)(memory), 3*256)
-		for i := range s.Color.Channels() * 256 {
-			table[i] = float32(s.Value(i/256, uint8(i%256)))
-		}
+	}
+	switch s.DType.Size() {
+	case 4:
+		tabulate[uint32](s, memory)
 		return C.CVF_LOOK32
-	case transform.Float16:
-		if d, exact := divisor(s); exact {
-			*(*float32)(memory) = d
-			return C.CVF_DIVIDE16
-		}
-		table := unsafe.Slice((*uint16)(memory), 3*256)
-		for i := range s.Color.Channels() * 256 {
-			table[i] = float16bits(float32(s.Value(i/256, uint8(i%256))))
-		}
+	case 2:
+		tabulate[uint16](s, memory)
 		return C.CVF_LOOK16
 	}
-	return C.CVF_PIXEL
+	if tabulate[uint8](s, memory) {
+		return C.CVF_PIXEL
+	}
+	return C.CVF_LOOK8
+}
+
+// tabulate writes what each pixel of each channel becomes, and tells whether these are the
+// pixels themselves.
+func tabulate[T uint8 | uint16 | uint32](s *transform.Spec, memory unsafe.Pointer) (same bool) {
+	table := unsafe.Slice((*T)(memory), 3*256)
+	same = true
+	for i := range s.Color.Channels() * 256 {
+		table[i] = T(element(s, s.Value(i/256, uint8(i%256))))
+		same = same && table[i] == T(i%256)
+	}
+	return same
 }
 
 // divisor returns a number by which all pixels can be divided, in float32, to get the very
@@ -123,6 +140,9 @@ func float16bits(f float32) uint16 {
 	}
 	return sign
 }
+
+// bfloat16bits returns f, which is finite, as a bfloat16, rounded to nearest even.
+func bfloat16bits(f float32) uint16 { return uint16(roundEven(math.Float32bits(f), 16)) }
 
 // roundEven returns v / 2^shift, rounded to nearest even.
 func roundEven(v uint32, shift uint) uint32 {

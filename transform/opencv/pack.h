@@ -23,9 +23,11 @@ typedef struct {
 // The kinds of elements, and the table that each needs.
 enum {
 	CVF_PIXEL,    // of 8 bits, the pixels as they are: no table
-	CVF_LOOK16,   // of 16 bits: what each of the 256 pixels becomes, for each channel
+	CVF_LOOK8,    // of 8 bits: what each of the 256 pixels becomes, for each channel
+	CVF_LOOK16,   // of 16 bits: the same
 	CVF_LOOK32,   // of 32 bits: the same
 	CVF_DIVIDE16, // pixels divided by a number, in half precision: that number, a float
+	CVF_DIVIDEB16, // the same in bfloat16
 	CVF_DIVIDE32, // floats, pixels divided by a number: that number
 };
 

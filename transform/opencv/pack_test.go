@@ -67,7 +67,8 @@ func TestPadding(t *testing.T) {
 					continue
 				}
 				s := newOutput(t, "imagenet", func(s *transform.Spec) {
-					s.Width, s.Height, s.Fit, s.DType, s.Layout = 1100, 40, transform.Letterbox, dtype, layout
+					s.Width, s.Height, s.Fit, s.Layout = 1100, 40, transform.Letterbox, layout
+					setDType(s, dtype)
 					s.PadChannels, s.PadNormalized = [3]float64{104, 117, 123}, !pixels
 				}).Spec
 				for range 2 {
@@ -83,7 +84,7 @@ func TestPadding(t *testing.T) {
 							if layout == transform.NHWC {
 								at = (pixel*3 + c) * size
 							}
-							if got := wordOf(tensor.Data[at : at+size]); got != element(dtype, want) {
+							if got := wordOf(tensor.Data[at : at+size]); got != element(&s, want) {
 								t.Errorf("%s %s, pixels %v: channel %d of pixel %d is %#x, want %v", dtype, layout, pixels, c, pixel, got, want)
 							}
 						}

@@ -16,7 +16,7 @@ import (
 
 // decodePNG decodes a PNG to the pixels of cv2's IMREAD_COLOR: of 16 bits the upper 8, without
 // alpha.
-func (w *Worker) decodePNG(data []byte, outs []*transform.Output) (picture, error) {
+func (w *Worker) decodePNG(data []byte, c *transform.Camera, outs []*transform.Output) (picture, error) {
 	size, err := pngSize(data)
 	if err != nil {
 		return picture{}, err
@@ -28,17 +28,14 @@ func (w *Worker) decodePNG(data []byte, outs []*transform.Output) (picture, erro
 	if err != nil {
 		return picture{}, err
 	}
-	p := picture{full: size, eighths: 8}
+	p := picture{full: size, eighths: 8, cover: c.Cover(size, transform.Grain{Unit: image.Pt(1, 1)}, 8)}
 	if p.view, err = w.pixels.picture(size, 3); err != nil {
 		return picture{}, err
 	}
 	if err := f.decode(p.view); err != nil {
 		return picture{}, err
 	}
-	if all := w.meter.resizings(p, outs); len(all) > 0 {
-		return w.feed(&w.rows, p.view, p, all)
-	}
-	return p, nil
+	return w.finish(p, w.meter.resizings(p, outs))
 }
 
 // A pngFile is a PNG whose chunks have been checked.

@@ -28,7 +28,7 @@ func TestPNGIsOpenCVs(t *testing.T) {
 				for _, size := range [][2]int{{1, 1}, {3, 5}, {13, 9}, {64, 33}} {
 					data := noisePNG(rng, size, kind.channels, depth, color, interlace)
 					name := fmt.Sprintf("%v pixels, color type %d, %d bits, interlacing %d", size, color, depth, interlace)
-					if err := w.Decode(source.Frame{Data: data}, []*transform.Output{raw}); err != nil {
+					if err := w.Decode(source.Frame{Data: data}, nil, []*transform.Output{raw}); err != nil {
 						t.Fatalf("%s: %v", name, err)
 					}
 					tensor := makeTensor(t, w, data, raw.Spec)
@@ -63,7 +63,7 @@ func noisePNG(rng *rand.Rand, size [2]int, channels int, depth, color, interlace
 			}
 		}
 	}
-	data := png(uint32(size[0]), uint32(size[1]), depth, color, interlace, rows)
+	data := pngWith(uint32(size[0]), uint32(size[1]), depth, color, interlace, rows)
 	if color != pngPalette {
 		return data
 	}
@@ -81,7 +81,7 @@ func BenchmarkPNG(b *testing.B) {
 	w := NewWorker(Options{})
 	defer w.Close()
 	for b.Loop() {
-		if err := w.Decode(source.Frame{Data: data}, nil); err != nil {
+		if err := w.Decode(source.Frame{Data: data}, nil, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

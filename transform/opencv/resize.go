@@ -13,17 +13,17 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
-// resize returns the visible part of the resized picture.
-func (w *Worker) resize(s *transform.Spec, g transform.Geometry) (view, error) {
+// resize returns the visible part of what the picture is resized to for a picture of a tensor.
+func (w *Worker) resize(of of, g transform.Geometry) (view, error) {
 	if w.picture.p != nil {
-		return w.resizeRegion(w.picture.sub(g.Region), s, g)
+		return w.resizeRegion(w.picture.sub(g.Region), of.spec, g)
 	}
 	for _, r := range w.picture.resized {
-		if *r.spec != *s {
+		if r.tile != of.tile || *r.spec != *of.spec {
 			continue
 		}
 		if r.apart {
-			return w.resizeRegion(r.view, s, g)
+			return w.resizeRegion(r.view, of.spec, g)
 		}
 		return r.view, nil
 	}
@@ -143,7 +143,7 @@ func (m *Meter) own(s *transform.Spec, g transform.Geometry) bool {
 func ownResizing(s *transform.Spec, g transform.Geometry) resizing {
 	job := resizeJob(image.Rectangle{Max: g.Region.Size()}, g, kinds[s.Resize])
 	job.gray = flag(s.Color == transform.Gray)
-	return resizing{spec: s, job: job}
+	return resizing{of: of{spec: s}, job: job}
 }
 
 func (w *Worker) resizeOwn(src view, s *transform.Spec, g transform.Geometry) (view, error) {

@@ -374,6 +374,38 @@ FMA static void divide16(const uint8_t *src, int n, float divisor, uint16_t *dst
 	cvf_resize_c.divide16(src + x, n - x, divisor, dst + x);
 }
 
+FMA static void divideb16(const uint8_t *src, int n, float divisor, uint16_t *dst) {
+	const __m256 d = _mm256_set1_ps(divisor), r = _mm256_set1_ps(1 / divisor);
+	const __m256i below = _mm256_set1_epi32(0x7fff), one = _mm256_set1_epi32(1);
+	int x = 0;
+	for (; x + 8 <= n; x += 8) {
+		__m256i v = _mm256_castps_si256(quotients(src + x, d, r));
+		v = _mm256_add_epi32(_mm256_add_epi32(v, below), _mm256_and_si256(_mm256_srli_epi32(v, 16), one));
+		v = _mm256_srli_epi32(v, 16);
+		_mm_storeu_si128((__m128i *)(dst + x), _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+	}
+	cvf_resize_c.divideb16(src + x, n - x, divisor, dst + x);
+}
+
+// The table is 16 vectors, each for the bytes of one high half, whose others become zero.
+AVX2 static void look8(const uint8_t *src, int n, const uint8_t *table, uint8_t *dst) {
+	const __m256i only = _mm256_set1_epi8(0x70), step = _mm256_set1_epi8(16);
+	int x = 0;
+	for (; x + 64 <= n; x += 64) {
+		__m256i a = load(src + x), b = load(src + x + 32), da = _mm256_setzero_si256(), db = da;
+		for (int i = 0; i < 16; i++) {
+			__m256i t = twice(table + 16 * i);
+			da = _mm256_or_si256(da, _mm256_shuffle_epi8(t, _mm256_adds_epu8(a, only)));
+			db = _mm256_or_si256(db, _mm256_shuffle_epi8(t, _mm256_adds_epu8(b, only)));
+			a = _mm256_sub_epi8(a, step);
+			b = _mm256_sub_epi8(b, step);
+		}
+		_mm256_storeu_si256((__m256i *)(dst + x), da);
+		_mm256_storeu_si256((__m256i *)(dst + x + 32), db);
+	}
+	cvf_resize_c.look8(src + x, n - x, table, dst + x);
+}
+
 const cvf_resize_kernels cvf_resize_avx2 = CVF_RESIZE_KERNELS;
 
 #endif

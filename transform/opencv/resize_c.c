@@ -186,4 +186,18 @@ static void divide16(const uint8_t *src, int n, float divisor, uint16_t *dst) {
 	for (int i = 0; i < n; i++) dst[i] = half((float)src[i] / divisor);
 }
 
+// A bfloat16 is the upper half of a float, rounded to nearest even.
+static void divideb16(const uint8_t *src, int n, float divisor, uint16_t *dst) {
+	for (int i = 0; i < n; i++) {
+		float f = (float)src[i] / divisor;
+		uint32_t bits;
+		memcpy(&bits, &f, sizeof bits);
+		dst[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+	}
+}
+
+static void look8(const uint8_t *src, int n, const uint8_t *table, uint8_t *dst) {
+	for (int i = 0; i < n; i++) dst[i] = table[src[i]];
+}
+
 const cvf_resize_kernels cvf_resize_c = CVF_RESIZE_KERNELS;

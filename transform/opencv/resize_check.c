@@ -242,7 +242,18 @@ static int divide_is(check *c) {
 	c->k->divide32(c->rows[0], c->n, divisor, (float *)c->got[0]);
 	cvf_resize_c.divide16(c->rows[0], c->n, divisor, (uint16_t *)c->want[1]);
 	c->k->divide16(c->rows[0], c->n, divisor, (uint16_t *)c->got[1]);
-	return same(c, 1, 4 * (size_t)c->n, 0) && memcmp(c->want[1], c->got[1], ROOM) == 0;
+	cvf_resize_c.divideb16(c->rows[0], c->n, divisor, (uint16_t *)c->want[2]);
+	c->k->divideb16(c->rows[0], c->n, divisor, (uint16_t *)c->got[2]);
+	return same(c, 1, 4 * (size_t)c->n, 0) && memcmp(c->want[1], c->got[1], ROOM) == 0 && memcmp(c->want[2], c->got[2], ROOM) == 0;
+}
+
+static int look8_is(check *c) {
+	uint8_t table[256];
+	for (int i = 0; i < 256; i++) table[i] = (uint8_t)next(c);
+	clear(c);
+	cvf_resize_c.look8(c->rows[0], c->n, table, c->want[0]);
+	c->k->look8(c->rows[0], c->n, table, c->got[0]);
+	return same(c, 1, c->n, 0);
 }
 
 const char *cvf_resize_check(const cvf_resize_kernels *k, uint64_t seed) {
@@ -272,6 +283,7 @@ const char *cvf_resize_check(const cvf_resize_kernels *k, uint64_t seed) {
 		if (!split_is(&c)) return "split";
 		if (!convert_is(&c, p->flip, k->flip, 3)) return "flip";
 		if (!divide_is(&c)) return "divide";
+		if (!look8_is(&c)) return "look8";
 		if (!round_is(&c)) return "round";
 	}
 	return NULL;

@@ -94,6 +94,10 @@ typedef struct {
 	// precision.
 	void (*divide32)(const uint8_t *src, int n, float divisor, float *dst);
 	void (*divide16)(const uint8_t *src, int n, float divisor, uint16_t *dst);
+	// divideb16 rounds them to bfloat16.
+	void (*divideb16)(const uint8_t *src, int n, float divisor, uint16_t *dst);
+	// look8 takes n bytes from a table of 256.
+	void (*look8)(const uint8_t *src, int n, const uint8_t *table, uint8_t *dst);
 } cvf_resize_kernels;
 
 // CVF_RESIZE_KERNELS is a table of the functions of a file, which have the names of the fields,
@@ -103,7 +107,8 @@ typedef struct {
 	 .weave = weave, .unweave = unweave, .pick = pick, .widen3 = widen3, .widen1 = widen1,       \
 	 .blend = blend, .halve3 = halve3, .halve1 = halve1, .add = add, .mix = mix,                 \
 	 .mix_down = mix_down, .mix_four = mix_four, .round = round_floats, .split = split,          \
-	 .flip = flip, .divides = divides, .divide32 = divide32, .divide16 = divide16}
+	 .flip = flip, .divides = divides, .divide32 = divide32, .divide16 = divide16,          \
+	 .divideb16 = divideb16, .look8 = look8}
 
 extern const cvf_resize_kernels cvf_resize_c;
 #ifdef __x86_64__

@@ -278,6 +278,33 @@ static void divide16(const uint8_t *src, int n, float divisor, uint16_t *dst) {
 	cvf_resize_c.divide16(src + x, n - x, divisor, dst + x);
 }
 
+static void divideb16(const uint8_t *src, int n, float divisor, uint16_t *dst) {
+	float reciprocal = 1 / divisor;
+	int x = 0;
+	for (; x + 4 <= n; x += 4) {
+		uint16x4_t bytes = {src[x], src[x + 1], src[x + 2], src[x + 3]};
+		uint32x4_t v = vreinterpretq_u32_f32(quotients(bytes, divisor, reciprocal));
+		uint32x4_t odd = vandq_u32(vshrq_n_u32(v, 16), vdupq_n_u32(1));
+		vst1_u16(dst + x, vshrn_n_u32(vaddq_u32(vaddq_u32(v, vdupq_n_u32(0x7fff)), odd), 16));
+	}
+	cvf_resize_c.divideb16(src + x, n - x, divisor, dst + x);
+}
+
+// A look-up in 64 bytes leaves what lies beyond them, so that four make one in 256.
+static void look8(const uint8_t *src, int n, const uint8_t *table, uint8_t *dst) {
+	const uint8x16x4_t t[4] = {vld1q_u8_x4(table), vld1q_u8_x4(table + 64), vld1q_u8_x4(table + 128), vld1q_u8_x4(table + 192)};
+	int x = 0;
+	for (; x + 16 <= n; x += 16) {
+		uint8x16_t v = vld1q_u8(src + x), d = vqtbl4q_u8(t[0], v);
+		for (int i = 1; i < 4; i++) {
+			v = vsubq_u8(v, vdupq_n_u8(64));
+			d = vqtbx4q_u8(d, t[i], v);
+		}
+		vst1q_u8(dst + x, d);
+	}
+	cvf_resize_c.look8(src + x, n - x, table, dst + x);
+}
+
 const cvf_resize_kernels cvf_resize_neon = CVF_RESIZE_KERNELS;
 
 #endif

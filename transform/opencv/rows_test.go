@@ -69,8 +69,13 @@ type result struct {
 
 // results makes the outputs' tensors of the data.
 func results(w *Worker, data []byte, outs []*transform.Output) []result {
+	return seen(w, data, nil, outs)
+}
+
+// seen makes the outputs' tensors of the data of a camera.
+func seen(w *Worker, data []byte, c *transform.Camera, outs []*transform.Output) []result {
 	all := make([]result, len(outs))
-	err := w.Decode(source.Frame{Data: data}, outs)
+	err := w.Decode(source.Frame{Data: data}, c, outs)
 	for i, o := range outs {
 		var tensor *transform.Tensor
 		if err == nil {
@@ -107,7 +112,8 @@ func randomSpec(rng *rand.Rand, side int) transform.Spec {
 		s.Fit, s.Resize, s.Color = pick(rng, transform.Fits()), pick(rng, transform.Resizes()), pick(rng, transform.Colors())
 	}
 	if rng.IntN(2) == 0 {
-		s.DType, s.Layout = pick(rng, transform.DTypes()), pick(rng, transform.Layouts())
+		s.Layout = pick(rng, transform.Layouts())
+		setDType(&s, pick(rng, transform.DTypes()))
 	}
 	if rng.IntN(10) == 0 {
 		s.Width, s.Height = 0, 0
@@ -115,6 +121,12 @@ func randomSpec(rng *rand.Rand, side int) transform.Spec {
 	if rng.IntN(3) == 0 {
 		x, y := rng.Float64()*0.9, rng.Float64()*0.9
 		s.ROI = transform.ROI{X: x, Y: y, W: (1 - x) * rng.Float64(), H: (1 - y) * rng.Float64(), Fraction: true}
+	}
+	switch rng.IntN(10) {
+	case 0:
+		s.Tiles = transform.Tiles{Grid: image.Pt(1+rng.IntN(3), 1+rng.IntN(3)), Overlap: rng.Float64() / 2}
+	case 1:
+		s.Tiles = transform.Tiles{Size: image.Pt(20+rng.IntN(side), 20+rng.IntN(side)), Overlap: rng.Float64() / 2}
 	}
 	if s.ResizeTo != (image.Point{}) {
 		s.ResizeTo, s.MaxSide = image.Pt(1+rng.IntN(side), 1+rng.IntN(side)), 0
@@ -229,7 +241,7 @@ func TestBadCode(t *testing.T) {
 	yolo := newOutput(t, "yolo", nil)
 	d.compare(t, data, yolo)
 	var failure *transform.DecodeError
-	err := d.rows.Decode(source.Frame{Data: data}, []*transform.Output{yolo})
+	err := d.rows.Decode(source.Frame{Data: data}, nil, []*transform.Output{yolo})
 	if !errors.As(err, &failure) || failure.Reason != transform.ReasonCorrupt || !strings.Contains(err.Error(), "bad Huffman code") {
 		t.Error(err)
 	}
@@ -241,7 +253,7 @@ func TestRowsOfAnotherOutput(t *testing.T) {
 	w := NewWorker(Options{})
 	defer w.Close()
 	yolo := newOutput(t, "yolo", nil)
-	if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, []*transform.Output{yolo}); err != nil {
+	if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, nil, []*transform.Output{yolo}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := w.Tensor(newOutput(t, "imagenet", nil))
@@ -312,7 +324,7 @@ func TestManyScans(t *testing.T) {
 		if !d.compare(t, data, o) && want == "" {
 			t.Errorf("%d scans: no tensor", n)
 		}
-		if err := d.rows.Decode(source.Frame{Data: data}, []*transform.Output{o}); !strings.Contains(fmt.Sprint(err), want) {
+		if err := d.rows.Decode(source.Frame{Data: data}, nil, []*transform.Output{o}); !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%d scans: %v", n, err)
 		}
 	}

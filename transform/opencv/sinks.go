@@ -15,7 +15,7 @@ import (
 
 // A resizing is what is made of a picture for an output as its rows come.
 type resizing struct {
-	spec  *transform.Spec
+	of
 	apart bool // it is only the part that OpenCV resizes afterwards
 	job   C.cvf_resize
 }
@@ -59,24 +59,27 @@ func (m *Meter) resizings(p picture, outs []*transform.Output) (all []resizing) 
 		return nil
 	}
 	for _, o := range outs {
-		g, err := p.geometry(&o.Spec)
+		pictures, err := p.geometries(&o.Spec)
 		if err != nil || slices.ContainsFunc(all, func(r resizing) bool { return *r.spec == o.Spec }) {
 			continue
 		}
-		all = append(all, m.resizing(&o.Spec, g))
+		for i, g := range pictures {
+			all = append(all, m.resizing(of{&o.Spec, i}, g))
+		}
 	}
 	return all
 }
 
-func (m *Meter) resizing(s *transform.Spec, g transform.Geometry) resizing {
+func (m *Meter) resizing(of of, g transform.Geometry) resizing {
+	s := of.spec
 	gray := s.Color == transform.Gray
 	differs := m.differs[way{s.Resize, gray}] || s.Resize == transform.OpenCVCubic && !floatCubic(g.Region.Size())
 	if differs && g.Resized != g.Region.Size() || m.differs[way{"", gray}] {
-		return resizing{spec: s, apart: true, job: regionJob(g)}
+		return resizing{of: of, apart: true, job: regionJob(g)}
 	}
 	job := resizeJob(g.Region, g, kinds[s.Resize])
 	job.gray = flag(gray)
-	return resizing{spec: s, job: job}
+	return resizing{of: of, job: job}
 }
 
 // resizeJob returns the job of resizing a region of a picture as the geometry says.
@@ -117,7 +120,7 @@ func (p *picture) place(m *memory, all []resizing) (*C.cvf_resize, error) {
 		r.job.dst = (*C.uint8_t)(next)
 		n, size := r.channels(), r.size()
 		v := view{p: next, step: n, stride: n * size.X, size: size, channels: n}
-		p.resized = append(p.resized, resized{spec: r.spec, apart: r.apart, view: v})
+		p.resized = append(p.resized, resized{of: r.of, apart: r.apart, view: v})
 		next = unsafe.Add(next, r.bytes())
 	}
 	placed := unsafe.Slice((*C.cvf_resize)(next), len(all))
@@ -158,7 +161,7 @@ func (w *Worker) feed(m *memory, src view, p picture, all []resizing) (picture, 
 }
 
 // A resizer returns the visible part of the worker's picture, resized.
-type resizer func(*transform.Spec, transform.Geometry) (view, error)
+type resizer func(of, transform.Geometry) (view, error)
 
 // compareSinks resizes a picture row by row and with OpenCV, to sizes for which some builds
 // of it have filters of their own: larger, a little smaller, halved, a third, much smaller,
@@ -209,12 +212,12 @@ func (w *Worker) compareSink(src view, s *transform.Spec, resize resizer) (same 
 		return false, err
 	}
 	p := picture{full: src.size, eighths: 8, view: src}
-	made, err := w.feed(&w.rows, src, p, []resizing{(&Meter{}).resizing(s, g)})
+	made, err := w.feed(&w.rows, src, p, []resizing{(&Meter{}).resizing(of{spec: s}, g)})
 	if err != nil {
 		return false, err
 	}
 	w.picture = p
-	want, err := resize(s, g)
+	want, err := resize(of{spec: s}, g)
 	if err != nil {
 		return false, err
 	}

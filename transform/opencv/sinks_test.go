@@ -17,17 +17,17 @@ func TestOtherFilter(t *testing.T) {
 	if len(d.rows.meter.differs) > 0 {
 		t.Fatalf("OpenCV resizes in other ways: %v", d.rows.meter.differs)
 	}
-	area := func(s *transform.Spec, g transform.Geometry) (view, error) {
-		other := *s
+	area := func(o of, g transform.Geometry) (view, error) {
+		s, other := o.spec, *o.spec
 		if s.Resize == transform.OpenCVLinear {
 			other.Resize = transform.OpenCVArea
 		}
 		if s.Color == transform.Gray && s.Resize == "" { // a gray that is not OpenCV's
-			v, err := d.rows.resize(s, g)
+			v, err := d.rows.resize(o, g)
 			v.bytes()[7] ^= 1
 			return v, err
 		}
-		return d.rows.resize(&other, g)
+		return d.rows.resize(of{spec: &other}, g)
 	}
 	differs, err := d.rows.compareSinks(area)
 	want := map[way]bool{{transform.OpenCVLinear, false}: true, {transform.OpenCVLinear, true}: true, {"", true}: true}

@@ -20,7 +20,7 @@ import (
 // not. Every other error fails the test.
 func decodeReason(t testing.TB, w *Worker, data []byte) transform.Reason {
 	t.Helper()
-	err := w.Decode(source.Frame{Data: data}, nil)
+	err := w.Decode(source.Frame{Data: data}, nil, nil)
 	var d *transform.DecodeError
 	switch {
 	case err == nil:
@@ -71,15 +71,15 @@ func TestUndecodable(t *testing.T) {
 		{"JPEG of 3841x1", withJPEGSize(t, whole, 3841, 1), transform.ReasonSize},
 		{"JPEG of 1x2161", withJPEGSize(t, whole, 1, 2161), transform.ReasonSize},
 		{"JPEG of 0x0", withJPEGSize(t, whole, 0, 0), transform.ReasonCorrupt},
-		{"PNG of 65500x65500", png(65500, 65500, 8, 2, 0, nil), transform.ReasonSize},
-		{"PNG of 4 billion", png(1<<32-1, 1, 8, 2, 0, nil), transform.ReasonSize},
-		{"PNG of 0x5", png(0, 5, 8, 2, 0, nil), transform.ReasonSize},
+		{"PNG of 65500x65500", pngWith(65500, 65500, 8, 2, 0, nil), transform.ReasonSize},
+		{"PNG of 4 billion", pngWith(1<<32-1, 1, 8, 2, 0, nil), transform.ReasonSize},
+		{"PNG of 0x5", pngWith(0, 5, 8, 2, 0, nil), transform.ReasonSize},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := NewWorker(Options{})
 			defer w.Close()
-			if size, work := w.meter.Measure(source.Frame{Data: tt.data}, nil); size != (image.Point{}) || work != 0 {
+			if size, work := w.meter.Measure(source.Frame{Data: tt.data}, nil, nil); size != (image.Point{}) || work != 0 {
 				t.Errorf("measured as %v, with %d bytes", size, work)
 			}
 			if got := decodeReason(t, w, tt.data); got != tt.want {
@@ -105,7 +105,7 @@ func TestTruncated(t *testing.T) {
 		for n := 1; n < len(data); n++ {
 			// The slice is a copy, so that a sanitizer sees a read beyond its end. Whole
 			// pictures in between show that a broken one leaves nothing behind.
-			err := w.Decode(source.Frame{Data: slices.Clone(data[:n])}, nil)
+			err := w.Decode(source.Frame{Data: slices.Clone(data[:n])}, nil, nil)
 			var d *transform.DecodeError
 			if !errors.As(err, &d) || d.Reason != transform.ReasonTruncated {
 				t.Fatalf("%s: the first %d of %d bytes: %v", name, n, len(data), err)
@@ -184,7 +184,7 @@ func checkMissing(t *testing.T, name string, stripped, before, full []byte, o *t
 	defer w.Close()
 	outs := []*transform.Output{o}
 	if before != nil {
-		if err := w.Decode(source.Frame{Data: before}, outs); err != nil {
+		if err := w.Decode(source.Frame{Data: before}, nil, outs); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -196,7 +196,7 @@ func checkMissing(t *testing.T, name string, stripped, before, full []byte, o *t
 		return
 	}
 	var d *transform.DecodeError
-	if err := w.Decode(source.Frame{Data: stripped}, outs); !errors.As(err, &d) || d.Reason != transform.ReasonCorrupt {
+	if err := w.Decode(source.Frame{Data: stripped}, nil, outs); !errors.As(err, &d) || d.Reason != transform.ReasonCorrupt {
 		t.Errorf("%s: %v", name, err)
 	}
 }
@@ -246,8 +246,8 @@ func TestFlippedJPEG(t *testing.T) {
 	}
 }
 
-// png returns a PNG of a header and compressed rows.
-func png(width, height uint32, depth, color, interlace byte, rows []byte) []byte {
+// pngWith returns a PNG of a header and compressed rows.
+func pngWith(width, height uint32, depth, color, interlace byte, rows []byte) []byte {
 	header := binary.BigEndian.AppendUint32(nil, width)
 	header = binary.BigEndian.AppendUint32(header, height)
 	header = append(header, depth, color, 0, 0, interlace)
@@ -290,11 +290,11 @@ func TestLyingPNG(t *testing.T) {
 		{"sound, in two chunks", pngOf(header(good), pngChunk("IDAT", packed[:5]), pngChunk("IDAT", packed[5:]), iend), ""},
 		{"sound, with a comment", pngOf(header(good), pngChunk("tEXt", []byte("a\x00b")), idat, pngChunk("tIME", nil), iend), ""},
 		{"sound, more behind it", append(pngOf(header(good), idat, iend), "more"...), ""},
-		{"a row too few", png(5, 4, 8, 2, 0, rows[:48]), transform.ReasonTruncated},
-		{"a byte too few", png(5, 4, 8, 2, 0, rows[:63]), transform.ReasonTruncated},
-		{"a byte too many", png(5, 4, 8, 2, 0, append(rows, 0)), transform.ReasonCorrupt},
-		{"interlaced, wrong length", png(5, 4, 8, 2, 1, rows), transform.ReasonTruncated},
-		{"unknown filter", png(5, 4, 8, 2, 0, filter), transform.ReasonCorrupt},
+		{"a row too few", pngWith(5, 4, 8, 2, 0, rows[:48]), transform.ReasonTruncated},
+		{"a byte too few", pngWith(5, 4, 8, 2, 0, rows[:63]), transform.ReasonTruncated},
+		{"a byte too many", pngWith(5, 4, 8, 2, 0, append(rows, 0)), transform.ReasonCorrupt},
+		{"interlaced, wrong length", pngWith(5, 4, 8, 2, 1, rows), transform.ReasonTruncated},
+		{"unknown filter", pngWith(5, 4, 8, 2, 0, filter), transform.ReasonCorrupt},
 		{"wrong sum of the rows", pngOf(header(good), pngChunk("IDAT", broken), iend), transform.ReasonCorrupt},
 		{"no sum of the rows", pngOf(header(good), pngChunk("IDAT", packed[:len(packed)-4]), iend), transform.ReasonTruncated},
 		{"bytes behind the rows", pngOf(header(good), pngChunk("IDAT", append(packed, 7)), iend), transform.ReasonCorrupt},
@@ -306,10 +306,10 @@ func TestLyingPNG(t *testing.T) {
 		{"long header", pngOf(pngChunk("IHDR", []byte(good+"x")), idat, iend), transform.ReasonCorrupt},
 		{"no end", pngOf(header(good), idat), transform.ReasonTruncated},
 		{"unknown critical chunk", pngOf(header(good), pngChunk("CgBI", nil), idat, iend), transform.ReasonCorrupt},
-		{"3 bits", png(5, 4, 3, 2, 0, rows), transform.ReasonCorrupt},
-		{"color 1", png(5, 4, 8, 1, 0, rows), transform.ReasonCorrupt},
-		{"interlacing 2", png(5, 4, 8, 2, 2, rows), transform.ReasonCorrupt},
-		{"no palette", png(5, 4, 8, 3, 0, make([]byte, 24)), transform.ReasonCorrupt},
+		{"3 bits", pngWith(5, 4, 3, 2, 0, rows), transform.ReasonCorrupt},
+		{"color 1", pngWith(5, 4, 8, 1, 0, rows), transform.ReasonCorrupt},
+		{"interlacing 2", pngWith(5, 4, 8, 2, 2, rows), transform.ReasonCorrupt},
+		{"no palette", pngWith(5, 4, 8, 3, 0, make([]byte, 24)), transform.ReasonCorrupt},
 		{"bad palette", pngOf(header(good), pngChunk("PLTE", []byte("ab")), idat, iend), transform.ReasonCorrupt},
 	}
 	w := NewWorker(Options{})
@@ -362,7 +362,7 @@ func TestUnfit(t *testing.T) {
 	o := &transform.Output{Spec: s}
 	w := NewWorker(Options{})
 	defer w.Close()
-	if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, []*transform.Output{o}); err != nil {
+	if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, nil, []*transform.Output{o}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = w.Tensor(o)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"slices"
 	"time"
 
 	"github.com/cvfeeder/cvfeeder/source"
@@ -37,35 +38,45 @@ type Worker struct {
 	closed   bool
 
 	frame   source.Frame // without its data
+	data    []byte       // the frame's, for the original
 	picture picture
 
-	pixels, cmyk, gray, rows, resized, scratch, table, luma memory
-	lumaOwn                                                 bool // the last luma was read without libjpeg
+	pixels, cmyk, gray, rows, resized, scratch, table, luma, canvas memory
+	lumaOwn                                                         bool // the last luma was read without libjpeg
 }
 
 // A picture is a decoded frame.
 type picture struct {
-	full    image.Point // the size of the whole picture; zero where nothing is decoded
-	eighths int         // it was decoded at n/8
-	view                // the picture at that size, in BGR; no pixels where it was resized while decoded
+	full    image.Point      // the size of the whole picture; zero where nothing is decoded
+	eighths int              // it was decoded at n/8
+	cover   *transform.Cover // what is covered of it; nil for nothing
+	view                     // the picture at that size, in BGR; no pixels where it was resized while decoded
 	resized []resized
 }
 
 // A resized is the visible part of what a picture was resized to while it was decoded.
 type resized struct {
-	spec  *transform.Spec // for which
-	apart bool            // it is only the region, which OpenCV is to resize
+	of
+	apart bool // it is only the region, which OpenCV is to resize
 	view
 }
 
-// geometry returns where the spec wants the picture's pixels. Its region is in the pixels
-// of the picture as it was decoded, at eighths/8.
-func (p *picture) geometry(s *transform.Spec) (transform.Geometry, error) {
-	g, err := s.Geometry(p.full)
-	if err == nil && p.eighths != 8 {
-		g = g.Scaled(p.eighths, 8)
+// An of says which picture of which spec's tensor something is.
+type of struct {
+	spec *transform.Spec
+	tile int
+}
+
+// geometries returns where the spec wants the picture's pixels, for each picture of its tensor.
+// The regions are in the pixels of the picture as it was decoded, at eighths/8.
+func (p *picture) geometries(s *transform.Spec) ([]transform.Geometry, error) {
+	all, err := s.Geometries(p.full)
+	if p.eighths != 8 {
+		for i := range all {
+			all[i] = all[i].Scaled(p.eighths, 8)
+		}
 	}
-	return g, err
+	return all, err
 }
 
 // NewWorker returns a worker. Close it when it is no longer needed.
@@ -91,14 +102,28 @@ func newWorker(o Options) *Worker {
 }
 
 // Decode decodes the frame's picture, so that [Worker.Tensor] can make the outputs of
-// it. The frame's data is not needed afterwards. A [*transform.DecodeError] means
-// that the picture is at fault. After an error there is no picture.
-func (w *Worker) Decode(f source.Frame, outs []*transform.Output) error {
-	w.picture = picture{}
+// it. What the camera's masks cover is replaced before. If all of them are the original, only its header is read. The frame's data is not needed
+// afterwards, unless one of them is. A [*transform.DecodeError] means that the picture is at
+// fault. After an error there is no picture.
+func (w *Worker) Decode(f source.Frame, c *transform.Camera, outs []*transform.Output) error {
+	w.picture, w.data = picture{}, nil
 	if w.closed {
 		return errors.New("the worker is closed")
 	}
-	p, err := w.decode(f.Data, outs)
+	decoded := decodedOf(outs)
+	if len(decoded) < len(outs) {
+		if !c.Plain() {
+			return errors.New("the original would show what is masked: encode a jpeg in its place")
+		}
+		w.data = f.Data
+	}
+	var p picture
+	var err error
+	if len(outs) > 0 && len(decoded) == 0 {
+		p, err = w.meter.readHeader(f.Data)
+	} else {
+		p, err = w.decode(f.Data, c, decoded)
+	}
 	if err != nil {
 		return err
 	}
@@ -106,6 +131,16 @@ func (w *Worker) Decode(f source.Frame, outs []*transform.Output) error {
 	w.frame, w.picture = f, p
 	return nil
 }
+
+// decodedOf returns the outputs for which a frame has to be decoded.
+func decodedOf(outs []*transform.Output) []*transform.Output {
+	if !slices.ContainsFunc(outs, isOriginal) {
+		return outs
+	}
+	return slices.DeleteFunc(slices.Clone(outs), isOriginal)
+}
+
+func isOriginal(o *transform.Output) bool { return !o.Spec.Decodes() }
 
 // Tensor makes the output's tensor of the picture that was decoded last. The
 // output must be one of those that Decode was called with, and its spec valid. A
@@ -115,33 +150,49 @@ func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 		return nil, errors.New("there is no picture: Decode comes before Tensor")
 	}
 	s := &o.Spec
-	g, err := w.picture.geometry(s)
+	if !s.Decodes() {
+		return w.original(o), nil
+	}
+	all, err := w.picture.geometries(s)
 	if err != nil {
 		return nil, &transform.DecodeError{Reason: transform.ReasonUnfit, Err: err}
-	}
-	src, err := w.resize(s, g)
-	if err != nil {
-		return nil, fmt.Errorf("output %s: %w", o.Name, err)
-	}
-	shape := s.Shape(g)
-	n := s.DType.Size()
-	for _, d := range shape {
-		n *= d
 	}
 	if err := w.table.reserve(tableBytes); err != nil {
 		return nil, err
 	}
-	t, padded := w.buffers.Tensor(n, transform.Padding{Spec: *s, Picture: placed(g)})
-	t.Stream, t.Slot, t.Capture = w.frame.Stream, w.frame.Slot, w.frame.Capture
-	t.Output, t.Shape, t.Source, t.Affine = o, shape, g.Source, g.Affine
-	w.pack(s, g, src, t.Data, padded)
+	if s.Pictures() {
+		return w.encode(o, all[0])
+	}
+	shape := s.Shape(len(all), all[0])
+	n := s.DType.Size() // bytes of one picture
+	for _, d := range shape[1:] {
+		n *= d
+	}
+	t, padded := w.buffers.Tensor(n*len(all), transform.Padding{Spec: *s, Picture: placed(all[0]), Pictures: len(all)})
+	w.label(t, o)
+	t.Shape, t.Affines = shape, make([]transform.Affine, len(all))
+	for i, g := range all {
+		src, err := w.resize(of{s, i}, g)
+		if err != nil {
+			t.Release()
+			return nil, fmt.Errorf("output %s: %w", o.Name, err)
+		}
+		t.Affines[i] = g.Affine
+		w.pack(s, g, src, t.Data[i*n:][:n], padded)
+	}
 	return t, nil
+}
+
+// label notes what a tensor is of.
+func (w *Worker) label(t *transform.Tensor, o *transform.Output) {
+	t.Stream, t.Slot, t.Capture = w.frame.Stream, w.frame.Slot, w.frame.Capture
+	t.Output, t.Source = o, w.picture.full
 }
 
 // Rest forgets the picture that was decoded last, and gives back memory that is not worth
 // keeping for the next one. Without it, a worker keeps what its largest picture needed.
 func (w *Worker) Rest() {
-	w.picture = picture{}
+	w.picture, w.data = picture{}, nil
 	kept := 0
 	for _, m := range w.memories() {
 		if m.rest(); kept+m.cap > memoryKept {
@@ -152,7 +203,7 @@ func (w *Worker) Rest() {
 }
 
 func (w *Worker) memories() []*memory {
-	return []*memory{&w.table, &w.pixels, &w.rows, &w.resized, &w.scratch, &w.gray, &w.cmyk, &w.luma}
+	return []*memory{&w.table, &w.pixels, &w.rows, &w.resized, &w.scratch, &w.gray, &w.cmyk, &w.luma, &w.canvas}
 }
 
 // Close frees the worker's memory. Tensors stay valid. A second call does nothing.

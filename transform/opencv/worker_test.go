@@ -43,7 +43,7 @@ func TestSeveralOutputsOfOneDecode(t *testing.T) {
 		Stream: "front-door", Slot: 1767323045200, Capture: time.UnixMilli(1767323045207).UTC(),
 		Data: readPicture(t, "large.jpg"),
 	}
-	if err := w.Decode(f, outs); err != nil {
+	if err := w.Decode(f, nil, outs); err != nil {
 		t.Fatal(err)
 	}
 	clear(f.Data) // it is not needed any more
@@ -68,6 +68,42 @@ func TestSeveralOutputsOfOneDecode(t *testing.T) {
 	}
 }
 
+// TestTilesAreParts: each tile is as the tensor of the part of the picture that it is of, however
+// it is resized, and the second tensor in the same memory, too, whose padding is there already.
+func TestTilesAreParts(t *testing.T) {
+	data, buffers := readPicture(t, "large.jpg"), new(transform.Buffers) // 480x270
+	for _, resize := range transform.Resizes() {
+		for _, tiles := range []transform.Tiles{{Size: image.Pt(160, 120), Overlap: 0.25}, {Grid: image.Pt(2, 2), Overlap: 0.1}} {
+			o := newOutput(t, "yolo", func(s *transform.Spec) {
+				s.Resize, s.Tiles, s.Width, s.Height = resize, tiles, 96, 96
+			})
+			geometries, err := o.Spec.Geometries(image.Pt(480, 270))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, options := range []Options{{Buffers: buffers}, {Buffers: buffers, NoRowDecoder: true}} {
+				w := NewWorker(options)
+				got := makeTensor(t, w, data, o.Spec)
+				if len(got.Affines) != len(geometries) || got.Shape[0] != len(geometries) {
+					t.Fatalf("%d maps and shape %v of %d tiles", len(got.Affines), got.Shape, len(geometries))
+				}
+				n := len(got.Data) / len(geometries)
+				for i, g := range geometries {
+					part := o.Spec
+					part.Tiles = transform.Tiles{}
+					part.ROI = transform.ROI{X: float64(g.Region.Min.X), Y: float64(g.Region.Min.Y), W: float64(g.Region.Dx()), H: float64(g.Region.Dy())}
+					want := makeTensor(t, w, data, part)
+					if !bytes.Equal(got.Data[i*n:][:n], want.Data) || got.Affines[i] != want.Affines[0] {
+						t.Errorf("%s, %v: tile %d is not as its part of the picture", resize, tiles, i)
+					}
+				}
+				got.Release()
+				w.Close()
+			}
+		}
+	}
+}
+
 func TestNoPicture(t *testing.T) {
 	o := newOutput(t, "yolo", nil)
 	w := NewWorker(Options{})
@@ -83,7 +119,7 @@ func TestNoPicture(t *testing.T) {
 	}
 	w.Close()
 	w.Close()
-	if err := w.Decode(source.Frame{Data: readPicture(t, "444.jpg")}, nil); err == nil {
+	if err := w.Decode(source.Frame{Data: readPicture(t, "444.jpg")}, nil, nil); err == nil {
 		t.Error("a closed worker decodes")
 	}
 	if _, err := w.Tensor(o); err == nil {
@@ -238,7 +274,7 @@ func TestAffineFindsTheDot(t *testing.T) {
 						computed(s)
 					}).Spec
 					tensor := makeTensor(t, w, b.Bytes(), s)
-					gotX, gotY := tensor.Affine.Apply(centroid(tensor))
+					gotX, gotY := tensor.Affines[0].Apply(centroid(tensor))
 					allowed := 0.6
 					if resize == transform.OpenCVNearest {
 						allowed = 1 // it takes single pixels
@@ -293,7 +329,7 @@ func TestFastDecode(t *testing.T) {
 	w := NewWorker(Options{})
 	defer w.Close()
 	for _, tt := range tests {
-		if err := w.Decode(source.Frame{Data: readPicture(t, "large.jpg")}, tt.outs); err != nil {
+		if err := w.Decode(source.Frame{Data: readPicture(t, "large.jpg")}, nil, tt.outs); err != nil {
 			t.Fatal(err)
 		}
 		if w.picture.eighths != tt.eighths || w.picture.full != image.Pt(480, 270) ||
@@ -338,7 +374,7 @@ func TestWorkersShareBuffers(t *testing.T) {
 			w := NewWorker(Options{Buffers: buffers})
 			defer w.Close()
 			for range 20 {
-				if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, []*transform.Output{o}); err != nil {
+				if err := w.Decode(source.Frame{Data: readPicture(t, "420.jpg")}, nil, []*transform.Output{o}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -385,7 +421,7 @@ func TestResidentMemoryIsFlat(t *testing.T) {
 	run := func(frames int) {
 		for i := range frames {
 			some := outs[:1+i%2*2] // one is made from rows
-			if w.Decode(source.Frame{Data: pictures[i%len(pictures)]}, some) != nil {
+			if w.Decode(source.Frame{Data: pictures[i%len(pictures)]}, nil, some) != nil {
 				continue
 			}
 			for _, o := range some {

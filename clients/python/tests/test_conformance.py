@@ -72,7 +72,8 @@ def check(want: dict[str, Any], got: object) -> None:
             assert same(value, getattr(got, field)), f"{field}: {getattr(got, field)!r}"
     if isinstance(got, cvfeeder.Tensor):
         if "elements" in want:
-            assert got.array.ravel().tolist() == want["elements"]
+            elements = got.to_float32() if got.datatype == "BF16" else got.array
+            assert elements.ravel().tolist() == want["elements"]
             np.testing.assert_allclose(got.normalize().ravel(), want["values"], atol=1e-6)
         for box, mapped in want.get("boxes", []):
             np.testing.assert_allclose(got.to_source(box, clip=True), mapped, atol=1e-9)

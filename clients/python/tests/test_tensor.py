@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
+from cvfeeder.tensor import _bfloat16
 from test_parse import tensor
 
 
@@ -68,9 +69,9 @@ def test_what_is_missing_is_told(
         getattr(tensor(), method)()
 
 
-@pytest.mark.parametrize("kind", ["FP32", "FP16", "UINT8"])
+@pytest.mark.parametrize("kind", ["FP32", "FP16", "UINT8", "INT8"])
 def test_others_get_the_same_elements(kind: str) -> None:
-    size = {"FP32": 4, "FP16": 2, "UINT8": 1}[kind]
+    size = {"FP32": 4, "FP16": 2, "UINT8": 1, "INT8": 1}[kind]
     t = tensor(Dtype=kind, Shape=f"1,3,{8 // size},4")
     shared = np.from_dlpack(t)
     np.testing.assert_array_equal(shared, t.array)
@@ -81,6 +82,41 @@ def test_others_get_the_same_elements(kind: str) -> None:
         assert t.to_jax().dtype == jax.dtype(t.array.dtype)
     if _import_or_none("tensorflow"):
         np.testing.assert_array_equal(t.to_tf().numpy(), t.array)
+
+
+def test_bfloat16_is_of_ml_dtypes_or_its_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    t = tensor(Dtype="BF16", Shape="1,3,4,4")
+    bits = np.frombuffer(t.payload, "<u2").reshape(t.shape)
+    want = (bits.astype("<u4") << 16).view(np.float32)
+    _bfloat16.cache_clear()
+    if kinds := _import_or_none("ml_dtypes"):
+        assert t.array.dtype == kinds.bfloat16
+        np.testing.assert_array_equal(t.array.astype(np.float32), want)
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    _bfloat16.cache_clear()
+    np.testing.assert_array_equal(t.array, bits)
+    np.testing.assert_array_equal(t.to_float32(), want)
+    np.testing.assert_array_equal(t.normalize(), want)
+    with pytest.raises(BufferError, match="to_torch"):
+        np.from_dlpack(t)
+    _bfloat16.cache_clear()
+
+
+def test_quantized_elements_have_values() -> None:
+    t = tensor(Dtype="INT8", Shape="1,3,4,8", **{"Quant-Scale": "0.25", "Quant-Zero-Point": "-128"})
+    assert (t.quant_scale, t.quant_zero_point) == (0.25, -128)
+    np.testing.assert_array_equal(t.to_float32(), (t.array.astype(np.float32) + 128) / 4)
+    np.testing.assert_array_equal(t.normalize(), t.to_float32())
+
+
+@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_torch_has_bfloat16(*, copy: bool) -> None:
+    torch = pytest.importorskip("torch")
+    t = tensor(Dtype="BF16", Shape="1,3,4,4")
+    x = t.to_torch(copy=copy)
+    assert x.dtype == torch.bfloat16
+    assert x.view(torch.int16).numpy().tobytes() == t.payload
 
 
 def test_consumers_of_the_first_dlpack_get_a_copy() -> None:

@@ -39,3 +39,8 @@ export function halvesToFloats(halves: HalfArray): Float32Array {
   }
   return floats;
 }
+
+/** Numbers of bfloat16, given by their bits, in single precision, of which they are the upper half. */
+export function bfloat16sToFloats(bits: Uint16Array): Float32Array {
+  return new Float32Array(Uint32Array.from(bits, (half) => half * 0x10000).buffer);
+}

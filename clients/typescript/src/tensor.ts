@@ -1,7 +1,7 @@
 import { DATATYPES, SIZES, type Datatype } from "./datatype.js";
 import { Delivered } from "./delivered.js";
 import { CvfeederError, InvalidMessageError } from "./errors.js";
-import { halfConstructor, halvesToFloats, type HalfArray } from "./float16.js";
+import { bfloat16sToFloats, halfConstructor, halvesToFloats, type HalfArray } from "./float16.js";
 import { MAX_BYTES, Headers, traceparent, type HeaderRecord } from "./headers.js";
 
 /** A point in pixels: x, y. */
@@ -51,9 +51,16 @@ export interface TensorFields {
   readonly std: readonly number[];
   /** False if the elements are the pixels, which the consumer has to normalize. */
   readonly normalized: boolean;
+  /** value = (element - quantZeroPoint) * quantScale, if the elements are quantized; otherwise 0. */
+  readonly quantScale: number;
+  /** The element whose value is 0, if the elements are quantized; otherwise 0. */
+  readonly quantZeroPoint: number;
   /** The fingerprint of the preprocessing, and of the libraries that did it. */
   readonly spec: string;
 }
+
+/** What the elements of a tensor may be in. */
+export type TensorArray = Float32Array | HalfArray | Uint16Array | Uint8Array | Int8Array;
 
 /** One preprocessed picture of one camera, and what is known about it. */
 export class Tensor extends Delivered implements TensorFields {
@@ -76,9 +83,11 @@ export class Tensor extends Delivered implements TensorFields {
   declare readonly mean: readonly number[];
   declare readonly std: readonly number[];
   declare readonly normalized: boolean;
+  declare readonly quantScale: number;
+  declare readonly quantZeroPoint: number;
   declare readonly spec: string;
   readonly kind = "tensor";
-  #array: Float32Array | HalfArray | Uint8Array | undefined;
+  #array: TensorArray | undefined;
 
   /** @internal */
   constructor(
@@ -108,27 +117,41 @@ export class Tensor extends Delivered implements TensorFields {
 
   /**
    * The elements as they were sent, in C order: a Float32Array for FP32, a Uint8Array for
-   * UINT8, and for FP16 a Float16Array, or where the engine has none a Uint16Array of the bits.
+   * UINT8, an Int8Array for INT8, for FP16 a Float16Array, or where the engine has none a
+   * Uint16Array of the bits, and for BF16 always these.
    *
    * It is a view of the payload if that begins where such an array may, and otherwise a copy,
    * made once. Do not write to it.
    */
-  get array(): Float32Array | HalfArray | Uint8Array {
+  get array(): TensorArray {
     return (this.#array ??= this.#view());
   }
 
   /**
    * The normalized elements: for FP32 the array itself, otherwise converted to it.
    *
-   * FP16 is converted, and UINT8 that is not normalized is normalized as `scale`, `mean` and
-   * `std` say.
+   * FP16 and BF16 are converted, what is quantized is computed as `quantScale` and
+   * `quantZeroPoint` say, and UINT8 that is not normalized is normalized as `scale`, `mean`
+   * and `std` say.
    */
   normalize(): Float32Array {
     const { array } = this;
     if (array instanceof Float32Array) {
       return array;
     }
-    const floats = array instanceof Uint8Array ? Float32Array.from(array) : halvesToFloats(array);
+    let floats: Float32Array;
+    if (array instanceof Uint8Array || array instanceof Int8Array) {
+      floats = Float32Array.from(array);
+    } else if (this.datatype === "BF16") {
+      floats = bfloat16sToFloats(array as Uint16Array);
+    } else {
+      floats = halvesToFloats(array);
+    }
+    if (this.quantScale !== 0) {
+      for (let i = 0; i < floats.length; i++) {
+        floats[i] = ((floats[i] ?? 0) - this.quantZeroPoint) * this.quantScale;
+      }
+    }
     if (!this.normalized) {
       this.#eachChannel((at, scale, mean, std) => {
         floats[at] = ((floats[at] ?? 0) * scale - mean) / std;
@@ -166,7 +189,7 @@ export class Tensor extends Delivered implements TensorFields {
   toRGBA(): { width: number; height: number; data: Uint8ClampedArray<ArrayBuffer> } {
     const { width, height, channels } = this;
     const data = new Uint8ClampedArray(width * height * 4).fill(255);
-    const values = this.array instanceof Uint8Array ? this.array : this.normalize();
+    const values = this.normalized ? this.normalize() : (this.array as Uint8Array);
     this.#eachChannel((at, scale, mean, std, pixel, channel) => {
       const value = values[at] ?? 0;
       const shade = this.normalized ? (value * std + mean) / scale : value;
@@ -195,9 +218,12 @@ export class Tensor extends Delivered implements TensorFields {
     context.putImageData(new ImageData(data, width, height), 0, 0);
   }
 
-  #view(): Float32Array | HalfArray | Uint8Array {
+  #view(): TensorArray {
     if (this.datatype === "UINT8") {
       return this.payload;
+    }
+    if (this.datatype === "INT8") {
+      return new Int8Array(this.payload.buffer, this.payload.byteOffset, this.payload.byteLength);
     }
     if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) {
       throw new CvfeederError("this machine is big-endian: read payload with a DataView");
@@ -207,7 +233,7 @@ export class Tensor extends Delivered implements TensorFields {
     // wherever the headers before it end. (The slice of Node's Buffer would not copy.)
     const aligned = this.payload.byteOffset % size === 0;
     const { buffer, byteOffset, byteLength } = aligned ? this.payload : new Uint8Array(this.payload);
-    const kind = this.datatype === "FP32" ? Float32Array : halfConstructor();
+    const kind = { FP32: Float32Array, FP16: halfConstructor(), BF16: Uint16Array }[this.datatype];
     return new kind(buffer, byteOffset, byteLength / size);
   }
 
@@ -256,6 +282,8 @@ export function parseTensor(subject: string, headers: HeaderRecord, data: Uint8A
     mean: h.floats("Cvf-Mean", channels),
     std: h.nonzero("Cvf-Std", channels),
     normalized: !h.has("Cvf-Normalized") || h.oneOf("Cvf-Normalized", "true", "false") === "true",
+    quantScale: h.has("Cvf-Quant-Scale") ? (h.nonzero("Cvf-Quant-Scale", 1)[0] ?? 0) : 0,
+    quantZeroPoint: h.has("Cvf-Quant-Scale") ? zeroPoint(h) : 0,
     spec: h.text("Cvf-Spec"),
     id: h.has("Nats-Msg-Id") ? h.text("Nats-Msg-Id") : "",
     traceparent: traceparent(headers),
@@ -265,6 +293,14 @@ export function parseTensor(subject: string, headers: HeaderRecord, data: Uint8A
   };
   check(fields, channels, data.length);
   return new Tensor(subject, fields, data);
+}
+
+function zeroPoint(h: Headers): number {
+  const value = h.floats("Cvf-Quant-Zero-Point", 1)[0] ?? 0;
+  if (!Number.isInteger(value) || Math.abs(value) > 255) {
+    throw new InvalidMessageError(`header Cvf-Quant-Zero-Point: ${value} is not one of 8 bits`);
+  }
+  return value;
 }
 
 /** The size in bytes of the whole tensor, as a message's or a part's headers say. */
@@ -293,6 +329,9 @@ function check(t: TensorFields, channels: number, bytes: number): void {
     throw new InvalidMessageError(
       `header Cvf-Shape: ${t.shape.join()} is not one picture in ${t.color} and ${t.layout}`,
     );
+  }
+  if (t.quantScale < 0 || (t.quantScale !== 0 && SIZES[t.datatype] !== 1)) {
+    throw new InvalidMessageError("header Cvf-Quant-Scale: not a positive number for elements of 8 bits");
   }
   const size = sizeOf(t.shape, t.datatype);
   if (bytes !== size) {

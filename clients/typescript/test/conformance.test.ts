@@ -4,7 +4,7 @@ import { appendFile, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { test } from "node:test";
 import { connect } from "@nats-io/transport-node";
-import { Gap, InvalidMessageError, subscribe, Tensor, halvesToFloats } from "cvfeeder";
+import { Gap, InvalidMessageError, subscribe, Tensor, bfloat16sToFloats, halvesToFloats } from "cvfeeder";
 import { SIZES } from "#internal/datatype";
 import { HEADERS, NATS, PAYLOAD, publish, readMessageFile } from "./support.js";
 
@@ -21,6 +21,10 @@ const EVENT = { stream: "end", from: "2026-01-02T03:04:05Z", to: "2026-01-02T03:
 const ENDS = ["cvf.t.end.end", "cvf.gap.end"];
 const NOT_FIELDS = ["kind", "elements", "values", "boxes"];
 
+function camelCase(name: string): string {
+  return name.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
 function near(got: ArrayLike<number>, want: unknown, within: number): void {
   const wanted = want as number[];
   assert.equal(got.length, wanted.length);
@@ -34,7 +38,7 @@ function check(want: Record<string, unknown>, got: unknown): void {
   }
   assert.ok(got instanceof (want["kind"] === "tensor" ? Tensor : Gap), String(got));
   for (const [field, value] of Object.entries(want)) {
-    const is: unknown = (got as unknown as Record<string, unknown>)[field];
+    const is: unknown = (got as unknown as Record<string, unknown>)[camelCase(field)];
     if (is instanceof Date) {
       assert.equal(is.getTime(), Date.parse(value as string), field);
     } else if (!NOT_FIELDS.includes(field)) {
@@ -43,7 +47,8 @@ function check(want: Record<string, unknown>, got: unknown): void {
   }
   if (got instanceof Tensor && "elements" in want) {
     const { array } = got;
-    near(array instanceof Uint16Array ? halvesToFloats(array) : (array as ArrayLike<number>), want["elements"], 0);
+    const convert = got.datatype === "BF16" ? bfloat16sToFloats : halvesToFloats;
+    near(array instanceof Uint16Array ? convert(array) : (array as ArrayLike<number>), want["elements"], 0);
     near(got.normalize(), want["values"], 1e-6);
   }
   for (const [box, mapped] of (want["boxes"] ?? []) as [[number, number, number, number], number[]][]) {

@@ -91,8 +91,8 @@ fn parse(message: &Message) -> Result<Option<Tensor>, String> {
     let dtype = header("Cvf-Dtype")?;
     let size = match dtype {
         "FP32" => 4,
-        "FP16" => 2,
-        "UINT8" => 1,
+        "FP16" | "BF16" => 2,
+        "UINT8" | "INT8" => 1,
         other => return Err(format!("the type {other} is unknown")),
     };
     let data: &[u8] = &message.payload;

@@ -251,7 +251,7 @@ func (p *publisher) publish(b *testing.B, n int) {
 		t, _ := p.buffers.Tensor(modelBytes, transform.Padding{})
 		p.slot += 200
 		t.Stream, t.Slot, t.Capture, t.Output = "cam-1", p.slot, p.slot.Time(), p.output
-		t.Shape, t.Source = []int{1, 3, side, side}, image.Pt(1920, 1080)
+		t.Shape, t.Source, t.Affines = []int{1, 3, side, side}, image.Pt(1920, 1080), []transform.Affine{{1, 0, 0, 0, 1, 0}}
 		if err := p.d.Publish(b.Context(), publish.NewMessage("cvf.t.cam-1.detector", t)); err != nil {
 			b.Fatal(err)
 		}

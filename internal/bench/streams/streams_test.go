@@ -52,11 +52,14 @@ func theLoad() load {
 // worker makes tensors of one byte: the cost of decoding is measured elsewhere.
 type worker struct{ frame source.Frame }
 
-func (*worker) Luma(source.Frame) (*image.Gray, image.Point, error) {
+func (*worker) Luma(source.Frame, *transform.Camera) (*image.Gray, image.Point, error) {
 	return nil, image.Point{}, errors.New("no gates")
 }
 
-func (w *worker) Decode(f source.Frame, _ []*transform.Output) error { w.frame = f; return nil }
+func (w *worker) Decode(f source.Frame, _ *transform.Camera, _ []*transform.Output) error {
+	w.frame = f
+	return nil
+}
 
 func (w *worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	return &transform.Tensor{

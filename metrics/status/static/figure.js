@@ -14,16 +14,22 @@ export class Figures {
     this.source.element.hidden = !p.source;
     this.tensor.element.hidden = !p.tensor;
     if (!p.tensor) return;
-    const [a, , c, , e, f] = p.affine;
     const t = p.tensor;
+    const rows = p.affines.length / p.columns;
+    const one = { width: t.width / p.columns, height: t.height / rows };
     this.tensor.show(t, `${p.shape.replace(/^(\S+) (\S+) (\S+) (\S+)/, "$1×$2×$3×$4")}`);
-    // The part of the tensor that the picture fills; the rest is padding.
-    const size = p.source ?? { width: a * t.width, height: e * t.height };
-    const inTensor = clip(-c / a, -f / e, (size.width - c) / a, (size.height - f) / e, t.width, t.height);
+    // The part of each of the tensor's pictures that the source fills; the rest is padding.
+    const inTensor = p.affines.map(([a, , c, , e, f], i) => {
+      const size = p.source ?? { width: a * one.width, height: e * one.height };
+      const r = clip(-c / a, -f / e, (size.width - c) / a, (size.height - f) / e, one.width, one.height);
+      return { ...r, x: r.x + (i % p.columns) * one.width, y: r.y + Math.floor(i / p.columns) * one.height };
+    });
     this.tensor.mark(inTensor, t, false);
     if (!p.source) return;
-    this.source.show(p.source, `${p.source.width}×${p.source.height}; the model sees the part inside the dashed line`);
-    this.source.mark(clip(c, f, a * t.width + c, e * t.height + f, p.source.width, p.source.height), p.source, true);
+    const lines = p.affines.length > 1 ? "parts inside the dashed lines" : "part inside the dashed line";
+    this.source.show(p.source, `${p.source.width}×${p.source.height}; the model sees the ${lines}`);
+    this.source.mark(p.affines.map(([a, , c, , e, f]) =>
+      clip(c, f, a * one.width + c, e * one.height + f, p.source.width, p.source.height)), p.source, true);
   }
 }
 
@@ -33,6 +39,15 @@ const clip = (x0, y0, x1, y1, w, h) => ({
   x: Math.max(x0, 0), y: Math.max(y0, 0),
   width: Math.min(x1, w) - Math.max(x0, 0), height: Math.min(y1, h) - Math.max(y0, 0),
 });
+
+// bounds returns the rectangle around all regions: tiles leave nothing out between them.
+function bounds(regions) {
+  const x = Math.min(...regions.map((r) => r.x));
+  const y = Math.min(...regions.map((r) => r.y));
+  return {
+    x, y, width: Math.max(...regions.map((r) => r.x + r.width)) - x, height: Math.max(...regions.map((r) => r.y + r.height)) - y,
+  };
+}
 
 function figure(title) {
   const img = make("img", { alt: title });
@@ -50,16 +65,18 @@ function figure(title) {
       img.src = dataURL(image);
       caption.replaceChildren(make("b", {}, title), ` ${text}`);
     },
-    // mark outlines a region, and may shade what is outside of it.
-    mark(r, size, shade) {
+    // mark outlines regions, and may shade what is outside of all of them.
+    mark(regions, size, shade) {
       marks.setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
-      if (r.width >= size.width - 0.5 && r.height >= size.height - 0.5 && !shade) {
+      const whole = (r) => r.width >= size.width - 0.5 && r.height >= size.height - 0.5;
+      if (!shade && regions.length === 1 && whole(regions[0])) {
         marks.replaceChildren();
         return;
       }
-      const hole = `M0 0H${size.width}V${size.height}H0ZM${r.x} ${r.y}v${r.height}h${r.width}v${-r.height}Z`;
+      const all = bounds(regions);
+      const hole = `M0 0H${size.width}V${size.height}H0ZM${all.x} ${all.y}v${all.height}h${all.width}v${-all.height}Z`;
       marks.replaceChildren(...(shade ? [svg("path", { class: "shade", d: hole })] : []),
-        svg("rect", { class: "under", ...r }), svg("rect", { class: "region", ...r }));
+        ...regions.flatMap((r) => [svg("rect", { class: "under", ...r }), svg("rect", { class: "region", ...r })]));
     },
   };
 }

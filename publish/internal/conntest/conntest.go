@@ -164,6 +164,7 @@ func TensorMessage(subject string, slot source.Slot, size int) publish.Message {
 	parts := strings.Split(subject, ".")
 	return publish.NewMessage(subject, &transform.Tensor{
 		Stream: parts[2], Slot: slot, Capture: slot.Time(), Shape: []int{1, size / 100, 100, 1}, Source: image.Pt(100, size/100),
-		Output: &transform.Output{Name: parts[3], Spec: spec, Fingerprint: "test"}, Data: make([]byte, size),
+		Affines: []transform.Affine{{1, 0, 0, 0, 1, 0}},
+		Output:  &transform.Output{Name: parts[3], Spec: spec, Fingerprint: "test"}, Data: make([]byte, size),
 	})
 }

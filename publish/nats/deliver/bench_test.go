@@ -165,6 +165,6 @@ func benchTensor(b *testing.B, d transform.DType) *transform.Tensor {
 		Stream: "cam-1", Slot: 1767322985200, Capture: time.UnixMilli(1767322985180),
 		Output: &transform.Output{Name: "detector", Spec: spec, Fingerprint: fmt.Sprintf("%064x", 7)},
 		Shape:  []int{1, 3, 640, 640}, Source: image.Pt(1920, 1080),
-		Affine: transform.Affine{3, 0, 0, 0, 3, -420}, Data: make([]byte, size),
+		Affines: []transform.Affine{{3, 0, 0, 0, 3, -420}}, Data: make([]byte, size),
 	}
 }

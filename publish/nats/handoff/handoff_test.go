@@ -76,7 +76,7 @@ func (r *rig) tensor() *transform.Tensor {
 	slot := conntest.Slot(r.next)
 	r.next++
 	t.Stream, t.Slot, t.Capture, t.Output = "cam-1", slot, slot.Time(), r.output
-	t.Shape, t.Source = []int{1, 100, 100, 1}, image.Pt(100, 100)
+	t.Shape, t.Source, t.Affines = []int{1, 100, 100, 1}, image.Pt(100, 100), []transform.Affine{{1, 0, 0, 0, 1, 0}}
 	return t
 }
 

@@ -325,7 +325,7 @@ func feed(ctx context.Context, commands *bufio.Scanner) error {
 		fill(t.Data, uint64(slot))
 		t.Stream, t.Slot, t.Output = "cam-1", slot, output
 		t.Capture = slot.Time().Add(time.Duration(connected.Load()) * time.Second)
-		t.Shape, t.Source = []int{1, 300, 300, 1}, image.Pt(300, 300)
+		t.Shape, t.Source, t.Affines = []int{1, 300, 300, 1}, image.Pt(300, 300), []transform.Affine{{1, 0, 0, 0, 1, 0}}
 		var err error
 		if gap != nil {
 			err = d.Gap(ctx, *gap, []publish.Route{{Output: output, Subject: killSubject}})

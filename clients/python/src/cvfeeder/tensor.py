@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 from dataclasses import dataclass, field, fields
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 _DTYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),  # NumPy itself has only the bits
     "UINT8": np.dtype("u1"),
+    "INT8": np.dtype("i1"),
 }
 
 
@@ -54,7 +57,7 @@ class Tensor(Delivered):
 
     Its elements, of which `array` is a view:
 
-    datatype     FP32, FP16 or UINT8, as the Open Inference Protocol names them
+    datatype     FP32, FP16, BF16, UINT8 or INT8, as the Open Inference Protocol names them
     layout       NCHW or NHWC
     shape        (1, C, H, W) for NCHW, (1, H, W, C) for NHWC; H and W in pixels
     color        RGB, BGR or GRAY: the order of the C channels, 3 or 1
@@ -68,6 +71,9 @@ class Tensor(Delivered):
     scale        value = (pixel * scale - mean) / std, where a pixel is 0 to 255
     mean, std    one value for each channel
     normalized   False if the elements are the pixels, which the consumer has to normalize
+    quant_scale, quant_zero_point
+                 value = (element - quant_zero_point) * quant_scale, where the elements are
+                 quantized; otherwise 0 and 0
     spec         the fingerprint of the preprocessing, and of the libraries that did it
     """
 
@@ -92,16 +98,22 @@ class Tensor(Delivered):
     late: bool = False
     burst: str = ""
     since: datetime | None = None
+    quant_scale: float = 0.0
+    quant_zero_point: int = 0
 
     @property
     def array(self) -> NDArray[Any]:
         """The elements in their shape and type: a read-only view of the memory, not a copy.
 
+        NumPy has no bfloat16. Elements of BF16 have the type of the package ml_dtypes if that
+        is installed, and are otherwise their bits, as uint16: `to_float32` converts both.
+
         What a reader returns begins at a multiple of 64 bytes. It is read-only because all
         arrays of the tensor share its memory, which is used again for another tensor when the
         last of them is gone, and all that was made of them.
         """
-        return np.frombuffer(self.memory, _DTYPES[self.datatype]).reshape(self.shape)
+        kind = _bfloat16() if self.datatype == "BF16" else _DTYPES[self.datatype]
+        return np.frombuffer(self.memory, kind).reshape(self.shape)
 
     @property
     def payload(self) -> bytes:
@@ -143,10 +155,24 @@ class Tensor(Delivered):
         x, y = points[..., 0], points[..., 1]
         return np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)
 
+    def to_float32(self) -> NDArray[np.float32]:
+        """Return the values of the elements as float32: a view for FP32, otherwise a copy.
+
+        What is quantized is computed as quant_scale and quant_zero_point say. Pixels that are
+        not normalized stay pixels, 0 to 255.
+        """
+        if self.datatype == "BF16":
+            bits = np.frombuffer(self.memory, _DTYPES["BF16"]).astype("<u4") << 16
+            return bits.view(np.float32).reshape(self.shape)
+        values = self.array.astype(np.float32, copy=False)
+        if self.quant_scale:
+            values = (values - np.float32(self.quant_zero_point)) * np.float32(self.quant_scale)
+        return values
+
     def normalize(self) -> NDArray[Any]:
-        """Return the normalized elements: float32 made from uint8, otherwise the array itself."""
+        """Return the normalized elements, as FP32 and FP16 are: else float32 is made of them."""
         if self.normalized:
-            return self.array
+            return self.array if self.datatype in ("FP32", "FP16") else self.to_float32()
         axes = (1, -1, 1, 1) if self.layout == "NCHW" else (1, 1, 1, -1)
         mean, std = (np.array(v).reshape(axes) for v in (self.mean, self.std))
         # One multiplication and one addition per pixel: pixel*(scale/std) - mean/std.
@@ -162,12 +188,15 @@ class Tensor(Delivered):
         be written to. PyTorch cannot enforce that, and warns about it.
         """
         torch = _imported("torch", "to_torch")
+        brain = self.datatype == "BF16"  # NumPy and PyTorch have only 16 bits in common
+        array = self.array.view(np.int16) if brain else self.array
         if not copy:
-            return torch.from_numpy(self.array).to(device)
-        kind = getattr(torch, self.array.dtype.name)
+            shared = torch.from_numpy(array)
+            return (shared.view(torch.bfloat16) if brain else shared).to(device)
+        kind = getattr(torch, "bfloat16" if brain else array.dtype.name)
         pinned = torch.device(device).type == "cuda"
         elements = torch.empty(self.shape, dtype=kind, pin_memory=pinned)
-        elements.numpy()[...] = self.array
+        (elements.view(torch.int16) if brain else elements).numpy()[...] = array
         return elements.to(device, non_blocking=True)
 
     def to_jax(self) -> jax.Array:
@@ -181,8 +210,11 @@ class Tensor(Delivered):
     def __dlpack__(self, *, stream: None = None, **options: Any) -> Any:  # noqa: ANN401 - NumPy's
         """Return the elements by the DLPack protocol: ``torch.from_dlpack(t)`` and others.
 
-        They are copied for consumers that do not understand read-only memory.
+        They are copied for consumers that do not understand read-only memory. NumPy cannot
+        hand over bfloat16, which raises BufferError: use to_torch, or to_float32.
         """
+        if self.datatype == "BF16":
+            raise BufferError("NumPy cannot hand over bfloat16: use to_torch, or to_float32")
         try:
             return self.array.__dlpack__(stream=stream, **options)
         except BufferError:
@@ -230,6 +262,16 @@ def _imported(module: str, method: str) -> Any:  # noqa: ANN401 - a module
         ) from err
 
 
+@functools.cache
+def _bfloat16() -> np.dtype[Any]:
+    """Return the type of bfloat16 if there is one, otherwise that of its bits."""
+    try:
+        kind: np.dtype[Any] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+    except ImportError:
+        kind = _DTYPES["BF16"]
+    return kind
+
+
 def _made_of(values: dict[str, Any]) -> Tensor:
     return Tensor(**values)
 
@@ -265,9 +307,18 @@ def parse_tensor(
         late="Cvf-Late" in h,
         burst=h.text("Cvf-Burst") if "Cvf-Burst" in h else "",
         since=h.time("Cvf-Since") if "Cvf-Since" in h else None,
+        quant_scale=h.nonzero("Cvf-Quant-Scale", 1)[0] if "Cvf-Quant-Scale" in h else 0.0,
+        quant_zero_point=_zero_point(h) if "Cvf-Quant-Scale" in h else 0,
     )
     _check(tensor, channels)
     return tensor
+
+
+def _zero_point(h: Headers) -> int:
+    value = h.floats("Cvf-Quant-Zero-Point", 1)[0]
+    if not (value.is_integer() and abs(value) <= 255):
+        raise InvalidMessage(f"header Cvf-Quant-Zero-Point: {value} is not one of 8 bits")
+    return int(value)
 
 
 def announced_size(headers: Mapping[str, str] | None) -> int:
@@ -290,6 +341,8 @@ def _check(t: Tensor, channels: int) -> None:
         raise InvalidMessage(
             f"header Cvf-Shape: {t.shape} is not one picture in {t.color} and {t.layout}"
         )
+    if t.quant_scale < 0 or (t.quant_scale and _DTYPES[t.datatype].itemsize != 1):
+        raise InvalidMessage("header Cvf-Quant-Scale: not a positive number for elements of 8 bits")
     size = _size(t.shape, t.datatype)
     if len(t.memory) != size:
         raise InvalidMessage(
