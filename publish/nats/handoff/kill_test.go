@@ -61,7 +61,7 @@ const (
 // left over from the dead.
 func TestKill(t *testing.T) {
 	url := natstest.Serve(t, embedded.Options{}).ClientURL()
-	dir := filepath.Join(t.TempDir(), "memory")
+	dir := filepath.Join(killDir(t), "memory")
 	y := &yard{t: t, url: url, dir: dir, faults: make(chan string, 100)}
 	y.startFeeder()
 	for range killReaders {
@@ -106,6 +106,17 @@ func TestKill(t *testing.T) {
 	if files, err := filepath.Glob(filepath.Join(dir, "*.mem")); err != nil || len(files) != 1 {
 		t.Errorf("there are %v (%v), not the file of the one feeder", files, err)
 	}
+}
+
+// killDir returns a directory in memory, where there is: a disk that is full ends a feeder.
+func killDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "cvfeeder-kill")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // A yard is where the processes live.
