@@ -19,6 +19,9 @@ var errUnconfirmed = fmt.Errorf("the server no longer confirms messages: %w", os
 // message, here and in the server.
 const pingPause = 20 * time.Millisecond
 
+// errReplaced is how a heartbeat learns that a connection broke between two pings.
+var errReplaced = errors.New("it was replaced")
+
 // heartbeat detects a server that no longer reads. Writes to it succeed for a while,
 // because the kernels on the way buffer megabytes, which would arrive late. So a ping
 // follows each run of messages, one ping at a time. If its answer takes long, new
@@ -33,7 +36,8 @@ type heartbeat struct {
 	done    chan struct{}
 
 	written   atomic.Uint64
-	confirmed uint64 // used by the goroutine of run only
+	confirmed uint64  // used by the goroutine of run only
+	pinged    *socket // last, with success; the same
 	current   atomic.Pointer[ping]
 }
 
@@ -96,6 +100,9 @@ func (h *heartbeat) ping(ctx context.Context) {
 	h.current.Store(&ping{socket: socket, at: time.Since(h.start)})
 	defer h.current.Store(nil)
 	written := h.written.Load()
+	if h.pinged != nil && h.pinged != socket && written > h.confirmed {
+		h.lose(written, errReplaced)
+	}
 	timed, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
 	// The client looks at the context only once it has its lock, which a stalled write
@@ -105,15 +112,21 @@ func (h *heartbeat) ping(ctx context.Context) {
 	watch.Stop()
 	switch {
 	case err == nil:
-		h.confirmed = written
+		h.confirmed, h.pinged = written, socket
 		return
 	case ctx.Err() != nil:
 		return
 	case errors.Is(err, context.DeadlineExceeded):
 		_ = socket.abort(errUnconfirmed)
 	}
-	written = h.written.Load()
-	h.conn.log.Warn("the NATS connection broke with messages on the way, which may be lost",
-		"messages", written-h.confirmed, "err", err)
+	h.lose(h.written.Load(), err)
+	h.pinged = nil
+}
+
+// lose counts what was written and not confirmed when a connection broke.
+func (h *heartbeat) lose(written uint64, err error) {
+	n := written - h.confirmed
+	h.conn.unconfirmed.Add(n)
 	h.confirmed = written
+	h.conn.log.Warn("the NATS connection broke with messages on the way, which may be lost", "messages", n, "err", err)
 }
