@@ -88,6 +88,8 @@ type Connection struct {
 	Name       string
 	Connected  bool
 	Reconnects uint64
+	// Unconfirmed counts messages that were on the way when the connection broke.
+	Unconfirmed uint64
 }
 
 // Cores are the cores that the process may use, and the shares of the work of the last ten

@@ -41,18 +41,20 @@ func sources(t *testing.T) metrics.Sources {
 			return []metrics.Stream{{Name: "cam", Stats: l.Stats(), Lag: 1500 * time.Millisecond, Overlap: time.Second, Limited: true, Used: .25}}
 		},
 		Connections: func() []metrics.Connection {
-			return []metrics.Connection{{Name: "data", Connected: true, Reconnects: 3}, {Name: "control"}}
+			return []metrics.Connection{{Name: "data", Connected: true, Reconnects: 3, Unconfirmed: 5}, {Name: "control"}}
 		},
 		InflightBytes: func() int64 { return 4711 },
-		Memory:        func() metrics.Memory { return metrics.Memory{InMemory: 7, AsPayload: 3, NoSlot: 1, Slots: 50, Held: 4} },
-		MatsOpen:      func() int { return 2 },
-		BusyRatio:     func() float64 { return .5 },
-		Budget:        func() (float64, bool) { return .5, true },
-		Price:         10,
-		Cores:         func() metrics.Cores { return metrics.Cores{Limit: .5, Quota: .25} },
-		ClockOffset:   func() time.Duration { return 1500 * time.Millisecond },
-		Group:         func() (int, int) { return 2, 3 },
-		NotReady:      func() map[health.Code]int { return map[health.Code]int{"stream_full": 1, "camera_silent": 0} },
+		Memory: func() metrics.Memory {
+			return metrics.Memory{InMemory: 7, AsPayload: 3, NoSlot: 1, Remade: 2, Slots: 50, Held: 4}
+		},
+		MatsOpen:    func() int { return 2 },
+		BusyRatio:   func() float64 { return .5 },
+		Budget:      func() (float64, bool) { return .5, true },
+		Price:       10,
+		Cores:       func() metrics.Cores { return metrics.Cores{Limit: .5, Quota: .25} },
+		ClockOffset: func() time.Duration { return 1500 * time.Millisecond },
+		Group:       func() (int, int) { return 2, 3 },
+		NotReady:    func() map[health.Code]int { return map[health.Code]int{"stream_full": 1, "camera_silent": 0} },
 	}
 }
 
@@ -94,6 +96,10 @@ cvfeeder_nats_connected{connection="data"} 1
 # TYPE cvfeeder_nats_reconnects_total counter
 cvfeeder_nats_reconnects_total{connection="control"} 0
 cvfeeder_nats_reconnects_total{connection="data"} 3
+# HELP cvfeeder_nats_unconfirmed_total Messages that were on the way when a connection to NATS broke, and may be lost in the mode 'live'. The other modes publish them again.
+# TYPE cvfeeder_nats_unconfirmed_total counter
+cvfeeder_nats_unconfirmed_total{connection="control"} 0
+cvfeeder_nats_unconfirmed_total{connection="data"} 5
 # HELP cvfeeder_not_ready How many streams are not well for this reason, and 1 if the process is not. The reasons are those of '/readyz', all of them always there.
 # TYPE cvfeeder_not_ready gauge
 cvfeeder_not_ready{reason="camera_silent"} 0
@@ -193,10 +199,12 @@ var contract = map[string]string{
 	"cvfeeder_memory_tensors_total":     "counter ",
 	"cvfeeder_memory_payloads_total":    "counter ",
 	"cvfeeder_memory_no_slot_total":     "counter ",
+	"cvfeeder_memory_remade_total":      "counter ",
 	"cvfeeder_memory_slots":             "gauge ",
 	"cvfeeder_memory_slots_held":        "gauge ",
 	"cvfeeder_nats_connected":           "gauge connection",
 	"cvfeeder_nats_reconnects_total":    "counter connection",
+	"cvfeeder_nats_unconfirmed_total":   "counter connection",
 	"cvfeeder_not_ready":                "gauge reason",
 	"cvfeeder_stream_owned":             "gauge stream",
 	"cvfeeder_build_info":               "gauge go,opencv,version",

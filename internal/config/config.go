@@ -147,6 +147,10 @@ type Delivery struct {
 	// MemoryGroup is the name or number of the group whose members may read them; empty leaves
 	// it to the directory.
 	MemoryGroup string `yaml:"memory_group"`
+	// MemoryWritable is whether the group may write to these tensors, too, and their file has a
+	// second name in the directory above: Triton's system shared memory needs both. Whoever is in
+	// the group can then spoil what the others read, and end them and cvfeeder.
+	MemoryWritable bool `yaml:"memory_writable"`
 }
 
 // Decoder is the limits of decoding pictures.

@@ -60,6 +60,8 @@ type connection struct {
 	Name       string `json:"name"`
 	Connected  bool   `json:"connected"`
 	Reconnects uint64 `json:"reconnects"`
+	// Unconfirmed counts messages that may be lost, as the connection broke.
+	Unconfirmed uint64 `json:"unconfirmed"`
 }
 
 // totals are those of all streams, whatever the filters.

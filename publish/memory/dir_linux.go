@@ -23,6 +23,8 @@ const (
 	// dirMode and fileMode let the group read, and nobody else.
 	dirMode  = 0o750 | fs.ModeSetgid
 	fileMode = 0o640
+	// writableMode is that of a file with Options.Writable.
+	writableMode = 0o660
 	// readersFile holds a random token that stands for the directory, and with it for this host.
 	// Readers lock in it what they expect: see [Reader.Await].
 	readersFile = "readers"

@@ -20,6 +20,7 @@ Every wait ends: with what it is for, with ReadTimeout if it was given a timeout
 if the reader is closed meanwhile, or with the error in the way, a CvfeederError.
 """
 
+from . import triton
 from ._chat import ImagePart, ImageURL
 from ._decoder import parse
 from ._options import ConnectOptions
@@ -78,4 +79,5 @@ __all__ = [
     "pull",
     "subscribe",
     "subscribe_gaps",
+    "triton",
 ]

@@ -16,7 +16,6 @@ from . import oip
 from ._forms import CONTENT_TYPES, Map, Size
 from .delivery import Delivered
 from .errors import InvalidMessage
-from .quality import Quality
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ._chat import ImagePart, ImageURL
+    from .quality import Quality
+    from .triton import SharedMemory
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
@@ -317,10 +318,12 @@ class Tensor(Delivered):
         outputs: Sequence[str] = (),
         model_version: str = "",
         request_id: str = "",
+        shared: SharedMemory | None = None,
     ) -> oip.InferRequest:
         """Return an inference request for Triton or KServe that holds the payload as it is.
 
-        Outputs are requested in binary form: those named, or all of the model's.
+        Outputs are requested in binary form: those named, or all of the model's. With shared, a
+        tensor in memory is not sent: Triton reads it there. See `cvfeeder.triton`.
         """
         if self.content_type:
             raise TypeError(f"{self.subject} has encoded pictures, not elements")
@@ -331,6 +334,7 @@ class Tensor(Delivered):
             outputs=outputs,
             model_version=model_version,
             request_id=request_id,
+            shared=shared,
         )
 
     def image(self) -> PIL.Image.Image:
