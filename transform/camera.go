@@ -1,8 +1,10 @@
 package transform
 
 import (
+	"fmt"
 	"image"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -22,6 +24,23 @@ type Camera struct {
 
 // Plain tells whether pictures are taken as they are.
 func (c *Camera) Plain() bool { return c == nil || len(c.Masks) == 0 }
+
+// Of returns an output as it is made of the camera's pictures. Where these are not taken as they
+// are, it is another value, whose fingerprint stands for the camera, too: pictures of other masks
+// make other tensors.
+func (c *Camera) Of(o *Output) *Output {
+	if c.Plain() || o == nil {
+		return o
+	}
+	of := *o
+	var b strings.Builder
+	fmt.Fprintf(&b, "camera=1\noutput=%s\n", o.Fingerprint)
+	for i := range c.Masks {
+		fmt.Fprintf(&b, "mask=%s\n", &c.Masks[i])
+	}
+	of.Fingerprint = hashed(b.String())
+	return &of
+}
 
 // Mosaics tells whether a part of the pictures is pixelated.
 func (c *Camera) Mosaics() bool {

@@ -29,6 +29,7 @@ func (d checker) checkStreams(c *Config) {
 		d.checkBurst(s.Burst, path+".burst")
 		d.checkHealth(s.Health, path+".health")
 		d.checkRequest(s.Request, path+".request")
+		d.checkMasks(s, path+".masks")
 		d.checkReferences(s, c.Outputs, path+".outputs")
 		names[i] = s.Name
 	}

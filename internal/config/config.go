@@ -334,8 +334,27 @@ type Stream struct {
 	Freshness time.Duration `yaml:"freshness"`
 	// Request is what picture the service is asked for.
 	Request Request `yaml:"request"`
+	// Masks are the parts of the pictures that nobody is to see.
+	Masks []Mask `yaml:"masks"`
 	// Outputs are the names of the outputs that are made from the stream.
 	Outputs []string `yaml:"outputs" jsonschema:"required,minItems=1,uniqueItems=true"`
+}
+
+// A Mask is a part of the pictures that is replaced before anything else is made of them: a
+// polygon or a box.
+type Mask struct {
+	// Polygon are the corners, three at least, in fractions of the picture's width and height.
+	// Edges may cross: what is enclosed twice is outside.
+	Polygon []Corner `yaml:"polygon"`
+	// Box is the left and the upper edge, the width and the height, in such fractions, instead
+	// of a polygon.
+	Box [4]float64 `yaml:"box"`
+	// Fill is the value that replaces the pixels; or red, green and blue separated by commas,
+	// such as "255,0,0".
+	Fill Fill `yaml:"fill"`
+	// Pixelate is the side in pixels of the blocks that are replaced by their mean instead of
+	// the fill: a multiple of 8. 0 fills. What small blocks hide can be made out.
+	Pixelate int `yaml:"pixelate" jsonschema:"minimum=0,maximum=512"`
 }
 
 // Burst is what requests for a denser look at a time may ask for: frames closer together than

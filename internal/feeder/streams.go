@@ -15,6 +15,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/ondemand"
 	"github.com/cvfeeder/cvfeeder/source/poll"
+	"github.com/cvfeeder/cvfeeder/transform"
 	"github.com/cvfeeder/cvfeeder/transform/gate"
 )
 
@@ -97,19 +98,21 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 	case !c.To.Time.IsZero():
 		s.To = source.SlotAt(c.To.Time)
 	}
-	s.Routes, s.Gates = b.routes(c), b.gates(c)
+	made := b.camera(c)
+	s.Camera = made.sight
+	s.Routes, s.Gates = b.routes(c, made.sight), b.gates(c)
 	if o := c.Health.Options(); o.Every > 0 {
 		s.Health = camerahealth.New(o)
 	}
-	s.Open = b.opener(b.camera(c), s)
+	s.Open = b.opener(made, s)
 	return s, nil
 }
 
 // routes returns the outputs of a stream, and where they go.
-func (b *builder) routes(c config.Stream) []publish.Route {
+func (b *builder) routes(c config.Stream, sight *transform.Camera) []publish.Route {
 	all := make([]publish.Route, len(c.Outputs))
 	for i, name := range c.Outputs {
-		all[i] = publish.Route{Output: b.plan.Outputs[name], Subject: b.plan.Subject.Subject(c.Name, name)}
+		all[i] = publish.Route{Output: sight.Of(b.plan.Outputs[name]), Subject: b.plan.Subject.Subject(c.Name, name)}
 	}
 	return all
 }

@@ -99,6 +99,7 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	for _, text := range savings.OfGates(c.cfg.Outputs, c.read()) {
 		line("gate", "%s", text)
 	}
+	c.printMasks(line)
 	c.printPoll(line)
 	told := map[string]int{}
 	for _, s := range c.streams {
@@ -119,6 +120,15 @@ func (c *checker) read() []config.Stream {
 		all[i] = s.Stream
 	}
 	return all
+}
+
+// printMasks says what is covered of the pictures.
+func (c *checker) printMasks(line func(key, format string, args ...any)) {
+	for _, s := range c.cfg.Streams {
+		for _, m := range s.Masks {
+			line("mask", "%s: %v", s.Name+s.Prefix, m)
+		}
+	}
 }
 
 // printPoll says which streams are not read all the time.
@@ -149,6 +159,9 @@ func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error 
 	kind := fmt.Sprintf("%dx%d %s to %s", size.X, size.Y, s.Request.Format, strings.Join(s.Outputs, ", "))
 	if !known {
 		kind += " (assumed)"
+	}
+	if n := len(s.Masks); n > 0 {
+		kind += ", with " + count(n, "mask")
 	}
 	cost, measured := costs[kind]
 	if !measured {
