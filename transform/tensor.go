@@ -25,10 +25,12 @@ type Tensor struct {
 	Shape []int
 	// Clip has the frames of a clip; nil for any other tensor.
 	Clip []ClipFrame
-	// Source is the size of the decoded picture in pixels.
+	// Source is the size in pixels of the decoded picture, rectified if there is a Map.
 	Source image.Point
-	// Affines map the pixels of each of the tensor's pictures to the source's.
+	// Affines map the pixels of each of the tensor's pictures to that picture's.
 	Affines []Affine
+	// Map maps that picture's pixels to those of the camera's; nil where they are the same.
+	Map *Rectification
 	// Data holds the elements: contiguous, little-endian, in C order; or the encoded picture. It
 	// must not be written to, because the next tensor in the same memory reuses the padding. It is
 	// valid until Release.

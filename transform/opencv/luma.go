@@ -18,14 +18,14 @@ import (
 // Luma returns the brightness of the frame's picture at an eighth of its size, rounded up:
 // the mean of each block of 8x8 pixels, 0 to 255, as a JPEG has it in its DC coefficients.
 // That takes a fraction of the time of [Worker.Decode], because all other coefficients are
-// skipped. size is that of the whole picture in pixels. The means are the worker's, until its
+// skipped. size is that of the whole picture in pixels, once it is rectified. The means are the worker's, until its
 // next call of Luma or Rest.
 //
 // There are none of a PNG, of a JPEG whose colors are neither YCbCr nor gray, and of a
 // picture that is too large or broken: an error says so. A picture of which Luma has no error
 // may still be one that Decode refuses: of one that is not baseline, libjpeg decodes the
 // coarsest part only.
-func (w *Worker) Luma(f source.Frame, _ *transform.Camera) (luma *image.Gray, size image.Point, err error) {
+func (w *Worker) Luma(f source.Frame, c *transform.Camera) (luma *image.Gray, size image.Point, err error) {
 	if w.closed {
 		return nil, size, errors.New("the worker is closed")
 	}
@@ -41,7 +41,12 @@ func (w *Worker) Luma(f source.Frame, _ *transform.Camera) (luma *image.Gray, si
 	}
 	at := scaled(h.size, 1)
 	w.kept = image.Point{}
-	if err := w.luma.reserve(at.X * at.Y); err != nil {
+	lens := c.Rectified(h.size)
+	rectified := 0
+	if lens != nil {
+		rectified = len(lens.Luma)
+	}
+	if err := w.luma.reserve(at.X*at.Y + rectified); err != nil {
 		return nil, size, err
 	}
 	if err := w.scratch.reserve(int(C.cvf_luma_scratch(C.int(at.X)))); err != nil {
@@ -57,6 +62,10 @@ func (w *Worker) Luma(f source.Frame, _ *transform.Camera) (luma *image.Gray, si
 		return nil, size, fmt.Errorf("JPEG: %s", C.GoString(&message[0]))
 	}
 	w.lumaOwn = job.used != 0
+	if lens != nil {
+		all := unsafe.Slice((*byte)(w.luma.p), at.X*at.Y+rectified)
+		return rectifiedLuma(lens, all[:at.X*at.Y], all[at.X*at.Y:]), lens.Size, nil
+	}
 	return w.lumaOf(h.size), h.size, nil
 }
 
@@ -107,4 +116,17 @@ func (w *Worker) keepPixels(size image.Point, v view) error {
 	C.cvf_means_of_pixels((*C.uint8_t)(v.p), C.int(v.size.X), C.int(v.size.Y), 8, C.int(v.step), dst)
 	w.kept = size
 	return nil
+}
+
+// rectifiedLuma returns the means of a rectified picture: those of the source's blocks that the
+// middles of its own show.
+func rectifiedLuma(lens *transform.Rectified, source, into []byte) *image.Gray {
+	for i, at := range lens.Luma {
+		into[i] = 0
+		if at >= 0 {
+			into[i] = source[at]
+		}
+	}
+	size := scaled(lens.Size, 1)
+	return &image.Gray{Pix: into, Stride: size.X, Rect: image.Rectangle{Max: size}}
 }
