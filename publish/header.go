@@ -17,8 +17,9 @@ const (
 	HeaderShape      = "Cvf-Shape"            // 1,3,640,640; the first number is that of the tiles; of a picture 720,1280,3
 	HeaderLayout     = "Cvf-Layout"           // NCHW or NHWC; of a clip NCTHW, NTCHW or NTHWC
 	HeaderColor      = "Cvf-Color"            // RGB, BGR or GRAY
-	HeaderSource     = "Cvf-Source"           // 1920x1080, the decoded picture's size
+	HeaderSource     = "Cvf-Source"           // 1920x1080, the decoded picture's size, once it is rectified
 	HeaderAffine     = "Cvf-Affine"           // a,b,c,d,e,f, see transform.Affine; those of tiles with ; between them
+	HeaderMap        = "Cvf-Map"              // fisheye;1920x1080;…, from that picture to the camera's, see transform.Rectification; absent where they are the same
 	HeaderScale      = "Cvf-Scale"            // 0.00392156862745098
 	HeaderMean       = "Cvf-Mean"             // one number a channel: 0.485,0.456,0.406
 	HeaderStd        = "Cvf-Std"              // one number a channel: 0.229,0.224,0.225

@@ -30,6 +30,7 @@ func (d checker) checkStreams(c *Config) {
 		d.checkHealth(s.Health, path+".health")
 		d.checkRequest(s.Request, path+".request")
 		d.checkMasks(s, path+".masks")
+		d.checkLens(s.Lens, path+".lens")
 		d.checkReferences(s, c.Outputs, path+".outputs")
 		names[i] = s.Name
 	}

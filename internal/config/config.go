@@ -336,8 +336,30 @@ type Stream struct {
 	Request Request `yaml:"request"`
 	// Masks are the parts of the pictures that nobody is to see.
 	Masks []Mask `yaml:"masks"`
+	// Lens is how the pictures are rectified, after what is masked.
+	Lens Lens `yaml:"lens"`
 	// Outputs are the names of the outputs that are made from the stream.
 	Outputs []string `yaml:"outputs" jsonschema:"required,minItems=1,uniqueItems=true"`
+}
+
+// A Lens is how a camera draws, as OpenCV's calibration tells.
+type Lens struct {
+	// Model is that of cv2.calibrateCamera (pinhole) or cv2.fisheye.calibrate (fisheye), or a
+	// homography to another plane; none takes the pictures as they are.
+	Model LensModel `yaml:"model" jsonschema:"enum=none,enum=pinhole,enum=fisheye,enum=homography"`
+	// Size is the size of the pictures that the camera was calibrated with.
+	Size Size `yaml:"size"`
+	// Matrix is fx, fy, cx and cy of the camera matrix.
+	Matrix [4]float64 `yaml:"matrix"`
+	// Distortion is the list of coefficients in OpenCV's order: 4, 5 or 8 of a pinhole, 4 of a fisheye.
+	Distortion []float64 `yaml:"distortion"`
+	// NewMatrix is fx, fy, cx and cy of the rectified picture, as cv2.getOptimalNewCameraMatrix
+	// returns them; zeros take the matrix.
+	NewMatrix [4]float64 `yaml:"new_matrix"`
+	// Homography is the 3x3 matrix from the picture to the rectified one, by rows.
+	Homography [9]float64 `yaml:"homography"`
+	// Output is the size of the rectified picture of a homography.
+	Output Size `yaml:"output"`
 }
 
 // A Mask is a part of the pictures that is replaced before anything else is made of them: a

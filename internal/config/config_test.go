@@ -129,6 +129,7 @@ func TestEnums(t *testing.T) {
 		"delivery.stream.retention": tag(names([]Retention{RetentionWorkQueue, RetentionLimits})...),
 		"log.level":                 tag(names([]LogLevel{LevelDebug, LevelInfo, LevelWarn, LevelError})...),
 		"log.format":                tag(names([]LogFormat{LogText, LogJSON})...),
+		"streams[].lens.model":      tag(names([]LensModel{LensNone, LensPinhole, LensFisheye, LensHomography})...),
 		"streams[].selector":        tag(names([]Selector{SelectorServer, SelectorProducer})...),
 		"streams[].request.format":  tag(names([]PictureFormat{FormatJPEG, FormatPNG})...),
 	}
@@ -195,6 +196,7 @@ outputs:
 		From:      Start{StartAt, time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC)},
 		Freshness: time.Hour,
 		Request:   Request{Format: "jpeg", Quality: 1, Size: Size{1280, 720}},
+		Lens:      Lens{Model: LensNone},
 		Outputs:   []string{"a", "b"},
 	}
 	back := front

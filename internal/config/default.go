@@ -72,6 +72,7 @@ func (s *Stream) SetDefaults(func(string) string) {
 		Overlap:  AutoDuration(poll.Auto),
 		From:     Start{Kind: StartResume},
 		Request:  Request{Format: FormatJPEG, Quality: 80},
+		Lens:     Lens{Model: LensNone},
 	}
 }
 

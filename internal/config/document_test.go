@@ -153,6 +153,9 @@ func kindOf(f reflect.StructField) string {
 		if f.Type.Elem().Kind() == reflect.Array {
 			return "list of lists of 2 numbers"
 		}
+		if f.Type.Elem().Kind() == reflect.Float64 {
+			return "list of numbers"
+		}
 		return "list of names"
 	default:
 		return "text"

@@ -76,10 +76,11 @@ func (m Mask) transform() transform.Mask {
 // Camera returns what is particular to the stream's pictures, nil where nothing is. It is a new
 // value at each call.
 func (s Stream) Camera() *transform.Camera {
-	if len(s.Masks) == 0 {
+	lens := s.Lens.transform()
+	if len(s.Masks) == 0 && lens == nil {
 		return nil
 	}
-	c := &transform.Camera{}
+	c := &transform.Camera{Lens: lens}
 	for _, m := range s.Masks {
 		c.Masks = append(c.Masks, m.transform())
 	}
@@ -107,7 +108,7 @@ func (c *Config) CameraOf(stream, output string) (*transform.Camera, error) {
 		return nil, fmt.Errorf("there is no stream %q in the config", stream)
 	}
 	if found != nil && len(names) > 1 {
-		return nil, fmt.Errorf("streams with this output have masks: say which one's with --stream NAME: %s", strings.Join(names, ", "))
+		return nil, fmt.Errorf("streams with this output have masks or lenses: say which one's with --stream NAME: %s", strings.Join(names, ", "))
 	}
 	return found, nil
 }

@@ -124,13 +124,20 @@ func outputsOf(routes []publish.Route, sight *transform.Camera) []status.Output 
 
 // describeSight says what the outputs of a camera have in common, "" where it is nothing.
 func describeSight(c *transform.Camera) string {
-	switch {
-	case c == nil || len(c.Masks) == 0:
-		return ""
-	case len(c.Masks) == 1:
-		return ", 1 mask"
+	text := ""
+	if c == nil {
+		return text
 	}
-	return fmt.Sprintf(", %d masks", len(c.Masks))
+	switch n := len(c.Masks); {
+	case n == 1:
+		text = ", 1 mask"
+	case n > 1:
+		text = fmt.Sprintf(", %d masks", n)
+	}
+	if c.Lens != nil {
+		text += fmt.Sprintf(", rectified (%s)", c.Lens.Model)
+	}
+	return text
 }
 
 // describe returns an output in a few words: 640x640 letterbox, rgb float32 nchw.

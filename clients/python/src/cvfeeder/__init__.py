@@ -42,6 +42,7 @@ from .oip import InferRequest
 from .pulling import Pull, pull
 from .quality import Quality
 from .ranges import Frames, frames
+from .rectification import Rectification
 from .subscription import Subscription, latest, subscribe, subscribe_gaps
 from .tensor import Tensor
 
@@ -65,6 +66,7 @@ __all__ = [
     "Pull",
     "Quality",
     "ReadTimeout",
+    "Rectification",
     "Refused",
     "Sent",
     "SpecMismatch",

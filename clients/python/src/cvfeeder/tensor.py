@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from ._chat import ImagePart, ImageURL
     from .quality import Quality
+    from .rectification import Rectification
     from .triton import SharedMemory
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -75,6 +76,9 @@ class Tensor(Delivered):
 
     How they were made:
 
+    rectification
+                 where the stream has a lens: source and affine are about the rectified picture,
+                 and this leads on to the camera's own; otherwise None
     scale        value = (pixel * scale - mean) / std, where a pixel is 0 to 255
     mean, std    one value for each channel
     normalized   False if the elements are the pixels, which the consumer has to normalize
@@ -129,6 +133,7 @@ class Tensor(Delivered):
     streams: tuple[str, ...] = ()
     present: tuple[bool, ...] = ()
     content_type: str = ""
+    rectification: Rectification | None = None
     _maps: tuple[Map, ...]
     _sources: tuple[Size, ...]
 
@@ -206,6 +211,8 @@ class Tensor(Delivered):
         Points have the shape (..., 2), as x, y; boxes have (..., 4), as x1, y1, x2, y2.
         The result has the same shape. A box stays upright: it is the smallest one that
         holds its four mapped corners. With clip, coordinates are limited to the picture.
+        Where the picture was rectified, the result is in the camera's own, and NaN for points
+        that have no place in it.
         """
         p = np.asarray(points, np.float64)
         if p.ndim == 0 or p.shape[-1] not in (2, 4):
@@ -221,7 +228,8 @@ class Tensor(Delivered):
         else:
             mapped = self._map(which, p)
         if clip:
-            mapped = np.clip(mapped, 0, np.tile(np.array(self.sources[which]), p.shape[-1] // 2))
+            picture = self.rectification.source if self.rectification else self.sources[which]
+            mapped = np.clip(mapped, 0, np.tile(np.array(picture), p.shape[-1] // 2))
         return mapped
 
     def _which(self, tile: int | None, row: int | None) -> int:
@@ -239,7 +247,8 @@ class Tensor(Delivered):
     def _map(self, which: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
         a, b, c, d, e, f = self._maps[which]
         x, y = points[..., 0], points[..., 1]
-        return np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)
+        mapped = np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)
+        return self.rectification.to_source(mapped) if self.rectification else mapped
 
     def to_float32(self) -> NDArray[np.float32]:
         """Return the values of the elements as float32: a view for FP32, otherwise a copy.
