@@ -31,7 +31,8 @@ type Envelope struct {
 	Time, Capture time.Time
 	DType         transform.DType
 	// Shape has four positive entries: [N C H W] for NCHW, [N H W C] for NHWC. N is 1, or the
-	// number of tiles. That of a picture is [H W C].
+	// number of tiles. That of a picture is [H W C], and that of a clip of T frames [1 C T H W],
+	// [1 T C H W] or [1 T H W C], as its layout says.
 	Shape  []int
 	Layout transform.Layout
 	Color  transform.Color
@@ -41,6 +42,9 @@ type Envelope struct {
 	// of each picture.
 	Affine  transform.Affine
 	Affines []transform.Affine
+	// Clip has the slots of the frames of a clip, and which were missing; nil for any other tensor.
+	// Time is the slot of the last one, and all have the same map.
+	Clip []transform.ClipFrame
 	// Scale, Mean and Std are the normalization: value = (pixel*Scale - Mean) / Std.
 	// Mean and Std have one number for each channel. Scale and Std are not 0.
 	Scale     float64
@@ -125,8 +129,14 @@ func (e *Envelope) tensor(f *fields) {
 	e.DType = f.dtype(HeaderDType)
 	e.Layout = oneOf(f, HeaderLayout, map[string]transform.Layout{
 		"NCHW": transform.NCHW, "NHWC": transform.NHWC,
+		"NCTHW": transform.NCTHW, "NTCHW": transform.NTCHW, "NTHWC": transform.NTHWC,
 	})
-	e.Shape = f.sides(HeaderShape, ",", 4)
+	if _, ok := f.header[HeaderClip]; ok {
+		e.Clip = f.clip(HeaderClip)
+		e.Shape = f.sides(HeaderShape, ",", 5)
+	} else {
+		e.Shape = f.sides(HeaderShape, ",", 4)
+	}
 	if scale := f.floats(HeaderScale, 1); f.err == nil {
 		e.Scale = scale[0]
 	}
@@ -160,10 +170,13 @@ func (e *Envelope) quantization(f *fields) {
 func (e Envelope) validate() error {
 	channels := e.Color.Channels()
 	n, c, _, _ := e.dims()
-	if n > maxPictures || c != channels {
+	if n < 1 || n > maxPictures || c != channels {
 		return fmt.Errorf("header %s: %v is not 1 to %d pictures with %d channels in %s", HeaderShape, e.Shape, maxPictures, channels, e.Layout)
 	}
-	if len(e.Affines) != n {
+	if len(e.Shape) == 5 && len(e.Clip) != n {
+		return fmt.Errorf("header %s: has %d frames, and the shape %v has %d", HeaderClip, len(e.Clip), e.Shape, n)
+	}
+	if maps := len(e.Affines); maps != n && (len(e.Shape) != 5 || maps != 1) {
 		return fmt.Errorf("header %s: has %d maps for %d pictures", HeaderAffine, len(e.Affines), n)
 	}
 	if e.ContentType != "" {
@@ -199,20 +212,26 @@ func (e Envelope) validatePicture() error {
 // dims returns the numbers of pictures, channels, rows and columns: all 0 for the
 // zero value.
 func (e Envelope) dims() (n, c, h, w int) {
-	switch len(e.Shape) {
-	case 3:
-		return 1, e.Shape[2], e.Shape[0], e.Shape[1]
-	case 4:
-	default:
-		return 0, 0, 0, 0
+	s := e.Shape
+	switch {
+	case len(s) == 3: // an encoded picture
+		return 1, s[2], s[0], s[1]
+	case len(s) == 4 && e.Layout == transform.NCHW:
+		return s[0], s[1], s[2], s[3]
+	case len(s) == 4 && e.Layout == transform.NHWC:
+		return s[0], s[3], s[1], s[2]
+	case len(s) == 5 && s[0] == 1 && e.Layout == transform.NCTHW:
+		return s[2], s[1], s[3], s[4]
+	case len(s) == 5 && s[0] == 1 && e.Layout == transform.NTCHW:
+		return s[1], s[2], s[3], s[4]
+	case len(s) == 5 && s[0] == 1 && e.Layout == transform.NTHWC:
+		return s[1], s[4], s[2], s[3]
 	}
-	if e.Layout == transform.NHWC {
-		return e.Shape[0], e.Shape[3], e.Shape[1], e.Shape[2]
-	}
-	return e.Shape[0], e.Shape[1], e.Shape[2], e.Shape[3]
+	return 0, 0, 0, 0
 }
 
-// Pictures returns how many pictures the tensor has: 1, or as many as there are tiles.
+// Pictures returns how many pictures the tensor has: 1, or as many as there are tiles, or frames
+// of a clip.
 func (e Envelope) Pictures() int { n, _, _, _ := e.dims(); return n }
 
 // Width returns the width of the tensor's pictures in pixels.

@@ -250,3 +250,31 @@ func TestPictures(t *testing.T) {
 		}
 	}
 }
+
+// TestClips: a clip has a slot for each frame, one map for all, and a shape of five axes.
+func TestClips(t *testing.T) {
+	x := tensor(t, "none", nil)
+	x.Output.Spec.Layout, x.Output.Spec.Clip = transform.NCTHW, transform.Clip{Frames: 2}
+	x.Shape, x.Data = []int{1, 3, 2, 4, 6}, make([]byte, 3*2*4*6*4)
+	x.Clip = []transform.ClipFrame{{Slot: x.Slot - 200, Missing: transform.MissingRepeat}, {Slot: x.Slot}}
+	m := publish.NewMessage("a", x)
+	if got := m.Header[publish.HeaderClip][0]; got != "2026-01-02T03:04:05.000Z!repeat,2026-01-02T03:04:05.200Z" {
+		t.Errorf("the frames are %q", got)
+	}
+	e, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(x.Clip, e.Clip); diff != "" || e.Pictures() != 2 || e.Width() != 6 || e.Height() != 4 || e.Check(len(x.Data)) != nil {
+		t.Errorf("%d frames of %dx%d, %d bytes, frames (-want +got):\n%s", e.Pictures(), e.Width(), e.Height(), e.Bytes(), diff)
+	}
+	for name, value := range map[string]string{
+		publish.HeaderShape: "1,3,3,4,6", publish.HeaderLayout: "NTCHW", publish.HeaderClip: "2026-01-02T03:04:05.000Z!blue,2026-01-02T03:04:05.200Z",
+	} {
+		h := maps.Clone(m.Header)
+		h[name] = []string{value}
+		if _, err := publish.ParseEnvelope(h); err == nil {
+			t.Errorf("%s %q is accepted", name, value)
+		}
+	}
+}

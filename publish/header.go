@@ -15,7 +15,7 @@ const (
 	HeaderCapture    = "Cvf-Capture"          // the service's timestamp of the image, in the same form
 	HeaderDType      = "Cvf-Dtype"            // FP32, FP16, BF16, UINT8 or INT8
 	HeaderShape      = "Cvf-Shape"            // 1,3,640,640; the first number is that of the tiles; of a picture 720,1280,3
-	HeaderLayout     = "Cvf-Layout"           // NCHW or NHWC
+	HeaderLayout     = "Cvf-Layout"           // NCHW or NHWC; of a clip NCTHW, NTCHW or NTHWC
 	HeaderColor      = "Cvf-Color"            // RGB, BGR or GRAY
 	HeaderSource     = "Cvf-Source"           // 1920x1080, the decoded picture's size
 	HeaderAffine     = "Cvf-Affine"           // a,b,c,d,e,f, see transform.Affine; those of tiles with ; between them
@@ -27,6 +27,7 @@ const (
 	HeaderQuantZero  = "Cvf-Quant-Zero-Point" // 128: value = (element - zero point) * scale
 	HeaderSpec       = "Cvf-Spec"             // the output's fingerprint
 	HeaderLate       = "Cvf-Late"             // "true" if the message comes after newer ones; absent otherwise
+	HeaderClip       = "Cvf-Clip"             // 2026-01-02T03:04:05.200Z,2026-01-02T03:04:05.400Z!repeat: the slot of each frame of a clip, and what is in the place of one that is missing
 	HeaderSince      = "Cvf-Since"            // 2026-01-02T03:04:01.200Z, the slot that passed the output's gate before; absent without a gate
 	HeaderBurst      = "Cvf-Burst"            // b7k2m4qx, the burst that the message belongs to; absent otherwise
 	HeaderQuality    = "Cvf-Quality"          // 112.4,38.2,182.5,0.001,0.83,0.97,0.4;blurred, see Quality; absent if the camera's pictures were not looked at

@@ -30,7 +30,7 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 		HeaderCapture: {t.Capture.UTC().Format(TimeFormat)},
 		HeaderDType:   {spec.DType.Wire()},
 		HeaderShape:   {joinInts(t.Shape)},
-		HeaderLayout:  {strings.ToUpper(string(spec.Layout))},
+		HeaderLayout:  {strings.ToUpper(string(layoutOf(t)))},
 		HeaderColor:   {strings.ToUpper(string(spec.Color))},
 		HeaderSource:  {fmt.Sprintf("%dx%d", t.Source.X, t.Source.Y)},
 		HeaderAffine:  {joinAffines(t.Affines)},
@@ -47,7 +47,19 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 		h[HeaderQuantScale] = []string{joinFloats([]float64{spec.QuantScale})}
 		h[HeaderQuantZero] = []string{joinInts([]int{spec.QuantZeroPoint})}
 	}
+	if t.Clip != nil {
+		h[HeaderClip] = []string{joinClip(t.Clip)}
+	}
 	return Message{Subject: subject, Header: h, Data: t.Data, Share: t.Share()}
+}
+
+// layoutOf returns the layout of a tensor; of a frame that is to become a part of a clip that of
+// the frame.
+func layoutOf(t *transform.Tensor) transform.Layout {
+	if t.Clip == nil {
+		return t.Output.Spec.Layout.Frame()
+	}
+	return t.Output.Spec.Layout
 }
 
 // newPicture returns the message of an encoded picture.

@@ -82,6 +82,6 @@ func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.
 // tensorHeaders are those of a whole tensor's message.
 var tensorHeaders = [...]string{
 	HeaderVersion, HeaderType, HeaderLength, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
-	HeaderLayout, HeaderColor, HeaderSource, HeaderAffine, HeaderScale, HeaderMean, HeaderStd,
+	HeaderLayout, HeaderColor, HeaderClip, HeaderSource, HeaderAffine, HeaderScale, HeaderMean, HeaderStd,
 	HeaderNormalized, HeaderLate, HeaderBurst, HeaderSince, HeaderQuality, HeaderSpec, HeaderMsgID,
 }

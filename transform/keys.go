@@ -72,6 +72,10 @@ func keys() []key {
 		whole("quant_zero_point", func(s *Spec) *int { return &s.QuantZeroPoint }),
 		choice("encode", func(s *Spec) *Encoding { return &s.Encode }, Encodings()),
 		whole("quality", func(s *Spec) *int { return &s.Quality }),
+		optional(key{name: "clip", text: func(s *Spec) string { return s.Clip.String() }, set: func(s *Spec, text string) (err error) {
+			s.Clip, err = ParseClip(text)
+			return err
+		}}),
 		optional(key{name: "tiles", text: func(s *Spec) string { return s.Tiles.String() }, set: func(s *Spec, text string) (err error) {
 			s.Tiles, err = ParseTiles(text)
 			return err

@@ -40,9 +40,9 @@ func (s *Spec) Padding(channel int) float64 {
 }
 
 // Shape returns the shape of a tensor of pictures of the geometry's size: [N C H W] for NCHW,
-// [N H W C] for NHWC, where N is 1 without tiles.
+// [N H W C] for NHWC, where N is 1 without tiles. Of a clip it is the shape of a frame.
 func (s *Spec) Shape(pictures int, g Geometry) []int {
-	if s.Layout == NHWC {
+	if !s.Layout.Planar() {
 		return []int{pictures, g.Size.Y, g.Size.X, s.Color.Channels()}
 	}
 	return []int{pictures, s.Color.Channels(), g.Size.Y, g.Size.X}
@@ -58,7 +58,7 @@ func (s *Spec) MostPictures() int {
 
 // Bytes returns the size of the tensor's data. It is known before there is a picture unless
 // the picture's size decides the tensor's (Width and Height 0), or how many tiles there are. The
-// size of an encoded picture is never known.
+// size of an encoded picture is never known. Of a clip it is the size of a frame: see ClipBytes.
 func (s *Spec) Bytes() (n int, known bool) {
 	if s.Pictures() {
 		return 0, false
@@ -91,3 +91,7 @@ func (s *Spec) BytesOf(picture image.Point) (int, error) {
 	}
 	return n, nil
 }
+
+// ClipBytes returns the size of a clip's data, whose frames have a size as [Spec.Bytes] or
+// [Spec.BytesOf] returns it; without clips that size.
+func (s *Spec) ClipBytes(frame int) int { return frame * max(s.Clip.Frames, 1) }

@@ -83,11 +83,26 @@ func (c Color) Channels() int {
 // A Layout is the order of the tensor's dimensions.
 type Layout string
 
-// The layouts, with a batch dimension of the number of pictures.
+// The layouts, with a batch dimension of the number of pictures; those of clips have one of the
+// frames, T.
 const (
-	NCHW Layout = "nchw"
-	NHWC Layout = "nhwc"
+	NCHW  Layout = "nchw"
+	NHWC  Layout = "nhwc"
+	NCTHW Layout = "ncthw"
+	NTCHW Layout = "ntchw"
+	NTHWC Layout = "nthwc"
 )
+
+// Planar tells whether the pixels of a channel lie side by side, as in NCHW.
+func (l Layout) Planar() bool { return l != NHWC && l != NTHWC }
+
+// Frame returns the layout of one frame: NCHW or NHWC.
+func (l Layout) Frame() Layout {
+	if l.Planar() {
+		return NCHW
+	}
+	return NHWC
+}
 
 // A DecodeMode says how exact the decoder must be.
 type DecodeMode string
@@ -164,6 +179,8 @@ type Spec struct {
 	// or 0 for the encoding's own.
 	Encode  Encoding
 	Quality int
+	// Clip makes one tensor of several frames.
+	Clip Clip
 	// Tiles makes a picture of the tensor of each part of the source.
 	Tiles Tiles
 }

@@ -20,8 +20,11 @@ type Tensor struct {
 	// ContentType is the media type of an encoded picture; "" for a tensor.
 	ContentType string
 	// Shape is that of the tensor: [N C H W] for NCHW, [N H W C] for NHWC, of N pictures: 1, or
-	// as many as there are tiles. An encoded picture has [H W C].
+	// as many as there are tiles. An encoded picture has [H W C], and a clip of T frames
+	// [1 C T H W], [1 T C H W] or [1 T H W C].
 	Shape []int
+	// Clip has the frames of a clip; nil for any other tensor.
+	Clip []ClipFrame
 	// Source is the size of the decoded picture in pixels.
 	Source image.Point
 	// Affines map the pixels of each of the tensor's pictures to the source's.

@@ -37,6 +37,9 @@ func (t Tiles) tiles(region image.Rectangle) ([]image.Rectangle, error) {
 	if t == (Tiles{}) {
 		return []image.Rectangle{region}, nil
 	}
+	if err := t.validate(); err != nil {
+		return nil, err
+	}
 	var xs, ys []int
 	size := t.Size
 	if t.Grid == (image.Point{}) {
@@ -64,7 +67,7 @@ func (t Tiles) tiles(region image.Rectangle) ([]image.Rectangle, error) {
 func sliced(side, size, apart int) []int {
 	var at []int
 	for x := 0; ; x += apart {
-		if x+size >= side {
+		if x+size >= side || len(at) == maxTiles { // which are too many by then
 			return append(at, side-size)
 		}
 		at = append(at, x)

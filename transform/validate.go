@@ -39,7 +39,7 @@ func Resizes() []Resize {
 func Colors() []Color { return []Color{RGB, BGR, Gray} }
 
 // Layouts returns the values of [Layout].
-func Layouts() []Layout { return []Layout{NCHW, NHWC} }
+func Layouts() []Layout { return []Layout{NCHW, NHWC, NCTHW, NTCHW, NTHWC} }
 
 // DecodeModes returns the values of [DecodeMode].
 func DecodeModes() []DecodeMode { return []DecodeMode{DecodeExact, DecodeFast} }
@@ -75,6 +75,11 @@ func (s *Spec) Validate() error {
 	check("color", oneOf(s.Color, Colors()))
 	check("roi", s.ROI.validate())
 	check("tiles", s.Tiles.validate())
+	if s.Clip != (Clip{}) && (s.Tiles != Tiles{} || s.Pictures()) {
+		check("clip", errors.New("a clip is a tensor of whole frames: remove tiles and encode"))
+	} else if !s.Pictures() {
+		check("clip", s.Clip.validate(s.Layout))
+	}
 	s.validateEncode(check)
 	if s.Pictures() {
 		check("decode", oneOf(s.Decode, DecodeModes()))

@@ -28,7 +28,9 @@ func (d checker) checkOutputs(c *Config) {
 			d.Report(path+"."+problem.Key, "%v", problem.Err)
 		}
 		d.checkGate(c, name)
+		d.checkClip(c, name)
 	}
+	d.checkClipMemory(c)
 	d.checkDistinct("output", names, func(i int) string { return "outputs." + names[i] })
 }
 
@@ -74,6 +76,44 @@ func (d checker) checkGate(c *Config, name string) {
 		if slices.Contains(s.Outputs, name) && s.Request.Format == FormatPNG {
 			d.Report(path+".change", "stream %s has request.format: png, and only a jpeg can be compared; remove the gate, or use jpeg", s.Name+s.Prefix+s.ARN)
 		}
+	}
+}
+
+// checkClip checks that the clips of an output go with the rest.
+func (d checker) checkClip(c *Config, name string) {
+	o, path := c.Outputs[name], "outputs."+name+".clip"
+	switch {
+	case o.Clip.Frames == 0:
+		for _, key := range []string{"stride", "every", "missing"} {
+			if d.IsSet(path+"."+key) && !d.IsSet(path+".frames") {
+				d.Report(path+"."+key, "there are no clips without frames; set frames, for example 16")
+			}
+		}
+	case c.Delivery.Mode == ModeDurable:
+		d.Report(path+".frames", "there are no clips in the mode durable, which promises every slot once, also across a restart, and a clip is of many slots; use live or ring")
+	case o.Gate.Change > 0:
+		d.Report(path+".frames", "a gate holds back frames that a clip needs; remove the gate, or the clip")
+	}
+}
+
+// checkClipMemory checks that the frames that clips keep leave room in delivery.inflight.
+func (d checker) checkClipMemory(c *Config) {
+	if d.Failed("outputs") || d.Failed("delivery.inflight") {
+		return
+	}
+	kept := 0
+	for _, s := range c.Streams {
+		for _, name := range s.Outputs {
+			if o, known := c.Outputs[name]; known {
+				spec := o.Spec()
+				if n, err := spec.BytesOf(s.pictureSize()); err == nil {
+					kept += n * spec.Clip.Kept()
+				}
+			}
+		}
+	}
+	if kept > int(c.Delivery.Inflight)/2 {
+		d.Report("delivery.inflight", "the frames that clips keep take %d bytes, and may take half of it; at least %dB, or clips of fewer or smaller frames", kept, 2*kept)
 	}
 }
 

@@ -420,6 +420,8 @@ type Output struct {
 	Encode transform.Encoding `yaml:"encode" jsonschema:"enum=tensor,enum=original,enum=jpeg,enum=webp,enum=png"`
 	// Quality is that of encode: jpeg and webp; 0 is 90 and 80.
 	Quality int `yaml:"quality" jsonschema:"minimum=0,maximum=100"`
+	// Clip is which frames of a stream become one tensor, for models that take video.
+	Clip Clip `yaml:"clip"`
 	// Tiles is how the picture, or its roi, is cut into parts, each of which becomes one picture
 	// of a tensor of several. The other keys are about a tile as if it were the picture.
 	Tiles Tiles `yaml:"tiles"`
@@ -439,13 +441,27 @@ type Output struct {
 	QuantScale QuantScale `yaml:"quant_scale"`
 	// QuantZeroPoint is the element whose value is 0, with quant_scale.
 	QuantZeroPoint int `yaml:"quant_zero_point" jsonschema:"minimum=-128,maximum=255"`
-	// Layout is the order of the dimensions.
-	Layout transform.Layout `yaml:"layout" jsonschema:"enum=nchw,enum=nhwc"`
+	// Layout is the order of the dimensions; of clips, with one for the frames.
+	Layout transform.Layout `yaml:"layout" jsonschema:"enum=nchw,enum=nhwc,enum=ncthw,enum=ntchw,enum=nthwc"`
 	// Decode is how exact the decoder must be: fast scales JPEGs down while it decodes
 	// them, where that loses nothing visible.
 	Decode transform.DecodeMode `yaml:"decode" jsonschema:"enum=exact,enum=fast"`
 	// Gate is what holds back frames that show nothing new.
 	Gate Gate `yaml:"gate"`
+}
+
+// Clip is which frames of a stream become one tensor. [transform.Clip] explains its keys in
+// detail.
+type Clip struct {
+	// Frames is how many frames a clip has; 0 makes a tensor of each frame.
+	Frames int `yaml:"frames" jsonschema:"minimum=0,maximum=256"`
+	// Stride is how many slots of the stream a frame of a clip is after the one before.
+	Stride int `yaml:"stride" jsonschema:"minimum=1,maximum=3600"`
+	// Every is how many slots a clip ends after the one before.
+	Every int `yaml:"every" jsonschema:"minimum=1,maximum=3600"`
+	// Missing is what takes the place of a missing frame: repeat (the frame before it), black, or
+	// drop (the clip is not made).
+	Missing transform.Missing `yaml:"missing" jsonschema:"enum=repeat,enum=black,enum=drop"`
 }
 
 // Tiles is how a picture is cut into parts of one size. [transform.Tiles] explains its keys in

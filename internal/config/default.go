@@ -101,6 +101,7 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 		Resize: spec.Resize, Pad: Pad{spec.Pad, spec.PadChannels}, PadNormalized: spec.PadNormalized, Color: spec.Color,
 		ROI:    ROI(spec.ROI),
 		Encode: cmp.Or(spec.Encode, transform.EncodeTensor), Quality: spec.Quality,
+		Clip:  Clip{spec.Clip.Frames, max(spec.Clip.Stride, 1), max(spec.Clip.Every, 1), cmp.Or(spec.Clip.Missing, transform.MissingRepeat)},
 		Tiles: Tiles{Box(spec.Tiles.Size), Size{spec.Tiles.Grid.X, spec.Tiles.Grid.Y}, spec.Tiles.Overlap},
 		Scale: Scale(spec.Scale), Mean: spec.Mean, Std: spec.Std,
 		DType: spec.DType, QuantScale: QuantScale(spec.QuantScale), QuantZeroPoint: spec.QuantZeroPoint, Layout: spec.Layout, Decode: spec.Decode,
@@ -131,10 +132,22 @@ func (o Output) Spec() transform.Spec {
 		Resize: o.Resize, Pad: o.Pad.All, PadChannels: o.Pad.Channels, PadNormalized: o.PadNormalized, Color: o.Color,
 		ROI:    transform.ROI(o.ROI),
 		Encode: unless(o.Encode, transform.EncodeTensor), Quality: o.Quality,
+		Clip:  o.Clip.clip(),
 		Tiles: transform.Tiles{Size: image.Point(o.Tiles.Size), Grid: image.Pt(o.Tiles.Grid.Width, o.Tiles.Grid.Height), Overlap: o.Tiles.Overlap},
 		Scale: float64(o.Scale), Mean: o.Mean, Std: o.Std,
 		DType: o.DType, QuantScale: float64(o.QuantScale), QuantZeroPoint: o.QuantZeroPoint, Layout: o.Layout, Decode: o.Decode,
 	}
+}
+
+// clip returns the frames of a clip, as a [transform.Spec] has them.
+func (c Clip) clip() transform.Clip {
+	unlessOne := func(n int) int {
+		if n == 1 {
+			return 0
+		}
+		return n
+	}
+	return transform.Clip{Frames: c.Frames, Stride: unlessOne(c.Stride), Every: unlessOne(c.Every), Missing: unless(c.Missing, transform.MissingRepeat)}
 }
 
 // unless returns word, or "" for the one that says what is meant anyway.

@@ -21,10 +21,7 @@ const assumedWidth, assumedHeight = 1920, 1080
 func (c *Config) TensorBytes() int {
 	largest := 0
 	for _, s := range c.Streams {
-		size := image.Pt(assumedWidth, assumedHeight)
-		if s.Request.Size.Width > 0 {
-			size = image.Pt(s.Request.Size.Width, s.Request.Size.Height)
-		}
+		size := s.pictureSize()
 		for _, name := range s.Outputs {
 			o, known := c.Outputs[name]
 			if !known {
@@ -32,11 +29,19 @@ func (c *Config) TensorBytes() int {
 			}
 			spec := o.Spec()
 			if n, err := spec.BytesOf(size); err == nil {
-				largest = max(largest, n)
+				largest = max(largest, spec.ClipBytes(n))
 			}
 		}
 	}
 	return largest
+}
+
+// pictureSize returns the size of the stream's pictures in pixels, as far as it is known.
+func (s Stream) pictureSize() image.Point {
+	if s.Request.Size.Width > 0 {
+		return image.Pt(s.Request.Size.Width, s.Request.Size.Height)
+	}
+	return image.Pt(assumedWidth, assumedHeight)
 }
 
 // checkMemory checks the memory that is shared with consumers.

@@ -225,6 +225,7 @@ func (f *Feeder) pipeline(p *parts, switches Switches) *pipeline.Pipeline {
 		Workers:   p.cores.Workers(),
 		NewWorker: func() pipeline.Worker { return opencv.NewWorker(decoder) },
 		Measure:   opencv.NewMeter(decoder).Measure,
+		Buffers:   decoder.Buffers,
 		Delivery:  p.outlet.delivery,
 		// Garbage that has not been collected yet counts against the budget, too.
 		Inflight:  int64(f.Config.Delivery.Inflight) * 100 / (100 + GCPercent),

@@ -238,6 +238,9 @@ func MessageSize(stream string, o *transform.Output) (int, error) {
 		Shape: o.Spec.Shape(pictures, g), Source: image.Pt(side, side),
 		Affines: slices.Repeat([]transform.Affine{{long, long, long, long, long, long}}, pictures),
 	}
+	if c := o.Spec.Clip; c.Frames > 0 {
+		t.Clip = slices.Repeat([]transform.ClipFrame{{Slot: t.Slot, Missing: transform.MissingRepeat}}, c.Frames)
+	}
 	n, _ := o.Spec.Bytes()
-	return n + publish.HeaderSize(publish.NewMessage("", t).Header), nil
+	return o.Spec.ClipBytes(n) + publish.HeaderSize(publish.NewMessage("", t).Header), nil
 }

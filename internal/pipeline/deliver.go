@@ -8,6 +8,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // deliver waits for a job, announces the gaps that come before it, publishes its
@@ -70,48 +71,66 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 			outcome = source.Unchanged
 		}
 	}
-	for i, t := range j.result.tensors {
-		if t == nil || j.gated.holds(i) { // or it is only looked at
+	for i := range j.routes {
+		if j.gated.holds(i) { // or it is only looked at
 			continue
 		}
-		m := publish.NewMessage(j.routes[i].Subject, t)
-		if j.frame.Late {
-			m.Header[publish.HeaderLate] = []string{"true"}
-		} else if s.Freshness > 0 {
-			m.Expires = time.Now().Add(t.Slot.Add(s.Freshness).Time().Sub(p.opts.Now().Add(-j.frame.Trail)))
-		}
-		if since := j.gated.sinceOf(i); since > 0 {
-			m.Header[publish.HeaderSince] = []string{since.String()}
-		}
-		s.describe(j, m)
-		if s.mark != nil {
-			m = s.mark(m)
-		}
-		m = j.seen.publishing(t.Output.Name, m)
-		begin := time.Now()
-		err := s.delivery.Publish(ctx, m)
-		j.seen.published(t.Output.Name, m, time.Since(begin), err)
-		if err != nil && !errors.Is(err, publish.ErrRepeated) {
-			j.gated.lost(i)
-		}
-		switch {
-		case err == nil && outcome != source.Dropped:
+		switch { // a frame is delivered with its clip
+		case j.clips.of(i) == nil:
+		case j.result.tensor(i) != nil && j.clips.wants(i, j.frame.Slot):
 			outcome = source.Published
-		case err == nil, errors.Is(err, publish.ErrUnwatched):
-		case errors.Is(err, publish.ErrRepeated):
-			if outcome == source.Unwatched || outcome == source.Unchanged {
-				outcome = source.Skipped
+		case outcome == source.Unwatched && !j.clips.wants(i, j.frame.Slot) && s.delivery.Watched(j.routes[i].Subject):
+			outcome = source.Skipped
+		}
+		for _, t := range j.clips.take(j, i) {
+			err := p.publish(ctx, s, j, i, t)
+			if t.Clip != nil {
+				t.Release()
 			}
-		case dropped(err):
-			outcome = source.Dropped
-			s.health.lose(err)
-		case errors.Is(err, ctx.Err()):
-			return source.Pending, nil
-		default:
-			return source.Pending, fmt.Errorf("stream %s: publishing: %w", s.Name, err)
+			switch {
+			case err == nil && outcome != source.Dropped:
+				outcome = source.Published
+			case err == nil, errors.Is(err, publish.ErrUnwatched):
+			case errors.Is(err, publish.ErrRepeated):
+				if outcome == source.Unwatched || outcome == source.Unchanged {
+					outcome = source.Skipped
+				}
+			case dropped(err):
+				outcome = source.Dropped
+				s.health.lose(err)
+			case errors.Is(err, ctx.Err()):
+				return source.Pending, nil
+			default:
+				return source.Pending, fmt.Errorf("stream %s: publishing: %w", s.Name, err)
+			}
 		}
 	}
 	return outcome, nil
+}
+
+// publish delivers a tensor of one of the job's routes.
+func (p *Pipeline) publish(ctx context.Context, s *stream, j *job, route int, t *transform.Tensor) error {
+	m := publish.NewMessage(j.routes[route].Subject, t)
+	if j.frame.Late {
+		m.Header[publish.HeaderLate] = []string{"true"}
+	} else if s.Freshness > 0 {
+		m.Expires = time.Now().Add(t.Slot.Add(s.Freshness).Time().Sub(p.opts.Now().Add(-j.frame.Trail)))
+	}
+	if since := j.gated.sinceOf(route); since > 0 {
+		m.Header[publish.HeaderSince] = []string{since.String()}
+	}
+	s.describe(j, m)
+	if s.mark != nil {
+		m = s.mark(m)
+	}
+	m = j.seen.publishing(t.Output.Name, m)
+	begin := time.Now()
+	err := s.delivery.Publish(ctx, m)
+	j.seen.published(t.Output.Name, m, time.Since(begin), err)
+	if err != nil && !errors.Is(err, publish.ErrRepeated) {
+		j.gated.lost(route)
+	}
+	return err
 }
 
 // tellGaps announces the gaps that the cursor has passed, in their place before

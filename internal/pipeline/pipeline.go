@@ -35,6 +35,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/internal/pacing"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // DefaultDrain is that of [Options].
@@ -55,6 +56,8 @@ type Options struct {
 	// Inflight bounds the bytes of frames and tensors between feeds and delivery, and of
 	// what the workers take. A frame that takes more than that has to be the only one.
 	Inflight int64
+	// Buffers are where clips get their memory. By default the pipeline has its own.
+	Buffers *transform.Buffers
 	// Drain is how long what is in flight may take to finish at the end. Default:
 	// [DefaultDrain].
 	Drain time.Duration
@@ -100,6 +103,9 @@ func New(opts Options) *Pipeline {
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Buffers == nil {
+		opts.Buffers = new(transform.Buffers)
 	}
 	return &Pipeline{
 		opts: opts, turns: newTurns(opts.Inflight), streams: map[string]*stream{}, outings: map[*Outing]struct{}{},
@@ -203,7 +209,7 @@ func (p *Pipeline) Names() []string {
 
 // InflightBytes returns the bytes of frames and tensors between feeds and delivery.
 func (p *Pipeline) InflightBytes() int64 {
-	n := p.turns.used.Load()
+	n := p.turns.used.Load() + p.turns.kept.Load()
 	for _, s := range p.sorted() {
 		n += s.feed.State().HeldBytes
 	}

@@ -54,7 +54,7 @@ func (r *run) start(st Stream, initial bool) *stream {
 		return nil
 	}
 	s := r.openStream(st, r.opts.Cursors, r.opts.Observers)
-	s.initial = initial
+	s.initial, s.clips = initial, r.newClips(st)
 	r.streams[st.Name] = s
 	ctx, stop := context.WithCancel(r.ctx)
 	drain, giveUp := context.WithCancel(r.drain)

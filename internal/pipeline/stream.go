@@ -114,6 +114,7 @@ type stream struct {
 	initial bool
 	// answered: a request has succeeded, so that a later refusal is not one at the start.
 	answered atomic.Bool
+	clips    *clips // nil where there are none
 	queue    queue
 	// delivering and inHand: see State.
 	delivering atomic.Bool
@@ -197,6 +198,7 @@ func (p *Pipeline) pass(ctx, drain context.Context, s *stream) error {
 	})
 	refused := p.read(ctx, s)
 	s.queue.close()
+	s.clips.reset()
 	if fatal == nil {
 		fatal = p.tellGaps(drain, s)
 	}

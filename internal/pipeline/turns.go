@@ -18,6 +18,7 @@ import (
 type turns struct {
 	limit int64
 	used  atomic.Int64 // of the limit; changed with mu held
+	kept  atomic.Int64 // see keep
 	begun time.Time
 	// behind is what the jobs in the background use of the limit; guarded by mu.
 	behind int64
@@ -128,7 +129,8 @@ func (t *turns) fits(j *job) bool {
 	if j.camera.background && t.behind+cost > t.most(j) {
 		return false
 	}
-	return used+cost <= t.limit || !j.camera.background && cost > t.limit/2 && used == t.behind
+	room := t.limit - min(t.kept.Load(), t.limit/2)
+	return used+cost <= room || !j.camera.background && cost > room/2 && used == t.behind
 }
 
 // first returns the index of the job whose turn it is, -1 where none waits.
@@ -164,6 +166,17 @@ func (t *turns) begin(j *job, now time.Duration) {
 	close(j.turn.taken)
 	if len(t.waiting) > 0 {
 		t.changed.Signal() // there may be room for another
+	}
+}
+
+// keep adds to what clips keep of the frames that they need again. It is no part of what is used,
+// as no job gives it back, but leaves them less room: half of the budget at least, so that they go
+// on.
+func (t *turns) keep(bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.kept.Add(bytes); bytes < 0 {
+		t.changed.Signal()
 	}
 }
 

@@ -50,6 +50,7 @@ type job struct {
 	delivery publish.Delivery
 	gated    *gated // nil for a frame that passes no gates
 	sight    *sight // nil for a frame that nobody looks at
+	clips    *clips // nil for a frame that is in no clips
 	seen     frameObservers
 	turn     turn
 
@@ -61,16 +62,24 @@ type job struct {
 
 // A result is what a worker makes of a job.
 type result struct {
-	tensors []*transform.Tensor // by route; nil for one that nobody listens to
+	tensors []*transform.Tensor // by route; nil for one that nobody listens to, or all of them
 	viewers []*viewer           // who wants to see it
 	look    *quality.Look       // nil if it was not looked at
 	err     error
 }
 
+// tensor returns the tensor of a route, nil where none was made.
+func (r *result) tensor(route int) *transform.Tensor {
+	if r.tensors == nil {
+		return nil
+	}
+	return r.tensors[route]
+}
+
 // newJob returns the job of a frame that the feed yielded.
 func (s *stream) newJob(f source.Frame) *job {
 	j := &job{
-		camera: s.camera, delivery: s.delivery, frame: f, routes: s.Routes, views: &s.views,
+		camera: s.camera, delivery: s.delivery, frame: f, routes: s.Routes, views: &s.views, clips: s.clips,
 		seen: s.seen.frame(f, false), turn: newTurn(), done: make(chan struct{}),
 	}
 	s.gate(j)
@@ -114,7 +123,7 @@ func (j *job) measure(measure Measure) int64 {
 		size, work = measure(j.frame, j.camera.Camera, j.camera.outputs)
 		n += work
 	}
-	for _, r := range j.routes {
+	for i, r := range j.routes {
 		if !r.Output.Spec.Decodes() {
 			n += int64(len(j.frame.Data))
 			continue
@@ -122,6 +131,9 @@ func (j *job) measure(measure Measure) int64 {
 		bytes, err := r.Output.Spec.BytesOf(size)
 		if err == nil { // otherwise there will be no tensor
 			n += int64(bytes)
+		}
+		if c := j.clips.of(i); c != nil && c.Ends(j.frame.Slot) {
+			n += int64(r.Output.Spec.ClipBytes(bytes))
 		}
 	}
 	return n
@@ -229,7 +241,7 @@ func (p *Pipeline) choose(w Worker, j *job, r *result) []bool {
 	}
 	wanted, some := make([]bool, len(j.routes)), false
 	for i, route := range j.routes {
-		wanted[i] = j.requested() || j.delivery.Watched(route.Subject)
+		wanted[i] = j.requested() || j.clips.wants(i, j.frame.Slot) && j.delivery.Watched(route.Subject)
 	}
 	r.look = j.gated.pass(w, j, wanted)
 	for i, route := range j.routes {

@@ -194,7 +194,7 @@ func messageSize(stream string, o *transform.Output, picture image.Point) (int, 
 		return size, err
 	}
 	n, err := o.Spec.BytesOf(picture)
-	return size + n, err
+	return size + o.Spec.ClipBytes(n), err
 }
 
 func (c *checker) printTensors(w io.Writer, l load) {

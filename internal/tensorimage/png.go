@@ -20,7 +20,7 @@ func (t Tensor) Image() image.Image { return t.Sampled(math.MaxInt) }
 func (t Tensor) Sampled(limit int) image.Image {
 	e := t.envelope
 	pictures, columns := e.Pictures(), t.Columns()
-	rows := pictures / columns
+	rows := (pictures + columns - 1) / columns
 	n := max((max(columns*e.Width(), rows*e.Height())-1)/limit+1, 1)
 	one := image.Pt((e.Width()+n-1)/n, (e.Height()+n-1)/n)
 	bounds := image.Rect(0, 0, columns*one.X, rows*one.Y)

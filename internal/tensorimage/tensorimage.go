@@ -128,16 +128,22 @@ func (t Tensor) ChannelMeans() []float64 {
 // from each to the next.
 func (t Tensor) channel(n, c int) (first, stride int) {
 	e := t.envelope
-	first = n * e.Color.Channels() * e.Width() * e.Height()
-	if e.Layout == transform.NHWC {
-		return first + c, e.Color.Channels()
+	channels, pixels := e.Color.Channels(), e.Width()*e.Height()
+	switch {
+	case !e.Layout.Planar():
+		return n*channels*pixels + c, channels
+	case e.Layout == transform.NCTHW:
+		return (c*e.Pictures() + n) * pixels, 1
 	}
-	return first + c*e.Width()*e.Height(), 1
+	return (n*channels + c) * pixels, 1
 }
 
 // Columns returns how many of the tensor's pictures [Tensor.Image] shows side by side: as many
-// as lie side by side in the source.
+// as lie side by side in the source; of a clip, a square of frames.
 func (t Tensor) Columns() int {
+	if frames := len(t.envelope.Clip); frames > 0 {
+		return int(math.Ceil(math.Sqrt(float64(frames))))
+	}
 	maps := t.envelope.Affines
 	n := 1
 	for n < len(maps) && maps[n][5] == maps[0][5] {

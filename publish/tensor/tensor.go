@@ -157,15 +157,18 @@ func (t Tensor) AppendFloat32s(dst []float32) []float32 {
 // normalize computes value = (pixel*Scale - Mean) / Std for each channel.
 func (t Tensor) normalize(values []float32) {
 	channels, pixels := t.Color.Channels(), t.Width()*t.Height()
-	for n := range t.Pictures() {
-		picture := values[n*channels*pixels:]
+	frames := t.Pictures()
+	for n := range frames {
 		for c := range channels {
-			first, stride := c*pixels, 1
-			if t.Layout == transform.NHWC {
-				first, stride = c, channels
+			first, stride := (n*channels+c)*pixels, 1
+			switch {
+			case !t.Layout.Planar():
+				first, stride = n*channels*pixels+c, channels
+			case t.Layout == transform.NCTHW:
+				first = (c*frames + n) * pixels
 			}
 			for i := range pixels {
-				v := &picture[first+i*stride]
+				v := &values[first+i*stride]
 				*v = float32((float64(float64(*v)*t.Scale) - t.Mean[c]) / t.Std[c])
 			}
 		}

@@ -5,7 +5,6 @@ import "C"
 
 import (
 	"image"
-	"math"
 	"unsafe"
 
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -32,7 +31,7 @@ func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []b
 		src: (*C.uint8_t)(src.p), stride: C.ptrdiff_t(src.stride), step: C.int(src.step),
 		w: C.int(src.size.X), h: C.int(src.size.Y), channels: C.int(src.channels),
 		reverse: flag(s.Color == transform.RGB), kind: C.int(fillTable(s, w.table.p)),
-		planar: flag(s.Layout == transform.NCHW), pad: padding(s), padded: flag(padded),
+		planar: flag(s.Layout.Planar()), pad: padding(s), padded: flag(padded),
 		tw: C.int(g.Size.X), th: C.int(g.Size.Y), left: C.int(at.X), top: C.int(at.Y),
 	}
 	C.cvf_pack(&job, w.table.p, unsafe.Pointer(&dst[0]))
@@ -41,25 +40,9 @@ func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []b
 // padding returns the elements that the tensor is padded with, in the lowest bits.
 func padding(s *transform.Spec) (pad [3]C.uint32_t) {
 	for c := range s.Color.Channels() {
-		pad[c] = C.uint32_t(element(s, s.Padding(c)))
+		pad[c] = C.uint32_t(s.Element(s.Padding(c)))
 	}
 	return pad
-}
-
-// element returns the bits of the element that a normalized value becomes; of a raw tensor,
-// those of the pixel.
-func element(s *transform.Spec, value float64) uint32 {
-	switch {
-	case s.DType == transform.Float32:
-		return math.Float32bits(float32(value))
-	case s.DType == transform.Float16:
-		return uint32(float16bits(float32(value)))
-	case s.DType == transform.BFloat16:
-		return uint32(bfloat16bits(float32(value)))
-	case s.Raw():
-		return uint32(uint8(value))
-	}
-	return uint32(uint8(s.Quantize(float32(value)))) // of an int8 its bits
 }
 
 // fillTable writes the table that packing elements of the spec's type needs, of up to
@@ -95,7 +78,7 @@ func tabulate[T uint8 | uint16 | uint32](s *transform.Spec, memory unsafe.Pointe
 	table := unsafe.Slice((*T)(memory), 3*256)
 	same = true
 	for i := range s.Color.Channels() * 256 {
-		table[i] = T(element(s, s.Value(i/256, uint8(i%256))))
+		table[i] = T(s.Element(s.Value(i/256, uint8(i%256))))
 		same = same && table[i] == T(i%256)
 	}
 	return same
@@ -119,32 +102,4 @@ func flag(b bool) C.int {
 		return 1
 	}
 	return 0
-}
-
-// float16bits returns f as IEEE 754 binary16, rounded to nearest even.
-func float16bits(f float32) uint16 {
-	bits := math.Float32bits(f)
-	sign := uint16(bits >> 16 & 0x8000)
-	exponent := int(bits>>23&0xff) - 127
-	mantissa := bits & 0x7fffff
-	switch {
-	case exponent == 128 && mantissa != 0:
-		return sign | 0x7e00 // NaN
-	case exponent > 15:
-		return sign | 0x7c00 // infinity
-	case exponent >= -14:
-		// A carry out of the mantissa correctly raises the exponent.
-		return sign | uint16(roundEven(uint32(exponent+15)<<23|mantissa, 13))
-	case exponent >= -25:
-		return sign | uint16(roundEven(mantissa|0x800000, uint(-exponent-1)))
-	}
-	return sign
-}
-
-// bfloat16bits returns f, which is finite, as a bfloat16, rounded to nearest even.
-func bfloat16bits(f float32) uint16 { return uint16(roundEven(math.Float32bits(f), 16)) }
-
-// roundEven returns v / 2^shift, rounded to nearest even.
-func roundEven(v uint32, shift uint) uint32 {
-	return (v + 1<<(shift-1) - 1 + v>>shift&1) >> shift
 }

@@ -84,7 +84,7 @@ func TestPadding(t *testing.T) {
 							if layout == transform.NHWC {
 								at = (pixel*3 + c) * size
 							}
-							if got := wordOf(tensor.Data[at : at+size]); got != element(&s, want) {
+							if got := wordOf(tensor.Data[at : at+size]); got != s.Element(want) {
 								t.Errorf("%s %s, pixels %v: channel %d of pixel %d is %#x, want %v", dtype, layout, pixels, c, pixel, got, want)
 							}
 						}
