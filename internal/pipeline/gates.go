@@ -160,7 +160,7 @@ func (g *gated) pass(w Worker, j *job, watched []bool) (look *quality.Look) {
 		// An error leaves it to Decode to say what is wrong.
 		luma, size, _ = w.Luma(j.frame, j.camera.Camera)
 		if luma != nil && j.looks() {
-			look = j.look(quality.Sparse(luma))
+			look = j.look(quality.Sparse(luma), size)
 		}
 	}
 	took := time.Since(begin)

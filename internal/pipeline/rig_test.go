@@ -47,7 +47,12 @@ type worker struct {
 
 func (w *worker) KeepLuma(keep bool) { w.keep = keep }
 
-func (w *worker) KeptLuma() *image.Gray { return w.kept }
+func (w *worker) KeptLuma() (*image.Gray, image.Point) {
+	if w.kept == nil {
+		return nil, image.Point{}
+	}
+	return w.kept, w.kept.Rect.Size().Mul(16)
+}
 
 func (w *worker) Decode(f source.Frame, _ *transform.Camera, _ []*transform.Output) error {
 	w.frame, w.kept = f, nil

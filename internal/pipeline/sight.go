@@ -18,7 +18,8 @@ type sight struct {
 	next atomic.Int64 // the slot from which on a picture is looked at
 
 	mu   sync.Mutex
-	mask *quality.Mask // of the camera's masks, for pictures of its size; nil before the first
+	mask *quality.Mask // of the camera's masks, for pictures of the size; nil before the first
+	size image.Point
 
 	// What follows is of the delivery only.
 	at      source.Slot // of the last picture that was judged; 0 before the first
@@ -39,22 +40,17 @@ func (s *sight) due(at source.Slot, every time.Duration) bool {
 	}
 }
 
-// hidden returns the blocks of a picture that the camera's masks hide, nil for none.
-func (s *sight) hidden(c *transform.Camera, blocks image.Point) *quality.Mask {
-	if c.Plain() {
+// hidden returns the blocks of a picture of a size in pixels that the camera's masks hide, nil for
+// none.
+func (s *sight) hidden(c *transform.Camera, size image.Point) *quality.Mask {
+	hidden := c.Hidden(size)
+	if hidden == nil {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mask == nil || s.mask.Size() != blocks {
-		s.mask = quality.NewMask(blocks.X, blocks.Y)
-		for _, m := range c.Masks {
-			corners := make([][2]float64, len(m.Polygon))
-			for i, f := range m.Polygon {
-				corners[i] = [2]float64{f.X, f.Y}
-			}
-			s.mask.HidePolygon(corners)
-		}
+	if s.mask == nil || s.size != size {
+		s.mask, s.size = quality.SparseMask(hidden, (size.X+7)/8, (size.Y+7)/8), size
 	}
 	return s.mask
 }
@@ -68,12 +64,12 @@ func (j *job) looks() bool {
 	return j.sight != nil && j.sight.due(j.frame.Slot, max(j.camera.Health.Every(), fewest*j.camera.Grid.Interval()))
 }
 
-// look measures a picture. It returns nil if there is no brightness of it.
-func (j *job) look(luma *image.Gray) *quality.Look {
+// look measures a picture of a size in pixels. It returns nil if there is no brightness of it.
+func (j *job) look(luma *image.Gray, size image.Point) *quality.Look {
 	if luma == nil {
 		return nil
 	}
-	l, ok := quality.Measure(luma, j.sight.hidden(j.camera.Camera, luma.Rect.Size()))
+	l, ok := quality.Measure(luma, j.sight.hidden(j.camera.Camera, size))
 	if !ok {
 		return nil
 	}

@@ -21,10 +21,10 @@ type Worker interface {
 	// Decode decodes a frame, for Tensor to make the outputs of it.
 	Decode(f source.Frame, c *transform.Camera, outs []*transform.Output) error
 	// KeepLuma says whether Decode keeps the brightness of its pictures for KeptLuma: that of
-	// Luma, as [quality.Sparse] has it; nil if there is none of this kind of picture. It is the
-	// worker's until Rest.
+	// Luma, as [quality.Sparse] has it, and the size of the whole picture; nil if there is none of
+	// this kind of picture. It is the worker's until Rest.
 	KeepLuma(keep bool)
-	KeptLuma() *image.Gray
+	KeptLuma() (luma *image.Gray, size image.Point)
 	// Tensor makes an output's tensor of the decoded frame.
 	Tensor(o *transform.Output) (*transform.Tensor, error)
 	// Rest is called when the decoded frame is no longer needed. The worker gives back the

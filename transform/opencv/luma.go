@@ -81,15 +81,16 @@ func (w *Worker) KeepLuma(keep bool) { w.keepLuma = keep }
 
 // KeptLuma returns the brightness of the picture that was decoded last, if it was to be kept: of what
 // [Worker.Luma] returns, every other mean of every other row. Of a JPEG that libjpeg
-// decodes, and of a PNG, it is the mean of one row of pixels of each block. It is nil for pictures of
+// decodes, and of a PNG, it is the mean of one row of pixels of each block. size is that of the whole
+// picture in pixels. It is nil for pictures of
 // CMYK, and for others whose brightness has fewer samples than pixels. It is the worker's, until its
 // next call of Decode, Luma or Rest.
-func (w *Worker) KeptLuma() *image.Gray {
+func (w *Worker) KeptLuma() (luma *image.Gray, size image.Point) {
 	if w.kept == (image.Point{}) {
-		return nil
+		return nil, size
 	}
 	at := sparse(w.kept)
-	return &image.Gray{Pix: unsafe.Slice((*byte)(w.luma.p), at.X*at.Y), Stride: at.X, Rect: image.Rectangle{Max: at}}
+	return &image.Gray{Pix: unsafe.Slice((*byte)(w.luma.p), at.X*at.Y), Stride: at.X, Rect: image.Rectangle{Max: at}}, w.kept
 }
 
 // sparse returns how many means of a picture KeptLuma has.

@@ -48,12 +48,12 @@ func TestKeptLuma(t *testing.T) {
 			for what, outs := range keptOutputs(t) {
 				w.KeepLuma(true)
 				if err := w.Decode(f, nil, outs); err != nil {
-					if bad := new(transform.DecodeError); !errors.As(err, &bad) || w.KeptLuma() != nil {
+					if bad := new(transform.DecodeError); !errors.As(err, &bad) || w.kept != (image.Point{}) {
 						t.Errorf("%s: %v", name, err)
 					}
 					continue
 				}
-				kept := w.KeptLuma()
+				kept, _ := w.KeptLuma()
 				if kept == nil {
 					if filepath.Base(name) != "cmyk.jpg" {
 						t.Errorf("%s, %s: nothing is kept", name, what)
@@ -78,7 +78,7 @@ func TestKeptLuma(t *testing.T) {
 					t.Errorf("%s, %s: other means", name, what)
 				}
 				w.KeepLuma(false)
-				if err := w.Decode(f, nil, outs); err != nil || w.KeptLuma() != nil {
+				if err := w.Decode(f, nil, outs); err != nil || w.kept != (image.Point{}) {
 					t.Errorf("%s, %s: kept although it was not to be: %v", name, what, err)
 				}
 			}
@@ -107,8 +107,9 @@ func TestKeptLumaOfPNG(t *testing.T) {
 	if err := w.Decode(source.Frame{Data: readPicture(t, "rgb.png")}, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	kept, v := w.KeptLuma(), w.picture.view
-	if kept == nil || kept.Rect.Max != sparse(v.size) {
+	v := w.picture.view
+	kept, size := w.KeptLuma()
+	if kept == nil || size != v.size || kept.Rect.Max != sparse(v.size) {
 		t.Fatal(kept)
 	}
 	at := image.Pt(kept.Rect.Dx()/2, kept.Rect.Dy()/2)

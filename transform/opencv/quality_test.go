@@ -61,7 +61,8 @@ func BenchmarkQualityVsTransform(b *testing.B) {
 			kept[i] = append(kept[i], with-without)
 			looked[i] = append(looked[i], ran(func() {
 				at = at.Add(time.Second)
-				if l, ok := quality.Measure(w.KeptLuma(), nil); ok {
+				luma, _ := w.KeptLuma()
+				if l, ok := quality.Measure(luma, nil); ok {
 					watch.Look(at, &l)
 				}
 			}))

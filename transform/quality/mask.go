@@ -22,6 +22,20 @@ type Mask struct {
 	bits []uint64
 }
 
+// SparseMask returns the mask of the [Sparse] means of a picture of w x h blocks, of which hidden has an
+// entry for each, row by row.
+func SparseMask(hidden []bool, w, h int) *Mask {
+	m := NewMask((w+1)/2, (h+1)/2)
+	for y := 0; y < h; y += 2 {
+		for x := 0; x < w; x += 2 {
+			if hidden[y*w+x] {
+				m.Hide(x/2, y/2)
+			}
+		}
+	}
+	return m
+}
+
 // NewMask returns a mask of a picture of w x h blocks that hides nothing.
 func NewMask(w, h int) *Mask {
 	return &Mask{size: image.Pt(w, h), bits: make([]uint64, (w*h+63)/64)}
@@ -40,30 +54,4 @@ func (m *Mask) Hide(x, y int) {
 func (m *Mask) Hides(x, y int) bool {
 	i := y*m.size.X + x
 	return m.bits[i/64]>>(i%64)&1 != 0
-}
-
-// HidePolygon hides the blocks of which the middle or a corner lies within a polygon, by the
-// even-odd rule. Its corners are in fractions of the picture's width and height.
-func (m *Mask) HidePolygon(corners [][2]float64) {
-	for y := range m.size.Y {
-		for x := range m.size.X {
-			for _, at := range [][2]float64{{0.5, 0.5}, {0.02, 0.02}, {0.98, 0.02}, {0.02, 0.98}, {0.98, 0.98}} {
-				if within(corners, (float64(x)+at[0])/float64(m.size.X), (float64(y)+at[1])/float64(m.size.Y)) {
-					m.Hide(x, y)
-					break
-				}
-			}
-		}
-	}
-}
-
-// within tells whether a point lies within a polygon.
-func within(corners [][2]float64, x, y float64) (inside bool) {
-	for i, a := range corners {
-		b := corners[(i+1)%len(corners)]
-		if (a[1] > y) != (b[1] > y) && x < a[0]+(b[0]-a[0])*(y-a[1])/(b[1]-a[1]) {
-			inside = !inside
-		}
-	}
-	return inside
 }

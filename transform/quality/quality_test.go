@@ -90,7 +90,11 @@ func TestHidden(t *testing.T) {
 	const w, h = 80, 45
 	m := shapes(w, h, 0)
 	hidden := quality.NewMask(w, h)
-	hidden.HidePolygon([][2]float64{{20.0 / w, 10.0 / h}, {50.0 / w, 10.0 / h}, {50.0 / w, 30.0 / h}, {20.0 / w, 30.0 / h}})
+	for y := 10; y < 30; y++ {
+		for x := 20; x < 50; x++ {
+			hidden.Hide(x, y)
+		}
+	}
 	want := measure(t, m, hidden)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for y := 10; y < 30; y++ {
@@ -98,18 +102,37 @@ func TestHidden(t *testing.T) {
 			m.Pix[y*w+x] = uint8(rng.Uint32())
 		}
 	}
-	if hidden.Hides(19, 20) || hidden.Hides(50, 20) || hidden.Hides(30, 9) || hidden.Hides(30, 30) {
-		t.Error("more is hidden than the polygon")
-	}
+
 	if got := measure(t, m, hidden); got != want {
 		t.Errorf("with something else behind the mask: %+v, want %+v", got.Measures, want.Measures)
 	}
 	if got := measure(t, m, nil); got == want {
 		t.Error("without the mask it is the same")
 	}
-	hidden.HidePolygon([][2]float64{{0, 0.07}, {1, 0.07}, {1, 1}, {0, 1}})
+	for i := w * h / 11; i < w*h; i++ {
+		hidden.Hide(i%w, i/w)
+	}
 	if _, ok := quality.Measure(m, hidden); ok {
 		t.Error("a picture that is hidden almost all over has measures")
+	}
+}
+
+// TestSparse: the means of the picture and of its mask that are kept are those of the same blocks.
+func TestSparse(t *testing.T) {
+	m, hidden := image.NewGray(image.Rect(0, 0, 7, 5)), make([]bool, 35)
+	for i := range m.Pix {
+		m.Pix[i], hidden[i] = uint8(i), i%4 == 0
+	}
+	s, mask := quality.Sparse(m), quality.SparseMask(hidden, 7, 5)
+	if s.Rect.Max != image.Pt(4, 3) || mask.Size() != s.Rect.Max {
+		t.Fatalf("sizes %v and %v", s.Rect, mask.Size())
+	}
+	for y := range 3 {
+		for x := range 4 {
+			if at := int(s.GrayAt(x, y).Y); at != 2*y*7+2*x || mask.Hides(x, y) != hidden[at] {
+				t.Errorf("%d,%d is block %d, hidden %v", x, y, at, mask.Hides(x, y))
+			}
+		}
 	}
 }
 
