@@ -13,13 +13,13 @@ import (
 
 // The comments of the fields describe the keys. Only the source has them.
 //
-//go:embed config.go health.go
+//go:embed config.go health.go output.go
 var typesSources embed.FS
 
 // fieldComments returns the comments of the fields of all types, by "Type.Field".
 func fieldComments() (map[string]string, error) {
 	comments := map[string]string{}
-	for _, name := range []string{"config.go", "health.go"} {
+	for _, name := range []string{"config.go", "health.go", "output.go"} {
 		source, err := typesSources.ReadFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("the program's own source: %w", err)
