@@ -111,11 +111,11 @@ func open(ctx context.Context, o Options) (*Ring, error) {
 		return nil, err
 	}
 	defer locked.Close() //nolint:errcheck // ends the lock
-	if _, err := removeDead(o.Dir); err != nil {
+	if err := removeDead(o.Dir); err != nil {
 		return nil, err
 	}
 	if o.Writable {
-		if _, err := removeDead(filepath.Dir(o.Dir)); err != nil { // of which the directory is gone
+		if err := removeDead(filepath.Dir(o.Dir)); err != nil { // of which the directory is gone
 			return nil, err
 		}
 	}
