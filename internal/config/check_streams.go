@@ -10,6 +10,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/poll"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 func (d checker) checkStreams(c *Config) {
@@ -32,6 +33,7 @@ func (d checker) checkStreams(c *Config) {
 		d.checkMasks(s, path+".masks")
 		d.checkLens(s.Lens, path+".lens")
 		d.checkReferences(s, c.Outputs, path+".outputs")
+		d.checkOriginals(s, c.Outputs, path+".outputs")
 		names[i] = s.Name
 	}
 	d.checkDistinct("stream", names, func(i int) string { return fmt.Sprintf("streams[%d]", i) })
@@ -196,6 +198,25 @@ func (d checker) checkRequest(r Request, path string) {
 	}
 	if r.Format == FormatPNG && d.IsSet(path+".quality") {
 		d.Report(path+".quality", "a PNG has no quality; remove it, or use format jpeg")
+	}
+}
+
+// checkOriginals checks that no output passes on pictures as they are of a stream whose pictures
+// are changed before anything is made of them.
+func (d checker) checkOriginals(s *Stream, outputs map[string]Output, path string) {
+	key := ""
+	switch {
+	case len(s.Masks) > 0:
+		key = "masks"
+	case s.Lens.Model != LensNone:
+		key = "lens"
+	default:
+		return
+	}
+	for i, name := range s.Outputs {
+		if o, known := outputs[name]; known && o.Encode == transform.EncodeOriginal {
+			d.Report(fmt.Sprintf("%s[%d]", path, i), "the output %q passes on the original picture, without the stream's %s; use encode: jpeg in its place, or remove one of them", name, key)
+		}
 	}
 }
 
