@@ -67,6 +67,8 @@ var benchmarks = [...]benchmark{
 	{"libjpeg3-footage", "transform/opencv", "BenchmarkPeers", true, 0},
 	{"transform-scaling", "transform/opencv", "BenchmarkTransformScaling", false, 1.9},
 	{"gate-vs-frame", "transform/opencv", "BenchmarkGateVsFrame", true, 0.4},
+	{"tiles-decode-vs-whole", "transform/opencv", "BenchmarkTiles", true, 1.2},
+	{"original-ms", "transform/opencv", "BenchmarkOriginal", true, 0.3},
 	{"quality-vs-transform", "transform/opencv", "BenchmarkQualityVsTransform", true, 0.02},
 	{"images-per-event", "internal/feeder", "BenchmarkImagesPerEvent", true, 0.125},
 	{"page-decode-vs-read", "source/kinesis", "BenchmarkPage", true, 1.3},
