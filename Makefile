@@ -117,7 +117,7 @@ test: deps-test $(VENV)/.done $(BENCH_VENV)/.done $(FAKE_CLIENTS)/.done $(if $(N
 	CVFEEDER_PYTHON="$(CURDIR)/$(VENV)/bin/python" CVFEEDER_NODE_MODULES="$(addprefix $(CURDIR)/,$(NODE_MODULES))" \
 		CVFEEDER_KUSTOMIZE="$(CURDIR)/$(KUSTOMIZE)" CVFEEDER_HELM="$(CURDIR)/$(HELM)" CVFEEDER_FAKE_CLIENTS="$(CURDIR)/$(FAKE_CLIENTS)" \
 		go test -race -parallel 4 -timeout 40m -tags $(TAGS) ./...
-	go test -timeout 20m -tags $(TAGS) ./source/kinesis ./transform/gate # all simulations and scenes, which take too long with -race
+	go test -timeout 20m -tags $(TAGS) ./source/kinesis ./transform/gate ./internal/camerahealth # all simulations and scenes, which take too long with -race
 	CVFEEDER_BENCH_PYTHON="$(CURDIR)/$(BENCH_VENV)/bin/python" \
 		go test -short -timeout 10m -run '^$$' -bench . -benchtime 1x -tags $(TAGS) $(BENCHMARKS) # they run, however fast
 

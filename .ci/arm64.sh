@@ -20,7 +20,7 @@ if [[ $(uname -m) != aarch64 ]]; then
 	# A processor of today's servers, without the newest vectors that qemu has.
 	export QEMU_CPU=${QEMU_CPU-neoverse-n1}
 	export SYSROOT=$work/sysroot
-	[[ -e $SYSROOT/packages ]] || .ci/sysroot.sh "$SYSROOT" arm64
+	[[ $SYSROOT/packages -nt .ci/sysroot.sh ]] || .ci/sysroot.sh "$SYSROOT" arm64
 fi
 opencv=$work/opencv
 [[ $opencv/lib/pkgconfig/opencv4.pc -nt .ci/opencv.sh ]] || .ci/opencv.sh "$opencv" arm64

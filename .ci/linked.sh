@@ -14,8 +14,9 @@ arm64) gcc=aarch64-linux-gnu-gcc ;;
 esac
 opencv=${2:?the directory of OpenCV}
 
+# libpng and zlib are there for OpenCV's imgcodecs, which only the tests link.
 libraries=(stdc++ gcc)
-if [[ -n ${SYSROOT-} ]]; then cat "$SYSROOT/packages"; else libraries+=(jpeg png z c); fi
+if [[ -n ${SYSROOT-} ]]; then grep -Ev '^(libpng|zlib)' "$SYSROOT/packages"; else libraries+=(jpeg webp c); fi
 for library in "${libraries[@]}"; do
 	package=$(dpkg-query -S "$(realpath "$("$gcc" -print-file-name="lib$library.a")")")
 	# shellcheck disable=SC2016 # the names are dpkg-query's

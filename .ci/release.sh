@@ -25,12 +25,12 @@ trap 'rm -rf "$work"' EXIT
 # install. It sets SYSROOT for .ci/cross.sh.
 ready() {
 	export SYSROOT=
-	local compiler=g++ libraries="libjpeg62-turbo-dev libpng-dev"
+	local compiler=g++ libraries="libjpeg62-turbo-dev libpng-dev libwebp-dev"
 	if [[ $arch != "$(go env GOHOSTARCH)" ]]; then
 		compiler=g++-${gnu/_/-} libraries=
 		SYSROOT=$PWD/.cache/release/sysroot-$arch
 	fi
-	if ! command -v "$gnu-g++" >/dev/null || [[ -n $libraries ]] && ! pkg-config --exists libjpeg libpng zlib; then
+	if ! command -v "$gnu-g++" >/dev/null || [[ -n $libraries ]] && ! pkg-config --exists libjpeg libpng libwebp zlib; then
 		cat >&2 <<-END
 			$arch is left out: its compiler or libraries are missing. On Debian 12:
 			  apt-get install --no-install-recommends cmake dpkg-dev $compiler $libraries
@@ -45,7 +45,7 @@ extras() {
 	mkdir -p "$1/completions" "$1/man/man1"
 	cp LICENSE CHANGELOG.md README.md docker/cvfeeder.yaml "$1/"
 	cp "$opencv/LICENSE" "$1/LICENSE.opencv"
-	for package in libjpeg62-turbo-dev libpng-dev zlib1g-dev; do
+	for package in libjpeg62-turbo-dev libwebp-dev; do
 		cp "$SYSROOT/usr/share/doc/$package/copyright" "$1/copyright.$package"
 	done
 	"$native" completion bash >"$1/completions/cvfeeder.bash"

@@ -24,3 +24,7 @@ if readelf --wide --program-headers --dynamic "$output" | grep -E 'INTERP|NEEDED
 	echo "$0: $output is not linked statically" >&2
 	exit 1
 fi
+if grep -aqE 'libpng version|(in|de)flate 1[.]' "$output"; then
+	echo "$0: libpng or zlib is linked into $output: .ci/linked.sh leaves them out" >&2
+	exit 1
+fi

@@ -12,7 +12,7 @@ set -euo pipefail
 root=${1:?the directory} arch=${2:?the architecture}
 shift 2
 packages=("$@")
-[[ ${#packages[@]} -gt 0 ]] || packages=(libc6-dev libjpeg62-turbo-dev libpng-dev zlib1g-dev)
+[[ ${#packages[@]} -gt 0 ]] || packages=(libc6-dev libjpeg62-turbo-dev libpng-dev libwebp-dev zlib1g-dev)
 rm -rf "$root"
 mkdir -p "$root"
 root=$(realpath "$root")

@@ -28,6 +28,8 @@ func (f *families) addConnections(read func() []Connection) {
 		func(c Connection) float64 { return oneIf(c.Connected) }, prometheus.GaugeValue, dto.MetricType_GAUGE)
 	add("cvfeeder_nats_reconnects_total", "Reconnections to NATS.",
 		func(c Connection) float64 { return float64(c.Reconnects) }, prometheus.CounterValue, dto.MetricType_COUNTER)
+	add("cvfeeder_nats_unconfirmed_total", "Messages that were on the way when a connection to NATS broke, and may be lost in the mode `live`. The other modes publish them again.",
+		func(c Connection) float64 { return float64(c.Unconfirmed) }, prometheus.CounterValue, dto.MetricType_COUNTER)
 }
 
 func oneIf(condition bool) float64 {

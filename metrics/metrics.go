@@ -24,6 +24,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/cvfeeder/cvfeeder/internal/camerahealth"
 	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
@@ -50,6 +51,10 @@ type Stream struct {
 	// them that is used.
 	Limited bool
 	Used    float64
+	// Health judges its pictures; nil if they are not looked at. Slack is how much older than now
+	// the newest picture may be.
+	Health *camerahealth.Watch
+	Slack  time.Duration
 	// Begun is how many bursts of it have begun. Stats include their slots.
 	Begun uint64
 }
@@ -70,11 +75,21 @@ func (s Stream) Freshness(now time.Time) time.Duration {
 	return s.Present(now).Sub(newest.Time())
 }
 
+// Sight returns how well its camera sees, and false if its pictures are not looked at.
+func (s *Stream) Sight(now time.Time) (camerahealth.State, bool) {
+	if s.Health == nil {
+		return camerahealth.State{}, false
+	}
+	return s.Health.State(s.Present(now).Add(-s.Slack)), true
+}
+
 // A Connection is the state of one connection to the broker.
 type Connection struct {
 	Name       string
 	Connected  bool
 	Reconnects uint64
+	// Unconfirmed counts messages that were on the way when the connection broke.
+	Unconfirmed uint64
 }
 
 // Cores are the cores that the process may use, and the shares of the work of the last ten

@@ -12,9 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/cvfeeder/cvfeeder/internal/camerahealth"
 	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/metrics"
 	"github.com/cvfeeder/cvfeeder/source"
+	"github.com/cvfeeder/cvfeeder/transform/quality"
 )
 
 // sources returns one stream, whose ledger has some slots with each outcome.
@@ -39,18 +41,20 @@ func sources(t *testing.T) metrics.Sources {
 			return []metrics.Stream{{Name: "cam", Stats: l.Stats(), Lag: 1500 * time.Millisecond, Overlap: time.Second, Limited: true, Used: .25}}
 		},
 		Connections: func() []metrics.Connection {
-			return []metrics.Connection{{Name: "data", Connected: true, Reconnects: 3}, {Name: "control"}}
+			return []metrics.Connection{{Name: "data", Connected: true, Reconnects: 3, Unconfirmed: 5}, {Name: "control"}}
 		},
 		InflightBytes: func() int64 { return 4711 },
-		Memory:        func() metrics.Memory { return metrics.Memory{InMemory: 7, AsPayload: 3, NoSlot: 1, Slots: 50, Held: 4} },
-		MatsOpen:      func() int { return 2 },
-		BusyRatio:     func() float64 { return .5 },
-		Budget:        func() (float64, bool) { return .5, true },
-		Price:         10,
-		Cores:         func() metrics.Cores { return metrics.Cores{Limit: .5, Quota: .25} },
-		ClockOffset:   func() time.Duration { return 1500 * time.Millisecond },
-		Group:         func() (int, int) { return 2, 3 },
-		NotReady:      func() map[health.Code]int { return map[health.Code]int{"stream_full": 1, "camera_silent": 0} },
+		Memory: func() metrics.Memory {
+			return metrics.Memory{InMemory: 7, AsPayload: 3, NoSlot: 1, Remade: 2, Slots: 50, Held: 4}
+		},
+		MatsOpen:    func() int { return 2 },
+		BusyRatio:   func() float64 { return .5 },
+		Budget:      func() (float64, bool) { return .5, true },
+		Price:       10,
+		Cores:       func() metrics.Cores { return metrics.Cores{Limit: .5, Quota: .25} },
+		ClockOffset: func() time.Duration { return 1500 * time.Millisecond },
+		Group:       func() (int, int) { return 2, 3 },
+		NotReady:    func() map[health.Code]int { return map[health.Code]int{"stream_full": 1, "camera_silent": 0} },
 	}
 }
 
@@ -92,6 +96,10 @@ cvfeeder_nats_connected{connection="data"} 1
 # TYPE cvfeeder_nats_reconnects_total counter
 cvfeeder_nats_reconnects_total{connection="control"} 0
 cvfeeder_nats_reconnects_total{connection="data"} 3
+# HELP cvfeeder_nats_unconfirmed_total Messages that were on the way when a connection to NATS broke, and may be lost in the mode 'live'. The other modes publish them again.
+# TYPE cvfeeder_nats_unconfirmed_total counter
+cvfeeder_nats_unconfirmed_total{connection="control"} 0
+cvfeeder_nats_unconfirmed_total{connection="data"} 5
 # HELP cvfeeder_not_ready How many streams are not well for this reason, and 1 if the process is not. The reasons are those of '/readyz', all of them always there.
 # TYPE cvfeeder_not_ready gauge
 cvfeeder_not_ready{reason="camera_silent"} 0
@@ -150,6 +158,13 @@ func TestStatesAreTheLedgers(t *testing.T) {
 var contract = map[string]string{
 	"cvfeeder_slots_total":              "counter outcome,stream",
 	"cvfeeder_bursts_total":             "counter stream",
+	"cvfeeder_camera_brightness":        "gauge stream",
+	"cvfeeder_camera_clipped_ratio":     "gauge stream",
+	"cvfeeder_camera_condition":         "gauge condition,stream",
+	"cvfeeder_camera_contrast":          "gauge stream",
+	"cvfeeder_camera_difference":        "gauge stream",
+	"cvfeeder_camera_sharpness":         "gauge stream",
+	"cvfeeder_camera_similarity_ratio":  "gauge stream",
 	"cvfeeder_slots_expected_total":     "counter stream",
 	"cvfeeder_slots_late_total":         "counter stream",
 	"cvfeeder_slots_in_time_total":      "counter stream",
@@ -186,10 +201,12 @@ var contract = map[string]string{
 	"cvfeeder_memory_tensors_total":     "counter ",
 	"cvfeeder_memory_payloads_total":    "counter ",
 	"cvfeeder_memory_no_slot_total":     "counter ",
+	"cvfeeder_memory_remade_total":      "counter ",
 	"cvfeeder_memory_slots":             "gauge ",
 	"cvfeeder_memory_slots_held":        "gauge ",
 	"cvfeeder_nats_connected":           "gauge connection",
 	"cvfeeder_nats_reconnects_total":    "counter connection",
+	"cvfeeder_nats_unconfirmed_total":   "counter connection",
 	"cvfeeder_not_ready":                "gauge reason",
 	"cvfeeder_stream_owned":             "gauge stream",
 	"cvfeeder_build_info":               "gauge go,opencv,version",
@@ -207,7 +224,23 @@ var contract = map[string]string{
 
 // TestContract compares what is gathered, and how it is described, with the contract.
 func TestContract(t *testing.T) {
-	m := read(metrics.New(metrics.Build{}), sources(t))
+	s := sources(t)
+	streams := s.Streams()
+	streams[0].Health = camerahealth.New(camerahealth.Default())
+	s.Streams = func() []metrics.Stream { return streams }
+	now, look := time.Now(), quality.Look{Measures: quality.Measures{Mean: 100, Spread: 50}}
+	for i := range look.Thumb {
+		look.Thumb[i] = uint8(i % 11 * 20)
+	}
+	for i := range 24 {
+		if look.Mean = 100; i < 8 {
+			look.Mean, look.Spread = 3, 0
+		} else {
+			look.Spread = 50
+		}
+		streams[0].Health.Look(now.Add(time.Duration(i-24)*3*time.Second), &look)
+	}
+	m := read(metrics.New(metrics.Build{}), s)
 	m.Output("detector")
 	m.BatchOutput("detector")
 	m.GateChanged.WithLabelValues("detector").Observe(0.01)

@@ -10,6 +10,7 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/cvfeeder/cvfeeder/internal/camerahealth"
 	"github.com/cvfeeder/cvfeeder/source"
 )
 
@@ -21,6 +22,7 @@ type snapshot struct {
 	came    []source.Bill       // by stream
 	codes   map[string][]uint64 // by code and stream; 0 where a stream never got the code
 	inTime  []*atomic.Uint64    // by stream; nil where none is expected
+	seen    []sight             // by stream; nil before they are read
 }
 
 func (m *Metrics) snapshot() *snapshot {
@@ -59,6 +61,19 @@ var streamFamilies = []streamFamily{
 	},
 	each("cvfeeder_bursts_total", "Bursts that have begun: times at which the stream is looked at more closely. Their slots are among those of the stream.",
 		dto.MetricType_COUNTER, func(s *Stream) float64 { return float64(s.Begun) }),
+	measured("cvfeeder_camera_brightness", "Mean brightness of the last picture that was looked at, in levels of 0 to 255. This and the other measures of pictures are those of the means of blocks of 8x8 pixels, and are left out while the camera's condition is `unknown`.",
+		func(s *camerahealth.State) float64 { return s.Mean }),
+	measured("cvfeeder_camera_clipped_ratio", "Part of the last picture at either end of the brightness.",
+		func(s *camerahealth.State) float64 { return s.Clipped }),
+	inCondition(),
+	measured("cvfeeder_camera_contrast", "Standard deviation of the brightness of the last picture, in levels.",
+		func(s *camerahealth.State) float64 { return s.Contrast }),
+	measured("cvfeeder_camera_difference", "By how many levels the last picture differs from the one that was looked at before it, in the mean.",
+		func(s *camerahealth.State) float64 { return s.Difference }),
+	measured("cvfeeder_camera_sharpness", "Variance of the Laplacian of the brightness of the last picture, in levels squared.",
+		func(s *camerahealth.State) float64 { return s.Sharpness }),
+	measured("cvfeeder_camera_similarity_ratio", "How much the last picture shows the camera's usual view, 0 to 1, whatever the light. There is none while that is learned.",
+		func(s *camerahealth.State) float64 { return s.Similarity }),
 	byReason("cvfeeder_gap_seconds_total", "Total length of the gaps, by reason.",
 		func(s *Stream, o source.Outcome) float64 { return s.GapTime[o].Seconds() }),
 	byReason("cvfeeder_gaps_total", "Gaps, by reason. A gap is a run of slots without a tensor that ended with the same outcome, which is its reason.",

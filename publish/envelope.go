@@ -48,6 +48,9 @@ type Envelope struct {
 	// Rows are those of a batch across cameras; nil for any other tensor. Stream is then the name
 	// of the batch, and each row has a Source of its own.
 	Rows []Row
+	// Map maps the source's pixels to those of the camera's picture, where the source is
+	// rectified; otherwise it is nil.
+	Map *transform.Rectification
 	// Scale, Mean and Std are the normalization: value = (pixel*Scale - Mean) / Std.
 	// Mean and Std have one number for each channel. Scale and Std are not 0.
 	Scale     float64
@@ -65,6 +68,8 @@ type Envelope struct {
 	// Since is the slot that was published before this one, if the output has a gate: between
 	// them nothing new was seen. It is zero otherwise, and for the first.
 	Since time.Time
+	// Quality is how good the camera's pictures are, nil if the message does not say.
+	Quality *Quality
 	// Burst is the burst that the message belongs to, or "" if it belongs to none.
 	Burst string
 	// Spec is the fingerprint of how the tensor was made.
@@ -103,6 +108,17 @@ func ParseEnvelope(h map[string][]string) (Envelope, error) {
 	}
 	if _, ok := h[HeaderSince]; ok {
 		e.Since = f.time(HeaderSince)
+	}
+	if _, ok := h[HeaderQuality]; ok {
+		e.Quality = f.quality()
+	}
+	if _, ok := h[HeaderMap]; ok {
+		text := f.text(HeaderMap)
+		if m, err := transform.ParseRectification(text); err == nil {
+			e.Map = m
+		} else if f.err == nil {
+			f.err = fmt.Errorf("header %s: %w", HeaderMap, err)
+		}
 	}
 	if _, ok := h[HeaderBurst]; ok {
 		e.Burst = f.text(HeaderBurst)

@@ -17,8 +17,9 @@ const (
 	HeaderShape      = "Cvf-Shape"            // 1,3,640,640; the first number is that of the tiles; of a picture 720,1280,3
 	HeaderLayout     = "Cvf-Layout"           // NCHW or NHWC; of a clip NCTHW, NTCHW or NTHWC
 	HeaderColor      = "Cvf-Color"            // RGB, BGR or GRAY
-	HeaderSource     = "Cvf-Source"           // 1920x1080, the decoded picture's size
+	HeaderSource     = "Cvf-Source"           // 1920x1080, the decoded picture's size, once it is rectified
 	HeaderAffine     = "Cvf-Affine"           // a,b,c,d,e,f, see transform.Affine; those of tiles with ; between them
+	HeaderMap        = "Cvf-Map"              // fisheye;1920x1080;…, from that picture to the camera's, see transform.Rectification; absent where they are the same
 	HeaderScale      = "Cvf-Scale"            // 0.00392156862745098
 	HeaderMean       = "Cvf-Mean"             // one number a channel: 0.485,0.456,0.406
 	HeaderStd        = "Cvf-Std"              // one number a channel: 0.229,0.224,0.225
@@ -30,6 +31,7 @@ const (
 	HeaderClip       = "Cvf-Clip"             // 2026-01-02T03:04:05.200Z,2026-01-02T03:04:05.400Z!repeat: the slot of each frame of a clip, and what is in the place of one that is missing
 	HeaderSince      = "Cvf-Since"            // 2026-01-02T03:04:01.200Z, the slot that passed the output's gate before; absent without a gate
 	HeaderBurst      = "Cvf-Burst"            // b7k2m4qx, the burst that the message belongs to; absent otherwise
+	HeaderQuality    = "Cvf-Quality"          // 112.4,38.2,182.5,0.001,0.83,0.97,0.4;blurred, see Quality; absent if the camera's pictures were not looked at
 	HeaderMsgID      = "Nats-Msg-Id"          // see MessageID
 
 	// The W3C trace context, if the frame is traced: 00-<trace id>-<span id>-01. It says

@@ -46,6 +46,9 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 		h[HeaderQuantScale] = []string{joinFloats([]float64{spec.QuantScale})}
 		h[HeaderQuantZero] = []string{joinInts([]int{spec.QuantZeroPoint})}
 	}
+	if t.Map != nil {
+		h[HeaderMap] = []string{t.Map.String()}
+	}
 	if t.Clip != nil {
 		h[HeaderClip] = []string{joinClip(t.Clip)}
 	}
@@ -71,7 +74,7 @@ func newPicture(subject string, t *transform.Tensor) Message {
 	if t.Shape[len(t.Shape)-1] == 1 {
 		color = transform.Gray
 	}
-	return Message{Subject: subject, Data: t.Data, Header: map[string][]string{
+	h := map[string][]string{
 		HeaderVersion: {Version},
 		HeaderType:    {t.ContentType},
 		HeaderLength:  {strconv.Itoa(len(t.Data))},
@@ -85,7 +88,11 @@ func newPicture(subject string, t *transform.Tensor) Message {
 		HeaderAffine:  {joinAffines(t.Affines)},
 		HeaderSpec:    {headerText(t.Output.Fingerprint)},
 		HeaderMsgID:   {MessageID(t.Stream, t.Slot, t.Output.Name, t.Output.Fingerprint)},
-	}}
+	}
+	if t.Map != nil {
+		h[HeaderMap] = []string{t.Map.String()}
+	}
+	return Message{Subject: subject, Data: t.Data, Header: h}
 }
 
 // headerText makes s safe as a header's value. Control characters, which could end the

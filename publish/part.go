@@ -3,6 +3,8 @@ package publish
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -53,20 +55,23 @@ func parsePart(m Message) (part, error) {
 // wholeHeader undoes partHeader. It leaves out headers that are not of the format, such
 // as those of JetStream, which differ between parts. The sum identifies the tensor: it
 // covers all headers, so that parts of two attempts at one slot are joined only if both
-// describe the same pixels. It does not cover the trace, which differs between attempts.
+// describe the same pixels. It does not cover the trace and the quality, which differ between
+// attempts.
 func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.Size]byte) {
-	whole := make(map[string][]string, len(tensorHeaders))
+	whole := make(map[string][]string, len(h))
 	var text []byte
-	for _, name := range tensorHeaders {
-		values := h[name]
-		if len(values) == 0 {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if len(h[name]) == 0 || !ofTensor(name) {
 			continue
 		}
-		value := values[0]
+		value := h[name][0]
 		if name == HeaderMsgID {
 			value = strings.TrimSuffix(value, "/"+partOf(i, n))
 		}
 		whole[name] = []string{value}
+		if name == HeaderQuality {
+			continue // another replica has looked at other pictures
+		}
 		text = append(strconv.AppendQuote(append(text, name...), value), '\n')
 	}
 	if t := traceparent(h); t != "" {
@@ -75,10 +80,9 @@ func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.
 	return whole, sha256.Sum256(text)
 }
 
-// tensorHeaders are those of a whole tensor's message.
-var tensorHeaders = [...]string{
-	HeaderVersion, HeaderType, HeaderLength, HeaderStream, HeaderOutput, HeaderTime, HeaderCapture, HeaderDType, HeaderShape,
-	HeaderLayout, HeaderColor, HeaderClip, HeaderSource, HeaderAffine, HeaderScale, HeaderMean, HeaderStd,
-	HeaderNormalized, HeaderLate, HeaderBurst, HeaderSince, HeaderSpec, HeaderMsgID,
-	HeaderBatch, HeaderQuantScale, HeaderQuantZero,
+// ofTensor tells whether a header of a part is one of the whole tensor: all of the format are, also
+// those of a later version, but the number of the part.
+func ofTensor(name string) bool {
+	ours := strings.HasPrefix(name, "Cvf-") || name == HeaderType || name == HeaderLength || name == HeaderMsgID
+	return ours && name != HeaderChunk
 }

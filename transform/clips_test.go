@@ -210,8 +210,13 @@ func TestClipAsText(t *testing.T) {
 		Clip
 		layout Layout
 	}{
-		{Clip{Frames: 16}, NCHW}, {Clip{}, NCTHW}, {Clip{Stride: 2}, NCTHW}, {Clip{Frames: 257}, NCTHW}, {Clip{Frames: 100, Stride: 100}, NCTHW},
-		{Clip{Frames: 2, Every: -1}, NCTHW}, {Clip{Frames: 2, Missing: "blue"}, NCTHW},
+		{Clip{Frames: 16}, NCHW},
+		{Clip{}, NCTHW},
+		{Clip{Stride: 2}, NCTHW},
+		{Clip{Frames: 257}, NCTHW},
+		{Clip{Frames: 100, Stride: 100}, NCTHW},
+		{Clip{Frames: 2, Every: -1}, NCTHW},
+		{Clip{Frames: 2, Missing: "blue"}, NCTHW},
 	} {
 		if bad.validate(bad.layout) == nil {
 			t.Errorf("%+v is valid", bad)

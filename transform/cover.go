@@ -176,7 +176,7 @@ func (m *Mask) touch(units []bool, u int, size, unit image.Point) {
 		}
 	}
 	var crossings []float64
-	middle := (top + bottom) / 2
+	middle := float64((top + bottom) / 2)
 	for i, p := range m.Polygon {
 		q := m.Polygon[(i+1)%len(m.Polygon)]
 		ax, ay := float64(p.X*float64(size.X)), float64(p.Y*float64(size.Y))
@@ -189,7 +189,7 @@ func (m *Mask) touch(units []bool, u int, size, unit image.Point) {
 		}
 		from, to := ax, bx
 		if ay < by {
-			at := func(y float64) float64 { return ax + float64((y-ay)/(by-ay)*(bx-ax)) }
+			at := func(y float64) float64 { return along(y, ax, ay, bx, by) }
 			from, to = at(max(ay, top)), at(min(by, bottom))
 			if ay <= middle && middle < by {
 				crossings = append(crossings, at(middle))
@@ -202,3 +202,6 @@ func (m *Mask) touch(units []bool, u int, size, unit image.Point) {
 		mark(crossings[i], crossings[i+1])
 	}
 }
+
+// along returns where the edge from (ax, ay) to (bx, by), which is not level, is at y.
+func along(y, ax, ay, bx, by float64) float64 { return ax + float64((y-ay)/(by-ay)*(bx-ax)) }

@@ -110,3 +110,25 @@ func TestMaskValidate(t *testing.T) {
 		}
 	}
 }
+
+// TestOfACamera: outputs of pictures with masks have another fingerprint, for each way to mask
+// them, and without masks they are the same value.
+func TestOfACamera(t *testing.T) {
+	o := &Output{Name: "a", Fingerprint: "0123456789abcdef"}
+	if (*Camera)(nil).Of(o) != o || (&Camera{}).Of(o) != o {
+		t.Error("an output changes without masks")
+	}
+	seen := map[string]bool{o.Fingerprint: true}
+	for _, m := range []Mask{
+		{Polygon: BoxPolygon([4]float64{0, 0, 1, 1})},
+		{Polygon: BoxPolygon([4]float64{0, 0, 1, 0.5})},
+		{Polygon: BoxPolygon([4]float64{0, 0, 1, 1}), Fill: [3]uint8{0, 0, 1}},
+		{Polygon: BoxPolygon([4]float64{0, 0, 1, 1}), Pixelate: 16},
+	} {
+		got := (&Camera{Masks: []Mask{m}}).Of(o)
+		if got.Name != "a" || len(got.Fingerprint) != 16 || seen[got.Fingerprint] {
+			t.Errorf("%v has the fingerprint %s", m, got.Fingerprint)
+		}
+		seen[got.Fingerprint] = true
+	}
+}

@@ -70,6 +70,12 @@ func (d DType) row() dtype {
 // Size returns the bytes of one element; 0 if the type is unknown.
 func (d DType) Size() int { return d.row().size }
 
+// Range returns the least and the largest finite value of the type.
+func (d DType) Range() (least, most float64) {
+	r := d.row()
+	return r.least, r.most
+}
+
 // Wire returns the type's name in the Open Inference Protocol: "FP32" of float32.
 func (d DType) Wire() string { return d.row().wire }
 

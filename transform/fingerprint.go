@@ -12,7 +12,12 @@ import (
 // same fingerprint were made in the same way: of the same picture they are the same. A
 // new release has another fingerprint only if it makes other tensors.
 func (s *Spec) Fingerprint(engine string) string {
-	sum := sha256.Sum256([]byte(s.canonical(engine)))
+	return hashed(s.canonical(engine))
+}
+
+// hashed returns the characters that stand for a text.
+func hashed(text string) string {
+	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -35,7 +35,8 @@ type Geometry struct {
 
 // Geometry works out where the pixels of a picture of the given size go. The
 // spec must be valid. An error means that the picture does not suit the spec:
-// no pixel of it lies in the ROI, or its shape is too extreme to be cropped.
+// no pixel of it lies in the ROI, or its shape is too extreme to be cropped. A spec that is not
+// valid gets an error or a geometry of no use, and never a panic.
 //
 // The sizes are those of the reference implementations, to the pixel:
 //
@@ -77,6 +78,9 @@ func (s *Spec) Geometries(source image.Point) ([]Geometry, error) {
 	if region.Empty() {
 		return nil, fmt.Errorf("roi %s holds no pixel of the %dx%d picture", s.ROI, source.X, source.Y)
 	}
+	if err := s.Tiles.validate(); err != nil {
+		return nil, fmt.Errorf("tiles: %w", err)
+	}
 	tiles, err := s.Tiles.tiles(region)
 	if err != nil {
 		return nil, err
@@ -101,6 +105,10 @@ func (s *Spec) geometry(source image.Point, region image.Rectangle) (Geometry, e
 	var err error
 	if g.Resized, err = s.resized(from); err != nil {
 		return Geometry{}, err
+	}
+	if g.Resized.X < 1 || g.Resized.Y < 1 || s.Width < 0 || s.Height < 0 || (s.Width == 0) != (s.Height == 0) {
+		return Geometry{}, fmt.Errorf("picture of %dx%d would be resized to %dx%d for a tensor of %dx%d: the spec is not valid, Validate says why",
+			from.X, from.Y, g.Resized.X, g.Resized.Y, s.Width, s.Height)
 	}
 	if g.Resized.X > maxResized/g.Resized.Y {
 		return Geometry{}, fmt.Errorf("picture of %dx%d is too narrow to be fitted by %s: it would be resized to %dx%d",

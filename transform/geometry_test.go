@@ -10,6 +10,31 @@ import (
 	"testing"
 )
 
+// TestGeometryOfInvalidSpecs checks that no spec makes it panic or search for ever.
+func TestGeometryOfInvalidSpecs(t *testing.T) {
+	sides := []image.Point{{}, {X: 640}, {Y: 640}, {X: -640, Y: 640}, {X: 640, Y: -1}, {X: 1, Y: 1}, {X: 640, Y: 480}}
+	tiles := []Tiles{{}, {Size: image.Pt(0, 5)}, {Size: image.Pt(64, 64), Overlap: 1}, {Grid: image.Pt(-1, 2)}, {Grid: image.Pt(2, 2), Overlap: math.NaN()}}
+	for _, fit := range append(Fits(), "", "none") {
+		for _, size := range sides {
+			for _, to := range sides {
+				for _, ratio := range []float64{0, -1, 1e-300, math.NaN()} {
+					for _, n := range []int{0, -7, 32} {
+						for _, tile := range tiles {
+							s := Spec{Fit: fit, Width: size.X, Height: size.Y, ResizeTo: to, CropRatio: ratio, MultipleOf: n, MaxSide: n, MaxPixels: n, Tiles: tile}
+							all, err := s.Geometries(image.Pt(320, 200))
+							for _, g := range all {
+								if err == nil && (g.Size.X < 1 || g.Size.Y < 1 || g.Resized.X < 1 || g.Resized.Y < 1) {
+									t.Errorf("%+v: %+v and no error", s, g)
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestGeometryReferences compares sizes and offsets with those that the
 // preprocessors' own formulas give; opencv/testdata/golden.py writes them.
 func TestGeometryReferences(t *testing.T) {

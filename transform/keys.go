@@ -65,6 +65,8 @@ func keys() []key {
 		choice("align", func(s *Spec) *Align { return &s.Align }, Aligns()),
 		truth("scale_up", func(s *Spec) *bool { return &s.NoScaleUp }, true),
 		truth("pad_normalized", func(s *Spec) *bool { return &s.PadNormalized }, false),
+		truth("antialias", func(s *Spec) *bool { return &s.NoAntialias }, true),
+		choice("resize_dtype", func(s *Spec) *DType { return &s.ResizeDType }, ResizeDTypes()),
 		{name: "quant_scale", optional: true, text: func(s *Spec) string { return zeroEmpty(number(s.QuantScale)) }, set: func(s *Spec, text string) (err error) {
 			s.QuantScale, err = ParseQuantScale(text)
 			return err

@@ -60,6 +60,8 @@ const (
 	PillowBilinear Resize = "pillow-bilinear"
 	PillowBicubic  Resize = "pillow-bicubic"
 	PillowLanczos  Resize = "pillow-lanczos"
+	TorchBilinear  Resize = "torch-bilinear"
+	TorchBicubic   Resize = "torch-bicubic"
 )
 
 // A Color is the order of the tensor's channels.
@@ -171,6 +173,11 @@ type Spec struct {
 	// PadNormalized says that Pad and PadChannels are elements of the tensor, and not pixels:
 	// the picture is padded after normalization.
 	PadNormalized bool
+	// NoAntialias is antialias=False of a Resize of torch.
+	NoAntialias bool
+	// ResizeDType is the type of the tensor that a Resize of torch is given: Uint8, whose
+	// result is rounded to pixels, or Float32, which is not rounded at all. Empty: Uint8.
+	ResizeDType DType
 	// QuantScale and QuantZeroPoint are the quantization of an int8 or uint8 tensor: the value
 	// of an element q is (q - QuantZeroPoint) * QuantScale. A QuantScale of 0 is none.
 	QuantScale     float64

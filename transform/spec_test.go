@@ -59,6 +59,13 @@ func TestValidate(t *testing.T) {
 		{"float range", func(s *Spec) { s.Scale = 1e38 }, []string{"dtype: float32 cannot hold"}},
 		{"range of bytes", func(s *Spec) { s.DType, s.Scale = Uint8, 1e38 }, nil},
 		{"brain range", func(s *Spec) { s.DType, s.Scale = BFloat16, 1e36 }, nil},
+		{"torch only", func(s *Spec) { s.NoAntialias, s.ResizeDType = true, Float32 }, []string{"antialias: it belongs to resize: torch-bilinear", "resize_dtype: it belongs to resize: torch"}},
+		{"floats as bytes", func(s *Spec) { s.Resize, s.ResizeDType, s.DType = TorchBicubic, Float32, Uint8 }, []string{"resize_dtype: dtype: uint8 cannot hold"}},
+		{"floats as pictures", func(s *Spec) { s.Resize, s.ResizeDType, s.Encode = TorchBicubic, Float32, EncodeJPEG }, []string{"resize_dtype: encode: jpeg makes pictures of bytes"}},
+		{"floats of half", func(s *Spec) { s.Resize, s.ResizeDType = TorchBicubic, Float16 }, []string{`resize_dtype: unknown "float16"`}},
+		{"quantized floats of torch", func(s *Spec) {
+			s.Resize, s.ResizeDType, s.DType, s.QuantScale, s.NoAntialias = TorchBilinear, Float32, Int8, 1, true
+		}, nil},
 		{"no quantization", func(s *Spec) { s.DType = Int8 }, []string{"quant_scale: dtype: int8 needs it"}},
 		{"quantized floats", func(s *Spec) { s.QuantScale = 1 }, []string{"quant_scale: dtype: float32 is not quantized"}},
 		{"quantization", func(s *Spec) { s.DType, s.QuantScale = Int8, -1 }, []string{"quant_scale: -1 is not a positive number"}},

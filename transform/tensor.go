@@ -28,10 +28,12 @@ type Tensor struct {
 	// Batch has the rows of a batch across streams, of which each is a picture: Stream is then the
 	// batch's name, and Source is zero. It is nil for any other tensor.
 	Batch []Row
-	// Source is the size of the decoded picture in pixels.
+	// Source is the size in pixels of the decoded picture, rectified if there is a Map.
 	Source image.Point
-	// Affines map the pixels of each of the tensor's pictures to the source's.
+	// Affines map the pixels of each of the tensor's pictures to that picture's.
 	Affines []Affine
+	// Map maps that picture's pixels to those of the camera's; nil where they are the same.
+	Map *Rectification
 	// Data holds the elements: contiguous, little-endian, in C order; or the encoded picture. It
 	// must not be written to, because the next tensor in the same memory reuses the padding. It is
 	// valid until Release.

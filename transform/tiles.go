@@ -76,7 +76,7 @@ func sliced(side, size, apart int) []int {
 
 // cell returns the size of n tiles in a side that overlap by a part of them.
 func cell(side, n int, overlap float64) int {
-	return min(side, int(math.Ceil(float64(side)/(float64(n)-float64(n-1)*overlap))))
+	return min(side, int(math.Ceil(float64(side)/(float64(n)-float64(float64(n-1)*overlap)))))
 }
 
 // spread returns where n tiles of a size begin that are spread over a side.

@@ -133,7 +133,8 @@ func TestTilesAsText(t *testing.T) {
 		{Size: image.Pt(9000, 640)},
 		{Grid: image.Pt(-1, 2)},
 		{Grid: image.Pt(17, 16)},
-		{Size: image.Pt(640, 640), Overlap: 0.91}, {Size: image.Pt(640, 640), Overlap: 1},
+		{Size: image.Pt(640, 640), Overlap: 0.91},
+		{Size: image.Pt(640, 640), Overlap: 1},
 		{Size: image.Pt(640, 640), Overlap: -0.1},
 	} {
 		if bad.validate() == nil {

@@ -32,8 +32,18 @@ func Resizes() []Resize {
 	return []Resize{
 		OpenCVNearest, OpenCVLinear, OpenCVCubic, OpenCVArea,
 		PillowBilinear, PillowBicubic, PillowLanczos,
+		TorchBilinear, TorchBicubic,
 	}
 }
+
+// ResizeDTypes returns the values of [Spec.ResizeDType]; the first is the zero value's.
+func ResizeDTypes() []DType { return []DType{Uint8, Float32} }
+
+// ofTorch tells whether PyTorch resizes.
+func (r Resize) ofTorch() bool { return r == TorchBilinear || r == TorchBicubic }
+
+// ResizesFloats tells whether the resized picture has pixels that are not whole numbers.
+func (s *Spec) ResizesFloats() bool { return s.Resize.ofTorch() && s.ResizeDType == Float32 }
 
 // Colors returns the values of [Color].
 func Colors() []Color { return []Color{RGB, BGR, Gray} }
@@ -72,6 +82,7 @@ func (s *Spec) Validate() error {
 	s.validateFit(check)
 	s.validatePad(check)
 	check("resize", oneOf(s.Resize, Resizes()))
+	s.validateTorch(check)
 	check("color", oneOf(s.Color, Colors()))
 	check("roi", s.ROI.validate())
 	check("tiles", s.Tiles.validate())
@@ -195,6 +206,25 @@ func (s *Spec) validatePad(check func(key string, err error)) {
 	if s.PadNormalized && s.Raw() {
 		check("pad_normalized", errors.New("dtype: uint8 without quant_scale is not normalized: remove it, or choose another dtype"))
 	}
+}
+
+// validateTorch checks the keys that belong to PyTorch's ways to resize.
+func (s *Spec) validateTorch(check func(key string, err error)) {
+	const only = "it belongs to resize: torch-bilinear and torch-bicubic: remove it, or change resize, which is %s"
+	if s.NoAntialias && !s.Resize.ofTorch() {
+		check("antialias", fmt.Errorf(only, s.Resize))
+	}
+	err := oneOf(cmp.Or(s.ResizeDType, Uint8), ResizeDTypes())
+	switch {
+	case err != nil:
+	case s.ResizeDType != "" && !s.Resize.ofTorch():
+		err = fmt.Errorf(only, s.Resize)
+	case s.ResizesFloats() && s.Pictures():
+		err = fmt.Errorf("encode: %s makes pictures of bytes: remove it", s.Encode)
+	case s.ResizesFloats() && s.Raw():
+		err = errors.New("dtype: uint8 cannot hold what is not rounded: remove it, or choose another dtype")
+	}
+	check("resize_dtype", err)
 }
 
 // validateQuantization checks the keys of int8 and uint8 tensors.

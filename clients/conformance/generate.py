@@ -113,6 +113,7 @@ def case(
     messages: list[Message],
     want: list[dict[str, Any]],
     incomplete: int = 0,
+    more: dict[str, Any] | None = None,
 ) -> None:
     """Write one case."""
     directory = CASES / name
@@ -125,6 +126,7 @@ def case(
         )
         listed.append({"file": f"{i}.msg", "subject": subject})
     text = {"about": about, "messages": listed, "want": want, "incomplete": incomplete}
+    text |= more or {}
     (directory / "case.json").write_text(json.dumps(text, indent=1) + "\n")
     written.append(name)
 
@@ -874,9 +876,28 @@ def parts() -> None:
     other = TRACE.replace("-00f", "-11f")
     case(
         "parts-of-two-attempts",
-        "their trace contexts differ, and the first one counts",
-        [part(1, 2, a + b, traceparent=TRACE), part(2, 2, c, traceparent=other)],
+        "their trace contexts and qualities differ, and the first ones count",
+        [
+            part(1, 2, a + b, traceparent=TRACE, Quality="112.4,38.2,182.5,0.001,0.83,0.97,0.4"),
+            part(2, 2, c, traceparent=other, Quality="112.4,38.2,182.5,0.001,-,-,1.4;blurred"),
+        ],
         [TENSOR | {"traceparent": TRACE}],
+    )
+    good = "112.4,38.2,182.5,0.001,0.83,0.97"
+    case(
+        "invalid-quality",
+        "how good the camera's pictures are: a later version may say more, but not less",
+        [
+            message({"Cvf-Quality": value})
+            for value in (
+                good,
+                f"{good},x",
+                f"-{good},0.4",
+                f"{good},0.4;",
+                f"{good},0.4,-,7;a,b_c",
+            )
+        ],
+        [*[INVALID] * 4, TENSOR],
     )
     numbers = [
         ("0", "2"),
@@ -908,10 +929,108 @@ def parts() -> None:
     )
 
 
+HOST, FILE = "conformance1", "cvf-1a2b.mem"
+PAGE, SLOT_HEADER, SLOTS = 4096, 64, 2
+FIRST = 2 * PAGE  # where the first slot begins, whose tensor is of the third generation
+
+
+def place(where: str) -> Message:
+    """Return the message that says where a tensor is."""
+    return f"cvf.m.{HOST}.{SUBJECT}", {**HEADERS, "Cvf-Memory": where}, b""
+
+
+def memory_file() -> bytes:
+    """Return a feeder's file: two slots of a page, of which the first has a tensor."""
+    file = bytearray(FIRST + SLOTS * PAGE)
+    struct.pack_into(
+        "<8sQQQ16sxxxxxxxxxxxxxxxxQ",
+        file,
+        0,
+        b"CVFMEM01",
+        PAGE,
+        SLOTS,
+        FIRST,
+        b"1a2b",
+        5,
+    )
+    struct.pack_into("<QQQ", file, PAGE, 3, len(PAYLOAD), 7)
+    file[FIRST : FIRST + len(PAYLOAD)] = PAYLOAD
+    return bytes(file)
+
+
+def memory_case(
+    name: str,
+    about: str,
+    messages: list[Message],
+    want: list[dict[str, Any]],
+    without: list[dict[str, Any]],
+) -> None:
+    """Write a case in which tensors are in memory."""
+    more = {"memory": {"host": HOST, "file": FILE}, "without": without}
+    case(name, about, messages, want, more=more)
+    (CASES / name / FILE).write_bytes(memory_file())
+
+
+def memory() -> None:
+    """Write the cases of tensors that are in memory."""
+    where = f"{FILE};{FIRST};{len(PAYLOAD)};3"
+    memory_case(
+        "memory",
+        "read where they are, in one order with payloads, or not at all",
+        [place(where), message(), place(where), message()],
+        [TENSOR] * 4,
+        [TENSOR] * 2,
+    )
+
+    def lost(reason: str) -> dict[str, Any]:
+        slot = {"start": HEADERS["Cvf-Time"], "end": HEADERS["Cvf-Time"], "slots": 1}
+        return {**GAP, **slot, "reason": reason}
+
+    overwritten = {
+        "of an earlier generation": f"{FILE};{FIRST};{len(PAYLOAD)};2",
+        "of a later one": f"{FILE};{FIRST};{len(PAYLOAD)};4",
+        "of another length": f"{FILE};{FIRST};{len(PAYLOAD) - 4};3",
+        "never used": f"{FILE};{FIRST + PAGE};{len(PAYLOAD)};3",
+    }
+    unreachable = [
+        f"cvf-3c4d.mem;{FIRST};{len(PAYLOAD)};3",  # no such file
+        f"{FILE};{FIRST + 64};{len(PAYLOAD)};3",  # no slot begins there
+        f"{FILE};{FIRST + SLOTS * PAGE};{len(PAYLOAD)};3",  # behind the last one
+        f"{FILE};{FIRST};{PAGE + 1};3",  # longer than a slot
+    ]
+    messages = [place(p) for p in overwritten.values()]
+    want = [lost("memory_overwritten")] * len(overwritten)
+    for one in unreachable:  # not in a row, or readers ask for payloads
+        messages += [place(one), place(where)]
+        want += [lost("memory_unreachable"), TENSOR]
+    memory_case(
+        "memory-lost",
+        "a gap of one slot, with a reason",
+        [*messages, message()],
+        [*want, TENSOR],
+        [TENSOR],
+    )
+    nowhere = [
+        "",
+        "x",
+        f"../{FILE};{FIRST};24;3",
+        f"{FILE};0{FIRST};24;3",
+        f"{FILE};{FIRST};24;3;1",
+    ]
+    nowhere += [f"{FILE};-{FIRST};24;3", f"{FILE};{FIRST};0;3", f"{FILE};{FIRST};24;0"]
+    memory_case(
+        "memory-invalid",
+        "places that are none are refused",
+        [*(place(p) for p in nowhere), place(where), message()],
+        [*([INVALID] * len(nowhere)), TENSOR, TENSOR],
+        [TENSOR],
+    )
+
+
 def main() -> None:
     """Write all cases anew."""
     shutil.rmtree(CASES, ignore_errors=True)
-    for write in (kinds, maps, gaps, invalid, tiles, clips, batches, pictures, parts):
+    for write in (kinds, maps, gaps, invalid, tiles, clips, batches, pictures, parts, memory):
         write()
     print(f"{len(written)} cases")
 

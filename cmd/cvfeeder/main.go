@@ -1,6 +1,8 @@
 // Command cvfeeder turns what cameras have stored in Amazon Kinesis Video Streams
 // into tensors on NATS subjects. "cvfeeder demo" shows everything on one machine
 // without an account; "cvfeeder run -c cvfeeder.yaml" is the sidecar.
+//
+// Each command has a file of its own, which is why the package is larger than most packages.
 package main
 
 import (

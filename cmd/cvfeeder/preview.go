@@ -28,7 +28,7 @@ import (
 
 // A preview shows one picture as the model gets it from one output of a config.
 type preview struct {
-	config, output, image string
+	config, output, image, stream string
 	// file is the PNG or picture to write, "" for one named after the output.
 	file string
 }
@@ -46,7 +46,7 @@ picture's pixels.`,
 		Example: "  cvfeeder preview -c cvfeeder.yaml --output detector --image frame.jpg -o seen.png",
 		Args:    usage.File("config", &p.config),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			output, decoder, err := p.find()
+			output, camera, decoder, err := p.find()
 			if err != nil {
 				return feeder.Usage(err)
 			}
@@ -54,12 +54,13 @@ picture's pixels.`,
 			if err != nil {
 				return feeder.Usage(err)
 			}
-			return p.show(cmd.OutOrStdout(), output, decoder, data)
+			return p.show(cmd.OutOrStdout(), output, camera, decoder, data)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&p.config, "config", "c", "", "config `FILE`")
 	flags.StringVar(&p.output, "output", "", "`NAME` of the output in the config")
+	flags.StringVar(&p.stream, "stream", "", "`NAME` of the stream in the config whose masks cover the picture (default: the only one with the output)")
 	flags.StringVar(&p.image, "image", "", "JPEG or PNG `FILE` to show")
 	completeConfig(cmd)
 	usage.CompleteFiles(cmd, "image", "jpg", "jpeg", "png")
@@ -75,29 +76,30 @@ picture's pixels.`,
 }
 
 // find returns the output of the config file, and how pictures are decoded.
-func (p *preview) find() (*transform.Output, opencv.Options, error) {
+func (p *preview) find() (o *transform.Output, camera *transform.Camera, decoder opencv.Options, err error) {
 	cfg, err := loadConfig(p.config)
 	if err != nil {
-		return nil, opencv.Options{}, err
+		return nil, nil, decoder, err
 	}
 	plan, err := feeder.NewPlan(cfg)
 	if err != nil {
-		return nil, opencv.Options{}, err
+		return nil, nil, decoder, err
 	}
 	switches, err := feeder.ReadSwitches(os.Getenv)
 	if err != nil {
-		return nil, opencv.Options{}, err
+		return nil, nil, decoder, err
 	}
 	outputs := plan.Outputs
-	o := outputs[p.output]
+	o = outputs[p.output]
 	if o == nil {
 		why := fmt.Sprintf("%s has no output %q", p.config, p.output)
 		if p.output == "" {
 			why = "no output: name it with --output NAME"
 		}
-		return nil, opencv.Options{}, fmt.Errorf("%s; there are: %s", why, strings.Join(slices.Sorted(maps.Keys(outputs)), ", "))
+		return nil, nil, decoder, fmt.Errorf("%s; there are: %s", why, strings.Join(slices.Sorted(maps.Keys(outputs)), ", "))
 	}
-	return o, feeder.Decoder(switches, cfg), nil
+	camera, err = cfg.CameraOf(p.stream, p.output)
+	return o, camera, feeder.Decoder(switches, cfg), err
 }
 
 // extension returns that of the file to write: a PNG of a tensor, or the picture that it is.
@@ -134,12 +136,12 @@ func (p *preview) read(o *transform.Output) ([]byte, error) {
 }
 
 // show makes the tensor, writes the PNG, and prints the rest.
-func (p *preview) show(w io.Writer, o *transform.Output, decoder opencv.Options, data []byte) error {
+func (p *preview) show(w io.Writer, o *transform.Output, camera *transform.Camera, decoder opencv.Options, data []byte) error {
 	worker := opencv.NewWorker(decoder)
 	defer worker.Close()
 	now := time.Now()
 	frame := source.Frame{Stream: "preview", Slot: source.SlotAt(now), Capture: now, Data: data}
-	if err := worker.Decode(frame, nil, []*transform.Output{o}); err != nil {
+	if err := worker.Decode(frame, camera, []*transform.Output{o}); err != nil {
 		return fmt.Errorf("%s: %w", p.image, err)
 	}
 	t, err := worker.Tensor(o)

@@ -72,6 +72,8 @@ func (d checker) checkBatchStreams(c *Config, output, path string) {
 		case in && !has:
 			d.Report(path, "the stream %q does not have the output; add %s to its outputs", s.Name, output)
 		case !in:
+		case s.Lens.Model != LensNone:
+			d.Report(path, "the stream %q has a lens, and a batch has one map for each row, which cannot say how a lens bends; remove the lens, or the batch", s.Name)
 		case first == nil:
 			first = s
 		case s.Interval != first.Interval:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/poll"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 func (d checker) checkStreams(c *Config) {
@@ -27,8 +28,12 @@ func (d checker) checkStreams(c *Config) {
 		d.checkPoll(s, path)
 		d.checkLimits(s.Limits, c.Price, path+".limits")
 		d.checkBurst(s.Burst, path+".burst")
+		d.checkHealth(s.Health, path+".health")
 		d.checkRequest(s.Request, path+".request")
+		d.checkMasks(s, path+".masks")
+		d.checkLens(s.Lens, path+".lens")
 		d.checkReferences(s, c.Outputs, path+".outputs")
+		d.checkOriginals(s, c.Outputs, path+".outputs")
 		names[i] = s.Name
 	}
 	d.checkDistinct("stream", names, func(i int) string { return fmt.Sprintf("streams[%d]", i) })
@@ -161,6 +166,31 @@ func (d checker) checkBurst(b Burst, path string) {
 	}
 }
 
+// The limits of a camera's health: what lasts for an hour without being told is not worth much.
+const (
+	maxHealthEvery = 10 * time.Minute
+	maxHealthAfter = time.Hour
+)
+
+func (d checker) checkHealth(h Health, path string) {
+	switch {
+	case h.Every != 0 && (h.Every < source.MinInterval || h.Every > maxHealthEvery):
+		d.Report(path+".every", "%v is out of range; from %v to %v, or 0 to look at no picture", h.Every, source.MinInterval, maxHealthEvery)
+	case h.Every == 0:
+		for _, key := range []string{"after", "black", "covered", "frozen", "turned", "relearn", "blurred", "flickering"} {
+			if d.IsSet(path + "." + key) {
+				d.Report(path+"."+key, "no picture is looked at, as every is 0; remove it, or set every")
+			}
+		}
+	}
+	if h.After > maxHealthAfter {
+		d.Report(path+".after", "%v is out of range; from 0 to %v", h.After, maxHealthAfter)
+	}
+	if h.Turned == 0 && d.IsSet(path+".relearn") && !d.IsSet(path+".every") {
+		d.Report(path+".relearn", "it is not looked for whether the camera was turned, as turned is 0%%; remove it, or set turned")
+	}
+}
+
 func (d checker) checkRequest(r Request, path string) {
 	if r.Size.Width > poll.MaxWidth || r.Size.Height > poll.MaxHeight {
 		d.Report(path+".size", `%dx%d is larger than GetImages allows; at most %dx%d, or "" for the picture's own size`,
@@ -168,6 +198,25 @@ func (d checker) checkRequest(r Request, path string) {
 	}
 	if r.Format == FormatPNG && d.IsSet(path+".quality") {
 		d.Report(path+".quality", "a PNG has no quality; remove it, or use format jpeg")
+	}
+}
+
+// checkOriginals checks that no output passes on pictures as they are of a stream whose pictures
+// are changed before anything is made of them.
+func (d checker) checkOriginals(s *Stream, outputs map[string]Output, path string) {
+	key := ""
+	switch {
+	case len(s.Masks) > 0:
+		key = "masks"
+	case s.Lens.Model != LensNone:
+		key = "lens"
+	default:
+		return
+	}
+	for i, name := range s.Outputs {
+		if o, known := outputs[name]; known && o.Encode == transform.EncodeOriginal {
+			d.Report(fmt.Sprintf("%s[%d]", path, i), "the output %q passes on the original picture, without the stream's %s; use encode: jpeg in its place, or remove one of them", name, key)
+		}
 	}
 }
 

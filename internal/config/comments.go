@@ -1,7 +1,7 @@
 package config
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -13,16 +13,28 @@ import (
 
 // The comments of the fields describe the keys. Only the source has them.
 //
-//go:embed config.go
-var typesSource string
+//go:embed config.go health.go output.go
+var typesSources embed.FS
 
-// fieldComments returns the comments of the fields in config.go, by "Type.Field".
+// fieldComments returns the comments of the fields of all types, by "Type.Field".
 func fieldComments() (map[string]string, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", typesSource, parser.ParseComments)
-	if err != nil {
-		return nil, fmt.Errorf("the program's own source: %w", err)
-	}
 	comments := map[string]string{}
+	for _, name := range []string{"config.go", "health.go", "output.go"} {
+		source, err := typesSources.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("the program's own source: %w", err)
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, source, parser.ParseComments)
+		if err != nil {
+			return nil, fmt.Errorf("the program's own source: %w", err)
+		}
+		addComments(comments, file)
+	}
+	return comments, nil
+}
+
+// addComments adds the comments of a file's fields.
+func addComments(comments map[string]string, file *ast.File) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.TypeSpec)
 		if !ok {
@@ -37,7 +49,6 @@ func fieldComments() (map[string]string, error) {
 		}
 		return false
 	})
-	return comments, nil
 }
 
 // meaning turns the comment of a field into the meaning of its key: "Grace is how long …"

@@ -65,8 +65,9 @@ func TestShippedFileHasEveryKey(t *testing.T) {
 	}
 	_, doc := decode(shipped, data, env)
 	for _, key := range keys(reflect.TypeFor[Config](), "") {
-		switch path := strings.NewReplacer("[]", "[0]", "*", "detector").Replace(key); path {
-		case "streams[0].arn", "streams[0].prefix": // not together with the name
+		switch path := strings.NewReplacer("[]", "[0]", "*", "detector").Replace(key); {
+		case strings.HasPrefix(path, "streams[0].masks[0]."): // there are none by default
+		case path == "streams[0].arn", path == "streams[0].prefix": // not together with the name
 		default:
 			if !doc.IsSet(path) {
 				t.Errorf("%s lacks the key %s", shipped, path)
@@ -128,6 +129,7 @@ func TestEnums(t *testing.T) {
 		"delivery.stream.retention": tag(names([]Retention{RetentionWorkQueue, RetentionLimits})...),
 		"log.level":                 tag(names([]LogLevel{LevelDebug, LevelInfo, LevelWarn, LevelError})...),
 		"log.format":                tag(names([]LogFormat{LogText, LogJSON})...),
+		"streams[].lens.model":      tag(names([]LensModel{LensNone, LensPinhole, LensFisheye, LensHomography})...),
 		"streams[].selector":        tag(names([]Selector{SelectorServer, SelectorProducer})...),
 		"streams[].request.format":  tag(names([]PictureFormat{FormatJPEG, FormatPNG})...),
 	}
@@ -189,10 +191,12 @@ outputs:
 	front := Stream{
 		Name: "front-door", Interval: 400 * time.Millisecond, Poll: "always", Linger: 10 * time.Second, Limits: Limits{Then: "stop"},
 		Burst: Burst{Interval: 200 * time.Millisecond, Before: 5 * time.Second, After: 10 * time.Second, Most: time.Minute}, Selector: "producer",
-		Lag: AutoDuration(5 * time.Second), Grace: time.Minute, Overlap: AutoDuration(2 * time.Second),
+		Health: defaultHealth(),
+		Lag:    AutoDuration(5 * time.Second), Grace: time.Minute, Overlap: AutoDuration(2 * time.Second),
 		From:      Start{StartAt, time.Date(2026, 1, 2, 2, 4, 5, 0, time.UTC)},
 		Freshness: time.Hour,
 		Request:   Request{Format: "jpeg", Quality: 1, Size: Size{1280, 720}},
+		Lens:      Lens{Model: LensNone},
 		Outputs:   []string{"a", "b"},
 	}
 	back := front

@@ -5,6 +5,7 @@ import (
 	"image"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/camerahealth"
 	"github.com/cvfeeder/cvfeeder/internal/health"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/nats/deliver"
@@ -64,12 +65,14 @@ func (s *Stream) SetDefaults(func(string) string) {
 		Linger:   10 * time.Second,
 		Limits:   Limits{Then: ThenStop},
 		Burst:    Burst{Interval: source.MinInterval, Before: 5 * time.Second, After: 10 * time.Second, Most: time.Minute},
+		Health:   defaultHealth(),
 		Selector: SelectorServer,
 		Lag:      AutoDuration(poll.Auto),
 		Grace:    poll.DefaultGrace,
 		Overlap:  AutoDuration(poll.Auto),
 		From:     Start{Kind: StartResume},
 		Request:  Request{Format: FormatJPEG, Quality: 80},
+		Lens:     Lens{Model: LensNone},
 	}
 }
 
@@ -96,7 +99,8 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 		MaxSide: spec.MaxSide, MultipleOf: spec.MultipleOf, MinPixels: spec.MinPixels, MaxPixels: spec.MaxPixels,
 		SizeRounding: cmp.Or(spec.SizeRounding, transform.Auto), CropRounding: cmp.Or(spec.CropRounding, transform.Auto),
 		Align: cmp.Or(spec.Align, transform.Center), ScaleUp: !spec.NoScaleUp,
-		Resize: spec.Resize, Pad: Pad{spec.Pad, spec.PadChannels}, PadNormalized: spec.PadNormalized, Color: spec.Color,
+		Resize: spec.Resize, Antialias: !spec.NoAntialias, ResizeDType: cmp.Or(spec.ResizeDType, transform.Uint8),
+		Pad: Pad{spec.Pad, spec.PadChannels}, PadNormalized: spec.PadNormalized, Color: spec.Color,
 		ROI:    ROI(spec.ROI),
 		Encode: cmp.Or(spec.Encode, transform.EncodeTensor), Quality: spec.Quality,
 		Clip:  Clip{spec.Clip.Frames, max(spec.Clip.Stride, 1), max(spec.Clip.Every, 1), cmp.Or(spec.Clip.Missing, transform.MissingRepeat)},
@@ -111,6 +115,15 @@ func (o *Output) SetDefaults(peek func(key string) string) {
 // defaultWait is the default of batch.wait.
 const defaultWait = 200 * time.Millisecond
 
+// defaultHealth returns the health of a stream that says nothing of it.
+func defaultHealth() Health {
+	o := camerahealth.Default()
+	return Health{
+		Every: o.Every, After: o.After, Black: int(o.Black), Covered: Share(o.Covered), Frozen: o.Frozen,
+		Turned: Share(o.Turned), Relearn: o.Relearn, Blurred: Share(o.Blurred), Flickering: Share(o.Flickering),
+	}
+}
+
 // defaultEvery is the default of gate.every.
 const defaultEvery = 10 * time.Second
 
@@ -122,7 +135,8 @@ func (o Output) Spec() transform.Spec {
 		MaxSide: o.MaxSide, MultipleOf: o.MultipleOf, MinPixels: o.MinPixels, MaxPixels: o.MaxPixels,
 		SizeRounding: unless(o.SizeRounding, transform.Auto), CropRounding: unless(o.CropRounding, transform.Auto),
 		Align: unless(o.Align, transform.Center), NoScaleUp: !o.ScaleUp,
-		Resize: o.Resize, Pad: o.Pad.All, PadChannels: o.Pad.Channels, PadNormalized: o.PadNormalized, Color: o.Color,
+		Resize: o.Resize, NoAntialias: !o.Antialias, ResizeDType: unless(o.ResizeDType, transform.Uint8),
+		Pad: o.Pad.All, PadChannels: o.Pad.Channels, PadNormalized: o.PadNormalized, Color: o.Color,
 		ROI:    transform.ROI(o.ROI),
 		Encode: unless(o.Encode, transform.EncodeTensor), Quality: o.Quality,
 		Clip:  o.Clip.clip(),

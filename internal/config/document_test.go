@@ -54,6 +54,8 @@ func (d tables) all() string {
 	var b strings.Builder
 	d.table(&b, "Streams", "Each entry of `streams` is one camera, or all those of a prefix. It needs exactly one of `name`, `arn` and `prefix`, and `outputs`.",
 		started(reflect.TypeFor[Stream]()), "")
+	d.table(&b, "Masks", "Each entry of a stream's `masks` is one part of its pictures that nobody is to see: see [privacy masks](masks.md). It needs one of `polygon` and `box`.",
+		started(reflect.TypeFor[Mask]()), "")
 	d.table(&b, "Outputs", "Each key below `outputs` is the name of an output, with these keys. The defaults are those of the preset; here of `yolo`.",
 		started(reflect.TypeFor[Output]()), "")
 	d.table(&b, "Everything else", "All of it can be left out.", reflect.ValueOf(*defaults()), "")
@@ -121,6 +123,8 @@ func kindOf(f reflect.StructField) string {
 		return "`SIDE`, or `WIDTHxHEIGHT`"
 	case "Pad":
 		return "number, or `\"a,b,c\"`"
+	case "Fill":
+		return "whole number, 0 to 255, or `\"r,g,b\"`"
 	case "Preset":
 		return "name"
 	case "ROI":
@@ -146,6 +150,12 @@ func kindOf(f reflect.StructField) string {
 	case reflect.Array:
 		return fmt.Sprintf("list of %d numbers", f.Type.Len())
 	case reflect.Slice:
+		if f.Type.Elem().Kind() == reflect.Array {
+			return "list of lists of 2 numbers"
+		}
+		if f.Type.Elem().Kind() == reflect.Float64 {
+			return "list of numbers"
+		}
 		return "list of names"
 	default:
 		return "text"

@@ -16,6 +16,7 @@ streams:
   freshness: 30s
   from: 2026-01-02T03:04:05Z
   request: {format: png, size: 1280x720}
+  masks: [{polygon: [[0, 0], [1, 0.25], [0, 1]], fill: "255,0,0"}, {box: [0.1, 0.2, 0.3, 0.4], pixelate: 16}]
   outputs: [wide, crop]
 - {prefix: cam-, outputs: [raw]}
 outputs:

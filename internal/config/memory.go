@@ -55,6 +55,9 @@ func (d checker) checkMemory(c *Config) {
 		if m.MemoryGroup != "" {
 			d.Report("delivery.memory_group", text)
 		}
+		if m.MemoryWritable {
+			d.Report("delivery.memory_writable", text)
+		}
 		return
 	}
 	switch {

@@ -80,6 +80,9 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text(only(`\s*`, side, pixels)), {Type: "integer", Minimum: "1", Maximum: "8192"}}}
 	case reflect.TypeFor[Pad]():
 		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text(only(`\s*`+number+`\s*`, `\s*\[?(\s*`+number+`\s*,){2}\s*`+number+`\s*\]?\s*`)), {Type: "number"}}}
+	case reflect.TypeFor[Fill]():
+		value := `\s*\+?[0-9]+(\.0*)?\s*`
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text(only(value, `\s*\[?(`+value+`,){2}`+value+`\]?\s*`)), {Type: "integer", Minimum: "0", Maximum: "255"}}}
 	case reflect.TypeFor[Preset]():
 		words := &jsonschema.Schema{}
 		for _, name := range transform.PresetNames() {
@@ -144,9 +147,15 @@ func (s schemer) value(schema *jsonschema.Schema, v reflect.Value) {
 		schema.MinProperties, schema.PropertyNames = &least, &jsonschema.Schema{Pattern: `\S`}
 		s.structure(schema.AdditionalProperties, started(v.Type().Elem()))
 	case reflect.Slice:
-		if v.Type().Elem().Kind() == reflect.Struct {
+		if schema.MinItems == nil {
+			types(schema, "array", "null")
+		}
+		switch v.Type().Elem().Kind() {
+		case reflect.Struct:
 			s.structure(schema.Items, started(v.Type().Elem()))
-		} else {
+		case reflect.Array:
+			scalar(schema.Items.Items)
+		default:
 			scalar(schema.Items)
 		}
 	case reflect.Array:

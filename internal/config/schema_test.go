@@ -77,6 +77,8 @@ func TestSchemaTakesGoodFiles(t *testing.T) {
 		"anchors": "streams:\n- &a {name: a, interval: 1s, outputs: [x]}\n- {<<: *a, name: b}\noutputs: {x: }\n",
 		"arn": `streams: [{arn: "arn:aws:kinesisvideo:eu-west-1:123456789012:stream/yard/1609459200000", outputs: [x], freshness: 0}]
 outputs: {x: {preset: none, size: "", scale: 0.5, mean: [0, "0.1", 1e-3], roi: "0,0,0.5,1", pad: 0}}`,
+		"masks": `streams: [{name: a, outputs: [x], masks: [{polygon: [[0, 0], [1, "0.5"], [.5, 1e-1]], fill: "255, 0,0"}, {box: [0.9, 0.9, 0.1, 0.1], pixelate: 16}]}]
+outputs: {x: }`,
 		"variables": `
 aws: {region: "${REGION}", endpoint: "http://${NAME}:80"}
 http: {pprof: "${PPROF}"}
@@ -158,7 +160,7 @@ var odd = []string{
 	`07:00-19:00`, `Mon-Fri 07:00-19:00, Sat 22:00-06:00 Europe/Berlin`, `07:00`, `07:00-19:00,`, `Mon - Fri 7:00 - 9:00 UTC`, `"07:00-19:00 "`,
 	`1/255`, `1/x`, `a/2`, `resume`, `now`, `2026-01-02T03:04:05Z`, `2026-01-02T03:04:05.5+01:00`, `2026-01-02`, `yesterday`,
 	`live`, `Live`, `jpeg`, `yolo`, `uint8`, `rgb`, `debug`, `text`, `limits`,
-	`[]`, `[a]`, `[1, 2, 3]`, `[1, 2]`, `[a, b, c]`, `[1, "2", 3.5]`, `[[1], 2, 3]`, `{}`, `{a: b}`, `null`,
+	`[]`, `[a]`, `[1, 2, 3]`, `[1, 2]`, `[a, b, c]`, `[1, "2", 3.5]`, `[[1], 2, 3]`, `[[0, 0], [1, 0], [0, "1"]]`, `[1, 2, 3, 4]`, `[1, 2, 3, 4, 5, 6, 7, 8, 9]`, `{}`, `{a: b}`, `null`,
 	`"${NAME}"`, `"${PPROF}"`, `"a ${REGION} b"`, `"$${NAME}"`, `"${1}"`, `"${"`, `"${NAME"`, `"$$$"`, `"a$b"`,
 }
 
@@ -227,6 +229,9 @@ func fileWith(key, value string) string {
 
 // nested writes the key a.b as a: {b: value}.
 func nested(key, value string) string {
+	if first, rest, deeper := strings.Cut(key, "[]."); deeper && !strings.Contains(first, ".") {
+		return first + ": [{" + nested(rest, value) + "}]"
+	}
 	if first, rest, deeper := strings.Cut(key, "."); deeper {
 		return first + ": {" + nested(rest, value) + "}"
 	}

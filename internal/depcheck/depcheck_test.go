@@ -39,16 +39,18 @@ var layers = map[string][]string{
 	"transform":         {"source"},
 	"transform/opencv":  {"source", "transform"},
 	"transform/gate":    {},
+	"transform/quality": {},
 	"publish":           {"source", "transform"},
 	"publish/tensor":    {"source", "transform", "publish"},
 	"publish/memory":    {"transform"},
-	"metrics":           {"source", "transform", "publish", "internal/health"},
+	"metrics":           {"source", "transform", "publish", "internal/health", "internal/camerahealth", "transform/quality"},
 
 	// It judges what others tell it.
-	"internal/health": {"source"},
+	"internal/health":       {"source"},
+	"internal/camerahealth": {"transform/quality"},
 
 	// The pipeline knows the contracts, and nothing of polling or of a broker.
-	"internal/pipeline": {"source", "transform", "transform/gate", "publish"},
+	"internal/pipeline": {"source", "transform", "transform/gate", "transform/quality", "publish", "internal/camerahealth"},
 
 	"publish/consume":        {"transform", "publish", "publish/memory", "publish/tensor", "publish/nats/dial", "internal/payloads"},
 	"publish/nats/dial":      {"publish", "internal/payloads"},
@@ -79,7 +81,7 @@ var layers = map[string][]string{
 
 // pure are the packages that import nothing but the standard library and the
 // module.
-var pure = []string{"internal/pacing", "internal/sanitize", "internal/health", "source", "source/poll", "transform", "transform/gate", "publish", "publish/tensor"}
+var pure = []string{"internal/pacing", "internal/sanitize", "internal/health", "source", "source/poll", "transform", "transform/gate", "transform/quality", "internal/camerahealth", "publish", "publish/tensor"}
 
 // owners are the only importers of a dependency, with the packages below them.
 var owners = map[string][]string{

@@ -1,6 +1,7 @@
 package deploytest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,6 +31,38 @@ func TestChartAgreesWithManifests(t *testing.T) {
 				t.Errorf("only %d objects were compared", len(got))
 			}
 		})
+	}
+}
+
+// TestChartAgreesWithMemory: the component for memory and the chart's values make the same pod.
+func TestChartAgreesWithMemory(t *testing.T) {
+	watchChart(t)
+	kustomize, chart := tool(t, "CVFEEDER_KUSTOMIZE"), variants()
+	for i, overlay := range []string{"sidecar", "leaf"} {
+		component := []string{"memory", "memory-leaf"}[i]
+		built := command(t, nil, kustomize, "build", withComponent(t, overlay, component))
+		checkSchemas(t, tool(t, "CVFEEDER_PYTHON"), built)
+		got := normal(t, render(t, append(chart[i+1].args, "--set=memory.enabled=true,resources.limits.memory=768Mi")...))
+		deployments := 0
+		for name, want := range normal(t, built) {
+			if !strings.HasPrefix(name, "Deployment ") {
+				continue
+			}
+			deployments++
+			if diff := cmp.Diff(want, got[name]); diff != "" {
+				t.Errorf("%s differs (-manifests +chart):\n%s", name, diff)
+			}
+			if text := fmt.Sprint(want); strings.Count(text, "mountPath:/tensors") != 2 || !strings.Contains(text, "CVFEEDER_MEMORY") {
+				t.Errorf("cvfeeder and the model do not share memory: %s", text)
+			}
+		}
+		if deployments != 1 {
+			t.Errorf("there are %d deployments", deployments)
+		}
+		config := got["ConfigMap cvfeeder"].(map[string]any)["data"].(map[string]any)["cvfeeder.yaml"].(map[string]any)
+		if memory := config["delivery"].(map[string]any)["memory"]; memory != "/tensors/cvfeeder" {
+			t.Errorf("the chart's config has delivery.memory: %v", memory)
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ func variants() []variant {
 		{"hpa", []string{file("standalone"), "--set=autoscaling.enabled=true,autoscaling.with=hpa"}},
 		{"hpa-cpu", []string{file("standalone"), "--set=autoscaling.enabled=true,autoscaling.with=hpa-cpu,cores=3"}},
 		{"bare", []string{file("standalone"), "--set=podMonitor.enabled=false,serviceAccount.create=false,networkPolicy.enabled=false,podDisruptionBudget.enabled=false"}},
+		{"memory", []string{file("sidecar"), "--set=memory.enabled=true,resources.limits.memory=768Mi"}},
 	}
 }
 
@@ -212,6 +213,7 @@ func TestChartRefuses(t *testing.T) {
 		"an unknown mode":    {[]string{standalone, "--set=mode=daemon"}, "'standalone', 'sidecar', 'leaf'"},
 		"a role by its name": {[]string{standalone, "--set=serviceAccount.roleArn=cvfeeder"}, "/serviceAccount/roleArn"},
 		"no model":           {[]string{sidecar, "--set=model.container=null"}, "--set model.container.image="},
+		"memory alone":       {[]string{standalone, "--set=memory.enabled=true"}, "memory.enabled is for the modes sidecar and leaf"},
 		"a scaled sidecar":   {[]string{sidecar, "--set=autoscaling.enabled=true"}, "autoscaling.enabled is for the mode standalone"},
 	} {
 		out, err := exec.CommandContext(t.Context(), program, append([]string{"template", "cvfeeder", chart}, tt.args...)...).CombinedOutput()

@@ -148,7 +148,7 @@ func (b *broker) connections() []metrics.Connection {
 	states := b.conn.States()
 	all := make([]metrics.Connection, len(states))
 	for i, s := range states {
-		all[i] = metrics.Connection{Name: s.Name, Connected: s.Connected, Reconnects: s.Reconnects}
+		all[i] = metrics.Connection{Name: s.Name, Connected: s.Connected, Reconnects: s.Reconnects, Unconfirmed: s.Unconfirmed}
 	}
 	return all
 }

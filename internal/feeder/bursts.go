@@ -35,6 +35,8 @@ func (p *parts) burstLimits(stream string) (bursts.Limits, error) {
 	switch {
 	case cfg.Delivery.Mode == config.ModeDurable:
 		return refused("there are no bursts in the mode durable, whose subjects have every slot in order: request the range (cvf.svc.frames), replay it (cvfeeder replay), or use delivery.mode live or ring")
+	case len(withoutClips(c.builder.routes(c.config, c.sight))) == 0:
+		return refused(fmt.Sprintf("all outputs of stream %q make clips, which have frames at one pace: request the range (cvf.svc.frames), or give the stream an output without clips", stream))
 	case c.config.From.Kind == config.StartAt:
 		return refused(fmt.Sprintf("stream %q is a range, with from: TIME, which has no bursts: give it a shorter interval", stream))
 	}
@@ -68,12 +70,19 @@ func (p *parts) openBurst(r bursts.Range) (bursts.Reading, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.Routes = withoutClips(s.Routes)
 		readings[i] = p.pipeline.Begin(pipeline.Excursion{
 			Stream: s, Observers: []pipeline.Observer{observe.Bursts(p.metrics, p.service.Now)},
 			Mark: func(m publish.Message) publish.Message { return bursts.Mark(r.Burst, m) },
 		})
 	}
 	return stages.Read(parts, readings), nil
+}
+
+// withoutClips returns the routes that a burst may publish on: frames by themselves would be
+// strange to whoever reads clips.
+func withoutClips(routes []publish.Route) []publish.Route {
+	return slices.DeleteFunc(slices.Clone(routes), func(r publish.Route) bool { return r.Output.Spec.Clip.Frames > 0 })
 }
 
 // ends ends the bursts of a stream when that stops: its lease may be with another replica, and

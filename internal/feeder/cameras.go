@@ -10,6 +10,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/kinesis"
 	"github.com/cvfeeder/cvfeeder/source/poll"
+	"github.com/cvfeeder/cvfeeder/transform"
 )
 
 // A camera is a stream that the config wants, whether it runs here or elsewhere. All that is
@@ -18,6 +19,8 @@ type camera struct {
 	config  config.Stream
 	client  *kinesis.Stream
 	builder *builder
+	// sight is what is particular to its pictures.
+	sight *transform.Camera
 }
 
 // cameras are all of them, by name.
@@ -31,7 +34,7 @@ func (b *builder) camera(c config.Stream) *camera {
 		located(result)
 		b.moved(c.Name, result)
 	}
-	made := &camera{c, b.service.Stream(opts), b}
+	made := &camera{config: c, client: b.service.Stream(opts), builder: b, sight: c.Camera()}
 	if b.cameras != nil {
 		b.cameras.by.Store(c.Name, made)
 	}
@@ -101,7 +104,7 @@ func (p *parts) lookBackThrough(
 	}
 	b := c.builder
 	s := pipeline.Stream{
-		Name: name, Grid: grid, From: from, To: to, Backfill: true, Grace: c.config.Grace, Routes: b.routes(c.config),
+		Name: name, Grid: grid, From: from, To: to, Backfill: true, Grace: c.config.Grace, Routes: b.routes(c.config, c.sight), Camera: c.sight,
 	}
 	opts := c.past(s, why)
 	opts.Fragment = p.feedOf(name).Fragment

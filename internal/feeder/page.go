@@ -47,7 +47,10 @@ func (p *parts) lacks() metrics.Cores {
 
 // metricOf returns the state of a stream as the metrics show it.
 func metricOf(s *pipeline.State) metrics.Stream {
-	return metrics.Stream{Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail, Resting: s.Feed.Resting}
+	return metrics.Stream{
+		Name: s.Name, Stats: s.Stats, Lag: s.Feed.Lag, Overlap: s.Feed.Overlap, Trail: s.Feed.Trail, Resting: s.Feed.Resting,
+		Health: s.Health, Slack: s.Feed.Lag + s.Grace,
+	}
 }
 
 // handler serves the status page, metrics and health.
@@ -95,7 +98,7 @@ func (p *parts) statuses() []status.Stream {
 	all := make([]status.Stream, 0, len(states))
 	for i := range states {
 		s := &states[i]
-		routes, name := s.Routes, s.Name
+		routes, name, sight := s.Routes, s.Name, s.Camera
 		history := p.histories.Of(s.Name)
 		if history == nil {
 			continue // it was removed this very moment
@@ -103,7 +106,7 @@ func (p *parts) statuses() []status.Stream {
 		all = append(all, status.Stream{
 			Stream:   p.metricOf(s),
 			Interval: s.Grid.Interval(), Grace: s.Grace, To: s.To, History: history,
-			Outputs: func() []status.Output { return outputsOf(routes) },
+			Outputs: func() []status.Output { return outputsOf(routes, sight) },
 			Bursts:  func() []status.Burst { return p.burstsOf(name) },
 		})
 	}
@@ -111,12 +114,30 @@ func (p *parts) statuses() []status.Stream {
 }
 
 // outputsOf returns outputs as the page shows them.
-func outputsOf(routes []publish.Route) []status.Output {
+func outputsOf(routes []publish.Route, sight *transform.Camera) []status.Output {
 	all := make([]status.Output, len(routes))
 	for i, r := range routes {
-		all[i] = status.Output{Name: r.Output.Name, Subject: r.Subject, Spec: describe(r.Output)}
+		all[i] = status.Output{Name: r.Output.Name, Subject: r.Subject, Spec: describe(r.Output) + describeSight(sight)}
 	}
 	return all
+}
+
+// describeSight says what the outputs of a camera have in common, "" where it is nothing.
+func describeSight(c *transform.Camera) string {
+	text := ""
+	if c == nil {
+		return text
+	}
+	switch n := len(c.Masks); {
+	case n == 1:
+		text = ", 1 mask"
+	case n > 1:
+		text = fmt.Sprintf(", %d masks", n)
+	}
+	if c.Lens != nil {
+		text += fmt.Sprintf(", rectified (%s)", c.Lens.Model)
+	}
+	return text
 }
 
 // describe returns an output in a few words: 640x640 letterbox, rgb float32 nchw.

@@ -8,6 +8,7 @@ import (
 	"image/jpeg"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -21,6 +22,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/source/ondemand"
 	"github.com/cvfeeder/cvfeeder/transform"
+	"github.com/cvfeeder/cvfeeder/transform/opencv"
 )
 
 // The limits of pictures for the status page.
@@ -39,6 +41,8 @@ type pictures struct {
 	parts *parts
 	// views are the requests that wait for a picture, or make one, and small those of the wall.
 	views, small *semaphore.Weighted
+	// covering is held while a camera's own picture is made anew.
+	covering sync.Mutex
 }
 
 func newPictures(p *parts) *pictures {
@@ -63,7 +67,7 @@ func (p *pictures) next(ctx context.Context, r status.PictureRequest) (status.Pi
 	if v.Tensor != nil {
 		defer v.Tensor.Release()
 	}
-	return render(v, r)
+	return p.render(v, r)
 }
 
 // ofSlot asks for the frame of a slot that has passed. It counts like a request over NATS, so
@@ -81,7 +85,7 @@ func (p *pictures) ofSlot(ctx context.Context, from string, r status.PictureRequ
 	defer leave()
 	var pic status.Picture
 	err = p.parts.look(ctx, frames.Request{Stream: r.Stream, Time: r.Slot.Time(), Output: r.Output}, func(f source.Frame, t *transform.Tensor) error {
-		pic, err = render(pipeline.View{Frame: f, Tensor: t}, r)
+		pic, err = p.render(pipeline.View{Frame: f, Tensor: t}, r)
 		pic.Outcome = "requested"
 		return err
 	})
@@ -117,7 +121,7 @@ func pictureError(err error) error {
 }
 
 // render turns a frame and its tensor into pictures.
-func render(v pipeline.View, r status.PictureRequest) (status.Picture, error) {
+func (p *pictures) render(v pipeline.View, r status.PictureRequest) (status.Picture, error) {
 	pic := status.Picture{
 		Stream: v.Frame.Stream, Output: r.Output, Time: v.Frame.Slot.String(),
 		Capture: v.Frame.Capture.UTC().Format(publish.TimeFormat), Outcome: v.Outcome.String(),
@@ -136,8 +140,8 @@ func render(v pipeline.View, r status.PictureRequest) (status.Picture, error) {
 	for _, a := range v.Tensor.Affines {
 		pic.Affines = append(pic.Affines, a)
 	}
-	if size := v.Tensor.Source; showable(v.Frame.Data) {
-		pic.Source = &status.Image{Width: size.X, Height: size.Y, Type: http.DetectContentType(v.Frame.Data), Data: v.Frame.Data}
+	if pic.Source, err = p.source(v, r.Small); err != nil {
+		pic.Reason = sanitize.Text(err.Error())
 	}
 	if envelope.ContentType != "" {
 		pic.Columns = 1
@@ -166,10 +170,58 @@ func render(v pipeline.View, r status.PictureRequest) (status.Picture, error) {
 	return pic, nil
 }
 
+// source returns the camera's own picture, nil where a browser cannot show it. What is under masks
+// never leaves the process.
+func (p *pictures) source(v pipeline.View, small bool) (*status.Image, error) {
+	c := p.parts.cameras.of(v.Frame.Stream)
+	switch {
+	case c == nil:
+		return nil, errors.New("the stream has just changed: its picture is not shown")
+	case !c.sight.Plain():
+		return p.covered(v, c, small)
+	case !showable(v.Frame.Data):
+		return nil, nil
+	}
+	size := v.Tensor.Source
+	return &status.Image{Width: size.X, Height: size.Y, Type: http.DetectContentType(v.Frame.Data), Data: v.Frame.Data}, nil
+}
+
 // showable tells whether a browser can show a frame's data.
 func showable(data []byte) bool {
 	kind := http.DetectContentType(data)
 	return len(data) <= maxSource && (kind == transform.TypeJPEG || kind == transform.TypePNG)
+}
+
+// covered returns a camera's own picture as a tensor of it would see it: what is under masks never
+// leaves the process.
+func (p *pictures) covered(v pipeline.View, c *camera, small bool) (*status.Image, error) {
+	p.covering.Lock()
+	defer p.covering.Unlock()
+	w := opencv.NewWorker(opencv.Options{MaxWidth: p.parts.plan.Config.Decoder.MaxSize.Width, MaxHeight: p.parts.plan.Config.Decoder.MaxSize.Height})
+	defer w.Close()
+	spec, err := transform.Preset("raw")
+	if err != nil {
+		return nil, err
+	}
+	o := &transform.Output{Name: "frame", Spec: spec, Fingerprint: spec.Fingerprint(opencv.Engine())}
+	if err := w.Decode(v.Frame, c.sight, []*transform.Output{o}); err != nil {
+		return nil, err
+	}
+	t, err := w.Tensor(o)
+	if err != nil {
+		return nil, err
+	}
+	defer t.Release()
+	m := publish.NewMessage("", t)
+	envelope, err := publish.ParseEnvelope(m.Header)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := tensorimage.New(envelope, m.Data)
+	if err != nil {
+		return nil, err
+	}
+	return imageOf(shown, envelope, small)
 }
 
 // imageOf returns a tensor as a picture.

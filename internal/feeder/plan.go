@@ -215,6 +215,9 @@ func (p Plan) largest() (LargestMessage, error) {
 			if err != nil {
 				return LargestMessage{}, fmt.Errorf("output %s: %w", name, err)
 			}
+			if c.Lens.Model != config.LensNone {
+				n += mapBytes
+			}
 			if n > largest.Bytes {
 				largest = LargestMessage{Bytes: n, Of: fmt.Sprintf("stream %s%s, output %s", c.Name, c.Prefix, name)}
 			}
@@ -222,6 +225,9 @@ func (p Plan) largest() (LargestMessage, error) {
 	}
 	return largest, nil
 }
+
+// mapBytes is the most that the header Cvf-Map takes.
+const mapBytes = 640
 
 // MessageSize returns the size in bytes of an output's message with the longest possible
 // headers. Where the size of the tensor depends on the picture, only the headers count. The batch

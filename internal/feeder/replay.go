@@ -226,8 +226,9 @@ func (r *Replays) routes(j *replay.Job, c config.Stream) ([]publish.Route, error
 		return nil, err
 	}
 	var all []publish.Route
+	sight := c.Camera()
 	for _, name := range wantedOutputs(c, j.Outputs) {
-		all = append(all, publish.Route{Output: r.parts.plan.Outputs[name], Subject: subjects.Subject(c.Name, name)})
+		all = append(all, publish.Route{Output: sight.Of(r.parts.plan.Outputs[name]), Subject: subjects.Subject(c.Name, name)})
 	}
 	return all, nil
 }
@@ -249,6 +250,7 @@ func (r *Replays) open(j *replay.Job, part replay.Part, cursors source.Cursors) 
 	}
 	s := pipeline.Stream{
 		Name: c.Name, Grid: grid, From: source.SlotAt(j.From), To: source.SlotAt(j.To), Key: c.Name, Backfill: true, Routes: routes,
+		Camera: c.Camera(),
 	}
 	s.Open = r.feed(j, c, s)
 	return r.parts.pipeline.Begin(pipeline.Excursion{
@@ -262,7 +264,7 @@ func (r *Replays) feed(j *replay.Job, c config.Stream, s pipeline.Stream) source
 	own := b.clientOptions(c)
 	own.Share = j.Quota
 	client := b.service.Stream(own)
-	opts := (&camera{c, client, b}).past(s, source.ForReplay)
+	opts := (&camera{config: c, client: client, builder: b}).past(s, source.ForReplay)
 	opts.Spread = nil // nothing is due
 	return func(l *source.Ledger, fetched func(time.Duration, error)) source.Feed {
 		opts := opts

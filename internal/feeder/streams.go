@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/camerahealth"
 	"github.com/cvfeeder/cvfeeder/internal/config"
 	"github.com/cvfeeder/cvfeeder/internal/pipeline"
 	"github.com/cvfeeder/cvfeeder/metrics"
@@ -97,9 +98,14 @@ func (b *builder) stream(c config.Stream, now time.Time) (pipeline.Stream, error
 	case !c.To.Time.IsZero():
 		s.To = source.SlotAt(c.To.Time)
 	}
-	s.Routes, s.Gates = b.routes(c), b.gates(c)
+	made := b.camera(c)
+	s.Camera = made.sight
+	s.Routes, s.Gates = b.routes(c, made.sight), b.gates(c)
 	b.batch(c, &s)
-	s.Open = b.opener(b.camera(c), s)
+	if o := c.Health.Options(); o.Every > 0 {
+		s.Health = camerahealth.New(o)
+	}
+	s.Open = b.opener(made, s)
 	return s, nil
 }
 
@@ -111,17 +117,17 @@ func (b *builder) batch(c config.Stream, s *pipeline.Stream) {
 			continue
 		}
 		if s.Batches == nil {
-			s.Batches = make([]*transform.Batch, len(c.Outputs))
+			s.Batches = make([]*pipeline.Batch, len(c.Outputs))
 		}
-		s.Batches[i], s.Routes[i].Subject = of, b.plan.Subject.Subject(of.Name, name)
+		s.Batches[i], s.Routes[i].Subject = &pipeline.Batch{Batch: *of, Output: b.plan.Outputs[name]}, b.plan.Subject.Subject(of.Name, name)
 	}
 }
 
 // routes returns the outputs of a stream, and where its own tensors go.
-func (b *builder) routes(c config.Stream) []publish.Route {
+func (b *builder) routes(c config.Stream, sight *transform.Camera) []publish.Route {
 	all := make([]publish.Route, len(c.Outputs))
 	for i, name := range c.Outputs {
-		all[i] = publish.Route{Output: b.plan.Outputs[name], Subject: b.plan.Subject.Subject(c.Name, name)}
+		all[i] = publish.Route{Output: sight.Of(b.plan.Outputs[name]), Subject: b.plan.Subject.Subject(c.Name, name)}
 	}
 	return all
 }

@@ -196,7 +196,7 @@ func (m *moves) located(stream, result string) {
 // all of their names would add up.
 func (p *parts) forget(stream string) {
 	if c := p.cameras.of(stream); c != nil && p.outlet != nil && p.outlet.once != nil {
-		for _, r := range c.builder.routes(c.config) {
+		for _, r := range c.builder.routes(c.config, c.sight) {
 			p.outlet.once.Forget(r.Subject)
 			p.memory.forget(r.Subject)
 		}

@@ -29,6 +29,8 @@ const (
 	InterestUnknown Code = "interest_unknown"
 	// MemoryUnused: tensors cannot be handed over in memory.
 	MemoryUnused Code = "memory_unused"
+	// MemoryLost: consumers do not find the memory of tensors, or cannot read it.
+	MemoryLost Code = "memory_lost"
 	// Budget codes: a limit of what images may cost is met, or nearly.
 	BudgetSpent Code = "budget_spent" // nothing is asked for
 	BudgetSlow  Code = "budget_slow"  // less is asked for
@@ -123,6 +125,7 @@ var rules = []rule{
 	{ClockBehind, OK, false, later, true, "", "the host's clock is behind that of Kinesis, by which frames are asked for: set it, for example with NTP"},
 	{InterestUnknown, OK, false, soon, false, "it is not known who listens", "NATS does not tell whether anybody listens, so streams with poll: subscribed are read all the time, which costs images: check the permissions and the version of the server"},
 	{MemoryUnused, OK, false, soon, false, "it is not known who reads memory", "NATS does not tell whether those who listen read tensors in memory, so payloads are published: check the permissions and the version of the server"},
+	{MemoryLost, OK, false, 0, false, "the memory of tensors was changed", "consumers did not find the memory of tensors, or could not read it, and payloads are published until it is mended: find out who changes the directory of delivery.memory, and whether there is room"},
 	{BudgetSpent, AtRest, true, 0, false, "", "images may not cost more, so nothing is asked of Kinesis until the limit begins anew, and slots end as skipped: raise limits, or replay what is missed"},
 	{BudgetSlow, OK, false, 0, false, "", "images may not cost more, so less is asked of Kinesis until the limit begins anew (limits.then: slow), and slots end as skipped: raise limits, or make interval longer"},
 	{BudgetLow, OK, false, 0, false, "", "more than 80% of what images may cost is used: raise limits, or make interval longer"},

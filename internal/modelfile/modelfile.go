@@ -8,7 +8,8 @@
 //
 // It reads the preprocessor_config.json of Hugging Face's transformers, the config.json of
 // timm, the printed transforms of torchvision's weights, the metadata.yaml of Ultralytics'
-// exports, ONNX models, and the config.pbtxt of Triton.
+// exports, ONNX models, TFLite models with their metadata, the xml of an OpenVINO IR, and the
+// config.pbtxt of Triton.
 package modelfile
 
 import (
@@ -64,7 +65,7 @@ func (c cannot) err(kind string) error {
 
 // errUnknown says what can be read.
 var errUnknown = errors.New("this is no file that is known: a preprocessor_config.json of Hugging Face, a config.json of timm, " +
-	"the printed transforms of torchvision's weights, a metadata.yaml of Ultralytics, an ONNX model, or a config.pbtxt of Triton")
+	"the printed transforms of torchvision's weights, a metadata.yaml of Ultralytics, an ONNX or TFLite model, the xml of an OpenVINO IR, or a config.pbtxt of Triton")
 
 // Read reads a file, whatever it is. The error is a [*CannotError] if the file is understood.
 func Read(data []byte) (*Found, error) {
@@ -81,6 +82,10 @@ func Read(data []byte) (*Found, error) {
 
 func read(text, data []byte) (*Found, error) {
 	switch {
+	case isTFLite(data):
+		return readTFLite(data)
+	case openvino.Match(text):
+		return readOpenVINO(text)
 	case bytes.HasPrefix(text, []byte("{")):
 		return readJSON(text)
 	case printed.Match(text):

@@ -68,6 +68,15 @@ func TestFiles(t *testing.T) {
 		"timm-resnet50.txt":    {"size: 224x224, fit: short-side, resize: pillow-bicubic, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], resize_to: 235", ""},
 		"timm-vit.json":        {"size: 384x384, fit: stretch, resize: pillow-bicubic, mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711], crop: 1", ""},
 		"yolo.onnx":            {"size: 640x480", ""},
+
+		"mobilenet.tflite":         {"size: 224x224, scale: 1, mean: [127.5, 127.5, 127.5], std: [127.5, 127.5, 127.5], layout: nhwc", "fit and resize are not in the file"},
+		"efficientnet-int8.tflite": {"size: 224x224, scale: 1, mean: [127, 127, 127], std: [128, 128, 128], dtype: int8, layout: nhwc, quant_scale: 0.012566017, quant_zero_point: -1", ""},
+		"detector-uint8.tflite":    {"size: 320x320, scale: 1, mean: [127.5, 127.5, 127.5], std: [127.5, 127.5, 127.5], dtype: uint8, layout: nhwc, quant_scale: 0.0078125, quant_zero_point: 127", "the pixels as they are"},
+		"bare.tflite":              {"size: 96x96, dtype: int8, layout: nhwc, quant_scale: 0.003921569, quant_zero_point: -128", "shape and type only"},
+		"embedded.xml":             {"scale: 1, dtype: uint8, layout: nhwc", "the model itself converts the type, reverses the channels, resizes (linear), subtracts a mean, multiplies by a scale, changes the layout"},
+		"normalizing.xml":          {"size: 224x224, scale: 1", "normalizes them itself"},
+		"model-api.xml":            {"size: 640x480, scale: 1, mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375]", ""},
+		"plain.xml":                {"size: 32x32, color: gray", "shape and type only"},
 	} {
 		found := readFile(t, filepath.Join("testdata", file))
 		var settings []string

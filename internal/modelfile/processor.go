@@ -101,6 +101,10 @@ var (
 	// shortest resize the short side unless the long one becomes too long.
 	shortest = []string{"Detr", "ConditionalDetr", "DeformableDetr", "GroundingDino"}
 	smart    = []string{"Qwen2VL"}
+	// ofTorch are those that resize with PyTorch only, and how.
+	ofTorch = map[string]struct{ plain, floats bool }{
+		"DINOv3ViT": {floats: true}, "Sam2": {}, "Sam3": {}, "RfDetr": {plain: true, floats: true},
+	}
 )
 
 // readProcessor reads a preprocessor_config.json.
@@ -119,8 +123,12 @@ func readProcessor(text []byte) (*Found, error) {
 	f := &Found{Kind: "transformers' " + name + "ImageProcessor", Spec: none()}
 	var why cannot
 	p.common(f, &why)
+	noteResampling(f)
 	size := p.Size
+	_, torch := ofTorch[name]
 	switch {
+	case torch && (size.Shortest == 0 || name == "RfDetr" && size.Longest > 0):
+		p.torch(f, name, &why)
 	case slices.Contains(plain, name):
 		p.plain(f, name, &why)
 	case slices.Contains(shortest, name) && size.Shortest > 0:
@@ -159,8 +167,8 @@ func reasonOf(name string) string {
 		return "it stretches the picture to sides that are rounded up to a multiple of size_divisor"
 	case "VitPose", "Superpoint", "SuperGlue":
 		return "it warps a person's box, or works on pairs of pictures"
-	case "RFDetr", "RfDetr", "DINOv3ViT", "Sam2", "Sam3", "Sapiens2":
-		return "it only exists for PyTorch, whose resampling rounds differently from Pillow's"
+	case "DINOv3ViT", "Sam2", "Sam3":
+		return "its size is not height and width"
 	case "LlavaNext", "LlavaOnevision", "Idefics2", "Idefics3", "Mllama", "SmolVLM", "InternVL":
 		return "it cuts a picture into a number of tiles that depends on its size"
 	}
@@ -217,7 +225,38 @@ func (p *processor) common(f *Found, why *cannot) {
 	if p.Offset || p.IncludeTop && strings.HasPrefix(p.Type, "EfficientNet") && p.Offset {
 		why.add("rescale_offset: pixels from -1 to 1 before the mean is subtracted; set scale, mean and std to what that gives")
 	}
-	f.note("the picture is resized with Pillow, as by the processor's variant for it (use_fast=False, in version 5 backend=\"pil\"); PyTorch's rounds differently, by up to 2 of 255")
+}
+
+// torch reads what is resized with PyTorch only.
+func (p *processor) torch(f *Found, name string, why *cannot) {
+	s, how := &f.Spec, ofTorch[name]
+	f.Notes = nil
+	method, ok := map[transform.Resize]transform.Resize{
+		transform.PillowBilinear: transform.TorchBilinear, transform.PillowBicubic: transform.TorchBicubic,
+	}[s.Resize]
+	if s.NoAntialias = how.plain; ok {
+		s.Resize = method
+	} else if p.Resize == nil || *p.Resize {
+		why.add("resample: PyTorch's bilinear and bicubic can be done")
+	}
+	if how.floats {
+		s.ResizeDType = transform.Float32
+	}
+	if p.Size.Shortest > 0 {
+		s.Fit, s.ResizeTo, s.MaxSide = transform.ShortSide, square(p.Size.Shortest), p.Size.Longest
+		p.paddedDetr(f)
+		return
+	}
+	p.plain(f, name, why)
+}
+
+// noteResampling says which of a processor's two ways to resize it is.
+func noteResampling(f *Found) {
+	torch := strings.Replace(string(f.Spec.Resize), "pillow-", "torch-", 1)
+	if torch == string(transform.PillowLanczos) || f.Spec.Resize == none().Resize {
+		return
+	}
+	f.note("the picture is resized with Pillow, as by the processor's variant for it (use_fast=False, in version 5 backend=\"pil\"); PyTorch's rounds differently, by up to 2 of 255: set resize to %s for it", torch)
 }
 
 // plain reads what resizes and crops.

@@ -45,6 +45,9 @@ func (*someDecode) Luma(source.Frame, *transform.Camera) (*image.Gray, image.Poi
 	return nil, image.Point{}, errors.New("no gates")
 }
 
+func (*someDecode) KeepLuma(bool)                        {}
+func (*someDecode) KeptLuma() (*image.Gray, image.Point) { return nil, image.Point{} }
+
 func (*someDecode) Rest()  {}
 func (*someDecode) Close() {}
 

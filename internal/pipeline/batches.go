@@ -13,12 +13,20 @@ import (
 	"github.com/cvfeeder/cvfeeder/transform"
 )
 
+// A Batch is what a stream's tensors of an output are rows of.
+type Batch struct {
+	transform.Batch
+	// Output is that of the batch. Those of the streams may differ from it in what is particular
+	// to their cameras.
+	Output *transform.Output
+}
+
 // A batch is where the rows of several streams meet that become one tensor a slot on one subject.
 // It has a goroutine while any of the streams runs, which publishes the batches in their order.
 type batch struct {
-	transform.Batch
+	Batch
 	run     *run
-	route   publish.Route
+	subject string
 	changed chan struct{} // there may be something to publish, or no stream any more
 
 	mu      sync.Mutex
@@ -55,7 +63,7 @@ type batches struct {
 
 // newBatches returns those of a stream, nil where it is in none.
 func (r *run) newBatches(s *stream) *batches {
-	if !slices.ContainsFunc(s.Batches, func(b *transform.Batch) bool { return b != nil }) {
+	if !slices.ContainsFunc(s.Batches, func(b *Batch) bool { return b != nil }) {
 		return nil
 	}
 	return &batches{run: r, stream: s, routes: make([]*member, len(s.Routes))}
@@ -76,7 +84,7 @@ func (b *batches) join() {
 	}
 	for i, of := range b.stream.Batches {
 		if of != nil {
-			b.routes[i] = b.run.join(b.stream, b.stream.Routes[i], *of)
+			b.routes[i] = b.run.join(b.stream, b.stream.Routes[i].Subject, *of)
 		}
 	}
 }
@@ -112,15 +120,15 @@ func (b *batches) pass(j *job) {
 // A batchKey is what makes two batches the same one.
 type batchKey struct{ subject, spec, streams string }
 
-func (r *run) join(s *stream, route publish.Route, of transform.Batch) *member {
-	key := batchKey{route.Subject, route.Output.Fingerprint, fmt.Sprint(of)}
+func (r *run) join(s *stream, subject string, of Batch) *member {
+	key := batchKey{subject, of.Output.Fingerprint, fmt.Sprint(of.Batch)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b := r.batches[key]
 	if b == nil {
 		b = &batch{
-			Batch: of, run: r, route: route, changed: make(chan struct{}, 1),
-			all: transform.NewBatches(route.Output, of, r.opts.Buffers), waiting: map[source.Slot][]*row{},
+			Batch: of, run: r, subject: subject, changed: make(chan struct{}, 1),
+			all: transform.NewBatches(of.Output, of.Batch, r.opts.Buffers), waiting: map[source.Slot][]*row{},
 		}
 		r.batches[key] = b
 		r.loops.Go(func() { b.serve(key) })
@@ -172,7 +180,7 @@ var errWaits = errors.New("waits for its batch")
 // add makes a job's tensor a row, and returns errWaits. It waits while as many rows of the stream
 // wait as come within the wait of a batch.
 func (m *member) add(ctx context.Context, j *job, route int) error {
-	output, came := m.route.Output.Name, time.Now()
+	output, came := m.Output.Name, time.Now()
 	if j.frame.Late {
 		j.seen.late(output)
 		return publish.ErrUnwatched
@@ -310,7 +318,7 @@ type batched struct {
 
 // finish publishes a batch, and ends its rows.
 func (b *batch) finish(t *transform.Tensor, rows []*row) {
-	m := publish.NewMessage(b.route.Subject, t)
+	m := publish.NewMessage(b.subject, t)
 	m.Expires = rows[0].expires
 	begin := time.Now()
 	err := b.publish(m)

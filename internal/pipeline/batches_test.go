@@ -99,7 +99,7 @@ func (f yardFrame) TooLate(string) {
 func newYard(t *testing.T, length time.Duration, slow func(stream string, s source.Slot) time.Duration, change func([]Stream)) *yard {
 	t.Helper()
 	y := &yard{came: map[source.Slot]time.Time{}, sent: map[source.Slot]time.Duration{}}
-	of := transform.Batch{Name: "yard", Streams: []string{"cam-3", "cam-1", "cam-2"}, Wait: yardWait}
+	of := Batch{Batch: transform.Batch{Name: "yard", Streams: []string{"cam-3", "cam-1", "cam-2"}, Wait: yardWait}}
 	y.refuse = func(m publish.Message) error {
 		if m.Subject == "yard.a" {
 			at := slotOf(t, m)
@@ -115,7 +115,8 @@ func newYard(t *testing.T, length time.Duration, slow func(stream string, s sour
 		o.NewWorker = func() Worker { return &slower{made().(*worker), y, slow} }
 		for i := range streams {
 			streams[i].Routes[0].Subject = "yard.a"
-			streams[i].Batches = []*transform.Batch{&of, nil}
+			of.Output = streams[i].Routes[0].Output
+			streams[i].Batches = []*Batch{&of, nil}
 		}
 		if change != nil {
 			change(streams)

@@ -44,6 +44,7 @@ func (p *Pipeline) deliver(ctx context.Context, s *stream, j *job, on bool) (fat
 // on batches. A slot is published when all of its tensors are that anybody listens to; one whose
 // publishing was cut short by the end stays pending.
 func (p *Pipeline) finish(ctx context.Context, s *stream, j *job) (outcome source.Outcome, fatal error) {
+	s.judge(j)
 	switch err := j.result.err; {
 	case errors.Is(err, errStale) || err == nil && j.stale(p.opts.Now()):
 		outcome = source.Stale
@@ -120,6 +121,7 @@ func (p *Pipeline) publish(ctx context.Context, s *stream, j *job, route int, t 
 	if since := j.gated.sinceOf(route); since > 0 {
 		m.Header[publish.HeaderSince] = []string{since.String()}
 	}
+	s.describe(j, m)
 	if s.mark != nil {
 		m = s.mark(m)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
 	"github.com/cvfeeder/cvfeeder/transform/gate"
+	"github.com/cvfeeder/cvfeeder/transform/quality"
 )
 
 // A Gate holds back the frames of an output that show nothing new.
@@ -141,10 +142,11 @@ func (g *gated) leave() {
 	}
 }
 
-// pass asks the gates of the outputs that somebody listens to.
-func (g *gated) pass(w Worker, j *job, watched []bool) {
+// pass asks the gates of the outputs that somebody listens to. It returns what there is to be seen
+// of the camera's health, if that is due: what the gates compare is what it takes.
+func (g *gated) pass(w Worker, j *job, watched []bool) (look *quality.Look) {
 	if g == nil {
-		return
+		return nil
 	}
 	g.held, g.since = make([]bool, len(j.routes)), make([]source.Slot, len(j.routes))
 	var luma *image.Gray
@@ -157,6 +159,9 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 	if looks {
 		// An error leaves it to Decode to say what is wrong.
 		luma, size, _ = w.Luma(j.frame, j.camera.Camera)
+		if luma != nil && j.looks() {
+			look = j.look(quality.Sparse(luma), size)
+		}
 	}
 	took := time.Since(begin)
 	if g.before != nil {
@@ -192,6 +197,7 @@ func (g *gated) pass(w Worker, j *job, watched []bool) {
 	if pace > 0 && woken && g.woken != nil {
 		g.woken(j.frame.Slot)
 	}
+	return look
 }
 
 // holds tells whether a route's gate has held the frame back.

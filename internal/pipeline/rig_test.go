@@ -41,11 +41,28 @@ type worker struct {
 	rig    *rig
 	frame  source.Frame
 	closed bool
+	keep   bool
+	kept   *image.Gray
+}
+
+func (w *worker) KeepLuma(keep bool) { w.keep = keep }
+
+func (w *worker) KeptLuma() (*image.Gray, image.Point) {
+	if w.kept == nil {
+		return nil, image.Point{}
+	}
+	return w.kept, w.kept.Rect.Size().Mul(16)
 }
 
 func (w *worker) Decode(f source.Frame, _ *transform.Camera, _ []*transform.Output) error {
-	w.frame = f
+	w.frame, w.kept = f, nil
 	time.Sleep(w.rig.decodeTime(f.Slot))
+	if w.keep && w.rig.luma != nil {
+		w.rig.mu.Lock()
+		w.rig.looks++
+		w.rig.mu.Unlock()
+		w.kept, _ = w.rig.luma(f.Slot)
+	}
 	if w.rig.bad != nil && w.rig.bad(f.Slot) {
 		return &transform.DecodeError{Reason: "truncated", Err: errors.New("cut")}
 	}
@@ -95,6 +112,7 @@ type rig struct {
 
 	mu       sync.Mutex
 	workers  []*worker
+	looks    int   // how often the brightness was kept
 	inflight int64 // the most that was seen
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cvfeeder/cvfeeder/internal/camerahealth"
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
@@ -40,7 +41,10 @@ type Stream struct {
 	// Batches, unless nil, are the batches that the tensors of the routes are rows of: nil for a
 	// route without batches. Streams with the same batch on the same subject are in it together;
 	// they have the same Grid.
-	Batches []*transform.Batch
+	Batches []*Batch
+	// Health, unless nil, is told how good the pictures are that are decoded, and judges them. No
+	// other stream has the same.
+	Health *camerahealth.Watch
 }
 
 // gapRoutes returns the routes on which gaps may be announced: a batch says itself who is missing.
@@ -123,6 +127,7 @@ type stream struct {
 	mark     func(publish.Message) publish.Message
 	outing   bool // it is an excursion
 	health   health
+	sight    sight
 	// initial: it is one of the streams that Run was given.
 	initial bool
 	// answered: a request has succeeded, so that a later refusal is not one at the start.

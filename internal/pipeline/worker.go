@@ -9,6 +9,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/source"
 	"github.com/cvfeeder/cvfeeder/transform"
+	"github.com/cvfeeder/cvfeeder/transform/quality"
 )
 
 // A Worker turns frames into tensors. It is used by one goroutine.
@@ -19,6 +20,11 @@ type Worker interface {
 	Luma(f source.Frame, c *transform.Camera) (luma *image.Gray, size image.Point, err error)
 	// Decode decodes a frame, for Tensor to make the outputs of it.
 	Decode(f source.Frame, c *transform.Camera, outs []*transform.Output) error
+	// KeepLuma says whether Decode keeps the brightness of its pictures for KeptLuma: that of
+	// Luma, as [quality.Sparse] has it, and the size of the whole picture; nil if there is none of
+	// this kind of picture. It is the worker's until Rest.
+	KeepLuma(keep bool)
+	KeptLuma() (luma *image.Gray, size image.Point)
 	// Tensor makes an output's tensor of the decoded frame.
 	Tensor(o *transform.Output) (*transform.Tensor, error)
 	// Rest is called when the decoded frame is no longer needed. The worker gives back the
@@ -44,6 +50,7 @@ type job struct {
 	delivery publish.Delivery
 	gated    *gated // nil for a frame that passes no gates
 	clips    *clips // nil for a frame that is in no clips
+	sight    *sight // nil for a frame that nobody looks at
 	seen     frameObservers
 	turn     turn
 	parts    parts
@@ -58,6 +65,7 @@ type job struct {
 type result struct {
 	tensors []*transform.Tensor // by route; nil for one that nobody listens to, or all of them
 	viewers []*viewer           // who wants to see it
+	look    *quality.Look       // nil if it was not looked at
 	err     error
 }
 
@@ -76,6 +84,9 @@ func (s *stream) newJob(f source.Frame) *job {
 		seen: s.seen.frame(f, false), turn: newTurn(), parts: newParts(), done: make(chan struct{}),
 	}
 	s.gate(j)
+	if s.Health != nil && !s.outing && !f.Late {
+		j.sight = &s.sight
+	}
 	return j
 }
 
@@ -175,10 +186,15 @@ func (p *Pipeline) transform(w Worker, j *job) (r result) {
 		return r
 	}
 	begin := time.Now()
+	looks := r.look == nil && j.looks()
+	w.KeepLuma(looks)
 	r.err = w.Decode(j.frame, j.camera.Camera, j.decoded(wanted))
 	j.seen.decoded(time.Since(begin), r.err)
 	if r.err != nil {
 		return r
+	}
+	if looks {
+		r.look = j.look(w.KeptLuma())
 	}
 	r.tensors = make([]*transform.Tensor, len(j.routes))
 	for i, route := range j.routes {
@@ -228,7 +244,7 @@ func (p *Pipeline) choose(w Worker, j *job, r *result) []bool {
 	for i, route := range j.routes {
 		wanted[i] = j.requested() || j.clips.wants(i, j.frame.Slot) && j.delivery.Watched(route.Subject)
 	}
-	j.gated.pass(w, j, wanted)
+	r.look = j.gated.pass(w, j, wanted)
 	for i, route := range j.routes {
 		wanted[i] = wanted[i] && !j.gated.holds(i) || viewed(r.viewers, route.Output)
 		some = some || wanted[i]

@@ -47,6 +47,7 @@ func (c *checker) measure(s checked, size image.Point) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	sight := s.Camera()
 	worker := opencv.NewWorker(feeder.Decoder(switches, c.cfg))
 	defer worker.Close()
 	runtime.LockOSThread() // whose CPU time it is
@@ -57,7 +58,7 @@ func (c *checker) measure(s checked, size image.Point) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := worker.Decode(source.Frame{Stream: s.Name, Data: bytes.Clone(picture)}, nil, outputs); err != nil {
+		if err := worker.Decode(source.Frame{Stream: s.Name, Data: bytes.Clone(picture)}, sight, outputs); err != nil {
 			return 0, err
 		}
 		for _, o := range outputs {

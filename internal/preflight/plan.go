@@ -100,6 +100,7 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 		line("gate", "%s", text)
 	}
 	c.printBatches(line)
+	c.printMasks(line)
 	c.printPoll(line)
 	told := map[string]int{}
 	for _, s := range c.streams {
@@ -132,6 +133,15 @@ func (c *checker) printBatches(line func(key, format string, args ...any)) {
 	}
 }
 
+// printMasks says what is covered of the pictures.
+func (c *checker) printMasks(line func(key, format string, args ...any)) {
+	for _, s := range c.cfg.Streams {
+		for _, m := range s.Masks {
+			line("mask", "%s: %v", s.Name+s.Prefix, m)
+		}
+	}
+}
+
 // printPoll says which streams are not read all the time.
 func (c *checker) printPoll(line func(key, format string, args ...any)) {
 	polls, active := map[config.Poll]int{}, map[config.Hours]int{}
@@ -160,6 +170,9 @@ func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error 
 	kind := fmt.Sprintf("%dx%d %s to %s", size.X, size.Y, s.Request.Format, strings.Join(s.Outputs, ", "))
 	if !known {
 		kind += " (assumed)"
+	}
+	if n := len(s.Masks); n > 0 {
+		kind += ", with " + count(n, "mask")
 	}
 	cost, measured := costs[kind]
 	if !measured {

@@ -417,3 +417,14 @@ func TestCPUTimeOnABusyMachine(t *testing.T) {
 		t.Errorf("%v alone, %v on a busy machine", alone, crowded)
 	}
 }
+
+// TestPlanForMasks: the plan says what is covered, as the file has it.
+func TestPlanForMasks(t *testing.T) {
+	out := planOf(t, `streams: [{name: cam-1, request: {size: 32x32}, outputs: [a], masks: [{polygon: [[0, 0], [1, 0.5], [0, 1]], fill: 7}, {box: [0.5, 0.5, 0.25, 0.25], pixelate: 16}]}]
+outputs: {a: {size: 32x32}}`)
+	for _, want := range []string{"cam-1: {polygon: [[0, 0], [1, 0.5], [0, 1]], fill: \"7\"}", "cam-1: {box: [0.5, 0.5, 0.25, 0.25], pixelate: 16}", "for 32x32 jpeg to a, with 2 masks"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+}

@@ -145,8 +145,8 @@ func newFrom(wrong func(error) error) *cobra.Command {
 		Long: "From reads the file in which a model says how its pictures are prepared, and prints the\n" +
 			"part of a config file for it, or what cannot be done: a preprocessor_config.json of\n" +
 			"Hugging Face, a config.json of timm, what Python prints of the transforms of\n" +
-			"torchvision's weights, a metadata.yaml of Ultralytics, an ONNX model, or a config.pbtxt\n" +
-			"of Triton. \"-\" is the standard input.",
+			"torchvision's weights, a metadata.yaml of Ultralytics, an ONNX or TFLite model, the xml\n" +
+			"of an OpenVINO IR, or a config.pbtxt of Triton. \"-\" is the standard input.",
 		Example: "  cvfeeder presets from preprocessor_config.json\n" +
 			"  python -c 'from torchvision.models import *; print(ResNet50_Weights.DEFAULT.transforms())' | cvfeeder presets from -",
 		Args: one(wrong, "a file"),

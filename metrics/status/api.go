@@ -60,6 +60,8 @@ type connection struct {
 	Name       string `json:"name"`
 	Connected  bool   `json:"connected"`
 	Reconnects uint64 `json:"reconnects"`
+	// Unconfirmed counts messages that may be lost, as the connection broke.
+	Unconfirmed uint64 `json:"unconfirmed"`
 }
 
 // totals are those of all streams, whatever the filters.
@@ -83,6 +85,7 @@ type row struct {
 	Reason    string      `json:"reason"`
 	Since     string      `json:"since,omitempty"`
 	Reasons   []reason    `json:"reasons"`
+	Camera    *camera     `json:"camera,omitempty"`
 	Interval  float64     `json:"interval_seconds"`
 	Cursor    string      `json:"cursor,omitempty"`
 	Newest    string      `json:"newest,omitempty"`
@@ -179,6 +182,7 @@ func (h *handler) brief(e *entry, now time.Time) row {
 		r.Offset, r.Expected, r.Pending = new(float64), new(uint64), new(uint64)
 		return r
 	}
+	r.Camera = cameraOf(e, now)
 	r.Reasons, r.Interval, r.Cursor = h.reasons(e.is.Reasons), e.Interval.Seconds(), e.Cursor.String()
 	r.Freshness, r.Lag, r.Overlap = round(e.Freshness(now).Seconds()), round(e.Lag.Seconds()), round(e.Overlap.Seconds())
 	if len(r.Reasons) > 0 {

@@ -228,7 +228,7 @@ func TestOverview(t *testing.T) {
 		`"reason_counts":{"clock_behind":1,"gaps":1,"refused":1}`, `"workers_busy_ratio":0.97`,
 		`"clock_offset_seconds":-40.12`,
 		`"frame_request":{"images":2,"price":0.00002,"currency":"USD"},"links":{"runbook":"https://runbook.example/","grafana":"https://grafana.example/{stream}"}`,
-		`"nats":{"url":"nats://localhost","connected":true,"connections":[{"name":"data","connected":true,"reconnects":2}]}`,
+		`"nats":{"url":"nats://localhost","connected":true,"connections":[{"name":"data","connected":true,"reconnects":2,"unconfirmed":0}]}`,
 		`"streams":4`, `"published":8`,
 	} {
 		if !strings.Contains(w.Body.String(), want) {

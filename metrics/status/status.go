@@ -13,6 +13,9 @@
 // The files of the page are part of the program, and load nothing from other sites. The
 // page reads /api/streams, as any program may: see [Handler]. A [History] for each stream
 // keeps its last minutes. Pictures are made only while somebody looks at them.
+//
+// The package is larger than most packages because the whole page is in it: what a row of it has, and
+// how that is answered.
 package status
 
 import (

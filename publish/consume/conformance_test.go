@@ -23,6 +23,7 @@ import (
 	"github.com/cvfeeder/cvfeeder/publish"
 	"github.com/cvfeeder/cvfeeder/publish/consume"
 	"github.com/cvfeeder/cvfeeder/publish/internal/conntest"
+	"github.com/cvfeeder/cvfeeder/publish/nats/dial"
 	"github.com/cvfeeder/cvfeeder/publish/nats/embedded"
 	"github.com/cvfeeder/cvfeeder/publish/nats/natstest"
 	"github.com/cvfeeder/cvfeeder/publish/tensor"
@@ -44,6 +45,7 @@ type conformanceCase struct {
 	Want     []map[string]any
 
 	Incomplete int
+	Memory     struct{ Host, File string }
 }
 
 // TestConformance runs the cases that all clients run.
@@ -74,7 +76,11 @@ func runConformance(t *testing.T, nc *nats.Conn, url, dir string) {
 	if err := json.Unmarshal(readFile(t, filepath.Join(dir, "case.json")), &c); err != nil {
 		t.Fatal(err)
 	}
-	sub := conntest.Subscribe(t, url, "cvf.t.>", "cvf.gap.>")
+	sub, err := consume.Open(dial.Options{URL: url}, consume.Options{Memory: memoryOf(t, dir, c)}, "cvf.t.>", "cvf.gap.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sub.Close)
 	conntest.WaitConnected(t, sub)
 	for _, m := range c.Messages {
 		publishFile(t, nc, m.Subject, filepath.Join(dir, m.File))
@@ -110,6 +116,24 @@ func runConformance(t *testing.T, nc *nats.Conn, url, dir string) {
 	if sub.Incomplete() != c.Incomplete {
 		t.Errorf("%s: %d incomplete, want %d", c.About, sub.Incomplete(), c.Incomplete)
 	}
+}
+
+// memoryOf makes the directory in which a case has tensors, and returns it, "off" for none.
+func memoryOf(t *testing.T, dir string, c conformanceCase) string {
+	t.Helper()
+	if c.Memory.File == "" {
+		return "off"
+	}
+	made := filepath.Join(t.TempDir(), "memory")
+	err := errors.Join(
+		os.Mkdir(made, 0o700),
+		os.WriteFile(filepath.Join(made, "readers"), []byte(c.Memory.Host+"\n"), 0o600),
+		os.WriteFile(filepath.Join(made, c.Memory.File), readFile(t, filepath.Join(dir, c.Memory.File)), 0o600),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
 }
 
 func readFile(t *testing.T, path string) []byte {

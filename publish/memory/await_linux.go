@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,6 +44,8 @@ func (r *Reader) Await(subjects ...string) (*Awaited, error) {
 	return a, nil
 }
 
+var errLocked = errors.New("somebody has locked it for writing")
+
 // Again says that everything is expected, whatever was received. It is to be called when a file
 // was removed, see [Reader.Sweep], because the number of that one is used again at some time.
 func (a *Awaited) Again() error {
@@ -50,7 +54,7 @@ func (a *Awaited) Again() error {
 	for _, s := range a.subjects {
 		from, n := lanesOf(s)
 		if ok, err := lock(a.file, from, n, false); !ok {
-			return fmt.Errorf("%w: %s cannot be locked: %v", ErrUnreachable, a.path, err)
+			return fmt.Errorf("%w: %s cannot be locked: %w", ErrUnreachable, a.path, cmp.Or(err, errLocked))
 		}
 	}
 	return nil

@@ -163,6 +163,19 @@ func TestAnotherFeeder(t *testing.T) {
 	}
 }
 
+// TestLanesOfOtherLanguages: the test of the Python client has the same numbers.
+func TestLanesOfOtherLanguages(t *testing.T) {
+	for pattern, want := range map[string][2]int64{
+		"cvf.t.front-door.detector": {1869463336823816192, 274877906944},
+		"cvf.t.*.detector":          {1801439850948198400, 72057594037927936},
+		"cvf.t.>":                   {0, 4611686018427387904},
+	} {
+		if from, n := lanesOf(pattern); [2]int64{from, n} != want {
+			t.Errorf("%s: %d, %d", pattern, from, n)
+		}
+	}
+}
+
 // TestNumbersComeAgain: the number of a feeder's file is used again at some time, and what was
 // received of the one is not of the other.
 func TestNumbersComeAgain(t *testing.T) {

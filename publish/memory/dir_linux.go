@@ -23,6 +23,8 @@ const (
 	// dirMode and fileMode let the group read, and nobody else.
 	dirMode  = 0o750 | fs.ModeSetgid
 	fileMode = 0o640
+	// writableMode is that of a file with Options.Writable.
+	writableMode = 0o660
 	// readersFile holds a random token that stands for the directory, and with it for this host.
 	// Readers lock in it what they expect: see [Reader.Await].
 	readersFile = "readers"
@@ -202,10 +204,10 @@ func openOwn(path string) (*os.File, error) {
 
 // removeDead removes the files of feeders that have died from a locked directory. Those that
 // cannot be opened are somebody else's, and stay.
-func removeDead(dir string) (removed int, err error) {
+func removeDead(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for _, e := range entries {
 		if !isFile(e.Name()) {
@@ -216,12 +218,12 @@ func removeDead(dir string) (removed int, err error) {
 		if err != nil {
 			continue
 		}
-		if dead, _ := lock(f, 0, 1, true); dead && os.Remove(path) == nil {
-			removed++
+		if dead, _ := lock(f, 0, 1, true); dead {
+			_ = os.Remove(path) // which the next feeder tries, too
 		}
 		_ = f.Close() // nothing was written
 	}
-	return removed, nil
+	return nil
 }
 
 // tmpfs is the type of a memory file system: see statfs(2).

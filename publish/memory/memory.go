@@ -35,6 +35,9 @@
 // A feeder that ends removes its file, and one that starts removes those of feeders that
 // have died. Readers keep what they have mapped.
 //
+// A feeder looks once a second whether readers still find its file: see [Keeper]. The package is
+// larger than most packages because it has both ends of the memory, which agree on each byte.
+//
 // It works on Linux only: elsewhere, [Open] returns [ErrUnsupported], and there is nothing to
 // read. Of all this, importers can rely on [Reader], [Place], their methods and the errors.
 package memory

@@ -17,6 +17,7 @@ type Options struct {
 	SlotBytes int
 	Group     string
 	Grace     time.Duration
+	Writable  bool
 }
 
 // A Ring is memory for tensors that other processes can read.

@@ -34,6 +34,11 @@ type Options struct {
 	// Group, where set, is the name or the number of the group whose members may read.
 	// Default: that of the directory.
 	Group string
+	// Writable lets the group write to the tensors, too, and gives their file a second name in the
+	// directory above: shm_open(3), with which a Triton opens what its clients register, takes no
+	// name in a directory, and Triton opens it for writing. Whoever may write can spoil what
+	// others read, and end them and the feeder by truncating the file.
+	Writable bool
 }
 
 // layout returns that of the file.
@@ -54,6 +59,7 @@ type Ring struct {
 	grace   time.Duration
 	place   layout
 	file    *os.File
+	above   string // the second name of the file, "" for none
 	readers *os.File
 	made    []identity // how the directory and what is in it were made
 	data    []byte     // the whole file
@@ -105,8 +111,13 @@ func open(ctx context.Context, o Options) (*Ring, error) {
 		return nil, err
 	}
 	defer locked.Close() //nolint:errcheck // ends the lock
-	if _, err := removeDead(o.Dir); err != nil {
+	if err := removeDead(o.Dir); err != nil {
 		return nil, err
+	}
+	if o.Writable {
+		if err := removeDead(filepath.Dir(o.Dir)); err != nil { // of which the directory is gone
+			return nil, err
+		}
 	}
 	readers, host, err := makeReaders(o.Dir)
 	if err != nil {
@@ -122,18 +133,53 @@ func open(ctx context.Context, o Options) (*Ring, error) {
 	if r.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|noFollow, fileMode); err != nil {
 		return nil, errors.Join(err, readers.Close())
 	}
-	err = errors.Join(give(r.file, o.Dir), r.allocate(token))
-	if err == nil {
-		r.made, err = identify(o.Dir, readers.Name(), path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(path), r.file.Close(), readers.Close())
+	if err := r.prepare(o, path, token); err != nil {
+		return nil, errors.Join(err, r.remove(), r.file.Close(), readers.Close())
 	}
 	for i := range l.slots {
 		r.slots = append(r.slots, &slot{ring: r, index: i})
 	}
 	r.free = slices.Clone(r.slots)
 	return r, nil
+}
+
+// prepare gives the file its permissions, its memory and its names.
+func (r *Ring) prepare(o Options, path, token string) error {
+	if err := errors.Join(give(r.file, o.Dir), r.allocate(token)); err != nil {
+		return err
+	}
+	names := []string{o.Dir, r.readers.Name(), path}
+	if o.Writable {
+		if err := r.file.Chmod(writableMode); err != nil {
+			return err
+		}
+		above := filepath.Join(filepath.Dir(o.Dir), r.name)
+		if err := os.Link(path, above); err != nil {
+			return fmt.Errorf("the file cannot be named above the directory, as delivery.memory_writable asks for: %w", err)
+		}
+		r.above = above
+		names = append(names, above)
+	}
+	var err error
+	r.made, err = identify(names...)
+	return err
+}
+
+// remove removes the names of the file, as far as they are there.
+func (r *Ring) remove() error {
+	err := ignore(os.Remove(r.file.Name()))
+	if r.above != "" {
+		err = errors.Join(err, ignore(os.Remove(r.above)))
+	}
+	return err
+}
+
+// ignore returns nil for an error that there is no such file.
+func ignore(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // allocate gives the file its memory, and locks it for as long as the process lives.
@@ -315,11 +361,7 @@ func (r *Ring) Close() error {
 		return nil
 	}
 	r.ended = true
-	err := os.Remove(r.file.Name())
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	err = errors.Join(err, r.file.Close(), r.readers.Close())
+	err := errors.Join(r.remove(), r.file.Close(), r.readers.Close())
 	r.unmap()
 	return err
 }

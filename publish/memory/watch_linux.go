@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// ErrGone: the directory of a ring, or what is in it, was removed, replaced or damaged, so readers
-// do not find it any more.
+// ErrGone says that the directory of a ring, or what is in it, was removed, replaced or damaged, so
+// readers do not find it any more.
 var ErrGone = errors.New("gone")
 
 // An identity is which file is at a path, and who may do what with it.
@@ -92,7 +92,10 @@ func (r *Ring) lookAtMemory() error {
 	}
 	const block = 512 // bytes, whatever the file system has: see stat(2)
 	var on syscall.Statfs_t
-	if now.Blocks*block >= size || syscall.Fstatfs(int(r.file.Fd()), &on) != nil || on.Type != tmpfs {
+	if err := syscall.Fstatfs(int(r.file.Fd()), &on); err != nil {
+		return err
+	}
+	if now.Blocks*block >= size || on.Type != tmpfs {
 		return nil
 	}
 	// To write to it when the file system is full would end the process with SIGBUS.

@@ -7,13 +7,21 @@ import "math"
 type Box struct{ MinX, MinY, MaxX, MaxY float64 }
 
 // ToSource maps the point (x, y) of the tensor's first picture to the point of the camera's
-// picture that it shows. Both are in the coordinates of [Box].
+// picture that it shows. Both are in the coordinates of [Box]. Where the picture was rectified, it
+// is the point of the camera's own picture, and NaN for what has none.
 func (t Tensor) ToSource(x, y float64) (xs, ys float64) { return t.TileToSource(0, x, y) }
 
 // TileToSource does what [Tensor.ToSource] does for the picture with index tile of the tensor,
-// from 0 to t.Pictures()-1: a tile, or a row of a batch across cameras.
+// from 0 to t.Pictures()-1: a tile, a row of a batch across cameras, or a frame of a clip.
 func (t Tensor) TileToSource(tile int, x, y float64) (xs, ys float64) {
-	return t.Affines[tile].Apply(x, y)
+	if t.Clip != nil {
+		tile = 0 // all frames have the same map
+	}
+	xs, ys = t.Affines[tile].Apply(x, y)
+	if t.Map != nil {
+		xs, ys = t.Map.ToSource(xs, ys)
+	}
+	return xs, ys
 }
 
 // BoxToSource maps the box b of the tensor's first picture to the camera's picture, and clips it
@@ -27,7 +35,10 @@ func (t Tensor) TileBoxToSource(tile int, b Box) Box {
 	x2, y2 := t.TileToSource(tile, b.MinX, b.MaxY)
 	x3, y3 := t.TileToSource(tile, b.MaxX, b.MinY)
 	source := t.Source
-	if t.Rows != nil {
+	switch {
+	case t.Map != nil:
+		source = t.Map.Source
+	case t.Rows != nil:
 		source = t.Rows[tile].Source
 	}
 	clip := func(v float64, side int) float64 { return math.Min(math.Max(v, 0), float64(side)) }

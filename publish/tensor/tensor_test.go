@@ -243,3 +243,35 @@ func ExampleParse() {
 	// cam-1 03:04:05 [1 3 1 2] [0 0.25 0.5 0.75 1 0]
 	// {0 2 4 3}
 }
+
+// TestToSourceOfARectified: points go on to the camera's own picture, as OpenCV has it.
+func TestToSourceOfARectified(t *testing.T) {
+	const matrices = "1920x1080;1920x1080;1000,1010,959.5,530;800,790,950,545"
+	for text, want := range map[string][2]float64{
+		"pinhole;" + matrices + ";-0.3,0.1,0.001,-0.002,0.01":   {593.3397827148438, 306.9635009765625},
+		"fisheye;" + matrices + ";0.05,-0.01,0.003,-0.001":      {592.4578247070312, 305.9678649902344},
+		"homography;1920x1080;1280x720;0.5,0,10,0,0.5,20,0,0,1": {330, 200},
+	} {
+		m, err := transform.ParseRectification(text)
+		if err != nil || m.String() != text {
+			t.Fatal(err, m)
+		}
+		h := publish.NewMessage("", &transform.Tensor{
+			Stream: "a", Output: &transform.Output{Name: "b", Spec: transform.Spec{DType: transform.Uint8, Color: transform.Gray, Scale: 1, Std: [3]float64{1, 1, 1}, Layout: transform.NCHW}, Fingerprint: "c"},
+			Capture: slotTime, Shape: []int{1, 1, 1, 1}, Source: m.Size, Affines: []transform.Affine{{2, 0, 0.5, 0, 2, 0.5}}, Map: m, Data: []byte{0},
+		}).Header
+		e, err := publish.ParseEnvelope(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, y := (tensor.Tensor{Envelope: e}).ToSource(320, 180)
+		if math.Hypot(x-0.5-want[0], y-0.5-want[1]) > 0.01 {
+			t.Errorf("%s: %v, %v, want %v", text, x, y, want)
+		}
+	}
+	for _, text := range []string{"", "wide;1x1;1x1;1", "pinhole;1x1;1x1;1,1,1,1;0,1,1,1;0,0,0,0", "homography;1x1;1x1;1,0,0", "fisheye;1x1;1x1;1,1,1,1;1,1,1,1;0,0,0,0,0"} {
+		if _, err := transform.ParseRectification(text); err == nil {
+			t.Errorf("%q is read", text)
+		}
+	}
+}

@@ -114,22 +114,7 @@ func benchmarkTransform(b *testing.B, picture string, data []byte) {
 		defer w.Close()
 		runs = append(runs, func() { transformOnce(b, w, data, outs...) })
 	}
-	least := make([]time.Duration, len(runs))
-	for i, run := range runs {
-		run() // once to allocate
-		least[i] = timed(run)
-	}
-	turns := 60
-	if testing.Short() {
-		turns = 2
-	}
-	for b.Loop() {
-		for range turns {
-			for i, run := range runs {
-				least[i] = min(least[i], timed(run))
-			}
-		}
-	}
+	least := leastOf(b, runs...)
 	b.ReportMetric(milliseconds(least[0]), "libjpeg-ms")
 	for i, c := range transformCases {
 		b.ReportMetric(milliseconds(least[i+1]), c.name+picture+"-ms")
@@ -316,4 +301,26 @@ func timed(f func()) time.Duration {
 func median[T cmp.Ordered](d []T) T {
 	slices.Sort(d)
 	return d[len(d)/2]
+}
+
+// leastOf runs functions in turns, and returns the least time of each.
+func leastOf(b *testing.B, runs ...func()) []time.Duration {
+	b.Helper()
+	least := make([]time.Duration, len(runs))
+	for i, run := range runs {
+		run() // once to allocate
+		least[i] = timed(run)
+	}
+	turns := 60
+	if testing.Short() {
+		turns = 2
+	}
+	for b.Loop() {
+		for range turns {
+			for i, run := range runs {
+				least[i] = min(least[i], timed(run))
+			}
+		}
+	}
+	return least
 }

@@ -34,6 +34,14 @@ int cvf_cv_convert(const cvf_matrix *src, const cvf_matrix *dst) {
 	return into(src, dst, [](const cv::Mat &s, cv::Mat &d) { s.convertTo(d, d.type()); });
 }
 
+int cvf_cv_remap(const cvf_matrix *src, const cvf_matrix *dst, const int16_t *xy, const uint16_t *parts) {
+	return into(src, dst, [&](const cv::Mat &s, cv::Mat &d) {
+		cv::Mat whole(d.rows, d.cols, CV_16SC2, const_cast<int16_t *>(xy));
+		cv::Mat part(d.rows, d.cols, CV_16UC1, const_cast<uint16_t *>(parts));
+		cv::remap(s, d, whole, part, cv::INTER_LINEAR, cv::BORDER_CONSTANT, cv::Scalar());
+	});
+}
+
 void cvf_cv_threads(int n) { cv::setNumThreads(n); }
 
 const char *cvf_cv_version(void) { return CV_VERSION; }

@@ -1,5 +1,6 @@
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 // What is used of OpenCV, which has an interface for C++ only.
 
@@ -25,6 +26,10 @@ int cvf_cv_resize(const cvf_matrix *src, const cvf_matrix *dst, int how);
 int cvf_cv_gray(const cvf_matrix *src, const cvf_matrix *dst);
 // cvf_cv_convert converts uint8 to float32, or back with rounding and saturation.
 int cvf_cv_convert(const cvf_matrix *src, const cvf_matrix *dst);
+
+// cvf_cv_remap makes each pixel of dst from src, between its pixels, at where the table says: see
+// transform.RemapTable. What lies outside is black.
+int cvf_cv_remap(const cvf_matrix *src, const cvf_matrix *dst, const int16_t *xy, const uint16_t *parts);
 
 // cvf_cv_threads sets how many threads OpenCV uses, for the whole process.
 void cvf_cv_threads(int n);

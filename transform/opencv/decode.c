@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "huffman.h"
+#include "means.h"
 
 // The samples before and behind a row of a plane: for the neighbours of the first and the last
 // one, and for what kernels read and write there.
@@ -41,6 +42,9 @@ typedef struct {
 	cvf_huffman_place places[D_MAX_BLOCKS_IN_MCU];
 	uint8_t *pixels;         // a row
 	cvf_huffman *huffman;
+	int bright;              // the component whose means are wanted
+	uint8_t *means;          // NULL for none
+	int16_t *dc;             // the first coefficients of its blocks in a row of MCUs
 } decoder;
 
 static size_t align(size_t n) { return (n + 63) / 64 * 64; }
@@ -79,6 +83,7 @@ static int set_picture(decoder *d, const struct jpeg_decompress_struct *info, in
 	int alone = info->num_components == 1;
 	d->count = info->num_components;
 	d->rgb = info->jpeg_color_space == JCS_RGB;
+	d->bright = d->rgb ? 1 : 0;
 	if (alone ? info->jpeg_color_space != JCS_GRAYSCALE
 	          : d->count != 3 || (info->jpeg_color_space != JCS_YCbCr && !d->rgb))
 		return 0;
@@ -97,6 +102,11 @@ static int set_picture(decoder *d, const struct jpeg_decompress_struct *info, in
 int cvf_decode_suits(const struct jpeg_decompress_struct *info) {
 	decoder d;
 	return cvf_huffman_suits(info) && set_picture(&d, info, DCTSIZE);
+}
+
+int cvf_decode_has_means(const struct jpeg_decompress_struct *info) {
+	const jpeg_component_info *bright = &info->comp_info[info->jpeg_color_space == JCS_RGB ? 1 : 0];
+	return bright->h_samp_factor == info->max_h_samp_factor && bright->v_samp_factor == info->max_v_samp_factor;
 }
 
 // Takes memory from *at, or only counts it where that is NULL.
@@ -119,6 +129,8 @@ static size_t set_memory(decoder *d, uint8_t *at) {
 	}
 	d->pixels = take(&at, &bytes, 4 * row);
 	d->huffman = take(&at, &bytes, sizeof *d->huffman);
+	const component *b = &d->components[d->bright];
+	d->dc = take(&at, &bytes, sizeof *d->dc * d->mcus * b->h * b->v);
 	return bytes;
 }
 
@@ -189,7 +201,7 @@ static void set_columns(decoder *d) {
 	}
 }
 
-static void start(decoder *d, void *scratch) {
+static void start(decoder *d, cvf_huffman_tables *tables, void *scratch) {
 	const struct jpeg_decompress_struct *info = &d->session->info;
 	set_memory(d, scratch);
 	for (int i = 0; i < d->count; i++) {
@@ -200,7 +212,7 @@ static void start(decoder *d, void *scratch) {
 	set_columns(d);
 	int blocks = 0;
 	for (int i = 0; i < d->count; i++) blocks += d->components[i].h * d->components[i].v;
-	cvf_huffman_start(d->huffman, d->session, blocks);
+	cvf_huffman_start(d->huffman, d->session, blocks, tables);
 }
 
 // The rows of a block that are read, of blocks whose first row is row y of the component.
@@ -247,15 +259,45 @@ static int set_places(decoder *d, int m) {
 	return any;
 }
 
+// Every other block of a component with an even number of them in an MCU can be told by its place;
+// of others, all in a row are kept.
+static int sparse_step(const component *c) { return c->h % 2 ? 1 : 2; }
+
+// Reads n MCUs of row m, from MCU x on.
+static void read_mcus(decoder *d, int m, int x, int n, int kept) {
+	const component *b = &d->components[d->bright];
+	int step = sparse_step(b), apart = b->h / step, first = d->bright * d->components[0].h * d->components[0].v;
+	for (int v = 0; d->means && v < b->v; v++) {
+		if ((m * b->v + v) % 2) continue;
+		for (int h = 0; h < b->h; h += step) {
+			cvf_huffman_place *p = &d->places[first + v * b->h + h];
+			p->means = d->dc + (v * d->mcus + x) * apart + h / step;
+			p->means_apart = apart;
+		}
+	}
+	cvf_huffman_read(d->huffman, d->places, n, kept);
+}
+
+// Makes the sparse means of row m of MCUs.
+static void make_means(const decoder *d, int m) {
+	const struct jpeg_decompress_struct *info = &d->session->info;
+	const component *b = &d->components[d->bright];
+	int w = ceil_div((int)info->image_width, 2 * DCTSIZE), h = ceil_div((int)info->image_height, DCTSIZE);
+	int factor = info->quant_tbl_ptrs[info->comp_info[d->bright].quant_tbl_no]->quantval[0], step = sparse_step(b);
+	for (int v = 0; v < b->v && m * b->v + v < h; v++)
+		if ((m * b->v + v) % 2 == 0)
+			cvf_means_of_dc(d->dc + v * d->mcus * (b->h / step), w, 3 - step, factor, d->means + (size_t)(m * b->v + v) / 2 * w);
+}
+
 // Reads row m of MCUs, and makes the samples that are read.
 static void read_band(decoder *d, int m) {
 	if (!set_places(d, m)) {
-		cvf_huffman_read(d->huffman, d->places, d->mcus, 0);
+		read_mcus(d, m, 0, d->mcus, 0);
 		return;
 	}
-	cvf_huffman_read(d->huffman, d->places, d->from, 0);
-	cvf_huffman_read(d->huffman, d->places, d->to - d->from, 1);
-	cvf_huffman_read(d->huffman, d->places, d->mcus - d->to, 0);
+	read_mcus(d, m, 0, d->from, 0);
+	read_mcus(d, m, d->from, d->to - d->from, 1);
+	read_mcus(d, m, d->to, d->mcus - d->to, 0);
 	for (int i = 0; i < d->count; i++) {
 		const component *c = &d->components[i];
 		for (int v = 0; v < c->v && c->fancy && c->across > 1; v++)
@@ -349,13 +391,15 @@ static void make_row(const decoder *d, int y) {
 }
 
 void cvf_decode_rows(cvf_session *s, const cvf_decode_kernels *kernels, int eighths, cvf_sink *const *sinks,
-                     int count, const cvf_mask *mask, void *scratch) {
+                     int count, const cvf_mask *mask, uint8_t *means, cvf_huffman_tables *tables, void *scratch) {
 	decoder d = {.session = s, .kernels = kernels, .sinks = sinks, .sink_count = count, .mask = mask};
 	if (!set_picture(&d, &s->info, eighths)) cvf_session_fail(s, "this is of another kind");
-	start(&d, scratch);
+	if (cvf_decode_has_means(&s->info)) d.means = means;
+	start(&d, tables, scratch);
 	for (int m = 0; m < d.mcu_rows; m++) {
 		cvf_session_check_cost(s);
 		read_band(&d, m);
+		if (d.means) make_means(&d, m);
 		for (int y, end = ready(&d, m); (y = next_row(&d)) < end;) make_row(&d, y);
 	}
 	cvf_huffman_end(d.huffman);

@@ -67,22 +67,26 @@ func (w *Worker) decodeJPEG(data []byte, c *transform.Camera, outs []*transform.
 	if err := w.meter.checkSize(h.size); err != nil {
 		return picture{}, err
 	}
-	p := picture{full: h.size, eighths: eighths(h.size, outs)}
+	p := picture{full: h.size, eighths: eighthsOf(h.size, c, outs), lens: c.Rectified(h.size)}
 	p.cover = c.Cover(h.size, h.grain, p.eighths)
-	all := w.meter.resizings(p, outs)
+	all := w.meter.resizings(p.shown(), outs)
 	switch {
 	case h.channels == 4:
 		return w.decodeCMYK(data, h, p, all)
-	case len(all) > 0 && !mosaics(p.cover):
+	case len(all) > 0 && !c.Whole():
 		return w.decodeRows(data, h, p, all)
 	}
 	if p.view, err = w.pixels.picture(scaled(h.size, p.eighths), 3); err != nil {
 		return picture{}, err
 	}
 	job := w.wholeJPEG(h, p.eighths, p.view)
+	if job.means, err = w.means(p.full); err != nil {
+		return picture{}, err
+	}
 	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err
 	}
+	w.keepMeans(&job, p)
 	return w.finish(p, all)
 }
 
@@ -97,7 +101,7 @@ func (w *Worker) decodeCMYK(data []byte, h jpegHeader, p picture, all []resizing
 	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err
 	}
-	if len(all) > 0 && p.cover == nil {
+	if len(all) > 0 && p.cover == nil && p.lens == nil {
 		return w.feed(&w.rows, cmyk, p, all)
 	}
 	if p.view, err = w.pixels.picture(size, 3); err != nil {
@@ -107,10 +111,16 @@ func (w *Worker) decodeCMYK(data []byte, h jpegHeader, p picture, all []resizing
 	return w.finish(p, all)
 }
 
-// finish covers a picture whose pixels are in memory as a whole, and makes of it what it is
-// to be resized to, if anything.
+// finish covers a picture whose pixels are in memory as a whole, rectifies it, and makes of it
+// what it is to be resized to, if anything.
 func (w *Worker) finish(p picture, all []resizing) (picture, error) {
 	burn(p.cover, p.view)
+	if p.lens != nil {
+		var err error
+		if p, err = w.rectify(p); err != nil {
+			return picture{}, err
+		}
+	}
 	if len(all) > 0 {
 		return w.feed(&w.rows, p.view, p, all)
 	}
@@ -120,6 +130,15 @@ func (w *Worker) finish(p picture, all []resizing) (picture, error) {
 // undecodable returns a DecodeError.
 func undecodable(reason transform.Reason, format string, args ...any) error {
 	return &transform.DecodeError{Reason: reason, Err: fmt.Errorf(format, args...)}
+}
+
+// eighthsOf is eighths for the pictures of a camera: those that are rectified are decoded as they
+// are.
+func eighthsOf(size image.Point, c *transform.Camera, outs []*transform.Output) int {
+	if c != nil && c.Lens != nil {
+		return 8
+	}
+	return eighths(size, outs)
 }
 
 // eighths returns the n to decode the picture at n/8: the smallest with which no output

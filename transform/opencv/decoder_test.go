@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"image"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 // TestRowDecoderIsOn fails where the row decoder turns itself off: because libjpeg or OpenCV
@@ -125,10 +127,49 @@ func TestUsesOwn(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+	for _, name := range []string{"420.jpg", "gray.jpg", "large.jpg"} { // as in MJPEG
+		if !decodeBoth(t, w, without(t, readPicture(t, name), defineHuffman, 0), 8) {
+			t.Errorf("%s without Huffman tables is not decoded by our own decoder", name)
+		}
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 20 {
 		if !decodeBoth(t, w, noise(t, rng, image.Pt(1+rng.IntN(99), 1+rng.IntN(99))), 1+rng.IntN(8)) {
 			t.Error("noise is not decoded by our own decoder")
 		}
+	}
+}
+
+// TestTablesAreKept: Huffman tables are made again only for a picture that has others, and one
+// worker decodes pictures of several tables in turns.
+func TestTablesAreKept(t *testing.T) {
+	w := NewWorker(Options{})
+	defer w.Close()
+	same := readPicture(t, "420.jpg")
+	other, err := os.ReadFile("testdata/footage.jpg") // with tables of its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	decode := func(data []byte) {
+		t.Helper()
+		if !decodeBoth(t, w, data, 8) {
+			t.Fatal("it is not decoded by our own decoder")
+		}
+	}
+	decode(same)
+	// No code is all ones, so this entry of the first look-up for DC is of no use.
+	unused := &unsafe.Slice((*uint64)(w.huffman.p), 1<<11)[1<<11-1]
+	*unused = 1
+	decode(same)
+	if *unused != 1 {
+		t.Error("the same tables were made again")
+	}
+	decode(other)
+	if *unused != 0 {
+		t.Error("other tables were not made")
+	}
+	for range 3 {
+		decode(same)
+		decode(other)
 	}
 }

@@ -55,7 +55,11 @@ func (r *fidelityRow) add(s *transform.Spec, want, got []float64) {
 			return math.Round((v*s.Std[channel] + s.Mean[channel]) / s.Scale)
 		}
 		r.element = max(r.element, math.Abs(want[i]-got[i]))
-		if d := math.Abs(value(want[i]) - value(got[i])); d > 0 {
+		d := math.Abs(value(want[i]) - value(got[i]))
+		if s.ResizesFloats() && math.Abs((want[i]-got[i])*s.Std[channel]/s.Scale) < 0.5 {
+			d = 0 // there are values between pixels
+		}
+		if d > 0 {
 			differs[pixel] = true
 			r.largest = max(r.largest, d)
 			r.squares += d * d
@@ -97,6 +101,8 @@ func TestFidelity(t *testing.T) {
 		switch {
 		case strings.HasPrefix(r.reference, "CLIPImageProcessor "):
 			// It uses PyTorch's resampling, which rounds differently. The table shows how much.
+		case strings.HasPrefix(r.name, "mediapipe-"):
+			// It samples at the corners of pixels, as the reference of the row says.
 		case strings.HasPrefix(r.name, "resize: opencv") || strings.HasPrefix(r.name, "yolo") || strings.HasPrefix(r.name, "rtdetr-"):
 			if r.largest > 1 || r.share() > 0.001 {
 				t.Errorf("more than 1 in 0.1%% of the pixels: %v", r)
@@ -196,13 +202,13 @@ func compareFast(t *testing.T, pictures string) []*fidelityRow {
 			}
 			a, b := makeTensor(t, w, data, exact.Spec), makeTensor(t, w, data, fast.Spec)
 			r.add(&exact.Spec, floats32(a.Data), floats32(b.Data))
-			var times [2][]time.Duration
-			for range 15 {
+			least := [2]time.Duration{math.MaxInt64, math.MaxInt64} // other programs slow down some turns
+			for range 50 {
 				for i, o := range []*transform.Output{exact, fast} {
-					times[i] = append(times[i], timed(func() { makeTensor(t, w, data, o.Spec).Release() }))
+					least[i] = min(least[i], timed(func() { makeTensor(t, w, data, o.Spec).Release() }))
 				}
 			}
-			r.speedup = float64(median(times[0])) / float64(median(times[1]))
+			r.speedup = float64(least[0]) / float64(least[1])
 			rows = append(rows, r)
 		}
 	}

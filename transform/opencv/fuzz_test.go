@@ -182,6 +182,7 @@ func fuzzOutputs(f *testing.F) []*transform.Output {
 				s.Color = transform.Colors()[(i+j)%3]
 				setDType(s, transform.DTypes()[(i+j/2)%len(transform.DTypes())])
 				s.Layout = transform.Layouts()[(i/2+j)%2]
+				setTorch(s, j)
 			})
 			o.Name = string(resize) + " " + string(fit)
 			outputs = append(outputs, o)

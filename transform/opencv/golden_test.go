@@ -34,6 +34,8 @@ type goldenCase struct {
 type goldenOutput struct {
 	Preset, Size, Fit, Resize, Color, DType, Layout, ROI string
 	Pad                                                  *uint8
+	Antialias                                            *bool
+	ResizeDType                                          string `json:"resize_dtype"`
 }
 
 // spec returns the output's spec.
@@ -58,6 +60,8 @@ func (o goldenOutput) spec(t *testing.T) transform.Spec {
 	override(&s.Resize, o.Resize)
 	override(&s.Color, o.Color)
 	override(&s.DType, o.DType)
+	override(&s.ResizeDType, o.ResizeDType)
+	s.NoAntialias = s.NoAntialias || o.Antialias != nil && !*o.Antialias
 	override(&s.Layout, o.Layout)
 	if err := s.Validate(); err != nil {
 		t.Fatal(err)

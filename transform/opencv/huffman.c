@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "entries.h"
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words of the data are read as little-endian");
 
 // With BMI2 a shift can be by what is in any register, and leaves the flags alone. (A
@@ -14,19 +16,12 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words of the data are
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define INLINE __attribute__((always_inline))
-
-// A step from any coefficient to behind the last one, farther than a run can lead.
-#define END_OF_BLOCK 80
-
-// In an entry of cvf_huffman_first: the block ends behind its DC coefficient.
-#define ENDS 256
 
 // The place of each coefficient in its block, by the order in the data (figure 5 of
 // ITU-T T.81). As in libjpeg, indices beyond the last one are that of the last one:
 // runs that are too long lead there, and so does the zero of an end of block.
 #define AT CVF_COEFFICIENT
-static const uint8_t order[64 + END_OF_BLOCK] = {
+static const uint8_t order[64 + CVF_END_OF_BLOCK] = {
     AT(0, 0), AT(0, 1), AT(1, 0), AT(2, 0), AT(1, 1), AT(0, 2), AT(0, 3), AT(1, 2),
     AT(2, 1), AT(3, 0), AT(4, 0), AT(3, 1), AT(2, 2), AT(1, 3), AT(0, 4), AT(0, 5),
     AT(1, 4), AT(2, 3), AT(3, 2), AT(4, 1), AT(5, 0), AT(6, 0), AT(5, 1), AT(4, 2),
@@ -35,131 +30,12 @@ static const uint8_t order[64 + END_OF_BLOCK] = {
     AT(3, 5), AT(2, 6), AT(1, 7), AT(2, 7), AT(3, 6), AT(4, 5), AT(5, 4), AT(6, 3),
     AT(7, 2), AT(7, 3), AT(6, 4), AT(5, 5), AT(4, 6), AT(3, 7), AT(4, 7), AT(5, 6),
     AT(6, 5), AT(7, 4), AT(7, 5), AT(6, 6), AT(5, 7), AT(6, 7), AT(7, 6), AT(7, 7),
-    [64 ... 63 + END_OF_BLOCK] = AT(7, 7),
+    [64 ... 63 + CVF_END_OF_BLOCK] = AT(7, 7),
 };
 
 // The text does not matter: libjpeg decodes the data again and has its own.
 static __attribute__((noreturn)) void give_up(const cvf_huffman *h) {
 	cvf_session_fail(h->session, "this is not right to the last bit");
-}
-
-// The value of a coefficient whose size in bits, and whose bits, are given (table F.1
-// of T.81).
-static int extend(int bits, int size) {
-	return bits < 1 << (size - 1) ? bits - (1 << size) + 1 : bits;
-}
-
-// The step to the coefficient of a symbol: for that of 16 zeros, to the last of them.
-static int step(const cvf_huffman_table *t, int symbol) {
-	if (!t->ac) return 0;
-	int run = symbol >> 4;
-	return symbol & 15 || run == 15 ? run + 1 : END_OF_BLOCK;
-}
-
-static inline INLINE unsigned length_of(cvf_huffman_entry e) { return e & 255; }
-static inline INLINE unsigned first_of(cvf_huffman_entry e) { return e >> 8 & 255; }
-static inline INLINE unsigned step_of(cvf_huffman_entry e) { return e >> 16 & 255; }
-static inline INLINE unsigned second_step_of(cvf_huffman_entry e) { return e >> 24 & 255; }
-static inline INLINE int16_t value_of(cvf_huffman_entry e) { return (int16_t)(e >> 32); }
-static inline INLINE int16_t second_value_of(cvf_huffman_entry e) { return (int16_t)(e >> 48); }
-
-static cvf_huffman_entry entry(int length, int first, int step, int second_step, int value, int second_value) {
-	return length | first << 8 | step << 16 | (uint64_t)second_step << 24 | (uint64_t)(uint16_t)value << 32 |
-	       (uint64_t)(uint16_t)second_value << 48;
-}
-
-// Enters a code into t->look, for all bits that may follow it: with its value where
-// that fits.
-static void enter(cvf_huffman_table *t, int code, int length, int symbol) {
-	int rest = CVF_LOOK - length, size = symbol & 15;
-	for (int i = 0; i < 1 << rest; i++) {
-		cvf_huffman_entry *e = &t->look[code << rest | i];
-		if (size > rest) {
-			*e = entry(0, length, 0, 0, symbol, 0);
-			continue;
-		}
-		int value = size ? extend(i >> (rest - size), size) : 0;
-		*e = entry(length + size, length + size, step(t, symbol), 0, value, value);
-	}
-}
-
-// Adds a second coefficient to the entries with one, where it fits.
-static void pair(cvf_huffman_table *t) {
-	for (int i = 0; i < 1 << CVF_LOOK; i++) {
-		cvf_huffman_entry e = t->look[i];
-		if (length_of(e) == 0 || step_of(e) == END_OF_BLOCK) continue;
-		int first = first_of(e);
-		cvf_huffman_entry next = t->look[i << first & ((1 << CVF_LOOK) - 1)];
-		if (length_of(next) == 0 || first + first_of(next) > CVF_LOOK) continue;
-		t->look[i] = entry(first + first_of(next), first, step_of(e), step_of(next), value_of(e), value_of(next));
-	}
-}
-
-// Adds up the codes that fit into each entry's bits, for skip_ac.
-static __attribute__((noinline)) void make_skips(cvf_huffman_table *t) {
-	t->skips = 1;
-	for (int i = 0; i < 1 << CVF_LOOK; i++) {
-		unsigned length = 0, steps = 0, end = 0;
-		while (!end) {
-			cvf_huffman_entry e = t->look[i << length & ((1 << CVF_LOOK) - 1)];
-			if (length_of(e) == 0 || length + first_of(e) > CVF_LOOK) break;
-			if (step_of(e) < END_OF_BLOCK && steps + step_of(e) >= 63) break;
-			length += first_of(e);
-			if (step_of(e) == END_OF_BLOCK)
-				end = 1;
-			else
-				steps += step_of(e);
-		}
-		if (length == 0) steps = 63; // ends the loop of skip_ac
-		t->skip[i] = (cvf_huffman_skip)(length | (end ? steps + END_OF_BLOCK : steps) << 8);
-	}
-}
-
-// Makes the table, and checks that it is a sound one, as libjpeg does when a scan begins:
-// no code is too long or all ones, and none for DC has more than 15 bits behind it.
-static void make_table(const cvf_huffman *h, cvf_huffman_table *t, const JHUFF_TBL *from, int ac) {
-	t->ac = ac;
-	t->skips = 0;
-	memset(t->look, 0, sizeof t->look);
-	memcpy(t->symbols, from->huffval, sizeof t->symbols);
-	int longest = 16;
-	while (longest > 0 && !from->bits[longest]) longest--;
-	for (int length = 1, code = 0, i = 0; length <= 16; length++, code <<= 1) {
-		int n = from->bits[length];
-		if (i + n > 256 || (length <= longest && code + n >= 1 << length)) give_up(h);
-		t->offset[length] = i - code;
-		for (; n > 0; n--, code++, i++) {
-			if (!ac && from->huffval[i] > 15) give_up(h);
-			if (length <= CVF_LOOK) enter(t, code, length, from->huffval[i]);
-		}
-		t->last[length] = from->bits[length] ? code - 1 : -1;
-	}
-	if (ac) pair(t);
-}
-
-// Enters a number for all bits that begin with the given ones.
-static void enter_first(uint32_t *first, unsigned bits, int length, uint32_t e) {
-	int rest = CVF_LOOK - length;
-	for (unsigned i = 0; rest >= 0 && i < 1u << rest; i++) first[bits << rest | i] = e;
-}
-
-// Makes the look-up of a block's beginning.
-static void make_first(uint32_t *first, const JHUFF_TBL *dc, const JHUFF_TBL *ac) {
-	unsigned end = 0, end_length = CVF_LOOK + 1; // the code of an end of block
-	for (unsigned length = 1, code = 0, i = 0; length <= 16; length++, code <<= 1)
-		for (int n = ac->bits[length]; n > 0; n--, code++, i++)
-			if (ac->huffval[i] == 0) end = code, end_length = length;
-	memset(first, 0, sizeof(cvf_huffman_first));
-	for (unsigned length = 1, code = 0, i = 0; length <= CVF_LOOK; length++, code <<= 1)
-		for (int n = dc->bits[length]; n > 0; n--, code++, i++) {
-			unsigned size = dc->huffval[i], both = length + size;
-			for (unsigned k = 0; both <= CVF_LOOK && k < 1u << size; k++) {
-				unsigned bits = code << size | k, value = (uint16_t)(size ? extend((int)k, (int)size) : 0);
-				enter_first(first, bits, (int)both, both | value << 16);
-				if (both + end_length <= CVF_LOOK)
-					enter_first(first, bits << end_length | end, (int)(both + end_length), (both + end_length) | ENDS | value << 16);
-			}
-		}
 }
 
 // The reader's state while MCUs are decoded, which the compiler keeps in registers.
@@ -200,7 +76,7 @@ static __attribute__((noinline)) refilled refill_slowly(cvf_huffman *h, uint64_t
 
 // Makes the bits 56 or more. Behind the count, bits of the next byte may be there
 // already: to add them again changes nothing.
-static inline INLINE void refill(cvf_huffman *h, reader *r) {
+CVF_INLINE void refill(cvf_huffman *h, reader *r) {
 	uint64_t v;
 	if (LIKELY(r->end - r->at >= 8)) {
 		memcpy(&v, r->at, sizeof v);
@@ -220,14 +96,14 @@ static inline INLINE void refill(cvf_huffman *h, reader *r) {
 	if (UNLIKELY(h->met)) r->end = r->at;
 }
 
-static inline INLINE void drop(reader *r, int n) {
+CVF_INLINE void drop(reader *r, int n) {
 	r->bits <<= n & 63;
 	r->count -= n & 63;
 }
 
 // Reads a code that does not fit into a look-up together with its value. Returns the
 // step to the coefficient.
-static inline INLINE int longer(cvf_huffman *h, const cvf_huffman_table *t, reader *r, int *value) {
+CVF_INLINE int longer(cvf_huffman *h, const cvf_huffman_table *t, reader *r, int *value) {
 	refill(h, r);
 	cvf_huffman_entry e = t->look[r->bits >> (64 - CVF_LOOK)];
 	int length = first_of(e), symbol = value_of(e);
@@ -255,14 +131,14 @@ static inline INLINE int longer(cvf_huffman *h, const cvf_huffman_table *t, read
 #define ALONE (63 - 16)
 
 // Reads the AC coefficients of a block behind index k, and keeps none.
-static inline INLINE void skip_ac(cvf_huffman *h, const cvf_huffman_table *t, reader *r, unsigned k) {
+CVF_INLINE void skip_ac(cvf_huffman *h, const cvf_huffman_table *t, reader *r, unsigned k) {
 	for (;;) {
 		for (int i = 0; i < AT_ONCE; i++) {
 			unsigned e = t->skip[r->bits >> (64 - CVF_LOOK)], next = k + (e >> 8);
 			// One branch for all ends, because the processor cannot foretell them.
 			if (next >= 63) {
 				// The codes behind the block's last coefficient are those of the next block.
-				if (LIKELY(e >> 8 >= END_OF_BLOCK && next < END_OF_BLOCK + 63)) {
+				if (LIKELY(e >> 8 >= CVF_END_OF_BLOCK && next < CVF_END_OF_BLOCK + 63)) {
 					drop(r, e & 255);
 					return;
 				}
@@ -286,7 +162,7 @@ static inline INLINE void skip_ac(cvf_huffman *h, const cvf_huffman_table *t, re
 }
 
 // Reads the AC coefficients of a block one at a time, from index k on.
-static inline INLINE unsigned decode_alone(cvf_huffman *h, const cvf_huffman_table *t, reader *r, int16_t *block,
+CVF_INLINE unsigned decode_alone(cvf_huffman *h, const cvf_huffman_table *t, reader *r, int16_t *block,
                                            unsigned k) {
 	while (k < 63) {
 		refill(h, r);
@@ -305,7 +181,7 @@ static inline INLINE unsigned decode_alone(cvf_huffman *h, const cvf_huffman_tab
 
 // Reads the AC coefficients of a block, and returns the index of the last one that may not
 // be zero. Those behind index limit need not be kept.
-static inline INLINE unsigned decode_ac(cvf_huffman *h, const cvf_huffman_table *t, reader *r, int16_t *block,
+CVF_INLINE unsigned decode_ac(cvf_huffman *h, const cvf_huffman_table *t, reader *r, int16_t *block,
                                         unsigned limit) {
 	unsigned k = 0, stop = limit < ALONE ? limit : ALONE;
 	for (;;) {
@@ -336,7 +212,7 @@ stopped:
 			skip_ac(h, t, r, k);
 		}
 	}
-	return k >= END_OF_BLOCK ? k - END_OF_BLOCK : k < 63 ? k : 63;
+	return k >= CVF_END_OF_BLOCK ? k - CVF_END_OF_BLOCK : k < 63 ? k : 63;
 }
 
 // The whole bytes that were read and not used. Bits that were made up must not be used.
@@ -367,7 +243,7 @@ static __attribute__((noinline)) reader restart(cvf_huffman *h, reader r) {
 
 // Sets a block to zero. Of memset, or of a loop, the compiler makes an instruction that is slow
 // for so few bytes.
-static inline INLINE void clear(int16_t *block) {
+CVF_INLINE void clear(int16_t *block) {
 	typedef int16_t eight __attribute__((vector_size(16)));
 	eight *b = (eight *)block;
 	const eight zero = {0};
@@ -375,11 +251,11 @@ static inline INLINE void clear(int16_t *block) {
 }
 
 // Returns whether a number was out of range.
-static inline INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffman_place *p, int kept, int x,
-                                      int16_t *block) {
+CVF_INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffman_place *p, int kept, int x,
+                                      const int means, int16_t *block) {
 	int c = p->component, value;
 	refill(h, r);
-	uint32_t e = (*h->first[c])[r->bits >> (64 - CVF_LOOK)];
+	uint32_t e = h->first[c]->look[r->bits >> (64 - CVF_LOOK)];
 	if (LIKELY(e & 255)) { // there are enough bits left to look up AC coefficients
 		drop(r, (int)(e & 255));
 		value = (int16_t)(e >> 16);
@@ -389,17 +265,14 @@ static inline INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffm
 	}
 	int dc = h->dc[c] += value;
 	if (UNLIKELY(dc > INT16_MAX || dc < -INT16_MAX)) give_up(h);
+	if (means) p->means[p->means_apart * x] = (int16_t)dc;
 	if (!kept || p->limit <= 0) {
-		if (!(e & ENDS)) skip_ac(h, h->ac_table[c], r, 0);
+		if (!(e & CVF_ENDS)) skip_ac(h, h->ac_table[c], r, 0);
 		if (!kept || p->limit < 0) return 0;
-		if (p->means) {
-			p->means[p->apart * x] = (int16_t)dc;
-			return 0;
-		}
-		e |= ENDS;
+		e |= CVF_ENDS;
 	}
 	unsigned last = 0;
-	if (e & ENDS) {
+	if (e & CVF_ENDS) {
 		block[0] = (int16_t)dc;
 	} else {
 		clear(block);
@@ -413,14 +286,21 @@ static inline INLINE int decode_block(cvf_huffman *h, reader *r, const cvf_huffm
 static void prepare(cvf_huffman *h, const cvf_huffman_place *places, int kept) {
 	for (int i = 0; i < h->blocks; i++) {
 		cvf_huffman_table *t = h->ac_table[places[i].component];
-		if (!t->skips && (!kept || places[i].limit < 63)) make_skips(t);
+		if (!t->skips && (!kept || places[i].limit < 63)) cvf_make_skips(t);
 	}
+}
+
+// Returns a bit for each block of an MCU whose mean is wanted.
+static int means_of(const cvf_huffman *h, const cvf_huffman_place *places) {
+	int means = 0;
+	for (int i = 0; i < h->blocks; i++) means |= (places[i].means != NULL) << i;
+	return means;
 }
 
 // Reads MCUs of a number of blocks. Where that is a constant, each of the blocks has code of its
 // own, and the processor foretells the ways of each kind better.
-static inline INLINE int read_mcus(cvf_huffman *h, reader *reading, const cvf_huffman_place *places, int n, int kept,
-                                   const int blocks) {
+CVF_INLINE int read_mcus(cvf_huffman *h, reader *reading, const cvf_huffman_place *places, int n, int kept,
+                                   const int means, const int blocks) {
 	_Alignas(64) int16_t block[64];
 	reader r = *reading;
 	int wrong = 0;
@@ -430,7 +310,7 @@ static inline INLINE int read_mcus(cvf_huffman *h, reader *reading, const cvf_hu
 			h->left--;
 		}
 #pragma GCC unroll 6
-		for (int i = 0; i < blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, block);
+		for (int i = 0; i < blocks; i++) wrong |= decode_block(h, &r, &places[i], kept, x, means >> i & 1, block);
 	}
 	*reading = r;
 	return wrong;
@@ -441,21 +321,21 @@ CLONES void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, in
 	prepare(h, places, kept);
 	reader r = {h->bits, h->count, h->at, h->met ? h->at : h->end};
 	int wrong;
-	if (kept && h->blocks == 6) // 4:2:0
-		wrong = read_mcus(h, &r, places, n, 1, 6);
+	int means = means_of(h, places);
+	if (kept && means == 0 && h->blocks == 6) // 4:2:0
+		wrong = read_mcus(h, &r, places, n, 1, 0, 6);
+	else if (kept && means == 1 && h->blocks == 6) // of which the sparse means are kept
+		wrong = read_mcus(h, &r, places, n, 1, 1, 6);
 	else
-		wrong = read_mcus(h, &r, places, n, kept, h->blocks);
+		wrong = read_mcus(h, &r, places, n, kept, means, h->blocks);
 	if (UNLIKELY(wrong || r.count < h->made_up)) give_up(h);
 	h->bits = r.bits;
 	h->count = r.count;
 	h->at = r.at;
 }
 
-static int has_tables(const struct jpeg_decompress_struct *info, const jpeg_component_info *c) {
-	const int n = NUM_HUFF_TBLS;
-	return c->dc_tbl_no >= 0 && c->dc_tbl_no < n && info->dc_huff_tbl_ptrs[c->dc_tbl_no] && c->ac_tbl_no >= 0 &&
-	       c->ac_tbl_no < n && info->ac_huff_tbl_ptrs[c->ac_tbl_no] && c->quant_tbl_no >= 0 &&
-	       c->quant_tbl_no < NUM_QUANT_TBLS && info->quant_tbl_ptrs[c->quant_tbl_no];
+static int has_quantization(const struct jpeg_decompress_struct *info, const jpeg_component_info *c) {
+	return c->quant_tbl_no >= 0 && c->quant_tbl_no < NUM_QUANT_TBLS && info->quant_tbl_ptrs[c->quant_tbl_no];
 }
 
 int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
@@ -465,27 +345,21 @@ int cvf_huffman_suits(const struct jpeg_decompress_struct *info) {
 	int blocks = 0;
 	for (int i = 0; i < info->num_components; i++) {
 		const jpeg_component_info *c = &info->comp_info[i];
-		if (info->cur_comp_info[i] != c || !has_tables(info, c)) return 0;
+		if (info->cur_comp_info[i] != c || !cvf_has_tables(info, c) || !has_quantization(info, c)) return 0;
 		blocks += c->h_samp_factor * c->v_samp_factor;
 	}
 	return info->num_components == 1 || blocks <= D_MAX_BLOCKS_IN_MCU;
 }
 
-void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks) {
+void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks, cvf_huffman_tables *tables) {
 	const struct jpeg_decompress_struct *info = &s->info;
-	int made[2][NUM_HUFF_TBLS] = {{0}};
 	h->session = s;
 	for (int i = 0; i < info->num_components; i++) {
-		int dc = info->comp_info[i].dc_tbl_no, ac = info->comp_info[i].ac_tbl_no;
-		h->dc_table[i] = &h->tables[0][dc];
-		h->ac_table[i] = &h->tables[1][ac];
-		if (!made[0][dc]++) make_table(h, &h->tables[0][dc], info->dc_huff_tbl_ptrs[dc], 0);
-		if (!made[1][ac]++) make_table(h, &h->tables[1][ac], info->ac_huff_tbl_ptrs[ac], 1);
-		h->first[i] = &h->firsts[i];
-		for (int k = 0; k < i; k++)
-			if (h->dc_table[k] == h->dc_table[i] && h->ac_table[k] == h->ac_table[i]) h->first[i] = h->first[k];
-		if (h->first[i] == &h->firsts[i]) make_first(*h->first[i], info->dc_huff_tbl_ptrs[dc], info->ac_huff_tbl_ptrs[ac]);
+		h->dc_table[i] = cvf_table_of(tables, info, 0, info->comp_info[i].dc_tbl_no);
+		h->ac_table[i] = cvf_table_of(tables, info, 1, info->comp_info[i].ac_tbl_no);
+		if (!h->dc_table[i] || !h->ac_table[i]) give_up(h);
 	}
+	for (int i = 0; i < info->num_components; i++) h->first[i] = cvf_first_of(tables, i, h->dc_table[i], h->ac_table[i]);
 	h->at = info->src->next_input_byte;
 	h->end = h->at + info->src->bytes_in_buffer;
 	h->bits = 0;

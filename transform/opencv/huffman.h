@@ -6,6 +6,7 @@
 
 #include "decode_kernels.h"
 #include "session.h"
+#include "tables.h"
 
 // A decoder of baseline JPEG's Huffman codes, which take more than half of the time of a
 // picture. It takes less than two thirds of libjpeg's time, because it looks up two
@@ -15,46 +16,6 @@
 // exists, no bit is missing, the restart markers are in order, at most the bits that fill
 // a byte are left before a marker, and the picture ends with its only scan. With all other
 // data it ends the session, and libjpeg has to decide.
-
-#define CVF_LOOK 11 // bits that are looked up at once
-
-// The answer to the next bits: one coefficient or two, with their values. Where a code
-// fits into the bits but its value does not, only first and value are set, to the
-// code's length and its symbol. Where the code does not fit either, all is 0. From the
-// lowest bits on:
-//
-//	 8  length of the codes and values; in the lowest bits to be shifted by as it is
-//	 8  first, the length of the first code and value alone
-//	 8  step from the coefficient before to this one
-//	 8  step from this coefficient to the second
-//	16  value
-//	16  value of the second; the same value again where there is only one
-typedef uint64_t cvf_huffman_entry;
-
-// The answer to the next bits where the coefficients themselves are not needed: how many
-// bits the codes and values that fit take, and the steps over all their coefficients. From
-// the lowest bits on:
-//
-//	 8  length of the codes and values; 0 where not even one fits
-//	 8  sum of the steps, with that of an end of block; 63 where not even one fits
-typedef uint16_t cvf_huffman_skip;
-
-typedef struct {
-	cvf_huffman_entry look[1 << CVF_LOOK];
-	cvf_huffman_skip skip[1 << CVF_LOOK]; // made when it is needed
-	int32_t last[17];   // the last code of each length, -1 where there is none
-	int32_t offset[17]; // from a code to its place among the symbols
-	uint8_t symbols[256];
-	int ac, skips; // whether it is for AC, and whether skip is made
-} cvf_huffman_table;
-
-// The answer to the bits at the beginning of a block: its DC coefficient, and whether the
-// block ends behind it, as most do of a smooth picture. From the lowest bits on:
-//
-//	 8  length of the codes and the value; 0 where they do not fit
-//	 8  1 where the end of the block is among them
-//	16  value
-typedef uint32_t cvf_huffman_first[1 << CVF_LOOK];
 
 typedef struct {
 	cvf_session *session;
@@ -68,9 +29,7 @@ typedef struct {
 	int blocks;              // in an MCU
 	int dc[MAX_COMPS_IN_SCAN];
 	cvf_huffman_table *dc_table[MAX_COMPS_IN_SCAN], *ac_table[MAX_COMPS_IN_SCAN];
-	cvf_huffman_first *first[MAX_COMPS_IN_SCAN]; // of the two
-	cvf_huffman_table tables[2][NUM_HUFF_TBLS];
-	cvf_huffman_first firsts[MAX_COMPS_IN_SCAN];
+	const cvf_huffman_first *first[MAX_COMPS_IN_SCAN]; // of the two
 } cvf_huffman;
 
 // What is to be done with one of the blocks of each MCU. Its samples are made as soon as it is
@@ -78,8 +37,9 @@ typedef struct {
 typedef struct {
 	int component;   // its index in libjpeg's comp_info
 	int limit;       // the index of the last coefficient that has to be kept; -1 for none
-	ptrdiff_t apart; // from one MCU to the next, in bytes of dst or in means
-	int16_t *means;  // for the first coefficients alone: limit is 0; or NULL
+	ptrdiff_t apart; // from one MCU to the next, in bytes of dst
+	int16_t *means;  // for the first coefficients, which are 8 times the means; or NULL
+	int means_apart; // from one MCU to the next there
 	cvf_idct *idct;
 	const cvf_dct *dct;
 	const cvf_dct_rows *rows;
@@ -92,11 +52,11 @@ typedef struct {
 int cvf_huffman_suits(const struct jpeg_decompress_struct *info);
 
 // cvf_huffman_start begins with the data behind the header that the session has read, all of
-// which has to be in libjpeg's hands.
-void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks);
+// which has to be in libjpeg's hands. The tables are those of the picture before, or zeros.
+void cvf_huffman_start(cvf_huffman *h, cvf_session *s, int blocks, cvf_huffman_tables *tables);
 
 // cvf_huffman_read reads the next n MCUs. There is a place for each block of an MCU; unless they
-// are kept, only the places' components matter.
+// are kept, only the places' components and means matter.
 void cvf_huffman_read(cvf_huffman *h, const cvf_huffman_place *places, int n, int kept);
 
 // cvf_huffman_end checks, after the last MCU, that the data ends there.

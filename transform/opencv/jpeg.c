@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "decode.h"
+#include "means.h"
 
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static size_t align(size_t n) { return round_up(n, 64); }
@@ -99,7 +100,7 @@ static void copy_row(cvf_sink *s, const uint8_t *row) {
 }
 
 size_t cvf_jpeg_scratch(const cvf_jpeg_job *job, const cvf_resize *resizes) {
-	size_t n = align(job->scratch) + row_bytes(job->w) + align((job->count + 1) * sizeof(cvf_sink *)) + align(sizeof(copy));
+	size_t n = align(job->scratch) + row_bytes(job->w) + align((job->count + 1) * sizeof(cvf_sink *)) + align(sizeof(copy)) + align(sizeof(cvf_means));
 	for (int i = 0; i < job->count; i++) n += align(cvf_sink_scratch(&resizes[i]));
 	return n;
 }
@@ -120,6 +121,15 @@ static void make_sinks(attempt *a) {
 	a->sinks[0] = &c->sink;
 	a->scratch += align(sizeof *c);
 	a->count = 1;
+}
+
+// Adds a sink that makes the means of the pixels.
+static void add_means(attempt *a) {
+	const cvf_jpeg_job *job = a->job;
+	cvf_means *m = (cvf_means *)a->scratch;
+	cvf_means_start(m, job->w, job->h, job->eighths, job->means);
+	a->sinks[a->count++] = &m->sink;
+	a->scratch += align(sizeof *m);
 }
 
 // Sets what TurboJPEG sets for TJPF_BGR or TJPF_CMYK, and TJFLAG_ACCURATEDCT. Of a
@@ -204,10 +214,12 @@ static void decode(cvf_session *s, void *p) {
 	j_decompress_ptr info = &s->info;
 	cvf_session_limit(s, job->seconds);
 	jpeg_read_header(info, TRUE);
+	job->measured = job->means != NULL;
 	a->own = job->own && job->channels == 3 && cvf_decode_suits(info) && has_size(info, job);
 	if (a->own) {
 		make_sinks(a);
-		cvf_decode_rows(s, job->own->decode, job->eighths, a->sinks, a->count, job->mask, a->scratch);
+		job->measured = job->means && cvf_decode_has_means(info);
+		cvf_decode_rows(s, job->own->decode, job->eighths, a->sinks, a->count, job->mask, job->means, job->tables, a->scratch);
 		return;
 	}
 	if (!job->lax) cvf_session_check_codes(s);
@@ -219,9 +231,11 @@ static void decode(cvf_session *s, void *p) {
 	check_scans(s);
 	if (job->count) {
 		make_sinks(a);
+		if (job->means) add_means(a);
 		read_resized(info, a);
 	} else {
 		read_whole(info, job);
+		if (job->means) cvf_means_of_pixels(job->dst, job->w, job->h, job->eighths, job->channels, job->means);
 	}
 	jpeg_finish_decompress(info);
 }
@@ -238,5 +252,6 @@ int cvf_jpeg_decode(cvf_jpeg_job *job, const uint8_t *data, size_t size, void *s
 		failed = cvf_session_run(&s, data, size, message, decode, &a);
 	}
 	job->used = a.own;
+	job->measured = mine.measured;
 	return failed;
 }

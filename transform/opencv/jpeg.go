@@ -9,6 +9,7 @@ import (
 	"image"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/cvfeeder/cvfeeder/transform"
 )
@@ -50,9 +51,20 @@ func (w *Worker) wholeJPEG(h jpegHeader, n int, dst view) jpegJob {
 	}
 }
 
+// keepMeans notes whether a job has made the brightness of a picture.
+func (w *Worker) keepMeans(job *jpegJob, p picture) {
+	if job.measured != 0 {
+		w.kept = p.full
+	}
+}
+
 // runJPEG does the job with the data.
 func (w *Worker) runJPEG(job *jpegJob, data []byte) error {
 	if err := w.scratch.reserve(int(C.cvf_jpeg_scratch(job, job.resizes))); err != nil {
+		return err
+	}
+	var err error
+	if job.tables, err = w.huffmanTables(); err != nil {
 		return err
 	}
 	job.seconds = w.seconds(image.Pt(int(job.w), int(job.h)))
@@ -62,6 +74,22 @@ func (w *Worker) runJPEG(job *jpegJob, data []byte) error {
 		return jpegFailure(&message, data)
 	}
 	return nil
+}
+
+// huffmanBytes is the size of the Huffman tables that our own decoder makes of a JPEG's.
+const huffmanBytes = int(C.sizeof_cvf_huffman_tables)
+
+// huffmanTables returns those of the JPEG before, which are kept because a camera's are always
+// the same, or zeros.
+func (w *Worker) huffmanTables() (*C.cvf_huffman_tables, error) {
+	before := w.huffman.p
+	if err := w.huffman.reserve(huffmanBytes); err != nil {
+		return nil, err
+	}
+	if w.huffman.p != before {
+		clear(unsafe.Slice((*byte)(w.huffman.p), huffmanBytes))
+	}
+	return (*C.cvf_huffman_tables)(w.huffman.p), nil
 }
 
 // seconds returns how much processor time a picture may take.

@@ -8,6 +8,7 @@
 #include "mask.h"
 #include "session.h"
 #include "sink.h"
+#include "tables.h"
 
 typedef struct {
 	int w, h;
@@ -30,8 +31,11 @@ typedef struct {
 	int lax;                 // codes that do not exist are no error: for benchmarks
 	size_t scratch;          // as in the header
 	const cvf_kernels *own;  // for our own decoder; NULL where libjpeg is to decode alone
+	cvf_huffman_tables *tables; // for that: those of the picture before, or zeros
 	int used;                // set to whether our own decoder has made the pixels
 	uint8_t *dst;            // for the pixels, without gaps between the rows
+	uint8_t *means;          // unless NULL, for the sparse means (means.h); only for three channels
+	int measured;            // set to whether these were made
 
 	// Where there are resizes, they have the pixels instead of dst, and the picture is
 	// never in memory as a whole: only for three channels.

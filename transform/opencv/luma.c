@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "huffman.h"
+#include "means.h"
 
 // One attempt at a job.
 typedef struct {
@@ -31,19 +32,16 @@ static void read_own(cvf_session *s, const cvf_luma_job *job, cvf_huffman *huffm
 		for (int i = 0; i < n; i++) {
 			int at = i / h * mcus * h + i % h;
 			places[blocks++] = (cvf_huffman_place){
-			    .component = c, .limit = c ? -1 : 0, .apart = h, .means = means_of + at};
+			    .component = c, .limit = -1, .means = c ? NULL : means_of + at, .means_apart = h};
 		}
 	}
-	cvf_huffman_start(huffman, s, blocks);
+	cvf_huffman_start(huffman, s, blocks, job->tables);
 	for (int y = 0; y < job->h; y += v) {
 		cvf_session_check_cost(s);
 		cvf_huffman_read(huffman, places, mcus, 1);
 		for (int i = 0; i < v && y + i < job->h; i++)
-			for (int x = 0; x < job->w; x++) {
-				int dc = means_of[i * mcus * h + x] * factor, mean = ((dc + 4) >> 3) + CENTERJSAMPLE;
-				if (dc > CVF_DCT_COEFFICIENT || dc < -CVF_DCT_COEFFICIENT) cvf_session_fail(s, "a coefficient is too large");
-				job->dst[(y + i) * job->w + x] = (uint8_t)(mean < 0 ? 0 : mean > MAXJSAMPLE ? MAXJSAMPLE : mean);
-			}
+			if (cvf_means_of_dc(means_of + i * mcus * h, job->w, 1, factor, job->dst + (y + i) * job->w))
+				cvf_session_fail(s, "a coefficient is too large");
 	}
 	cvf_huffman_end(huffman);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "session.h"
+#include "tables.h"
 
 // A JPEG whose brightness is wanted at an eighth of its size: of each block of 8x8 pixels
 // only the mean, which is its DC coefficient.
@@ -12,6 +13,7 @@ typedef struct {
 	int w, h;                // blocks: the picture's size / 8, rounded up
 	double seconds;          // of processor time that it may take; 0 for any
 	int own;                 // our own decoder is tried first
+	cvf_huffman_tables *tables; // for that: those of the picture before, or zeros
 	int used;                // set to whether that has read the picture
 	uint8_t *dst;            // for w x h means
 } cvf_luma_job;

@@ -88,13 +88,14 @@ func (m *memory) free() {
 	m.p, m.cap = nil, 0
 }
 
-// A view is a rectangle of 8-bit pixels in C memory. The channels of a pixel are side by
+// A view is a rectangle of pixels in C memory, with 8 bits a channel or as floats says. The channels of a pixel are side by
 // side, the pixels step bytes apart, and the rows stride bytes apart.
 type view struct {
 	p            unsafe.Pointer
 	step, stride int
 	size         image.Point
 	channels     int
+	floats       bool // pixels are four floats, of which the first are the channels
 }
 
 // picture makes room for a picture in m and returns its view.

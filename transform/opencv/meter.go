@@ -63,13 +63,14 @@ func (m *Meter) Measure(f source.Frame, c *transform.Camera, outs []*transform.O
 		if err != nil || m.checkSize(h.size) != nil {
 			return image.Point{}, 0
 		}
-		return h.size, m.jpegWork(h, c, outs) + pixels(scaled(h.size, 1)) // the last for Luma
+		luma := pixels(scaled(h.size, 1)) + pixels(scaled(c.Shown(h.size), 1)) // for Luma and KeptLuma
+		return c.Shown(h.size), m.jpegWork(h, c, outs) + int64(huffmanBytes) + luma
 	case bytes.HasPrefix(data, pngMagic):
 		size, err := pngSize(data)
 		if err != nil || m.checkSize(size) != nil {
 			return image.Point{}, 0
 		}
-		return size, m.pngWork(size, outs)
+		return c.Shown(size), m.pngWork(size, c, outs) + pixels(scaled(size, 1))
 	}
 	return image.Point{}, 0
 }
@@ -85,15 +86,21 @@ func (m *Meter) header(data []byte) image.Point {
 
 // jpegWork returns the memory that a JPEG takes.
 func (m *Meter) jpegWork(h jpegHeader, c *transform.Camera, outs []*transform.Output) int64 {
-	p := picture{full: h.size, eighths: eighths(h.size, outs)}
-	size, all := scaled(h.size, p.eighths), m.resizings(p, outs)
+	p := picture{full: h.size, eighths: eighthsOf(h.size, c, outs)}
+	size := scaled(h.size, p.eighths)
+	shown := size
+	if c != nil && c.Lens != nil {
+		p.full = c.Shown(h.size)
+		shown = p.full
+	}
+	all := m.resizings(p, outs)
 	later := m.outputsWork(p, outs, all)
-	if h.channels == 3 && len(all) > 0 && !c.Mosaics() {
+	if h.channels == 3 && len(all) > 0 && !c.Whole() {
 		return int64(rowsBytes(all)) + later.besides(h.library, jpegScratch(h, size.X, all))
 	}
-	work := 3 * pixels(size)
+	work := 3*pixels(size) + lensWork(c, shown)
 	if len(all) > 0 {
-		later.scratch = max(later.scratch, int64(feedScratch(size.X, all)))
+		later.scratch = max(later.scratch, int64(feedScratch(shown.X, all)))
 		if h.channels == 4 && c.Plain() {
 			work = 0
 		}
@@ -114,15 +121,24 @@ func jpegScratch(h jpegHeader, width int, all []resizing) int64 {
 
 // pngWork returns the memory that a PNG takes: the pixels, two rows of up to 8 bytes a pixel,
 // and what inflating needs.
-func (m *Meter) pngWork(size image.Point, outs []*transform.Output) int64 {
-	p := picture{full: size, eighths: 8}
+func (m *Meter) pngWork(size image.Point, c *transform.Camera, outs []*transform.Output) int64 {
+	shown := c.Shown(size)
+	p := picture{full: shown, eighths: 8}
 	all := m.resizings(p, outs)
 	l, scratch := m.outputsWork(p, outs, all), 0
 	if len(all) > 0 {
-		scratch = feedScratch(size.X, all)
+		scratch = feedScratch(shown.X, all)
 	}
-	work := 3*pixels(size) + 2*8*int64(size.X) + 1<<20
+	work := 3*pixels(size) + 2*8*int64(size.X) + 1<<20 + lensWork(c, shown)
 	return work + int64(rowsBytes(all)) + l.besides(0, int64(scratch))
+}
+
+// lensWork returns the memory that rectifying takes: the picture and the table.
+func lensWork(c *transform.Camera, shown image.Point) int64 {
+	if c == nil || c.Lens == nil {
+		return 0
+	}
+	return (3 + transform.TableBytes) * pixels(shown)
 }
 
 // A later is the memory that outputs take once a picture is decoded. A worker uses the same
@@ -168,7 +184,7 @@ func (l *later) add(s *transform.Spec, g transform.Geometry, own bool) {
 	}
 	switch {
 	case own:
-		all := []resizing{ownResizing(s, g)}
+		all := []resizing{ownResizing(of{spec: s}, image.Rectangle{Max: from}, g)}
 		l.scratch = max(l.scratch, int64(feedScratch(from.X, all)))
 		l.resized = max(l.resized, int64(rowsBytes(all)))
 		return

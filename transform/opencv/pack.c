@@ -155,6 +155,10 @@ static void pad_all(const packing *p) {
 	}
 }
 
+void cvf_pack_padding(const cvf_pack_job *job, size_t size, void *dst) {
+	pad_all(&(packing){.job = job, .size = size, .dst = dst});
+}
+
 void cvf_pack(const cvf_pack_job *job, const void *table, void *dst) {
 	packing p = {.job = job, .kernels = cvf_kernels_best()->resize, .table = table, .size = element_size(job->kind), .dst = dst};
 	int divided = job->kind >= CVF_DIVIDE16;

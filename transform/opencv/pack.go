@@ -30,11 +30,36 @@ func (w *Worker) pack(s *transform.Spec, g transform.Geometry, src view, dst []b
 	job := C.cvf_pack_job{
 		src: (*C.uint8_t)(src.p), stride: C.ptrdiff_t(src.stride), step: C.int(src.step),
 		w: C.int(src.size.X), h: C.int(src.size.Y), channels: C.int(src.channels),
-		reverse: flag(s.Color == transform.RGB), kind: C.int(fillTable(s, w.table.p)),
-		planar: flag(s.Layout.Planar()), pad: padding(s), padded: flag(padded),
+		reverse: flag(s.Color == transform.RGB),
+		planar:  flag(s.Layout.Planar()), pad: padding(s), padded: flag(padded),
 		tw: C.int(g.Size.X), th: C.int(g.Size.Y), left: C.int(at.X), top: C.int(at.Y),
 	}
+	if src.floats {
+		floats := packFloats(s)
+		C.cvf_pack_of_floats(&job, &floats, unsafe.Pointer(&dst[0]))
+		return
+	}
+	job.kind = C.int(fillTable(s, w.table.p))
 	C.cvf_pack(&job, w.table.p, unsafe.Pointer(&dst[0]))
+}
+
+// packFloats returns what elements of the spec's type are made of pixels that are floats.
+func packFloats(s *transform.Spec) C.cvf_pack_floats {
+	p := C.cvf_pack_floats{
+		kind: map[transform.DType]C.int{
+			transform.Float32: C.CVF_FLOAT32, transform.Float16: C.CVF_FLOAT16, transform.BFloat16: C.CVF_BFLOAT16,
+			transform.Uint8: C.CVF_QUANTIZED, transform.Int8: C.CVF_QUANTIZED,
+		}[s.DType],
+		scale: C.float(s.QuantScale), zero: C.int(s.QuantZeroPoint),
+	}
+	least, most := s.DType.Range()
+	if s.DType.Size() == 1 {
+		p.least, p.most = C.int(least), C.int(most)
+	}
+	for c := range s.Color.Channels() {
+		p.factor[c], p.shift[c] = C.double(s.Scale/s.Std[c]), C.double(-s.Mean[c]/s.Std[c])
+	}
+	return p
 }
 
 // padding returns the elements that the tensor is padded with, in the lowest bits.

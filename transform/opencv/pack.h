@@ -34,6 +34,29 @@ enum {
 // cvf_pack writes the tensor to dst.
 void cvf_pack(const cvf_pack_job *job, const void *table, void *dst);
 
+// cvf_pack_padding writes the elements around the picture, of size bytes each.
+void cvf_pack_padding(const cvf_pack_job *job, size_t size, void *dst);
+
+// The kinds of elements that are made of floats.
+enum {
+	CVF_FLOAT32,
+	CVF_FLOAT16,
+	CVF_BFLOAT16,
+	CVF_QUANTIZED, // of 8 bits
+};
+
+// What elements are made of pixels that are floats.
+typedef struct {
+	int kind;
+	double factor[3], shift[3]; // a value is the pixel * factor + shift, for each channel
+	float scale;                // a quantized one is value / scale + zero, rounded, from least to most
+	int zero, least, most;
+} cvf_pack_floats;
+
+// cvf_pack_of_floats writes the tensor to dst. The job's pixels are four floats each, of which
+// the first are the channels. Its kind is not used.
+void cvf_pack_of_floats(const cvf_pack_job *job, const cvf_pack_floats *floats, void *dst);
+
 // cvf_cmyk_to_bgr converts n pixels of inverted CMYK to BGR.
 void cvf_cmyk_to_bgr(const uint8_t *src, uint8_t *dst, size_t n);
 

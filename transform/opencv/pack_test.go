@@ -96,6 +96,42 @@ func TestPadding(t *testing.T) {
 	}
 }
 
+// TestPackFloats: what is resized as floats becomes elements of every type as the float32
+// elements of the same picture say, in each layout and order of channels.
+func TestPackFloats(t *testing.T) {
+	w := NewWorker(Options{})
+	defer w.Close()
+	for _, color := range transform.Colors() {
+		for _, layout := range transform.Layouts() {
+			tensor := func(d transform.DType, zero int) (transform.Spec, *transform.Tensor) {
+				s := newOutput(t, "imagenet", func(s *transform.Spec) {
+					s.Width, s.Height, s.Fit, s.Layout, s.Color = 70, 40, transform.Letterbox, layout, color
+					s.Resize, s.ResizeDType = transform.TorchBicubic, transform.Float32
+					setDType(s, d)
+					if d.Size() == 1 {
+						s.QuantScale, s.QuantZeroPoint = 1.0/64, zero
+					}
+				}).Spec
+				return s, makeTensor(t, w, readPicture(t, "422.jpg"), s)
+			}
+			_, floats := tensor(transform.Float32, 0)
+			for _, d := range transform.DTypes() {
+				zero := map[transform.DType]int{transform.Int8: -20, transform.Uint8: 130}[d]
+				s, got := tensor(d, zero)
+				size := d.Size()
+				for i := range len(got.Data) / size {
+					value := math.Float32frombits(binary.LittleEndian.Uint32(floats.Data[4*i:]))
+					if bits := wordOf(got.Data[i*size : (i+1)*size]); bits != s.Element(float64(value)) {
+						t.Fatalf("%s %s %s: element %d is %#x, want %#x of %v", color, layout, d, i, bits, s.Element(float64(value)), value)
+					}
+				}
+				got.Release()
+			}
+			floats.Release()
+		}
+	}
+}
+
 // wordOf returns an element's bits.
 func wordOf(data []byte) uint32 {
 	var word [4]byte

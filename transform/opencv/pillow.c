@@ -2,7 +2,8 @@
 // columns, with a kernel that is widened by the scale where the picture shrinks.
 // Coefficients are computed in double precision, normalized to a sum of 1, and
 // rounded to fixed point with 22 bits. Each convolution rounds and clips its result to
-// 8 bits. The sums are of integers, so that their order does not matter.
+// 8 bits. The sums are of integers, so that their order does not matter. PyTorch resizes
+// tensors of bytes in the same way with other coefficients: see torch.h.
 //
 // The rows come one at a time. A few wait on a stage until there are enough to be convolved
 // together. As many as a row of the result is made of are kept in a ring.
@@ -14,6 +15,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "torch.h"
 
 #define PI 3.14159265358979323846
 
@@ -60,14 +62,22 @@ typedef struct {
 
 static double axis_scale(int in, int out) { return (double)in / out; }
 
-static int axis_width(int in, int out, int filter) {
-	double widen = fmax(axis_scale(in, out), 1);
-	return (int)ceil(filters[filter].support * widen) * 2 + 1;
+static int of_torch(const cvf_resize *r) { return r->kind == CVF_TORCH_BILINEAR || r->kind == CVF_TORCH_BICUBIC; }
+
+static cvf_torch_side torch_side(const cvf_resize *r, int in, int out) {
+	return (cvf_torch_side){in, out, r->kind == CVF_TORCH_BICUBIC, r->plain};
 }
 
-static void axis_place(axis *a, uintptr_t *next, int in, int out, int count, int filter) {
+static int axis_width(const cvf_resize *r, int in, int out) {
+	cvf_torch_side side = torch_side(r, in, out);
+	if (of_torch(r)) return cvf_torch_most(&side);
+	double widen = fmax(axis_scale(in, out), 1);
+	return (int)ceil(filters[r->kind].support * widen) * 2 + 1;
+}
+
+static void axis_place(axis *a, uintptr_t *next, const cvf_resize *r, int in, int out, int count) {
 	a->count = count;
-	a->width = axis_width(in, out, filter);
+	a->width = axis_width(r, in, out);
 	a->start = cvf_sink_reserve(next, sizeof(int32_t) * count);
 	a->ends = cvf_sink_reserve(next, sizeof(int32_t) * count);
 	a->groups = cvf_sink_reserve(next, sizeof(int32_t) * count);
@@ -75,39 +85,55 @@ static void axis_place(axis *a, uintptr_t *next, int in, int out, int count, int
 	a->weights = cvf_sink_reserve(next, sizeof(double) * a->width);
 }
 
-// Writes the taps of one output, and returns how many groups they are.
-static int write_taps(const double *weights, double sum, int count, cvf_taps *taps) {
+// Writes the taps of one output, with so many bits behind the point, and returns how many
+// groups they are.
+static int write_taps(const double *weights, double sum, int bits, int count, cvf_taps *taps) {
 	int groups = (count + 3) / 4;
 	for (int t = 0; t < 4 * groups; t++) {
 		double w = 0;
-		if (t < count) w = (sum != 0 ? weights[t] / sum : weights[t]) * (1 << CVF_TAP_BITS);
-		int32_t k = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
+		if (t < count) w = (sum != 0 ? weights[t] / sum : weights[t]) * (1 << bits);
+		int32_t k = (int32_t)(w < 0 ? w - 0.5 : w + 0.5) * (1 << (CVF_TAP_BITS - bits));
 		taps[t / 4].low[t % 4] = (int16_t)(k & 32767);
 		taps[t / 4].high[t % 4] = (int16_t)(k >> 15);
 	}
 	return groups;
 }
 
-// Computes the taps for a->count outputs, beginning with output from of all out.
-static void axis_compute(axis *a, int in, int out, int from, int filter) {
+// Computes the weights of output i, and sets the first pixel that it is made of and the sum.
+// It returns how many they are.
+static int pillow_weights(int kind, int in, int out, int i, double *weights, int *start, double *sum) {
 	double scale = axis_scale(in, out), widen = fmax(scale, 1);
-	double support = filters[filter].support * widen;
-	double *weights = a->weights;
+	double support = filters[kind].support * widen, centre = (i + 0.5) * scale;
+	int end = (int)(centre + support + 0.5);
+	*start = (int)(centre - support + 0.5);
+	if (*start < 0) *start = 0;
+	if (end > in) end = in;
+	*sum = 0;
+	for (int t = 0; t < end - *start; t++) {
+		weights[t] = filters[kind].kernel((t + *start - centre + 0.5) * (1 / widen));
+		*sum += weights[t];
+	}
+	return end - *start;
+}
+
+// Computes the taps for a->count outputs, beginning with output from of all out.
+static void axis_compute(axis *a, const cvf_resize *r, int in, int out, int from) {
+	cvf_torch_side side = torch_side(r, in, out);
+	int bits = of_torch(r) ? cvf_torch_bits(&side, a->weights) : CVF_TAP_BITS;
 	cvf_taps *taps = a->taps;
 	a->first = in;
 	a->last = 0;
 	for (int i = 0; i < a->count; i++) {
-		double centre = (from + i + 0.5) * scale, sum = 0;
-		int start = (int)(centre - support + 0.5), end = (int)(centre + support + 0.5);
-		if (start < 0) start = 0;
-		if (end > in) end = in;
-		for (int t = 0; t < end - start; t++) {
-			weights[t] = filters[filter].kernel((t + start - centre + 0.5) * (1 / widen));
-			sum += weights[t];
-		}
+		int start, count;
+		double sum = 1;
+		if (of_torch(r))
+			count = cvf_torch_weights(&side, from + i, a->weights, &start);
+		else
+			count = pillow_weights(r->kind, in, out, from + i, a->weights, &start, &sum);
+		int end = start + count;
 		a->start[i] = start;
 		a->ends[i] = end;
-		a->groups[i] = write_taps(weights, sum, end - start, taps);
+		a->groups[i] = write_taps(a->weights, sum, bits, count, taps);
 		taps += a->groups[i];
 		if (start < a->first) a->first = start;
 		if (end > a->last) a->last = end;
@@ -148,16 +174,15 @@ typedef struct {
 // columns; before, it always began with the rows. The rule is not documented, but found
 // by experiments: see order() in testdata/golden.py.
 static int columns_first(const cvf_resize *r) {
-	return r->full_h < r->h && r->full_w != r->w && r->h - r->full_h > 2 * (r->w - r->full_w);
+	return !of_torch(r) && r->full_h < r->h && r->full_w != r->w && r->h - r->full_h > 2 * (r->w - r->full_w);
 }
 
 static pillow lay_out(const cvf_resize *r, void *scratch) {
 	pillow p = {.job = *r, .narrows = r->w != r->full_w, .lowers = r->h != r->full_h};
 	uintptr_t next = (uintptr_t)scratch;
-	int filter = r->kind;
 	cvf_sink_reserve(&next, sizeof p);
-	axis_place(&p.across, &next, r->w, r->full_w, r->vw, filter);
-	axis_place(&p.down, &next, r->h, r->full_h, r->vh, filter);
+	axis_place(&p.across, &next, r, r->w, r->full_w, r->vw);
+	axis_place(&p.down, &next, r, r->h, r->full_h, r->vh);
 	p.columns_first = columns_first(r);
 	p.channels = r->gray ? 1 : 3;
 	p.full = r->gray ? TOGETHER : 4;
@@ -278,13 +303,13 @@ cvf_sink *cvf_pillow_start(const cvf_resize *r, void *scratch) {
 	p->first = r->vy;
 	p->last = r->vy + r->vh;
 	if (p->lowers) {
-		axis_compute(&p->down, r->h, r->full_h, r->vy, r->kind);
+		axis_compute(&p->down, r, r->h, r->full_h, r->vy);
 		p->first = p->down.first;
 		p->last = p->down.last;
 	}
 	int left = r->vx, right = r->vx + r->vw;
 	if (p->narrows) {
-		axis_compute(&p->across, r->w, r->full_w, r->vx, r->kind);
+		axis_compute(&p->across, r, r->w, r->full_w, r->vx);
 		left = p->across.first;
 		right = p->across.last;
 		for (int i = 0; i < p->across.count; i++) p->across.start[i] = (p->across.start[i] - left) * 4;

@@ -97,7 +97,7 @@ func comparePillow(t *testing.T, w *Worker, c pillowCase, want []byte) {
 		t.Fatal(err)
 	}
 	copy(src.bytes(), c.data)
-	p, err := w.feed(&w.rows, src, picture{}, []resizing{ownResizing(&c.spec, g)})
+	p, err := w.feed(&w.rows, src, picture{}, []resizing{ownResizing(of{spec: &c.spec}, image.Rectangle{Max: g.Region.Size()}, g)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,14 +28,17 @@ func (w *Worker) decodePNG(data []byte, c *transform.Camera, outs []*transform.O
 	if err != nil {
 		return picture{}, err
 	}
-	p := picture{full: size, eighths: 8, cover: c.Cover(size, transform.Grain{Unit: image.Pt(1, 1)}, 8)}
+	p := picture{full: size, eighths: 8, cover: c.Cover(size, transform.Grain{Unit: image.Pt(1, 1)}, 8), lens: c.Rectified(size)}
 	if p.view, err = w.pixels.picture(size, 3); err != nil {
 		return picture{}, err
 	}
 	if err := f.decode(p.view); err != nil {
 		return picture{}, err
 	}
-	return w.finish(p, w.meter.resizings(p, outs))
+	if err := w.keepPixels(size, p.view); err != nil {
+		return picture{}, err
+	}
+	return w.finish(p, w.meter.resizings(p.shown(), outs))
 }
 
 // A pngFile is a PNG whose chunks have been checked.

@@ -125,11 +125,11 @@ func (w *Worker) resizeFloatCubic(src view, g transform.Geometry) (view, error) 
 }
 
 // own tells whether a region is resized by this package in any case. OpenCV has none of
-// Pillow's filters. On arm64, it multiplies and adds floats with a single rounding, and the
+// Pillow's and PyTorch's filters. On arm64, it multiplies and adds floats with a single rounding, and the
 // pixels are to be those of x86-64.
 func (m *Meter) own(s *transform.Spec, g transform.Geometry) bool {
 	switch s.Resize {
-	case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos:
+	case transform.PillowBilinear, transform.PillowBicubic, transform.PillowLanczos, transform.TorchBilinear, transform.TorchBicubic:
 		return true
 	case transform.OpenCVArea:
 		return m.fused
@@ -139,15 +139,8 @@ func (m *Meter) own(s *transform.Spec, g transform.Geometry) bool {
 	return false
 }
 
-// ownResizing returns what is made of a region that is in memory by itself.
-func ownResizing(s *transform.Spec, g transform.Geometry) resizing {
-	job := resizeJob(image.Rectangle{Max: g.Region.Size()}, g, kinds[s.Resize])
-	job.gray = flag(s.Color == transform.Gray)
-	return resizing{of: of{spec: s}, job: job}
-}
-
 func (w *Worker) resizeOwn(src view, s *transform.Spec, g transform.Geometry) (view, error) {
-	p, err := w.feed(&w.resized, src, picture{}, []resizing{ownResizing(s, g)})
+	p, err := w.feed(&w.resized, src, picture{}, []resizing{ownResizing(of{spec: s}, image.Rectangle{Max: g.Region.Size()}, g)})
 	if err != nil {
 		return view{}, err
 	}

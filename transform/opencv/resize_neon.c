@@ -134,8 +134,19 @@ static void widen3(const uint8_t *src, const int32_t *offsets, const int16_t *we
 	for (int i = 0; i < n; i++) vst1_s16(dst + 3 * i, widened(src + offsets[i], 4, weights + 2 * i));
 }
 
+// Four pixels at a time: pairs of bytes are loaded into lanes, because there is no look-up of
+// bytes that may be anywhere in a row.
 static void widen1(const uint8_t *src, const int32_t *offsets, const int16_t *weights, int n, int16_t *dst) {
-	for (int i = 0; i < n; i++) vst1_lane_s16(dst + i, widened(src + offsets[i], 1, weights + 2 * i), 0);
+	int x = 0;
+	for (; x + 4 <= n; x += 4) {
+		uint16_t two[4];
+		for (int i = 0; i < 4; i++) memcpy(&two[i], src + offsets[x + i], 2);
+		uint16x4_t pairs = vcreate_u16((uint64_t)two[0] | (uint64_t)two[1] << 16 | (uint64_t)two[2] << 32 | (uint64_t)two[3] << 48);
+		int16x8_t pixels = vreinterpretq_s16_u16(vmovl_u8(vreinterpret_u8_u16(pairs))), each = vld1q_s16(weights + 2 * x);
+		int32x4_t sums = vpaddq_s32(vmull_s16(vget_low_s16(pixels), vget_low_s16(each)), vmull_high_s16(pixels, each));
+		vst1_s16(dst + x, vshrn_n_s32(sums, 4));
+	}
+	cvf_resize_c.widen1(src, offsets + x, weights + 2 * x, n - x, dst + x);
 }
 
 // The high halves of eight products.

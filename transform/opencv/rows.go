@@ -18,8 +18,12 @@ func (w *Worker) decodeRows(data []byte, h jpegHeader, p picture, all []resizing
 		eighths: C.int(p.eighths), w: C.int(size.X), h: C.int(size.Y), channels: 3,
 		scratch: C.size_t(h.scratch), own: w.own, resizes: jobs, count: C.int(len(all)), mask: maskOf(p.cover, &pins),
 	}
+	if job.means, err = w.means(p.full); err != nil {
+		return picture{}, err
+	}
 	if err := w.runJPEG(&job, data); err != nil {
 		return picture{}, err
 	}
+	w.keepMeans(&job, p)
 	return p, nil
 }

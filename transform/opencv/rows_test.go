@@ -115,6 +115,7 @@ func randomSpec(rng *rand.Rand, side int) transform.Spec {
 		s.Layout = pick(rng, transform.Layouts())
 		setDType(&s, pick(rng, transform.DTypes()))
 	}
+	setTorch(&s, rng.IntN(4))
 	if rng.IntN(10) == 0 {
 		s.Width, s.Height = 0, 0
 	}
@@ -132,6 +133,18 @@ func randomSpec(rng *rand.Rand, side int) transform.Spec {
 		s.ResizeTo, s.MaxSide = image.Pt(1+rng.IntN(side), 1+rng.IntN(side)), 0
 	}
 	return s
+}
+
+// setTorch sets one of four ways in which PyTorch resizes, if that resizes at all.
+func setTorch(s *transform.Spec, way int) {
+	s.NoAntialias, s.ResizeDType = false, ""
+	if s.Resize != transform.TorchBilinear && s.Resize != transform.TorchBicubic {
+		return
+	}
+	s.NoAntialias = way%2 == 0
+	if way > 1 && !s.Raw() {
+		s.ResizeDType = transform.Float32
+	}
 }
 
 // pick returns one of them.

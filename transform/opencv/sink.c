@@ -6,6 +6,7 @@
 #include "linear.h"
 #include "pack.h"
 #include "pillow.h"
+#include "torch.h"
 
 // The functions of a sink.
 typedef struct {
@@ -16,6 +17,7 @@ typedef struct {
 static const maker linear = {cvf_linear_scratch, cvf_linear_start};
 static const maker area = {cvf_area_scratch, cvf_area_start};
 static const maker cubic = {cvf_cubic_scratch, cvf_cubic_start};
+static const maker torch = {cvf_torch_scratch, cvf_torch_start};
 static const maker pillow = {cvf_pillow_scratch, cvf_pillow_start};
 
 // Returns the job with what is in effect another way to resize.
@@ -27,6 +29,9 @@ static cvf_resize simplified(const cvf_resize *r) {
 
 static const maker *maker_of(const cvf_resize *r) {
 	switch (r->kind) {
+	case CVF_TORCH_BILINEAR:
+	case CVF_TORCH_BICUBIC:
+		return r->floats ? &torch : &pillow;
 	case CVF_BILINEAR:
 	case CVF_BICUBIC:
 	case CVF_LANCZOS:

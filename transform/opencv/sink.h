@@ -33,16 +33,21 @@ enum {
 	CVF_BILINEAR, // as Pillow's Image.resize with BILINEAR
 	CVF_BICUBIC,  // with BICUBIC
 	CVF_LANCZOS,  // with LANCZOS
+
+	CVF_TORCH_BILINEAR, // as torch.nn.functional.interpolate with mode="bilinear"
+	CVF_TORCH_BICUBIC,  // with mode="bicubic"
 };
 
 // What is to be made of a picture.
 typedef struct {
 	int kind;           // one of the above
+	int plain;          // of torch: with antialias=False
+	int floats;         // of torch: a tensor of float32 is resized, not one of bytes
 	int gray;           // as cv::cvtColor with COLOR_BGR2GRAY, before it is resized
 	int x, y, w, h;     // the part of the picture that is resized
 	int full_w, full_h; // the size that it would be resized to
 	int vx, vy, vw, vh; // the visible part of that, which is all that is made
-	uint8_t *dst;       // for the visible part: pixels of three bytes, or of one, without gaps
+	uint8_t *dst;       // for the visible part: pixels of three bytes, or of one, or of four floats, without gaps
 } cvf_resize;
 
 // The bytes that may be written behind dst.

@@ -29,9 +29,17 @@ func (r *resizing) channels() int {
 	return 3
 }
 
+// step returns the bytes from pixel to pixel.
+func (r *resizing) step() int {
+	if r.job.floats != 0 {
+		return 4 * C.sizeof_float
+	}
+	return r.channels()
+}
+
 // bytes returns the memory that it is written to, with what may be written behind it.
 func (r *resizing) bytes() int {
-	return (r.channels()*r.size().X*r.size().Y + C.CVF_RESIZE_BEHIND + memoryAlign - 1) / memoryAlign * memoryAlign
+	return (r.step()*r.size().X*r.size().Y + C.CVF_RESIZE_BEHIND + memoryAlign - 1) / memoryAlign * memoryAlign
 }
 
 // A way is how pixels are resized, and whether they are gray by then.
@@ -49,6 +57,8 @@ var kinds = map[transform.Resize]C.int{ //nolint:gochecknoglobals // a constant
 	transform.PillowBilinear: C.CVF_BILINEAR,
 	transform.PillowBicubic:  C.CVF_BICUBIC,
 	transform.PillowLanczos:  C.CVF_LANCZOS,
+	transform.TorchBilinear:  C.CVF_TORCH_BILINEAR,
+	transform.TorchBicubic:   C.CVF_TORCH_BICUBIC,
 }
 
 // resizings returns what is made of a picture as its rows come, one for each spec of the
@@ -77,8 +87,16 @@ func (m *Meter) resizing(of of, g transform.Geometry) resizing {
 	if differs && g.Resized != g.Region.Size() || m.differs[way{"", gray}] {
 		return resizing{of: of, apart: true, job: regionJob(g)}
 	}
-	job := resizeJob(g.Region, g, kinds[s.Resize])
-	job.gray = flag(gray)
+	return ownResizing(of, g.Region, g)
+}
+
+// ownResizing returns what this package itself makes of a region of a picture.
+func ownResizing(of of, from image.Rectangle, g transform.Geometry) resizing {
+	s := of.spec
+	job := resizeJob(from, g, kinds[s.Resize])
+	job.gray = flag(s.Color == transform.Gray)
+	job.plain = flag(s.NoAntialias)
+	job.floats = flag(s.ResizesFloats() && g.Resized != from.Size())
 	return resizing{of: of, job: job}
 }
 
@@ -118,8 +136,8 @@ func (p *picture) place(m *memory, all []resizing) (*C.cvf_resize, error) {
 	for i := range all {
 		r := &all[i]
 		r.job.dst = (*C.uint8_t)(next)
-		n, size := r.channels(), r.size()
-		v := view{p: next, step: n, stride: n * size.X, size: size, channels: n}
+		n, size := r.step(), r.size()
+		v := view{p: next, step: n, stride: n * size.X, size: size, channels: r.channels(), floats: r.job.floats != 0}
 		p.resized = append(p.resized, resized{of: r.of, apart: r.apart, view: v})
 		next = unsafe.Add(next, r.bytes())
 	}

@@ -41,16 +41,21 @@ type Worker struct {
 	data    []byte       // the frame's, for the original
 	picture picture
 
-	pixels, cmyk, gray, rows, resized, scratch, table, luma, canvas memory
-	lumaOwn                                                         bool // the last luma was read without libjpeg
+	pixels, cmyk, rectified, gray, rows, resized, scratch, table, luma, canvas memory
+	huffman                                                                    memory // see huffmanTables
+	lumaOwn                                                                    bool   // the last luma was read without libjpeg
+
+	keepLuma bool        // see KeepLuma
+	kept     image.Point // the size of the picture whose brightness w.luma has; zero: none
 }
 
 // A picture is a decoded frame.
 type picture struct {
-	full    image.Point      // the size of the whole picture; zero where nothing is decoded
-	eighths int              // it was decoded at n/8
-	cover   *transform.Cover // what is covered of it; nil for nothing
-	view                     // the picture at that size, in BGR; no pixels where it was resized while decoded
+	full    image.Point          // the size of the whole picture; zero where nothing is decoded
+	eighths int                  // it was decoded at n/8
+	cover   *transform.Cover     // what is covered of it; nil for nothing
+	lens    *transform.Rectified // how it is rectified; nil if it is not
+	view                         // the picture at that size, in BGR; no pixels where it was resized while decoded
 	resized []resized
 }
 
@@ -106,7 +111,7 @@ func newWorker(o Options) *Worker {
 // afterwards, unless one of them is. A [*transform.DecodeError] means that the picture is at
 // fault. After an error there is no picture.
 func (w *Worker) Decode(f source.Frame, c *transform.Camera, outs []*transform.Output) error {
-	w.picture, w.data = picture{}, nil
+	w.picture, w.data, w.kept = picture{}, nil, image.Point{}
 	if w.closed {
 		return errors.New("the worker is closed")
 	}
@@ -187,12 +192,15 @@ func (w *Worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 func (w *Worker) label(t *transform.Tensor, o *transform.Output) {
 	t.Stream, t.Slot, t.Capture = w.frame.Stream, w.frame.Slot, w.frame.Capture
 	t.Output, t.Source = o, w.picture.full
+	if w.picture.lens != nil {
+		t.Map = w.picture.lens.Rectification
+	}
 }
 
 // Rest forgets the picture that was decoded last, and gives back memory that is not worth
 // keeping for the next one. Without it, a worker keeps what its largest picture needed.
 func (w *Worker) Rest() {
-	w.picture, w.data = picture{}, nil
+	w.picture, w.data, w.kept = picture{}, nil, image.Point{}
 	kept := 0
 	for _, m := range w.memories() {
 		if m.rest(); kept+m.cap > memoryKept {
@@ -203,7 +211,7 @@ func (w *Worker) Rest() {
 }
 
 func (w *Worker) memories() []*memory {
-	return []*memory{&w.table, &w.pixels, &w.rows, &w.resized, &w.scratch, &w.gray, &w.cmyk, &w.luma, &w.canvas}
+	return []*memory{&w.table, &w.huffman, &w.pixels, &w.rows, &w.resized, &w.scratch, &w.gray, &w.cmyk, &w.rectified, &w.luma, &w.canvas}
 }
 
 // Close frees the worker's memory. Tensors stay valid. A second call does nothing.

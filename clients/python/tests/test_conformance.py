@@ -44,6 +44,18 @@ def note(passed: str) -> None:
             file.write(f"{passed}\n")
 
 
+def memory_of(case: Path, about: dict[str, Any], made: Path) -> str:
+    """Make the directory in which a case has tensors, and return it, "off" for none."""
+    if "memory" not in about:
+        return "off"
+    made.mkdir(mode=0o700)
+    (made / "readers").write_text(about["memory"]["host"] + "\n")
+    (made / about["memory"]["file"]).write_bytes((case / about["memory"]["file"]).read_bytes())
+    for file in made.iterdir():
+        file.chmod(0o600)
+    return os.fspath(made)
+
+
 def same(want: object, got: object) -> bool:
     if isinstance(got, datetime):
         return isinstance(want, str) and datetime.fromisoformat(want) == got
@@ -94,11 +106,14 @@ def test_the_cases_are_those_of_the_generator(tmp_path: Path) -> None:
 
 @needs_server
 @pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
-async def test_conformance(client: Client, case: Path) -> None:
+async def test_conformance(client: Client, case: Path, tmp_path: Path) -> None:
     about = json.loads((case / "case.json").read_text())
     got: list[object] = []
     subjects = ["cvf.t.>", "cvf.gap.>"]
-    async with cvfeeder.subscribe(subjects, servers=NATS, gaps=True, strict=True) as items:
+    where = memory_of(case, about, tmp_path / "memory")
+    async with cvfeeder.subscribe(
+        subjects, servers=NATS, gaps=True, strict=True, memory=where
+    ) as items:
         for message in about["messages"]:
             await publish(client, message["subject"], read(case / message["file"]))
         for subject, end in ENDS.items():  # each of the two subscriptions has its own order

@@ -17,6 +17,7 @@ import pytest
 
 import cvfeeder
 from cvfeeder import memory
+from cvfeeder._payload import Tap
 from cvfeeder._places import Places
 from support import HEADERS, NATS, PAYLOAD, ask, needs_server
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 SLOT = 2 * memory.PAGE
 SLOTS = 3
 DATA = 2 * memory.PAGE  # where the slots begin
+NUMBER = 7  # of the file
+SUBJECT = "cvf.t.front-door.detector"
 
 
 class Feeder:
@@ -36,9 +39,10 @@ class Feeder:
     def __init__(self, directory: Path, name: str = "cvf-1.mem") -> None:
         self.directory, self.name = directory, name
         directory.mkdir(mode=0o750, exist_ok=True)
-        (directory / "host").write_text("abc1\n")
+        (directory / "readers").write_text("abc1\n")
         content = bytearray(DATA + SLOTS * SLOT)
         struct.pack_into("<8sQQQ", content, 0, memory.MAGIC, SLOT, SLOTS, DATA)
+        struct.pack_into("<Q", content, memory.NUMBER, NUMBER)
         self.path = directory / name
         self.path.write_bytes(content)
         self.path.chmod(0o640)
@@ -59,10 +63,18 @@ class Feeder:
         assert self.lock(slot), "the slot is held"
         self.generation += 1
         os.pwrite(self.fd, data, DATA + slot * SLOT)
-        header = struct.pack("<QQ", self.generation, len(data))
+        header = struct.pack("<QQQ", self.generation, len(data), self.generation)
         os.pwrite(self.fd, header, memory.PAGE + slot * memory.HEADER)
         self.lock(slot, fcntl.F_UNLCK)
         return f"{self.name};{DATA + slot * SLOT};{len(data)};{self.generation}"
+
+    def expected(self, sequence: int, subject: str = SUBJECT) -> bool:
+        """Tell whether anybody expects a tensor: the only one with that number on a subject."""
+        at = memory.lanes(subject)[0] + (NUMBER << memory.SEQUENCE_BITS) + sequence
+        lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, at, 1, 0)
+        with (self.directory / "readers").open("rb") as readers:
+            answer = fcntl.fcntl(readers, fcntl.F_OFD_GETLK, lock)
+        return bool(struct.unpack("hhqqi4x", answer)[0] != fcntl.F_UNLCK)
 
     def held(self, slot: int) -> bool:
         if not self.lock(slot):
@@ -134,6 +146,60 @@ def fetched(places: Places, where: str) -> cvfeeder.Tensor | cvfeeder.Gap:
     )
     whole = places.fetch(msg)
     return cvfeeder.parse(whole.subject, whole.headers, whole.data)
+
+
+def test_what_is_expected_is_known_to_the_feeder(feeder: Feeder) -> None:
+    reader = memory.Reader(feeder.directory)
+    assert not feeder.expected(1)
+    expected = reader.expect([SUBJECT])
+    assert expected is not None
+    assert expected.host == "abc1"
+    assert feeder.expected(1)
+    assert not feeder.expected(1, "cvf.t.front-door.plain")
+    first, second = feeder.put(0, PAYLOAD), feeder.put(1, PAYLOAD)
+    held = reader.hold(first, expected, SUBJECT)
+    assert [feeder.expected(n) for n in (1, 2)] == [False, True]
+    del held
+    reader.hold(second, expected, SUBJECT)
+    assert [feeder.expected(n) for n in (1, 2, 3)] == [False, False, True]
+    expected.again()
+    assert feeder.expected(1)
+    assert expected.current()
+    expected.close()
+    assert not feeder.expected(3)
+
+
+def test_a_pattern_expects_what_it_may_stand_for(feeder: Feeder) -> None:
+    reader = memory.Reader(feeder.directory)
+    for pattern, other in (("cvf.t.*.detector", False), ("cvf.t.front-door.*", True)):
+        expected = reader.expect([pattern])
+        assert expected is not None
+        assert feeder.expected(5)
+        assert feeder.expected(5, "cvf.t.cam-1.plain") == other
+        expected.close()
+
+
+def test_lanes_are_those_of_the_feeder() -> None:
+    # Go: publish/memory TestLanesOfOtherLanguages
+    assert memory.lanes(SUBJECT) == (1869463336823816192, 274877906944)
+    assert memory.lanes("cvf.t.*.detector") == (1801439850948198400, 72057594037927936)
+    assert memory.lanes("cvf.t.>") == (0, 4611686018427387904)
+
+
+def test_removed_files_are_given_up(feeder: Feeder) -> None:
+    reader = memory.Reader(feeder.directory)
+    held = reader.hold(feeder.put(0, PAYLOAD))
+    assert not reader.sweep()
+    feeder.path.unlink()
+    assert reader.sweep()
+    assert not reader.sweep()
+    assert bytes(held) == PAYLOAD
+    assert feeder.held(0)
+    expected = reader.expect([SUBJECT])
+    assert expected is not None
+    (feeder.directory / "readers").unlink()
+    assert not expected.current()
+    assert reader.expect([SUBJECT]) is None
 
 
 def test_what_came_too_late_is_a_gap(feeder: Feeder) -> None:
@@ -214,7 +280,9 @@ def test_a_truncated_file_is_an_error(feeder: Feeder) -> None:
 HOLDER = r"""
 import os, sys
 from cvfeeder import memory
-held = memory.Reader(sys.argv[1]).hold(sys.argv[2])
+reader = memory.Reader(sys.argv[1])
+expected = reader.expect(["cvf.t.>"])
+held = reader.hold(sys.argv[2])
 if sys.argv[3] == "fork" and os.fork() == 0:
     os.write(1, b"child %d\n" % os.getpid())
     sys.stdin.read()
@@ -238,11 +306,13 @@ def test_a_killed_reader_holds_nothing(feeder: Feeder, how: str) -> None:
         lines = [process.stdout.readline().split() for _ in range(2 if how == "fork" else 1)]
         pids = {who: int(pid) for who, pid in lines}
         assert feeder.held(0)
+        assert feeder.expected(1)
         os.kill(pids["parent"], signal.SIGKILL)
         limit = time.monotonic() + 30
         while feeder.held(0) and time.monotonic() < limit:
             pass
         assert not feeder.held(0), "the lock is left over"
+        assert not feeder.expected(1)
         if how == "fork":
             os.kill(pids["child"], 0)  # it lives, and holds nothing
 
@@ -280,11 +350,20 @@ async def until(reader: Any, way: str, more: int, expected: int) -> tuple[dict[s
 
 
 @needs_server
-async def test_a_real_feeder_hands_over_in_memory() -> None:
+async def test_a_real_feeder_hands_over_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    past_nats_py: list[bool] = []
+    hand = Tap._hand_place  # noqa: SLF001 - of this test
+
+    def count(tap: Tap, data: memoryview) -> bool:
+        past_nats_py.append(hand(tap, data))
+        return past_nats_py[-1]
+
+    monkeypatch.setattr(Tap, "_hand_place", count)
     room = await ask("/memory", Stream="memory-1", Count=0)
     subject = "cvf.t.memory-1.*"
     async with cvfeeder.subscribe(subject, servers=NATS, memory=room["Dir"], gaps=True) as near:
         room, expected = await until(near, "InMemory", 3, 0)
+        assert sum(past_nats_py) >= 3
         # Somebody else wants payloads: both get all, in order.
         async with cvfeeder.subscribe(subject, servers=NATS, memory="off") as far:
             _, expected = await until(near, "AsPayload", 3, expected)
@@ -314,6 +393,8 @@ async def test_a_jetstream_consumer_reads_memory(client: Client, feeder: Feeder)
         assert (first.id, second.id) == ("1", "2")
         assert first.array.tobytes() == second.array.tobytes() == PAYLOAD
         assert feeder.held(0)
+        assert feeder.expected(feeder.generation + 1, subject)
+        assert not feeder.expected(feeder.generation, subject)
         await first.ack()
         await second.ack()
         late = feeder.put(1, PAYLOAD)

@@ -57,6 +57,29 @@ def test_since() -> None:
         tensor(Since="yesterday")
 
 
+def test_quality() -> None:
+    t = tensor(Quality="112.4,38.2,182.5,0.001,0.83,0.97,0.4,7,-;blurred,frozen")
+    assert t.quality == cvfeeder.Quality(
+        mean=112.4,
+        contrast=38.2,
+        sharpness=182.5,
+        clipped=0.001,
+        difference=0.83,
+        similarity=0.97,
+        age=0.4,
+        conditions=("blurred", "frozen"),
+    )
+    new = tensor(Quality="3.0,0.4,0.2,0.950,-,-,0.0").quality
+    assert new is not None
+    assert new.difference is None
+    assert new.similarity is None
+    assert new.conditions == ()
+    assert tensor().quality is None
+    for wrong in ("1,2,3", "1,2,3,4,5,6,x", "-,2,3,4,5,6,7", "1,2,3,4,5,6,7;", "1,2,3,4,5,6,٣"):
+        with pytest.raises(cvfeeder.InvalidMessage, match="Cvf-Quality"):
+            tensor(Quality=wrong)
+
+
 TRACED = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 

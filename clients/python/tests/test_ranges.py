@@ -177,9 +177,10 @@ def test_mistakes_are_raised_at_once() -> None:
 
 def test_nothing_is_sent_once_the_loop_is_closed() -> None:
     with make(10) as reader:
-        connection = reader._shared
+        connection = reader._shared  # noqa: SLF001
         assert connection is not None
-        close, refused = connection._loop.close, threading.Event()
+        loop = connection._loop  # noqa: SLF001
+        close, refused = loop.close, threading.Event()
 
         def close_and_send() -> None:
             close()
@@ -187,7 +188,7 @@ def test_nothing_is_sent_once_the_loop_is_closed() -> None:
                 connection.send([("a", b"")])
             refused.set()
 
-        connection._loop.close = close_and_send  # type: ignore[method-assign]
+        loop.close = close_and_send  # type: ignore[method-assign]
         check([reader.read() for _ in range(9)], 10)
         with pytest.raises(cvfeeder.Closed):
             reader.read()

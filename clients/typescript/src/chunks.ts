@@ -233,9 +233,11 @@ function readPart(headers: HeaderRecord): Part {
   if (id?.endsWith(suffix) === true) {
     whole["Nats-Msg-Id"] = id.slice(0, -suffix.length);
   }
-  // The trace does not belong to it, since it differs between attempts, nor do the headers
-  // that JetStream adds to each message.
-  const ours = Object.entries(whole).filter(([name]) => /^(Cvf|Content)-/.test(name) || name === "Nats-Msg-Id");
+  // The trace and the quality do not belong to it, since they differ between attempts, nor do the
+  // headers that JetStream adds to each message.
+  const ours = Object.entries(whole).filter(
+    ([name]) => (/^(Cvf|Content)-/.test(name) && name !== "Cvf-Quality") || name === "Nats-Msg-Id",
+  );
   return { number, total, headers: whole, identity: JSON.stringify([total, ours.sort()]) };
 }
 

@@ -26,6 +26,8 @@ export type { ConnectOptions, ReadOptions } from "./options.js";
 export { pull, Pull, type PullOptions } from "./pull.js";
 export { Reader, type Wait } from "./reader.js";
 export { latest, subscribe, subscribeGaps, Subscription, type Items, type SubscribeOptions } from "./subscribe.js";
+export { type Quality } from "./quality.js";
+export { type Rectification } from "./rectification.js";
 export {
   Tensor,
   type Box,

@@ -13,6 +13,8 @@ import {
   type Missing,
 } from "./forms.js";
 import { MAX_BYTES, Headers, traceparent, type HeaderRecord } from "./headers.js";
+import { qualityOf, type Quality } from "./quality.js";
+import { parseRectification, rectifiedToSource, type Rectification } from "./rectification.js";
 
 /** A point in pixels: x, y. */
 export type Point = readonly [number, number];
@@ -36,6 +38,8 @@ export interface TensorFields {
   readonly since?: Date | undefined;
   /** The burst that it belongs to, "" if it belongs to none. */
   readonly burst: string;
+  /** How good the camera's pictures are, if that is known. */
+  readonly quality?: Quality | undefined;
   /** The message's identity, the same on every attempt. */
   readonly id: string;
   /** The W3C trace context of its publication, "" if it is not traced. */
@@ -61,6 +65,8 @@ export interface TensorFields {
    * top-left pixel.
    */
   readonly affines: readonly (readonly number[])[];
+  /** Where the stream has a lens: sources and affines are about the rectified picture, and this leads on. */
+  readonly rectification?: Rectification | undefined;
   /** value = (pixel * scale - mean) / std, where a pixel is 0 to 255. */
   readonly scale: number;
   /** One value for each channel. */
@@ -114,6 +120,7 @@ export class Tensor extends Delivered implements TensorFields {
   declare readonly late: boolean;
   declare readonly since?: Date | undefined;
   declare readonly burst: string;
+  declare readonly quality?: Quality | undefined;
   declare readonly id: string;
   declare readonly traceparent: string;
   declare readonly datatype: Datatype;
@@ -122,6 +129,7 @@ export class Tensor extends Delivered implements TensorFields {
   declare readonly color: "RGB" | "BGR" | "GRAY";
   declare readonly sources: readonly (readonly [number, number])[];
   declare readonly affines: readonly (readonly number[])[];
+  declare readonly rectification?: Rectification | undefined;
   declare readonly scale: number;
   declare readonly mean: readonly number[];
   declare readonly std: readonly number[];
@@ -248,8 +256,12 @@ export class Tensor extends Delivered implements TensorFields {
   pointToSource([x, y]: Point, { clip = false, tile }: Which & { clip?: boolean } = {}): [number, number] {
     const i = this.#which(tile);
     const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = this.affines[i] ?? [];
-    const [width, height] = this.sources[i] ?? [0, 0];
-    const at: [number, number] = [a * x + b * y + c, d * x + e * y + f];
+    const { rectification } = this;
+    const [width, height] = rectification?.source ?? this.sources[i] ?? [0, 0];
+    let at: [number, number] = [a * x + b * y + c, d * x + e * y + f];
+    if (rectification) {
+      at = rectifiedToSource(rectification, ...at);
+    }
     return clip ? [clamp(at[0], width), clamp(at[1], height)] : at;
   }
 
@@ -425,12 +437,14 @@ export function parseTensor(subject: string, headers: HeaderRecord, data: Uint8A
     affines,
     // The tiles of a picture have one source.
     sources: rows.streams.length > 0 ? sources : affines.map(() => sources[0] ?? [0, 0]),
+    rectification: h.has("Cvf-Map") ? parseRectification(h.text("Cvf-Map")) : undefined,
     spec: h.text("Cvf-Spec"),
     id: h.has("Nats-Msg-Id") ? h.text("Nats-Msg-Id") : "",
     traceparent: traceparent(headers),
     late: h.has("Cvf-Late"),
     since: h.has("Cvf-Since") ? h.time("Cvf-Since") : undefined,
     burst: h.has("Cvf-Burst") ? h.text("Cvf-Burst") : "",
+    quality: qualityOf(h),
     ...rows,
     ...(encoded ? pictureOf(h, data.length) : elementsOf(h)),
   };

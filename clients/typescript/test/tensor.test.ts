@@ -147,6 +147,27 @@ test("what came before, and the burst", () => {
   assert.throws(() => tensor({ "Cvf-Since": "yesterday" }), InvalidMessageError);
 });
 
+test("how good the camera's pictures are", () => {
+  const t = tensor({ "Cvf-Quality": "112.4,38.2,182.5,0.001,0.83,0.97,0.4,7,-;blurred,frozen" });
+  assert.deepEqual(t.quality, {
+    mean: 112.4,
+    contrast: 38.2,
+    sharpness: 182.5,
+    clipped: 0.001,
+    difference: 0.83,
+    similarity: 0.97,
+    age: 0.4,
+    conditions: ["blurred", "frozen"],
+  });
+  const first = tensor({ "Cvf-Quality": "3.0,0.4,0.2,0.950,-,-,0.0" }).quality;
+  assert.deepEqual([first?.difference, first?.similarity], [undefined, undefined]);
+  assert.deepEqual(first?.conditions, []);
+  assert.equal(tensor().quality, undefined);
+  for (const wrong of ["1,2,3", "1,2,3,4,5,6,x", "-,2,3,4,5,6,7", "1,2,3,4,5,6,7;"]) {
+    assert.throws(() => tensor({ "Cvf-Quality": wrong }), InvalidMessageError);
+  }
+});
+
 test("age", () => {
   assert.equal(tensor().age(new Date("2026-01-02T03:04:06Z")), 800);
 });
@@ -201,4 +222,25 @@ test("an encoded picture has no elements", async () => {
   assert.throws(() => t.array, /encoded/);
   assert.throws(() => t.toRGBA(), /encoded/);
   assert.throws(() => tensor().toBlob(), /elements/);
+});
+
+test("points of a rectified picture go on to the camera's own", () => {
+  const matrices = "1920x1080;1920x1080;1000,1010,959.5,530;800,790,950,545";
+  const cases: [string, number, number][] = [
+    [`pinhole;${matrices};-0.3,0.1,0.001,-0.002,0.01`, 593.3397827148438, 306.9635009765625],
+    [`fisheye;${matrices};0.05,-0.01,0.003,-0.001`, 592.4578247070312, 305.9678649902344],
+    ["homography;1920x1080;1280x720;0.5,0,10,0,0.5,20,0,0,1", 330, 200],
+  ];
+  for (const [map, x, y] of cases) {
+    const t = tensor({ "Cvf-Affine": "2,0,0.5,0,2,0.5", "Cvf-Map": map });
+    const [gotX, gotY] = t.pointToSource([320, 180]);
+    assert.ok(Math.hypot(gotX - 0.5 - x, gotY - 0.5 - y) < 0.01, `${map}: ${gotX}, ${gotY}`);
+    const [left, top, right, bottom] = t.boxToSource([0, 0, 1e5, 1e5], { clip: true });
+    assert.ok(left >= 0 && top >= 0 && right <= 1920 && bottom <= 1080);
+  }
+  const behind = { "Cvf-Affine": "1,0,0,0,1,0", "Cvf-Map": "homography;64x48;200x48;1,0,0,0,1,0,0.5,0,-50.25" };
+  assert.deepEqual(tensor(behind).pointToSource([101, 3]), [NaN, NaN]);
+  for (const map of ["", "wide;1x1;1x1;1", "pinhole;1x1;1x1;1,1,1,1;0,1,1,1;0,0,0,0", "homography;1x1;1x1;1,0,0", "fisheye;1x0;1x1;1,1,1,1;1,1,1,1;0,0,0,0"]) {
+    assert.throws(() => tensor({ "Cvf-Map": map }), InvalidMessageError);
+  }
 });

@@ -179,7 +179,7 @@ func BenchmarkHandoff(b *testing.B) {
 	shared := filepath.Join("/dev/shm", filepath.Base(filepath.Dir(dir))+"-bench")
 	b.Cleanup(func() { _ = os.RemoveAll(shared) })
 	nats := startServer(b, dir, modelNATS)
-	ring, err := memory.Open(b.Context(), memory.Options{Dir: shared, Bytes: modelSlots * modelBytes, SlotBytes: modelBytes, Grace: -1})
+	ring, err := memory.Open(b.Context(), memory.Options{Dir: shared, Bytes: modelSlots * modelBytes, SlotBytes: modelBytes})
 	if err != nil {
 		b.Skip(err)
 	}

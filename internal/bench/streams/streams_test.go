@@ -68,6 +68,9 @@ func (w *worker) Tensor(o *transform.Output) (*transform.Tensor, error) {
 	}, nil
 }
 
+func (*worker) KeepLuma(bool)                        {}
+func (*worker) KeptLuma() (*image.Gray, image.Point) { return nil, image.Point{} }
+
 func (*worker) Rest()  {}
 func (*worker) Close() {}
 

@@ -146,11 +146,14 @@ export class Detail {
 
   // showReasons shows all reasons in full, with links to the runbook.
   showReasons(s) {
-    const key = JSON.stringify(s.reasons);
+    const seen = s.camera?.conditions ?? [];
+    const key = JSON.stringify([s.reasons, seen]);
     if (this.why.key === key) return;
     this.why.key = key;
-    this.why.hidden = !s.reasons.length;
-    this.why.replaceChildren(...s.reasons.flatMap((r) => [runbookLink(r.code, this.links.runbook), make("b", {}, ` since ${clock(r.since)}: `), r.text, make("br")]));
+    this.why.hidden = !s.reasons.length && !seen.length;
+    this.why.replaceChildren(
+      ...s.reasons.flatMap((r) => [runbookLink(r.code, this.links.runbook), make("b", {}, ` since ${clock(r.since)}: `), r.text, make("br")]),
+      ...seen.flatMap((c) => [make("b", {}, `camera ${c.condition} since ${clock(c.since)}: `), c.text, make("br")]));
   }
 
   showGaps(s) {

@@ -234,8 +234,10 @@ function newRow(name) {
     spark(curve, s.latencies, `Latency: ${s.latency_seconds ? span(s.latency_seconds) : "unknown"}`);
   };
   row.why = (p) => {
-    const { reason, since, state: now } = row.stream;
-    const text = now === "ok" || !reason ? "" : reason;
+    const { state: now, camera } = row.stream;
+    const seen = camera?.conditions[0];
+    const { reason, since } = now === "ok" && seen ? { reason: `${seen.condition}: ${seen.text}`, since: seen.since } : row.stream;
+    const text = (now === "ok" && !seen) || !reason ? "" : reason;
     const from = since && text ? `since ${clock(since)} ` : "";
     if (p.key === text + from) return;
     if (held && p.hidden !== !text) return; // a line more or less would move the rows below

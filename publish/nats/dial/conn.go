@@ -117,13 +117,16 @@ type State struct {
 	// Errors counts the errors that the server has reported, such as denied
 	// permissions.
 	Errors uint64
+	// Unconfirmed counts messages that were on the way when the connection broke, which may be
+	// lost. In the modes with acks they are published again.
+	Unconfirmed uint64
 }
 
 // States returns the state of each connection. It never waits for a write.
 func (c *Conn) States() []State {
 	var states []State
 	for _, each := range c.connections() {
-		states = append(states, State{each.name, each.connected.Load(), each.reconnects.Load(), each.errors.Load()})
+		states = append(states, State{each.name, each.connected.Load(), each.reconnects.Load(), each.errors.Load(), each.unconfirmed.Load()})
 	}
 	return states
 }

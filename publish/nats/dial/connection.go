@@ -37,16 +37,18 @@ type Connection struct {
 	connected  atomic.Bool
 	reconnects atomic.Uint64
 	errors     atomic.Uint64
-	maxPayload atomic.Int64
-	plain      atomic.Pointer[socket] // to write to past the client; nil for none
-	buffered   atomic.Bool            // the client may have buffered a message
-	failed     atomic.Pointer[error]  // an attempt to connect
-	denied     atomic.Pointer[PermissionError]
-	allowed    atomic.Pointer[error] // the last error when all was allowed; see [Conn.Granted]
-	onConnect  func(maxPayload int)
-	onDenied   func(error)
-	lenient    bool // what is denied is only logged
-	direct     bool // large messages may be written past the client
+	// unconfirmed is State.Unconfirmed.
+	unconfirmed atomic.Uint64
+	maxPayload  atomic.Int64
+	plain       atomic.Pointer[socket] // to write to past the client; nil for none
+	buffered    atomic.Bool            // the client may have buffered a message
+	failed      atomic.Pointer[error]  // an attempt to connect
+	denied      atomic.Pointer[PermissionError]
+	allowed     atomic.Pointer[error] // the last error when all was allowed; see [Conn.Granted]
+	onConnect   func(maxPayload int)
+	onDenied    func(error)
+	lenient     bool // what is denied is only logged
+	direct      bool // large messages may be written past the client
 
 	mu       sync.Mutex
 	up       chan struct{} // closed while connected

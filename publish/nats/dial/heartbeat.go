@@ -7,11 +7,20 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/cvfeeder/cvfeeder/internal/pacing"
 )
 
 // errUnconfirmed is why a heartbeat gives up a connection. To callers it is a timeout,
 // like that of a write.
 var errUnconfirmed = fmt.Errorf("the server no longer confirms messages: %w", os.ErrDeadlineExceeded)
+
+// pingPause is for how long there is no other ping after an answer. A ping costs as much as a small
+// message, here and in the server.
+const pingPause = 20 * time.Millisecond
+
+// errReplaced is how a heartbeat learns that a connection broke between two pings.
+var errReplaced = errors.New("it was replaced")
 
 // heartbeat detects a server that no longer reads. Writes to it succeed for a while,
 // because the kernels on the way buffer megabytes, which would arrive late. So a ping
@@ -27,7 +36,8 @@ type heartbeat struct {
 	done    chan struct{}
 
 	written   atomic.Uint64
-	confirmed uint64 // used by the goroutine of run only
+	confirmed uint64  // used by the goroutine of run only
+	pinged    *socket // last, with success; the same
 	current   atomic.Pointer[ping]
 }
 
@@ -78,6 +88,7 @@ func (h *heartbeat) run(ctx context.Context) {
 			return
 		case <-h.wake:
 			h.ping(ctx)
+			_ = pacing.Sleep(ctx, pingPause) // what is written meanwhile, the next ping confirms
 		}
 	}
 }
@@ -89,6 +100,9 @@ func (h *heartbeat) ping(ctx context.Context) {
 	h.current.Store(&ping{socket: socket, at: time.Since(h.start)})
 	defer h.current.Store(nil)
 	written := h.written.Load()
+	if h.pinged != nil && h.pinged != socket && written > h.confirmed {
+		h.lose(written, errReplaced)
+	}
 	timed, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
 	// The client looks at the context only once it has its lock, which a stalled write
@@ -98,15 +112,21 @@ func (h *heartbeat) ping(ctx context.Context) {
 	watch.Stop()
 	switch {
 	case err == nil:
-		h.confirmed = written
+		h.confirmed, h.pinged = written, socket
 		return
 	case ctx.Err() != nil:
 		return
 	case errors.Is(err, context.DeadlineExceeded):
 		_ = socket.abort(errUnconfirmed)
 	}
-	written = h.written.Load()
-	h.conn.log.Warn("the NATS connection broke with messages on the way, which may be lost",
-		"messages", written-h.confirmed, "err", err)
+	h.lose(h.written.Load(), err)
+	h.pinged = nil
+}
+
+// lose counts what was written and not confirmed when a connection broke.
+func (h *heartbeat) lose(written uint64, err error) {
+	n := written - h.confirmed
+	h.conn.unconfirmed.Add(n)
 	h.confirmed = written
+	h.conn.log.Warn("the NATS connection broke with messages on the way, which may be lost", "messages", n, "err", err)
 }

@@ -62,6 +62,9 @@ func TestStalledPeer(t *testing.T) {
 			if got := conn.States()[0].Reconnects; got == 0 {
 				t.Error("the stalled connection was kept")
 			}
+			if got := conn.States()[0].Unconfirmed; got == 0 {
+				t.Error("no message is said to be lost")
+			}
 		})
 	}
 }

@@ -28,6 +28,7 @@ import cv2
 import keras
 import numpy as np
 import timm
+import torch
 import torchvision
 import transformers
 from PIL import Image
@@ -35,6 +36,8 @@ from timm.data import create_transform, resolve_data_config
 from timm.models import get_pretrained_cfg
 from torchvision import transforms
 from torchvision.models import ResNet50_Weights
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
 from transformers.models.clip import CLIPImageProcessor, CLIPImageProcessorPil
 from ultralytics.data.augment import LetterBox, classify_transforms
 
@@ -42,6 +45,7 @@ import golden
 
 cases = []
 target = pathlib.Path(sys.argv[1])
+TABLE = json.loads((golden.HERE / "../../presets.json").read_text())
 
 
 def version(*packages):
@@ -114,6 +118,22 @@ def resampling(path):
         for name, how in golden.PILLOW.items():
             pixels = np.asarray(read_pillow(path).resize((w, h), how))
             case(f"resize: {name}", f"Image.resize ({version('pillow')})", path, output | {"resize": name}, pixels[None])
+        resampling_of_torch(path, w, h, output)
+
+
+def resampling_of_torch(path, w, h, output):
+    """Of tensors of bytes by torchvision, and of floats from 0 to 1 by PyTorch itself."""
+    rgb = np.array(read_pillow(path))
+    for name, mode in golden.TORCH.items():
+        for antialias in [True, False]:
+            keys = output | {"resize": name} | ({} if antialias else {"antialias": False})
+            row = f"resize: {name}{'' if antialias else ', antialias: false'}"
+            pixels = functional.resize(torch.from_numpy(rgb).permute(2, 0, 1), [h, w], interpolation=InterpolationMode(mode),
+                                       antialias=antialias).permute(1, 2, 0).numpy()
+            case(row, f"v2.functional.resize, uint8 ({version('torchvision')})", path, keys, pixels[None])
+            floats = golden.interpolate(rgb.astype(np.float32) / 255, w, h, mode, antialias)
+            keys = {k: v for k, v in keys.items() if k != "dtype"} | {"resize_dtype": "float32"}
+            case(f"{row}, resize_dtype: float32", f"interpolate, float32 ({version('torch')})", path, keys, floats[None])
 
 
 def draw_residues():
@@ -133,7 +153,9 @@ def processor(name):
     """The processor of transformers that a recorded file describes, and what it says of itself."""
     config = json.loads((golden.HERE / "processors" / f"{name}.json").read_text())
     config = {k: v for k, v in config.items() if not k.startswith("_")}
-    kind = config.pop("image_processor_type") + "Pil"
+    kind = config.pop("image_processor_type")
+    if hasattr(transformers, kind + "Pil"):
+        kind += "Pil"
     return getattr(transformers, kind)(**config), f"{kind} ({version('transformers')})"
 
 
@@ -175,6 +197,59 @@ def with_yolox(name, path):
          padded.transpose(2, 0, 1)[None].astype(np.float32))
 
 
+def with_meta(name, path):
+    """SAM2Transforms, whose package needs Hydra and a compiler: its lines, rebuilt."""
+    prepare = transforms.Compose([transforms.ToTensor(), transforms.Resize((1024, 1024)),
+                                  transforms.Normalize(golden.IMAGENET["mean"], golden.IMAGENET["std"])])
+    case(name, f"SAM2Transforms, rebuilt ({version('torchvision')})", path, {"preset": name}, prepare(read_pillow(path))[None].numpy())
+
+
+def with_roboflow(name, path):
+    """RFDETR.predict, whose package needs much else: its lines, rebuilt."""
+    side = {"rf-detr-nano": 384, "rf-detr-small": 512, "rf-detr-medium": 576, "rf-detr-large": 704}[name]
+    tensor = transforms.functional.to_tensor(read_pillow(path))
+    tensor = transforms.functional.resize(tensor, [side, side], antialias=False)
+    tensor = transforms.functional.normalize(tensor, golden.IMAGENET["mean"], golden.IMAGENET["std"])
+    case(name, f"RFDETR.predict, rebuilt ({version('torchvision')})", path, {"preset": name}, tensor[None].numpy())
+
+
+def with_openvino(name, path):
+    """What the model's README says of its input, and the accuracy checker's resize does, written out."""
+    row = next(r for r in TABLE if r["name"] == name)
+    size = tuple(map(int, row["output"]["size"].split("x")))
+    pixels = cv2.resize(read_cv2(path), size, interpolation=cv2.INTER_LINEAR)
+    case("omz-…, {openvino} presets", f"the README's input, cv2.resize ({version('opencv-python-headless')})", path, {"preset": name},
+         pixels.transpose(2, 0, 1)[None].astype(np.float32))
+
+
+def with_tflite(name, path):
+    """The lines of TensorFlow Lite's label_image.py that prepare a picture, with the size of the model's input."""
+    output = next(r for r in TABLE if r["name"] == name)["output"]
+    size = tuple(map(int, output["size"].split("x")))
+    tensor = np.expand_dims(read_pillow(path).resize(size), axis=0)
+    if "dtype" not in output:
+        tensor = (np.float32(tensor) - 127.5) / 127.5
+    case(name, f"label_image.py, rebuilt ({version('pillow')})", path, {"preset": name}, tensor)
+
+
+def with_mediapipe(name, path):
+    """ImageToTensorCalculator on the CPU with keep_aspect_ratio, whose calculators Python cannot call: its
+    converter's calls of OpenCV, written out."""
+    output = next(r for r in TABLE if r["name"] == name)["output"]
+    side = int(output["size"].split("x")[0])
+    image = read_cv2(path)[:, :, ::-1]
+    h, w = image.shape[:2]
+    long = max(w, h)
+    left, top = (w - long) / 2, (h - long) / 2
+    corners = np.float32([[left, top + long], [left, top], [left + long, top], [left + long, top + long]])
+    to = np.float32([[0, side], [0, 0], [side, 0], [side, side]])
+    warped = cv2.warpPerspective(np.ascontiguousarray(image), cv2.getPerspectiveTransform(corners, to), (side, side),
+                                 flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    tensor = warped.astype(np.float32) / 127.5 - 1 if "mean" in output else warped.astype(np.float32) / 255
+    case("mediapipe-…, {mediapipe} presets", f"ImageToTensorCalculator, rebuilt ({version('opencv-python-headless')})", path,
+         {"preset": name}, tensor[None])
+
+
 def with_keras(name, path):
     module = {"keras-mobilenet": "mobilenet", "keras-resnet": "resnet", "keras-densenet": "densenet",
               "keras-efficientnet": "efficientnet"}[name]
@@ -200,11 +275,12 @@ def with_timm(name, path):
 def presets(residues, cameras):
     """The rows of the table of presets: by themselves with all pictures, and those of the names
     of models with some, which are others for each."""
-    table = json.loads((golden.HERE / "../../presets.json").read_text())
     how = {"transformers": with_transformers, "ultralytics": with_ultralytics, "megvii": with_yolox, "keras": with_keras,
+           "meta": with_meta, "roboflow": with_roboflow, "openvino": with_openvino, "tflite": with_tflite,
+           "mediapipe": with_mediapipe,
            "torchvision": with_torchvision, "timm": with_timm}
     counts = {}
-    for i, row in enumerate(r for r in table if r["name"] not in ("yolo", "imagenet", "clip", "raw", "none")):
+    for i, row in enumerate(r for r in TABLE if r["name"] not in ("yolo", "imagenet", "clip", "raw", "none")):
         counts[row["family"]] = counts.get(row["family"], 0) + 1
         some = [residues[(5 * i + k) % len(residues)] for k in range(4)] + [cameras[i % len(cameras)]]
         for path in some if row.get("models") else residues + [c for c in cameras if c.stem in ("1920x1080", "704x576")]:

@@ -1,6 +1,6 @@
 """Makes the golden vectors: pictures, and what the reference libraries make of them.
 
-    python3 -m venv venv && venv/bin/pip install -r requirements.txt
+    python3 -m venv venv && venv/bin/pip install -r requirements-fidelity.txt
     venv/bin/python golden.py
 
 It writes beside itself
@@ -23,6 +23,7 @@ import zlib
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 HERE = pathlib.Path(__file__).parent
@@ -179,6 +180,7 @@ cases, expected = [], {}
 EXACT = {}
 OPENCV = {"max": 1, "share": 0.001}
 FLOAT = {"max": 1e-6}
+FLOATS = {"max": 1e-5}
 BYTES = {"dtype": "uint8", "layout": "nhwc"}
 
 
@@ -263,6 +265,47 @@ def resampling():
          np.asarray(Image.fromarray(gray).resize((60, 50), Image.Resampling.LANCZOS))[None, :, :, None], EXACT)
 
 
+TORCH = {"torch-bilinear": "bilinear", "torch-bicubic": "bicubic"}
+
+
+def interpolate(pixels, w, h, mode, antialias):
+    """torch.nn.functional.interpolate of a HWC array of bytes, or of floats."""
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].contiguous()
+    y = torch.nn.functional.interpolate(x, size=(h, w), mode=mode, antialias=antialias, align_corners=False)
+    return y[0].permute(1, 2, 0).numpy()
+
+
+def resampling_of_torch():
+    """Bytes are exact. How floats are rounded depends on the processor's instructions."""
+    for picture, (w, h) in [("large.jpg", (80, 45)), ("444.jpg", (90, 75)), ("420-odd.jpg", (30, 80)),
+                            ("420-odd.jpg", (97, 30)), ("420-odd.jpg", (40, 61)), ("pixel.jpg", (5, 4)),
+                            ("wide.jpg", (60, 3)), ("tall.jpg", (45, 60)), ("gray.png", (36, 21)), ("large.jpg", (3, 2))]:
+        rgb = np.asarray(read_pillow(picture))
+        for name, mode in TORCH.items():
+            for antialias in [True, False]:
+                output = {"fit": "stretch", "size": f"{w}x{h}", "resize": name} | ({} if antialias else {"antialias": False})
+                row = f"{name}{'' if antialias else '-plain'}/{picture}-{w}x{h}"
+                case(f"stretch/{row}", picture, output | BYTES, interpolate(rgb, w, h, mode, antialias)[None], EXACT)
+                if picture in ("large.jpg", "progressive.jpg", "tall.jpg") or w in (90, 40):
+                    continue  # numbers that cannot be compressed
+                floats = interpolate(rgb.astype(np.float32) / 255, w, h, mode, antialias)
+                case(f"floats/{row}", picture, output | {"layout": "nhwc", "resize_dtype": "float32"}, floats[None], FLOATS)
+    gray = cv2.cvtColor(read_cv2("420-odd.jpg"), cv2.COLOR_BGR2GRAY)[:, :, None]
+    output = {"fit": "stretch", "size": "60x50", "color": "gray", "resize": "torch-bicubic", "layout": "nhwc"}
+    case("gray/torch-bicubic", "420-odd.jpg", output | BYTES, interpolate(gray, 60, 50, "bicubic", True)[None], EXACT)
+    case("gray/torch-floats", "420-odd.jpg", output | {"resize_dtype": "float32"},
+         interpolate(gray.astype(np.float32) / 255, 60, 50, "bicubic", True)[None], FLOATS)
+    x, y, w, h = 33, 20, 47, 31
+    part = np.asarray(read_pillow("420-odd.jpg"))[y:y + h, x:x + w]
+    output = {"fit": "crop", "size": "40x40", "roi": f"{x},{y},{w},{h}", "resize": "torch-bilinear"}
+    resized = interpolate(part.astype(np.float32) / 255, int(40 * w / h), 40, "bilinear", True)
+    left = int(round((resized.shape[1] - 40) / 2.0))
+    case("roi/torch-floats", "420-odd.jpg", output | {"layout": "nhwc", "resize_dtype": "float32"},
+         resized[None, :, left:left + 40], FLOATS)
+    case("roi/torch-floats-nchw", "420-odd.jpg", output | {"color": "bgr", "resize_dtype": "float32"},
+         resized[None, :, left:left + 40, ::-1].transpose(0, 3, 1, 2), FLOATS)
+
+
 def regions():
     x, y, w, h = 33, 20, 47, 31
     output = {"fit": "stretch", "size": "64x40"} | BYTES
@@ -345,12 +388,12 @@ def main():
     PICTURES.mkdir(exist_ok=True)
     jpegs()
     pngs()
-    for make in [decoding, yolo, classifiers, resampling, regions, order, halves, geometry]:
+    for make in [decoding, yolo, classifiers, resampling, resampling_of_torch, regions, order, halves, geometry]:
         make()
     lines = ",\n".join("  " + json.dumps(c) for c in cases)
     (HERE / "cases.json").write_text(f"[\n{lines}\n]\n")
     np.savez_compressed(HERE / "expected.npz", **{k.replace("/", ":"): v for k, v in expected.items()})
-    print(f"{len(cases)} cases; numpy {np.__version__}, pillow {Image.__version__}, cv2 {cv2.__version__}")
+    print(f"{len(cases)} cases; numpy {np.__version__}, pillow {Image.__version__}, cv2 {cv2.__version__}, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

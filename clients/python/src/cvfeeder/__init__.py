@@ -20,6 +20,7 @@ Every wait ends: with what it is for, with ReadTimeout if it was given a timeout
 if the reader is closed meanwhile, or with the error in the way, a CvfeederError.
 """
 
+from . import triton
 from ._chat import ImagePart, ImageURL
 from ._decoder import parse
 from ._options import ConnectOptions
@@ -39,7 +40,9 @@ from .errors import (
 from .gap import Gap
 from .oip import InferRequest
 from .pulling import Pull, pull
+from .quality import Quality
 from .ranges import Frames, frames
+from .rectification import Rectification
 from .subscription import Subscription, latest, subscribe, subscribe_gaps
 from .tensor import Tensor
 
@@ -61,7 +64,9 @@ __all__ = [
     "InvalidMessage",
     "MessagesLost",
     "Pull",
+    "Quality",
     "ReadTimeout",
+    "Rectification",
     "Refused",
     "Sent",
     "SpecMismatch",
@@ -76,4 +81,5 @@ __all__ = [
     "pull",
     "subscribe",
     "subscribe_gaps",
+    "triton",
 ]

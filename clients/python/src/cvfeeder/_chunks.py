@@ -195,13 +195,14 @@ def _read(headers: dict[str, str]) -> tuple[int, int, dict[str, str]]:
 def _identity(whole: dict[str, str], total: int) -> Identity:
     """Return what distinguishes a tensor's parts from those of others.
 
-    The trace does not belong to it, since it differs between attempts, nor do the headers
-    that JetStream adds to each message.
+    The trace and the quality do not belong to it, since they differ between attempts, nor do
+    the headers that JetStream adds to each message.
     """
     ours = (
         kv
         for kv in whole.items()
-        if kv[0].startswith(("Cvf-", "Content-")) or kv[0] == "Nats-Msg-Id"
+        if (kv[0].startswith(("Cvf-", "Content-")) and kv[0] != "Cvf-Quality")
+        or kv[0] == "Nats-Msg-Id"
     )
     text = repr((*sorted(ours), ("Cvf-Chunk", str(total))))
     return hashlib.sha256(text.encode(errors="surrogatepass")).digest()

@@ -172,9 +172,13 @@ class Connection:
             take(msg)
 
         subscription = await client.subscribe(subject, queue, cb=receive)
+        self.hand_to(subscription, take)
+        return subscription
+
+    def hand_to(self, subscription: Subscription, take: Callable[[Msg], None]) -> None:
+        """Have take called at once for messages that are received past nats-py."""
         if self._tap is not None:
             self._tap.hand_to(subscription, take)
-        return subscription
 
     def send(self, messages: Sequence[tuple[str, bytes]]) -> Sent:
         """Publish subjects and payloads, from any thread, if need be when NATS is back."""

@@ -17,6 +17,8 @@ from ._forms import (
 )
 from ._headers import MAX_BYTES, Headers, traceparent
 from .errors import InvalidMessage
+from .quality import quality_of
+from .rectification import parse_rectification
 from .tensor import DTYPES, Tensor
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def parse_tensor(
         late="Cvf-Late" in h,
         burst=h.text("Cvf-Burst") if "Cvf-Burst" in h else "",
         since=h.time("Cvf-Since") if "Cvf-Since" in h else None,
+        quality=quality_of(h),
+        rectification=parse_rectification(h.text("Cvf-Map")) if "Cvf-Map" in h else None,
         streams=batch.streams,
         present=batch.present,
         _maps=maps(h),

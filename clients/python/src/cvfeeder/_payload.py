@@ -5,6 +5,9 @@ more than all else. So a `Tap` looks at what the socket brings before nats-py do
 large tensor begins, it receives the payload into memory of a `Pool`, and hands the message
 to whoever reads the subscription. All else goes to nats-py, which does not notice.
 
+A message that only says where a tensor is in memory takes the same way: most of what it costs
+otherwise is turns of the event loop.
+
 It uses what nats-py has for itself, so _receive.py imports it for some versions only.
 """
 
@@ -41,6 +44,7 @@ PATIENCE = 0.05  # seconds after which it goes on in any case
 _CRLF = 2  # bytes after a payload
 _FIRST = b"NATS/1.0\r\n"  # of headers without a status
 _TENSOR = b"\r\nCvf-Dtype:"
+_PLACE = b"\r\nCvf-Memory:"
 
 
 class _Message(NamedTuple):
@@ -91,6 +95,8 @@ class Tap(asyncio.BufferedProtocol):
         """Take what was received."""
         if self._message is not None:
             self._missing = self._missing[nbytes:]
+        elif self._hand_place(self._scratch[:nbytes]):
+            return
         elif not self._begin(self._scratch[:nbytes]):
             self._next = SCRATCH
             self._protocol.data_received(bytes(self._scratch[:nbytes]))
@@ -126,6 +132,26 @@ class Tap(asyncio.BufferedProtocol):
         self._missing = memory[have:]
         reply = words[3] if len(words) == 6 else b""
         self._message = _Message(sid, words[1], reply, headers, memory)
+        return True
+
+    def _hand_place(self, data: memoryview) -> bool:
+        """Hand a message without a payload on, if data is one that says where a tensor is."""
+        if len(data) > HEAD or data[:5].tobytes() != b"HMSG " or not self._in_order():
+            return False
+        line, _, rest = bytes(data).partition(b"\r\n")
+        words = line.split()
+        if (
+            len(words) not in (5, 6)
+            or words[-1] != words[-2]
+            or words[-1] != b"%d" % (len(rest) - _CRLF)
+            or not rest.startswith(_FIRST)
+            or not rest.endswith(b"\r\n\r\n\r\n")
+            or _PLACE not in rest
+            or not self._is_next(sid := int(words[2]))
+        ):
+            return False
+        reply = words[3] if len(words) == 6 else b""
+        self._hand(sid, words[1], reply, rest[:-_CRLF], memoryview(b""))
         return True
 
     def _in_order(self) -> bool:
@@ -169,11 +195,15 @@ class Tap(asyncio.BufferedProtocol):
         self._message = None
         self._missing, self._next = self._scratch[:0], HEAD
         sid, subject, reply, headers, memory = message
+        self._hand(sid, subject, reply, headers, memory[:-_CRLF].toreadonly())
+
+    def _hand(
+        self, sid: int, subject: bytes, reply: bytes, headers: bytes, payload: memoryview
+    ) -> None:
         client = self._client
         subscription = client._subs.get(sid)  # noqa: SLF001
         if subscription is None:
             return  # ended meanwhile
-        payload = memory[:-_CRLF].toreadonly()
         client.stats["in_msgs"] += 1
         client.stats["in_bytes"] += len(payload)
         subscription._received += 1  # noqa: SLF001

@@ -17,8 +17,11 @@ import stat
 import struct
 import threading
 import weakref
+import zlib
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +31,9 @@ try:
     _SET_LOCK = fcntl.F_OFD_SETLK
 except (ImportError, AttributeError):  # not Linux
     _SET_LOCK = 0
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Where feeders and consumers look if they are not told where.
 DIRECTORY = "/dev/shm/cvfeeder"  # noqa: S108 - made by the feeder, and checked
@@ -40,6 +46,10 @@ MAX_FILES = 8  # mapped at a time; a feeder has one, and another after each star
 PAGE = 4096
 HEADER = 64  # bytes of the header of a slot
 MAGIC = b"CVFMEM01"
+NUMBER = 64  # where the number of a file is in its first page
+
+# The bits of a place in the file of the readers: see the Go package publish/memory, lane.go.
+LAST_BITS, SUBJECT_BITS, NUMBER_BITS, SEQUENCE_BITS = 6, 18, 8, 30
 
 _PLACE = re.compile(
     r"(cvf-[0-9a-z]{1,32}\.mem);([1-9]\d{0,17});([1-9]\d{0,17});([1-9]\d{0,19})", re.ASCII
@@ -73,17 +83,44 @@ class Reader:
             return ""
         try:
             self._check_directory()
-            fd = _open(f"{self._directory}/host")
+            fd = _open(f"{self._directory}/readers")
         except (OSError, MemoryLost):
             return ""
         try:
-            text = os.read(fd, 64).decode("ascii", "replace").strip()
+            return _token(fd)
         finally:
             os.close(fd)
-        return text if _TOKEN.fullmatch(text) else ""
 
-    def hold(self, place: str) -> memoryview:
+    def expect(self, subjects: Sequence[str]) -> Expected | None:
+        """Say that whatever is published on subjects is expected here, until it is received.
+
+        Call it before subscribing. A subject may be a pattern, of which only the last token
+        counts: what is expected and does not come stays in the feeder's memory for a second, too.
+        Returns None if there is no memory to read.
+        """
+        try:
+            if not _SET_LOCK:
+                return None
+            self._check_directory()
+            return Expected(f"{self._directory}/readers", subjects)
+        except (OSError, MemoryLost):
+            return None
+
+    def sweep(self) -> bool:
+        """Give up the files that were removed, and tell whether there were any.
+
+        Their memory would stay allocated otherwise. What is held of them stays.
+        """
+        with self._lock:
+            gone = [name for name, file in self._files.items() if file.removed()]
+            for name in gone:
+                del self._files[name]
+        return bool(gone)
+
+    def hold(self, place: str, expected: Expected | None = None, subject: str = "") -> memoryview:
         """Return the bytes of the tensor at a place, as the header Cvf-Memory names it.
+
+        If it was expected on a subject, it is received then.
 
         They are read-only, and stay as they are until nothing refers to them any more: neither
         this memoryview nor an array, a tensor or a view that was made of it, in this process.
@@ -92,7 +129,11 @@ class Reader:
         if not (m := _PLACE.fullmatch(place)):
             raise ValueError(f"{place[:60]!r} is not a place in memory")
         name, (offset, length, generation) = m[1], (int(n) for n in m.groups()[1:])
-        return self._file(name).hold(offset, length, generation)
+        file = self._file(name)
+        data = file.hold(offset, length, generation)
+        if expected is not None:
+            expected.received(subject, file.number, file.sequence(offset))
+        return data
 
     def _file(self, name: str) -> _File:
         with self._lock:
@@ -124,6 +165,103 @@ def _open(path: str) -> int:
         os.close(fd)
         raise MemoryLost(UNREACHABLE, f"{path} is not a file, or everybody may write to it")
     return fd
+
+
+def _token(fd: int) -> str:
+    """Return the token of a directory from the file of its readers."""
+    text = os.read(fd, 64).decode("ascii", "replace").strip()
+    return text if _TOKEN.fullmatch(text) else ""
+
+
+def _hash(text: str, bits: int) -> int:
+    return zlib.crc32(text.encode()) % (1 << bits)
+
+
+def lanes(pattern: str) -> tuple[int, int]:
+    """Return where the lanes of all subjects begin that a pattern stands for, and their length.
+
+    A lane is where in the file of the readers the tensors of one subject in one file stand, one
+    byte each. It may return more than needed.
+    """
+    bits = LAST_BITS + SUBJECT_BITS + NUMBER_BITS + SEQUENCE_BITS
+    last = pattern.rpartition(".")[2]
+    if last in {"*", ">"}:
+        return 0, 1 << bits
+    bits -= LAST_BITS
+    start = _hash(last, LAST_BITS) << bits
+    if "*" in pattern:
+        return start, 1 << bits
+    bits -= SUBJECT_BITS
+    return start + (_hash(pattern, SUBJECT_BITS) << bits), 1 << bits
+
+
+class Expected:
+    """What a subscription has not received yet.
+
+    Each tensor that is expected has a read lock on its byte in the file of the readers. The feeder
+    only looks whether there is one, so a lock can keep it from overwriting a tensor, and never
+    the other way round.
+    """
+
+    def __init__(self, path: str, subjects: Sequence[str]) -> None:
+        """Expect everything; see `Reader.expect`."""
+        self._path, self._subjects, self._pid = path, tuple(subjects), os.getpid()
+        self._fd = _open(path)
+        _open_files.add(self)
+        self.close = weakref.finalize(self, _close, self._fd, self._pid)
+        self.host = _token(self._fd)
+        if not self.host:
+            raise MemoryLost(UNREACHABLE, f"{path} is damaged")
+        self.again()
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def again(self) -> None:
+        """Expect everything, whatever was received: numbers of files are used again."""
+        for subject in self._subjects:
+            self._set_lock(fcntl.F_RDLCK, *lanes(subject))
+
+    def current(self) -> bool:
+        """Tell whether the directory is still the same."""
+        if self._pid != os.getpid():  # forked: the locks are the parent's
+            return False
+        try:
+            there, mine = os.lstat(self._path), os.fstat(self._fd)
+        except OSError:
+            return False
+        return os.path.samestat(there, mine)
+
+    def received(self, subject: str, number: int, sequence: int) -> None:
+        """Say that a tensor is held. All before it on its subject have come, or will not."""
+        if self._pid == os.getpid() and self.close.alive and 0 < sequence < 1 << SEQUENCE_BITS:
+            start = lanes(subject)[0] + (number % (1 << NUMBER_BITS) << SEQUENCE_BITS)
+            self._set_lock(fcntl.F_UNLCK, start, sequence + 1)
+
+    def _set_lock(self, kind: int, start: int, length: int) -> None:
+        lock = struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0)
+        fcntl.fcntl(self._fd, _SET_LOCK, lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a feeder's file a tensor is that is held."""
+
+    file: str  # its name
+    size: int  # of the file, in bytes
+    offset: int
+
+
+def place_of(data: memoryview | bytes) -> Place | None:
+    """Return where a tensor's memory is, None if it is this process's own."""
+    if not len(data):
+        return None
+    at = np.frombuffer(data, np.uint8).ctypes.data
+    for file in list(_open_files):
+        if isinstance(file, _File) and (place := file.place_of(at)):
+            return place
+    return None
 
 
 class _File:
@@ -158,9 +296,28 @@ class _File:
         ):
             text = f"{self._name} is not a feeder's file, or of another version"
             raise MemoryLost(UNREACHABLE, text)
+        (self.number,) = struct.unpack_from("<Q", self._memory, NUMBER)
         self._holds: dict[int, int] = {}  # by slot
         # What releases a tensor may run in the middle of anything, in the same thread.
         self._lock = threading.RLock()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def place_of(self, at: int) -> Place | None:
+        if self._pid != os.getpid():
+            return None
+        offset = at - np.frombuffer(self._memory, np.uint8, 1).ctypes.data
+        return Place(self._name, self._size, offset) if 0 <= offset < self._size else None
+
+    def removed(self) -> bool:
+        return os.fstat(self._fd).st_nlink == 0
+
+    def sequence(self, offset: int) -> int:
+        """Return which tensor of its lane one is that is held."""
+        at = PAGE + (offset - self._data) // self._slot * HEADER + 16
+        sequence: int = struct.unpack_from("<Q", self._memory, at)[0]
+        return sequence
 
     def hold(self, offset: int, length: int, generation: int) -> memoryview:
         slot, rest = divmod(offset - self._data, self._slot)
@@ -198,7 +355,7 @@ class _File:
         return True
 
 
-_open_files: weakref.WeakSet[_File] = weakref.WeakSet()
+_open_files: weakref.WeakSet[_File | Expected] = weakref.WeakSet()
 
 
 def _close(fd: int, pid: int) -> None:
@@ -209,7 +366,7 @@ def _close(fd: int, pid: int) -> None:
 def _forked() -> None:
     """Close the files of the parent in a child, so that the parent's locks end with it."""
     for file in list(_open_files):
-        os.close(file._fd)  # noqa: SLF001 - of this module
+        os.close(file.fileno())
     _open_files.clear()
 
 

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .tensor import Tensor
+    from .triton import SharedMemory
 
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """An inference request with one input, whose payload is the tensor's memory."""
+    """An inference request with one input, whose payload is the tensor's memory.
+
+    If region is set, the payload is not sent: Triton reads it there, so keep the request until the
+    answer has come.
+    """
 
     model_name: str
     model_version: str
@@ -29,6 +34,7 @@ class InferRequest:
     input: dict[str, Any]  # name, shape, datatype
     outputs: tuple[str, ...]
     payload: memoryview | bytes
+    region: dict[str, Any] | None = None  # see `triton.SharedMemory`
 
     @property
     def path(self) -> str:
@@ -43,13 +49,14 @@ class InferRequest:
         return {
             "Content-Type": "application/octet-stream",
             "Inference-Header-Content-Length": str(header),
-            "Content-Length": str(header + len(self.payload)),
+            "Content-Length": str(header + (0 if self.region else len(self.payload))),
         }
 
     @property
     def buffers(self) -> list[memoryview]:
         """The pieces of the body, in order: the JSON, then the payload itself."""
-        return [memoryview(self._json()), memoryview(self.payload)]
+        head = memoryview(self._json())
+        return [head] if self.region else [head, memoryview(self.payload)]
 
     def body(self) -> bytes:
         """Return the body in one piece. This copies the payload."""
@@ -61,18 +68,21 @@ class InferRequest:
         The payload is the one element of ``raw_input_contents``, as bytes: protobuf takes
         nothing else.
         """
+        kinds = {str: "string_param", int: "int64_param"}
+        region = {name: {kinds[type(v)]: v} for name, v in (self.region or {}).items()}
         return {
             "model_name": self.model_name,
             "model_version": self.model_version,
             "id": self.id,
-            "inputs": [self.input],
+            "inputs": [self.input | ({"parameters": region} if region else {})],
             "outputs": [{"name": name} for name in self.outputs],
-            "raw_input_contents": [bytes(self.payload)],
+            "raw_input_contents": [] if region else [bytes(self.payload)],
         }
 
     def _json(self) -> bytes:
         request: dict[str, Any] = {"id": self.id} if self.id else {}
-        request["inputs"] = [self.input | {"parameters": {"binary_data_size": len(self.payload)}}]
+        where = self.region or {"binary_data_size": len(self.payload)}
+        request["inputs"] = [self.input | {"parameters": where}]
         if self.outputs:
             binary = {"binary_data": True}
             request["outputs"] = [{"name": name, "parameters": binary} for name in self.outputs]
@@ -89,6 +99,7 @@ def infer_request(
     outputs: Sequence[str] = (),
     model_version: str = "",
     request_id: str = "",
+    shared: SharedMemory | None = None,
 ) -> InferRequest:
     """Return the request with tensor as its only input; see `Tensor.to_oip`."""
     return InferRequest(
@@ -98,4 +109,5 @@ def infer_request(
         input={"name": input_name, "shape": list(tensor.shape), "datatype": tensor.datatype},
         outputs=tuple(outputs),
         payload=tensor.memory,
+        region=shared.region(tensor.memory) if shared is not None else None,
     )

@@ -234,6 +234,8 @@ class _Pulled(Source):
                 await asyncio.sleep(RETRY)
             else:
                 self._check(info)
+                filters = info.config.filter_subjects or [info.config.filter_subject or ""]
+                self.places.pulled(filters)
                 return
 
     async def _consumer(self, js: JetStreamContext) -> ConsumerInfo:

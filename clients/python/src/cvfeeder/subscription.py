@@ -89,7 +89,7 @@ class _Subscribed(Source):
             await self.connection.subscribe(client, s, self._queue, self._take)
             for s in self.subjects
         ]
-        self.places.begin()
+        self.places.begin(lambda places: self.connection.hand_to(places, self._take))
         await self.places.look(client, plain)
         await flush(client)
         self.connection.set_ready()
@@ -98,6 +98,8 @@ class _Subscribed(Source):
     def _take(self, msg: Msg) -> None:
         """Take a message; errors are raised in the consumer."""
         self.heard = True
+        if self.places.repeated(msg):
+            return
         try:
             item = self.decoder.decode(self.places.fetch(msg))
         except InvalidMessage as err:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ._chat import ImagePart, ImageURL
+    from .quality import Quality
+    from .rectification import Rectification
+    from .triton import SharedMemory
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
@@ -56,6 +59,7 @@ class Tensor(Delivered):
     since        the time of the tensor that was published before it, if its output has a gate:
                  between them nothing new was seen; otherwise, and of the first, None
     burst        the burst that it belongs to, "" if it belongs to none
+    quality      how good the camera's pictures are, a Quality; None if it is not known
     id           the message's identity, the same on every attempt
     traceparent  the W3C trace context of its publication, "" if it is not traced; use
                  opentelemetry.propagate.extract({"traceparent": t.traceparent})
@@ -72,6 +76,9 @@ class Tensor(Delivered):
 
     How they were made:
 
+    rectification
+                 where the stream has a lens: source and affine are about the rectified picture,
+                 and this leads on to the camera's own; otherwise None
     scale        value = (pixel * scale - mean) / std, where a pixel is 0 to 255
     mean, std    one value for each channel
     normalized   False if the elements are the pixels, which the consumer has to normalize
@@ -118,6 +125,7 @@ class Tensor(Delivered):
     late: bool = False
     burst: str = ""
     since: datetime | None = None
+    quality: Quality | None = None
     quant_scale: float = 0.0
     quant_zero_point: int = 0
     slots: tuple[datetime, ...] = ()
@@ -125,6 +133,7 @@ class Tensor(Delivered):
     streams: tuple[str, ...] = ()
     present: tuple[bool, ...] = ()
     content_type: str = ""
+    rectification: Rectification | None = None
     _maps: tuple[Map, ...]
     _sources: tuple[Size, ...]
 
@@ -202,6 +211,8 @@ class Tensor(Delivered):
         Points have the shape (..., 2), as x, y; boxes have (..., 4), as x1, y1, x2, y2.
         The result has the same shape. A box stays upright: it is the smallest one that
         holds its four mapped corners. With clip, coordinates are limited to the picture.
+        Where the picture was rectified, the result is in the camera's own, and NaN for points
+        that have no place in it.
         """
         p = np.asarray(points, np.float64)
         if p.ndim == 0 or p.shape[-1] not in (2, 4):
@@ -217,7 +228,8 @@ class Tensor(Delivered):
         else:
             mapped = self._map(which, p)
         if clip:
-            mapped = np.clip(mapped, 0, np.tile(np.array(self.sources[which]), p.shape[-1] // 2))
+            picture = self.rectification.source if self.rectification else self.sources[which]
+            mapped = np.clip(mapped, 0, np.tile(np.array(picture), p.shape[-1] // 2))
         return mapped
 
     def _which(self, tile: int | None, row: int | None) -> int:
@@ -235,7 +247,8 @@ class Tensor(Delivered):
     def _map(self, which: int, points: NDArray[np.float64]) -> NDArray[np.float64]:
         a, b, c, d, e, f = self._maps[which]
         x, y = points[..., 0], points[..., 1]
-        return np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)
+        mapped = np.stack([a * x + b * y + c, d * x + e * y + f], axis=-1)
+        return self.rectification.to_source(mapped) if self.rectification else mapped
 
     def to_float32(self) -> NDArray[np.float32]:
         """Return the values of the elements as float32: a view for FP32, otherwise a copy.
@@ -314,10 +327,12 @@ class Tensor(Delivered):
         outputs: Sequence[str] = (),
         model_version: str = "",
         request_id: str = "",
+        shared: SharedMemory | None = None,
     ) -> oip.InferRequest:
         """Return an inference request for Triton or KServe that holds the payload as it is.
 
-        Outputs are requested in binary form: those named, or all of the model's.
+        Outputs are requested in binary form: those named, or all of the model's. With shared, a
+        tensor in memory is not sent: Triton reads it there. See `cvfeeder.triton`.
         """
         if self.content_type:
             raise TypeError(f"{self.subject} has encoded pictures, not elements")
@@ -328,6 +343,7 @@ class Tensor(Delivered):
             outputs=outputs,
             model_version=model_version,
             request_id=request_id,
+            shared=shared,
         )
 
     def image(self) -> PIL.Image.Image:

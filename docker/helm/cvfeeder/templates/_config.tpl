@@ -12,7 +12,12 @@ delivery: {mode: durable, stream: {replicas: 3}}
 cluster: {group: {{ include "cvfeeder.fullname" . }}}
 {{- else }}
 nats: {url: {{ ternary "embedded" "nats://127.0.0.1:4222" (eq .Values.mode "sidecar") | quote }}}
-delivery: {mode: live}
+delivery:
+  mode: live
+  {{- if .Values.memory.enabled }}
+  memory: /tensors/cvfeeder
+  memory_bytes: {{ .Values.memory.bytes }}
+  {{- end }}
 {{- end }}
 {{- end -}}
 
@@ -20,6 +25,9 @@ delivery: {mode: live}
 {{- define "cvfeeder.config" -}}
 {{- if not .Values.config.streams -}}
 {{- fail "\n\nconfig.streams is empty: say which cameras to read, for example\n\n  --set 'config.streams[0].prefix=cam-' --set 'config.streams[0].outputs={detector}' --set config.outputs.detector.preset=yolo\n" -}}
+{{- end -}}
+{{- if and .Values.memory.enabled (eq .Values.mode "standalone") -}}
+{{- fail "\n\nmemory.enabled is for the modes sidecar and leaf: standalone has no model in its pods\n" -}}
 {{- end -}}
 {{- mergeOverwrite (include "cvfeeder.defaults" . | fromYaml) (deepCopy .Values.config) | toYaml -}}
 {{- end -}}

@@ -39,6 +39,9 @@
   volumeMounts:
     - {name: config, mountPath: /etc/cvfeeder, readOnly: true} # a directory, because a subPath is never updated
     - {name: tmp, mountPath: /tmp}
+    {{- if .Values.memory.enabled }}
+    - {name: tensors, mountPath: /tensors} # open to the pod, so cvfeeder makes a directory in it
+    {{- end }}
     {{- with .Values.volumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -72,6 +75,10 @@
   configMap: {name: {{ include "cvfeeder.fullname" . }}}
 - name: tmp
   emptyDir: {medium: Memory, sizeLimit: 16Mi}
+{{- if .Values.memory.enabled }}
+- name: tensors
+  emptyDir: {medium: Memory, sizeLimit: {{ .Values.memory.sizeLimit }}}
+{{- end }}
 {{- with .Values.volumes }}
 {{ toYaml . }}
 {{- end }}
@@ -93,6 +100,10 @@ unlike cvfeeder, the NATS server does not read it again. */}}
 {{- range $c.env -}}{{- if eq .name "NATS_URL" -}}{{- $named = true -}}{{- end -}}{{- end -}}
 {{- if not $named -}}
 {{- $_ := set $c "env" (prepend (default list $c.env) (dict "name" "NATS_URL" "value" "nats://127.0.0.1:4222")) -}}
+{{- end -}}
+{{- if .Values.memory.enabled -}}
+{{- $_ := set $c "env" (append $c.env (dict "name" "CVFEEDER_MEMORY" "value" "/tensors/cvfeeder")) -}}
+{{- $_ := set $c "volumeMounts" (append (default list $c.volumeMounts) (dict "name" "tensors" "mountPath" "/tensors" "readOnly" true)) -}}
 {{- end -}}
 {{- list (merge $c (dict "name" "model" "securityContext" (include "cvfeeder.securityContext" . | fromYaml))) | toYaml -}}
 {{- end -}}

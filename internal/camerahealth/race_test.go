@@ -1,0 +1,5 @@
+//go:build race
+
+package camerahealth_test
+
+const raceDetector = true
