@@ -173,12 +173,17 @@ func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error 
 	}
 	frame := int64(size.X) * int64(size.Y) * 3
 	for _, name := range s.Outputs {
-		n, err := messageSize(s.Name, c.plan.Outputs[name], size)
+		o := c.plan.Outputs[name]
+		n, err := messageSize(s.Name, o, size)
 		if err != nil {
 			return fmt.Errorf("output %s: %w", name, err)
 		}
-		l.bytes += rate * float64(n)
-		l.sent[name] += rate * float64(n)
+		sent := rate * o.Spec.Messages() * float64(n)
+		if o.Spec.Pictures() {
+			sent = 0 // what a picture takes is not known
+		}
+		l.bytes += sent
+		l.sent[name] += sent
 		frame += int64(n)
 	}
 	l.streams++
@@ -214,9 +219,24 @@ func (c *checker) printTensors(w io.Writer, l load) {
 	_, _ = fmt.Fprintln(w, "  output\ttensor\tbytes\ta second")
 	for _, name := range slices.Sorted(maps.Keys(l.sent)) {
 		o := c.plan.Outputs[name]
+		if o.Spec.Pictures() {
+			_, _ = fmt.Fprintf(w, "  %s\t%s\t?\t?\n", name, pictureText(&o.Spec))
+			continue
+		}
 		shape, size := tensorText(&o.Spec)
 		_, _ = fmt.Fprintf(w, "  %s\t%s %s\t%s\t%s\n", name, shape, o.Spec.DType, size, bytesText(l.sent[name]))
 	}
+}
+
+// pictureText describes the pictures that an output makes, whose bytes depend on what they show.
+func pictureText(s *transform.Spec) string {
+	switch {
+	case !s.Decodes():
+		return "the picture as it came"
+	case s.Width > 0:
+		return fmt.Sprintf("%dx%d %s", s.Width, s.Height, s.Encode)
+	}
+	return "the picture as " + string(s.Encode)
 }
 
 // tensorText returns the shape and the size of an output's tensors. A size that follows from the
@@ -228,7 +248,7 @@ func tensorText(s *transform.Spec) (shape, size string) {
 		return "as large as the picture", "?"
 	}
 	dims, n := make([]string, 0, 4), s.DType.Size()
-	for _, side := range s.Shape(len(all), all[0]) {
+	for _, side := range s.MessageShape(s.Shape(len(all), all[0])) {
 		dims, n = append(dims, strconv.Itoa(side)), n*side
 	}
 	shape, size = strings.Join(dims, "x"), bytesText(float64(n))
