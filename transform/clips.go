@@ -323,6 +323,18 @@ func (c *Clips) fill(dst []byte, frames []*Tensor, last *Tensor) {
 	}
 }
 
+// MessageShape returns the shape of the tensor that is made of a frame of a shape, as [Spec.Shape]
+// returns it: with clips, that of a clip.
+func (s *Spec) MessageShape(frame []int) []int {
+	if s.Clip.Frames == 0 {
+		return frame
+	}
+	return clipShape(s.Layout, s.Clip.Frames, frame)
+}
+
+// Messages returns how many messages there are for each slot: with clips, fewer than one.
+func (s *Spec) Messages() float64 { return 1 / float64(max(s.Clip.Every, 1)) }
+
 // clipShape returns the shape of a clip of frames of a shape, [1 C H W] or [1 H W C].
 func clipShape(l Layout, frames int, frame []int) []int {
 	if l == NCTHW {

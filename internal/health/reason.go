@@ -141,7 +141,7 @@ var rules = []rule{
 	{MediaError, NoFrames, true, soon, false, "", "Kinesis cannot make pictures of the media: check the codec and the producer's settings"},
 	{Undecodable, NoFrames, true, soon, false, "", "no picture is whole: check the camera's encoder and what is between Kinesis and here"},
 	{Stale, NoFrames, true, soon, false, "", "every frame is older than freshness before it is published: too few cores, or NATS or Kinesis is slow"},
-	{Dropped, NoFrames, true, soon, false, "", "NATS does not take the tensors: cvfeeder_publish_errors_total says why"},
+	{Dropped, NoFrames, true, soon, false, "", "NATS does not take the tensors (cvfeeder_publish_errors_total says why), or they come after their batches (cvfeeder_batch_rows_late_total)"},
 	{Overdue, NoFrames, false, soon, false, "", "no new media comes, and its slots are waited for: check the camera, its producer and its network"},
 	{Gaps, SomeLost, false, 0, true, "slots lost", "slots were lost within the last minute, and cvfeeder_gaps_total counts them by reason"},
 	{FallingBehind, Late, false, later, false, "", "tensors come, but later and later: add cores or replicas, or make pictures smaller or interval longer"},

@@ -184,14 +184,18 @@ func (c *checker) add(l *load, s checked, costs map[string]time.Duration) error 
 	}
 	frame := int64(size.X) * int64(size.Y) * 3
 	for _, name := range s.Outputs {
-		batch := c.cfg.Outputs[name].Batch
-		n, err := messageSize(s.Name, c.plan.Outputs[name], batch.Of(), size)
+		o, batch := c.plan.Outputs[name], c.cfg.Outputs[name].Batch
+		n, err := messageSize(s.Name, o, batch.Of(), size)
 		if err != nil {
 			return fmt.Errorf("output %s: %w", name, err)
 		}
 		n /= batch.Rows() // the part that is the stream's
-		l.bytes += rate * float64(n)
-		l.sent[name] += rate * float64(n)
+		sent := rate * o.Spec.Messages() * float64(n)
+		if o.Spec.Pictures() {
+			sent = 0 // what a picture takes is not known
+		}
+		l.bytes += sent
+		l.sent[name] += sent
 		frame += int64(n)
 	}
 	l.streams++
@@ -227,12 +231,28 @@ func (c *checker) printTensors(w io.Writer, l load) {
 	_, _ = fmt.Fprintln(w, "  output\ttensor\tbytes\ta second")
 	for _, name := range slices.Sorted(maps.Keys(l.sent)) {
 		o := c.plan.Outputs[name]
+		if o.Spec.Pictures() {
+			_, _ = fmt.Fprintf(w, "  %s\t%s\t?\t?\n", name, pictureText(&o.Spec))
+			continue
+		}
 		shape, size := tensorText(&o.Spec, c.cfg.Outputs[name].Batch.Rows())
 		_, _ = fmt.Fprintf(w, "  %s\t%s %s\t%s\t%s\n", name, shape, o.Spec.DType, size, bytesText(l.sent[name]))
 	}
 }
 
-// tensorText returns the shape and the size of an output's tensors, of so many rows of a batch. A size that follows from the
+// pictureText describes the pictures that an output makes, whose bytes depend on what they show.
+func pictureText(s *transform.Spec) string {
+	switch {
+	case !s.Decodes():
+		return "the picture as it came"
+	case s.Width > 0:
+		return fmt.Sprintf("%dx%d %s", s.Width, s.Height, s.Encode)
+	}
+	return "the picture as " + string(s.Encode)
+}
+
+// tensorText returns the shape and the size of an output's tensors, of so many rows
+// of a batch. A size that follows from the
 // picture's is shown for the assumed one.
 func tensorText(s *transform.Spec, rows int) (shape, size string) {
 	_, known := s.Bytes()
@@ -241,7 +261,7 @@ func tensorText(s *transform.Spec, rows int) (shape, size string) {
 		return "as large as the picture", "?"
 	}
 	dims, n := make([]string, 0, 4), s.DType.Size()
-	for _, side := range s.Shape(len(all)*rows, all[0]) {
+	for _, side := range s.MessageShape(s.Shape(len(all)*rows, all[0])) {
 		dims, n = append(dims, strconv.Itoa(side)), n*side
 	}
 	shape, size = strings.Join(dims, "x"), bytesText(float64(n))
