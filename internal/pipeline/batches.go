@@ -280,15 +280,18 @@ func (b *batch) next() (t *transform.Tensor, rows []*row, due time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	if b.run.drain.Err() != nil {
-		now = now.Add(b.Wait) // there is no time to wait
+	if b.run.drain.Err() != nil || b.members == 0 {
+		now = now.Add(b.Wait) // there is no time to wait, or nobody to wait for
 	}
 	if t = b.all.Take(now); t == nil {
 		b.hold(0)
 		due, _ = b.all.Due()
 		return nil, nil, due
 	}
-	rows = b.waiting[t.Slot]
+	rows = slices.DeleteFunc(b.waiting[t.Slot], func(r *row) bool {
+		_, waits := r.member.rows[r]
+		return !waits // its stream has given up
+	})
 	delete(b.waiting, t.Slot)
 	b.hold(int64(len(t.Data)))
 	return t, rows, due
@@ -318,11 +321,16 @@ type batched struct {
 
 // finish publishes a batch, and ends its rows.
 func (b *batch) finish(t *transform.Tensor, rows []*row) {
+	if len(rows) == 0 { // their slots will come again
+		t.Release()
+		return
+	}
+	whole := !slices.ContainsFunc(t.Batch, func(r transform.Row) bool { return r.Missing })
 	m := publish.NewMessage(b.subject, t)
 	m.Expires = rows[0].expires
 	begin := time.Now()
 	err := b.publish(m)
-	told := &batched{t.Output.Name, m, len(rows) == len(b.Streams), time.Since(begin), err}
+	told := &batched{t.Output.Name, m, whole, time.Since(begin), err}
 	t.Release()
 	outcome := source.Published
 	switch {

@@ -332,8 +332,8 @@ func TestFatalBatch(t *testing.T) {
 	})
 }
 
-// TestEndOfABatch: the end of the run cuts the wait short if the drain is shorter, and all that
-// had come is published or pending.
+// TestEndOfABatch: at the end of the run, all that has come is published or left pending, though
+// one stream is stuck.
 func TestEndOfABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := func(stream string, _ source.Slot) time.Duration {
@@ -348,8 +348,12 @@ func TestEndOfABatch(t *testing.T) {
 		if err := y.run(ctx); err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range y.check(t) {
-			if r != "cam-3,cam-1,!cam-2" {
+		rows := y.check(t)
+		if len(rows) == 0 {
+			t.Error("no batches")
+		}
+		for _, r := range rows {
+			if !strings.HasSuffix(r, ",!cam-2") {
 				t.Errorf("%s", r)
 			}
 		}
@@ -379,6 +383,66 @@ func TestStreamOfABatchReturns(t *testing.T) {
 		first, last := slices.Index(rows, "cam-3,!cam-1,cam-2"), len(rows)-1
 		if first < 20 || first > 30 || rows[0] != "cam-3,cam-1,cam-2" || rows[last] != rows[0] {
 			t.Errorf("%v", rows)
+		}
+	})
+}
+
+// TestNothingOfABatchIsLeft: when the only stream is removed in a hurry, its row is not kept.
+func TestNothingOfABatchIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t, 20*time.Second, nil, nil)
+		y.initial = y.initial[:1]
+		y.follow = func(ctx context.Context, set Set) {
+			time.Sleep(5*time.Second + 50*time.Millisecond)
+			hurry, cancel := context.WithCancel(ctx)
+			cancel()
+			begin := time.Now()
+			set.Remove(hurry, "cam-1")
+			if took := time.Since(begin); took > 0 {
+				t.Errorf("it took %v", took)
+			}
+		}
+		if err := y.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if y.check(t); y.turns.kept.Load() != 0 {
+			t.Error("rows are kept")
+		}
+	})
+}
+
+// TestBacklogOfABatch: streams that catch up, of which one has nothing, keep no more rows than
+// come within the wait of a batch.
+func TestBacklogOfABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t, 10*time.Second, nil, func(streams []Stream) {
+			for i := range streams {
+				streams[i].From = streams[i].From.Add(-time.Minute)
+				streams[i].Routes, streams[i].Batches = streams[i].Routes[:1], streams[i].Batches[:1]
+			}
+		})
+		y.initial = y.initial[:2]
+		most := int64(0)
+		y.refuse = func(publish.Message) error {
+			most = max(most, y.turns.kept.Load())
+			return nil
+		}
+		begin := time.Now()
+		if err := y.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		row := int64(len(y.initial[0].From.String()))
+		if n := int64(yardWait/(200*time.Millisecond) + 2); most > 2*n*row+3*row {
+			t.Errorf("%d bytes of rows of %d bytes were kept", most, row)
+		}
+		if n := len(y.out.Received("yard.a")); n != 350 {
+			t.Errorf("%d batches", n)
+		}
+		if took := time.Since(begin); took > 40*time.Second {
+			t.Errorf("a backlog of a minute took %v", took)
+		}
+		if n := y.turns.kept.Load(); n != 0 {
+			t.Errorf("%d bytes are still kept", n)
 		}
 	})
 }
