@@ -326,6 +326,30 @@ def maps() -> None:
         ],
     )
     case(
+        "lens",
+        "a rectified picture: boxes map back to the camera's own, and are clipped to it",
+        [
+            message(
+                {
+                    "Cvf-Affine": "1,0,0,0,1,0",
+                    "Cvf-Source": "1280x720",
+                    "Cvf-Map": "homography;1920x1080;1280x720;0.5,0,10,0,0.5,20,0,0,1",
+                }
+            )
+        ],
+        [
+            TENSOR
+            | {
+                "affine": [1, 0, 0, 0, 1, 0],
+                "source": [1280, 720],
+                "boxes": [
+                    [[100, 200, 300, 400], [60.25, 120.25, 160.25, 220.25]],
+                    [[-100, -200, 9000, 400], [0, 0, 1920, 220.25]],
+                ],
+            }
+        ],
+    )
+    case(
         "fractions",
         "numbers in all their forms",
         [message({"Cvf-Affine": "1e0,-.5,+2.5E1,0.,1,-0", "Cvf-Source": "9x7"})],
@@ -432,6 +456,16 @@ def invalid() -> None:
             )
         ],
         "huge": [{"Cvf-Shape": "1,3,65536,65536"}],
+        "map": [
+            {"Cvf-Map": v}
+            for v in (
+                "",
+                "wide;1x1;1x1;1",
+                "homography;1x1;1x1;1,0,0",
+                "fisheye;1x0;1x1;1,1,1,1;1,1,1,1;0,0,0,0",
+                "pinhole;1x1;1x1;1,1,1,1;0,1,1,1;0,0,0,0",
+            )
+        ],
         "layout": [
             {"Cvf-Layout": "NHWC"},
             {"Cvf-Layout": "nchw"},

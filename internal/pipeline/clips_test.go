@@ -95,22 +95,36 @@ func TestUnneededFrames(t *testing.T) {
 	})
 }
 
-// TestClipsAreWatched: somebody who begins to listen gets clips of what comes from then on.
+// TestClipsAreWatched: while nobody listens, no frames are made for clips, and the broker is asked.
+// Somebody who begins to listen gets clips of what comes from then on.
 func TestClipsAreWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{}
 		start := time.Now()
 		r.unheard = func(subject string) bool { return subject == "cam-1.a" && time.Since(start) < 10*time.Second }
+		r.refuse = func(m publish.Message) error {
+			if r.unheard(m.Subject) {
+				return publish.ErrUnwatched
+			}
+			return nil
+		}
 		r.clipped(t, transform.Clip{Frames: 3})
+		r.initial[0].Routes = r.initial[0].Routes[:1]
+		decoded := 0
+		r.decode = func(source.Slot) time.Duration { r.mu.Lock(); defer r.mu.Unlock(); decoded++; return 0 }
 		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		received := r.out.Received("cam-1.a")
-		if len(received) == 0 {
-			t.Fatal("no clips")
+		if n := len(received); n < 30 || n > 50 {
+			t.Fatalf("%d clips of the 50 slots in which somebody listens", n)
 		}
 		if strings.Contains(received[0].Header[publish.HeaderClip][0], "!") {
 			t.Errorf("the first clip is %v", received[0].Header[publish.HeaderClip])
+		}
+		st := r.Streams()[0].Stats
+		if decoded > 65 || st.Ended[source.Unwatched] < 30 || st.Ended[source.Published]+st.Ended[source.Unwatched] != 100 {
+			t.Errorf("%d frames are decoded, ended %v", decoded, st.Ended)
 		}
 	})
 }

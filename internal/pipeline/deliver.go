@@ -78,15 +78,20 @@ func (p *Pipeline) publishAll(ctx context.Context, s *stream, j *job) (source.Ou
 		}
 		switch { // a frame is delivered with its clip
 		case j.clips.of(i) == nil:
+		case !j.clips.heard(i):
+			j.clips.ask(ctx, s.delivery, i, j.routes[i].Subject)
 		case j.result.tensor(i) != nil && j.clips.wants(i, j.frame.Slot):
 			outcome = source.Published
-		case outcome == source.Unwatched && !j.clips.wants(i, j.frame.Slot) && s.delivery.Watched(j.routes[i].Subject):
+		case outcome == source.Unwatched && !j.clips.wants(i, j.frame.Slot):
 			outcome = source.Skipped
 		}
 		for _, t := range j.clips.take(j, i) {
 			err := p.publish(ctx, s, j, i, t)
 			if t.Clip != nil {
 				t.Release()
+				if errors.Is(err, publish.ErrUnwatched) {
+					j.clips.unheard(i)
+				}
 			}
 			switch {
 			case err == nil && outcome != source.Dropped:

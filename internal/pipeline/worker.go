@@ -242,7 +242,14 @@ func (p *Pipeline) choose(w Worker, j *job, r *result) []bool {
 	}
 	wanted, some := make([]bool, len(j.routes)), false
 	for i, route := range j.routes {
-		wanted[i] = j.requested() || j.clips.wants(i, j.frame.Slot) && j.delivery.Watched(route.Subject)
+		switch {
+		case j.requested():
+			wanted[i] = true
+		case j.clips.of(i) != nil:
+			wanted[i] = j.clips.wants(i, j.frame.Slot) && j.clips.heard(i)
+		default:
+			wanted[i] = j.delivery.Watched(route.Subject)
+		}
 	}
 	r.look = j.gated.pass(w, j, wanted)
 	for i, route := range j.routes {
