@@ -81,8 +81,8 @@ func wholeHeader(h map[string][]string, i, n int) (map[string][]string, [sha256.
 }
 
 // ofTensor tells whether a header of a part is one of the whole tensor: all of the format are, also
-// those of a later version, but the number of the part.
+// those of a later version, but the number of the part and what belongs to a message of a range.
 func ofTensor(name string) bool {
 	ours := strings.HasPrefix(name, "Cvf-") || name == HeaderType || name == HeaderLength || name == HeaderMsgID
-	return ours && name != HeaderChunk
+	return ours && name != HeaderChunk && !strings.HasPrefix(name, HeaderRange)
 }
