@@ -271,6 +271,7 @@ func wantSame(t *testing.T, messages, answers []publish.Message) {
 			t.Errorf("%s was not published", id)
 			continue
 		}
+		delete(want.Header, publish.HeaderQuality) // who asks for a frame gets it without looking at others
 		if diff := cmp.Diff(want.Header, got.Header); diff != "" {
 			t.Errorf("%s: %s", id, diff)
 		}
