@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -12,7 +13,7 @@ import (
 
 // Excerpt returns what a config file has to say to get a stream and its outputs, and nothing
 // else, in YAML. Keys that have their default values are left out. The name of a stream that a
-// prefix found takes the place of the prefix.
+// prefix found takes the place of the prefix. Batches are left out, as they have other streams.
 func (c *Config) Excerpt(s Stream) (string, error) {
 	s.Prefix = ""
 	if s.ARN != "" {
@@ -37,6 +38,7 @@ func (c *Config) Excerpt(s Stream) (string, error) {
 			return ""
 		})
 		plain.Preset = "" // it is always there
+		o.Batch = plain.Batch
 		fmt.Fprintf(&text, "  %s:\n", name)
 		writeChanged(&text, "    ", o, plain)
 	}
@@ -52,10 +54,10 @@ func writeChanged(text *strings.Builder, indent string, of, from any) {
 		if key == "-" || reflect.DeepEqual(value.Interface(), w.Field(i).Interface()) {
 			continue
 		}
-		if r, is := value.Interface().(Request); is {
+		if _, is := value.Interface().(encoding.TextMarshaler); !is && value.Kind() == reflect.Struct {
 			fmt.Fprintf(text, "%s%s:\n", indent, key)
 			indent = strings.Repeat(" ", len(indent))
-			writeChanged(text, indent+"  ", r, w.Field(i).Interface())
+			writeChanged(text, indent+"  ", value.Interface(), w.Field(i).Interface())
 			continue
 		}
 		fmt.Fprintf(text, "%s%s: %s\n", indent, key, written(value))

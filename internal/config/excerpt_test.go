@@ -18,11 +18,11 @@ streams:
   request: {format: png, size: 1280x720}
   masks: [{polygon: [[0, 0], [1, 0.25], [0, 1]], fill: "255,0,0"}, {box: [0.1, 0.2, 0.3, 0.4], pixelate: 16}]
   outputs: [wide, crop]
-- {prefix: cam-, outputs: [raw]}
+- {prefix: cam-, burst: {most: 30s}, outputs: [raw]}
 outputs:
   wide: {preset: yolo, size: 128x96, scale: 1/127, pad: 0, dtype: uint8, roi: "0.25,0.25,0.5,0.5"}
   crop: {preset: imagenet}
-  raw: {preset: raw}
+  raw: {preset: raw, tiles: {size: 640, overlap: 0.2}, gate: {change: 2%, every: 20s}}
 `
 
 // TestExcerpt: what is copied is a config file by itself, means the same, and has nothing of
@@ -59,5 +59,28 @@ func TestExcerpt(t *testing.T) {
 		if len(again.Outputs) != len(s.Outputs) {
 			t.Errorf("%d outputs in\n%s", len(again.Outputs), text)
 		}
+	}
+}
+
+// TestExcerptOfABatch: the copy of one stream has no batch, whose other streams are not in it.
+func TestExcerptOfABatch(t *testing.T) {
+	none := func(string) (string, bool) { return "", false }
+	cfg, err := Parse("cvfeeder.yaml", []byte(`
+streams: [{name: a, outputs: [all]}, {name: b, outputs: [all]}]
+outputs: {all: {preset: yolo, dtype: uint8, batch: {name: yard, streams: [a, b], wait: 1s}}}
+`), none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := cfg.Excerpt(cfg.Streams[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse("copy.yaml", []byte(text), none)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	if o := again.Outputs["all"]; o.Batch.Name != "" || o.DType != "uint8" {
+		t.Errorf("%+v", o)
 	}
 }

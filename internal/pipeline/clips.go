@@ -18,7 +18,7 @@ type clips struct {
 	turns     *turns
 	routes    []*transform.Clips // nil for an output without clips
 	audiences []audience         // by route
-	asks      atomic.Bool // somebody asks the broker
+	asks      atomic.Bool        // somebody asks the broker
 	asking    sync.WaitGroup
 	held      int64 // the bytes of the frames that are kept
 }

@@ -99,7 +99,7 @@ func (c *checker) writePlan(ctx context.Context, out io.Writer) error {
 	for _, text := range savings.OfGates(c.cfg.Outputs, c.read()) {
 		line("gate", "%s", text)
 	}
-	c.printBatches(line)
+	c.printBatches(line, l)
 	c.printMasks(line)
 	c.printPoll(line)
 	told := map[string]int{}
@@ -123,12 +123,15 @@ func (c *checker) read() []config.Stream {
 	return all
 }
 
-// printBatches says which streams have a row in one tensor.
-func (c *checker) printBatches(line func(key, format string, args ...any)) {
+// printBatches says which streams have a row in one tensor, and whether they will come in time.
+func (c *checker) printBatches(line func(key, format string, args ...any), l load) {
 	for _, name := range slices.Sorted(maps.Keys(c.cfg.Outputs)) {
 		if b := c.cfg.Outputs[name].Batch; b.Name != "" {
 			line("batch", "%s: the rows of %s are %s, on %s, at most %v after the first of them",
 				name, b.Name, strings.Join(b.Streams, ", "), c.plan.Subject.Subject(b.Name, name), b.Wait)
+			if longest := l.longestFragment(b.Streams); b.Wait < longest {
+				line("", "their fragments are up to %v long: unless those of all begin at the same time, rows will be missing with this batch.wait", longest)
+			}
 		}
 	}
 }
@@ -140,6 +143,16 @@ func (c *checker) printMasks(line func(key, format string, args ...any)) {
 			line("mask", "%s: %v", s.Name+s.Prefix, m)
 		}
 	}
+}
+
+// longestFragment returns the length of the longest fragments of some streams.
+func (l *load) longestFragment(streams []string) (longest time.Duration) {
+	for _, k := range l.inOrder {
+		if slices.ContainsFunc(k.streams, func(name string) bool { return slices.Contains(streams, name) }) {
+			longest = max(longest, k.media.Fragment, k.media.FragmentMax)
+		}
+	}
+	return longest
 }
 
 // printPoll says which streams are not read all the time.

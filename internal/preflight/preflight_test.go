@@ -321,6 +321,7 @@ outputs: {a: {size: 32x32, dtype: uint8, batch: {name: yard, streams: [cam-2, ca
 `)
 	for _, want := range []string{
 		"a: the rows of yard are cam-2, cam-1, on cvf.t.yard.a, at most 1s after the first of them",
+		"their fragments are up to 2s long: unless those of all begin at the same time",
 		"2x3x32x32 uint8",
 		"6.1 kB",
 	} {
