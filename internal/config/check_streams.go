@@ -204,7 +204,7 @@ func (d checker) checkRequest(r Request, path string) {
 // checkOriginals checks that no output passes on pictures as they are of a stream whose pictures
 // are changed before anything is made of them.
 func (d checker) checkOriginals(s *Stream, outputs map[string]Output, path string) {
-	key := ""
+	var key string
 	switch {
 	case len(s.Masks) > 0:
 		key = "masks"
