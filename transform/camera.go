@@ -30,7 +30,10 @@ type Camera struct {
 func (c *Camera) Plain() bool { return c == nil || len(c.Masks) == 0 && c.Lens == nil }
 
 // Whole tells whether a picture has to be in memory as a whole before anything is made of it.
-func (c *Camera) Whole() bool { return c != nil && c.Lens != nil || c.Mosaics() }
+func (c *Camera) Whole() bool { return c.Rectifies() || c.Mosaics() }
+
+// Rectifies tells whether outputs are made of rectified pictures.
+func (c *Camera) Rectifies() bool { return c != nil && c.Lens != nil }
 
 // Shown returns the size of the picture that outputs are made of, for a picture of a size.
 func (c *Camera) Shown(size image.Point) image.Point {
@@ -143,7 +146,7 @@ func (c *Camera) Hidden(size image.Point) []bool {
 		if len(c.hidden) >= coversKept || c.hidden == nil {
 			c.hidden = map[image.Point][]bool{}
 		}
-		if found = c.masked(size); c.Lens != nil {
+		if found = c.Masked(size); c.Lens != nil {
 			found = c.behind(size)
 		}
 		c.hidden[size] = found
@@ -151,8 +154,12 @@ func (c *Camera) Hidden(size image.Point) []bool {
 	return found
 }
 
-// masked tells which blocks of a picture the masks touch.
-func (c *Camera) masked(size image.Point) []bool {
+// Masked tells which blocks of 8x8 pixels of the camera's own picture of a size the masks touch, by
+// rows. It is nil where there are no masks.
+func (c *Camera) Masked(size image.Point) []bool {
+	if c == nil || len(c.Masks) == 0 {
+		return nil
+	}
 	unit := image.Pt(lumaSide, lumaSide)
 	blocks := unitsOf(size, unit)
 	found := make([]bool, blocks.X*blocks.Y)
@@ -172,7 +179,7 @@ func (c *Camera) behind(shown image.Point) []bool {
 	if c.Lens.Model == Homography {
 		source = c.Lens.Size
 	}
-	masked, across := c.masked(source), unitsOf(source, image.Pt(lumaSide, lumaSide))
+	masked, across := c.Masked(source), unitsOf(source, image.Pt(lumaSide, lumaSide))
 	luma := c.Lens.Of(source).luma()
 	found := make([]bool, len(luma))
 	for i, at := range luma {
@@ -180,7 +187,7 @@ func (c *Camera) behind(shown image.Point) []bool {
 		for n := range 9 {
 			x, y := int(at)%across.X+n%3-1, int(at)/across.X+n/3-1
 			if at >= 0 && image.Pt(x, y).In(image.Rectangle{Max: across}) {
-				found[i] = found[i] || masked[y*across.X+x]
+				found[i] = found[i] || masked != nil && masked[y*across.X+x]
 			}
 		}
 	}

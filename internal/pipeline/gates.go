@@ -159,7 +159,8 @@ func (g *gated) pass(w Worker, j *job, watched []bool) (look *quality.Look) {
 	if looks {
 		// An error leaves it to Decode to say what is wrong.
 		luma, size, _ = w.Luma(j.frame, j.camera.Camera)
-		if luma != nil && j.looks() {
+		// That of a rectified picture is another view than the camera's own.
+		if luma != nil && !j.camera.Camera.Rectifies() && j.looks() {
 			look = j.look(quality.Sparse(luma), size)
 		}
 	}

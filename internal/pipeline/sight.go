@@ -18,7 +18,7 @@ type sight struct {
 	next atomic.Int64 // the slot from which on a picture is looked at
 
 	mu   sync.Mutex
-	mask *quality.Mask // of the camera's masks, for pictures of the size; nil before the first
+	mask *quality.Mask // of the camera's masks, for pictures of the size; nil for none
 	size image.Point
 
 	// What follows is of the delivery only.
@@ -40,17 +40,16 @@ func (s *sight) due(at source.Slot, every time.Duration) bool {
 	}
 }
 
-// hidden returns the blocks of a picture of a size in pixels that the camera's masks hide, nil for
-// none.
+// hidden returns the blocks of the camera's own picture of a size in pixels that its masks hide, nil
+// for none.
 func (s *sight) hidden(c *transform.Camera, size image.Point) *quality.Mask {
-	hidden := c.Hidden(size)
-	if hidden == nil {
-		return nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mask == nil || s.size != size {
-		s.mask, s.size = quality.SparseMask(hidden, (size.X+7)/8, (size.Y+7)/8), size
+	if s.size != size {
+		s.mask, s.size = nil, size
+		if hidden := c.Masked(size); hidden != nil {
+			s.mask = quality.SparseMask(hidden, (size.X+7)/8, (size.Y+7)/8)
+		}
 	}
 	return s.mask
 }

@@ -130,6 +130,25 @@ func TestHealthOfGated(t *testing.T) {
 	})
 }
 
+// TestHealthOfRectified: what a gate looks at is rectified then, which is another view than the
+// camera's own. Only that is looked at, of the frames that pass.
+func TestHealthOfRectified(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{}
+		r.sighted(t, nil, func(s float64) bool { return s >= 20 }, func(s *Stream) {
+			g := &Gate{Options: gate.Options{Change: 1, Every: time.Hour}}
+			s.Gates = NewGates([]*Gate{g, g}, nil)
+			s.Camera = &transform.Camera{Lens: &transform.Lens{}}
+		})
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.initial[0].Health.State(time.Now()); r.looks == 0 || len(s.Conditions) != 0 {
+			t.Errorf("%d looks; %+v", r.looks, s)
+		}
+	})
+}
+
 // TestHealthUnknown: of a camera to whose tensors nobody listens, it is not known how well it sees.
 func TestHealthUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

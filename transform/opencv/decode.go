@@ -135,7 +135,7 @@ func undecodable(reason transform.Reason, format string, args ...any) error {
 // eighthsOf is eighths for the pictures of a camera: those that are rectified are decoded as they
 // are.
 func eighthsOf(size image.Point, c *transform.Camera, outs []*transform.Output) int {
-	if c != nil && c.Lens != nil {
+	if c.Rectifies() {
 		return 8
 	}
 	return eighths(size, outs)

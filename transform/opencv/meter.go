@@ -89,7 +89,7 @@ func (m *Meter) jpegWork(h jpegHeader, c *transform.Camera, outs []*transform.Ou
 	p := picture{full: h.size, eighths: eighthsOf(h.size, c, outs)}
 	size := scaled(h.size, p.eighths)
 	shown := size
-	if c != nil && c.Lens != nil {
+	if c.Rectifies() {
 		p.full = c.Shown(h.size)
 		shown = p.full
 	}
