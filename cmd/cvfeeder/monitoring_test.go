@@ -68,7 +68,8 @@ func TestDashboardsHaveData(t *testing.T) {
 }
 
 // checkFed finds series of every metric that the README lists, but of those of groups
-// of replicas, of limits of what images may cost, and of a usual view, which takes a while to learn.
+// of replicas, of limits of what images may cost, of batches across cameras, and of a usual view,
+// which takes a while to learn.
 func checkFed(t *testing.T, p *promtest.Prometheus) {
 	t.Helper()
 	readme, err := os.ReadFile("../../README.md")
@@ -84,8 +85,8 @@ func checkFed(t *testing.T, p *promtest.Prometheus) {
 		if row[2] == "histogram" {
 			name = fmt.Sprintf(`{__name__=~"%s|%[1]s_bucket"}`, name)
 		}
-		elsewhere := strings.HasPrefix(name, "cvfeeder_cluster_") || strings.HasPrefix(name, "cvfeeder_budget_") || name == "cvfeeder_camera_similarity_ratio"
-		if !elsewhere && len(p.Query(t, name)) == 0 {
+		elsewhere := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+		if !slices.ContainsFunc([]string{"cvfeeder_cluster_", "cvfeeder_budget_", "cvfeeder_batch", "cvfeeder_camera_similarity_ratio"}, elsewhere) && len(p.Query(t, name)) == 0 {
 			t.Errorf("the program has no series of %s", row[1])
 		}
 	}
