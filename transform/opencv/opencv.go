@@ -47,7 +47,7 @@
 //
 // # Building
 //
-// Building needs OpenCV 4 and the libjpeg of libjpeg-turbo, with their pkg-config files. Of
+// Building needs OpenCV 4, the libjpeg of libjpeg-turbo, and libwebp, with their pkg-config files. Of
 // OpenCV it links core and imgproc only: with Debian's imgcodecs come 130 libraries more, and
 // 35 MB of memory. The tests compare with all of OpenCV, and need -tags
 // gocv_specific_modules.
