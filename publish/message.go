@@ -16,38 +16,45 @@ import (
 // float64. A control character in a name, which a header cannot hold, becomes an
 // underscore.
 func NewMessage(subject string, t *transform.Tensor) Message {
-	spec := &t.Output.Spec
-	if t.ContentType != "" {
-		return newPicture(subject, t)
-	}
-	channels := spec.Color.Channels()
 	h := map[string][]string{
 		HeaderVersion: {Version},
 		HeaderStream:  {headerText(t.Stream)},
 		HeaderOutput:  {headerText(t.Output.Name)},
 		HeaderTime:    {t.Slot.String()},
 		HeaderCapture: {t.Capture.UTC().Format(TimeFormat)},
-		HeaderDType:   {spec.DType.Wire()},
 		HeaderShape:   {joinInts(t.Shape)},
-		HeaderLayout:  {strings.ToUpper(string(layoutOf(t)))},
-		HeaderColor:   {strings.ToUpper(string(spec.Color))},
 		HeaderSource:  {joinSize(t.Source)},
 		HeaderAffine:  {joinAffines(t.Affines)},
-		HeaderScale:   {joinFloats([]float64{spec.Scale})},
-		HeaderMean:    {joinFloats(spec.Mean[:channels])},
-		HeaderStd:     {joinFloats(spec.Std[:channels])},
 		HeaderSpec:    {headerText(t.Output.Fingerprint)},
 		HeaderMsgID:   {MessageID(t.Stream, t.Slot, t.Output.Name, t.Output.Fingerprint)},
 	}
+	if t.Map != nil {
+		h[HeaderMap] = []string{t.Map.String()}
+	}
+	if t.ContentType != "" {
+		describePicture(h, t)
+	} else {
+		describeElements(h, t)
+	}
+	return Message{Subject: subject, Header: h, Data: t.Data, Share: t.Share()}
+}
+
+// describeElements adds the headers that only a tensor has.
+func describeElements(h map[string][]string, t *transform.Tensor) {
+	spec := &t.Output.Spec
+	channels := spec.Color.Channels()
+	h[HeaderDType] = []string{spec.DType.Wire()}
+	h[HeaderLayout] = []string{strings.ToUpper(string(layoutOf(t)))}
+	h[HeaderColor] = []string{strings.ToUpper(string(spec.Color))}
+	h[HeaderScale] = []string{joinFloats([]float64{spec.Scale})}
+	h[HeaderMean] = []string{joinFloats(spec.Mean[:channels])}
+	h[HeaderStd] = []string{joinFloats(spec.Std[:channels])}
 	if spec.Raw() {
 		h[HeaderNormalized] = []string{"false"}
 	}
 	if spec.QuantScale != 0 {
 		h[HeaderQuantScale] = []string{joinFloats([]float64{spec.QuantScale})}
 		h[HeaderQuantZero] = []string{joinInts([]int{spec.QuantZeroPoint})}
-	}
-	if t.Map != nil {
-		h[HeaderMap] = []string{t.Map.String()}
 	}
 	if t.Clip != nil {
 		h[HeaderClip] = []string{joinClip(t.Clip)}
@@ -56,7 +63,17 @@ func NewMessage(subject string, t *transform.Tensor) Message {
 		streams, sources := joinRows(t.Batch)
 		h[HeaderBatch], h[HeaderSource] = []string{streams}, []string{sources}
 	}
-	return Message{Subject: subject, Header: h, Data: t.Data, Share: t.Share()}
+}
+
+// describePicture adds the headers that only an encoded picture has.
+func describePicture(h map[string][]string, t *transform.Tensor) {
+	color := transform.RGB
+	if t.Shape[len(t.Shape)-1] == 1 {
+		color = transform.Gray
+	}
+	h[HeaderType] = []string{t.ContentType}
+	h[HeaderLength] = []string{strconv.Itoa(len(t.Data))}
+	h[HeaderColor] = []string{strings.ToUpper(string(color))}
 }
 
 // layoutOf returns the layout of a tensor; of a frame that is to become a part of a clip that of
@@ -66,33 +83,6 @@ func layoutOf(t *transform.Tensor) transform.Layout {
 		return t.Output.Spec.Layout.Frame()
 	}
 	return t.Output.Spec.Layout
-}
-
-// newPicture returns the message of an encoded picture.
-func newPicture(subject string, t *transform.Tensor) Message {
-	color := transform.RGB
-	if t.Shape[len(t.Shape)-1] == 1 {
-		color = transform.Gray
-	}
-	h := map[string][]string{
-		HeaderVersion: {Version},
-		HeaderType:    {t.ContentType},
-		HeaderLength:  {strconv.Itoa(len(t.Data))},
-		HeaderStream:  {headerText(t.Stream)},
-		HeaderOutput:  {headerText(t.Output.Name)},
-		HeaderTime:    {t.Slot.String()},
-		HeaderCapture: {t.Capture.UTC().Format(TimeFormat)},
-		HeaderShape:   {joinInts(t.Shape)},
-		HeaderColor:   {strings.ToUpper(string(color))},
-		HeaderSource:  {joinSize(t.Source)},
-		HeaderAffine:  {joinAffines(t.Affines)},
-		HeaderSpec:    {headerText(t.Output.Fingerprint)},
-		HeaderMsgID:   {MessageID(t.Stream, t.Slot, t.Output.Name, t.Output.Fingerprint)},
-	}
-	if t.Map != nil {
-		h[HeaderMap] = []string{t.Map.String()}
-	}
-	return Message{Subject: subject, Data: t.Data, Header: h}
 }
 
 // headerText makes s safe as a header's value. Control characters, which could end the
