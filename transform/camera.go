@@ -63,16 +63,23 @@ func (c *Camera) Rectified(size image.Point) *Rectified {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	found := c.lenses[size]
-	if found == nil {
-		if len(c.lenses) >= lensesKept || c.lenses == nil {
-			c.lenses = map[image.Point]*Rectified{}
-		}
+	return remembered(&c.lenses, size, lensesKept, func() *Rectified {
 		r := c.Lens.Of(size)
-		found = &Rectified{r, r.table(), r.luma()}
-		c.lenses[size] = found
+		return &Rectified{r, r.table(), r.luma()}
+	})
+}
+
+// remembered returns what is known for a key, or else makes it and remembers it. Where most are
+// known already, these are forgotten.
+func remembered[K comparable, V any](known *map[K]V, key K, most int, build func() V) V {
+	if found, ok := (*known)[key]; ok {
+		return found
 	}
-	return found
+	if len(*known) >= most || *known == nil {
+		*known = map[K]V{}
+	}
+	(*known)[key] = build()
+	return (*known)[key]
 }
 
 // Of returns an output as it is made of the camera's pictures. Where these are not taken as they
@@ -117,16 +124,9 @@ func (c *Camera) Cover(size image.Point, grain Grain, eighths int) *Cover {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key := coverKey{size, grain, eighths}
-	found := c.covers[key]
-	if found == nil {
-		if len(c.covers) >= coversKept || c.covers == nil {
-			c.covers = map[coverKey]*Cover{}
-		}
-		found = coverOf(c.Masks, size, grain, eighths)
-		c.covers[key] = found
-	}
-	return found
+	return remembered(&c.covers, coverKey{size, grain, eighths}, coversKept, func() *Cover {
+		return coverOf(c.Masks, size, grain, eighths)
+	})
 }
 
 // lumaSide is the side of the blocks whose means are the luma of a picture.
@@ -141,17 +141,12 @@ func (c *Camera) Hidden(size image.Point) []bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	found := c.hidden[size]
-	if found == nil {
-		if len(c.hidden) >= coversKept || c.hidden == nil {
-			c.hidden = map[image.Point][]bool{}
+	return remembered(&c.hidden, size, coversKept, func() []bool {
+		if c.Lens != nil {
+			return c.behind(size)
 		}
-		if found = c.Masked(size); c.Lens != nil {
-			found = c.behind(size)
-		}
-		c.hidden[size] = found
-	}
-	return found
+		return c.Masked(size)
+	})
 }
 
 // Masked tells which blocks of 8x8 pixels of the camera's own picture of a size the masks touch, by
