@@ -132,8 +132,7 @@ func (p *pictures) render(v pipeline.View, r status.PictureRequest) (status.Pict
 	if v.Tensor == nil {
 		return pic, nil
 	}
-	m := publish.NewMessage("", v.Tensor) // so that it shows what a consumer gets
-	envelope, err := publish.ParseEnvelope(m.Header)
+	envelope, data, err := received(v.Tensor)
 	if err != nil {
 		return status.Picture{}, err
 	}
@@ -146,12 +145,12 @@ func (p *pictures) render(v pipeline.View, r status.PictureRequest) (status.Pict
 	if envelope.ContentType != "" {
 		pic.Columns = 1
 		pic.Shape = fmt.Sprintf("%dx%d %s", envelope.Width(), envelope.Height(), envelope.ContentType)
-		if len(m.Data) <= maxSource {
-			pic.Tensor = &status.Image{Width: envelope.Width(), Height: envelope.Height(), Type: envelope.ContentType, Data: bytes.Clone(m.Data)}
+		if len(data) <= maxSource {
+			pic.Tensor = &status.Image{Width: envelope.Width(), Height: envelope.Height(), Type: envelope.ContentType, Data: bytes.Clone(data)}
 		}
 		return pic, nil
 	}
-	tensor, err := tensorimage.New(envelope, m.Data)
+	tensor, err := tensorimage.New(envelope, data)
 	if err != nil {
 		return status.Picture{}, err
 	}
@@ -212,16 +211,22 @@ func (p *pictures) covered(v pipeline.View, c *camera, small bool) (*status.Imag
 		return nil, err
 	}
 	defer t.Release()
-	m := publish.NewMessage("", t)
-	envelope, err := publish.ParseEnvelope(m.Header)
+	envelope, data, err := received(t)
 	if err != nil {
 		return nil, err
 	}
-	shown, err := tensorimage.New(envelope, m.Data)
+	shown, err := tensorimage.New(envelope, data)
 	if err != nil {
 		return nil, err
 	}
 	return imageOf(shown, envelope, small)
+}
+
+// received returns a tensor as a consumer gets it, so that the page shows just that.
+func received(t *transform.Tensor) (publish.Envelope, []byte, error) {
+	m := publish.NewMessage("", t)
+	envelope, err := publish.ParseEnvelope(m.Header)
+	return envelope, m.Data, err
 }
 
 // imageOf returns a tensor as a picture.
